@@ -25,6 +25,7 @@ from bot.cli import (
     say,
     serve,
     sip,
+    texts,
     transcribe,
 )
 from bot.config.environment import use_one_thread_for_arrays
@@ -59,6 +60,7 @@ app.command("sip")(sip.command)
 app.command("campaign")(campaign.command)
 app.command("dial")(dial.command)
 app.command("dnc")(dnc.command)
+app.command("texts")(texts.command)
 app.command("transcribe")(transcribe.command)
 app.command("say")(say.command)
 

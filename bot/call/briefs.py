@@ -11,14 +11,16 @@ from typing import Final
 from loguru import logger
 
 from bot.config.agent import AgentSettings
+from bot.config.texts import sentence
 from calls.outbound import Contact
 from calls.outside_text import placeholders, spoken
 from campaigns.model import Campaign
 from processors.answerer.answerer_rules import AnsweringPlan
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 
 LOOK_UP_S: Final = 2.0  # for the database, while the person who picked up hears silence
 MAX_KEPT: Final = 1000  # briefs kept; the oldest is dropped
-DEFAULT_GREETING: Final = "Is this a good moment to talk?"
+DEFAULT_GREETING: Final = sentence(Situation.GOOD_MOMENT, DEFAULT_LANGUAGE)
 WE_CALLED: Final = (
     "You have called this person; they did not call you. Say goodbye and end the call as soon as "
     "they want that, or when the goals are reached."
@@ -82,7 +84,7 @@ def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> Agent
     """
     fields = {"name": contact.name, **contact.fields}
     usable = {name: value for name, value in fields.items() if not agent.holds_back(name)}
-    greeting = _fill(campaign.greeting, usable) or DEFAULT_GREETING
+    greeting = _fill(campaign.greeting, usable) or agent.sentence(Situation.GOOD_MOMENT)
     briefed_agent = agent.knowing(fields).model_copy(
         update={
             "instructions": _instructions(agent, campaign),

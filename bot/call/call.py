@@ -17,7 +17,7 @@ from pipecat.frames.frames import (
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.ending import closing_steps, end_with_rising_force, take_step, tear_down
-from bot.call.last_resort import APOLOGY, apologise
+from bot.call.last_resort import apologise
 from bot.call.pipeline import CallPipeline
 from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.shared import Shared
@@ -25,10 +25,12 @@ from bot.call.switchboard import RunningCall
 from bot.clock import Clock, utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
 from bot.config.rungs import other_voices
+from bot.config.texts import sentence
 from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
 from calls.entry import Emit, Numbering
 from calls.events import AgentSaid, CallEnded, CallFailed, CallMoved, CallStarted, Event
+from calls.languages.facts import language_of
 from calls.outside_text import quoted
 from calls.resume import ResumeState
 from calls.verdict import VerdictMeter
@@ -39,6 +41,7 @@ from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.holding.caller_silence import AnsweredFrame
 from processors.holding.own_voice import LOCAL
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from transports.leg import Leg
 
 
@@ -189,8 +192,11 @@ class Call:
             await self._close()
 
     async def _apologise(self) -> None:
-        if await apologise(self._leg):
-            self.emit(AgentSaid(turn=0, text=APOLOGY, by=LOCAL))
+        facts = language_of(self._agent.language)
+        spoken = facts.tag if facts and facts.region else DEFAULT_LANGUAGE  # the local voice's
+        text = sentence(Situation.APOLOGY, spoken)
+        if await apologise(self._leg, spoken, text):
+            self.emit(AgentSaid(turn=0, text=text, by=LOCAL))
 
     def _look_up(self) -> None:
         """Start the CRM look-up.
@@ -394,7 +400,7 @@ class Call:
         where = frame.processor.name if frame.processor else "pipeline"
         self._reason = "failed"
         self.emit(_failure(where, frame.exception))
-        apology = TTSSpeakFrame(APOLOGY)
+        apology = TTSSpeakFrame(self._agent.sentence(Situation.APOLOGY))
         apology.interruptible = False
         await pipeline.tts.queue_frame(apology)
         await pipeline.tts.queue_frame(EndFrame())

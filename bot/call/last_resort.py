@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -13,11 +13,12 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
-from bot.clips.store import CallVoice, ClipStore, clips_folder, load_utterances
+from bot.clips.store import CallVoice, ClipStore, clips_folder
 from bot.config.agent import AgentSettings
 from bot.config.rungs import follows_caller, rung_of
 from bot.config.sections import HoldLineSettings
 from bot.config.settings import Settings
+from bot.config.texts import sentence, texts_with
 from engines.espeak import UnknownVoiceError
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
@@ -25,7 +26,12 @@ from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.line_rules import LANGUAGE
 from processors.holding.on_device_words import NoEar, WordEar
 from processors.holding.outage_rules import Step
-from processors.holding.utterance_rules import FallbackText, Situation, in_language
+from processors.holding.utterance_rules import (
+    DEFAULT_LANGUAGE,
+    FallbackText,
+    Situation,
+    in_language,
+)
 from providers.catalog import provider
 from providers.local_tts import VOICE, Manner, names, pieces, speak
 from providers.menu_ear import MenuEar
@@ -58,12 +64,17 @@ def _speak(sentence: str, voice: str, language: str, manner: Manner, rate_hz: in
     return speak(sentence, names(voice, language), manner=manner, rate_hz=rate_hz).samples
 
 
-APOLOGY: Final = "I am sorry, something went wrong here. Please call again. Goodbye."
+APOLOGY: Final = sentence(Situation.APOLOGY, DEFAULT_LANGUAGE)
 APOLOGY_S: Final = 10.0  # the sentence takes about 4 s; then the line closes
 
 
-async def apologise(leg: Leg) -> bool:
+async def apologise(leg: Leg, language: str = DEFAULT_LANGUAGE, text: str = APOLOGY) -> bool:
     """Speak an apology on a leg without a pipeline, and end the leg; return whether it was heard.
+
+    Args:
+        leg: The caller's line.
+        language: A language that the local voice speaks.
+        text: The apology.
 
     Raises:
         ExceptionGroup: The leg could not be answered.
@@ -71,6 +82,7 @@ async def apologise(leg: Leg) -> bool:
     heard = True
     rate_hz = leg.facts.sample_rate_hz
     rung = RungSpec(name="apology", stage="tts", kind="local", url="", sample_rate_hz=rate_hz)
+    rung = replace(rung, language=language)
     voice = provider("tts", "local").build(rung)
     worker = PipelineWorker(
         Pipeline([leg.input(), voice, leg.output()]),
@@ -91,16 +103,16 @@ async def apologise(leg: Leg) -> bool:
     await runner.add_workers(worker)
     try:
         async with asyncio.timeout(APOLOGY_S), asyncio.TaskGroup() as tasks:
-            tasks.create_task(_speak_apology(leg, worker), name="apologise")
+            tasks.create_task(_speak_apology(leg, worker, text), name="apologise")
             await runner.run()
     except TimeoutError:
         await gone("apology took too long")
     return heard
 
 
-async def _speak_apology(leg: Leg, worker: PipelineWorker) -> None:
+async def _speak_apology(leg: Leg, worker: PipelineWorker, text: str) -> None:
     await leg.answered()
-    await worker.queue_frames([TTSSpeakFrame(APOLOGY), EndFrame()])
+    await worker.queue_frames([TTSSpeakFrame(text), EndFrame()])
 
 
 QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK_PERSON}
@@ -124,7 +136,7 @@ class LastResort:
             ConfigError: The owner's texts are wrong.
         """
         return cls(
-            utterances=load_utterances(settings.hold.utterances),
+            utterances=texts_with(settings.hold.utterances),
             clips=ClipStore(clips_folder(settings)),
             callbacks=Callbacks(database),
             messages=settings.logs.dir / "messages",

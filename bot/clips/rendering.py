@@ -12,12 +12,13 @@ from typing import Final
 from loguru import logger
 from rich.console import Console
 
-from bot.clips.store import RATE_HZ, Clip, ClipStore, clips_folder, load_utterances
+from bot.clips.store import RATE_HZ, Clip, ClipStore, clips_folder
 from bot.clips.voice import RungVoice
 from bot.config.agent import AgentSettings
 from bot.config.rungs import DETECTED, rung_of, vendors_of
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
+from bot.config.texts import texts_with
 from calls.entry import Emit
 from calls.events import Event
 from calls.operations_events import ClipsRendered
@@ -26,7 +27,7 @@ from fallbacks.events import RetryPlanned
 from fallbacks.failure import Failure, ServiceError
 from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
-from processors.holding.utterance_rules import NUMBER, FallbackText, in_language
+from processors.holding.utterance_rules import NUMBER, OF_AGENT, FallbackText, in_language
 from providers.provider import RungSpec
 
 BeforeEach = Callable[[], Awaitable[None]]
@@ -69,7 +70,11 @@ def _texts_of_agent(
     An agent that detects the caller's language needs them in every language.
     """
     rung = rung_of(settings, "tts", agent=agent, sample_rate_hz=RATE_HZ)
-    utterances = [utterance for utterance in utterances if NUMBER not in utterance.text]
+    utterances = [
+        utterance
+        for utterance in utterances
+        if NUMBER not in utterance.text and utterance.situation not in OF_AGENT
+    ]
     if agent.language != DETECTED:
         yield from (
             (rung, fallback_text.text) for fallback_text in in_language(utterances, agent.language)
@@ -78,7 +83,9 @@ def _texts_of_agent(
     for language in dict.fromkeys(utterance.language for utterance in utterances):
         voice = replace(rung, language=language) if settings.language is None else rung
         yield from (
-            (voice, fallback_text.text) for fallback_text in in_language(utterances, language)
+            (voice, fallback_text.text)
+            for fallback_text in utterances
+            if fallback_text.language == language
         )
 
 
@@ -222,7 +229,7 @@ async def _render_round(rendering: AsyncIterator[Rendered], emit: Emit) -> bool:
 async def render_all(settings: Settings) -> bool:
     """Render the missing clips and print the results; return False if a voice failed."""
     console = Console(soft_wrap=True, highlight=False)
-    utterances = await asyncio.to_thread(load_utterances, settings.hold.utterances)
+    utterances = await asyncio.to_thread(texts_with, settings.hold.utterances)
     rendered, errors = Counter[str](), dict[str, str]()
     folder = clips_folder(settings)
     emit = partial(_print_retry, console, vendors_of(settings))

@@ -13,17 +13,13 @@ from typing import Final
 import numpy as np
 import soundfile
 import soxr
-import yaml
 from numpy.typing import NDArray
 
-from bot.config.errors import ConfigError, Problem
-from bot.config.files import value_of
 from bot.config.settings import Settings
+from bot.config.texts import built_in_texts, read_texts
 from processors.holding.own_voice import LOCAL, SpokenClip
-from processors.holding.utterance_rules import FallbackText, utterances_of
+from processors.holding.utterance_rules import FallbackText
 from providers.provider import RungSpec
-
-BUILT_IN: Final = Path(__file__).parents[2] / "processors" / "holding" / "utterances.yaml"
 
 
 def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
@@ -32,20 +28,7 @@ def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
     Raises:
         ConfigError: The file cannot be read or is not a valid list of texts.
     """
-    path = file or BUILT_IN
-    try:
-        texts = value_of(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError([Problem(where=str(path), text=f"cannot be read: {error}")]) from error
-    if not isinstance(texts, dict):
-        raise ConfigError(
-            [Problem(where=str(path), text="must map languages to texts; see the built-in one")]
-        )
-    try:
-        return utterances_of(texts)
-    except ValueError as wrong:
-        lines = str(wrong).splitlines()
-        raise ConfigError([Problem(where=str(path), text=line) for line in lines]) from wrong
+    return read_texts(file) if file else built_in_texts()
 
 
 RATE_HZ: Final = 16_000  # of stored clips; resampled to 8000 for telephone calls

@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from bot.config.alerts import WEBHOOK_SECRET
+from bot.config.texts import built_in_texts, sentence, sentences, with_sentences
 from bot.config.values import (
     NAME,
     Count,
@@ -30,6 +31,8 @@ from bot.config.values import (
 from calls.handover import MAX_RING_S
 from calls.keyed_entry import MAX_KEYS, DigitsAsked
 from processors.answerer.answerer_rules import AnsweringPlan
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE as ENGLISH
+from processors.holding.utterance_rules import FallbackText, Situation
 from processors.turn.dictation_rules import PAUSE_S
 
 
@@ -38,9 +41,9 @@ class SilenceSettings(Section):
 
     prompt_after_s: Seconds = 8.0
     """Silence after which the caller is asked the next of `prompts`."""
-    prompts: tuple[Text, ...] = ("Are you still there?", "Take your time. Can you hear me?")
+    prompts: tuple[Text, ...] = sentences(Situation.STILL_THERE, ENGLISH)
     """Questions to a silent caller, in this order."""
-    goodbye: Text = "I cannot hear you, so I will hang up now. Please call again. Goodbye."
+    goodbye: Text = sentence(Situation.SILENT_GOODBYE, ENGLISH)
     """Said before the agent hangs up on a caller who answered none of `prompts`."""
 
 
@@ -85,7 +88,7 @@ class RecordingSettings(Section):
 
     enabled: bool = False
     """Record the agent's calls."""
-    notice: Text = "This call is recorded."
+    notice: Text = sentence(Situation.RECORDED, ENGLISH)
     """Spoken before the greeting, and cannot be interrupted."""
 
 
@@ -148,7 +151,7 @@ class ToolSettings(Section):
     """Whether a result with `verified: true` verifies the caller. The model is then given the
     fields in `after_verification`.
     """
-    bridge: Text = "One moment, please."
+    bridge: Text = sentence(Situation.BRIDGE, ENGLISH)
     """Spoken when the tool's result is late."""
     entry_point: EntryPoint | None = None
     """A Python function instead of an address: `package.module:function`."""
@@ -222,7 +225,7 @@ class AgentSettings(Section):
     """The agent's name in logs and metrics. For an agent in `agents`, by default its key there."""
     numbers: tuple[Number, ...] = ()
     """The called numbers that this agent answers."""
-    greeting: Text = "Hello, this is Holdline. How can I help?"
+    greeting: Text = sentence(Situation.GREETING, ENGLISH)
     """Spoken word for word when the call is answered. `{name}` is filled in from the `crm`."""
     instructions: Text = (
         "You are a friendly receptionist on the telephone. Answer in one or two short sentences, "
@@ -230,7 +233,10 @@ class AgentSettings(Section):
     )
     """The system prompt. Holdline appends rules for telephone calls and the language."""
     language: Language = "en"
-    """A BCP 47 tag, or `multi`: the language is detected for each turn."""
+    """A BCP 47 tag, or `multi`: the language is detected for each turn. Sentences that are not set,
+    such as `farewell` and `silence.prompts`, are in this language if Holdline or `hold.utterances`
+    has texts in it, else in English.
+    """
     context_tokens: Count = 4000
     """The context window: tokens of the system prompt and the remembered conversation."""
     disclosure: Text | None = None
@@ -246,7 +252,7 @@ class AgentSettings(Section):
     spoken_text: SpokenTextSettings = SpokenTextSettings()
     resumed: Text | None = None
     """Said when a call that was cut off is resumed. By default a prepared text."""
-    farewell: Text = "Thank you for calling. Goodbye."
+    farewell: Text = sentence(Situation.FAREWELL, ENGLISH)
     """Said when the agent ends a call."""
     tools: tuple[ToolSettings, ...] = ()
     """Tools of the model besides `end_call`, `request_callback` and `transfer_to_person`."""
@@ -263,6 +269,20 @@ class AgentSettings(Section):
 
     _answering: AnsweringPlan | None = PrivateAttr(default=None)  # set for campaign calls only
     _contact: Mapping[str, str] = PrivateAttr(default_factory=dict[str, str])  # the same
+    _texts: tuple[FallbackText, ...] = PrivateAttr(default_factory=built_in_texts)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _speak_its_language(cls, value: Any) -> Any:
+        return with_sentences(value, None) if isinstance(value, dict) else value
+
+    def use_texts(self, texts: tuple[FallbackText, ...]) -> None:
+        """Take sentences without a key of their own from these texts."""
+        self._texts = texts
+
+    def sentence(self, situation: Situation) -> str:
+        """Return a sentence without a key of its own, in the agent's language."""
+        return sentence(situation, self.language, self._texts)
 
     @property
     def answering(self) -> AnsweringPlan | None:

@@ -18,7 +18,7 @@ from bot.config.errors import ConfigError, Key, Problem
 from bot.config.known_secrets import KNOWN
 from bot.config.layers import DEFAULT, Layers, merge_environment
 from bot.config.secrets import configured_secrets, named_secrets
-from bot.config.settings import Settings
+from bot.config.settings import Settings, english_sentences
 from bot.config.stages import STAGES
 from bot.hosts import use_proxies
 
@@ -34,7 +34,7 @@ class Loaded:
     layers: Layers
     file: Path | None  # `None` for the built-in default
     text: str = ""  # content of the file
-    warnings: tuple[str, ...] = ()  # one line for each rung that is left out
+    warnings: tuple[str, ...] = ()  # one line each, for people
 
 
 def load(
@@ -64,8 +64,7 @@ def load(
     use_proxies(variables.values)
     problems, text = list[Problem](), ""
     if path:
-        file = config_file.read(path)
-        text = file.text
+        text = (file := config_file.read(path)).text
         layers.merge(file.tree, file.where)
         problems += config_secrets.problems_in(file)
     merge_environment(layers, variables)
@@ -73,9 +72,10 @@ def load(
     settings, more = _validate(layers, variables, keys=keys)
     if settings:
         KNOWN.learn(configured_secrets(settings), region=settings.server.region or "")
-    settings, problems, warnings = _leave_out_keyless(settings, [*problems, *more])
+    settings, problems, left_out = _leave_out_keyless(settings, [*problems, *more])
     if settings is None or problems:
         raise ConfigError(_in_order(problems))
+    warnings = (*left_out, *english_sentences(settings))
     return Loaded(settings=settings, layers=layers, file=path, text=text, warnings=warnings)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 from bot.config.agent import AgentSettings, system_text
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
+from bot.config.texts import DETECTED
 from calls.sentences import Vendor, Vendors
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage
@@ -22,7 +23,6 @@ CHANNEL_KEYS: Final = {
     "telegram": "TELEGRAM_BOT_TOKEN",
     "webhook": "WEBHOOK_URL",
 }
-DETECTED: Final = "multi"  # an agent's language that follows the caller's
 
 
 def rung_of(

@@ -181,7 +181,9 @@ class HoldLineSettings(Section):
     menus: CountOrZero = MENUS
     """How often the menu is read, for `words` and `keypad` together."""
     utterances: Path | None = None
-    """A file with your own texts, in the format of `processors/holding/utterances.yaml`."""
+    """A file with your own texts, in the format of `processors/holding/utterances.yaml`.
+    `holdline texts --language XX` prints one to translate. What it lacks is taken from Holdline's.
+    """
     clips_dir: Path | None = None
     """Where clips are kept. By default `clips` in `logs.dir`."""
     render: bool = True

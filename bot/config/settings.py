@@ -1,5 +1,6 @@
 """The configuration's models, frozen; `bot/config/loading.py` reads them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -9,6 +10,7 @@ from bot.config.agent import AgentSettings
 from bot.config.alerts import AlertsSettings
 from bot.config.campaigns import CampaignName, CampaignSettings, OutboundSettings
 from bot.config.carriers import CarrierSections
+from bot.config.errors import ConfigError
 from bot.config.resilience import ResilienceSection
 from bot.config.sections import (
     AfterCallSettings,
@@ -21,6 +23,13 @@ from bot.config.sections import (
     near_address,
 )
 from bot.config.stages import StagesSettings
+from bot.config.texts import (
+    built_in_texts,
+    english_in,
+    sentences,
+    texts_with,
+    with_sentences,
+)
 from bot.config.values import (
     Count,
     HttpUrl,
@@ -37,6 +46,7 @@ from bot.config.values import (
     SocketUrl,
     Text,
 )
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE, OF_AGENT, FallbackText, Situation
 
 
 class ServerSettings(Section):
@@ -347,6 +357,21 @@ class PricesSettings(Section):
     """Your own price table. By default `bot/defaults/prices.yaml`."""
 
 
+def _own_texts(value: dict[str, Any]) -> tuple[FallbackText, ...] | None:
+    """Return the texts with the owner's; `None` without a file, or if it cannot be used.
+
+    What is wrong with the file is told by those that use all of it.
+    """
+    hold = value.get("hold")
+    file = hold.get("utterances") if isinstance(hold, dict) else None
+    if not isinstance(file, str | Path):
+        return None
+    try:
+        return texts_with(Path(file))
+    except ConfigError:
+        return None
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -376,17 +401,40 @@ class Settings(Section):
     @model_validator(mode="before")
     @classmethod
     def _inherit(cls, value: Any) -> Any:
-        """Let each of `agents` inherit the keys of `agent` that it does not set itself."""
-        if not isinstance(value, dict) or not isinstance(value.get("agents"), dict):
+        """Let each of `agents` inherit the keys of `agent` that it does not set itself.
+
+        Then give each agent the owner's sentences in its language.
+        """
+        if not isinstance(value, dict):
             return value
-        shared = value.get("agent")
-        shared = shared if isinstance(shared, dict) else {}
-        return value | {
-            "agents": {
-                name: _merge_agent(name, shared, own) if isinstance(own, dict) else own
-                for name, own in value["agents"].items()
+        shared = value.get("agent", {})
+        agents = value.get("agents")
+        if isinstance(agents, dict):
+            above = shared if isinstance(shared, dict) else {}
+            agents = {
+                name: _merge_agent(name, above, own) if isinstance(own, dict) else own
+                for name, own in agents.items()
             }
-        }
+            value = value | {"agents": agents}
+        texts = _own_texts(value)
+        if texts is None:
+            return value
+        if isinstance(shared, dict):
+            value = value | {"agent": with_sentences(shared, texts)}
+        if isinstance(agents, dict):
+            spoken = {
+                name: with_sentences(own, texts) if isinstance(own, dict) else own
+                for name, own in agents.items()
+            }
+            value = value | {"agents": spoken}
+        return value
+
+    @model_validator(mode="after")
+    def _hand_out_texts(self) -> Self:
+        if texts := _own_texts({"hold": {"utterances": self.hold.utterances}}):
+            for agent in self.all_agents:
+                agent.use_texts(texts)
+        return self
 
     @property
     def all_agents(self) -> tuple[AgentSettings, ...]:
@@ -417,3 +465,32 @@ def _merge_agent(key: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[
 
 def _digits(number: str) -> str:
     return "".join(item for item in number if item.isalnum() or item in "*#")
+
+
+def english_sentences(settings: Settings) -> Iterator[str]:
+    """Yield a line for each agent of another language with sentences in English.
+
+    Sentences that the configuration sets itself are its owner's.
+    """
+    texts = _own_texts({"hold": {"utterances": settings.hold.utterances}}) or built_in_texts()
+    for agent in settings.all_agents:
+        missing = set(english_in(agent.language, texts))
+        own = {
+            Situation.GREETING: agent.greeting,
+            Situation.FAREWELL: agent.farewell,
+            Situation.STILL_THERE: agent.silence.prompts[:1],
+            Situation.SILENT_GOODBYE: agent.silence.goodbye,
+            Situation.RECORDED: agent.recording.notice,
+        }
+        for situation, said in own.items():
+            english = sentences(situation, DEFAULT_LANGUAGE, texts)
+            if said not in (english[0], english[:1]):
+                missing.discard(situation)
+        if spoken := [situation for situation in Situation if situation in missing]:
+            sentences_left = ", ".join(item for item in spoken if item in OF_AGENT) or "none"
+            clips_left = ", ".join(item for item in spoken if item not in OF_AGENT) or "none"
+            yield (
+                f"agent {agent.name!r} speaks {agent.language}, but these sentences are in English:"
+                f" {sentences_left}; and these clips: {clips_left}; `holdline texts --language "
+                f"{agent.language}` prints the file to translate"
+            )

@@ -14,16 +14,13 @@ from dataclasses import asdict
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
+from bot.config.texts import sentence
 from bot.health.readiness_rules import Readiness
+from calls.languages.facts import language_of, languages
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 
 MAX_HELD_S: Final = 20.0  # how long a call without a worker is held
 REDIRECT_PAUSE_S: Final = 2  # before the carrier asks again; whole seconds
-HOLD_SENTENCES: Final = (
-    ("en-US", "One moment, please."),
-    ("es-ES", "Un momento, por favor."),
-    ("ru-RU", "Одну минуту, пожалуйста."),
-)
-"""The sentence for each language, as the carrier names it; the first one is the default."""
 MAX_REDIRECTS: Final = round(MAX_HELD_S / REDIRECT_PAUSE_S)
 REDIRECTED: Final = re.compile(rb"POST (/(?:twilio|plivo)/after)(?:\?meanwhile=(\d{1,2}))? HTTP/")
 TELNYX_WEBHOOK: Final = re.compile(rb"POST /telnyx/voice HTTP/")
@@ -73,8 +70,9 @@ def hold_response(request: bytes, *, public_url: str, language: str) -> bytes | 
 
 def _hold_sentence(language: str) -> tuple[str, str]:
     """Return the carrier's tag of a language, and the sentence in it; English for any other."""
-    known = (item for item in HOLD_SENTENCES if language[:2] == item[0][:2])
-    return next(known, HOLD_SENTENCES[0])
+    facts = language_of(language)
+    spoken = facts if facts and facts.region else languages()[DEFAULT_LANGUAGE]
+    return spoken.region, sentence(Situation.BRIDGE, spoken.tag)
 
 
 PEEK_BYTES: Final = 64 * 1024  # of a request; a webhook has about 1 kB

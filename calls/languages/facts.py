@@ -3,7 +3,8 @@
 Each language has one file in this folder, named by its tag. A file may leave out any key; its
 language then lacks that fact, and what needs the fact does without. Keys:
 
-- `name`: in English.
+- `name`: in English. `region`: the language as carriers name it.
+- `caller_said`, `caller_silent`: what a person hears before a transfer if no model can write it.
 - `months`: the words for the months, in each form that follows a number.
 - `ordinal_after`, `ordinal_before`, `abbreviations`, `endings`, `before_number`, `closing`,
   `words`, `one_letter`:  whether a full stop ends a sentence (`sentence_rules.py`).
@@ -29,6 +30,9 @@ class LanguageFacts:
     Attributes:
         tag: The language as a BCP 47 tag without a region.
         name: Its name in English.
+        region: The language with the region that carriers expect, such as `de-DE`.
+        caller_said: A sentence with the caller's words in place of `{words}`.
+        caller_silent: A sentence that says that the caller said nothing.
         months: The words for the months.
         ordinal_after: Words before an ordinal, in languages that write it as "3.".
         ordinal_before: Words after an ordinal, besides the months.
@@ -44,6 +48,9 @@ class LanguageFacts:
 
     tag: str
     name: str
+    region: str = ""
+    caller_said: str = ""
+    caller_silent: str = ""
     months: frozenset[str] = frozenset()
     ordinal_after: frozenset[str] = frozenset()
     ordinal_before: frozenset[str] = frozenset()
@@ -91,17 +98,15 @@ _WORDS: Final = (
     *("months", "ordinal_after", "ordinal_before", "abbreviations", "before_number", "closing"),
     *("one_letter", "endings", "words"),
 )
+_TEXTS: Final = ("name", "region", "caller_said", "caller_silent")
 _LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 def _language(tag: str, values: Mapping[str, Any]) -> LanguageFacts:
-    return LanguageFacts(
-        tag=tag,
-        name=values["name"],
-        **{key: frozenset(values.get(key, "").split()) for key in _WORDS},
-        numbers=dict(_numbered(values.get("numbers", {}))),
-        repeats=dict(_numbered(values.get("repeats", {}))),
-    )
+    facts: dict[str, Any] = {key: values[key] for key in _TEXTS if key in values}
+    facts |= {key: frozenset(values[key].split()) for key in _WORDS if key in values}
+    facts |= {key: dict(_numbered(values.get(key, {}))) for key in ("numbers", "repeats")}
+    return LanguageFacts(tag=tag, **facts)
 
 
 def _numbered(words: Mapping[str, str]) -> Iterator[tuple[str, int]]:

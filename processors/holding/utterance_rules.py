@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, cast
 
+from calls.languages.facts import base_of
 from calls.line import CallerLine
 from fallbacks.word_times import UNIT
 
@@ -96,6 +97,17 @@ NUMBER: Final = "{number}"  # placeholder for the callback number; a text with i
 class Situation(StrEnum):
     """The situation that a text is for."""
 
+    # The agent's own sentences; its voice says them, so they need no clips.
+    GREETING = "greeting"
+    GOOD_MOMENT = "good_moment"  # the greeting of a campaign without one
+    STILL_THERE = "still_there"  # to a silent caller
+    SILENT_GOODBYE = "silent_goodbye"  # before we hang up on a silent caller
+    RECORDED = "recorded"  # the call is recorded
+    BRIDGE = "bridge"  # a tool's result, or the server, is late
+    FAREWELL = "farewell"
+    APOLOGY = "apology"  # the last sentence of a broken call
+
+    # The sentences that are said when a provider cannot answer, from clips.
     FILLER = "filler"  # an answer is late
     STT = "stt"  # the caller was not understood: ask them to repeat
     LLM = "llm"  # no model can answer
@@ -128,6 +140,9 @@ class Situation(StrEnum):
     CONFIRM_CALLS = "confirm_calls"  # asks whether the number shall come off that list
     CALLED_AGAIN = "called_again"  # the number was taken off that list again, in the same call
     GOODBYE = "goodbye"
+
+
+OF_AGENT: Final = frozenset(list(Situation)[: list(Situation).index(Situation.FILLER)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,12 +260,30 @@ class Chooser:
 
 
 def in_language(utterances: Sequence[FallbackText], language: str) -> tuple[FallbackText, ...]:
-    """Return the texts for a tag such as `es-MX`, or else for `es`, or else the English ones."""
-    for tag in (language, language.split("-", maxsplit=1)[0], DEFAULT_LANGUAGE):
-        found = tuple(utterance for utterance in utterances if utterance.language == tag)
-        if found:
-            return found
-    return ()
+    """Return the texts of each situation for a tag such as `es-MX`, or else for `es`, or English.
+
+    A language may have texts for some situations only.
+    """
+    best: dict[Situation, str] = {}
+    tags = (language.replace("_", "-").casefold(), base_of(language), DEFAULT_LANGUAGE)
+    for tag in tags:
+        for utterance in utterances:
+            if utterance.language.casefold() == tag:
+                best.setdefault(utterance.situation, tag)
+    return tuple(
+        utterance
+        for utterance in utterances
+        if utterance.language.casefold() == best.get(utterance.situation)
+    )
+
+
+def merged(
+    own: Sequence[FallbackText], built_in: Sequence[FallbackText]
+) -> tuple[FallbackText, ...]:
+    """Return the owner's texts, and the built-in ones of every situation that they lack."""
+    given = {(utterance.language, utterance.situation) for utterance in own}
+    others = (item for item in built_in if (item.language, item.situation) not in given)
+    return (*own, *others)
 
 
 def _words_in(heard: str) -> str:

@@ -4,20 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from calls.caller import clean
+from calls.languages.facts import language_of, languages
 from processors.answering.spoken_text_rules import spoken_part
 
 LAST_UTTERANCES: Final = 2  # of the caller
 MAX_CHARACTERS: Final = 240  # they take about fifteen seconds to say
-SAYS: Final[Mapping[str, str]] = {
-    "en": "The caller said: {words}",
-    "es": "La persona que llama ha dicho: {words}",
-    "ru": "Звонящий сказал: {words}",
-}
-NOTHING: Final[Mapping[str, str]] = {
-    "en": "The caller has not said what it is about.",
-    "es": "La persona que llama no ha dicho de qué se trata.",
-    "ru": "Звонящий не сказал, в чём дело.",
-}
 
 
 def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, language: str) -> str:
@@ -30,7 +21,9 @@ def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, languag
         reason: The model's reason; may be empty.
         language: A tag such as `es-MX`; English if it has no texts.
     """
-    tag = language.partition("-")[0].lower()
+    facts = language_of(language)
+    if facts is None or not facts.caller_said:
+        facts = languages()["en"]
     by_caller = [
         text.strip()
         for message in messages
@@ -38,8 +31,8 @@ def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, languag
     ]
     words = " ".join(filter(None, by_caller[-LAST_UTTERANCES:])) or spoken_part(reason)
     if not words:
-        return NOTHING.get(tag, NOTHING["en"])
-    return SAYS.get(tag, SAYS["en"]).format(words=words[-MAX_CHARACTERS:])
+        return facts.caller_silent
+    return facts.caller_said.format(words=words[-MAX_CHARACTERS:])
 
 
 def transcript(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -26,7 +26,8 @@ def test_the_callers_last_two_utterances_are_the_summary() -> None:
     [
         ("en", "billing", "The caller said: billing"),
         ("es-MX", "", "La persona que llama no ha dicho de qué se trata."),
-        ("fr", "", "The caller has not said what it is about."),
+        ("fr-CA", "", "La personne n'a pas dit de quoi il s'agit."),
+        ("sv", "", "The caller has not said what it is about."),
     ],
 )
 def test_a_silent_caller_is_summarised_by_the_reason_or_not_at_all(

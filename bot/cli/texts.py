@@ -1,0 +1,32 @@
+"""`holdline texts`: prints what an agent says without a model, as a file to translate."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from bot.cli.options import ConfigOption
+from bot.config.loading import load
+from bot.config.texts import file_to_translate, texts_with
+from bot.config.values import LANGUAGE
+from bot.exits import UsageError
+
+
+def command(
+    language: Annotated[
+        str,
+        typer.Option(
+            "--language", metavar="XX", help="The language, as a tag such as sv or pt-BR."
+        ),
+    ],
+    config: ConfigOption = None,
+) -> None:
+    """Print what is said without a model, as a file to translate.
+
+    Sentences and clips that neither Holdline nor the file in `hold.utterances` has in this language
+    are in English. Save the output, translate it, and name the file in `hold.utterances`.
+    """
+    if language == "multi" or not re.fullmatch(LANGUAGE, language):
+        raise UsageError(f"--language {language}: expected a tag such as sv or pt-BR")
+    settings = load(config, keys=False).settings
+    typer.echo(file_to_translate(language, texts_with(settings.hold.utterances)), nl=False)
