@@ -3,12 +3,15 @@
 Time is measured from the answer; early media is ignored.
 
 - Short speech, then silence: a person. The agent speaks at once.
-- A phrase that only machines say decides as soon as it is recognised. So does a beep after speech.
+- Words alone never decide that we hang up or leave a message: a person may say all of them ("My
+  mailbox is full, so call me again"). It takes the course of a recording as well: a beep after
+  speech, or `recording_s` of speech without a pause for an answer. Otherwise the answerer is
+  treated as a person when they pause.
 - Without a decision after `decide_s`, the answerer is undecided, and treated as a person. The agent
   speaks in the answerer's next pause, or at once if there is no speech.
-- Phrases have points. A machine is found as soon as a machine's points exceed a person's by one
-  sentence that only machines say. The action waits for more points or a pause. If a person's words
-  follow, the decision is taken back.
+- Phrases have points. A machine is reported as soon as a machine's points exceed a person's by one
+  sentence of a machine. The action waits for the course. If a person's words follow, or a pause
+  comes first, the report is taken back.
 - A machine may be found after an earlier decision, but only if it talks on over our speech: by a
   phrase in speech that is longer than a person's greeting, or by a phrase and a beep. Directly
   after a greeting too long for a person, a beep needs no phrase. Words in a conversation, even
@@ -55,9 +58,9 @@ class AnsweringRules:
     machine_silence_s: float = 1.5  # silence after a machine's phrase: a beep or words may follow
     decide_s: float = 2.8  # so that the decision is made within 3 s of the answer (chosen)
     pause_s: float = 0.8  # silence after longer speech; as after_greeting_silence in Asterisk's AMD
-    part_wait_s: float = 6.0  # for the pause of an answerer that may be a person (chosen)
+    recording_s: float = 7.0  # of speech without a pause; people give a caller a turn (chosen)
     talker_s: float = 12.0  # then the agent speaks to a person who never pauses (chosen)
-    no_beep_s: float = 2.5  # silence after a mailbox's greeting that shows that no beep follows
+    no_beep_s: float = 2.5  # silence after a recorded greeting that shows that no beep follows
     beep_wait_s: float = 30.0  # the longest wait for a beep
     screened_s: float = 30.0  # for a person to answer after a call-screening assistant
     overlap_s: float = 1.5  # a machine never pauses for longer than this when we speak (chosen)

@@ -81,6 +81,16 @@ class GreetingHeard:
         """Return the seconds of speech until now."""
         return self.speech_s + (0.0 if self.since is None else max(0.0, now - self.since))
 
+    def is_recording(self, rules: AnsweringRules, now: float) -> bool:
+        """Return whether the words and the length of the speech are those of a recording."""
+        return self.cues.recorded and self.speech_until(now) >= rules.recording_s
+
+    def recording_at(self, rules: AnsweringRules) -> float | None:
+        """Return when the speech in progress will be as long as a recording; `None` if never."""
+        if self.since is None or not self.cues.recorded:
+            return None
+        return self.since + max(0.0, rules.recording_s - self.speech_s)
+
     def forget_speech(self) -> None:
         """Reset the length of the speech; the words stay."""
         self.speech_s = 0.0

@@ -116,15 +116,24 @@ def _waits(course: AnsweringCourse) -> tuple[float | None, float]:
         case AnsweringState.ASKED:
             limit_at, silence_s = _talker_at(course), rules.human_silence_s
         case AnsweringState.MAILBOX:
-            limit_at, silence_s = course.since + rules.beep_wait_s, rules.no_beep_s
+            limit_at, silence_s = course.since + rules.beep_wait_s, _end_s(course)
         case AnsweringState.PARTING:
-            limit_at, silence_s = course.since + rules.part_wait_s, rules.pause_s
+            recording_at = heard.recording_at(rules)
+            limit_at = course.since + rules.talker_s if recording_at is None else recording_at
+            silence_s = _end_s(course)
         case AnsweringState.OPEN:
             talks = heard.since is not None
             limit_at = course.since + rules.watch_s if talks else course.watched_until
         case AnsweringState.RINGING | AnsweringState.OVER:
             pass
     return limit_at, silence_s
+
+
+def _end_s(course: AnsweringCourse) -> float:
+    """Return the silence that ends what is probably a machine's greeting."""
+    rules, heard = course.rules, course.heard
+    ended = heard.cues.recorded and heard.speech_s >= rules.recording_s
+    return rules.no_beep_s if ended or not course.by_words else rules.machine_silence_s
 
 
 def _is_due(course: AnsweringCourse, now: float) -> bool:
@@ -194,29 +203,31 @@ def _meet_machine(course: AnsweringCourse, cue: Cue, now: float) -> Actions:
 
 
 def _await_machine_end(course: AnsweringCourse, now: float) -> Actions:
-    """Hang up at once on a certain machine, or in the pause of a likely one; else greet."""
-    cues = course.heard.cues
+    """Hang up on a recording; greet an answerer who pauses sooner or says a person's words."""
     if course.heard.person_after_all:
         return course.take_back(now)
-    over = _is_due(course, now)
-    if over and not cues.sure:  # people use all of these phrases, too
-        return course.greet(Answerer.UNDECIDED, "words", now)
-    return course.part() if over or cues.certain else ()
-
-
-def _await_beep(course: AnsweringCourse, now: float) -> Actions:
-    """Leave the message after a greeting without a beep; hang up if the mailbox is full.
-
-    If the greeting may be a person's, talk to them instead.
-    """
-    cues = course.heard.cues
-    if course.by_words and course.heard.person_after_all:
-        return course.take_back(now)
-    if Cue.FULL in cues.points:
+    if course.heard.is_recording(course.rules, now):
         return course.part()
     if not _is_due(course, now):
         return ()
-    if course.by_words and not cues.sure:  # people use all of these phrases, too
+    talks_on = course.heard.since is not None and course.heard.cues.sure
+    return course.part() if talks_on else course.greet(Answerer.UNDECIDED, "words", now)
+
+
+def _await_beep(course: AnsweringCourse, now: float) -> Actions:
+    """Leave the message after a recorded greeting without a beep; hang up if the mailbox is full.
+
+    If the greeting may be a person's, talk to them instead.
+    """
+    heard = course.heard
+    if course.by_words and heard.person_after_all:
+        return course.take_back(now)
+    if Cue.FULL in heard.cues.points and heard.is_recording(course.rules, now):
+        return course.part()
+    if not _is_due(course, now):
+        return ()
+    talks_on = heard.since is not None and heard.cues.sure
+    if course.by_words and not (talks_on or heard.is_recording(course.rules, now)):
         return course.greet(Answerer.UNDECIDED, "words", now)
     return course.leave_message(now, at_end=True)
 

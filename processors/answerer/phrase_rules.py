@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Final
 
 # The points of a phrase.
-ALONE: Final = 4  # conclusive by itself: no person says it to a caller
+ALONE: Final = 4  # a machine's sentence, which a person may still quote: "Press one? Why?"
 WITH_ANOTHER: Final = 2  # people say it, too
 OPENER: Final = 1  # the beginning of firms' greetings, by a person or a machine
 
@@ -63,8 +63,8 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(оставайтесь|не вешайте|подождите)": ALONE,
     },
     Cue.MENU: {
-        rf"press (the )?{_DIGIT}": 2 * ALONE,  # enough even if the menu asks how it can help
-        rf"{_KEY_VERBS} {_CIFRA}|нажмите\b": 2 * ALONE,
+        rf"press (the )?{_DIGIT}": ALONE,
+        rf"{_KEY_VERBS} {_CIFRA}|нажмите\b": ALONE,
         r"^(\w+ ){0,12}(for|to) (\w+ ){1,6}press\b|say (\w+ ){1,4}or press": ALONE,
         rf"para (\w+ ){{1,6}}{_KEY_VERBS}\b": ALONE,
         r"(main|following) (menu|options)|menu options|(of the|these|following) options": ALONE,
@@ -183,6 +183,14 @@ class Cues:
     def sure(self) -> bool:
         """Whether `definite` rests on more than two phrases that people use, too."""
         return self.definite in self.alone or self.certain is not None
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the words are a recording's if the speech is as long as one.
+
+        Two conclusive sentences, or more that people use, too, but not those alone.
+        """
+        return self.certain is not None and self.certain in self.alone
 
     @property
     def hinted(self) -> bool:

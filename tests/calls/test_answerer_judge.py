@@ -19,6 +19,7 @@ from processors.answerer.decision import AnswererJudge
 
 RULES = AnsweringRules()
 TONE = "Please leave a message after the tone."
+TAPE = f"You have reached the voicemail of Tom. I cannot come to the phone. {TONE}"
 
 
 class Line:
@@ -115,12 +116,30 @@ def test_the_message_is_left_after_the_beep() -> None:
     assert line.steps == [(6.0, "LeaveMessage")]
 
 
-def test_a_mailbox_without_a_beep_gets_the_message_after_its_silence() -> None:
-    line = Line().begin(0.3).words(TONE, 2.0)
+def test_a_recording_without_a_beep_gets_the_message_after_its_silence() -> None:
+    line = Line().begin(0.3).words(TAPE, 2.0)
+    line.wait(8.0).judge.silent(8.0)
+    line.wait(20.0)
+
+    assert line.steps == [(8.0 + RULES.no_beep_s, "LeaveMessage")]
+
+
+@pytest.mark.parametrize("leaves_message", [True, False])
+def test_a_short_greeting_without_a_beep_is_answered_in_doubt(*, leaves_message: bool) -> None:
+    line = Line(leaves_message=leaves_message).begin(0.3).words(TONE, 2.0)
     line.wait(5.0).judge.silent(5.0)
     line.wait(20.0)
 
-    assert line.steps == [(5.0 + RULES.no_beep_s, "LeaveMessage")]
+    assert line.verdicts[-1] == (Answerer.UNDECIDED, "words")
+    assert line.steps == [(5.0 + RULES.machine_silence_s, "Open")]
+
+
+def test_a_beep_that_comes_late_ends_the_doubt() -> None:
+    line = Line().begin(0.3).words(TONE, 2.0)
+    line.wait(5.0).judge.silent(5.0)
+    line.beep(7.2)
+
+    assert [name for _, name in line.steps] == ["Open", "StopTalking", "LeaveMessage"]
 
 
 def test_waiting_for_an_endless_mailbox_is_bounded() -> None:
@@ -129,16 +148,19 @@ def test_waiting_for_an_endless_mailbox_is_bounded() -> None:
     assert line.steps == [(2.0 + RULES.beep_wait_s, "LeaveMessage")]
 
 
-def test_without_a_message_a_machine_is_hung_up_on_at_once() -> None:
-    line = Line(leaves_message=False).begin(0.3).words(TONE, 2.0).wait(20.0)
+def test_without_a_message_a_recording_is_hung_up_on_while_it_speaks() -> None:
+    line = Line(leaves_message=False).begin(0.3).words(TAPE, 2.0).wait(20.0)
 
-    assert line.done[-1] == (2.0, PartFromMachine(answerer=Answerer.VOICEMAIL))
+    left = (0.3 + RULES.recording_s, PartFromMachine(answerer=Answerer.VOICEMAIL))
+    assert line.done[-1] == left
 
 
 def test_a_full_mailbox_gets_no_message() -> None:
     line = Line().begin(0.3).words("The mailbox is full and cannot accept messages.", 2.0)
+    line.wait(20.0)
 
-    assert line.done[-1] == (2.0, PartFromMachine(answerer=Answerer.VOICEMAIL))
+    left = (0.3 + RULES.recording_s, PartFromMachine(answerer=Answerer.VOICEMAIL))
+    assert line.done[-1] == left
 
 
 def test_a_beep_after_unrecognised_speech_is_a_mailbox() -> None:
@@ -292,37 +314,75 @@ def test_a_machines_words_are_taken_back_by_a_persons(
     assert [name for _, name in line.steps] == ["Open"]
 
 
-def test_a_machine_with_one_sentence_is_hung_up_on_in_its_pause() -> None:
-    line = Line(leaves_message=False).begin(0.3).words("Speak after the tone", 2.5)
-    line.wait(4.0).judge.silent(4.0)
-    line.wait(20.0)
-
-    assert line.verdicts == [(Answerer.VOICEMAIL, "words")]
-    assert line.steps == [(4.0 + RULES.pause_s, "PartFromMachine")]
-
-
 SAID_BY_PEOPLE = (
     "Hello? I can't take your call right now, I'm driving.",
     "Leave me a message on WhatsApp.",
     "State your name please.",
     "What is the reason for your call?",
     "I can't talk, leave me a message, I'll call you back.",
+    "Press one? What do you mean press one?",
+    "My mailbox is full, so call me again tomorrow.",
+    "Speak after the tone? What tone?",
+    "The number you have dialed is not in service, ha ha, no, it's me.",
+    "If this is an emergency I'll come, otherwise leave a message at the office.",
+    "Hold on, please stay on the line, I am in the car.",
+    "Para hablar conmigo, ¿pulse uno? ¿Qué es esto?",
+    "Какой автоответчик, нажмите один? Вы о чём?",  # noqa: RUF001
     "No puedo contestar, deje un mensaje por WhatsApp.",
     "Не могу сейчас ответить, оставьте сообщение.",  # noqa: RUF001
 )
 
 
+HANGS_UP = {"PartFromMachine", "LeaveMessage"}
+
+
 @pytest.mark.parametrize("leaves_message", [True, False])
+@pytest.mark.parametrize("lasts_s", [1.2, 2.0, 4.0, 6.5])
 @pytest.mark.parametrize("said", SAID_BY_PEOPLE)
-def test_an_answerer_with_ambiguous_words_is_spoken_to_after_them(
-    said: str, *, leaves_message: bool
+def test_a_person_is_spoken_to_whatever_they_say(
+    said: str, lasts_s: float, *, leaves_message: bool
 ) -> None:
-    line = Line(leaves_message=leaves_message).begin(0.3).words(said, 2.2, final=True)
-    line.wait(2.3).judge.silent(2.3)
+    ended = 0.3 + lasts_s
+    line = Line(leaves_message=leaves_message).begin(0.3).words(said, ended - 0.1)
+    line.judge.silent(ended)
+    line.words(said, ended + 0.2, final=True).wait(40.0)
+
+    assert {name for _, name in line.steps} <= {"Open", "SayWho"}
+    assert line.steps[-1][1] == "Open"
+    assert line.steps[0][0] <= ended + RULES.machine_silence_s + 0.21
+    assert line.verdicts[-1][0] in (Answerer.HUMAN, Answerer.UNDECIDED)
+
+
+def test_a_person_may_speak_for_long_in_words_that_people_use() -> None:
+    said = (
+        "Hello? I can't take your call right now, I'm driving, please send me a text or leave me a"
+        " message on WhatsApp, and I'll call you back when I return"
+    )
+    line = Line(leaves_message=False).begin(0.3).words(said, 9.0)
+    line.wait(10.0).judge.silent(10.0)
     line.wait(40.0)
 
     assert [name for _, name in line.steps] == ["Open"]
-    assert line.verdicts[-1][0] in (Answerer.HUMAN, Answerer.UNDECIDED)
+
+
+@pytest.mark.parametrize("leaves_message", [True, False])
+@pytest.mark.parametrize("said", SAID_BY_PEOPLE)
+def test_a_person_who_interrupts_us_is_not_hung_up_on(said: str, *, leaves_message: bool) -> None:
+    line = Line(leaves_message=leaves_message).speech(0.3, 0.8).begin(2.0)
+    line.words("Hello?", 1.0, final=True).words(said, 4.4)
+    line.wait(5.0).judge.silent(5.0)
+    line.wait(40.0)
+
+    assert HANGS_UP.isdisjoint(name for _, name in line.steps)
+
+
+def test_a_menu_that_talks_over_us_is_hung_up_on() -> None:
+    line = Line().speech(0.2, 2.0).begin(3.7)
+    line.words("Thank you for calling Acme. For sales, press one. For service, press two.", 6.0)
+    line.wait(20.0)
+
+    assert [name for _, name in line.steps] == ["Open", "StopTalking", "PartFromMachine"]
+    assert line.verdicts[-1][0] is Answerer.MENU
 
 
 @pytest.mark.parametrize("said", [sentence for sentence in SAID_BY_PEOPLE if "essag" in sentence])
