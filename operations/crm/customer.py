@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from calls.sentences import OUTCOMES, WHYS, phrase
 from calls.verdict import NOT_SERVED, CallerVerdict
+from operations.person_names import without_sentences
 
 PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 
@@ -49,9 +50,13 @@ class CrmContact:
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def known(self) -> dict[str, str]:
-        """Return the known values by key; a field called `name` does not replace the name."""
+        """Return the known values by key; a field called `name` does not replace the name.
+
+        The name is one phrase: it may be said in a greeting.
+        """
         known = {"name": self.name, **self.fields}
-        return known | {"name": self.name} if self.name else known
+        known = known | {"name": self.name} if self.name else known
+        return known | {"name": without_sentences(known["name"])}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from operations.crm.customer import CrmContact, CrmReport
 from operations.database.database import Database, StorageError
 from operations.database.tables import CONTACTS
 from operations.numbers import CallableNumber, read_number
+from operations.person_names import with_names_cut
 from operations.remote import RemoteError
 
 MAX_ROWS: Final = 200_000  # of a file; larger ones belong in the database
@@ -44,7 +45,8 @@ class OwnContacts:
             raise RemoteError(Kind.NETWORK, str(error)) from error
         if row is None:
             return await self._find_in_file(number)
-        return CrmContact(id=str(row.id), name=row.name, fields=json.loads(row.fields or "{}"))
+        fields = with_names_cut({"name": row.name, **json.loads(row.fields or "{}")})
+        return CrmContact(id=str(row.id), name=fields.pop("name"), fields=fields)
 
     async def write(self, report: CrmReport) -> None:
         """Do nothing: the report is in our own database already."""
@@ -92,8 +94,10 @@ def read_contacts(path: Path, region: str) -> dict[str, CrmContact]:
                 continue
             keys = [_key(number, region) for number in cells.numbers]
             fields = {heading.lower(): cell for heading, cell in cells.fields.items()}
+            fields = with_names_cut({**fields, "name": cells.name})
+            name = fields.pop("name")
             for key in filter(None, keys):
-                contact = CrmContact(id=key, name=cells.name, fields=fields)
+                contact = CrmContact(id=key, name=name, fields=fields)
                 contacts.setdefault(key, contact)
     line = (
         f"{path.name}: {len(contacts)} numbers ({opened.encoding.name}), {bad_rows} unreadable rows"
