@@ -23,7 +23,7 @@ from calls.events import (
     TranscriptFinal,
 )
 
-ENDINGS: Final = ((4, 12), (2, 7))  # the last digits shown, and of numbers of which length
+ENDINGS: Final = ((4, 12), (2, 7))  # last digits shown, and the least length of the number
 SHORT: Final = 8  # digits of a local number; five shown would be most of it
 
 
@@ -35,7 +35,7 @@ def masked(number: str) -> str:
 
 
 def ending(number: str) -> str:
-    """Return the last digits of a number by which a list names it, and a search may find it.
+    """Return a number's last digits: lists show them, and a search may find them.
 
     Together with what `masked` shows, at least three characters stay hidden.
     """

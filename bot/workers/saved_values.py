@@ -1,7 +1,7 @@
 """Values of the key-value store that outlive the supervisor, in a file of its own.
 
-The console's sessions are there, so that a restart in the middle of an outage signs nobody out. A
-file, because the database may be what fails. Only the owner may read it.
+The console's sessions are there: operators stay signed in when the server restarts in the middle of
+an outage. It is a file because the database may be what fails. Only its owner may read it.
 """
 
 import asyncio

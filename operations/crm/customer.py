@@ -11,7 +11,6 @@ from typing import Any, Final, cast
 
 from calls.sentences import OUTCOMES, WHYS, phrase
 from calls.verdict import NOT_SERVED, CallerVerdict
-from operations.person_names import without_sentences
 
 PLACEHOLDER: Final = re.compile(r"\{([a-z_]+)\}")
 
@@ -50,13 +49,9 @@ class CrmContact:
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def known(self) -> dict[str, str]:
-        """Return the known values by key; a field called `name` does not replace the name.
-
-        The name is one phrase: it may be said in a greeting.
-        """
+        """Return the known values by key; a field called `name` does not replace the name."""
         known = {"name": self.name, **self.fields}
-        known = known | {"name": self.name} if self.name else known
-        return known | {"name": without_sentences(known["name"])}
+        return known | {"name": self.name} if self.name else known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from calls.operations_events import CallerKnown
 from calls.outside_text import placeholders, quoted, spoken
 from operations.crm.customer import CrmContact
 from operations.crm.port import CrmLookup
+from operations.person_names import without_sentences
 
 KNOWN_TITLE: Final = "What our register says about the caller's number."
 VERIFIED_TITLE: Final = "The caller is verified. What our register says of them besides."
@@ -82,7 +83,8 @@ class KnownCaller:
         """Return the known fields; none before the answer or after the call."""
         answered = self._lookup_task.done() and not self._lookup_task.cancelled() and not self._over
         contact = self._lookup_task.result() if answered else None
-        return contact.known() if contact else {}
+        known = contact.known() if contact else {}
+        return known | {"name": without_sentences(known["name"])} if known else {}
 
     async def greeted_by(self, agent: AgentSettings, *, within_s: float) -> AgentSettings:
         """Return the agent with the placeholders in its greeting filled in.

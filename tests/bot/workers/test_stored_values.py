@@ -118,7 +118,7 @@ class Restarting:
     utc_s: float = 1_000_000.0
 
     def start(self) -> KeyValueStore:
-        began_s = self.utc_s  # the monotonic clock begins anew
+        began_s = self.utc_s  # the monotonic clock starts from 0
         saved = SavedValues(kind="session", path=self.path, utc_s=lambda: self.utc_s)
         return KeyValueStore(clock=lambda: self.utc_s - began_s, saved=saved)
 
