@@ -43,6 +43,7 @@ class KeptTool:
     turn: int
     result: Mapping[str, Any] | None = None  # `None` while the tool is running
     delivered: bool = False  # whether the model has got the result
+    call_id: str = ""  # the model's id of the call; two calls may be equal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,8 +251,11 @@ def _complete_result(message: Mapping[str, Any], state: ResumeState) -> dict[str
     """Return a message; a pending tool result is replaced by the stored one, or by `CUT_OFF`."""
     if message.get("role") != "tool" or message.get("content") != IN_PROGRESS:
         return dict(message)
-    key = _key_of_call(state.messages, message.get("tool_call_id"))
-    result = next((tool.result for tool in state.tools if tool.key == key), None)
+    call_id = message.get("tool_call_id")
+    key = _key_of_call(state.messages, call_id)
+    equal = [tool for tool in state.tools if tool.key == key]
+    same = [tool for tool in equal if tool.call_id == call_id] or equal
+    result = same[0].result if same else None
     return {**message, "content": without_halves(json.dumps(result or CUT_OFF))}
 
 

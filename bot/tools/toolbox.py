@@ -1,4 +1,4 @@
-"""Runs the model's tool calls: with a time limit, the same one never twice in a turn.
+"""Runs the model's tool calls: with a time limit, and a repeated answer's only once.
 
 Each returns a result, even if it fails. If the caller interrupts the wait for a tool, the tool
 continues, and its result is delivered when the model repeats the request or both sides are silent.
@@ -8,13 +8,14 @@ import asyncio
 import json
 import math
 import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from loguru import logger
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import TTSSpeakFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.llm_service import FunctionCallParams
 
 from bot.clock import Clock
@@ -23,7 +24,7 @@ from calls.caller import clean, without_halves
 from calls.entry import Emit
 from calls.events import ToolCalled
 from calls.outside_text import RULE
-from calls.resume import CUT_OFF, KeptTool, tool_key
+from calls.resume import CUT_OFF, IN_PROGRESS, KeptTool, tool_key
 from calls.tool_schema import for_model, problems
 from operations.stored_words import StoredWords
 
@@ -72,21 +73,37 @@ class Tool:
 
 @dataclass(slots=True, kw_only=True)
 class _Attempt:
+    key: str  # equal for equal requests
+    call_id: str  # the model's, of the call that began it or got its result last
     turn: int
     began: float  # monotonic
     task: asyncio.Future[dict[str, Any]]
     delivered: bool = False  # whether the model has received the result
     cut_off: bool = False  # whether a lost process began it, so that its result is unknown
+    in_doubt: bool = False  # whether a delivered result may be unread, and its call unknown
+    is_awaited: bool = False  # by a call of the model that has not been interrupted
     follower: asyncio.Task[None] | None = None  # delivers the result if the wait was interrupted
 
-    def is_reusable(self, turn: int, now: float) -> bool:
-        """Return whether a repeated request gets this attempt's result.
+    def is_kept(self, turn: int, now: float) -> bool:
+        """Return whether it may still matter to a request."""
+        is_owed = (self.cut_off or not self.delivered) and now < self.began + UNDELIVERED_S
+        return self.turn == turn or is_owed or not self.task.done()
 
-        That is so in the same turn, while the tool runs, and for `UNDELIVERED_S` if the model has
-        not received the result.
+    def answers(self, turn: int, read: Collection[str]) -> bool:
+        """Return whether an equal request is a repetition that gets this attempt's result.
+
+        A model repeats a call if it has not received the result, because the caller interrupted it
+        or its answer was dropped. A call that waits, and one whose result was read, are others.
+
+        Args:
+            turn: The current turn.
+            read: The ids of the calls whose results are in the conversation.
         """
-        is_kept = (self.cut_off or not self.delivered) and now < self.began + UNDELIVERED_S
-        return self.turn == turn or is_kept or not self.task.done()
+        if self.cut_off or not self.delivered:
+            return not self.is_awaited or self.turn != turn
+        return self.turn == turn and (
+            self.in_doubt or (bool(self.call_id) and self.call_id not in read)
+        )
 
 
 async def _nothing() -> None:
@@ -119,7 +136,7 @@ class Toolbox:
     before_each: Callable[[], Awaitable[None]] = _nothing  # awaited before a tool begins
     verified: Callable[[], None] = _ignore  # called when a tool has verified the caller
     words: StoredWords | None = None  # keeps the call's sensitive section; `None` in tests
-    _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
+    _attempts: list[_Attempt] = field(default_factory=list[_Attempt], init=False)
     _bridged_at: float = field(default=-math.inf, init=False)  # monotonic
 
     @property
@@ -127,9 +144,13 @@ class Toolbox:
         """The attempts that a process which resumes the call must not repeat."""
         return [
             KeptTool(
-                key=key, turn=attempt.turn, result=_result_of(attempt), delivered=attempt.delivered
+                key=attempt.key,
+                turn=attempt.turn,
+                result=_result_of(attempt),
+                delivered=attempt.delivered,
+                call_id=attempt.call_id,
             )
-            for key, attempt in self._attempts.items()
+            for attempt in self._attempts
         ]
 
     def restore(self, kept: Sequence[KeptTool]) -> None:
@@ -137,13 +158,17 @@ class Toolbox:
         for tool in kept:
             done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             done.set_result(dict(tool.result or CUT_OFF))
-            self._attempts[tool.key] = _Attempt(
+            attempt = _Attempt(
+                key=tool.key,
+                call_id=tool.call_id,
                 turn=tool.turn,
                 began=self.clock(),
                 task=done,
                 delivered=tool.delivered,
                 cut_off=tool.result is None,
+                in_doubt=not tool.call_id,
             )
+            self._attempts.append(attempt)
 
     def schemas(self) -> list[FunctionSchema]:
         """Return the schemas for the model, each with the handler that runs the tool."""
@@ -160,8 +185,8 @@ class Toolbox:
 
     async def close(self) -> None:
         """Wait briefly for running tools, because callers count on them; then cancel them."""
-        tasks = [item.task for item in self._attempts.values()]
-        followers = [attempt.follower for attempt in self._attempts.values() if attempt.follower]
+        tasks = [item.task for item in self._attempts]
+        followers = [attempt.follower for attempt in self._attempts if attempt.follower]
         self._attempts.clear()  # so that `_answer` starts no more followers
         for task in followers:
             task.cancel()
@@ -185,19 +210,20 @@ class Toolbox:
         if wrong := problems(params.arguments, tool.accepts or tool.parameters):
             self._emit_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
-        attempt = self._find_or_begin(tool, params.arguments)
+        attempt = self._find_or_begin(tool, params)
         # `wait` does not cancel the task: an interruption ends the wait, not the booking.
         try:
             await self._bridge(tool, attempt.task, params)
             await asyncio.wait({attempt.task})
         except asyncio.CancelledError:
-            is_current = attempt in self._attempts.values()
+            attempt.is_awaited = False
+            is_current = attempt in self._attempts
             if self.late and is_current and attempt.follower is None:
                 request = {"tool": tool.name, "arguments": params.arguments}
                 work = self._deliver_when_quiet(attempt, self.late, request)
                 attempt.follower = asyncio.get_running_loop().create_task(work, name="late result")
             raise
-        attempt.delivered = True
+        attempt.delivered, attempt.is_awaited = True, False
         return {"error": "it was stopped"} if attempt.task.cancelled() else attempt.task.result()
 
     async def _bridge(
@@ -217,21 +243,27 @@ class Toolbox:
                 await params.llm.push_frame(TTSSpeakFrame(tool.bridge, append_to_context=False))
                 return
 
-    def _find_or_begin(self, tool: Tool, arguments: Mapping[str, Any]) -> _Attempt:
-        """Return the attempt of the same request if its result may be reused; else begin one.
+    def _find_or_begin(self, tool: Tool, params: FunctionCallParams) -> _Attempt:
+        """Return the attempt that a repeated request gets the result of; else begin one.
 
         A caller can interrupt the model while a booking is made. If the model repeats the request
-        in the next turn, the booking must not be made twice.
+        in the next turn, the booking must not be made twice. Two equal calls of one answer are two
+        bookings; if the answer is repeated, the first gets the first result.
         """
         turn, now = self.turn(), self.clock()
-        self._attempts = {k: a for k, a in self._attempts.items() if a.is_reusable(turn, now)}
-        key = tool_key(tool.name, arguments)
-        if key not in self._attempts:
+        self._attempts = [item for item in self._attempts if item.is_kept(turn, now)]
+        key, read = tool_key(tool.name, params.arguments), _read_calls(params.context)
+        found = (item for item in self._attempts if item.key == key and item.answers(turn, read))
+        attempt = next(found, None)
+        if attempt is None:
             # Owned by this object, which cancels and awaits it: see `close`.
-            work = self._work(tool, arguments, turn=turn)
+            work = self._work(tool, params.arguments, turn=turn)
             task = asyncio.get_running_loop().create_task(work, name=f"tool {tool.name}")
-            self._attempts[key] = _Attempt(turn=turn, began=now, task=task)
-        return self._attempts[key]
+            attempt = _Attempt(key=key, call_id="", turn=turn, began=now, task=task)
+            self._attempts.append(attempt)
+        attempt.call_id, attempt.turn = params.tool_call_id, turn
+        attempt.in_doubt, attempt.is_awaited = False, True
+        return attempt
 
     async def _deliver_when_quiet(
         self, attempt: _Attempt, late: LateResults, request: Mapping[str, Any]
@@ -247,8 +279,8 @@ class Toolbox:
             quiet_since = quiet_since if late.is_quiet() else self.clock()
             if attempt.delivered or self.clock() > attempt.began + UNDELIVERED_S:
                 return
-        # With the current turn, a repeated request in this turn gets the same result.
-        attempt.delivered, attempt.turn = True, self.turn()
+        # A model that does not believe it may repeat the request once in this turn.
+        attempt.delivered, attempt.in_doubt, attempt.turn = True, True, self.turn()
         result = {**request, **attempt.task.result()}
         await late.ask_with(f"{LATE} {RULE} {_to_json(result)}", TELL_LATE)
 
@@ -268,6 +300,16 @@ class Toolbox:
 
     def _emit_outcome(self, tool: Tool, *, turn: int, outcome: str, took_s: float) -> None:
         self.emit(ToolCalled(turn=turn, tool=tool.name, outcome=outcome, took_s=took_s))
+
+
+def _read_calls(context: LLMContext) -> Collection[str]:
+    """Return the ids of the calls whose results are in the conversation."""
+    messages = [item for item in context.messages if isinstance(item, dict)]
+    return {
+        str(item.get("tool_call_id"))
+        for item in messages
+        if item.get("role") == "tool" and item.get("content") != IN_PROGRESS
+    }
 
 
 def _is_verified(result: Any) -> bool:

@@ -45,9 +45,13 @@ class MenuChoices:
     told: list[Event]
     pushed: list[Frame] = field(default_factory=list)
     turn: int = 1
+    read: list[Any] = field(default_factory=list)  # the conversation
+    calls: int = 0
 
-    async def use(self, name: str, arguments: Any = None) -> dict[str, Any]:
-        """Return what the model is told."""
+    async def use(self, name: str, arguments: Any = None, *, reads: bool = True) -> dict[str, Any]:
+        """Return what the model is told; if `reads`, it gets into the conversation."""
+        self.calls += 1
+        call_id = f"call_{self.calls}"
         results: list[dict[str, Any]] = []
 
         async def pushed(frame: Frame) -> None:
@@ -60,6 +64,8 @@ class MenuChoices:
             arguments={} if arguments is None else arguments,
             llm=SimpleNamespace(push_frame=pushed),
             result_callback=result,
+            tool_call_id=call_id,
+            context=SimpleNamespace(messages=self.read),
         )
         schema = next(
             function_schema
@@ -69,6 +75,8 @@ class MenuChoices:
         assert schema.handler
         await schema.handler(cast("FunctionCallParams", params))
         assert len(results) == 1
+        if reads:
+            self.read.append({"role": "tool", "tool_call_id": call_id, "content": "it"})
         return results[0]
 
     @property
@@ -158,7 +166,7 @@ async def test_a_functions_signature_is_its_schema() -> None:
 async def test_a_function_gives_the_model_its_result(
     function: str, arguments: Mapping[str, str], result: Any
 ) -> None:
-    async with desk(entry(function)) as at_desk:
+    async with desk(entry(function), bridge_after_s=5.0) as at_desk:
         assert await at_desk.use(function, arguments) == {"result": result}
         assert at_desk.outcomes == ["ok"]
         assert at_desk.pushed == []
@@ -229,18 +237,73 @@ async def test_a_tool_that_hangs_gives_the_model_an_error_in_time() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_the_same_request_runs_once_in_a_turn() -> None:
+async def test_two_equal_calls_of_one_answer_are_two() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
         both = await asyncio.gather(
             at_desk.use("slow", {"name": "a"}), at_desk.use("slow", {"name": "a"})
         )
-        again = await at_desk.use("slow", {"name": "a"})
-        other = await at_desk.use("slow", {"name": "b"})
 
-    assert both[0] == both[1] == again == {"result": "a done"}
-    assert other == {"result": "b done"}
-    assert owner_functions.RUNS == ["a", "b"]
+    assert both == [{"result": "a done"}] * 2
+    assert owner_functions.RUNS == ["a", "a"]
+
+
+@pytest.mark.virtual_time
+async def test_a_job_can_be_polled_in_one_turn() -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as at_desk:
+        for _ in range(3):
+            await at_desk.use("slow", {"name": "a"})
+
+    assert owner_functions.RUNS == ["a", "a", "a"]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("again", [1, 2, 3], ids=["one", "both", "one more"])
+@pytest.mark.parametrize("turn", [1, 2], ids=["the same turn", "the next"])
+@pytest.mark.parametrize("wait_s", [0.0, 0.2], ids=["at work", "done"])
+async def test_a_repeated_answer_repeats_none_of_two_equal_calls(
+    again: int, turn: int, wait_s: float
+) -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as at_desk:
+        await asyncio.gather(*(at_desk.use_until_cut_off("slow", {"name": "a"}) for _ in range(2)))
+        await asyncio.sleep(wait_s)
+        at_desk.turn = turn
+        await asyncio.gather(*(at_desk.use("slow", {"name": "a"}) for _ in range(again)))
+
+    assert len(owner_functions.RUNS) == max(2, again)
+
+
+@pytest.mark.virtual_time
+async def test_a_dropped_answers_result_that_nobody_read_is_used_once() -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as at_desk:
+        await at_desk.use("slow", {"name": "b"})
+        await at_desk.use("slow", {"name": "a"}, reads=False)
+        await at_desk.use("slow", {"name": "a"})
+        assert owner_functions.RUNS == ["b", "a"]
+        await at_desk.use("slow", {"name": "a"})
+
+    assert owner_functions.RUNS == ["b", "a", "a"]
+
+
+@pytest.mark.virtual_time
+async def test_after_a_restore_equal_calls_are_matched_one_by_one() -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as first:
+        await asyncio.gather(*(first.use("slow", {"name": "a"}) for _ in range(2)))
+        kept = first.toolbox.kept
+    assert [tool.call_id for tool in kept] == ["call_1", "call_2"]
+    async with desk(entry("slow")) as second:
+        second.calls = 10
+        second.read.append({"role": "tool", "tool_call_id": "call_1", "content": "it"})
+        second.toolbox.restore(kept)
+        await second.use("slow", {"name": "a"})  # instead of the second, which was not read
+        assert owner_functions.RUNS == ["a", "a"]
+        await second.use("slow", {"name": "a"})
+
+    assert owner_functions.RUNS == ["a", "a", "a"]
 
 
 @pytest.mark.virtual_time
@@ -601,7 +664,8 @@ async def test_a_result_of_another_process_is_not_repeated() -> None:
         second.toolbox.restore([kept, cut_off])
         assert await second.use("book", {"day": "Monday"}) == {"result": "booked"}
         assert await second.use("book", {"day": "Sunday"}) == CUT_OFF
-        assert second.toolbox.kept == [kept, replace(cut_off, delivered=True)]
+        told = replace(cut_off, delivered=True, call_id="call_2")
+        assert second.toolbox.kept == [kept, told]
         second.turn = 2
         assert await second.use("book", {"day": "Sunday"}) == CUT_OFF  # who asks, and when
         assert await second.use("book", {"day": "Monday"}) == {"result": "booked"}
