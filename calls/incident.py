@@ -1,7 +1,7 @@
 """One incident: what failed, how severe it is, and when it recovered."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from fallbacks.failure import Severity
@@ -96,6 +96,8 @@ class Incident:
         """
         self._failures += failures
         self.well_since = None
+        if more.kind == UNKNOWN:  # a report without a cause does not replace one with a cause
+            more = replace(more, kind=self._worst.kind, reason=self._worst.reason)
         more_severe = WEIGHT[more.severity] > WEIGHT[self._worst.severity]
         opened = bool(more.rung) and is_breaker_open and not self._is_breaker_open
         if not (more_severe or opened):

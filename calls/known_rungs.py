@@ -87,5 +87,8 @@ class KnownRungs:
         Its breaker is closed; of several such rungs, one without a failure is preferred.
         """
         others = (rung for rung in self._ladders[stage] if rung != name)
-        usable = [rung for rung in others if self.get(stage, rung).breaker == State.CLOSED]
-        return min(usable, key=lambda rung: bool(self.get(stage, rung).kind), default=None)
+        known = {rung: self.get(stage, rung) for rung in others}
+        usable = [name for name, rung in known.items() if rung.breaker == State.CLOSED]
+        return min(
+            usable, key=lambda name: (known[name].suspect, bool(known[name].kind)), default=None
+        )

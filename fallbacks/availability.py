@@ -21,6 +21,7 @@ and the next probe decides.
 """
 
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -45,6 +46,7 @@ STRIKES: Final = 2  # transient failures in a row after which a call avoids a ru
 BUSY: Final = frozenset({Kind.TIMEOUT, Kind.STALLED, Kind.RATE_LIMITED, Kind.OVERLOADED})
 """Kinds of failure that pass with time, so that a request's own content is not suspected."""
 PROBE: Final = "probe"  # in place of a call, among those that prove a kind of failure
+STATUS: Final = re.compile(r"\b4[0-9]{2}\b")  # as in `calls/sentences.py`
 SERVED_S: Final = 30.0  # for this long after a caller was served, a failed probe does not count
 WINDOW: Final = 50  # attempts; at a few turns a minute, these are about ten minutes
 MIN_MEASUREMENTS: Final = 5  # for a quantile; missing ones are assumed to be `PRIOR_S`
@@ -134,6 +136,7 @@ class RungAvailability:
         breaker: Its circuit breaker.
         latency: Its recent times to the first useful output.
         suspect_since: When it became suspect; `None` if it is not.
+        cause: The kind of the latest failure since it was healthy, and its HTTP status, if any.
         rests_until: The end of the rest after a rate limit.
         retired: Whether its breaker was opened by a failure that only a person can fix.
         out: Whether an operator took it out of rotation; probes continue.
@@ -156,6 +159,7 @@ class RungAvailability:
         self.breaker = Breaker(stage, provider, now=now, settings=settings)
         self.latency = RungLatency(prior_s=prior_s)
         self.suspect_since: float | None = None
+        self.cause = ""
         self._judged_at = -math.inf  # when it was last suspected or cleared
         self.rests_until = self._paused_until = now
         self.retired = False
@@ -276,6 +280,7 @@ class RungAvailability:
         if failure.scope is Scope.CAPACITY:
             return self._rest_after_limit(permit, failure, now=now, chance=chance, proven=proven)
         suspected = self.suspect(failure.kind, now)
+        self.cause = " ".join((failure.kind, *STATUS.findall(failure.reason)[:1]))
         by_content = _content_may_be_cause(failure, probe=permit.probe)
         pause_s = 0.0 if failure.permanent else failure.retry_after_s or 0.0
         trip = proven and (self._opens_at_once(permit, failure) or pause_s > MAX_PAUSE_S)
@@ -310,10 +315,12 @@ class RungAvailability:
         if self.suspect_since is not None:
             return ()
         self.suspect_since = self._judged_at = now
+        self.cause = self.cause or kind.value
         return (Suspected(stage=self.stage, provider=self.provider, kind=kind),)
 
     def clear(self, now: float) -> tuple[AvailabilityEvent, ...]:
         """Clear the suspicion."""
+        self.cause = ""
         if self.suspect_since is None:
             return ()
         after_s, self.suspect_since = max(0.0, now - self.suspect_since), None

@@ -243,6 +243,8 @@ class RungFollowed:
     provider: str
     breaker: str  # the new state in this process: closed, open, half_open
     suspect: bool
+    kind: str = ""  # of the failure that the other process saw; empty if healthy or unknown
+    reason: str = ""  # its HTTP status, if it had one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Shares the availability of a rung between several processes, over a common board.
 
 Each process publishes the changes of its own rungs on the board, as reports (`RungReport`):
-breaker, suspicion, rest, whether an operator took the rung out of rotation, and that callers are
-served (so failed probes do not count). A change that was adopted from another process is not
-published again. Of two reports on the same aspect, the later one counts.
+breaker, suspicion, their cause, rest, whether an operator took the rung out of rotation, and that
+callers are served (so failed probes do not count). A change that was adopted from another process
+is not published again. Of two reports on the same aspect, the later one counts.
 
 The times of reports are on the board's clock. No process knows this clock to the millisecond, but
 cause and effect stay in order: a change that a process makes after it has read or published a
@@ -34,6 +34,7 @@ class Aspect(StrEnum):
     REST = "rest"
     ROTATION = "rotation"
     SERVED = "served"
+    CAUSE = "cause"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,9 @@ class RungReport:
     place: str  # the rung; equal in all processes that ask the same server with the same key
     aspect: Aspect
     at_s: float  # since when it applies, on the board's clock
-    value: str = ""  # the breaker's state; "suspect" or ""; "out" or ""
+    value: str = (
+        ""  # the breaker's state; "suspect" or ""; "out" or ""; kind and status of a failure
+    )
     until_s: float = 0.0  # the end of a rest, or of `served_until`, on the board's clock
     retired: bool = False
 
@@ -125,6 +128,8 @@ class SharedRung:
                 rung.rests_until = later_or_sooner(rung.rests_until, now + left_s)
             case Aspect.ROTATION if min(now, since) > rung.out_at:
                 rung.set_out(min(now, since), out=bool(report.value))
+            case Aspect.CAUSE if report.value:  # an empty one would know less
+                rung.cause = report.value
             case Aspect.SERVED:
                 until = max(rung.served_until, now + min(left_s, SERVED_S))
                 self._served_until = rung.served_until = until
@@ -140,6 +145,8 @@ class SharedRung:
                 return self.rung.rests_until > now
             case Aspect.ROTATION:
                 return self.rung.out
+            case Aspect.CAUSE:
+                return bool(self.rung.cause)
             case _:
                 return True
 
@@ -159,6 +166,8 @@ class SharedRung:
                 until = rung.rests_until
             case Aspect.ROTATION:
                 since, value = rung.out_at, "out" if rung.out else ""
+            case Aspect.CAUSE:
+                value = rung.cause
             case Aspect.SERVED:
                 until = rung.served_until
         at_s = self._time_on_board(aspect, since, offset_s)
@@ -203,6 +212,7 @@ def _state_of(rung: RungAvailability) -> dict[Aspect, object]:
         Aspect.SUSPICION: rung.suspect_since,
         Aspect.REST: rung.rests_until,
         Aspect.ROTATION: rung.out,
+        Aspect.CAUSE: rung.cause,
     }
 
 

@@ -48,12 +48,19 @@ class _ClockReading:
 
 
 def _followed_event(rung: RungAvailability) -> RungFollowed:
+    kind, _, status = rung.cause.partition(" ")
     return RungFollowed(
         stage=rung.stage,
         provider=rung.provider,
         breaker=rung.breaker.state,
         suspect=rung.suspect_since is not None,
+        kind=kind,
+        reason=status,
     )
+
+
+def _follows_cause(report: RungReport) -> bool:
+    return report.aspect is not Aspect.CAUSE
 
 
 def _clock_was_set(before: _ClockReading, after: _ClockReading) -> bool:
@@ -150,7 +157,8 @@ class BoardClient:
         for key, report in writing.items():
             if self._pending.get(key) is report:
                 del self._pending[key]
-        for report in await self._board.others(self._rungs):
+        # The causes first, so that a breaker is not followed without its cause.
+        for report in sorted(await self._board.others(self._rungs), key=_follows_cause):
             now = clock.monotonic()
             rung = self._rungs[report.place]
             changed = rung.adopt(report, now, utc_s=now + self._clock_reading.ahead_s)

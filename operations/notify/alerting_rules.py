@@ -10,7 +10,7 @@ Each process reports for itself. The first report of the end ends the alert, bec
 their provider health. An alert that no process reports any more ends, too.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -172,6 +172,8 @@ class Alerting:
             if alert.ended_s is None:
                 self.alerts[alert.key] = self._end_or_escalate(alert, now)
         self._join_stages()
+        lasting = [alert for alert in self.alerts.values() if alert.ended_s is None]
+        self.alerts |= {alert.key: _without_failed(alert, lasting) for alert in lasting}
         heaviest = sorted(self.alerts.values(), key=lambda alert: -WEIGHT[alert.severity])
         messages = (self._message_for(alert, now) for alert in heaviest)
         return tuple(action for action in messages if action)
@@ -190,7 +192,7 @@ class Alerting:
             alert,
             kind=alert.kind if fact.kind == UNKNOWN else str(fact.kind),
             severity=higher_severity(alert.severity, fact.severity),
-            reason=fact.reason or alert.reason,
+            reason=_fuller_reason(alert, fact),
             then=fact.then or alert.then,
             failures=max(alert.failures, failures),
         )
@@ -278,6 +280,25 @@ def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellA
     if incident := find_many_hurt(census, alerting.rules, now):
         return alerting.handle(incident, now)
     return alerting.handle(_ended_event(many_hurt_alert), now) if many_hurt_alert else ()
+
+
+def _fuller_reason(alert: Alert, fact: IncidentBegan | IncidentGrew) -> str:
+    """Return a report's sentence, unless it says less than the known one."""
+    knows_cause = alert.kind != UNKNOWN and bool(alert.reason)
+    says_less = fact.kind == UNKNOWN or alert.reason.startswith(fact.reason)
+    return alert.reason if knows_cause and says_less else fact.reason or alert.reason
+
+
+def _without_failed(alert: Alert, open_alerts: Sequence[Alert]) -> Alert:
+    """Return an alert that names no replacement with an open alert of its own."""
+    failed = {
+        f"{other.rung} "
+        for other in open_alerts
+        if other.stage == alert.stage and other.rung and other.severity is not Severity.LOW
+    }
+    if not alert.then.startswith(tuple(failed)):
+        return alert
+    return replace(alert, then=alert.then.partition("; ")[2])
 
 
 def new_alert(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:

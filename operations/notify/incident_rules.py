@@ -165,19 +165,16 @@ class Incidents:
 def _attempt_failed(incidents: Incidents, event: AttemptFailed, now: float) -> IncidentEvents:
     """Return the events for a failed attempt; a glitch alone begins no incident.
 
-    Its cause is remembered: a failover or an opened breaker that follows begins the incident. One
-    attempt of a call proves little, because the call's content may be the cause. So its incident is
-    of low severity until a probe fails, too, or the breaker opens.
+    Its cause is remembered: a failover or an opened breaker that follows begins the incident.
     """
     if event.scope is Scope.PAYLOAD:
         return _payload_failed(incidents, event, now)
     rung = incidents.rungs.get(event.stage, event.provider)
     reason = incidents.rungs.explain(event.stage, event.provider, event.kind, event.reason)
     rung.kind, rung.reason = event.kind, reason
-    severity = Severity.LOW if event.attempt else event.severity
-    if severity is Severity.LOW and not incidents.has(event.stage, event.provider):
+    if event.severity is Severity.LOW and not incidents.has(event.stage, event.provider):
         return ()
-    return _add_attempt(incidents, event, severity, now)
+    return _add_attempt(incidents, event, event.severity, now)
 
 
 def _add_attempt(
@@ -190,9 +187,8 @@ def _add_attempt(
         severity=severity,
         reason=incidents.rungs.explain(event.stage, event.provider, event.kind, event.reason),
     )
-    # As in fallbacks/availability.py: one call's failure opens no breaker.
-    is_probe = not event.attempt
-    is_breaker_open = is_probe and event.permanent and event.scope is not Scope.REQUEST
+    # As in fallbacks/availability.py: a failure that one call's content caused opens no breaker.
+    is_breaker_open = event.permanent and event.scope is not Scope.REQUEST
     return incidents.add_failure(found, now, is_breaker_open=is_breaker_open)
 
 
@@ -271,6 +267,11 @@ def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Inc
     rung = incidents.rungs.get(*place)
     was_unavailable = rung.breaker != State.CLOSED
     rung.suspect, rung.breaker = event.suspect, State(event.breaker)
+    if event.kind and not rung.kind:
+        rung.kind, rung.reason = (
+            event.kind,
+            incidents.rungs.explain(*place, event.kind, event.reason),
+        )
     if was_unavailable and rung.breaker == State.CLOSED:
         return incidents.close(*place, now)
     if rung.breaker == State.CLOSED:

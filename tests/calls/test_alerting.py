@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.incident import WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
+from calls.incident import UNKNOWN, WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
 from operations.notify.alert import (
     HURT_S,
@@ -480,3 +480,47 @@ def test_a_lack_of_reports_ends_no_incident_while_reports_are_unread() -> None:
 
     assert alerting.tick(100.0 + RULES.silent_s) == ()
     assert only(alerting).ended_s is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "kept"),
+    [
+        (UNKNOWN, "OpenAI does not work", "OpenAI refuses our request; it says: no such option"),
+        (
+            "bad_request",
+            "OpenAI refuses our request",
+            "OpenAI refuses our request; it says: no such option",
+        ),
+        ("auth", "OpenAI rejects OPENAI_API_KEY (401)", "OpenAI rejects OPENAI_API_KEY (401)"),
+    ],
+)
+def test_a_report_that_knows_less_never_replaces_one_that_knows_more(
+    kind: str, reason: str, kept: str
+) -> None:
+    alerting = Alerting(AlertRules())
+    first = "OpenAI refuses our request; it says: no such option"
+    known = IncidentBegan(
+        stage="llm", rung="openai", kind="bad_request", severity=Severity.HIGH, reason=first
+    )
+    alerting.handle(known, 0.0, by="worker 1")
+
+    alerting.handle(replace(known, kind=kind, reason=reason), 1.0, by="worker 2")
+
+    assert only(alerting).reason == kept
+
+
+def test_a_replacement_that_fails_as_well_is_no_longer_named() -> None:
+    alerting = Alerting(AlertRules())
+    then = "backup is used instead; openai is tested until it works again"
+    first = IncidentBegan(
+        stage="llm", rung="openai", kind="auth", severity=Severity.HIGH, then=then
+    )
+    alerting.handle(first, 0.0)
+
+    alerting.handle(replace(first, rung="backup", then="callers hear a goodbye"), 1.0)
+
+    told = {alert.rung: alert.then for alert in alerting.alerts.values()}
+    assert told == {
+        "openai": "openai is tested until it works again",
+        "backup": "callers hear a goodbye",
+    }

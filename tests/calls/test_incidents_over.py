@@ -3,7 +3,8 @@
 import pytest
 
 from calls.events import CallEnded, Event
-from calls.incident import IncidentBegan, IncidentEnded
+from calls.incident import UNKNOWN, Incident, IncidentBegan, IncidentEnded
+from calls.sentences import Vendor
 from fallbacks.events import RungFollowed
 from fallbacks.failure import Kind, Severity
 from operations.notify.incident_rules import AGAIN_S, CALM_S, Incidents
@@ -51,6 +52,33 @@ def test_a_suspicion_that_comes_and_goes_is_one_incident() -> None:
 
 def followed(breaker: str, *, suspect: bool = False, rung: str = "openai") -> Event:
     return RungFollowed(stage="llm", provider=rung, breaker=breaker, suspect=suspect)
+
+
+def test_an_outage_that_another_process_found_is_reported_with_its_cause() -> None:
+    vendors = {("llm", "openai"): Vendor(title="OpenAI", key="OPENAI_API_KEY", place="")}
+    incidents = Incidents(LADDERS, steps=STEPS, vendors=vendors)
+
+    event = RungFollowed(
+        stage="llm", provider="openai", breaker="open", suspect=True, kind="auth", reason="401"
+    )
+    (began,) = incidents.handle(event, 1.0)
+
+    assert isinstance(began, IncidentBegan)
+    assert (began.kind, began.reason) == ("auth", "OpenAI rejects OPENAI_API_KEY (401)")
+
+
+def test_a_report_without_a_cause_does_not_replace_the_cause_of_an_incident() -> None:
+    known = IncidentBegan(
+        stage="llm", rung="a", kind="auth", severity=Severity.LOW, reason="it rejects the key"
+    )
+    empty = IncidentBegan(
+        stage="llm", rung="a", kind=UNKNOWN, severity=Severity.HIGH, reason="it does not work"
+    )
+
+    grew = Incident(known, now=0.0).add(empty)
+
+    assert grew is not None
+    assert (grew.kind, grew.reason) == ("auth", "it rejects the key")
 
 
 def test_a_suspicion_cleared_by_another_process_is_cleared_here_too() -> None:

@@ -74,7 +74,8 @@ def test_a_suspicion_of_one_process_is_shared_and_not_repeated(
     here.fails(1.0)
     reports = here.changes(1.5)
 
-    assert there.adopts(reports, 1.6) == [True]
+    assert there.adopts(reports, 1.6) == [True, True]
+    assert there.rung.cause == Kind.NETWORK
     assert there.rung.suspect_since == pytest.approx(there.now(1.0))
     assert there.changes(2.0) == ()
 
@@ -234,8 +235,8 @@ def test_the_same_message_is_applied_once(here: Process, there: Process) -> None
     here.fails(1.0)
     reports = here.changes(1.5)
 
-    assert there.adopts(reports, 1.6) == [True]
-    assert there.adopts(reports, 1.7) == [False]
+    assert there.adopts(reports, 1.6) == [True, True]
+    assert there.adopts(reports, 1.7) == [False, False]
 
 
 def test_after_isolation_a_process_publishes_its_state_and_clears_nothing(here: Process) -> None:
@@ -248,6 +249,7 @@ def test_after_isolation_a_process_publishes_its_state_and_clears_nothing(here: 
     assert [(report.aspect, report.value) for report in reports] == [
         (Aspect.BREAKER, "closed"),
         (Aspect.SUSPICION, "suspect"),
+        (Aspect.CAUSE, "network"),
     ]
 
 

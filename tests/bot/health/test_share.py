@@ -70,11 +70,12 @@ class Process:
         assert self.share is not None
         return self.share.leads(places(self.settings)["llm", "mind"])
 
-    def fails(self, kind: Kind = Kind.NETWORK) -> None:
+    def fails(self, kind: Kind = Kind.NETWORK, *, reason: str = "") -> None:
         now = clock.monotonic()
         permit = self.mind.permit(now)
         assert permit is not None
-        self.availability.failed(permit, failed(kind, "llm", provider="mind"), now=now)
+        gone = failed(kind, "llm", provider="mind", reason=reason)
+        self.availability.failed(permit, gone, now=now)
 
     def succeeds(self) -> None:
         now = clock.monotonic()
@@ -108,6 +109,15 @@ async def test_an_outage_found_by_one_process_costs_the_other_no_caller(url: str
 
         assert not there.mind.at(clock.monotonic()).usable
         assert there.availability.of("llm", "brain").suspect_since is None
+
+
+async def test_the_cause_travels_with_the_breaker(url: str) -> None:
+    async with Process(url).running() as here, Process(url).running() as there:
+        here.fails(Kind.AUTH, reason="401 invalid_api_key")
+        await until(lambda: there.mind.breaker.state is State.OPEN)
+
+        followed = [event for event in there.told if isinstance(event, RungFollowed)]
+        assert [(event.kind, event.reason) for event in followed][-1] == ("auth", "401")
 
 
 async def test_a_recovery_found_by_one_process_is_known_to_the_other(url: str) -> None:
@@ -326,7 +336,11 @@ async def test_times_follow_the_boards_clock_and_not_the_machines(
         witness = board_at(url, holder="witness")
         words = await witness.others([places(here.settings)["llm", "mind"]])
         await witness.close()
-        assert {word.aspect for word in words} == {Aspect.BREAKER, Aspect.SUSPICION}
+        assert {word.aspect for word in words} == {
+            Aspect.BREAKER,
+            Aspect.SUSPICION,
+            Aspect.CAUSE,
+        }
         assert all(word.at_s > time.time() + 80_000 for word in words)
 
 
@@ -360,7 +374,11 @@ async def test_a_change_of_the_boards_clock_is_followed_at_the_next_read(
     words = await witness.others([place])
     await witness.close()
 
-    assert {word.aspect for word in words} == {Aspect.BREAKER, Aspect.SUSPICION}
+    assert {word.aspect for word in words} == {
+        Aspect.BREAKER,
+        Aspect.SUSPICION,
+        Aspect.CAUSE,
+    }
     assert all(word.at_s < time.time() - 3500.0 for word in words)
 
 
