@@ -105,7 +105,7 @@ class Dialogue:
         floor.listeners.append(self._follow)
         self.vad = models.vad(settings, echo=self.echo, background=self.background)
         speech.length = lambda: len(self.memory.messages)
-        self.asides = Asides(self.memory, speech, floor=floor, clock=clock)
+        self.asides = Asides(self.memory, speech, floor=floor, clock=clock, language=agent.language)
         dictation = DictationWait(
             dictation_of(agent),
             floor=floor,

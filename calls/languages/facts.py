@@ -8,6 +8,11 @@ language then lacks that fact, and what needs the fact does without. Keys:
 - `months`: the words for the months, in each form that follows a number.
 - `ordinal_after`, `ordinal_before`, `abbreviations`, `endings`, `before_number`, `closing`,
   `words`, `one_letter`:  whether a full stop ends a sentence (`sentence_rules.py`).
+- `backchannels`: what a listener says while another speaks, separated by `|`.
+- `dictated_leads` (a pattern), `dictated_joins`, `dictated_counts` and `dictated_letters`: words
+  around a dictated number or name. `dictated_ordinary`: words of `numbers` with another meaning.
+- `answers`: words with which people pick up. `machines`: what people and machines say when they
+  answer, as patterns with points (`processors/answerer/phrase_rules.py`).
 - `numbers`: the words for a number, by number: the digits, and larger numbers that are one word.
 - `repeats`: the words for several equal digits, by their number: "double five" is 55.
 """
@@ -42,6 +47,14 @@ class LanguageFacts:
         closing: Abbreviations that may end a sentence.
         words: Words of `before_number` that are often a sentence of their own.
         one_letter: Words of one letter that may end a sentence.
+        backchannels: What a listener says while another speaks.
+        dictated_leads: A pattern of words before a dictated number or name.
+        dictated_joins: Words inside an address or a code: "at".
+        dictated_counts: Words before a number that is a time or an amount: "at five".
+        dictated_letters: Words of one letter, which are spelled only after other letters.
+        dictated_ordinary: Words that are numbers only after another digit: "on" is ten in Turkish.
+        answers: Words with which people pick up.
+        machines: Patterns by what they indicate, with their points.
         numbers: The numbers by word: `{"null": 0, "eins": 1}`.
         repeats: How many equal digits a word announces: `{"doppel": 2}`.
     """
@@ -60,6 +73,14 @@ class LanguageFacts:
     closing: frozenset[str] = frozenset()
     words: frozenset[str] = frozenset()
     one_letter: frozenset[str] = frozenset()
+    backchannels: frozenset[str] = frozenset()
+    dictated_leads: str = ""
+    dictated_joins: frozenset[str] = frozenset()
+    dictated_counts: frozenset[str] = frozenset()
+    dictated_letters: frozenset[str] = frozenset()
+    dictated_ordinary: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
+    machines: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     numbers: Mapping[str, int] = field(default_factory=dict[str, int])
     repeats: Mapping[str, int] = field(default_factory=dict[str, int])
 
@@ -96,9 +117,10 @@ def languages() -> Mapping[str, LanguageFacts]:
 
 _WORDS: Final = (
     *("months", "ordinal_after", "ordinal_before", "abbreviations", "before_number", "closing"),
-    *("one_letter", "endings", "words"),
+    *("one_letter", "endings", "words", "answers"),
+    *("dictated_joins", "dictated_counts", "dictated_letters", "dictated_ordinary"),
 )
-_TEXTS: Final = ("name", "region", "caller_said", "caller_silent")
+_TEXTS: Final = ("name", "region", "caller_said", "caller_silent", "dictated_leads")
 _LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -106,6 +128,12 @@ def _language(tag: str, values: Mapping[str, Any]) -> LanguageFacts:
     facts: dict[str, Any] = {key: values[key] for key in _TEXTS if key in values}
     facts |= {key: frozenset(values[key].split()) for key in _WORDS if key in values}
     facts |= {key: dict(_numbered(values.get(key, {}))) for key in ("numbers", "repeats")}
+    phrases = values.get("backchannels", "").split("|")
+    facts["backchannels"] = frozenset(phrase.strip() for phrase in phrases) - {""}
+    facts["machines"] = {
+        cue: {pattern: int(points) for pattern, points in patterns.items()}
+        for cue, patterns in values.get("machines", {}).items()
+    }
     return LanguageFacts(tag=tag, **facts)
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from calls.languages.facts import languages
 from fallbacks.word_times import CHARACTER_S, SIGN, UNIT, sayable
 from processors.answering.spoken_text_rules import SpokenText, SpokenTextRule
 
@@ -98,14 +99,8 @@ _CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{SIGN})$")  # the end of a comp
 _ONE_SIGN: Final = re.compile(SIGN)
 _JOINED: Final = re.compile(rf"\s|{SIGN}")  # next to these, no space is needed
 _GOES_ON: Final = re.compile(r"\d[.,:]$")  # a number may continue: 12.50, 1,200, 9:30
-# Digits in words, in the languages of the fallback utterances.
-_DIGITS: Final = frozenset(
-    {
-        *("zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
-        *("cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve"),
-        *("ноль", "нуль", "один", "два", "три", "четыре", "пять", "шесть", "семь", "восемь"),
-        "девять",
-    }
+_DIGITS: Final = frozenset(  # in words; the attempts of one answer speak one language
+    word for facts in languages().values() for word in facts.digits
 )
 _SENTENCE: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)]*$")
 

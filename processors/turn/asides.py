@@ -57,7 +57,13 @@ class Asides:
     """
 
     def __init__(
-        self, memory: LLMContext, speech: OwedWords, *, floor: Floor, clock: Callable[[], float]
+        self,
+        memory: LLMContext,
+        speech: OwedWords,
+        *,
+        floor: Floor,
+        clock: Callable[[], float],
+        language: str = "",
     ) -> None:
         """Create the tracker of one call.
 
@@ -66,7 +72,9 @@ class Asides:
             speech: What the agent has to say.
             floor: The call's floor.
             clock: Monotonic, in seconds.
+            language: The agent's language, as a tag.
         """
+        self._language = language
         self.partial: Callable[[], str] = lambda: ""
         self.echoes: Callable[[], bool] = lambda: False
         self.goodbye: Callable[[], str | None] = lambda: None
@@ -112,6 +120,7 @@ class Asides:
             over_agent=self._over_agent if spoken else recently_audible,
             spoken=spoken,
             echoes=self.echoes(),
+            language=self._language,
         )
 
     def resume(self) -> list[TTSSpeakFrame] | None:
@@ -124,7 +133,7 @@ class Asides:
             return None
         if self._resumed < PROTECTED_FROM:
             return [TTSSpeakFrame(rest)]
-        first, others = first_sentence(rest)
+        first, others = first_sentence(rest, self._language)
         speech = TTSSpeakFrame(first)
         speech.interruptible = False
         return [speech, *([TTSSpeakFrame(others)] if others else [])]

@@ -6,29 +6,20 @@ backchannel, and the agent goes on. After a question of the agent, the same word
 On a line with an echo, the recogniser also transcribes the agent. Words that repeat the agent's
 latest words are an echo if their sound began while the agent was audible. A caller who repeats the
 words later, to confirm them, takes a turn.
+
+The backchannels of all languages are recognised together, because the caller may not speak the
+agent's language.
 """
 
 import re
 from enum import StrEnum
 from typing import Final
 
-_WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-_SENTENCE: Final = re.compile(r"[^.!?…]+[.!?…]*")
+from calls.languages.facts import languages
+from calls.languages.sentence_rules import sentences_of
 
-_PHRASES: Final = (
-    # English
-    "uh huh|uhhuh|uhuh|mhm|mmhm|mhmm|mm hm|mm hmm|mm|mmm|hm|hmm|uh|um|ah|aha|oh|okay|ok|o k"
-    "|yes|yeah|yep|yup|right|all right|alright|sure|fine|good|great|i see|got it|gotcha"
-    "|i understand|understood|of course|exactly|true|cool|nice|very good|very well"
-    # Spanish
-    "|ajá|aja|ajam|sí|si|vale|claro|ya|bueno|bien|muy bien|de acuerdo|entiendo|entendido"
-    "|perfecto|exacto|okey|ya veo|por supuesto|eso es"
-    # Russian
-    "|мгм|мм|хм|да|ну да|так|ясно|понятно|понял|поняла|хорошо|ладно|окей|ок|конечно"
-    "|верно|точно|вижу|ну|ага|угу"  # noqa: RUF001 - Russian
-)
-_BACKCHANNELS: Final = frozenset(tuple(found.split()) for found in _PHRASES.split("|"))
-_MOST_PHRASE_WORDS: Final = max(map(len, _BACKCHANNELS))
+_WORD: Final = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_ASKS: Final = ("?", "\uff1f", "\u061f")
 _MOST_WORDS: Final = 4  # words: "yeah, okay, I see" and the like
 _REPEATED_SHARE: Final = 0.7  # share of the words: a recogniser mishears some words of an echo
 _CHANCE_WORDS: Final = 2  # words; a caller may repeat that many by chance
@@ -47,6 +38,12 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.casefold().replace("\u2019", "'").replace("-", " "))
 
 
+_BACKCHANNELS: Final = frozenset(
+    tuple(words_of(phrase)) for facts in languages().values() for phrase in facts.backchannels
+)
+_MOST_PHRASE_WORDS: Final = max(map(len, _BACKCHANNELS))
+
+
 def is_backchannel(text: str) -> bool:
     """Return whether a text is a short backchannel and nothing else."""
     words = words_of(text)
@@ -62,25 +59,24 @@ def is_backchannel(text: str) -> bool:
     return True
 
 
-def asks(heard: str, rest: str = "") -> bool:
+def asks(heard: str, rest: str = "", language: str = "") -> bool:
     """Return whether one of the agent's latest two sentences is a question.
 
     Args:
         heard: The agent's words that the caller has heard.
         rest: The words that would have followed.
+        language: The agent's language, as a tag.
     """
-    sentences = [found.strip() for found in _SENTENCE.findall(f"{heard} {rest}".strip())]
-    ended = [found.strip() for found in _SENTENCE.findall(heard.strip())]
+    sentences = [found.strip() for found in sentences_of(f"{heard} {rest}".strip(), language)]
+    ended = list(sentences_of(heard.strip(), language))
     at = len(ended) - 1  # the sentence in progress, or the last one
-    return any(sentence.endswith("?") for sentence in sentences[max(0, at - 1) : at + 1])
+    return any(sentence.endswith(_ASKS) for sentence in sentences[max(0, at - 1) : at + 1])
 
 
-def first_sentence(text: str) -> tuple[str, str]:
+def first_sentence(text: str, language: str = "") -> tuple[str, str]:
     """Return the first sentence of a text, and the rest."""
-    found = _SENTENCE.match(text)
-    if found is None:
-        return text, ""
-    return text[: found.end()].strip(), text[found.end() :].strip()
+    found = next(sentences_of(text, language), text)
+    return found.strip(), text[len(found) :].strip()
 
 
 def repeats(text: str, said: str, *, spoken: bool) -> bool:
@@ -109,7 +105,14 @@ def _count_common(words: list[str], recent: list[str]) -> int:
 
 
 def aside_of(
-    text: str, *, heard: str, rest: str, over_agent: bool, spoken: bool, echoes: bool
+    text: str,
+    *,
+    heard: str,
+    rest: str,
+    over_agent: bool,
+    spoken: bool,
+    echoes: bool,
+    language: str = "",
 ) -> Aside | None:
     """Return why words are not a turn; `None` if they are one.
 
@@ -120,9 +123,10 @@ def aside_of(
         over_agent: The sound began while the agent was audible.
         spoken: The VAD heard the caller speak.
         echoes: The caller's line returns our own audio.
+        language: The agent's language, as a tag.
     """
     if over_agent and ((echoes and not spoken) or repeats(text, heard, spoken=spoken)):
         return Aside.ECHO
-    if rest and is_backchannel(text) and not asks(heard, rest):
+    if rest and is_backchannel(text) and not asks(heard, rest, language):
         return Aside.BACKCHANNEL
     return None

@@ -8,13 +8,15 @@ silence alone would end such a turn too soon. The text decides:
 - After a question of the agent that the configuration lists, the turn waits for the silence that
   is configured for this question.
 
-The words of all languages that Holdline has texts for (English, Spanish, Russian) are recognised
+The words of ten languages (those of `calls/languages/` with `dictated_leads`) are recognised
 together, because the caller may not speak the agent's language.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Final
+
+from calls.languages.facts import languages
 
 PAUSE_S: Final = 2.0  # of silence: pauses of 1.2 s between digits are usual (chosen)
 
@@ -23,43 +25,21 @@ _MARKS: Final = ".,;:!?…\"'«»()¿¡"
 _DIGITS: Final = re.compile(r"\+?\d+(-\d+)*")
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_DIGIT: Final = _words(
-    "zero oh one two three four five six seven eight nine double triple"
-    " cero uno dos tres cuatro cinco seis siete ocho nueve doble triple"
-    " ноль нуль один два три четыре пять шесть семь восемь девять"
+_DICTATED: Final = tuple(facts for facts in languages().values() if facts.dictated_leads)
+_ORDINARY: Final = frozenset[str]().union(*(facts.dictated_ordinary for facts in _DICTATED))
+_DIGIT: Final = (
+    frozenset[str]()
+    .union(*(facts.digits.keys() | facts.repeats.keys() for facts in _DICTATED))
+    .difference(_ORDINARY)
 )
-_LARGER: Final = _words(  # dictated only after another digit or letter
-    "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty"
-    " forty fifty sixty seventy eighty ninety hundred"
-    " diez once doce trece catorce quince veinte treinta cuarenta cincuenta sesenta setenta ochenta"
-    " noventa cien"
-    " десять одиннадцать двенадцать двадцать тридцать сорок пятьдесят шестьдесят семьдесят"
-    " восемьдесят девяносто сто"
+_LARGER: Final = (  # dictated only after another digit or letter
+    frozenset[str]().union(*(facts.numbers for facts in _DICTATED)).difference(_DIGIT)
 )
-_JOINS: Final = _words(  # words inside an address or a code
-    "at dot dash hyphen underscore slash arroba punto guion guión barra"
-    " собака точка дефис тире подчеркивание подчёркивание слэш"
-)
-_NOT_SPELLED: Final = _words("i я")  # "so do I", "это я": letters only after other letters
-_COUNTS: Final = _words(  # a number after one of these is a time, an amount or a pronoun
-    "at for about around by to till until from of than past after before over under on"
-    " which that this the no any another every last next only just"
-    " a las los la el para por de hasta desde sobre unos unas solo"
-    " в на к до со около после для за через с"  # noqa: RUF001 - Russian
-)
+_JOINS: Final = frozenset[str]().union(*(facts.dictated_joins for facts in _DICTATED))
+_NOT_SPELLED: Final = frozenset[str]().union(*(facts.dictated_letters for facts in _DICTATED))
+_COUNTS: Final = frozenset[str]().union(*(facts.dictated_counts for facts in _DICTATED))
 _LEADS: Final = re.compile(
-    r"\b(?:"
-    r"(?:number|code|postcode|zip|pin|id|extension|reference|address|e-?mail|surname|name|plate)"
-    r" is|(?:it is|it's|that is|that's|is) (?:spelled|spelt)|spelled|spelt"
-    r"|(?:n[uú]mero|c[oó]digo|tel[eé]fono|correo|email|apellido|nombre|direcci[oó]n|matr[ií]cula)"
-    r" es|se (?:escribe|deletrea)"
-    r"|(?:номер|код|телефон|адрес|индекс|почта|фамилия|имя|имейл|пароль)(?: (?:это|такой))?"
-    r"|пишется|по буквам"
-    r")$"
+    rf"\b(?:{'|'.join(facts.dictated_leads for facts in _DICTATED)})$", re.IGNORECASE
 )
 
 
@@ -78,7 +58,7 @@ def is_dictating(text: str) -> bool:
     if _is_spoken_digit(last):
         return follows or previous not in _COUNTS
     if last in _LARGER:
-        return follows
+        return follows or previous in _LARGER - _ORDINARY  # in pairs
     return _is_letter(last) and (follows or last not in _NOT_SPELLED)
 
 

@@ -1,4 +1,5 @@
 """Who has picked up, decided from sound alone."""
+# ruff: noqa: RUF001 - letters of other alphabets
 
 import pytest
 from hypothesis import given, settings
@@ -327,9 +328,20 @@ SAID_BY_PEOPLE = (
     "If this is an emergency I'll come, otherwise leave a message at the office.",
     "Hold on, please stay on the line, I am in the car.",
     "Para hablar conmigo, ¿pulse uno? ¿Qué es esto?",
-    "Какой автоответчик, нажмите один? Вы о чём?",  # noqa: RUF001
+    "Какой автоответчик, нажмите один? Вы о чём?",
+    "Drücken Sie die Eins? Was soll ich drücken?",
+    "Meine Mailbox ist voll, rufen Sie morgen wieder an.",
+    "Ich kann gerade nicht sprechen, hinterlassen Sie mir eine Nachricht auf WhatsApp.",
+    "Nennen Sie bitte Ihren Namen.",
+    "Appuyez sur un ? Comment ça, appuyez sur un ?",
+    "Ma messagerie est pleine, rappelez demain.",
+    "Non posso rispondere, sto guidando, mi lasci un messaggio.",
+    "Não posso atender, estou dirigindo.",
+    "Ik kan niet opnemen, spreek een bericht in.",
+    "Nie mogę rozmawiać, prowadzę.",
+    "Şu anda cevap veremiyorum, mesaj bırak.",
     "No puedo contestar, deje un mensaje por WhatsApp.",
-    "Не могу сейчас ответить, оставьте сообщение.",  # noqa: RUF001
+    "Не могу сейчас ответить, оставьте сообщение.",
 )
 
 
@@ -385,7 +397,10 @@ def test_a_menu_that_talks_over_us_is_hung_up_on() -> None:
     assert line.verdicts[-1][0] is Answerer.MENU
 
 
-@pytest.mark.parametrize("said", [sentence for sentence in SAID_BY_PEOPLE if "essag" in sentence])
+@pytest.mark.parametrize(
+    "said",
+    [sentence for sentence in SAID_BY_PEOPLE if "essag" in sentence and "leine" not in sentence],
+)
 def test_the_same_words_before_a_beep_are_a_mailbox(said: str) -> None:
     line = Line().begin(0.3).words(said, 2.2, final=True)
     line.wait(2.3).judge.silent(2.3)

@@ -1,8 +1,9 @@
 """Phrases that reveal who has picked up."""
+# ruff: noqa: RUF001 - letters of other alphabets
 
 import pytest
 
-from processors.answerer.phrase_rules import Cue, plain, read_cues
+from processors.answerer.phrase_rules import WITH_ANOTHER, Cue, plain, read_cues
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_a_machines_phrase_is_definite(said: str, found: Cue) -> None:
         "Deje un mensaje por WhatsApp.",
         "Diga su nombre.",
         "¿Cuál es el motivo de su llamada?",
-        "Не могу сейчас ответить, я за рулём.",  # noqa: RUF001
+        "Не могу сейчас ответить, я за рулём.",
         "Оставьте мне сообщение в телеграме.",
         "Назовите себя, пожалуйста.",
         "Назовите причину вашего звонка.",
@@ -93,6 +94,61 @@ def test_a_machines_phrase_is_definite(said: str, found: Cue) -> None:
 )
 def test_ordinary_phrases_are_definite_for_no_kind(said: str) -> None:
     assert read_cues(said).definite is None
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("Bitte hinterlassen Sie eine Nachricht nach dem Signalton.", Cue.VOICEMAIL),
+        ("Der gewünschte Gesprächspartner ist zurzeit nicht erreichbar.", Cue.VOICEMAIL),
+        ("Die Mailbox ist voll.", Cue.FULL),
+        ("Für den Vertrieb drücken Sie die 1.", Cue.MENU),
+        ("Laissez un message après le bip.", Cue.VOICEMAIL),
+        ("Votre correspondant n'est pas disponible.", Cue.VOICEMAIL),
+        ("La messagerie de votre correspondant est pleine.", Cue.FULL),
+        ("Pour le service commercial, tapez 1.", Cue.MENU),
+        ("Lasci un messaggio dopo il segnale acustico.", Cue.VOICEMAIL),
+        ("Per l'assistenza, prema uno.", Cue.MENU),
+        ("Deixe a sua mensagem após o sinal.", Cue.VOICEMAIL),
+        ("Para vendas, pressione um.", Cue.MENU),
+        ("Spreek uw bericht in na de piep.", Cue.VOICEMAIL),
+        ("Voor verkoop, toets 1.", Cue.MENU),
+        ("Zostaw wiadomość po sygnale.", Cue.VOICEMAIL),
+        ("Aby połączyć się ze sprzedażą, wybierz jeden.", Cue.MENU),
+        ("Lütfen sinyal sesinden sonra mesajınızı bırakın.", Cue.VOICEMAIL),
+        ("Satış için 1'e basın.", Cue.MENU),
+    ],
+)
+def test_a_machines_phrase_is_definite_in_ten_languages(said: str, found: Cue) -> None:
+    assert read_cues(said).definite is found
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Müller, guten Tag, wie kann ich Ihnen helfen?",
+        "Allô, oui, qui est à l'appareil ?",
+        "Pronto, chi parla?",
+        "Alô, quem fala?",
+        "Met Jansen, waarmee kan ik u helpen?",
+        "Słucham, kto mówi?",
+        "Efendim, kim arıyor?",
+        "Ich kann gerade nicht sprechen, ich rufe zurück.",
+        "Je ne peux pas répondre, je conduis.",
+    ],
+)
+def test_people_are_no_machines_in_ten_languages(said: str) -> None:
+    assert not read_cues(said).recorded
+    assert read_cues(said).certain is None
+
+
+@pytest.mark.parametrize("said", ["Hallo?", "Allô ?", "Pronto.", "Alô?", "Halo, słucham.", "Alo?"])
+def test_a_short_greeting_is_known_in_ten_languages(said: str) -> None:
+    assert read_cues(said).greets
+
+
+def test_a_word_of_two_languages_counts_once() -> None:
+    assert read_cues("a message").points == {Cue.VOICEMAIL: WITH_ANOTHER}
 
 
 def test_marks_and_accents_do_not_matter() -> None:

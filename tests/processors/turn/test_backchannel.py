@@ -1,4 +1,5 @@
 """Turns, backchannels and echoes are distinguished by the caller's words."""
+# ruff: noqa: RUF001 - letters of other alphabets
 
 import pytest
 
@@ -13,7 +14,12 @@ HOURS = "We open at nine. From Monday to Friday we are here until six in the eve
     [
         "Okay.", "ok", "OK, okay.", "uh-huh", "Uh huh.", "Mm-hmm.", "mhm", "Yeah, I see.", "Right.",
         "yes", "Oh, okay, got it.", "ajá", "Sí, sí.", "de acuerdo", "Vale.", "Да, понятно.",
-        "Хорошо.",
+        "Хорошо.", "Ja.", "Genau, ja.", "Alles klar.", "Oui, oui.", "D\u2019accord.", "Voilà.",
+        "Certo.", "Va bene, sì.", "Pois é.", "Está bem.", "Precies.", "Dat klopt.",
+        "Tak, rozumiem.", "Evet, tamam.", "Just det.", "Ano, jasně.", "हाँ जी।",
+        "はい。", "はい、そうですね。",
+        "네, 알겠습니다.", "嗯。好的。",
+        "Так, добре.", "Joo.", "Selvfølgelig.",
     ],
 )  # fmt: skip
 def test_a_short_acknowledgement_is_a_backchannel(text: str) -> None:
@@ -25,6 +31,8 @@ def test_a_short_acknowledgement_is_a_backchannel(text: str) -> None:
     [
         "", "...", "No.", "okay, but what about Sunday", "yes please", "stop", "wait", "what?",
         "okay okay okay okay okay", "thank you", "five", "no vale", "нет", "да нет",
+        "Nein.", "Ja, aber am Sonntag", "non", "oui mais", "no", "não", "nee", "nie", "hayır",
+        "いいえ", "아니요", "不", "नहीं", "was?", "quoi ?", "halt", "stopp",
     ],
 )  # fmt: skip
 def test_other_words_are_no_backchannel(text: str) -> None:

@@ -1,4 +1,5 @@
 """Words that sound like dictation, and how long the turn waits for more."""
+# ruff: noqa: RUF001 - letters of other alphabets
 
 import pytest
 
@@ -14,6 +15,14 @@ from processors.turn.dictation_rules import Dictation, is_dictating
         "house number 5", "minus underscore",
         "mi número es", "mi correo es", "es cero", "juan arroba", "punto",
         "мой номер", "мой телефон это", "ноль пять", "собака", "точка", "по буквам",
+        "null eins fünf", "null", "meine Nummer ist", "die Postleitzahl lautet", "doppel acht",
+        "dreiundzwanzig vierzig", "Müller mit Ü, punkt", "zéro un", "zéro six douze",
+        "mon numéro est",
+        "jean arobase", "zero tre cinque", "il mio numero è", "maria chiocciola",
+        "zero nove um",
+        "o meu número é", "nul zes een", "mijn nummer is",
+        "zero pięć", "mój numer to", "małpa",
+        "sıfır beş bir", "numaram", "beş on",
     ],
 )  # fmt: skip
 def test_a_number_or_spelling_in_progress_is_dictation(text: str) -> None:
@@ -27,6 +36,10 @@ def test_a_number_or_spelling_in_progress_is_dictation(text: str) -> None:
         "a table for four", "which one", "This one.", "So do I.", "that's", "9:30", "3pm", "40€",
         "I am forty", "My name is Anna.", "my number is five, that is all", "the 5th", "no one",
         "a las cinco", "por favor", "это я", "в пять", "спасибо",
+        "um drei", "Ich hätte gern einen", "ein", "gegen acht", "nur zwei", "à cinq", "pour deux",
+        "un",
+        "alle tre", "per due", "às cinco", "para dois", "om drie", "voor twee", "za pięć", "bir",
+        "saat beş", "the rent is due", "hold on", "good point", "send me an email", "a flat tire",
     ],
 )  # fmt: skip
 def test_an_ordinary_sentence_is_no_dictation(text: str) -> None:
