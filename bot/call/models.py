@@ -27,7 +27,7 @@ from calls.entry import Emit
 from processors.turn.detector import WIDTH, DetectorSettings, TurnDetector, TurnJudges
 from processors.turn.echo import EchoEar
 from processors.turn.sound_path import Faintness
-from processors.turn.speech_rules import Background, BeginningOfSpeech
+from processors.turn.speech_rules import START_S, Background, BeginningOfSpeech
 from providers.sockets import tls_context
 
 
@@ -141,6 +141,7 @@ class VoiceModels:
         """
         params = VADParams(
             confidence=turn.vad_confidence,
+            start_secs=START_S,
             stop_secs=turn.vad_stop_s,
             min_volume=turn.vad_min_volume,
         )
