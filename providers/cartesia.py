@@ -1,4 +1,8 @@
-"""Cartesia: streaming text to speech with word times, probes, and whole texts."""
+"""Cartesia: streaming text to speech with word times, probes, and whole texts.
+
+A continued context keeps its prosody, so the first piece of a reply has only three words
+(`catalog.py`).
+"""
 
 import base64
 import json

@@ -40,7 +40,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         url="wss://api.cartesia.ai/tts/websocket",
         schemes=("wss", "ws"),
         key_env="CARTESIA_API_KEY",
-        clause=ClauseRule(words=3),  # a continued context keeps its prosody
+        clause=ClauseRule(words=3),  # reasons: in its module
         word_times=True,
     ),
     Provider(
@@ -51,7 +51,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         url="wss://api.elevenlabs.io",
         schemes=("wss", "ws"),
         key_env="ELEVENLABS_API_KEY",
-        clause=ClauseRule(),  # without buffers it speaks phrases well and fragments badly
+        clause=ClauseRule(words=4),  # reasons: in its module
         word_times=True,
     ),
     Provider(

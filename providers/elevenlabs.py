@@ -1,4 +1,10 @@
-"""ElevenLabs: streaming text to speech with word times, probes, and whole texts."""
+"""ElevenLabs: streaming text to speech with word times, probes, and whole texts.
+
+With `auto_mode` it speaks each piece of text at once, without buffers: phrases well, and fragments
+badly. So the first piece of a reply has four words, one more than for Cartesia (`catalog.py`). In
+the lab, four words are heard 0.03 to 0.05 s after Cartesia's three, and a whole sentence of nine
+words 0.13 to 0.27 s; the rest of the sentence follows without a gap. Not yet judged by ear.
+"""
 
 import base64
 import json

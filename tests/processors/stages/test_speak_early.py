@@ -13,6 +13,7 @@ from lab.simulators import faults
 from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab
 from processors.speaking import clause_rules
+from providers.catalog import provider
 from tests.kit.faults import MUTE
 from tests.processors.stages.test_tts import BROKEN, break_
 from tests.processors.stages.tts_bench import Talk, laboratory, policy, talking
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.virtual_time
 
 TEXT = "We are open from nine in the morning until six in the evening on every day of the week."
 QUICK_S = 0.04  # a word of the model
-RULES = {"cartesia": ClauseRule(words=3), "elevenlabs": ClauseRule()}
+RULES = {"cartesia": ClauseRule(words=3), "elevenlabs": ClauseRule(words=4)}
 
 
 @pytest.fixture
@@ -58,6 +59,25 @@ async def test_the_caller_hears_the_first_words_while_the_model_writes_the_rest(
     assert [spoken_word.text for spoken_word in talk.spoken_by("cartesia")][
         -len(TEXT.split()) :
     ] == TEXT.split()
+
+
+@pytest.mark.parametrize("gap_s", [0.02, 0.04])
+@pytest.mark.parametrize(
+    "text",
+    [TEXT, "We are open until six in the evening today. Is that early enough for you, Maria?"],
+    ids=["one sentence", "two sentences"],
+)
+async def test_the_second_voice_begins_almost_as_early_as_the_first(
+    lab: Lab, text: str, gap_s: float
+) -> None:
+    rules = {name: provider("tts", name).clause for name in ("cartesia", "elevenlabs")}
+    assert rules == RULES
+    first_s, _ = await first_word_s(lab, ("cartesia",), early=True, text=text, gap_s=gap_s)
+    second_s, talk = await first_word_s(lab, ("elevenlabs",), early=True, text=text, gap_s=gap_s)
+
+    assert second_s < first_s + 0.1
+    assert talk.said == [text]
+    assert max(talk.line.gaps_s) < 0.01
 
 
 async def test_there_is_no_gap_inside_a_sentence(lab: Lab) -> None:
