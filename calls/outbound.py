@@ -22,8 +22,11 @@ class DialOutcome(StrEnum):
     COMPLETED = "completed"
     BUSY = "busy"
     NO_ANSWER = "no_answer"
+    SILENT = "silent"  # answered, and nobody said a word
+    DECLINED = "declined"  # the callee refused the call
+    NO_SUCH_NUMBER = "no_such_number"
     VOICEMAIL = "voicemail"
-    FAILED = "failed"  # because of the network or the number
+    FAILED = "failed"  # because of the network
     CANCELLED = "cancelled"  # we hung up before an answer
     AGENT_FAILED = "agent_failed"  # because of us: it does not count against the contact
     REFUSED = "refused"  # not dialled: on the do-not-call list meanwhile, or not allowed

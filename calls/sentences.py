@@ -218,6 +218,8 @@ REFUSED: Final[Mapping[str, str]] = {
 OUTCOMES: Final[Mapping[str, str]] = {
     "no_answer": "no answer",
     "no-answer": "no answer",
+    "silent": "answered, and nobody spoke",
+    "no_such_number": "there is no such number",
     "agent_failed": "failed on our side",
     "refused": "not dialled",
     "unknown": "the carrier does not tell how it ended",
@@ -235,6 +237,8 @@ DIALS: Final[Mapping[str, str]] = {
     **ENDS,
     "answered": "answered",
     "busy": "busy",
+    "nobody_spoke": "the line was answered, and nobody said a word",
+    "hung_up_silent": "the person hung up without a word",
     "rang_out": "it rang until the time was over",
     "unavailable": "the telephone is off or does not ring",
     "declined": "the person declined the call",

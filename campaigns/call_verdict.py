@@ -18,6 +18,9 @@ from fallbacks.failure import Severity
 OWN_FAULTS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
 """End reasons of calls that are our own fault."""
 NO_AGENT: Final = "no_agent"
+NOBODY_SPOKE: Final = "nobody_spoke"
+HUNG_UP: Final = "hung_up_silent"
+CALLER_HUNG_UP: Final = "caller_hung_up"  # the reason of a call's end
 INTERRUPTED: Final = "interrupted"  # the process died during the call
 KINDS: Final[Mapping[str, type[Event]]] = {
     item.__name__: item
@@ -35,28 +38,35 @@ class CallVerdict:
         failed: The code of the failure if we caused it; empty if we did not.
         length_s: The length of the call.
         machine: Whether we detected that a machine answered.
+        silent: Why the callee said nothing and pressed no key, as a code; empty if they did.
     """
 
     over: bool = False
     failed: str = ""
     length_s: float = 0.0
     machine: bool = False
+    silent: str = ""
 
 
 NO_CALL: Final = CallVerdict(over=True, failed=NO_AGENT)
 """The callee answered, but none of our processes has the call."""
 
 
-def judge_call(call: CallState) -> CallVerdict:
-    """Return the verdict on a call; a call in progress is neither over nor failed."""
+def judge_call(call: CallState, *, spoke: bool = False) -> CallVerdict:
+    """Return the verdict on a call; a call in progress is neither over nor failed.
+
+    `spoke` says that the callee spoke, in a call without its words.
+    """
     ended = call.ended
     if ended is None:
         return CallVerdict()
+    spoke = spoke or bool(call.answers) or any(text.strip() for text in call.said)
     return CallVerdict(
         over=True,
         failed=_failure_code(call, ended),
         length_s=ended.length_s,
         machine=call.machine or ended.reason in MACHINES,
+        silent="" if spoke else HUNG_UP if ended.reason == CALLER_HUNG_UP else NOBODY_SPOKE,
     )
 
 
@@ -76,7 +86,7 @@ def judge_recorded(end: RecordedEnd) -> CallVerdict:
         return CallVerdict(over=True, failed=INTERRUPTED, length_s=end.length_s)
     call = state_of(_event(KINDS[kind], recorded) for kind, recorded in end.facts)
     call.add(CallEnded(reason=end.reason, length_s=end.length_s))
-    return judge_call(call)
+    return judge_call(call, spoke=end.spoke)
 
 
 def _event(kind: type[Event], recorded: Mapping[str, Any]) -> Event:

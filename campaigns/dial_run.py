@@ -262,6 +262,9 @@ class DialRun:
         except DialRefusedError as refused:
             logger.info("dial {} was refused: {}", self.dial.id, refused)
             refusal = DialResult(outcome=DialOutcome.FAILED, reason=REFUSED)
+            if refused.no_such_number:
+                unknown = DialOutcome.NO_SUCH_NUMBER
+                refusal = DialResult(outcome=unknown, reason=unknown.value, again="never")
             return await self._settle(refusal)
         except DialWithdrawnError as withdrawn:
             logger.info("dial {} is withdrawn: {}", self.dial.id, withdrawn)

@@ -22,6 +22,13 @@ NOT_REACHED: Final = frozenset(
 )
 """Outcomes of a call that was not answered. A carrier may also report one of these for an answered
 call, if the line was lost or with an undocumented status."""
+BY_REASON: Final[Mapping[str, DialOutcome]] = {
+    "declined": DialOutcome.DECLINED,
+    "no_such_number": DialOutcome.NO_SUCH_NUMBER,
+    "number_changed": DialOutcome.NO_SUCH_NUMBER,
+}
+"""The outcome of a dial by the reason in `calls.dialled`, where carriers have only "busy" or
+"failed"."""
 VERDICT_CHECK_S: Final = 0.5  # between two checks of our own call that is about to end
 
 
@@ -129,6 +136,8 @@ async def determine_result(
         result = replace(result, outcome=DialOutcome.COMPLETED)
     if verdict.machine and result.outcome in REACHED:
         result = replace(result, outcome=DialOutcome.VOICEMAIL)
+    if verdict.silent and result.outcome is DialOutcome.COMPLETED:
+        result = replace(result, outcome=DialOutcome.SILENT, reason=verdict.silent)
     return replace(result, length_s=result.length_s or verdict.length_s)
 
 
@@ -136,4 +145,11 @@ def _unanswered(result: DialResult, verdict: DialVerdict | None) -> DialResult:
     """Return the result, with what the SIP status says about the number and the trunk."""
     if verdict is None or (verdict.again != "never" and verdict.trunk == "well"):
         return result  # the outcome says enough
-    return replace(result, reason=verdict.reason, again=verdict.again, trunk=verdict.trunk)
+    outcome = BY_REASON.get(verdict.reason, result.outcome)
+    return replace(
+        result,
+        outcome=outcome,
+        reason=verdict.reason,
+        again=verdict.again,
+        trunk=verdict.trunk,
+    )

@@ -148,6 +148,11 @@ def carrier_errors() -> Iterator[None]:
 class DialRefusedError(CarrierError):
     """The carrier refuses to call this number; the message is one line with the reason."""
 
+    def __init__(self, reason: str, *, no_such_number: bool = False) -> None:
+        """Refuse a number; `no_such_number` says that it cannot exist."""
+        super().__init__(reason)
+        self.no_such_number = no_such_number
+
 
 def outcome_of(ended: LegOutcome | None, *, machine: bool) -> DialOutcome | None:
     """Return the outcome of a dial.
@@ -182,6 +187,7 @@ class HeardLeg:
         ended: Its outcome; `None` if no end was reported.
         machine: Whether a machine answered, as the carrier judged.
         sip_code: The SIP status at its end, if the carrier reports one.
+        reason: The carrier's own code at its end; empty if it has none.
     """
 
     call_ref: str
@@ -189,14 +195,15 @@ class HeardLeg:
     ended: LegOutcome | None = None
     machine: bool = False
     sip_code: int | None = None
+    reason: str = ""
 
     def apply(self, event: LegEvent) -> "HeardLeg":
         """Return this leg after another event."""
         match event:
             case LegAnswered():
                 return replace(self, answered=True)
-            case LegEnded(outcome=outcome, sip_code=sip_code):
-                return replace(self, ended=outcome, sip_code=sip_code)
+            case LegEnded(outcome=outcome, sip_code=sip_code, reason=reason):
+                return replace(self, ended=outcome, sip_code=sip_code, reason=reason)
             case AnswererJudged(machine=machine):
                 return replace(self, machine=self.machine or machine)
             case _:
@@ -230,6 +237,7 @@ def joined(parts: Iterable[HeardLeg]) -> HeardLeg | None:
         answered=any(heard_leg.answered for heard_leg in reported),
         ended=end.ended,
         sip_code=end.sip_code,
+        reason=end.reason,
         machine=any(heard_leg.machine for heard_leg in reported),
     )
 
@@ -268,11 +276,13 @@ class DialPace:
         calls_per_s: The number of calls per second that it may place.
         refused_scopes: A `BAD_REQUEST` failure with one of these scopes refuses this number.
         rate_limit_s: The wait before a rate-limited request is repeated.
+        invalid_codes: The carrier's error codes for a number that cannot exist.
     """
 
     calls_per_s: float
     refused_scopes: frozenset[Scope] = frozenset(Scope)
     rate_limit_s: float = LIMITED_S
+    invalid_codes: frozenset[str] = frozenset()
     _free_at: float = 0.0  # when the next call may be placed, on the loop's clock
 
     async def place(self, ask: Callable[[], Awaitable[Placed]], request: DialRequest) -> Placed:
@@ -303,4 +313,7 @@ class DialPace:
 
     def _carrier_error(self, failure: Failure) -> CarrierError:
         refused = failure.kind is Kind.BAD_REQUEST and failure.scope in self.refused_scopes
-        return DialRefusedError(failure.reason) if refused else CarrierError(failure.reason)
+        if not refused:
+            return CarrierError(failure.reason)
+        code = failure.reason.rpartition(" ")[2]
+        return DialRefusedError(failure.reason, no_such_number=code in self.invalid_codes)

@@ -34,7 +34,9 @@ DAYS_END: Final = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 CampaignName = Annotated[str, StringConstraints(pattern=NAME)]
 OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
 """While one of our stages is down: wait, put the contact back for later, or call anyway."""
-RetriedOutcome = Literal["busy", "no_answer", "voicemail", "failed", "cancelled", "agent_failed"]
+RetriedOutcome = Literal[
+    "busy", "no_answer", "silent", "voicemail", "failed", "cancelled", "agent_failed"
+]
 
 
 CostClass = Literal[

@@ -49,8 +49,8 @@ MAX_LEFT: Final = 100  # callbacks that are returned at once
 MAX_WORDS: Final = 300  # characters of an entry's words, the length of the column
 STATES_OFF_LIST: Final = {  # by last outcome: a contact's state after its number left the list
     ("", "refused"): "waiting",
-    ("busy", "no_answer", "failed", "cancelled", "agent_failed"): "resting",
-    ("completed", "voicemail", "unknown"): "done",
+    ("busy", "no_answer", "silent", "failed", "cancelled", "agent_failed"): "resting",
+    ("completed", "voicemail", "declined", "no_such_number", "unknown"): "done",
 }
 
 

@@ -10,13 +10,26 @@ from sqlalchemy.engine import Row
 from calls.outbound import Claim, Dial, DialOutcome
 from campaigns.store.claim import read_contact, read_dial, read_fields
 from operations.database.database import Database
-from operations.database.tables import CALLS, CAMPAIGNS, CONTACTS, CRM_REPORTS, DIALS, HAPPENINGS
+from operations.database.tables import (
+    CALLS,
+    CAMPAIGNS,
+    CONTACTS,
+    CRM_REPORTS,
+    DIALS,
+    HAPPENINGS,
+    MESSAGES,
+)
 
 KEY: Final = "dial-"  # the prefix of the idempotency keys of reports on dials
 REPORTS_PAGE: Final = 200  # rows
 BILLS_PAGE: Final = 500
 CALLS_PAGE: Final = 500
-TALKED: Final = (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL, DialOutcome.AGENT_FAILED)
+TALKED: Final = (
+    DialOutcome.COMPLETED,
+    DialOutcome.SILENT,
+    DialOutcome.VOICEMAIL,
+    DialOutcome.AGENT_FAILED,
+)
 """Outcomes of answered calls; carriers do not charge for others."""
 NO_AGENT: Final = "no_agent"  # the reason of an answered dial without a call on our side
 
@@ -55,12 +68,14 @@ class RecordedEnd:
     Attributes:
         interrupted: Whether its process died before the call ended.
         facts: The kind and the fields of each event of the requested kinds, in order.
+        spoke: Whether the callee said anything, or pressed a key.
     """
 
     interrupted: bool
     reason: str
     length_s: float
     facts: Sequence[tuple[str, Mapping[str, Any]]]
+    spoke: bool = True
 
 
 @dataclass(slots=True)
@@ -207,11 +222,14 @@ class Ledger:
             own = and_(HAPPENINGS.c.call_id == call.id, HAPPENINGS.c.kind.in_(kinds))
             seen = select(HAPPENINGS.c.kind, HAPPENINGS.c.data).where(own).order_by(HAPPENINGS.c.id)
             rows = (await connection.execute(seen)).all()
+            words = (MESSAGES.c.call_id == call.id) & (MESSAGES.c.role == "caller")
+            spoke = (await connection.execute(select(exists().where(words)))).scalar_one()
         return RecordedEnd(
             interrupted=call.state == "interrupted",
             reason=call.reason,
             length_s=call.length_s or 0.0,
             facts=[(row.kind, row.data) for row in rows],
+            spoke=bool(spoke or call.turns),
         )
 
     async def note_use(self, use: DialUse) -> bool:

@@ -19,6 +19,9 @@ STATUSES: Final[Mapping[str, str]] = {
     "voicemail": "completed",  # a machine answered
     "busy": "busy",
     "no_answer": "no_answer",
+    "silent": "no_answer",  # nobody said a word
+    "declined": "busy",
+    "no_such_number": "failed",
     "failed": "failed",
     "cancelled": "canceled",
     "refused": "canceled",

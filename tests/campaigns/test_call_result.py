@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import pytest
 
 from calls.dialled import judge_dial
-from calls.outbound import Claim, DialOutcome, DialResult
+from calls.outbound import Claim, Contact, DialOutcome, DialResult
 from campaigns.call_verdict import CallVerdict
 from campaigns.dialing import DialerSettings, determine_result
-from campaigns.model import Campaign
+from campaigns.model import Campaign, next_step
 from tests.campaigns.dialing import now_s
 from transports.dialling import FoundCall
 
@@ -17,6 +17,8 @@ pytestmark = pytest.mark.virtual_time
 
 TALKED = CallVerdict(over=True, length_s=20.0)
 MACHINE = CallVerdict(over=True, length_s=9.0, machine=True)
+CAMPAIGN = Campaign(name="c", attempts=3)
+SILENT = CallVerdict(over=True, length_s=40.0, silent="nobody_spoke")
 NOT_COMPLETED = [
     DialOutcome.FAILED,
     DialOutcome.BUSY,
@@ -102,3 +104,54 @@ async def test_a_dial_with_an_unknown_end_is_not_completed() -> None:
     result = await judged(found(DialOutcome.UNKNOWN), TALKED)
 
     assert result.outcome is DialOutcome.UNKNOWN
+
+
+async def test_a_line_on_which_nobody_said_a_word_is_no_success() -> None:
+    result = await judged(found(DialOutcome.COMPLETED), SILENT)
+
+    assert (result.outcome, result.reason) == (DialOutcome.SILENT, "nobody_spoke")
+
+
+async def test_a_silent_mailbox_is_still_a_mailbox() -> None:
+    result = await judged(found(DialOutcome.VOICEMAIL), SILENT)
+
+    assert result.outcome is DialOutcome.VOICEMAIL
+
+
+@pytest.mark.parametrize(
+    ("sip_code", "outcome", "reason", "state"),
+    [
+        *((code, DialOutcome.NO_SUCH_NUMBER, "no_such_number", "done") for code in (404, 484, 604)),
+        (410, DialOutcome.NO_SUCH_NUMBER, "no_such_number", "done"),
+        (301, DialOutcome.NO_SUCH_NUMBER, "number_changed", "done"),
+        (603, DialOutcome.DECLINED, "declined", "done"),
+        (607, DialOutcome.DECLINED, "declined", "done"),
+        (486, DialOutcome.BUSY, "", "resting"),
+        (480, DialOutcome.NO_ANSWER, "", "resting"),
+        (503, DialOutcome.FAILED, "carrier_trouble", "resting"),
+    ],
+)
+async def test_each_course_of_an_unanswered_dial_has_its_own_outcome(
+    sip_code: int, outcome: DialOutcome, reason: str, state: str
+) -> None:
+    verdict = judge_dial(sip_code)
+    carriers = {"busy": DialOutcome.BUSY, "no-answer": DialOutcome.NO_ANSWER}
+    reported = carriers.get(verdict.outcome, DialOutcome.FAILED)
+    call = FoundCall(provider_call_id="c", outcome=reported, verdict=verdict)
+
+    result = await judged(call, None)
+    then = next_step(CAMPAIGN, Contact(id=1, campaign="c", number="+1"), result, 0.0)
+
+    assert (result.outcome, result.reason) == (outcome, reason)
+    assert then.state == state
+
+
+def test_a_silent_line_is_dialled_again_as_often_as_the_campaign_says() -> None:
+    silent = DialResult(outcome=DialOutcome.SILENT, reason="nobody_spoke")
+    steps = [
+        next_step(CAMPAIGN, Contact(id=1, campaign="c", number="+1", attempts=at), silent, 0.0)
+        for at in range(3)
+    ]
+
+    assert [step.state for step in steps] == ["resting", "resting", "done"]
+    assert all(step.counted for step in steps)

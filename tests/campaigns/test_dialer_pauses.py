@@ -203,7 +203,7 @@ async def test_an_unhealthy_trunk_pauses_the_campaign_and_uses_up_no_attempts(
         it.carrier.fates, it.carrier.verdicts = {}, {}
         await it.store.move("c", "running", now=now_s())
         await it.done()
-        assert it.outcomes() == dict.fromkeys(numbers, "completed") | {numbers[2]: "failed"}
+        assert it.outcomes() == dict.fromkeys(numbers, "completed") | {numbers[2]: "no_such_number"}
 
 
 async def test_no_contact_is_dialled_while_the_last_result_is_unknown(

@@ -14,7 +14,7 @@ from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import RECORD_S, PlacedCalls
 from bot.workers.pool import SingleProcess
 from calls.campaign_events import DialEnded
-from calls.events import CallFailed, Event
+from calls.events import CallFailed, Event, TranscriptFinal
 from calls.leg_events import AnswererHeard
 from campaigns.store.dials import Ledger, RecordedEnd
 from fallbacks.events import AttemptWon, StageExhausted
@@ -29,6 +29,7 @@ A = "+15005550101"
 TTS_OUT = StageExhausted(stage="tts", attempts=2)
 TTS_WON = AttemptWon(stage="tts", provider="cartesia", attempt=3, after_s=0.2)
 MAILBOX = AnswererHeard(answerer="voicemail", why="words", after_s=2.0)
+WORDS = TranscriptFinal(turn=1, at_s=1.0, provider="x", text="Hello?")
 BROKEN = CallFailed(where="call", error="ValueError: no")
 
 
@@ -76,8 +77,11 @@ async def outcome_of(it: Dialing, *events: Event, reason: str) -> DialEnded:
 @pytest.mark.parametrize(
     ("events", "reason", "outcome", "why"),
     [
-        ((), "caller_hung_up", "completed", ""),
-        ((TTS_OUT, TTS_WON), "agent_hung_up", "completed", ""),
+        ((WORDS,), "caller_hung_up", "completed", ""),
+        ((TTS_OUT, TTS_WON, WORDS), "agent_hung_up", "completed", ""),
+        ((), "caller_hung_up", "silent", "hung_up_silent"),
+        ((), "silence", "silent", "nobody_spoke"),
+        ((TTS_OUT, TTS_WON), "agent_hung_up", "silent", "nobody_spoke"),
         ((MAILBOX,), "caller_hung_up", "voicemail", ""),
         ((), "voicemail", "voicemail", ""),
         ((), "shutdown", "agent_failed", "shutdown"),

@@ -17,11 +17,12 @@ is a record, and whether its price is final as soon as there is one.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from calls.dialled import DialVerdict
 from calls.leg_events import LegOutcome
 from calls.leg_progress import OUTCOMES
 from calls.outbound import DialOutcome
@@ -35,8 +36,16 @@ from transports.dialling import (
     carrier_errors,
     outcome_of,
     remember,
+    verdict_of,
 )
-from transports.plivo.rest import STATUS_PATH, VOICE_PATH, PlivoRest, call_of, ending_of
+from transports.plivo.rest import (
+    SIP_CODES,
+    STATUS_PATH,
+    VOICE_PATH,
+    PlivoRest,
+    call_of,
+    ending_of,
+)
 from transports.rest import dial_error, number_of
 
 PAGE: Final = 20  # Plivo's largest page
@@ -60,6 +69,7 @@ class PlivoRecord:
         created: When the call was requested; `None` if that or its time zone is unknown.
         length_s: The length of the conversation; `None` while it goes on, or if there was none.
         cost: The price in the account's currency; `None` if it is not known yet.
+        verdict: The meaning of the hang-up code of an unanswered call; `None` if it has none.
     """
 
     uuid: str
@@ -71,6 +81,7 @@ class PlivoRecord:
     created: datetime | None = None
     length_s: float | None = None
     cost: float | None = None
+    verdict: DialVerdict | None = None
 
 
 LIMITED_S: Final = 5.0  # the period over which Plivo counts requests
@@ -124,7 +135,9 @@ class PlivoCarrier:
         reported = await self.news.heard(dial_id)
         if reported is not None and reported.outcome is not None:
             self._listed_at.pop(dial_id, None)
-            return reported.found
+            found = reported.found
+            sip_code = SIP_CODES.get(reported.reason)
+            return replace(found, verdict=verdict_of(found.outcome, sip_code))
         with carrier_errors():
             record = await self._fetch_by_id(dial_id, reported)
             if record is None and reported is None:
@@ -292,6 +305,7 @@ def _found_call(record: PlivoRecord, reported: HeardLeg | None) -> FoundCall:
     return FoundCall(
         provider_call_id=record.uuid,
         outcome=outcome_of(record.outcome, machine=machine),
+        verdict=record.verdict,
         answered=record.answered or (reported is not None and reported.answered),
         length_s=record.length_s or None,
         cost=record.cost,
@@ -327,6 +341,7 @@ def _record(body: Mapping[str, Any]) -> PlivoRecord:
         caller=str(body.get("from_number", "")),
         answered=answered,
         outcome=OUTCOMES[word] if over else None,  # a record may exist before it is complete
+        verdict=verdict_of(outcome_of(OUTCOMES[word], machine=False), SIP_CODES.get(code)),
         created=_moment(body.get("initiation_time")),
         length_s=number_of(body.get("call_duration")) if answered else None,
         cost=number_of(body.get("total_amount")) if over else None,

@@ -130,6 +130,12 @@ STATUSES: Final[Mapping[str, str]] = {
 }
 """By the status of an ended call."""
 
+SIP_CODES: Final[Mapping[str, int]] = {
+    "2000": 404,  # an invalid destination
+    "3020": 603,
+}
+"""The SIP status that a hang-up code stands for: Plivo reports none, and it says what follows."""
+
 FAILED: Final = "failed"  # also `timeout`: a carrier did not connect the call in time
 
 

@@ -43,7 +43,13 @@ from transports.plivo.dialect import (
     is_about_person,
     transfer_url,
 )
-from transports.plivo.rest import STATUS_PATH, VOICE_PATH, PlivoRest, ending_of
+from transports.plivo.rest import (
+    SIP_CODES,
+    STATUS_PATH,
+    VOICE_PATH,
+    PlivoRest,
+    ending_of,
+)
 from transports.plivo.signature import MAX_NONCE_CHARS, is_signed, signed_text
 from transports.pool import KeyValues
 
@@ -116,7 +122,7 @@ def plivo_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
         ref=ref,
         status=status,
         answered_by=_answerer(form),
-        reason=code[:MAX_WORD_CHARS] if status == "failed" else "",
+        reason=code[:MAX_WORD_CHARS] if status == "failed" or code in SIP_CODES else "",
     )
 
 

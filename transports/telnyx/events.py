@@ -38,6 +38,9 @@ BY_CAUSE: Final[Mapping[str, str]] = {
 }
 """The final status, in the terms of `calls.leg_progress`; for other causes, see `BY_SIP_CODE`."""
 
+SIP_BY_CAUSE: Final[Mapping[str, int]] = {"not_found": 404}
+"""The SIP code that a cause stands for, if Telnyx gives none."""
+
 BY_SIP_CODE: Final[Mapping[int, str]] = {
     200: "completed",
     408: "no-answer",
@@ -89,8 +92,9 @@ def end_of(payload: dict[str, Any]) -> TelnyxEnd:
     code = text(payload, "sip_hangup_cause")
     is_code = code.isascii() and code.isdigit() and len(code) == SIP_DIGITS
     sip_code = int(code) if is_code else None
-    status = final_status(text(payload, "hangup_cause"), sip_code)
-    return TelnyxEnd(status=status, sip_code=sip_code)
+    cause = text(payload, "hangup_cause")
+    sip_code = SIP_BY_CAUSE.get(cause) if sip_code is None else sip_code
+    return TelnyxEnd(status=final_status(cause, sip_code), sip_code=sip_code)
 
 
 def answerer_of(event: str, payload: dict[str, Any]) -> str:

@@ -32,6 +32,7 @@ from transports.rest import number_of
 from transports.twilio.rest import MAX_RING_S, STATUS_PATH, TwilioRest
 from transports.twilio.webhook import VOICE_PATH
 
+INVALID_NUMBER: Final = frozenset({"21211", "21217", "13224"})  # twilio.com/docs/api/errors
 EVENTS: Final = ("initiated", "ringing", "answered", "completed")
 
 
@@ -61,7 +62,7 @@ class TwilioCarrier:
 
     def __post_init__(self) -> None:
         """Create the pacing."""
-        self._pace = DialPace(calls_per_s=self.calls_per_s)
+        self._pace = DialPace(calls_per_s=self.calls_per_s, invalid_codes=INVALID_NUMBER)
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; return its SID."""

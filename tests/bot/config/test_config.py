@@ -395,7 +395,7 @@ def test_an_empty_variable_is_ignored() -> None:
         (
             "campaigns: {x: {script: Hi., disclosure: Hi., retry: {bsy: {}}}}",
             'holdline.yaml:1: campaigns.x.retry.bsy is named "bsy"; its name must be '
-            "'busy', 'no_answer', 'voicemail', 'failed', 'cancelled' or 'agent_failed'",
+            "'busy', 'no_answer', 'silent', 'voicemail', 'failed', 'cancelled' or 'agent_failed'",
         ),
         (
             "transports: {livekit: {url: foo}}",
