@@ -29,7 +29,6 @@ from bot.doctor.systems import check_systems
 from bot.doctor.telephony import check_telephony
 from bot.exits import UsageError
 from bot.health.readiness_rules import Readiness
-from bot.tools.owner import made_tools
 from calls.sentences import callers_get, cure_of, explain
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
@@ -162,6 +161,8 @@ def _check_outbound(settings: Settings) -> Iterator[DoctorFinding]:
 
 
 def _check_tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
+    from bot.tools.owner import made_tools  # noqa: PLC0415 - Pipecat takes seconds
+
     for about, made in made_tools(agent.tools, {}):
         wrong = made if isinstance(made, str) else ""
         if wrong or ":" in about:  # an HTTP tool without a problem is checked with `--online`
