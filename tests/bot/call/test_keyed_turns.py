@@ -98,7 +98,12 @@ async def test_pressed_keys_reach_the_model_and_are_answered_in_time(
         ("471529#", ASKED, [ASKS_SIX], "471529"),
         ("4715#", ASKED, [ASKS_SIX], "****"),
         ("471529", ASKED, [ASKS_SIX | {"sensitive": "end"}], "******"),
-        ("471529", ASKED, [ASKS_SIX | {"sensitive": "end"}, asks(6)], "******"),
+        (
+            "471529",
+            ASKED,
+            [ASKS_SIX | {"sensitive": "end"}, asks(6) | {"name": "check_pin"}],
+            "******",
+        ),
         ("471529", "Hello, this is Holdline.", [ASKS_SIX], "******"),
         ("4242424242424242", ASKED, [asks(16)], "************4242"),
         ("4242424242424242#", "Please key in your card number.", [asks(4)], "****************"),
