@@ -168,6 +168,7 @@ class RungAvailability:
         self._rate_limits = 0  # in a row
         self._invalid_answers = 0  # in a row
         self._uncounted_probes = 0  # failed probes since the last success that do not count yet
+        self._suspect_kind: Kind | None = None  # of the failure that made it suspect
         # By kind, the first calls that failed since the last success, and `PROBE` if a probe did.
         self._proofs: dict[Kind, set[Hashable]] = {}
         # By call: its failures in a row at this rung, and the moment of the latest one.
@@ -210,6 +211,16 @@ class RungAvailability:
             p50_s=self.latency.quantile(0.5),
             p95_s=self.latency.quantile(0.95),
         )
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it refused a request, here or in another process, and has not succeeded since.
+
+        The agent's tools may be the cause, so a probe has to offer them.
+        """
+        doubted = self.suspect_since is not None
+        refused = doubted and self._suspect_kind is Kind.BAD_REQUEST
+        return refused or bool(self._proofs.get(Kind.BAD_REQUEST))
 
     def permit(
         self, now: float, *, probe: bool = False, last_resort: bool = False, hears: bool = False
@@ -316,6 +327,7 @@ class RungAvailability:
             return ()
         self.suspect_since = self._judged_at = now
         self.cause = self.cause or kind.value
+        self._suspect_kind = kind
         return (Suspected(stage=self.stage, provider=self.provider, kind=kind),)
 
     def clear(self, now: float) -> tuple[AvailabilityEvent, ...]:

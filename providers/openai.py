@@ -14,6 +14,7 @@ from openai import AsyncOpenAI, AsyncStream
 from openai._streaming import ServerSentEvent, SSEDecoder
 from openai.resources.chat import AsyncChat
 from openai.types.chat import ChatCompletionChunk
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.utils.http import connection_limits
@@ -299,39 +300,63 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
 # The prompt, not a parameter, bounds the answer's length: servers disagree on the parameter's name,
 # and a probe must not be refused for something that no caller's request contains.
 PROMPT: Final = "Answer with one word: yes."
+MAX_TOOLS: Final = 32  # tools that are offered alone to find the one that is refused (chosen)
 
 
 async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
-    """Request one word, with the options of callers' requests.
+    """Request one word, with the options of callers' requests, and the rung's tools, if any.
 
     Raises:
-        ProbeFailedError: The server refused, or the word did not arrive in time.
+        ProbeFailedError: The server refused, or the word did not arrive in time. If it refuses a
+            tool, the text names the tool.
     """
     model = build(replace(rung, instructions=""))
+    ends_at = asyncio.get_running_loop().time() + timeout_s
     try:
         failure = await _ask_for_word(model, rung, timeout_s=timeout_s)
+        if failure is not None and failure.scope is Scope.REQUEST and rung.tools:
+            failure = await _name_tool(model, rung, failure, ends_at=ends_at)
     finally:
         await model.close()
     if failure is not None:
         raise _probe_error(rung, failure)
 
 
+async def _name_tool(
+    model: OneTryOpenAI, rung: RungSpec, failure: Failure, *, ends_at: float
+) -> Failure:
+    """Return the failure with the name of the tool that is refused when it is offered alone."""
+    for tool in rung.tools[:MAX_TOOLS]:
+        left_s = ends_at - asyncio.get_running_loop().time()
+        if left_s <= 0:
+            break
+        try:
+            alone = await _ask_for_word(model, replace(rung, tools=(tool,)), timeout_s=left_s)
+        except ProbeFailedError:  # no time is left
+            break
+        if alone is not None and alone.scope is Scope.REQUEST:
+            return replace(failure, reason=f"the tool {tool.name}: {alone.reason}")
+    return failure
+
+
 async def _ask_for_word(model: OneTryOpenAI, rung: RungSpec, *, timeout_s: float) -> Failure | None:
-    """Request one word; return why none arrived, or `None` if one did.
+    """Request one word; return why none arrived, or `None` if one did, or a tool call.
 
     Raises:
         ProbeFailedError: No word arrived in time.
     """
     symptom = Symptom.NO_ANSWER
+    question = LLMContext([{"role": "user", "content": PROMPT}])
+    if rung.tools:
+        question.set_tools(ToolsSchema(standard_tools=list(rung.tools)))
     try:
         async with asyncio.timeout(timeout_s):
-            stream = await model.get_chat_completions(
-                LLMContext([{"role": "user", "content": PROMPT}])
-            )
+            stream = await model.get_chat_completions(question)
             symptom = Symptom.NO_TEXT
             async with stream:
                 async for chunk in stream:
-                    if chunk.choices and (chunk.choices[0].delta.content or "").strip():
+                    delta = chunk.choices[0].delta if chunk.choices else None
+                    if delta and (delta.tool_calls or (delta.content or "").strip()):
                         return None
     except TimeoutError as error:
         raise _probe_error(rung, _symptom_failure(symptom, rung)) from error

@@ -36,6 +36,7 @@ class RungSpec:
     alternatives: int = 1  # readings to ask a recogniser for, the best one included
     shared: Any = None  # shared by all calls on this rung, from `Provider.share`
     instructions: str = ""  # a language model's system message
+    tools: tuple[Any, ...] = ()  # Pipecat's schemas of the tools that a model's real probe offers
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 

@@ -78,6 +78,11 @@ async def _check_providers(settings: Settings, *, online: bool) -> list[DoctorFi
         rung_of(rung, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
         for stage, rung in settings.stages.rungs()
     ]
+    if online:
+        from bot.tools.owner import tool_schemas  # noqa: PLC0415 - Pipecat takes seconds
+
+        tools = tool_schemas(settings.all_agents)
+        rungs = [replace(rung, tools=tools) if rung.stage == "llm" else rung for rung in rungs]
     found = await asyncio.gather(*(_check_rung(rung, online=online) for rung in rungs))
     working = [rung for rung, finding in zip(rungs, found, strict=True) if finding.ok]
     findings: list[DoctorFinding] = []

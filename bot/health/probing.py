@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from loguru import logger
 
@@ -65,6 +65,8 @@ class Prober:
         answered: Set after the first completed probe.
         lag: The event loop's lag monitor: a time-out that our own lag caused does not count
             against the rung.
+        tools: Returns the schemas of the agents' tools, which a model's real probe offers after a
+            request was refused.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Prober:
         self.last: LastProbe | None = None
         self.answered = asyncio.Event()
         self.lag = Lag()
+        self.tools: Callable[[], tuple[Any, ...]] = tuple
         self._rung = rung
         self._table = availability
         self._emit = emit
@@ -196,6 +199,8 @@ class Prober:
 
     async def _ask(self, *, real: bool, timeout_s: float) -> ProbeResult:
         rung = self._rung
+        if real and rung.stage == "llm" and self.availability.refuses:
+            rung = replace(rung, tools=self.tools())
         vendor = provider(rung.stage, rung.kind)
         ask = vendor.probe_for_real if real else vendor.probe
         try:

@@ -207,6 +207,7 @@ async def watch_providers(
     shared: Mapping[str, object],
     emit: Emit,
     lag: Lag | None = None,
+    tools: Callable[[], tuple[Any, ...]] = tuple,
 ) -> AsyncIterator[ProviderView]:
     """Probe the rungs, run the breakers' timers and share health while the block runs.
 
@@ -216,6 +217,7 @@ async def watch_providers(
         shared: By rung name, the client that the rung's calls share and its probes use, too.
         emit: Emits the probes' results and the changes of breakers, suspicions and the board.
         lag: The event loop's lag monitor; `None` if lag is not measured.
+        tools: Returns the schemas of the agents' tools, for probes after a refusal.
 
     Yields:
         The operator's view of the rungs.
@@ -224,11 +226,9 @@ async def watch_providers(
         run_breaker_timers(availability, emit=emit, clock=clock.monotonic),
         share_health(settings, availability, emit=emit) as client,
     ):
-        probers = list(
-            _probers(settings, availability, shared=shared, emit=emit, board_client=client)
-        )
-        for prober in probers:
-            prober.lag = lag or prober.lag
+        found = _probers(settings, availability, shared=shared, emit=emit, board_client=client)
+        for prober in (probers := list(found)):
+            prober.lag, prober.tools = lag or prober.lag, tools
         async with run_probers(probers):
             yield ProviderView(
                 stages=settings.stages,

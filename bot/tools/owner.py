@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import aiohttp
 from aiohttp.typedefs import URL  # pyright: ignore[reportPrivateImportUsage] - writes the query
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
 from bot import clock
-from bot.config.agent import BODILESS, CallFact, ToolSettings
+from bot.config.agent import BODILESS, AgentSettings, CallFact, ToolSettings
 from bot.http import parse_json, request
 from bot.tools.own_functions import NAMES, function_tool
-from bot.tools.toolbox import Run, Tool, ToolFailed
+from bot.tools.toolbox import Run, Tool, ToolFailed, schema_of
 from calls.caller import clean
 from operations.remote import signature
 from transports.leg import LegFacts
@@ -82,6 +83,13 @@ def made_tools(
             continue
         taken.add(made.name)
         yield about, _bind(made, setting, facts)
+
+
+def tool_schemas(agents: Iterable[AgentSettings]) -> tuple[FunctionSchema, ...]:
+    """Return the schemas of the agents' own tools that can be used, each name once."""
+    found = [made for agent in agents for _, made in made_tools(agent.tools, {})]
+    tools = {tool.name: tool for tool in reversed(found) if isinstance(tool, Tool)}
+    return tuple(map(schema_of, tools.values()))
 
 
 def _check_name(name: str, taken: set[str]) -> None:

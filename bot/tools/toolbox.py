@@ -172,16 +172,7 @@ class Toolbox:
 
     def schemas(self) -> list[FunctionSchema]:
         """Return the schemas for the model, each with the handler that runs the tool."""
-        return [
-            FunctionSchema(
-                name=tool.name,
-                description=tool.description,
-                properties=for_model(tool.parameters),
-                required=list(tool.parameters.get("required") or ()),
-                handler=self._handler(tool),
-            )
-            for tool in self.tools
-        ]
+        return [schema_of(tool, self._handler(tool)) for tool in self.tools]
 
     async def close(self) -> None:
         """Wait briefly for running tools, because callers count on them; then cancel them."""
@@ -369,3 +360,14 @@ def shorten(result: Any) -> Any:
         if length > RESULT_LIMIT:
             return without_halves("".join(pieces)[:RESULT_LIMIT]) + " […]"
     return json.loads(without_halves("".join(pieces)))
+
+
+def schema_of(tool: Tool, handler: Any = None) -> FunctionSchema:
+    """Return a tool's schema for the model, with the handler that runs it."""
+    return FunctionSchema(
+        name=tool.name,
+        description=tool.description,
+        properties=for_model(tool.parameters),
+        required=list(tool.parameters.get("required") or ()),
+        handler=handler,
+    )

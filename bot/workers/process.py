@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from bot.http import open_connections
 from bot.tools import do_not_call as opt_outs
 from bot.tools.do_not_call import OptOuts, open_opt_outs
 from bot.tools.opt_out_question import OptOutQuestion
+from bot.tools.owner import tool_schemas
 from bot.workers.configuration import check_rungs, check_tools, configuration_of
 from bot.workers.interpreter import (
     free_ended_calls,
@@ -219,6 +220,20 @@ async def open_process(
         yield await _open_parts(opened, settings, database, own, emitter, models, prices)
 
 
+def _watch(
+    settings: Settings, shared: Shared, *, emit: Emit, lag: Lag
+) -> AbstractAsyncContextManager[ProviderView]:
+    """Return what probes the providers, with the agents' tools after a refusal."""
+    return watch_providers(
+        settings,
+        shared.policies["llm"].availability,
+        shared=shared.clients,
+        emit=emit,
+        lag=lag,
+        tools=partial(tool_schemas, settings.all_agents),
+    )
+
+
 async def _open_parts(
     opened: AsyncExitStack,
     settings: Settings,
@@ -241,10 +256,7 @@ async def _open_parts(
     await asyncio.to_thread(freeze_loaded_objects)
     at_end = await enter(AsyncExitStack())
     await enter(free_ended_calls(lambda: switchboard.ended))
-    availability = shared.policies["llm"].availability
-    providers = await enter(
-        watch_providers(settings, availability, shared=shared.clients, emit=emit, lag=measuring.lag)
-    )
+    providers = await enter(_watch(settings, shared, emit=emit, lag=measuring.lag))
     await enter(_end_calls_after(switchboard, emitter))
     return Process(
         settings=settings,

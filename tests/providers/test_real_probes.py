@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
 from fallbacks.failure import Kind
 from lab.process import STAGE_OF
@@ -19,7 +20,7 @@ from providers.catalog import provider
 from providers.provider import ProbeFailedError
 from tests.kit.bench import rung_spec
 from tests.lab.simulators.near_ears import bring_near
-from tests.providers.scripted_model import choosing, chunk, writing
+from tests.providers.scripted_model import choosing, chunk, moderating, writing
 
 pytestmark = pytest.mark.virtual_time
 
@@ -165,3 +166,31 @@ async def test_a_local_recogniser_without_its_model_fails_its_probe(tmp_path: Pa
 async def test_a_local_recogniser_that_is_too_slow_is_given_up() -> None:
     with pytest.raises(ProbeFailedError, match="does not answer"):
         await provider("stt", "local").probe_for_real(replace(LOCAL, stage="stt"), timeout_s=0.01)
+
+
+@pytest.mark.parametrize("refused", [None, "note", "look_up"])
+async def test_a_real_probe_offers_the_tools_and_names_the_one_that_is_refused(
+    refused: str | None,
+) -> None:
+    tools = tuple(
+        FunctionSchema(name=name, description="It.", properties={}, required=[])
+        for name in ("look_up", "note", "book")
+    )
+    asked: list[list[str]] = []
+
+    def refuses(body: dict[str, Any]) -> bool:
+        asked.append([tool["function"]["name"] for tool in body["tools"]])
+        return refused in asked[-1]
+
+    words = [chunk({"content": "yes"}), chunk({}, "stop")]
+    async with moderating(refuses, 400, lambda _: words, body={"error": {"code": "bad"}}) as url:
+        rung = rung_spec("llm", "openai", url, sample_rate_hz=16_000, api_key="k")
+        why = ""
+        try:
+            await provider("llm", "openai").probe_for_real(replace(rung, tools=tools), timeout_s=5)
+        except ProbeFailedError as failed:
+            why = failed.failure(rung).reason
+
+    assert asked[0] == ["look_up", "note", "book"]
+    assert (f"the tool {refused}: " in why) is (refused is not None)
+    assert bool(why) is (refused is not None)

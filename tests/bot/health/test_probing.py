@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from aiohttp import web
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
 from bot import clock
 from bot.health.probing import LAG, Prober, run_probers
@@ -32,6 +33,7 @@ from lab.simulators.schedule import Window
 from providers.catalog import PROVIDERS
 from providers.provider import RungSpec
 from tests.lab.simulators.near_ears import bring_near
+from tests.providers.scripted_model import chunk, moderating
 from tests.virtual_time import VirtualLoop
 
 pytestmark = pytest.mark.virtual_time
@@ -355,3 +357,27 @@ async def test_a_failed_probe_is_reported_as_a_failure_unless_a_caller_was_just_
         assert told == ([] if served else [(Kind.AUTH, 0, 0.0)])
         assert all(failure.reason.startswith("probe: ") for failure in sick.all(AttemptFailed))
         assert sick.rung.retired is not served
+
+
+@pytest.mark.parametrize(("kind", "carries"), [(Kind.BAD_REQUEST, True), (Kind.TIMEOUT, False)])
+async def test_a_probe_offers_the_agents_tools_once_a_request_was_refused(
+    kind: Kind, *, carries: bool
+) -> None:
+    tool = FunctionSchema(name="note", description="It.", properties={}, required=[])
+    asked: list[bool] = []
+
+    def refuses(body: dict[str, Any]) -> bool:
+        asked.append("tools" in body)
+        return asked[-1]
+
+    words = [chunk({"content": "yes"}), chunk({}, "stop")]
+    async with moderating(refuses, 400, lambda _: words) as url, ward(SOON, url=url) as sick:
+        sick.probers[0].tools = lambda: (tool,)
+        sick.fails(kind)
+        await sick.until(lambda: sick.all(ProviderProbed))
+        (probed, *_) = sick.all(ProviderProbed)
+
+        assert asked[0] is carries
+        assert probed.ok is not carries
+        assert ("the tool note" in probed.error) is carries
+        assert bool(sick.rung.suspect_since) is carries  # it is not said to be over
