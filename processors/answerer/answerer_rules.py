@@ -60,6 +60,7 @@ class AnsweringRules:
     pause_s: float = 0.8  # silence after longer speech; as after_greeting_silence in Asterisk's AMD
     recording_s: float = 7.0  # of speech without a pause; people give a caller a turn (chosen)
     talker_s: float = 12.0  # then the agent speaks to a person who never pauses (chosen)
+    beep_due_s: float = 2.1  # silence after a machine's sentence: a pause, a beep and its detection
     no_beep_s: float = 2.5  # silence after a recorded greeting that shows that no beep follows
     beep_wait_s: float = 30.0  # the longest wait for a beep
     screened_s: float = 30.0  # for a person to answer after a call-screening assistant

@@ -133,7 +133,9 @@ def _end_s(course: AnsweringCourse) -> float:
     """Return the silence that ends what is probably a machine's greeting."""
     rules, heard = course.rules, course.heard
     ended = heard.cues.recorded and heard.speech_s >= rules.recording_s
-    return rules.no_beep_s if ended or not course.by_words else rules.machine_silence_s
+    if ended or not course.by_words:
+        return rules.no_beep_s
+    return rules.beep_due_s if heard.cues.sure else rules.machine_silence_s
 
 
 def _is_due(course: AnsweringCourse, now: float) -> bool:

@@ -132,13 +132,13 @@ def test_a_short_greeting_without_a_beep_is_answered_in_doubt(*, leaves_message:
     line.wait(20.0)
 
     assert line.verdicts[-1] == (Answerer.UNDECIDED, "words")
-    assert line.steps == [(5.0 + RULES.machine_silence_s, "Open")]
+    assert line.steps == [(5.0 + RULES.beep_due_s, "Open")]
 
 
 def test_a_beep_that_comes_late_ends_the_doubt() -> None:
     line = Line().begin(0.3).words(TONE, 2.0)
     line.wait(5.0).judge.silent(5.0)
-    line.beep(7.2)
+    line.beep(7.6)
 
     assert [name for _, name in line.steps] == ["Open", "StopTalking", "LeaveMessage"]
 
@@ -361,7 +361,7 @@ def test_a_person_is_spoken_to_whatever_they_say(
 
     assert {name for _, name in line.steps} <= {"Open", "SayWho"}
     assert line.steps[-1][1] == "Open"
-    assert line.steps[0][0] <= ended + RULES.machine_silence_s + 0.21
+    assert line.steps[0][0] <= ended + RULES.beep_due_s + 0.21
     assert line.verdicts[-1][0] in (Answerer.HUMAN, Answerer.UNDECIDED)
 
 
