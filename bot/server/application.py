@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 from bot import clock
 from bot.call.models import VoiceModels
@@ -27,7 +28,12 @@ from bot.server.operator_routes import (
     provider_router,
     reload_router,
 )
-from bot.server.pages.site import asset_routes, client_routes, console_routes
+from bot.server.pages.site import (
+    asset_routes,
+    client_routes,
+    console_routes,
+    explain_missing,
+)
 from bot.server.webrtc_routes import webrtc_router
 from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient
@@ -94,6 +100,7 @@ def _bare_application(access: Access, *, one_request: bool) -> FastAPI:
     """
     app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(RequestValidationError, explain_request)
+    app.add_exception_handler(HTTPException, explain_missing)
     app.add_middleware(Guard, access=access)
     if one_request:
         app.add_middleware(OneRequest)
@@ -105,7 +112,7 @@ def _page_routers(process: Process, pool: WorkerPool, extras: Extras) -> list[AP
     """Return the routes of health checks, pages, providers, metrics and reloads."""
     return [
         _health(process, pool),
-        console_routes(),
+        console_routes(has_lab=any(item.prefix == "/api/lab" for item in extras.routers)),
         asset_routes(),
         provider_router(process.providers, pool, process.listeners.sums.recent),
         metrics_router(process.listeners.exposition),

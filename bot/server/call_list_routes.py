@@ -5,6 +5,7 @@ Calls in progress are on record, too. The list is JSON, and a CSV file at `/sear
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from datetime import datetime
@@ -12,21 +13,37 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from bot.server.call_routes import NO_DATABASE, to_utc, with_iso_times
 from bot.server.operator_routes import Disclosures
-from calls.sentences import ENDS, OUTCOMES, phrase
+from calls.sentences import ENDS, OUTCOMES, WHYS, phrase
 from operations.database.database import StorageError
 from operations.masking import ending, masked
+from operations.numbers import readings_of
 from operations.record.call_list import CallFilter, CallList, ListedCall
 from operations.record.exporting import cell
 
 MAX_LISTED: Final = 200  # calls in one page
 MAX_LINES: Final = 10_000  # calls in one CSV file, which ignores `limit`
+MAX_DIGITS: Final = 15  # of a number in international format
+NOTATION: Final = re.compile(r"(?:tel:)?[\d\s+()./\u2010-\u2015-]*\d[\s)]*")
+WHOLE_DIGITS: Final = 6  # with more, it is a whole number and not only its end
 COLUMNS: Final = tuple(field.name for field in fields(ListedCall))
 
 Word = Annotated[str, Field(max_length=100)]
+
+
+def _digits(number: str) -> str:
+    """Return the digits to search: of the one number that it can be, else as they are.
+
+    A zero before an area code is left out, because numbers are stored in international format.
+    """
+    if number and not NOTATION.fullmatch(number):
+        raise ValueError("must be a telephone number, or its last digits")
+    readings = readings_of(number, region=None)
+    digits = "".join(filter(str.isdecimal, readings[0] if len(readings) == 1 else number))
+    return (digits.lstrip("0") if len(digits) > WHOLE_DIGITS else digits)[-MAX_DIGITS:]
 
 
 class CallQuery(BaseModel):
@@ -34,8 +51,8 @@ class CallQuery(BaseModel):
 
     since: datetime | None = None
     before: datetime | None = None
-    number: Annotated[str, Field(pattern=r"^\d{0,15}$")] = ""
-    """The last digits of the other party's number."""
+    number: Annotated[str, Field(max_length=60), AfterValidator(_digits)] = ""
+    """The other party's number in any notation, or its last digits."""
     name: Word = ""
     agent: Word = ""
     campaign: Word = ""
@@ -73,18 +90,14 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
     async def search(  # pyright: ignore[reportUnusedFunction]
         request: Request, query: QueryParams
     ) -> JSONResponse | Mapping[str, Any]:
-        """Return matching calls and the values that filters can take; 503 without a database."""
         wanted = query.filter(least=disclosures.check_search(request, query.number))
         try:
-            rows = await calls.find(wanted, limit=query.limit)
-            choices = await calls.choices()
+            answer = await _found(calls, wanted, query)
         except StorageError:
             return JSONResponse({"detail": NO_DATABASE}, status_code=503)
         if query.numbers:
-            disclosures.note(request, "unmask", f"{len(rows)} calls of the list")
-        found = [with_iso_times(_call_json(row, numbers=query.numbers)) for row in rows]
-        says = {code: phrase(OUTCOMES, code) for code in choices.results}
-        return {"calls": found, "choices": asdict(choices) | {"results_say": says}}
+            disclosures.note(request, "unmask", f"{len(answer['calls'])} calls of the list")
+        return answer
 
     @router.get("/search.csv", response_model=None)
     async def lines(  # pyright: ignore[reportUnusedFunction]
@@ -104,6 +117,16 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
     return router
 
 
+async def _found(calls: CallList, wanted: CallFilter, query: CallQuery) -> dict[str, Any]:
+    """Return a page of matching calls, the sums of all, and the values that filters can take."""
+    rows, sums = await calls.find(wanted, limit=query.limit), await calls.sums(wanted)
+    choices = await calls.choices()
+    found = [with_iso_times(_call_json(row, numbers=query.numbers)) for row in rows]
+    says = {code: phrase(OUTCOMES, code) for code in choices.results}
+    offered = asdict(choices) | {"results_say": says}
+    return {"calls": found, "sums": [asdict(row) for row in sums], "choices": offered}
+
+
 def _call_json(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
     """Return a call with its result in words and, as `ending`, its number's last digits.
 
@@ -112,6 +135,7 @@ def _call_json(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
     code = call.result or call.reason or call.state
     result = phrase(OUTCOMES if call.result else ENDS, code)
     shown = asdict(call) | {"ending": ending(call.number), "result_says": result}
+    shown |= {"why_says": phrase(WHYS, call.why)}
     return shown if numbers else shown | {"number": masked(call.number)}
 
 

@@ -1,7 +1,7 @@
 """The call list: finds recorded calls by date, party, campaign, result and verdict."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from operations.record.reader import ask
 from operations.record.voicemails import OTHER_PARTY
 
 MAX_CHOICES: Final = 200  # of one filter
+MAX_SUMS: Final = 4_000  # rows of sums: by day, verdict and currency, the newest days first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +33,20 @@ class ListedCall:
     reason: str  # of its end
     result: str  # a code; empty if there is none
     verdict: str
+    why: str  # of the verdict, a code
     cost: float | None
     currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSum:
+    """The calls of one day with one verdict."""
+
+    day: str  # UTC, such as `2026-11-28`
+    verdict: str
+    currency: str
+    calls: int
+    cost: float | None  # of those whose price is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +87,25 @@ class CallList:
         async with self.database.reading() as connection:
             return await ask(connection, query, ListedCall)
 
+    async def sums(self, wanted: CallFilter) -> Sequence[CallSum]:
+        """Return the sums of the wanted calls, by day, verdict and currency."""
+        day = func.date(CALLS.c.started_at)
+        query: Select[Any] = (  # pyright: ignore[reportAssignmentType] - the columns' types vary
+            _listed()
+            .where(*_conditions(wanted))
+            .with_only_columns(
+                day.label("day"), CALLS.c.verdict, CALLS.c.currency,
+                func.count().label("calls"), func.sum(CALLS.c.cost).label("cost"),
+                maintain_column_froms=True,
+            )
+            .group_by(day, CALLS.c.verdict, CALLS.c.currency)
+            .order_by(day.desc())
+            .limit(MAX_SUMS)
+        )  # fmt: skip
+        async with self.database.reading() as connection:
+            found = await ask(connection, query, CallSum)
+        return [replace(row, day=str(row.day)) for row in found]  # a date in PostgreSQL
+
     async def choices(self) -> CallChoices:
         """Return the agents, campaigns and results that are on record."""
         async with self.database.reading() as connection:
@@ -93,7 +125,7 @@ def _listed() -> Select[Any]:
     )
     from_calls = (
         "id", "started_at", "state", "transport", "direction", "agent", "length_s", "reason",
-        "verdict", "cost", "currency",
+        "verdict", "why", "cost", "currency",
     )  # fmt: skip
     return select(
         *(CALLS.c[name] for name in from_calls),

@@ -144,7 +144,7 @@ class StandIn:
         app = FastAPI(dependencies=[Depends(identify)])
         app.include_router(client_routes())
         app.include_router(asset_routes())
-        app.include_router(console_routes())
+        app.include_router(console_routes(has_lab=True))
         app.add_api_route("/api/offer", lambda: {"ice_servers": []}, methods=["GET"])
         app.add_api_route("/api/offer", self._offer, methods=["POST"])
         app.add_api_route("/api/offer", self._candidate, methods=["PATCH"])

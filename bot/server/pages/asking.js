@@ -1,5 +1,7 @@
 /** Requests and actions of the console. */
 
+import { signedInName } from "./dom.js";
+
 const UNANSWERED =
   "The server did not answer. Check under Events whether the action was done; if not, repeat it.";
 
@@ -35,8 +37,9 @@ export async function sendFile(path, file) {
   return response ? read(response) : { status: 0, ok: false, body: { detail: UNANSWERED } };
 }
 
-/** The operator's name, as stored in this browser. */
+/** The operator's name: that of the sign-in, else the one stored in this browser. */
 export function ownName() {
+  if (signedInName) return signedInName;
   try {
     return localStorage.getItem("holdline.name") ?? "";
   } catch {

@@ -37,7 +37,8 @@ async function look({ older = false } = {}) {
   const more = older && last ? { before: last } : {};
   const found = await ask(`/api/calls/search?${serverQuery({ limit: PAGE, ...more })}`);
   if (!found.ok) return state(problem(found), false);
-  const { calls, choices } = found.body;
+  const { calls, choices, sums } = found.body;
+  if (!older) place("sums").replaceChildren(...summed(sums));
   const rows = calls.map(rowOf);
   if (older) body.append(...rows);
   else body.replaceChildren(...rows);
@@ -50,6 +51,35 @@ async function look({ older = false } = {}) {
   offer("result", choices.results, choices.results_say);
   state(`${body.rows.length} calls`, true);
   if (older) rows[0]?.querySelector("a")?.focus();
+}
+
+const VERDICTS = ["served", "degraded", "hurt", "lost"];
+
+/** The sums of the filter, and a bar for each day. */
+function summed(sums) {
+  if (!sums.length) return [];
+  const calls = (rows) => rows.reduce((total, row) => total + row.calls, 0);
+  const of = (rows, verdict) => rows.filter((row) => row.verdict === verdict);
+  const costs = new Map();
+  for (const { cost, currency } of sums) if (cost !== null) costs.set(currency, (costs.get(currency) ?? 0) + cost);
+  const money = [...costs].map(([currency, cost]) => `${cost.toFixed(2)} ${currency}`).join(", ") || "unknown";
+  const facts = [["Calls", calls(sums)], ...VERDICTS.map((verdict) => [verdict[0].toUpperCase() + verdict.slice(1), calls(of(sums, verdict))]), ["Cost", money]];
+  const days = grouped(sums);
+  const most = Math.max(...[...days.values()].map(calls));
+  const bar = ([day, rows]) => {
+    const hurt = calls(of(rows, "hurt")) + calls(of(rows, "lost"));
+    const meter = el("meter", { min: "0", max: String(most), value: String(calls(rows)), "aria-label": `Calls on ${day}` });
+    return el("li", { "data-tone": hurt ? "bad" : "good" }, el("span", {}, day), meter, el("span", {}, `${calls(rows)}${hurt ? `, ${hurt} hurt or lost` : ""}`));
+  };
+  const figures = el("dl", { class: "figures" }, ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, String(value)))));
+  const bars = el("details", { open: days.size > 1 && days.size <= 31 }, el("summary", {}, `By day (UTC), ${days.size}`), el("ol", { class: "outcomes" }, ...[...days].slice(0, 366).map(bar)));
+  return [figures, bars];
+}
+
+function grouped(sums) {
+  const days = new Map();
+  for (const row of sums) days.set(row.day, [...(days.get(row.day) ?? []), row]);
+  return days;
 }
 
 function state(text, on) {
@@ -67,15 +97,15 @@ function offer(name, values, words = {}) {
 }
 
 function rowOf(call) {
-  const { name, agent, campaign, length_s: length, state: stands, result_says: result, verdict } = call;
+  const { name, agent, campaign, length_s: length, state: stands, result_says: result, verdict, why_says: why } = call;
   const contents = {
     began: el("time", { datetime: call.started_at }, dayTime(call.started_at)),
     number: link(call),
     name,
-    agent: campaign || agent,
+    agent: [call.direction === "outbound" ? "we called" : null, campaign || agent].filter(Boolean).join(", "),
     length: length === null ? (stands === "live" ? "in progress" : "–") : clock(1000 * length),
     result,
-    verdict: verdict || "–",
+    verdict: why && verdict !== "served" ? `${verdict}: ${why}` : verdict || "–",
   };
   return row(contents, { "data-tone": tone(verdict) });
 }

@@ -107,7 +107,9 @@ function reveal(card, shown) {
 function summary(call) {
   const facts = [
     ["Began", dayTime(call.started_at)],
-    ["Caller", call.caller || call.transport],
+    ["Direction", call.direction === "outbound" ? "We called" : "Called us"],
+    call.direction === "outbound" ? ["We called", call.called || call.transport] : ["Caller", call.caller || call.transport],
+    [call.direction === "outbound" ? "From our number" : "Called number", (call.direction === "outbound" ? call.caller : call.called) || "unknown"],
     ["Agent", call.agent],
     ["Length", call.length_s == null ? (goesOn(call) ? "in progress" : "unknown") : clock(1000 * call.length_s)],
     ["Ended", call.ended_says],

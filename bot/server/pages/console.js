@@ -4,7 +4,7 @@ import { Alerts } from "./alerts.js";
 import { ask, onSignedOut } from "./asking.js";
 import { LiveCalls, RecentCalls } from "./calls.js";
 import { Campaigns } from "./campaigns.js";
-import { el } from "./dom.js";
+import { el, hasLab } from "./dom.js";
 import { Happenings } from "./happenings.js";
 import { mountLab } from "./lab.js";
 import { Latency } from "./latency.js";
@@ -62,7 +62,7 @@ function remember({ live, turns: answers, lately, today, problem }) {
 /** Show how many entries wait in the inbox. */
 async function countInbox() {
   const { ok, body } = await ask("/api/inbox?limit=1");
-  if (ok) place("inbox").textContent = body.waiting ? `Inbox (${body.waiting})` : "Inbox";
+  if (ok) document.querySelector('nav [href="/inbox"]').textContent = body.waiting ? `Inbox (${body.waiting})` : "Inbox";
 }
 
 function showCalls(live) {
@@ -199,6 +199,7 @@ function listen() {
 }
 
 async function suggest() {
+  if (!hasLab) return;
   const response = await fetch("/api/lab/phrases").catch(() => null);
   const phrases = response?.ok ? await response.json() : [];
   if (!phrases.length) return;
@@ -220,7 +221,7 @@ onSignedOut(signOut);
 follow();
 setInterval(listen, LOOK_MS);
 suggest();
-mountLab(place("lab"));
+if (hasLab) mountLab(place("lab"));
 mountReload(place("reload"));
 countInbox();
 every(INBOX_MS, countInbox);

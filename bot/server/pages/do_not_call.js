@@ -1,7 +1,7 @@
 /** The page of the do-not-call list: its entries, and a form that adds and removes numbers. */
 
 import { act, ask, keepName, ownName, problem } from "./asking.js";
-import { dayTime, el, needsAct } from "./dom.js";
+import { dayTime, el, needsAct, signedInName } from "./dom.js";
 
 const PAGE = 50;
 const COLUMNS = ["Number", "Since", "Source", "Words"];
@@ -64,6 +64,7 @@ function outcome({ number, new: fresh }, adds) {
 
 needsAct(...form.querySelectorAll("button"), show);
 form.elements.by.value = ownName();
+form.querySelector(".own-name").hidden = Boolean(signedInName);
 form.addEventListener("submit", change);
 show.addEventListener("click", () => {
   numbers = !numbers;

@@ -3,6 +3,12 @@
 /** Whether the operator may only read: the server marks the pages that it sends them. */
 export const readOnly = document.body?.dataset.role === "see";
 
+/** Whether the fault lab runs: only then are its routes asked. */
+export const hasLab = document.body?.dataset.lab === "on";
+
+/** The name that this operator signed in with; empty without one. */
+export const signedInName = document.body?.dataset.name ?? "";
+
 /** Disable controls that a read-only operator may not use. */
 export function needsAct(...controls) {
   for (const control of controls) {

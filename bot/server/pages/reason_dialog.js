@@ -1,7 +1,7 @@
 /** Asks an operator for name and reason before an action that is recorded. */
 
 import { keepName, ownName } from "./asking.js";
-import { acting, el } from "./dom.js";
+import { acting, el, signedInName } from "./dom.js";
 
 /**
  * Show the dialog. `act({by, why, force})` runs the action and returns the problem, or an empty text;
@@ -20,7 +20,7 @@ export function askWhy({ title, says, confirm, act }) {
     el("h2", { id: "why-title" }, title),
     el("p", { class: "hint" }, says),
     el("label", {}, "Reason", why),
-    el("label", {}, "Your name", name),
+    signedInName ? null : el("label", {}, "Your name", name),
     wrong,
     forced,
     el("div", { class: "choices" }, el("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), el("button", { class: "go" }, confirm)),

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from bot.server.credentials import NAME_CHARACTERS, Identity, Role, identity_of
 
@@ -42,10 +44,16 @@ CONSOLE_PAGES: Final = {
     "/do-not-call": "do_not_call.html",
 }
 """The operators' pages by path, except `/calls/ID`; `bot/server/access.py` guards them."""
-READ_ONLY: Final = {
-    "<body": '<body data-role="see"',
-    "</header>": "<p>Read-only access</p></header>",
+LINKS: Final = {
+    "/": "Console",
+    "/calls": "Calls",
+    "/inbox": "Inbox",
+    "/do-not-call": "Do not call",
+    "/client/": "Telephone",
+    "/sign-out": "Session",
 }
+"""The navigation of every operators' page."""
+NO_LINKS: Final = '<nav aria-label="Pages"></nav>'
 
 
 def page(name: str) -> FileResponse:
@@ -81,22 +89,44 @@ def asset_routes() -> APIRouter:
     return router
 
 
-def _console_page(name: str, request: Request) -> FileResponse | HTMLResponse:
-    """Return an operators' page, marked if this operator may only read: `readOnly` in `dom.js`."""
-    if identity_of(request).role is Role.ACT:
-        return page(name)
-    text = _files()[name].read_text(encoding="utf-8")
-    for plain, marked in READ_ONLY.items():
-        text = text.replace(plain, marked, 1)
+def _console_page(name: str, request: Request, *, has_lab: bool) -> HTMLResponse:
+    """Return an operators' page with the navigation, and what `dom.js` reads of this operator."""
+    identity = identity_of(request)
+    marks = {"role": "act" if identity.role is Role.ACT else "see", "name": identity.name}
+    marks["lab"] = "on" if has_lab else "off"
+    read = " ".join(f'data-{key}="{escape(value)}"' for key, value in marks.items())
+    links = " ".join(
+        f'<a href="{path}"{_current(path, request)}>{title}</a>' for path, title in LINKS.items()
+    )
+    text = _files()[name].read_text(encoding="utf-8").replace("<body", f"<body {read}", 1)
+    text = text.replace(NO_LINKS, NO_LINKS.replace("></nav>", f">{links}</nav>"), 1)
+    if identity.role is not Role.ACT:
+        text = text.replace("</header>", "<p>Read-only access</p></header>", 1)
     return HTMLResponse(text, headers=HEADERS)
 
 
-def console_routes() -> APIRouter:
-    """Return the routes of the operators' pages."""
+def _current(path: str, request: Request) -> str:
+    return ' aria-current="page"' if path == request.url.path else ""
+
+
+async def explain_missing(request: Request, missing: Exception) -> Response:
+    """Answer an unknown address: with a page in a browser, else with JSON."""
+    if not isinstance(missing, StarletteHTTPException):
+        raise missing
+    wants_page = "text/html" in request.headers.get("accept", "")
+    if missing.status_code != HTTPStatus.NOT_FOUND or not wants_page:
+        return await http_exception_handler(request, missing)
+    body = '<p>There is nothing at this address.</p>\n<p><a href="/">To the console</a></p>'
+    page_text = PAGE.format(title="No such page", body=body)
+    return HTMLResponse(page_text, HTTPStatus.NOT_FOUND, HEADERS)
+
+
+def console_routes(*, has_lab: bool = False) -> APIRouter:
+    """Return the routes of the operators' pages; `has_lab`: the lab has routes, too."""
     router = APIRouter()
     # The page of one call reads the call's id from its URL.
     for path, name in (*CONSOLE_PAGES.items(), ("/calls/{call_id}", "call.html")):
-        send = functools.partial(_console_page, name)
+        send = functools.partial(_console_page, name, has_lab=has_lab)
         router.add_api_route(path, send, include_in_schema=False, response_model=None)
 
     return router

@@ -46,11 +46,14 @@ export class Telephone extends EventTarget {
   #token = null;
   #lostAt = 0;
   #back = 0; // counts attempts to reconnect; an outdated one may still be waiting for an answer
+  #reloads = false; // the page is being reloaded, and resumes its call afterwards
   #attempt = 0; // counts calls; one that was hung up during its setup must not start later
 
   constructor() {
     super();
     addEventListener("pagehide", () => this.#leave());
+    addEventListener("keydown", (event) => (this.#reloads ||= reloadsPage(event)));
+    globalThis.navigation?.addEventListener("navigate", ({ navigationType: type }) => (this.#reloads ||= type === "reload"));
     navigator.mediaDevices?.addEventListener?.("devicechange", () => this.busy && this.#rearranged());
   }
 
@@ -61,6 +64,11 @@ export class Telephone extends EventTarget {
   /** Whether this call's microphone has been disconnected. */
   get #hasLostMicrophone() {
     return this.#microphone?.getAudioTracks()[0]?.readyState === "ended";
+  }
+
+  /** Whether the system, not the caller, has muted this call's microphone. */
+  get hasMutedMicrophone() {
+    return this.#microphone?.getAudioTracks()[0]?.muted ?? false;
   }
 
   get busy() {
@@ -123,6 +131,8 @@ export class Telephone extends EventTarget {
     this.#microphone = microphone;
     const [track] = microphone.getAudioTracks();
     track.onended = () => microphone === this.#microphone && this.#unplugged();
+    track.onmute = () => microphone === this.#microphone && this.#tell("held", true); // by the system, such as for a call
+    track.onunmute = () => microphone === this.#microphone && this.#tell("held", false);
     this.mute(this.#muted);
     this.#tell("microphone", microphone);
     this.#listMicrophones();
@@ -162,6 +172,7 @@ export class Telephone extends EventTarget {
   }
 
   #leave() {
+    if (this.#reloads && this.#token) return;
     if (this.busy) this.#end("ended", "You left the page."); // otherwise the agent would notice only after 28 s
   }
 
@@ -273,6 +284,11 @@ export class Telephone extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Whether a key reloads the page, in a browser that does not announce it. */
+function reloadsPage({ key, ctrlKey, metaKey }) {
+  return key === "F5" || (key.toLowerCase() === "r" && (ctrlKey || metaKey));
 }
 
 const ENDINGS = {

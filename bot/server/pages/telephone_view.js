@@ -20,7 +20,8 @@ const STATES = {
   failed: "No call",
 };
 
-const HELD_BACK = "Your browser blocks the sound. Click anywhere on the page to hear the agent.";
+const HELD_BACK = "Your browser blocks the sound. Tap to go on: anywhere on this page.";
+const PAUSED = "Your device has paused the call. Tap to go on: anywhere on this page.";
 const PHASES = { listening: "Listening", processing: "Thinking", speaking: "Speaking" };
 
 /**
@@ -41,7 +42,7 @@ class View {
   #level = new Level();
   #startedAt = null;
   #wasLost = false;
-  #heldBack = false; // the browser plays nothing before a click
+  #heldBack = ""; // why nothing is played or sent before a click
 
   #call = el("button", { type: "button", class: "call", "data-act": "call", onclick: () => this.#press() }, "Call");
   #again = el("button", { type: "button", class: "again", hidden: true, onclick: () => this.#takeUp() });
@@ -61,9 +62,12 @@ class View {
     this.phone.addEventListener("microphone", ({ detail }) => this.#level.watch(detail));
     this.phone.addEventListener("voice", ({ detail }) => this.#play(detail));
     this.phone.addEventListener("message", ({ detail }) => this.#heard(detail));
+    this.phone.addEventListener("held", ({ detail }) => (detail ? this.#pause() : this.#hold("")));
+    this.#audio.addEventListener("pause", () => this.phone.busy && this.#audio.srcObject && this.#pause());
     setInterval(() => this.#tick(), TICK_MS);
     this.#wasLost = resume.resumable() !== null; // the page was reloaded during a call
     this.#tick();
+    if (this.#wasLost && performance.getEntriesByType("navigation")[0]?.type === "reload") this.#takeUp();
   }
 
   #press() {
@@ -97,7 +101,7 @@ class View {
   #over(state) {
     this.#startedAt = null;
     this.#level.stop();
-    this.#heldBack = false;
+    this.#heldBack = "";
     this.#audio.srcObject = null;
     if (state === "lost") this.#wasLost = true;
     if (state === "ended") this.#wasLost = false;
@@ -107,7 +111,7 @@ class View {
   #explain(state, reason) {
     const wrong = state === "failed" || state === "lost";
     this.#alert.replaceChildren(...(wrong ? [el("p", {}, reason)] : []));
-    const said = reason || (this.#heldBack ? HELD_BACK : "");
+    const said = reason || this.#heldBack;
     this.#reason.textContent = wrong ? "" : said;
     this.#reason.hidden = wrong || !said;
   }
@@ -131,17 +135,28 @@ class View {
     this.#audio.srcObject = stream;
     this.#audio.play().catch((error) => {
       if (error.name !== "NotAllowedError" || !this.phone.busy) return; // AbortError: the call ended during the start
-      this.#hold(true);
-      addEventListener("pointerdown", () => this.#hold(false), { once: true });
+      this.#hold(HELD_BACK);
     });
   }
 
-  /** Show or remove the hint that the browser blocks the sound. */
-  #hold(held) {
-    if (held === this.#heldBack) return; // the call is over
-    this.#heldBack = held;
-    if (!held) this.#audio.play().catch(() => {});
+  /** The device has paused the player or muted the microphone. */
+  #pause() {
+    this.#hold(PAUSED);
+  }
+
+  /** Show why the call waits for a click, or remove that hint and go on. */
+  #hold(why) {
+    if (why === this.#heldBack) return; // the call is over, or it waits already
+    const waits = Boolean(this.#heldBack);
+    this.#heldBack = why;
+    if (!why) this.#goOn();
+    else if (!waits) addEventListener("pointerdown", () => this.#hold(""), { once: true });
     if (this.phone.state !== "reconnecting") this.#explain(this.phone.state, "");
+  }
+
+  #goOn() {
+    this.#audio.play().catch(() => {});
+    if (this.phone.hasMutedMicrophone) this.phone.speakThrough(null).catch(() => {}); // the system may still hold it
   }
 
   #tick() {

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from bot.server import call_list_routes
-from bot.server.call_list_routes import call_list_router
+from bot.server.call_list_routes import CallQuery, call_list_router
 from bot.server.operator_routes import Disclosures
 from operations.database.database import Database
 from operations.database.tables import CALL_RESULTS, CALLS, CONTACTS, DIALS
@@ -106,6 +106,7 @@ FILTERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"since": "2026-11-21T12:05:00Z"}, ["c3", "c2"]),
     ({"number": "4589"}, ["c2"]),  # the other party's, also of a call that we placed
     ({"number": "4567"}, ["c3", "c1"]),
+    ({"number": "+1 (555) 123-4589"}, []),  # as pasted
     ({"name": "bob"}, ["c2"]),
     ({"name": "=smith_"}, ["c2"]),
     ({"name": "%"}, []),
@@ -115,6 +116,35 @@ FILTERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"verdict": "hurt"}, ["c1"]),
     ({"verdict": "hurt", "agent": "sales"}, []),
 ]
+
+
+async def test_the_sums_are_those_of_the_filter(asked: Asked) -> None:
+    async def sums(**query: Any) -> list[tuple[str, str, int]]:
+        answer = await asked.client.get("/api/calls/search", params=query | {"limit": 1})
+        rows = answer.json()["sums"]
+        return sorted((row["day"], row["verdict"], row["calls"]) for row in rows)
+
+    found = await sums()
+
+    assert {day for day, _, _ in found} == {"2026-11-21"}
+    assert sum(calls for _, _, calls in found) == 3  # whatever the page shows
+    assert await sums(verdict="hurt") == [("2026-11-21", "hurt", 1)]
+    assert await sums(campaign="none") == []
+
+
+@pytest.mark.parametrize(
+    ("pasted", "digits"),
+    [
+        ("+49 (0)30 1234567", "49301234567"),
+        ("030 / 123 45 67", "301234567"),
+        ("tel:+1-415-555-2671", "14155552671"),
+        ("(415) 555-2671", "4155552671"),
+        ("0042", "0042"),
+        ("4567", "4567"),
+    ],
+)
+def test_a_pasted_number_is_searched_by_its_digits(pasted: str, digits: str) -> None:
+    assert CallQuery(number=pasted).number == digits
 
 
 WRONG: list[dict[str, Any]] = [{"number": "45a"}, {"limit": 0}, {"limit": 201}, {"since": "x"}]

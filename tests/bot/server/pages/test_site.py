@@ -3,6 +3,7 @@ import re
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
+from starlette.exceptions import HTTPException
 from starlette.middleware.base import RequestResponseEndpoint
 from starlette.responses import Response
 
@@ -11,10 +12,12 @@ from bot.server.pages.site import (
     CONSOLE_PAGES,
     CONTENT_TYPES,
     FOLDER,
+    LINKS,
     VENDOR,
     asset_routes,
     client_routes,
     console_routes,
+    explain_missing,
 )
 
 FILES = sorted(path.name for path in FOLDER.iterdir() if path.suffix in CONTENT_TYPES)
@@ -52,14 +55,38 @@ def test_an_operators_page_is_marked_if_they_may_only_read(path: str, role: Role
 
     @app.middleware("http")
     async def identify(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        request.state.identity = Identity(role=role, shown="session")
+        request.state.identity = Identity(role=role, shown="session", name="A & B")
         return await call_next(request)
 
     text = TestClient(app).get(path).text
 
-    marked = role is Role.SEE
-    assert ('<body data-role="see"' in text) is marked
-    assert ("Read-only access</p></header>" in text) is marked
+    assert f'<body data-role="{"see" if role is Role.SEE else "act"}" data-name="A &amp; B"' in text
+    assert ("Read-only access</p></header>" in text) is (role is Role.SEE)
+
+
+@pytest.mark.parametrize("path", [*CONSOLE_PAGES, "/calls/c1"])
+def test_every_operators_page_has_the_same_navigation(path: str) -> None:
+    app = FastAPI()
+    app.include_router(console_routes())
+    text = TestClient(app).get(path).text
+
+    (links,) = re.findall(r'<nav aria-label="Pages">(.*)</nav>', text)
+    assert re.findall(r'href="([^"]*)"', links) == list(LINKS)
+    assert links.count("aria-current") == (path in LINKS)
+    assert 'data-lab="off"' in text
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"), [("text/html,*/*", "text/html"), ("application/json", "application/json")]
+)
+def test_an_unknown_address_gets_a_page_in_a_browser(accept: str, kind: str) -> None:
+    app = FastAPI()
+    app.add_exception_handler(HTTPException, explain_missing)
+
+    answer = TestClient(app).get("/campaign", headers={"Accept": accept})
+
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith(kind)
 
 
 @pytest.mark.parametrize("name", FILES)
