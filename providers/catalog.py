@@ -1,6 +1,11 @@
 """The list of providers; importing it imports none of them."""
 
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
 from typing import Final
+
+import yaml
 
 from fallbacks.ladder import ClauseRule
 from providers.provider import Provider, Stage
@@ -62,6 +67,13 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         word_times=True,
     ),
 )
+
+
+@cache
+def openai_servers() -> Mapping[str, str]:
+    """Return addresses of servers that `kind: openai` can use, by name."""
+    file = Path(__file__).with_name("data") / "openai_servers.yaml"
+    return yaml.safe_load(file.read_text("utf-8"))
 
 
 def kinds(stage: Stage) -> tuple[str, ...]:

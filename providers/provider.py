@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from urllib.parse import urlsplit
 
 from calls.sentences import Vendor
 from calls.transcript import Transcript
@@ -205,6 +206,11 @@ class Provider:
     shares: bool = False  # its module has `share`: a resource for all calls, such as connections
     clause: ClauseRule | None = None  # how a sentence may be split for a voice; `None`: not at all
     word_times: bool = False  # reports the time of each word; otherwise it is estimated
+
+    def owns(self, host: str) -> bool:
+        """Return whether a host is the vendor's own: in the domain of its usual address."""
+        domain = ".".join((urlsplit(self.url).hostname or "").split(".")[-2:])
+        return bool(domain) and f".{host}".endswith(f".{domain}")
 
     def build(self, rung: RungSpec) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""

@@ -13,7 +13,7 @@ from bot.config.layers import Layers, says_yes
 from bot.config.stages import STAGES
 from bot.hosts import is_loopback
 from calls.outside_text import placeholders
-from providers.catalog import PROVIDERS, kinds, provider
+from providers.catalog import PROVIDERS, kinds, openai_servers, provider
 from providers.provider import Provider, Stage
 from providers.sphinx_ear import NOT_INSTALLED, is_installed
 
@@ -81,8 +81,7 @@ def _check_rung(
     """Check a rung's kind, its URL, and that no key goes to a foreign host by default."""
     kind, known = rung.get("kind"), kinds(stage)
     if kind not in known:
-        close = nearest(kind, known) if isinstance(kind, str) else None
-        suggestion = f'did you mean "{close}"? ' if close else ""
+        suggestion = _meant_kind(kind, stage) if isinstance(kind, str) else ""
         what_is_wrong = "is missing" if kind is None else f"is {shown(kind)}"
         text = f"{what_is_wrong}; {suggestion}({', '.join(known)})"
         yield layers.problem((*key, "kind"), text)
@@ -99,6 +98,16 @@ def _check_rung(
         yield layers.problem((*key, "api_key_env"), f"{text}; name the variable with its key")
 
 
+def _meant_kind(kind: str, stage: Stage) -> str:
+    """Return what to write instead of an unknown kind; empty if that is not known."""
+    url = openai_servers().get("".join(filter(str.isalnum, kind.lower())))
+    close = None if url and stage == "llm" else nearest(kind, kinds(stage))
+    if close or stage != "llm":
+        return f'did you mean "{close}"? ' if close else ""
+    place = f'with url: "{url}"' if url else "with its url, if it speaks OpenAI's protocol"
+    return f"use kind: openai {place} "
+
+
 def usual_variable(stage: Stage, rung: Mapping[str, Any]) -> str | None:
     """Return the variable that holds a rung's key if the file names none.
 
@@ -109,8 +118,7 @@ def usual_variable(stage: Stage, rung: Mapping[str, Any]) -> str | None:
     vendor, host = next(found, None), _host(str(rung.get("url") or ""))
     if vendor is None:
         return None
-    domain = ".".join(_host(vendor.url).split(".")[-2:])
-    is_trusted = not host or is_near(host) or f".{host}".endswith(f".{domain}")
+    is_trusted = not host or is_near(host) or vendor.owns(host)
     return vendor.key_env if is_trusted else None
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from bot.config.agent import AgentSettings, system_text
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
 from bot.config.texts import DETECTED
+from bot.hosts import is_loopback
 from calls.sentences import Vendor, Vendors
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage
@@ -65,13 +67,20 @@ def other_voices(voices: Sequence[RungSettings]) -> frozenset[str]:
 
 
 def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
-    """Return a rung's vendor and the variable with its key."""
-    place = f"stages.{stage} {settings.name}"
-    return Vendor(
-        title=provider(stage, settings.kind).title,
-        key=settings.api_key_env or provider(stage, settings.kind).key_env or place,
-        place=place,
-    )
+    """Return a rung's vendor and the variable with its key.
+
+    The vendor is named only if the server is its own, or a simulated one: a rung on this machine
+    that is named for its kind. Of several rungs of one kind, those with another name are named.
+    """
+    vendor, name, address = provider(stage, settings.kind), settings.name, urlsplit(settings.url)
+    host, place = address.hostname or "", f"stages.{stage} {name}"
+    is_simulated = is_loopback(host) and name.startswith(settings.kind)
+    if not host or vendor.owns(host) or is_simulated:
+        is_named = settings.is_one_of_several and name != settings.kind
+        title = f"{vendor.title} ({name})" if is_named else vendor.title
+    else:
+        title = f"{name} ({address.netloc.rpartition('@')[2]})"
+    return Vendor(title=title, key=settings.api_key_env or vendor.key_env or place, place=place)
 
 
 def vendors_of(settings: Settings) -> Vendors:

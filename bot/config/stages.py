@@ -1,9 +1,9 @@
 """The ladders: for each stage, its rungs in order of preference."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
 from bot.config.values import (
     Alternatives,
@@ -76,6 +76,16 @@ class RungSettings(Section):
     """Options for Pipecat's settings of the service; for `local` voices, `words_per_minute` and
     `pitch`. An unknown option is an error at the start.
     """
+    _namesakes: int = PrivateAttr(default=0)
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether another rung of its stage has the same kind."""
+        return self._namesakes > 1
+
+    def compare(self, ladder: Sequence["RungSettings"]) -> None:
+        """Count the rungs of its kind in its stage."""
+        self._namesakes = sum(rung.kind == self.kind for rung in ladder)
 
 
 class ModelSettings(RungSettings):
@@ -134,6 +144,12 @@ class StagesSettings(Section):
         """Return the names of a stage's standbys that are connected only when they are needed."""
         ladders = {"stt": self.stt, "tts": self.tts}
         return frozenset(rung.name for rung in ladders.get(stage, ())[1:] if rung.standby == "cold")
+
+    @model_validator(mode="after")
+    def _compare(self) -> "StagesSettings":
+        for stage, rung in self.rungs():
+            rung.compare(getattr(self, stage))
+        return self
 
     @model_validator(mode="before")
     @classmethod
