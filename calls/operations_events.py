@@ -169,7 +169,7 @@ class WorkerLost:
     worker: str
     code: int  # its exit code; if negative, the signal
     calls: int  # the number of calls that ended with it
-    kind: str = "lost"  # or `out_of_memory`
+    kind: str = "lost"  # or `frozen`, `out_of_memory`
     reason: str = ""  # in words that follow its name
     severity: Severity = Severity.HIGH
 

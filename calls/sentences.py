@@ -88,6 +88,7 @@ CURES: Final[Mapping[str, str]] = {
     "record_halted": "check storage.url, and the server or the disk of that database",
     "not_listed": "check storage.url; if a person has to list it: holdline dnc add",
     "lost": "the log has the reason; if it comes again, look at the memory of this machine",
+    "frozen": "mend the function that blocked it; the log has the whole stack",
     "out_of_memory": "raise the memory limit, or lower server.workers or server.max_calls",
     # of campaigns
     "stt_down": "mend one of the providers of stages.stt",
@@ -114,6 +115,7 @@ INCIDENTS: Final[Mapping[tuple[str, str], str]] = {
     (STORAGE, "not_listed"): "a number is not on the do-not-call list yet, although its owner "
     "wants no calls",
     (WORKER, "lost"): "the process {rung} has died",
+    (WORKER, "frozen"): "the process {rung} was killed because it did not respond",
     (WORKER, "out_of_memory"): "the process {rung} was killed because memory ran out",
     ("test", "of_this_channel"): "a test of this channel",
     ("inbox", "callback"): "a caller wants to be called back",

@@ -19,6 +19,7 @@ from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.programs.guard import guard
 from bot.workers.pool_client import PoolClient, take_connections
+from bot.workers.stacks import write_stacks_at_signal
 from bot.workers.wire import Wire
 from operations.telemetry import logs
 from operations.telemetry.meter_files import take_room
@@ -45,6 +46,7 @@ def work(parameters: Mapping[str, Any]) -> None:
     settings = _with_pool_board(load(config, flags=parameters["flags"]).settings, parameters)
     log = settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
+    write_stacks_at_signal(Path(parameters["metrics"]).parent)
     _count_together(Path(parameters["metrics"]))
     asyncio.run(_answer_calls(settings, parameters))
 

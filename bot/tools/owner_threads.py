@@ -35,7 +35,7 @@ class OwnerBusy(Exception):  # noqa: N818 - not a bug
 
 
 class _Job:
-    """A function that one loop begins, at most once, and whose outcome another loop waits for."""
+    """A function posted to one loop; another loop waits for its outcome."""
 
     def __init__(self, work: Work) -> None:
         self._work = work
@@ -52,18 +52,19 @@ class _Job:
         return self._claim.acquire(blocking=False)
 
     def begin(self) -> None:
-        """Begin the job in the running loop."""
-        if self.claim():
-            loop = asyncio.get_running_loop()
-            self._task = loop.create_task(self._run(), name="own tool", context=self._context)
-            _call_in(self._waiting, self.begun.set)
+        """Begin the job in the running loop, unless an earlier one blocks the loop first."""
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._run(), name="own tool", context=self._context)
 
     def cancel(self) -> None:
-        """Cancel the job; called in the loop that has begun it."""
+        """Cancel the job; called in the loop to which it was posted."""
         if self._task is not None:
             self._task.cancel()
 
     async def _run(self) -> None:
+        if not self.claim():
+            return
+        _call_in(self._waiting, self.begun.set)
         value, error = None, None
         try:
             value = await self._work()
@@ -131,11 +132,10 @@ class OwnerLoops:
         Raises:
             OwnerBusy: All loops are blocked.
         """
-        job = _Job(work)
         for number in range(LOOPS):
             if number == len(self._loops):
                 self._loops.append(_OwnerLoop(number))
-            loop = self._loops[number]
+            loop, job = self._loops[number], _Job(work)
             if not loop.blocked and await self._begin(job, loop):
                 return await _outcome(job, loop)
         raise OwnerBusy("earlier requests to own tools block each other")

@@ -58,6 +58,11 @@ class ServePlan:
         self._earlier = self.settings, self._copy
 
     @property
+    def folder(self) -> Path:
+        """The folder for the workers' files."""
+        return self._folder
+
+    @property
     def workers(self) -> int:
         """How many workers to run."""
         return worker_count(self.settings)

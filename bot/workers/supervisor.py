@@ -24,6 +24,8 @@ from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.saved_values import SavedValues
 from bot.workers.seats import public_limits, refuse
 from bot.workers.slots import BY_SIGNAL, Reloading, Slots, wait_at_most
+from bot.workers.stacks import WRITE_S, ask_for_stacks, place_in, read_stacks
+from bot.workers.worker_process import Worker
 
 ROUND_S: Final = 0.2  # between two rounds; each sends the pool's state to the workers
 # How long a worker may run after the drain before it is killed: the limits of everything that it
@@ -118,8 +120,9 @@ class Supervisor:
         """Kill workers that hang, send the pool's state and divide the limits, every `ROUND_S`."""
         while True:
             for item in self._server.find_hung(HUNG_S):
-                logger.error("worker {} has not reported for {:g} s; killed", item.name, HUNG_S)
-                item.kill()
+                self._tasks.create_task(
+                    _kill_hung(item, self._plan.folder), name="kill a worker that hangs"
+                )
             if any(worker.ready.is_set() for worker in self._server.workers.values()):
                 connections.open()  # for requests that wait for the replacement of a lost worker
             self._server.broadcast_state()
@@ -183,3 +186,18 @@ def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Lo
     with listener, tempfile.TemporaryDirectory(prefix="holdline-") as folder:
         plan = ServePlan(config, flags, loaded, folder=Path(folder))
         return asyncio.run(run())
+
+
+async def _kill_hung(worker: Worker, folder: Path) -> None:
+    """Kill a worker that hangs, after it has written what it was doing."""
+    if worker.killed:
+        return
+    worker.killed = True
+    ask_for_stacks(worker.pid)
+    await asyncio.sleep(WRITE_S)
+    stacks = read_stacks(folder, worker.pid)
+    worker.frozen_in = place_in(stacks)
+    where = f"; it was in {worker.frozen_in}" if worker.frozen_in else ""
+    logger.error("worker {} has not reported for {:g} s; killed{}", worker.name, HUNG_S, where)
+    logger.info("the stacks of worker {}:\n{}", worker.name, stacks)
+    worker.kill()

@@ -52,6 +52,7 @@ class Worker:
         self.replaced_lost_at = 0.0  # when that worker was lost, monotonic
         self.code: int | None = None  # its exit code
         self.killed = False  # by us
+        self.frozen_in: str | None = None  # the function in which it hung; empty if unknown
         self.oom_kills_before: int | None = None  # the kernel's count when it was started
         self.wire = Wire()
         self._hand: socket.socket | None = None  # sends connections to the process
@@ -152,6 +153,9 @@ class Worker:
         was_killed = self.code == -signal.SIGKILL and not self.killed
         if was_killed and (reason := killed_for_memory(self.oom_kills_before)):
             return "out_of_memory", reason
+        if self.frozen_in is not None:
+            blocked_by = self.frozen_in or "an unknown function"
+            return "frozen", f"was killed, because {blocked_by} blocked it"
         return "lost", f"exited with {self.code}"
 
 
