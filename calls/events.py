@@ -449,6 +449,7 @@ class ProcessLagged:
 
 OperatorAction: TypeAlias = Literal[
     "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume", "import",
+    "take_out",  # a contact of a campaign
     "list", "unlist",  # a number of the do-not-call list
     "done", "reopen",  # an entry of the inbox
     "hear", "unmask",  # a recording, numbers

@@ -35,6 +35,7 @@ class DialOutcome(StrEnum):
 
 DO_NOT_CALL: Final = "do_not_call"
 OUTSIDE_HOURS: Final = "outside_hours"
+TAKEN_OUT: Final = "taken_out"  # by an operator, for good
 RULED_OUT: Final = ("no_common_hour", "no_zone", "prefix_not_allowed", "no_consent")
 """Why a campaign's rules exclude a contact; changed rules may include it again."""
 

@@ -45,6 +45,7 @@ CURES: Final = {
     "no_zone": "the time zone of the number is unknown; add a column `zone`, or set "
     "`window.default_zone`",
     "refused": "the number cannot be called",
+    "taken_out": "an operator has taken the contact out of the campaign",
 }
 LACKS: Final = "lacks_"
 

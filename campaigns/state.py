@@ -1,10 +1,10 @@
-"""`holdline campaign`: the actions start, pause, resume, status and report."""
+"""`holdline campaign`: all of its actions but import."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, TextIO, TypeVar
 
 from bot.clock import utc_now
 from bot.config.prices import load_prices
@@ -15,7 +15,7 @@ from calls.sentences import HELD, OUTCOMES, phrase
 from campaigns.model import campaign_of
 from campaigns.order_gate import rules_in
 from campaigns.order_rules import NOTHING_ALLOWED
-from campaigns.refusals import reason_lines
+from campaigns.refusals import CURES, reason_lines
 from campaigns.report import (
     CampaignHealth,
     KeyFigures,
@@ -27,13 +27,15 @@ from campaigns.report import (
     spans_of,
 )
 from campaigns.store.figures import CampaignStanding, Figures, OutcomeFigures
-from campaigns.store.queue import Queue
+from campaigns.store.queue import Queue, take_out
 from campaigns.store.unfinished import UnfinishedContacts
 from campaigns.summary import summarize
 from operations.database.database import Database, StorageError
-from operations.masking import one_line
+from operations.masking import masked, one_line
+from operations.numbers import readings_of
 
 Say = Callable[[str], None]
+T = TypeVar("T")
 MOVES: Final[Mapping[str, tuple[frozenset[CampaignState], CampaignState]]] = {
     "start": (frozenset({"ready", "paused", "done"}), "running"),
     "pause": (frozenset({"running"}), "paused"),
@@ -59,6 +61,31 @@ def change_state(
     return _run(_move(settings, campaign, action, say, confirm))
 
 
+def remove_contact(settings: Settings, campaign: str, number: str, *, say: Say) -> int:
+    """Take the contact with a number, in any notation, out of a campaign.
+
+    Raises:
+        UsageError: The number is none, or may be several.
+        CommandError: It is no contact of the campaign, or the database fails.
+    """
+    region = campaign_of(campaign, settings.campaigns[campaign]).region or settings.server.region
+    readings = readings_of(number, region=region)
+    if not readings:
+        raise UsageError(CURES["not_a_number"])
+
+    async def change() -> Sequence[str]:
+        async with Database(settings.storage.url) as database:
+            return await take_out(database, campaign, readings)
+
+    found = _run(change())
+    if len(found) > 1:
+        raise UsageError(f"this may be {' or '.join(found)}; write the one that you mean")
+    if not found:
+        raise CommandError(f"{campaign} has no contact with this number")
+    say(f"{masked(found[0])} is not dialled again by {campaign}")
+    return 0
+
+
 def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
     """Print the state of one campaign, or of each."""
     return _run(_status(settings, campaign, say))
@@ -69,7 +96,7 @@ def write_report(settings: Settings, campaign: str, folder: Path, *, say: Say) -
     return _run(report_campaign(settings.storage.url, campaign, folder, say=say))
 
 
-def _run(work: Coroutine[None, None, int]) -> int:
+def _run(work: Coroutine[None, None, T]) -> T:
     try:
         return asyncio.run(work)
     except StorageError as error:

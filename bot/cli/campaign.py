@@ -1,4 +1,4 @@
-"""`holdline campaign`: imports contacts, runs or pauses campaigns, and reports on them."""
+"""`holdline campaign`: imports and removes contacts, runs or pauses campaigns, and reports."""
 
 import sys
 from pathlib import Path
@@ -10,11 +10,13 @@ from bot.cli.options import ConfigOption, joined_with_or, settings_here
 from bot.config.settings import Settings
 from bot.exits import UsageError
 
-ACTIONS = ("import", "start", "pause", "resume", "status", "report")
+ACTIONS = ("import", "remove", "start", "pause", "resume", "status", "report")
 
 FileArgument: TypeAlias = Annotated[
     str | None,
-    typer.Argument(metavar="FILE", show_default=False, help="import: a CSV file, or its URL."),
+    typer.Argument(
+        metavar="WHAT", show_default=False, help="import: a CSV file, or its URL. remove: a number."
+    ),
 ]
 CampaignOption: TypeAlias = Annotated[
     str | None,
@@ -68,10 +70,11 @@ def command(
     yes: YesOption = False,
     config: ConfigOption = None,
 ) -> int:
-    """Import contacts, run or pause a campaign, or report on it.
+    """Import or remove contacts, run or pause a campaign, or report on it.
 
     An import prints the first refused rows, each with its line number and the reason, and writes
-    all of them to a file. Importing a file again changes nothing. Before a campaign starts, the
+    all of them to a file. Importing a file again changes nothing. A removed contact is not dialled
+    again, but a dial under way goes on. Before a campaign starts, the
     command prints how many contacts will be called, where, when and at what cost; in a terminal it
     then asks for confirmation, unless --yes is given.
     """
@@ -82,12 +85,21 @@ def command(
     if action == "import":
         source = _source(file, columns, encoding, crm=crm)
         return _import(settings, str(campaign), source, columns, encoding or "", out, preview)
+    return _manage(settings, action, campaign, number=file or "", out=out or Path(), yes=yes)
+
+
+def _manage(
+    settings: Settings, action: str, campaign: str | None, *, number: str, out: Path, yes: bool
+) -> int:
+    """Run an action on the contacts that were imported before."""
     from campaigns import state as campaign_state  # noqa: PLC0415 - late, so that errors in the configuration are reported first
 
+    if action == "remove":
+        return campaign_state.remove_contact(settings, str(campaign), number, say=typer.echo)
     if action == "status":
         return campaign_state.print_status(settings, campaign, say=typer.echo)
     if action == "report":
-        return campaign_state.write_report(settings, str(campaign), out or Path(), say=typer.echo)
+        return campaign_state.write_report(settings, str(campaign), out, say=typer.echo)
     must_ask = not yes and sys.stdin.isatty()
     return campaign_state.change_state(
         settings,
@@ -103,7 +115,9 @@ def _check_action(action: str, file: str | None, *, crm: bool) -> None:
         raise UsageError(f'campaign takes {joined_with_or(ACTIONS)}, not "{action}"')
     if crm and action != "import":
         raise UsageError(f"campaign {action} takes no --crm")
-    if file is not None and action != "import":
+    if action == "remove" and file is None:
+        raise UsageError("campaign remove needs the number of the contact")
+    if file is not None and action not in ("import", "remove"):
         raise UsageError(f"campaign {action} takes no file; name the campaign with --campaign")
 
 

@@ -1,4 +1,4 @@
-"""`/api/campaigns/NAME/contacts` and `/summary`: uploads of contacts; what a start would do."""
+"""`/api/campaigns/NAME/contacts` and `/summary`: its contacts; what a start would do."""
 
 import asyncio
 import tempfile
@@ -6,13 +6,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse
 
 from bot.outbound.opening import Outbound
-from bot.server.operator_routes import NAME_CHARACTERS, OperatorWord, emit_action
+from bot.server.operator_routes import NAME_CHARACTERS, By, OperatorWord, emit_action
 from calls.entry import Emit
 from campaigns.importing import (
     ImportPlan,
@@ -22,9 +22,12 @@ from campaigns.importing import (
     import_contacts,
 )
 from campaigns.model import Campaign
-from campaigns.refusals import cure_of
+from campaigns.refusals import CURES, cure_of
+from campaigns.store.queue import take_out
 from campaigns.summary import StartSummary, summarize
 from operations.database.database import StorageError
+from operations.masking import masked
+from operations.numbers import readings_of
 
 MAX_FILE_BYTES: Final = 4 << 20  # decompressed; about fifty thousand rows
 MAX_LINES: Final = 10  # line numbers listed for each reason
@@ -33,7 +36,10 @@ DAMAGED: Final = "The compressed file is damaged or incomplete; compress it agai
 TOO_LARGE: Final = "The file is too large for the browser; use holdline campaign import."
 NO_CAMPAIGN: Final = "There is no such campaign."
 NO_DATABASE: Final = "The database does not answer."
+NO_CONTACT: Final = "The campaign has no contact with this number."
 BUSY: Final = "Another file is being read. Try again in a moment."
+
+Number = Annotated[str, Body(max_length=60)]
 
 
 def contact_router(outbound: Outbound, emit: Emit, *, region: str) -> APIRouter:
@@ -41,18 +47,20 @@ def contact_router(outbound: Outbound, emit: Emit, *, region: str) -> APIRouter:
 
     Args:
         outbound: The campaigns, and their database.
-        emit: Emits an `OperatorActed` for each import.
+        emit: Emits an `OperatorActed` for each import, and for each contact that is taken out.
         region: The country of numbers without a country code, for campaigns that set none.
     """
     router = APIRouter(prefix="/api/campaigns/{name}")
     uploads = ContactUploads(outbound, emit, region)
     router.add_api_route("/summary", uploads.summary, response_model=None)
     router.add_api_route("/contacts", uploads.import_file, methods=["POST"], response_model=None)
+    remove = "/contacts/remove"
+    router.add_api_route(remove, uploads.take_out, methods=["POST"], response_model=None)
     return router
 
 
 class ContactUploads:
-    """Imports uploaded files of contacts, one at a time."""
+    """Imports uploaded files of contacts, one at a time, and takes single contacts out."""
 
     def __init__(self, outbound: Outbound, emit: Emit, region: str) -> None:
         self._outbound = outbound
@@ -87,6 +95,27 @@ class ContactUploads:
             word = OperatorWord(by=by[:NAME_CHARACTERS])
             emit_action(self._emit, request, "import", target=name, word=word)
         return result
+
+    async def take_out(
+        self, request: Request, name: str, number: Number, by: By = ""
+    ) -> JSONResponse | dict[str, Any]:
+        """Exclude the contact with a number, in any notation, from all further dials."""
+        campaign = self._outbound.campaigns.get(name)
+        if campaign is None:
+            return _refusal(NO_CAMPAIGN, 404)
+        readings = readings_of(number, region=campaign.region or self._region or None)
+        if not readings:
+            return _refusal(f"{CURES['not_a_number'].capitalize()}.", 400)
+        try:
+            found = await take_out(self._outbound.queue.database, name, readings)
+        except StorageError:
+            return _refusal(NO_DATABASE, 503)
+        if len(found) != 1:
+            either = f"This may be {' or '.join(found)}. Write the one that you mean."
+            return _refusal(either, 400) if found else _refusal(NO_CONTACT, 404)
+        target = f"{name}: {masked(found[0])}"
+        emit_action(self._emit, request, "take_out", target=target, word=OperatorWord(by=by))
+        return {"number": masked(found[0])}
 
     async def _read(
         self, campaign: Campaign, body: bytes, *, preview: bool

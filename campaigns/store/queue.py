@@ -27,6 +27,7 @@ from calls.outbound import (
     DO_NOT_CALL as BARRED,
 )
 from calls.outbound import (
+    TAKEN_OUT,
     CampaignState,
     Claim,
     ClaimRules,
@@ -90,10 +91,11 @@ class Queue:
 
         The carrier may be asked if the number is not on the do-not-call list, the campaign is
         running, and we hold the lease, which is renewed. Otherwise the dial is no longer ours: a
-        dial to a listed number is settled as refused, a dial of a paused campaign is released.
+        dial to a listed number is settled as refused; a dial of a paused campaign, or of a contact
+        that was taken out of it, is released.
 
         Returns:
-            "", `lease_lost`, `do_not_call` or `not_running`.
+            "", `lease_lost`, `do_not_call`, `taken_out` or `not_running`.
         """
         renewed = _held_update(dial, self.holder).where(DIALS.c.state == "intended")
         async with self.database.transaction() as connection:
@@ -107,11 +109,9 @@ class Queue:
                 then = NextStep(state="excluded")
                 await _settle(connection, dial, self.holder, result=refused, then=then, now=now)
                 return "do_not_call"
-            running = select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == dial.campaign)
-            if (await connection.execute(running)).scalar_one_or_none() != "running":
+            if why := await _why_released(connection, dial):
                 await _release(connection, dial, self.holder, {"due_s": 0.0, "reason": ""})
-                return "not_running"
-        return ""
+            return why
 
     async def note_placed(self, dial: Dial, provider_call_id: str) -> bool:
         """Store the carrier's id of the call; return False if the dial is no longer ours."""
@@ -213,6 +213,25 @@ class Queue:
             return (await connection.execute(done)).rowcount > 0
 
 
+async def take_out(database: Database, campaign: str, numbers: Sequence[str]) -> Sequence[str]:
+    """Exclude a contact for good; return which of the `numbers` are contacts of the campaign.
+
+    Nothing changes unless exactly one of them is. A dial under way goes on, and its contact is
+    excluded once it is over. A finished contact stays finished.
+
+    Raises:
+        StorageError: The database does not answer.
+    """
+    own = (CONTACTS.c.campaign == campaign) & CONTACTS.c.number.in_(numbers)
+    state = case((CONTACTS.c.state == "dialling", "dialling"), else_="excluded")
+    async with database.transaction() as connection:
+        found = (await connection.execute(select(CONTACTS.c.number).where(own))).scalars().all()
+        if len(found) == 1:
+            change = update(CONTACTS).where(own, CONTACTS.c.state != "done")
+            await connection.execute(change.values(state=state, reason=TAKEN_OUT))
+    return found
+
+
 async def _change(queue: Queue, dial: Dial, **values: Any) -> bool:
     async with queue.database.transaction() as connection:
         return (
@@ -248,8 +267,8 @@ async def _settle(
     if barred:
         reason = BARRED
     own = update(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
-    next_values = _next_values(result, then)
-    contact = own.values(state=state, reason=reason[:CODE_LENGTH], **next_values)
+    next_state = _unless_taken_out(state, reason[:CODE_LENGTH])
+    contact = own.values(**next_state, **_next_values(result, then))
     await connection.execute(contact)
     if then.skipped:  # it is not one of the day's calls
         await connection.execute(_subtract_from_day(dial))
@@ -277,10 +296,35 @@ async def _release(
     values = {"state": _state_before(earlier), "dials": earlier, **contact_values}
     if await _is_barred(connection, dial.number):
         values |= {"state": "excluded", "reason": BARRED}
+    values |= _unless_taken_out(values["state"], values["reason"])
     own = CONTACTS.c.id == dial.contact_id
     await connection.execute(update(CONTACTS).where(own).values(**values))
     await connection.execute(_subtract_from_day(dial))
     return True
+
+
+async def _why_released(connection: AsyncConnection, dial: Dial) -> str:
+    """Return why a dial may not be made now, as a code; empty if it may."""
+    reason = select(CONTACTS.c.reason).where(CONTACTS.c.id == dial.contact_id)
+    if (await connection.execute(reason)).scalar_one_or_none() == TAKEN_OUT:
+        return TAKEN_OUT
+    state = select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == dial.campaign)
+    is_running = (await connection.execute(state)).scalar_one_or_none() == "running"
+    return "" if is_running else "not_running"
+
+
+def _unless_taken_out(state: str, reason: str) -> dict[str, Any]:
+    """Return a contact's next state and reason; one that was taken out is excluded if unfinished.
+
+    This outweighs the do-not-call list, because a number may leave that list again.
+    """
+    if state == "done":
+        return {"state": state, "reason": reason}
+    taken_out = CONTACTS.c.reason == TAKEN_OUT
+    return {
+        "state": case((taken_out, "excluded"), else_=state),
+        "reason": case((taken_out, TAKEN_OUT), else_=reason),
+    }
 
 
 def _held_update(dial: Dial, holder: str) -> Update:

@@ -16,6 +16,8 @@ InboxKind: TypeAlias = Literal["callback", "message"]
 KINDS: Final[Sequence[InboxKind]] = ("callback", "message")
 TABLES: Final[dict[InboxKind, Table]] = {"callback": CALLBACKS, "message": VOICEMAILS}
 
+NO_TEXT: Final = {"callback": "No reason was given.", "message": "Not transcribed yet."}
+
 MAX_ENTRIES: Final = 200  # of one result
 # No notices of older entries, for example when notices are switched on.
 MAX_NOTICE_AGE_S: Final = 24 * 3600.0
@@ -189,7 +191,7 @@ def _line(entry: InboxEntry, *, numbers: bool) -> str:
         shown or "number withheld",
         "" if entry.length_s is None else f"{entry.length_s:.0f} s",
         f"campaign {entry.campaign} calls back" if entry.campaign else "",
-        printable(entry.text)[:MAX_TEXT] or "not transcribed yet",
+        printable(entry.text)[:MAX_TEXT] or NO_TEXT[entry.kind],
         f"(call {entry.call_id})",
     ]
     return "  ".join(part for part in parts if part)

@@ -158,7 +158,9 @@ class StandIn:
         app.add_api_route("/api/alerts/{name}/{what}", self._change_alert, methods=["POST"])
         app.add_api_route("/api/campaigns/{name}/summary", self._summary)
         app.add_api_route("/api/campaigns/{name}/contacts", self._take_file, methods=["POST"])
-        app.add_api_route("/api/campaigns/{name}/{move}", self._move_campaign, methods=["POST"])
+        app.add_api_route(
+            "/api/campaigns/{name}/{move:path}", self._move_campaign, methods=["POST"]
+        )
         app.add_api_route("/api/inbox", lambda: {"waiting": 0, "entries": []})
         app.add_api_route("/api/reload", self._reload, methods=["POST"])
         app.add_api_route("/api/calls", lambda: self.calls)

@@ -357,3 +357,24 @@ async def test_it_is_readable_on_a_phone_in_light_and_in_dark(
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert await page.evaluate(HARD_TO_READ) == []
     assert await page.evaluate(HARD_TO_PRESS) == []
+
+
+async def test_one_contact_is_taken_out_with_the_keyboard(page: Page, served: Served) -> None:
+    it = served.stand_in
+    it.moves = {"contacts/remove": {"number": "+4930****44"}}
+    await shown(page, served, campaign())
+    button = page.get_by_role("button", name="Take out a contact: spring")
+    for refusal in (None, {"detail": "The campaign has no contact with this number."}):
+        it.refuses = refusal
+        await button.press("Enter")
+        await page.get_by_label("Number", exact=True).fill("030 901844")
+        await page.keyboard.press("Enter")
+        said = refusal["detail"] if refusal else "+4930****44 is not dialled again"
+        await expect(page.get_by_role("dialog")).to_contain_text(said)
+        await page.keyboard.press("Escape")
+        await expect(button).to_be_focused()
+    await button.press("Enter")
+    await page.get_by_role("button", name="Cancel").click()
+
+    acted = [(what, word["number"]) for what, _, word in it.acted]
+    assert acted == [("contacts/remove", "030 901844")] * 2

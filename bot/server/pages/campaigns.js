@@ -54,7 +54,7 @@ export class Campaigns {
     const { tone, text } = condition(campaign);
     const state = el("span", { class: "condition", "data-tone": tone }, text);
     const buttons = campaign.all_contacts ? MOVES[campaign.state] ?? [] : [];
-    const choices = el("span", { class: "choices" }, this.#adding(campaign), ...buttons.map(([move, says]) => this.#button(campaign, move, says)));
+    const choices = el("span", { class: "choices" }, this.#adding(campaign), campaign.all_contacts ? removing(campaign) : null, ...buttons.map(([move, says]) => this.#button(campaign, move, says)));
     const head = el("div", { class: "head" }, el("strong", {}, campaign.name), state, choices);
     const why = explain(campaign);
     const parts = [head, why && el("p", { class: "why-waits", "data-tone": tone }, why)];
@@ -82,6 +82,22 @@ export class Campaigns {
     this.#campaigns = this.#campaigns.map((campaign) => (campaign.name === changed.name ? changed : campaign));
     this.#draw();
   }
+}
+
+/** A button to take one contact out of a campaign, by its number. */
+function removing({ name }) {
+  const says = "Take out a contact";
+  return el("button", { type: "button", "data-act": `remove ${name}`, "aria-label": `${says}: ${name}`, onclick: () => removeContact(name) }, says);
+}
+
+async function removeContact(name) {
+  const title = `Take out a contact of ${name}`;
+  const number = el("input", { type: "tel", maxlength: "60", required: true, autocomplete: "off", placeholder: "+49301234567" });
+  const hint = "The contact is not dialled again. A call in progress goes on.";
+  if (!(await confirmed(title, [el("p", { class: "hint" }, hint), el("label", {}, "Number", number)], "Take out"))) return;
+  const done = await act(`${pathOf(name)}/contacts/remove`, { number: number.value });
+  const says = done.ok ? `${done.body.number} is not dialled again by this campaign.` : problem(done);
+  confirmed(title, [el("p", { class: done.ok ? "" : "problem" }, says)]);
 }
 
 /** Show what a start would do; return whether the operator confirms it. */

@@ -86,7 +86,8 @@ export function confirmed(title, parts, confirm = "") {
       (back?.isConnected ? back : acting(back?.dataset?.act ?? ""))?.focus(); // it may have been redrawn
       tell(dialog.returnValue === "go");
     };
-    const cancel = el("button", { value: "" }, confirm ? "Cancel" : "Close");
+    // Not a submit button: the Enter key in a field presses the first of these.
+    const cancel = el("button", { type: "button", onclick: () => dialog.close("") }, confirm ? "Cancel" : "Close");
     const go = confirm ? el("button", { class: "go", value: "go" }, confirm) : null;
     const form = el("form", { method: "dialog" }, el("h2", { id: "confirm-title" }, title), ...parts, el("div", { class: "choices" }, cancel, go));
     const dialog = el("dialog", { class: "why", "aria-labelledby": "confirm-title", onclose: leave }, form);

@@ -11,7 +11,7 @@ const PART_NAMES = new Map(PARTS.map(({ key, label }) => [key, label.toLowerCase
 const STAGE_NAMES = new Map([["stt", "Recognition"], ["llm", "Model"], ["tts", "Voice"]]);
 const BREAKERS = { open: ["bad", "is not used for now"], half_open: ["plain", "is being tested"], closed: ["good", "is healthy again"] };
 
-const ACTIONS = { rest: "Taken out of rotation:", return: "Put back into rotation:", reset: "Reset:", acknowledge: "Acknowledged:", resolve: "Resolved:", start: "Campaign started:", import: "Contacts added to campaign:", pause: "Campaign paused:", resume: "Campaign resumed:", done: "Done in the inbox:", reopen: "Reopened in the inbox:", hear: "Played:", unmask: "Showed unmasked numbers:", list: "Put on the do-not-call list:", unlist: "Taken off the do-not-call list:" };
+const ACTIONS = { rest: "Taken out of rotation:", return: "Put back into rotation:", reset: "Reset:", acknowledge: "Acknowledged:", resolve: "Resolved:", start: "Campaign started:", import: "Contacts added to campaign:", take_out: "Contact taken out of campaign:", pause: "Campaign paused:", resume: "Campaign resumed:", done: "Done in the inbox:", reopen: "Reopened in the inbox:", hear: "Played:", unmask: "Showed unmasked numbers:", list: "Put on the do-not-call list:", unlist: "Taken off the do-not-call list:" };
 
 const WORDS = {
   CallStarted: ({ transport }) => ["good", `Call answered (${transport})`],

@@ -115,6 +115,8 @@ WRONG = {
         '"http://[", which is not a valid URL',
     ),
     "no such port": (["import", "http://h:99999/c", "--campaign", "spring"], "is not a valid URL"),
+    "no number to remove": (["remove", "--campaign", "spring"], "needs the number of the contact"),
+    "a word for a number": (["remove", "Ann", "--campaign", "spring"], "not a telephone number"),
     "a file for a status": (["status", "gone.csv"], "takes no file"),
     "nobody to call": (["start", "--campaign", "spring"], "spring has no contacts"),
     "nothing to report": (["report", "--campaign", "spring"], "spring has no contacts"),
@@ -155,3 +157,17 @@ def test_a_url_without_a_server_is_one_line(capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr().err
     assert "cannot be fetched" in said
     assert "secret" not in said
+
+
+def test_a_contact_is_removed_by_its_number(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["campaign", "import", "contacts.csv", "--campaign", "spring"])
+
+    assert run(["campaign", "remove", "030 901820", "--campaign", "spring"]) == 0
+    assert run(["campaign", "remove", "030 901899", "--campaign", "spring"]) == 1
+    run(["campaign", "status"])
+
+    said = capsys.readouterr()
+    assert "+4930****20 is not dialled again by spring" in said.out
+    assert "spring has no contact with this number" in said.err
+    assert "contacts: 1 excluded, 1 waiting" in said.out
+    assert "1 (taken_out): an operator has taken the contact out" in said.out

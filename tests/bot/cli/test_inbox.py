@@ -18,10 +18,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-async def _ask_for_callback() -> None:
+async def _ask_for_callback(reason: str = "a new contract") -> None:
     at = datetime(2026, 3, 1, 12, tzinfo=UTC)
     async with Database("sqlite+aiosqlite:///holdline.db") as database:
-        wanted = Callback(call_id="c1", number=NUMBER, reason="a new contract", asked_at=at)
+        wanted = Callback(call_id="c1", number=NUMBER, reason=reason, asked_at=at)
         await Callbacks(database).add(wanted)
 
 
@@ -41,6 +41,13 @@ def test_an_entry_is_shown_closed_and_reopened(capsys: pytest.CaptureFixture[str
     assert (closed, none) == ("the callback of call c1 is done", "Nobody waits.")
     assert "(call c1)" in done
     assert reopened == "the callback of call c1 waits again"
+
+
+def test_a_callback_without_a_reason_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(_ask_for_callback(reason=""))
+    run(["inbox"])
+
+    assert "No reason was given.  (call c1)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -152,3 +152,56 @@ async def test_a_start_without_callable_contacts_is_refused_with_the_reason(tmp_
     assert seen["why_none"] in refused.json()["detail"]
     assert shown["state"] == "ready"
     assert shown["excluded"][0].startswith("1 (no_common_hour): the number may be in several")
+
+
+@pytest.mark.parametrize("number", ["030 901844", "+49 (30) 901844", "0049-30-901844"])
+async def test_a_contact_is_taken_out_by_its_number_in_any_notation(
+    tmp_path: Path, number: str
+) -> None:
+    async with uploading(tmp_path) as it:
+        await it.send(PEOPLE.encode(), preview=False)
+        path = "/api/campaigns/spring/contacts/remove"
+        answer = await it.client.post(path, json={"number": number, "by": "Lena"})
+        excluded = (await it.it.sees())["excluded"]
+
+    assert answer.json() == {"number": "+4930****44"}
+    assert excluded == ["1 (taken_out): an operator has taken the contact out of the campaign"]
+    acted = it.told[-1]
+    assert isinstance(acted, OperatorActed)
+    assert (acted.action, acted.target) == ("take_out", "spring: +4930****44")
+    assert acted.by.startswith("Lena")
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "status", "says"),
+    [
+        ("spring", "030 901899", 404, "The campaign has no contact with this number."),
+        ("spring", "nobody", 400, "This is not a telephone number"),
+        ("autumn", "030 901844", 404, "There is no such campaign."),
+    ],
+)
+async def test_a_number_of_no_contact_changes_nothing(
+    tmp_path: Path, name: str, number: str, status: int, says: str
+) -> None:
+    async with uploading(tmp_path) as it:
+        await it.send(PEOPLE.encode(), preview=False)
+        path = f"/api/campaigns/{name}/contacts/remove"
+        answer = await it.client.post(path, json={"number": number})
+
+    assert answer.status_code == status
+    assert says in answer.json()["detail"]
+    assert len(it.told) == 1
+
+
+async def test_of_two_readings_the_one_that_is_a_contact_is_meant(tmp_path: Path) -> None:
+    async with uploading(tmp_path) as it:
+        number = "4915112345678"  # it may be +4915112345678 or +494915112345678
+        await it.send(b"name,number\nIda,+4915112345678\n", preview=False)
+        path = "/api/campaigns/spring/contacts/remove"
+        taken = await it.client.post(path, json={"number": number})
+        await it.send(b"name,number\nIvo,+494915112345678\n", preview=False)
+        either = await it.client.post(path, json={"number": number})
+
+    assert taken.status_code == 200
+    assert either.status_code == 400
+    assert "+4915112345678" in either.json()["detail"]
