@@ -220,7 +220,9 @@ class CallPipeline:
         )
         if Step.LOCAL in hold.steps:
             self.tts.say_unsaid = self.hold_line.speak_locally
-        self.hold_line.decision.outage.reads_number = reads_number(last_resort, self.phrases)
+        outage, policy = self.hold_line.decision.outage, self._shared.policies["stt"]
+        outage.reads_number = reads_number(last_resort, self.phrases)
+        outage.is_deaf = lambda now: not policy.usable(now)
 
     def _make_farewell(self) -> None:
         agent, before = self._agent, self._leg.before

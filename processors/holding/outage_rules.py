@@ -5,7 +5,8 @@ provider, to be answered by keypad and, if this machine can recognise them, by w
 choice; a goodbye. The next step is taken in each turn in which the stage is down, and after each
 silence that is too long. At most `clips` clips are said, the menu is read at most `menus` times,
 then the goodbye follows. When the stage works again, the conversation continues where it was. If a
-stage then fails again before the caller has spoken, the menu continues after its last step.
+stage then fails again before the caller has spoken, the menu continues after its last step. While
+all recognisers are known to be down, nobody is asked to repeat: the menu comes first, and says why.
 
 A choice ends the call, and a word may be misheard. So a spoken choice must be confirmed with "yes".
 A digit need not be confirmed, except for a callback: a caller ID may be forged, so the number is
@@ -14,7 +15,7 @@ for a person or talks to one, so that its goodbye does not cut them off.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
@@ -111,6 +112,7 @@ class OutageSteps:
         since: When the outage began; monotonic, in seconds.
         asked: The choice that the caller was asked to confirm, or `None`.
         questions: The number of such questions so far.
+        explained: Whether the caller was told that speech recognition is down.
     """
 
     def __init__(self, stage: str, settings: OutageSettings, *, now: float) -> None:
@@ -119,6 +121,7 @@ class OutageSteps:
         self.since = now
         self.asked: Choice | None = None
         self.questions = 0
+        self.explained = False
         self._settings = settings
         self._at = 0  # index of the current step in `settings.steps`
         self._taken: Counter[Step] = Counter()
@@ -129,17 +132,18 @@ class OutageSteps:
         steps = self._settings.steps
         return steps[self._at] if self._at < len(steps) else None
 
-    def go(self, *, words: bool) -> Step | None:
+    def go(self, *, words: bool, deaf: bool = False) -> Step | None:
         """Take the step that is due, which may be the same one again, and return it.
 
         Args:
             words: Whether this machine can recognise the menu's words.
+            deaf: Whether asking the caller to repeat is useless: clips are left out before a menu.
 
         Returns:
             The step; `None` if the goodbye is due.
         """
         while (step := self.step) is not None:
-            if self._taken[step] < self._limit_of(step, words=words):
+            if self._taken[step] < self._limit_of(step, words=words, deaf=deaf):
                 self._taken[step] += 1
                 return None if step is Step.GOODBYE else step
             self._at += 1
@@ -154,11 +158,12 @@ class OutageSteps:
         self._at = steps.index(Step.CHOSEN)
         return True
 
-    def _limit_of(self, step: Step, *, words: bool) -> int:
+    def _limit_of(self, step: Step, *, words: bool, deaf: bool) -> int:
         """Return how often a step may be taken; the two menus share one limit."""
-        menus = self._settings.menus
+        menus, steps = self._settings.menus, self._settings.steps
+        has_menu = Step.KEYPAD in steps or (words and Step.WORDS in steps)
         times = {
-            Step.CLIP: self._settings.clips,
+            Step.CLIP: 0 if deaf and has_menu else self._settings.clips,
             Step.WORDS: menus - self._taken[Step.KEYPAD] if words else 0,
             Step.KEYPAD: menus - self._taken[Step.WORDS],
             Step.GOODBYE: 1,
@@ -176,6 +181,7 @@ class OutageMenu:
     Attributes:
         hears_words: Whether this machine can recognise the menu's words in the current language.
         reads_number: Whether the callback number is known, and is read out to be confirmed.
+        is_deaf: Returns whether all recognisers are known to be down, for a time.
         message: The message that the caller is leaving, or `None`.
         over: Whether the goodbye was said.
         away: Whether the caller waits for a person or talks to one; then the menu pauses.
@@ -193,6 +199,7 @@ class OutageMenu:
             settings: Steps and limits, if not the defaults.
         """
         self.hears_words = self.reads_number = False
+        self.is_deaf: Callable[[float], bool] = lambda _: False
         self.message: CallerMessage | None = None
         self.over = self.away = self.is_call_ending = False
         self.quiet_since: float | None = None
@@ -401,11 +408,15 @@ class OutageMenu:
             if not self._outage.choose():
                 return self._say_goodbye()
             return (_step_taken(stage, Step.CHOSEN), *_carry_out(chosen, stage, has_keys=has_keys))
-        step = self._outage.go(words=self.hears_words)
+        outage, deaf = self._outage, stage == "stt" and self.is_deaf(now)
+        step = outage.go(words=self.hears_words, deaf=deaf)
         if step is None:
             return self._say_goodbye()
         situations = _situations_at(step, stage, several=len(self._down) > 1, has_keys=has_keys)
-        return (_step_taken(stage, step), _speak(Then.WAIT, *situations))
+        why: Actions = ()
+        if deaf and step in MENU and not outage.explained:
+            outage.explained, why = True, (_speak(Then.NOTHING, Situation.DEAF, Situation.DOWN),)
+        return (_step_taken(stage, step), *why, _speak(Then.WAIT, *situations))
 
     def _say_goodbye(self) -> Actions:
         """Return the actions for a goodbye and the hang-up; none if they were returned before."""

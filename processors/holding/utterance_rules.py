@@ -113,6 +113,7 @@ class Situation(StrEnum):
     LLM = "llm"  # no model can answer
     TTS = "tts"  # no provider's voice can speak
     DOWN = "down"  # several stages are down
+    DEAF = "deaf"  # no recogniser works; said before the menu
     MENU = "menu"  # the choices by keypad
     MENU_WORDS = "menu_words"  # the choices by spoken words
     MENU_EITHER = "menu_either"  # the choices by keypad or words

@@ -16,6 +16,7 @@ from processors.holding.line_rules import (
     RecordMessage,
     RunMenuChoice,
     SpeakFor,
+    Then,
     is_recognised_here,
 )
 from processors.holding.outage_rules import (
@@ -27,6 +28,7 @@ from processors.holding.outage_rules import (
     OutageSteps,
     Step,
 )
+from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor
 
 ASKS = {situation: choice for choice, situation in QUESTION.items()}
@@ -97,6 +99,51 @@ def test_every_turn_continues_where_the_last_one_stopped() -> None:
         "keypad",
         "goodbye",
     ]
+
+
+MENUS = (Step.CLIP, Step.KEYPAD, Step.GOODBYE)
+
+
+@pytest.mark.parametrize(
+    ("stage", "deaf", "steps", "words", "taken"),
+    [
+        ("stt", True, tuple(Step), False, ["keypad", "keypad", "goodbye"]),
+        ("stt", True, tuple(Step), True, ["words", "words", "goodbye"]),
+        ("stt", True, MENUS, True, ["keypad", "keypad", "goodbye"]),
+        ("stt", False, tuple(Step), False, ["clip", "clip", "keypad"]),
+        ("llm", True, tuple(Step), False, ["clip", "clip", "keypad"]),
+        ("tts", True, tuple(Step), False, ["clip", "clip", "keypad"]),
+        ("stt", True, (Step.CLIP, Step.GOODBYE), True, ["clip", "clip", "goodbye"]),
+        ("stt", True, (Step.CLIP, Step.WORDS, Step.GOODBYE), False, ["clip", "clip", "goodbye"]),
+    ],
+)
+def test_nobody_is_asked_to_repeat_while_all_recognisers_are_known_to_be_down(
+    stage: str, *, deaf: bool, steps: tuple[Step, ...], words: bool, taken: list[str]
+) -> None:
+    call = OutageCall(OutageSettings(steps=steps))
+    call.hears_words, call.is_deaf = words, lambda _: deaf
+
+    assert [call.down(stage, 10.0 * turn) for turn in range(3)] == taken
+
+
+def test_an_outage_that_becomes_known_after_the_first_question_leads_to_the_menu() -> None:
+    call = OutageCall()
+    call.is_deaf = lambda now: now >= 1.0
+
+    assert call.down("stt", 0.0) == "clip"
+    call.quiet_since = 2.0
+    assert call.silence(10.0) == "keypad"
+
+
+def test_the_menu_says_once_that_speech_recognition_is_down() -> None:
+    menu = OutageMenu(Floor(CallerLine()))
+    menu.is_deaf = lambda _: True
+
+    _, why, choices = menu.handle(StageExhausted(stage="stt", attempts=0), 0.0)
+
+    assert why == SpeakFor(situations=(Situation.DEAF, Situation.DOWN), then=Then.NOTHING)
+    assert choices == SpeakFor(situations=(Situation.MENU,), then=Then.WAIT)
+    assert menu.tick(3.5) == (StepTaken(stage="stt", step="keypad"), choices)
 
 
 def test_a_stage_without_a_local_rung_skips_that_step() -> None:
