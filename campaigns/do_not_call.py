@@ -3,12 +3,12 @@
 import asyncio
 import csv
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TextIO, TypeVar
 
 from bot.clock import utc_now
 from bot.exits import CommandError, UsageError
@@ -82,14 +82,21 @@ def export_entries(url: str, file: Path, *, say: Say) -> int:
     entries = _run(url, lambda contacts: contacts.do_not_call_entries())
     try:
         with file.open("w", encoding="utf-8", newline="") as text:
-            rows = csv.writer(text)
-            rows.writerow(COLUMNS)
-            for entry in entries:
-                rows.writerow(map(safe_cell, seen(entry, numbers=True).values()))
+            write_entries(text, entries, numbers=True, header=True)
     except OSError as error:
         raise UsageError(f"--out: {file} cannot be written: {error.strerror}") from error
     say(f"{file}: {len(entries)} numbers")
     return 0
+
+
+def write_entries(
+    text: TextIO, entries: Sequence[DoNotCallEntry], *, numbers: bool, header: bool
+) -> None:
+    """Write entries as the lines of a CSV file that `import_entries` can read again."""
+    rows = csv.writer(text)
+    if header:
+        rows.writerow(COLUMNS)
+    rows.writerows(map(safe_cell, seen(entry, numbers=numbers).values()) for entry in entries)
 
 
 def import_entries(url: str, file: Path, *, region: str | None, source: str, say: Say) -> int:

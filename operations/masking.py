@@ -23,6 +23,7 @@ from calls.events import (
     TranscriptFinal,
 )
 
+MASKED_ENDING: Final = 2  # last digits that `masked` shows
 ENDINGS: Final = ((4, 12), (2, 7))  # last digits shown, and the least length of the number
 SHORT: Final = 8  # digits of a local number; five shown would be most of it
 

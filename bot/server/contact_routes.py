@@ -121,7 +121,7 @@ class ContactUploads:
         self, campaign: Campaign, body: bytes, *, preview: bool
     ) -> JSONResponse | dict[str, Any]:
         try:
-            data = await asyncio.to_thread(_unpack, body)
+            data = await asyncio.to_thread(unpack, body)
             if data is None:
                 return _refusal(TOO_LARGE, 413)
             return await _import(self._outbound, campaign, data, self._region, preview=preview)
@@ -200,7 +200,7 @@ def _summary(summary: StartSummary) -> dict[str, Any]:
     }
 
 
-def _unpack(body: bytes) -> bytes | None:
+def unpack(body: bytes) -> bytes | None:
     """Return the decompressed file; `None` if that is too large. Blocks.
 
     Raises:

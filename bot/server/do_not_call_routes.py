@@ -1,19 +1,26 @@
 """`/api/do-not-call`: the do-not-call list, and operators' changes to it."""
 
-from collections.abc import Mapping
+import asyncio
+import io
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from bot import clock
+from bot.exits import CommandError, UsageError
+from bot.server.contact_routes import BUSY, TOO_LARGE, unpack
 from bot.server.operator_routes import Disclosures, OperatorWord, emit_action, operator_name
 from calls.entry import Emit
 from calls.events import OperatorAction
-from campaigns.do_not_call import seen
-from campaigns.store.contacts import Contacts
+from campaigns.do_not_call import import_entries, seen, write_entries
+from campaigns.importing import ImportRefusedError
+from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
 from operations.database.database import StorageError
-from operations.masking import masked
+from operations.masking import MASKED_ENDING, masked, printable
 from operations.numbers import readings_of
 
 PAGE: Final = 50  # entries in a page
@@ -24,6 +31,7 @@ NO_NUMBER: Final = "This is not a telephone number. Write it with + and its coun
 Number = Annotated[str, Body(max_length=60)]
 Words = Annotated[str, Body(max_length=300)]
 By = Annotated[str, Body(max_length=80)]
+ByQuery = Annotated[str, Query(max_length=80)]
 
 
 class DoNotCallRoutes:
@@ -35,23 +43,116 @@ class DoNotCallRoutes:
         self._region = region
         self._emit = emit
         self._disclosures = Disclosures(emit)
+        self._importing = asyncio.Lock()
 
     async def page(
         self,
         request: Request,
         skip: Annotated[int, Query(ge=0, le=MAX_SKIP)] = 0,
         numbers: bool = False,  # noqa: FBT001, FBT002 - a query parameter
-        by: Annotated[str, Query(max_length=80)] = "",
+        by: ByQuery = "",
+        number: Annotated[str, Query(max_length=60)] = "",
     ) -> JSONResponse:
-        """Return a page, newest entry first; numbers and words are masked unless `numbers`."""
+        """Return a page, newest entry first; numbers and words are masked unless `numbers`.
+
+        With `number`, in any notation or only its last digits, return the entries that match.
+        """
+        search = self._search(request, number)
+        if search is None:
+            return _answer({"entries": [], "more": False})
         try:
-            found = await self._contacts.do_not_call_entries(skip=skip, most=PAGE + 1)
+            found = await self._contacts.do_not_call_entries(skip=skip, most=PAGE + 1, **search)
         except StorageError:
             return _refusal(NO_DATABASE, 503)
         if numbers:
             self._disclosures.note(request, "unmask", "the do-not-call list", by=by)
         entries = [seen(entry, numbers=numbers) for entry in found[:PAGE]]
         return _answer({"entries": entries, "more": len(found) > PAGE})
+
+    def _search(self, request: Request, number: str) -> Mapping[str, Any] | None:
+        """Return the filter for a search; `None` if it finds nothing.
+
+        Raises:
+            HTTPException: The sender's role may not search for so many digits (403).
+        """
+        if not number.strip():
+            return {}
+        digits = "".join(filter(str.isdecimal, number))
+        least = self._disclosures.check_search(request, digits, shown=MASKED_ENDING)
+        if not digits:
+            return None
+        # Only with the role `act` is `least` 0, and a number read in full.
+        readings = () if least else readings_of(number, region=self._region)
+        return {"numbers": readings, "ending": digits, "least": least}
+
+    async def export(
+        self,
+        request: Request,
+        numbers: bool = False,  # noqa: FBT001, FBT002 - a query parameter
+        by: ByQuery = "",
+    ) -> Response:
+        """Return the whole list as a CSV file; numbers and words are masked unless `numbers`."""
+        if numbers:
+            self._disclosures.note(request, "unmask", "the file of the do-not-call list", by=by)
+        try:
+            first = await self._contacts.do_not_call_entries(most=BATCH)
+        except StorageError:
+            return _refusal(NO_DATABASE, 503)
+        headers = {"Content-Disposition": 'attachment; filename="do_not_call.csv"'}
+        headers |= {"Cache-Control": "no-store"}
+        lines = self._lines(first, numbers=numbers)
+        return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+    async def _lines(self, page: Sequence[DoNotCallEntry], *, numbers: bool) -> AsyncIterator[str]:
+        """Yield the file page by page, so that calls on this event loop do not wait."""
+        sent = 0
+        while page or not sent:
+            text = io.StringIO()
+            write_entries(text, page, numbers=numbers, header=not sent)
+            yield text.getvalue()
+            sent += BATCH
+            page = await self._contacts.do_not_call_entries(skip=sent, most=BATCH) if page else ()
+
+    async def import_file(
+        self, request: Request, by: ByQuery = "", name: Annotated[str, Query(max_length=80)] = ""
+    ) -> JSONResponse:
+        """Put the numbers of the file in the request's body on the list, as `dnc import` does."""
+        if self._importing.locked():
+            return _refusal(BUSY, 503)
+        source = f"console: {operator_name(request, OperatorWord(by=by))}"
+        if name:
+            source += f", {printable(name)}"
+        async with self._importing:
+            body = await request.body()
+            try:
+                lines = await asyncio.to_thread(self._import, body, source)
+            except (ImportRefusedError, UsageError, CommandError) as error:
+                return _refusal(str(error))
+        if not lines:
+            return _refusal(TOO_LARGE.replace("campaign", "dnc"), 413)
+        counts = next(line for line in lines if " refused" in line and " added" in line)
+        self._note(request, "list", f"a file: {counts}", by)
+        return _answer({"lines": lines})
+
+    def _import(self, body: bytes, source: str) -> Sequence[str]:
+        """Import a file; return lines about it, none if it is too large. Blocks.
+
+        The import has an event loop and a connection of its own, because this process's loop must
+        serve calls.
+        """
+        data, lines = unpack(body), list[str]()
+        if data is None:
+            return ()
+        with tempfile.TemporaryDirectory(prefix="holdline-upload-") as folder:
+            file = Path(folder) / "numbers.csv"
+            file.write_bytes(data)
+            url = self._contacts.database.url.render_as_string(hide_password=False)
+            try:
+                import_entries(url, file, region=self._region, source=source, say=lines.append)
+            except (UsageError, CommandError) as error:
+                # The path of the temporary file means nothing to the operator.
+                raise ImportRefusedError(str(error).replace(str(file), "The file")) from error
+        return lines
 
     async def add(
         self, request: Request, number: Number, words: Words = "", by: By = ""
@@ -103,6 +204,8 @@ def do_not_call_router(contacts: Contacts, *, region: str | None, emit: Emit) ->
     routes = DoNotCallRoutes(contacts, region=region, emit=emit)
     router.add_api_route("", routes.page, response_model=None)
     router.add_api_route("", routes.add, methods=["POST"], response_model=None)
+    router.add_api_route("/export.csv", routes.export, response_model=None)
+    router.add_api_route("/import", routes.import_file, methods=["POST"], response_model=None)
     router.add_api_route("/remove", routes.remove, methods=["POST"], response_model=None)
     return router
 

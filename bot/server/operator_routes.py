@@ -22,7 +22,7 @@ from bot.workers.wire import WireError
 from calls.entry import Emit
 from calls.events import OperatorActed, OperatorAction
 from operations.database.database import StorageError
-from operations.masking import least_length
+from operations.masking import ENDINGS, least_length
 from operations.notify.alert import Alert
 from operations.notify.alerting_rules import Alerting
 from operations.notify.channel import as_json, masked
@@ -104,16 +104,16 @@ class Disclosures:
         if len(self._noted_at) > MAX_REMEMBERED:
             self._noted_at.popitem(last=False)
 
-    def check_search(self, request: Request, digits: str) -> int:
+    def check_search(self, request: Request, digits: str, *, shown: int = ENDINGS[0][0]) -> int:
         """Check and record a search by the last digits of numbers; return their least length.
 
         Repeated with one more digit each time, a search completes a masked number. So only an
-        operator may search for more digits than `ending` shows, or in numbers that show fewer.
+        operator may search for more digits than are `shown`, or in numbers that show fewer.
 
         Raises:
             HTTPException: The sender lacks the role `act`, and no number shows so many (403).
         """
-        least = least_length(len(digits))
+        least = least_length(len(digits)) if len(digits) <= shown else None
         if least is None:
             self.note(request, "unmask", "a search by number")
         return least or 0 if identity_of(request).role is not Role.ACT else 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import and_, delete, false, func, insert, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -231,15 +231,28 @@ class Contacts:
         return len(numbers)
 
     async def do_not_call_entries(
-        self, *, skip: int = 0, most: int | None = None
+        self,
+        *,
+        skip: int = 0,
+        most: int | None = None,
+        numbers: Sequence[str] = (),
+        ending: str = "",
+        least: int = 0,
     ) -> Sequence[DoNotCallEntry]:
         """Return entries of the list, the newest first.
 
         Args:
             skip: How many of the newest to leave out.
             most: How many to return; `None` for all.
+            numbers: Only these, and those with the `ending`; all if both are empty.
+            ending: See `numbers`.
+            least: Only numbers with at least this many characters.
         """
-        wanted = select(DO_NOT_CALL).order_by(DO_NOT_CALL.c.added_s.desc(), DO_NOT_CALL.c.number)
+        number = DO_NOT_CALL.c.number
+        wanted = select(DO_NOT_CALL).order_by(DO_NOT_CALL.c.added_s.desc(), number)
+        if numbers or ending:
+            has_ending = number.endswith(ending, autoescape=True) if ending else false()
+            wanted = wanted.where(number.in_(numbers) | has_ending, func.length(number) >= least)
         async with self.database.reading() as connection:
             rows = (await connection.execute(wanted.offset(skip).limit(most))).all()
         return [DoNotCallEntry(row.number, row.source, row.added_s, row.words) for row in rows]

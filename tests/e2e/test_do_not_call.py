@@ -83,7 +83,37 @@ async def test_an_entry_is_removed_and_an_ambiguous_number_refused(
         await expect(page.locator("tbody tr")).to_have_count(1)
 
         await page.get_by_label("Number", exact=True).fill("030 901820")
-        await page.get_by_role("button", name="Remove").press("Enter")
+        await page.locator("#change").get_by_role("button", name="Remove").press("Enter")
         await expect(said).to_have_text("+4930****20 is off the list and may be called again.")
         await expect(page.locator("#entries .empty")).to_be_visible()
         assert acted == ["list", "unlist"]
+
+
+async def test_a_row_is_searched_and_removed_and_a_file_is_imported(
+    page: Page, served: Served, tmp_path: Path
+) -> None:
+    file = tmp_path / "registry.csv"
+    file.write_text("030 901820\n030 901821\n", encoding="utf-8")
+    async with opened(page, served, tmp_path) as acted:
+        rows = page.locator("tbody tr")
+        async with page.expect_file_chooser() as chosen:
+            await page.get_by_role("button", name="Import a file").press("Enter")
+        await (await chosen.value).set_files(file)
+        await expect(page.get_by_role("dialog")).to_contain_text("2 added")
+        await page.keyboard.press("Escape")
+        await expect(rows).to_have_count(2)
+
+        await page.get_by_label("Number or its last digits").fill("030 901821")
+        await page.keyboard.press("Enter")
+        await expect(rows).to_have_count(1)
+        await rows.get_by_role("button", name="Remove").press("Enter")
+        await expect(page.get_by_role("dialog")).to_contain_text("+4930901821")
+        await page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        await expect(page.locator("#entries .empty")).to_have_text("No number on the list matches.")
+        async with page.expect_download() as saved:
+            await page.get_by_role("link", name="Export as CSV").click()
+        exported = (await (await saved.value).path()).read_text(encoding="utf-8")
+
+    assert "+4930901820" in exported
+    assert "+4930901821" not in exported
+    assert acted == ["list", "unmask", "unmask", "unlist", "unmask"]

@@ -54,6 +54,7 @@ DISCLOSING: Final = [
     ("POST", "/api/inbox/callback/c1/number", NUMBER),
     ("GET", "/api/inbox/message/c2/audio", SOUND),
     ("GET", "/api/do-not-call?numbers=1", NUMBER),
+    ("GET", "/api/do-not-call/export.csv?numbers=1", NUMBER),
     ("GET", "/api/campaigns/spring/report.csv?numbers=1", NUMBER),
 ]
 
@@ -160,6 +161,25 @@ async def test_a_search_does_not_find_what_its_answer_hides(
     assert seen.status_code == (200 if allowed else 403)
     assert ("c1" in seen.text, recorded_before) == (found, [])
     assert ("c1" in in_full.text) is (digits != "9101")
+    assert it.acted == ([] if allowed else ["unmask"])
+
+
+@pytest.mark.parametrize(
+    "digits",
+    ["1", "01", "101", "0101", "50101", "12025550101", "+1 202 555 0101", "(202) 555-0101"],
+)
+async def test_the_do_not_call_list_is_searched_only_by_the_digits_that_it_shows(
+    tmp_path: Path, digits: str
+) -> None:
+    async with opened(tmp_path) as it:
+        query = httpx.QueryParams({"number": digits})
+        seen = await it.ask("GET", f"/api/do-not-call?{query}", SEE)
+        in_full = await it.ask("GET", f"/api/do-not-call?{query}", ACT)
+
+    allowed = len(digits) <= 2
+    assert seen.status_code == (200 if allowed else 403)
+    assert [entry["number"] for entry in in_full.json()["entries"]] == ["+1202****01"]
+    assert ("+1202****01" in seen.text) is allowed
     assert it.acted == ([] if allowed else ["unmask"])
 
 

@@ -1,5 +1,8 @@
 """The do-not-call list over HTTP: masked until asked for, each change recorded."""
 
+import csv
+import gzip
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,12 +15,13 @@ from pydantic import SecretStr
 
 from bot import clock
 from bot.server.access import Access, Guard
+from bot.server.contact_routes import MAX_FILE_BYTES
 from bot.server.credentials import ConsoleCredentials
 from bot.server.do_not_call_routes import PAGE, do_not_call_router
 from bot.server.pages.site import console_routes
 from bot.workers.pool import SingleProcess
 from calls.events import Event, OperatorActed
-from campaigns.store.contacts import Contacts, DoNotCallEntry
+from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
 from operations.database.database import Database
 
 ADA = "+4930901820"
@@ -133,3 +137,92 @@ async def test_list_and_page_need_the_token(tmp_path: Path) -> None:
 
     assert (data.status_code, page.status_code, added.status_code) == (401, 401, 401)
     assert "<form" in page.text  # to sign in
+
+
+@pytest.mark.parametrize("number", ["030 901820", "+49 30 901820", "1820", "0049 30 901820"])
+async def test_a_number_is_found_in_any_notation(tmp_path: Path, number: str) -> None:
+    async with console(tmp_path) as it:
+        for listed in (ADA, "+4930901821", "112"):
+            await it.book.add_do_not_call(listed, source="letter", now=1.0)
+        found = await it.client.get(PATH, params={"number": number})
+        none = [
+            await it.client.get(PATH, params={"number": text}) for text in ("99999", "Ada", "%")
+        ]
+
+    assert [entry["number"] for entry in found.json()["entries"]] == ["+4930****20"]
+    assert [answer.json()["entries"] for answer in none] == [[], [], []]
+
+
+FILES = {
+    "one number on a line": b"030 901820\n+49 30 901821\n12\n",
+    "a contact file": b"Name,Phone\nAda,030 901820\nBob,+49 30 901821\nCyd,12\n",
+    "a compressed file": gzip.compress(b"030 901820\n+49 30 901821\n12\n"),
+}
+
+
+@pytest.mark.parametrize("data", FILES.values(), ids=FILES)
+async def test_a_file_is_imported_and_exported_again(tmp_path: Path, data: bytes) -> None:
+    async with console(tmp_path) as it:
+        path = f"{PATH}/import?by=Mary&name=registry.csv"
+        done = await it.client.post(path, content=data)
+        again = await it.client.post(path, content=data)
+        entries = await it.book.do_not_call_entries()
+        exported = await it.client.get(f"{PATH}/export.csv?numbers=true&by=Mary")
+        hidden = await it.client.get(f"{PATH}/export.csv")
+        for entry in entries:
+            await it.book.remove_do_not_call(entry.number)
+        back = await it.client.post(path, content=exported.content)
+
+    assert "2 added, 0 known before, 1 refused" in done.json()["lines"]
+    assert "0 added, 2 known before, 1 refused" in again.json()["lines"]
+    assert {entry.number for entry in entries} == {ADA, "+4930901821"}
+    assert {entry.source for entry in entries} == {"console: Mary, registry.csv"}
+    assert [action for action, _ in it.acted] == ["list", "list", "unmask", "list"]
+    assert it.acted[0] == ("list", "a file: 2 added, 0 known before, 1 refused")
+    rows = list(csv.DictReader(io.StringIO(exported.text)))
+    assert {row["number"].lstrip("'") for row in rows} == {ADA, "+4930901821"}
+    assert "901820" not in hidden.text
+    assert len(hidden.text.splitlines()) == 3
+    assert "2 added, 0 known before, 0 refused" in back.json()["lines"]
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "says"),
+    [
+        (b"PK\x03\x04xl/workbook.xml", 400, "The file is an Excel workbook"),
+        (b"nobody\n", 400, "The file has no number that can be listed"),
+        (b"", 400, "The file"),
+        (gzip.compress(b"x" * (MAX_FILE_BYTES + 1)), 413, "use holdline dnc import"),
+        (gzip.compress(b"030 901820")[:12], 400, "damaged or incomplete"),
+    ],
+)
+async def test_a_file_that_cannot_be_used_changes_nothing(
+    tmp_path: Path, data: bytes, status: int, says: str
+) -> None:
+    async with console(tmp_path) as it:
+        answer = await it.client.post(f"{PATH}/import", content=data)
+        entries = await it.book.do_not_call_entries()
+
+    assert answer.status_code == status
+    assert says in answer.json()["detail"]
+    assert "holdline-upload" not in answer.text
+    assert (entries, it.told) == ([], [])
+
+
+async def test_a_long_list_is_exported_whole(tmp_path: Path) -> None:
+    async with console(tmp_path) as it:
+        for first in range(0, 2 * BATCH + 1, BATCH):
+            numbers = range(first, min(first + BATCH, 2 * BATCH + 1))
+            await it.book.add_do_not_call_entries(
+                [DoNotCallEntry(f"+493090{n:05}", "file", float(n)) for n in numbers]
+            )
+        whole = await it.client.get(f"{PATH}/export.csv?numbers=true")
+
+    assert len(set(whole.text.splitlines())) == 2 * BATCH + 2
+
+
+async def test_an_empty_list_is_exported_as_a_header(tmp_path: Path) -> None:
+    async with console(tmp_path) as it:
+        assert (await it.client.get(f"{PATH}/export.csv")).text.split() == [
+            "number,source,added_at,words"
+        ]
