@@ -12,6 +12,7 @@ their provider health. An alert that no process reports any more ends, too.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Final
 
 from calls.incident import UNKNOWN, WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
@@ -19,6 +20,7 @@ from calls.state import STAGES
 from fallbacks.failure import Severity
 from operations.notify.alert import (
     CALLERS,
+    HURT_S,
     NOT_HELD,
     RECOVERED,
     REPLACED,
@@ -58,7 +60,8 @@ class RingRules:
 
         An alert first rings when it has lasted `hold_s`; at once if it is critical or about a lost
         worker. Then it rings when its severity rises, and when it ends. An open alert of low
-        severity never rings. In quiet hours, no alert rings that is less severe than `wakes`.
+        severity never rings, nor does one whose outage the alert of a whole stage tells. In quiet
+        hours, no alert rings that is less severe than `wakes`.
 
         Args:
             alert: Its current state, with what was sent.
@@ -77,8 +80,10 @@ class RingRules:
         if is_sent:
             is_worse = WEIGHT[alert.severity] > WEIGHT[alert.told_severity]
             return is_worse and self._is_under_limit(alert, now, among=among)
+        told_until = _told_until(alert, among)
         at_once = alert.severity is Severity.CRITICAL or alert.stage in NOT_HELD
-        is_due = at_once or now >= alert.open_s + self._rules.hold_s
+        due_s = max(told_until, alert.open_s + (0.0 if at_once else self._rules.hold_s))
+        is_due = now >= max(due_s, told_until + self._rules.hold_s)
         return is_due and self._is_under_limit(alert, now, among=among)
 
     def updates_silently(self, alert: Alert, now: float) -> bool:
@@ -100,6 +105,24 @@ class RingRules:
             if sent_s > now - HOUR_S
         ]
         return len(rang) < self._rules.per_hour
+
+
+def _told_until(alert: Alert, among: Iterable[Alert]) -> float:
+    """Return until when the alert of a whole stage tells this outage; infinite while it is open.
+
+    It names the causes of all its rungs, and counts the callers that it hurts.
+    """
+    if alert.whole_stage or (alert.stage != CALLERS and alert.stage not in STAGES):
+        return -inf
+    counted_s = HURT_S if alert.stage == CALLERS else 0.0  # that long they count as hurt
+    return max(
+        (
+            inf if other.ended_s is None else other.ended_s + counted_s
+            for other in among
+            if other.whole_stage and alert.stage in (other.stage, CALLERS)
+        ),
+        default=-inf,
+    )
 
 
 class Alerting:

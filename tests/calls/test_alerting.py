@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.incident import UNKNOWN, WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
+from fallbacks.breaker import State
+from fallbacks.events import BreakerMoved, RungFollowed
 from fallbacks.failure import Severity
 from operations.notify.alert import (
     HURT_S,
@@ -21,6 +23,7 @@ from operations.notify.alert import (
     TellAlert,
 )
 from operations.notify.alerting_rules import Alerting, RingRules, count_callers, new_alert
+from operations.notify.incident_rules import Incidents
 
 RULES = AlertRules()
 BEGAN = IncidentBegan(
@@ -524,3 +527,85 @@ def test_a_replacement_that_fails_as_well_is_no_longer_named() -> None:
         "openai": "openai is tested until it works again",
         "backup": "callers hear a goodbye",
     }
+
+
+RUNGS = ("openai", "openai-b")
+LADDERS = {"stt": ("deepgram",), "llm": RUNGS, "tts": ("cartesia", "elevenlabs")}
+
+
+def moved(name: str, after: State) -> BreakerMoved:
+    return BreakerMoved(
+        stage="llm",
+        provider=name,
+        before="",
+        after=after,
+        cause="",
+        after_s=0.0,
+        severity=Severity.MEDIUM,
+    )
+
+
+def followed(name: str, after: State) -> RungFollowed:
+    return RungFollowed(stage="llm", provider=name, suspect=False, breaker=after)
+
+
+@pytest.mark.parametrize("down", [RUNGS[:1], RUNGS[1:], RUNGS])
+@pytest.mark.parametrize("later_s", [0.0, 0.5, 3.0, 20.0])
+@pytest.mark.parametrize("is_hurt", [True, False])
+def test_one_outage_is_two_messages_also_if_a_second_process_follows_it(
+    down: Sequence[str], later_s: float, *, is_hurt: bool
+) -> None:
+    alerting = Alerting(RULES)
+    workers = {"a": Incidents(LADDERS), "b": Incidents(LADDERS)}
+    happened = [
+        (at + 2.0 * place + wait, worker, make(name, after))
+        for at, after in ((100.0, State.OPEN), (400.0, State.CLOSED))
+        for place, name in enumerate(down)
+        for worker, make, wait in (("a", moved, 0.0), ("b", followed, later_s))
+    ]
+    told: list[TellAlert] = []
+
+    for second in range(100, 1300):
+        for at, worker, event in sorted(happened, key=lambda item: item[0]):
+            if second <= at < second + 1:
+                for fact in workers[worker].handle(event, at):
+                    told += alerting.handle(fact, at, by=worker)
+        hurt = [float(at) for at in range(100, min(second, 400)) if at > second - HURT_S]
+        if is_hurt and len(down) > 1:
+            told += count_callers(alerting, Census(hurt_s=hurt, calls=len(hurt)), second + 0.9)
+        told += alerting.tick(second + 0.9)
+        for stage, name in [(fact.stage, fact.rung) for fact in alerting.alerts.values()]:
+            if second < 400:
+                told += alerting.handle(IncidentLasted(stage=stage, rung=name), second + 0.9)
+
+    loud = [item.alert for item in told if item.loud]
+    assert [alert.ended_s is not None for alert in loud] == [False, True]
+    assert {alert.rung for alert in loud} == ({"".join(down)} if len(down) == 1 else {""})
+
+
+def test_a_rung_that_stays_down_after_its_stage_is_told_then() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+    (down,) = alerting.handle(stage_down("tts"), 101.0)
+    while_down = alerting.tick(300.0)
+    (over,) = alerting.handle(replace(ENDED, rung="", kind="no_usable_rung"), 300.0)
+    (told,) = alerting.tick(306.0)
+
+    assert while_down == ()
+    assert [item.alert.rung for item in (down, over, told)] == ["", "", "cartesia"]
+
+
+def test_a_down_stage_hides_no_other_stage_and_no_other_system() -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(stage_down("llm"), 100.0)
+    alerting.handle(BEGAN, 100.0)
+    alerting.handle(replace(BEGAN, stage="worker", rung="w1", kind="lost"), 100.0)
+
+    told = alerting.tick(106.0)
+
+    assert {alert.stage for alert in alerting.alerts.values() if alert.revision} >= {
+        "llm",
+        "tts",
+        "worker",
+    }
+    assert [item.alert.stage for item in told] == ["tts"]
