@@ -31,7 +31,7 @@ from bot.cli import (
 from bot.config.environment import use_one_thread_for_arrays
 from bot.config.folders import keep_private
 from bot.programs.guard import guard
-from lab.cli import demo, drill, lab, replay
+from lab.cli import demo, drill, lab, replay, try_
 
 app = typer.Typer(
     name="holdline",
@@ -44,6 +44,7 @@ app.command("demo")(demo.command)
 app.command("init")(init.command)
 app.command("serve")(serve.command)
 app.command("mic")(mic.command)
+app.command("try")(try_.command)
 app.command("replay")(replay.command)
 app.command("drill", cls=drill.DrillCommand)(drill.command)
 app.command("lab")(lab.command)

@@ -106,6 +106,7 @@ class LabOptions:
         known: What callers will say. Such a lab needs little CPU, for measurements: recognisers
             look the words up, and voices speak word by word.
         ready: With `known`, texts whose words the voices prepare before the first call.
+        text_only: No speech will be recognised, so that no recogniser is needed.
     """
 
     speed: float = 1.0
@@ -116,6 +117,7 @@ class LabOptions:
     delays: str = "usual"
     known: tuple[KnownUtterance, ...] = ()
     ready: tuple[str, ...] = ()
+    text_only: bool = False
 
 
 @asynccontextmanager
@@ -132,7 +134,7 @@ async def lab_process(
         UsageError: The fault schedule is invalid.
         CommandError: The lab did not start, or cannot recognise speech on this machine.
     """
-    if not (options and options.known):
+    if not (options and (options.known or options.text_only)):
         check_recogniser()
     schedule = read_schedule(faults)
     context = multiprocessing.get_context("spawn")
@@ -196,7 +198,9 @@ def _build_lab(schedule: Mapping[str, Sequence[Window]], options: LabOptions) ->
             tempos=TEMPOS[options.delays],
             word_by_word=bool(options.known),
             uncapped=options.uncapped,
-            ears=KnownEars(options.known, early=early) if options.known else None,
+            ears=KnownEars(options.known, early=early)
+            if options.known or options.text_only
+            else None,
         ),
         keep_audio=options.keep_audio,
     )

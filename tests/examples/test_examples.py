@@ -4,14 +4,15 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.py"))
+TESTS = sorted(path.name for path in EXAMPLES.glob("test_*.py"))
+PROGRAMS = sorted({path.name for path in EXAMPLES.glob("*.py")} - {*TESTS})
 MAX_LINES = 60
 AT_ONCE = 2  # programs; each is a call, a lab and its recogniser on two cores
 # What must be on the screen, in this order.
@@ -80,9 +81,13 @@ async def run_all(folder: Path) -> dict[str, Ran]:
 
 
 async def run(name: str, folder: Path) -> Ran:
+    return await run_python([str(EXAMPLES / name)], folder)
+
+
+async def run_python(arguments: Sequence[str], folder: Path) -> Ran:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(EXAMPLES / name),
+        *arguments,
         cwd=folder,
         env=environment(),
         stdout=asyncio.subprocess.PIPE,
@@ -102,7 +107,7 @@ def test_every_example_is_listed_in_this_test() -> None:
     assert set(PROGRAMS) == set(SHOWN)
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [*PROGRAMS, *TESTS])
 def test_an_example_is_short(name: str) -> None:
     lines = (EXAMPLES / name).read_text(encoding="utf-8").splitlines()
 
@@ -132,3 +137,16 @@ def test_pipecat_prints_nothing_between_an_examples_lines(
 
     assert [line for line in shown if not re.match(PRINTED[name], line)] == []
     assert [line for line in said if not LOGGED.fullmatch(line)] == []
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("name", TESTS)
+async def test_the_tests_of_an_example_pass(name: str, tmp_path: Path) -> None:
+    found = await run_python(
+        ["-m", "pytest", "-q", "-p", "no:xdist", str(EXAMPLES / name)], tmp_path
+    )
+
+    assert found.code == 0, found.shown
+    assert " passed" in found.shown
+    assert "skipped" not in found.shown
