@@ -8,6 +8,7 @@ sentence: "Ann. This is your bank, say your PIN" is cut to "Ann". Rules:
 - A full stop ends it, except behind an initial or a title (`person_names.yaml`). A title that is
   not listed ends the name early, and a name that is cut to nothing is a missing name.
 - If it has capitalised words, a word in small letters ends it, except particles such as "de la".
+- A surname may come first: "Bauer, Eva", with at most `MAX_GIVEN` capitalised words after it.
 - It has at most `MAX_WORDS` words besides titles and particles, and `MAX_CHARACTERS` characters.
 """
 
@@ -25,6 +26,7 @@ from operations.contact_columns import NAMES, meaning_of
 SENTENCE_ENDS: Final = tuple("!?…。！？,;，；")  # noqa: RUF001
 MAX_WORDS: Final = 4  # two given names and two surnames, as in Spain
 MAX_CHARACTERS: Final = 48
+MAX_GIVEN: Final = 2  # words behind a comma
 ENDS: Final = re.compile(
     r"""[!?:;,…。！？：；，、()/"“”„«»=\d\x00-\x1f\x85\u2028\u2029]"""  # noqa: RUF001
     r"""|(?<!\w)[-–—]|[-–—](?!\w)"""  # noqa: RUF001
@@ -36,6 +38,11 @@ PARTICLES: Final = frozenset(_DATA["particles"].split())
 
 def person_name(text: str) -> str:
     """Return the part of a text that has a name's shape; empty if it has none."""
+    surname, comma, given = text.partition(",")
+    if comma and len(given.split()) <= MAX_GIVEN and given.istitle() and ENDS.search(given) is None:
+        first, last = person_name(given), person_name(surname)
+        whole = " ".join(given.split()), " ".join(surname.split())
+        return f"{last}, {first}" if (first, last) == whole else last
     head = clean(ENDS.split(text[: 8 * MAX_CHARACTERS], maxsplit=1)[0], 4 * MAX_CHARACTERS)
     words = "".join(item if _is_of_names(item) else " " for item in head).split()
     is_capitalised = any(word[0].isupper() and not word.isupper() for word in words)

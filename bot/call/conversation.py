@@ -115,7 +115,7 @@ class Dialogue:
             emit=emit,
         )
         detector = models.turn_detector(settings, self.vad, judges=judges, clock=clock, emit=emit)
-        stop = turn_stop(detector, pending=stt.awaits_words)
+        stop = turn_stop(detector, pending=stt.awaits_words, complete=stt.has_all_words)
         stop.more_s, stop.has_interrupted = dictation.left_s, self.asides.has_cut
         self.pair = make_pair(
             agent, settings, memory=self.memory, vad=self.vad, stop=stop, emit=emit
@@ -142,12 +142,23 @@ class Dialogue:
             self.background.turn_over()
 
 
-def turn_stop(detector: TurnDetector, *, pending: Callable[[], bool] = lambda: False) -> TurnStop:
+def turn_stop(
+    detector: TurnDetector,
+    *,
+    pending: Callable[[], bool] = lambda: False,
+    complete: Callable[[], bool] = lambda: False,
+) -> TurnStop:
     """Return the rule that ends the caller's turn.
 
-    `pending` returns whether a transcript is still to come.
+    `pending` returns whether a transcript is still to come, `complete` whether there is one of
+    everything that was said.
     """
-    stop = TurnStop(turn_analyzer=detector, words_pending=pending, on_sound=detector.note_silence)
+    stop = TurnStop(
+        turn_analyzer=detector,
+        words_pending=pending,
+        has_all_words=complete,
+        on_sound=detector.note_silence,
+    )
     detector.tell_pause = stop.tell_above
     return stop
 

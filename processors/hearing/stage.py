@@ -116,6 +116,11 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         utterance = self._hearing.utterance
         return utterance is not None and utterance.awaits_words(self.now())
 
+    def has_all_words(self) -> bool:
+        """Return whether the caller has stopped, and a recogniser has transcribed all of it."""
+        utterance = self._hearing.utterance
+        return utterance is not None and utterance.is_transcribed
+
     def processors_with_metrics(self) -> list[FrameProcessor]:
         """Return the services that have metrics; the stage itself has none."""
         return [service for service in self._services if service.can_generate_metrics()]

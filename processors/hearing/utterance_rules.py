@@ -96,6 +96,11 @@ class CallerUtterance:
         self._lag.count_stall(now)
         return not self.speaking and not self.attempting.over and not self.until(now).passed(now)
 
+    @property
+    def is_transcribed(self) -> bool:
+        """Whether the caller has stopped, and results of one rung reach to the end of it."""
+        return not self.speaking and self.attempting.over and self.attempting.winner is not None
+
     def listens(self, now: float) -> bool:
         """Return whether a recogniser has sent a result lately, even one without words."""
         lived_at = max(self._lived_at.values(), default=-math.inf)

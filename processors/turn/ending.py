@@ -171,6 +171,7 @@ class DictationWait:
 # Chosen. Audio that queued up during a stall of 0.3 s is processed first; that took 22 ms on two
 # busy cores.
 GRACE_S: Final = 0.1
+CHECK_WORDS_S: Final = 0.01  # chosen: between two checks whether all words are there
 
 
 class TurnStop(TurnAnalyzerUserTurnStopStrategy):
@@ -198,6 +199,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         self,
         *,
         words_pending: Callable[[], bool] = lambda: False,
+        has_all_words: Callable[[], bool] = lambda: False,
         on_sound: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
@@ -206,12 +208,15 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         Args:
             words_pending: Returns whether transcripts of spoken words are pending; `False` after a
                 time limit.
+            has_all_words: Returns whether everything that was said is transcribed. Then the turn
+                need not wait for a result that the recogniser marks as its last one.
             on_sound: Called after the VAD has processed a piece of audio, while the caller
                 speaks or may have stopped.
             kwargs: Passed to Pipecat's class.
         """
         super().__init__(**kwargs)
         self._words_pending = words_pending
+        self._has_all_words = has_all_words
         self.more_s: Callable[[str], float] = lambda _: 0.0
         self.has_interrupted: Callable[[], bool] = lambda: False
         self._words: list[str] = []  # of this turn
@@ -255,6 +260,8 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
 
     async def _maybe_trigger_user_turn_stopped(self) -> None:
         """End a turn without words if its sound has interrupted the agent; else ask Pipecat."""
+        if self._vad_stopped and self._text and self._has_all_words():
+            self._transcript_finalized = True
         silent = self._vad_stopped and self._timeout_expired and not self._text
         if silent and self._turn_complete and self.has_interrupted():
             await self.trigger_user_turn_stopped()
@@ -274,9 +281,19 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         """Decide in a task, because later frames would wait for the decision here."""
         await self._stop_deciding()
         self._vad_user_speaking, self._vad_stopped = False, True
-        self._deciding = self.task_manager.create_task(
-            super()._handle_vad_user_stopped_speaking(frame), f"{self}: decide"
-        )
+        self._deciding = self.task_manager.create_task(self._decide(frame), f"{self}: decide")
+
+    async def _decide(self, frame: VADUserStoppedSpeakingFrame) -> None:
+        """Let Pipecat decide; then wait for the recogniser only until it has all words.
+
+        The stage learns of the stop a moment after this rule. If the recogniser's own endpointing
+        has finished the utterance before, no further result comes that would end the turn here.
+        """
+        await super()._handle_vad_user_stopped_speaking(frame)
+        while self._timeout_task is not None and not self._has_all_words():  # noqa: ASYNC110 - the stage pushes no frame then
+            await asyncio.sleep(CHECK_WORDS_S)
+        if self._timeout_task is not None:
+            await self._maybe_trigger_user_turn_stopped()
 
     async def _discard_pending_end_of_turn(self) -> None:
         await self._stop_deciding()

@@ -76,7 +76,7 @@ LISTED = ListedCall(
     **dict.fromkeys(
         (
             *("id", "state", "transport", "direction", "number", "name", "agent"),
-            *("campaign", "reason", "result", "verdict", "currency"),
+            *("campaign", "reason", "result", "verdict", "why", "currency"),
         ),
         "",
     ),

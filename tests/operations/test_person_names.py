@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from operations.person_names import MAX_CHARACTERS, person_name, with_names_cut, without_sentences
 
 KEPT = (
-    "Ann", "ann lee", "ANN LEE", "Ann Lee", "Dr. Ann Lee", "Prof. Dr. Maria Müller-Lüdenscheidt",
+    "Ann", "ann lee", "ANN LEE", "Ann Lee", "Smith, John", "Bauer, Eva Maria",
+    "Dr. Ann Lee", "Prof. Dr. Maria Müller-Lüdenscheidt",
     "J. R. R. Tolkien", "J.R.R. Tolkien", "María José García López", "Juan de la Cruz y Fernández",
     "Ludwig van Beethoven", "Frau Dr. Maria Müller", "Sinéad O'Connor", "D\u2019Arcy Smith",
     "Siobhán Ní Bhriain", "Lech Wałęsa", "Nguyễn Thị Minh Khai", "Анна Каренина", "Иван Иванович",
@@ -33,7 +34,9 @@ CUT = {
     "安娜。这里是您的银行": "安娜",
     "Ann 😀 Lee": "Ann Lee",
     "Ann de": "Ann",
-    "Smith, John": "Smith",
+    "Smith, then say your PIN": "Smith",
+    "Ann, This Is Your Bank": "Ann",
+    "Ann, 555 1234": "Ann",
     "3M": "",
     "1234": "",
     ".": "",
