@@ -14,6 +14,7 @@ from typing import Any, Final
 from calls.caller import clean
 
 PLACEHOLDER: Final = re.compile(r"\{([^\W\d][\w .#-]{0,63})\}")  # matches neither JSON nor `{1}`
+OWN: Final = ("name", "number")  # placeholders that need no column of their own
 MAX_FIELDS: Final = 20  # that a model gets, at most (chosen)
 MAX_CHARACTERS: Final = 200  # of each field
 NAME_CHARACTERS: Final = 64  # of a field's name, which may come from a file
@@ -46,13 +47,19 @@ def quoted(title: str, values: Mapping[str, Any]) -> str:
 
 def spoken(text: str, values: Mapping[str, str]) -> str:
     """Return a text for a voice with its placeholders filled; ones without a value are removed."""
-    filled = PLACEHOLDER.sub(lambda found: sayable(values.get(found[1], "")), text)
+    filled = PLACEHOLDER.sub(lambda found: sayable(values.get(_own(found[1]), "")), text)
     return BEFORE_MARK.sub(r"\1", " ".join(filled.split()))
 
 
 def placeholders(text: str) -> tuple[str, ...]:
-    """Return the placeholders of a text, each once."""
-    return tuple(dict.fromkeys(PLACEHOLDER.findall(text)))
+    """Return the placeholders of a text, each once; `{Name}` is `name`."""
+    return tuple(dict.fromkeys(map(_own, PLACEHOLDER.findall(text))))
+
+
+def _own(placeholder: str) -> str:
+    """Return a placeholder; one of our own in the notation of `OWN`, however it is written."""
+    folded = placeholder.casefold().strip()
+    return folded if folded in OWN else placeholder
 
 
 def sayable(text: str, limit: int = SPOKEN_CHARACTERS) -> str:

@@ -1,7 +1,7 @@
 """Placeholders in a campaign's texts, such as `{name}` or `{city}`, and those without a value.
 
 A placeholder is a column's heading in braces. Case and the characters between words do not matter
-when a file is imported: the column `Due date` fills `{due_date}`.
+when a file is imported: the column `Due date` fills `{due_date}`. Every contact has a `{number}`.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,6 +12,7 @@ from campaigns.model import Campaign
 from operations.contact_files import Columns, plain
 
 NAME: Final = "name"
+NUMBER: Final = "number"
 
 
 def texts_of(campaign: Campaign) -> Mapping[str, str]:
@@ -27,11 +28,12 @@ def texts_of(campaign: Campaign) -> Mapping[str, str]:
 
 
 def needed_by(campaign: Campaign) -> Mapping[str, tuple[str, ...]]:
-    """Return the placeholders of a campaign, with the keys of the texts that use them."""
+    """Return the placeholders that a contact may lack, with the keys of the texts that use them."""
     needed = dict[str, tuple[str, ...]]()
     for key, text in texts_of(campaign).items():
         for name in placeholders(text):
-            needed[name] = (*needed.get(name, ()), key)
+            if name != NUMBER:
+                needed[name] = (*needed.get(name, ()), key)
     return needed
 
 

@@ -182,6 +182,7 @@ COLUMNS: Final = (
     "cost",
     "cost_lacks",
     "last_at",
+    "currency",
 )
 NONE: Final = "–"  # noqa: RUF001 - shown to people
 STYLE: Final = """
@@ -193,7 +194,9 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 """
 
 
-async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterator[str]:
+async def contact_lines(
+    contacts: AsyncIterator[ContactFigures], *, currency: str = ""
+) -> AsyncIterator[str]:
     """Yield the lines of a CSV file, header first; no cell can become a spreadsheet's formula."""
     yield _csv_line(COLUMNS)
     async for contact in contacts:
@@ -214,12 +217,18 @@ async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterato
                 _amount(contact.costs.total, _missing_prices(contact.costs)),
                 missing_costs(contact.costs),
                 iso(contact.last_s, "seconds"),
+                safe_cell(currency),
             )
         )
 
 
 def page(
-    standing: CampaignStanding, figures: KeyFigures, outcomes: Sequence[OutcomeFigures], now: float
+    standing: CampaignStanding,
+    figures: KeyFigures,
+    outcomes: Sequence[OutcomeFigures],
+    now: float,
+    *,
+    currency: str = "",
 ) -> str:
     """Return the report as a self-contained HTML page."""
     title = f"Campaign {escape(standing.name)}"
@@ -228,16 +237,16 @@ def page(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{STYLE}</style><h1>{title}</h1>"
         f"<p>{escape(standing.state)}{reason} · {for_people(now)}</p>"
-        f"<table>{''.join(_figure_rows(figures))}</table>"
+        f"<table>{''.join(_figure_rows(figures, currency))}</table>"
         "<h2>Outcomes</h2><table><tr><th>outcome</th>"
         '<th class="number">dials</th><th></th><th class="number">mean length</th>'
         '<th class="number">carrier</th><th class="number">providers</th>'
         '<th class="number">cost</th><th class="number">cost per dial</th><th>missing</th></tr>'
-        f"{''.join(_outcome_rows(outcomes))}</table></html>\n"
+        f"{''.join(_outcome_rows(outcomes, currency))}</table></html>\n"
     )
 
 
-def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
+def figure_lines(figures: KeyFigures, *, currency: str = "") -> Sequence[tuple[str, str]]:
     """Return the name and the formatted value of each key figure."""
     costs, lacking = figures.costs, missing_costs(figures.costs)
     least = "at least " if lacking else ""
@@ -252,11 +261,11 @@ def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
         ("time to recover", _recovery(figures.pool)),
         ("alerts per hour", _rate(figures.pool)),
         ("talked", f"{figures.length_s / 60:.1f} min"),
-        ("carrier cost", _money(costs.carrier)),
-        ("provider cost", _money(costs.providers)),
-        ("cost", f"{_money(costs.total)} ({lacking})" if lacking else _money(costs.total)),
-        ("cost per contact", least + _money(figures.cost_per_contact)),
-        ("cost per success", least + _money(figures.cost_per_success)),
+        ("carrier cost", _money(costs.carrier, currency)),
+        ("provider cost", _money(costs.providers, currency)),
+        ("cost", _money(costs.total, currency) + (f" ({lacking})" if lacking else "")),
+        ("cost per contact", least + _money(figures.cost_per_contact, currency)),
+        ("cost per success", least + _money(figures.cost_per_success, currency)),
     )
 
 
@@ -284,20 +293,20 @@ def _rate(pool: CampaignHealth) -> str:
     return NONE if per_hour is None else f"{per_hour:.1f} ({pool.alerts} in all)"
 
 
-def _figure_rows(figures: KeyFigures) -> Iterable[str]:
-    for name, value in figure_lines(figures):
-        yield f'<tr><th>{name}</th><td class="number">{value}</td></tr>'
+def _figure_rows(figures: KeyFigures, currency: str) -> Iterable[str]:
+    for name, value in figure_lines(figures, currency=currency):
+        yield f'<tr><th>{name}</th><td class="number">{escape(value)}</td></tr>'
 
 
-def _outcome_rows(outcomes: Sequence[OutcomeFigures]) -> Iterable[str]:
+def _outcome_rows(outcomes: Sequence[OutcomeFigures], currency: str) -> Iterable[str]:
     most = max((outcome.dials for outcome in outcomes), default=1)
     for outcome in outcomes:
         numbers = (
             f"{outcome.length_s / outcome.dials:.1f} s",
-            _money(outcome.costs.carrier),
-            _money(outcome.costs.providers),
-            _money(outcome.cost),
-            _money(outcome.cost / outcome.dials),
+            escape(_money(outcome.costs.carrier, currency)),
+            escape(_money(outcome.costs.providers, currency)),
+            escape(_money(outcome.cost, currency)),
+            escape(_money(outcome.cost / outcome.dials, currency)),
         )
         cells = "".join(f'<td class="number">{number}</td>' for number in numbers)
         bar = f'<div class="bar" style="width: {100 * outcome.dials / most:.0f}%"></div>'
@@ -317,8 +326,8 @@ def _percent(share: float | None) -> str:
     return NONE if share is None else f"{100 * share:.1f} %"
 
 
-def _money(amount: float | None) -> str:
-    return NONE if amount is None else f"{amount:.4f}"
+def _money(amount: float | None, currency: str) -> str:
+    return NONE if amount is None else f"{amount:.4f} {currency}".rstrip()
 
 
 def _amount(amount: float, lacking: int) -> str:

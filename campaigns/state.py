@@ -18,7 +18,6 @@ from campaigns.order_rules import NOTHING_ALLOWED
 from campaigns.refusals import CURES, reason_lines
 from campaigns.report import (
     CampaignHealth,
-    KeyFigures,
     campaign_health,
     contact_lines,
     figure_lines,
@@ -93,7 +92,8 @@ def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
 
 def write_report(settings: Settings, campaign: str, folder: Path, *, say: Say) -> int:
     """Write the report of a campaign: an HTML page and a CSV file of its contacts."""
-    return _run(report_campaign(settings.storage.url, campaign, folder, say=say))
+    url, currency = settings.storage.url, load_prices(settings.prices.file).currency
+    return _run(report_campaign(url, campaign, folder, say=say, currency=currency))
 
 
 def _run(work: Coroutine[None, None, T]) -> T:
@@ -142,7 +142,7 @@ async def _show_start(
 
 
 async def _status(settings: Settings, campaign: str | None, say: Say) -> int:
-    now = utc_now().timestamp()
+    now, currency = utc_now().timestamp(), load_prices(settings.prices.file).currency
     async with Database(settings.storage.url) as database:
         figures = Figures(database)
         standings = await figures.standings(now=now)
@@ -151,7 +151,7 @@ async def _status(settings: Settings, campaign: str | None, say: Say) -> int:
             raise UsageError("there is no such campaign; create it with: holdline campaign import")
         for standing in found:
             outcomes = await figures.outcomes(standing.name)
-            for line in _status_lines(standing, outcomes):
+            for line in _status_lines(standing, outcomes, currency):
                 say(line)
             if standing.name in settings.campaigns:
                 configured = campaign_of(standing.name, settings.campaigns[standing.name])
@@ -161,7 +161,9 @@ async def _status(settings: Settings, campaign: str | None, say: Say) -> int:
     return 0
 
 
-async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) -> int:
+async def report_campaign(
+    url: str, campaign: str, folder: Path, *, say: Say, currency: str = ""
+) -> int:
     """Write the report of a campaign, and print its key figures.
 
     Raises:
@@ -182,13 +184,13 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
         try:
             folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a command does one thing
             with _write_atomically(csv_path) as file, _write_atomically(html_path) as shown:
-                async for line in contact_lines(figures.contacts(campaign)):
+                async for line in contact_lines(figures.contacts(campaign), currency=currency):
                     file.write(line)
-                shown.write(page(standing, keys, outcomes, now))
+                shown.write(page(standing, keys, outcomes, now, currency=currency))
         except OSError as error:
             raise UsageError(f"--out: {folder} cannot be written: {error.strerror}") from error
-    for line in _figure_texts(keys):
-        say(line)
+    for figure, value in figure_lines(keys, currency=currency):
+        say(f"{figure}: {value}")
     say(f"wrote {html_path} and {csv_path}")
     return 0
 
@@ -215,19 +217,17 @@ async def _pool_health(figures: Figures, campaign: str, now: float) -> CampaignH
     return campaign_health(spans, spells, await figures.alerts(since_s, until_s))
 
 
-def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]) -> list[str]:
+def _status_lines(
+    standing: CampaignStanding, outcomes: Sequence[OutcomeFigures], currency: str
+) -> list[str]:
     reason = f" ({phrase(HELD, standing.reason)})" if standing.reason else ""
     contacts = ", ".join(f"{count} {state}" for state, count in sorted(standing.contacts.items()))
     results = ", ".join(f"{row.dials} {phrase(OUTCOMES, row.outcome)}" for row in outcomes)
     return [
         f"{standing.name}: {standing.state}{reason}, {standing.calls_now} calls now",
         f"  contacts: {contacts or 'none'}",
-        f"  outcomes: {results or 'none'}; cost {standing.cost:.4f}",
+        f"  outcomes: {results or 'none'}; cost {standing.cost:.4f} {currency}".rstrip(),
     ]
-
-
-def _figure_texts(figures: KeyFigures) -> list[str]:
-    return [f"{name}: {value}" for name, value in figure_lines(figures)]
 
 
 def _either(states: frozenset[CampaignState]) -> str:

@@ -15,6 +15,7 @@ from bot.config.texts import sentence
 from calls.outbound import Contact
 from calls.outside_text import placeholders, spoken
 from campaigns.model import Campaign
+from campaigns.placeholders import NUMBER, texts_of
 from operations.person_names import with_names_cut
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
@@ -84,6 +85,8 @@ def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> Agent
     instructions: the model gets it in a message of its own.
     """
     fields = with_names_cut({"name": contact.name, **contact.fields})
+    if any(NUMBER in placeholders(text) for text in texts_of(campaign).values()):
+        fields = {NUMBER: contact.number, **fields}
     usable = {name: value for name, value in fields.items() if not agent.holds_back(name)}
     greeting = _fill(campaign.greeting, usable) or agent.sentence(Situation.GOOD_MOMENT)
     briefed_agent = agent.knowing(fields).model_copy(

@@ -153,10 +153,12 @@ class CampaignReports:
             return _refusal("There is no such campaign.", 404)
         if self._writing.locked():
             return _refusal("Another report is being written. Try again in a moment.", 503)
-        url = self._outbound.url
+        url, currency = self._outbound.url, self._outbound.currency
         try:
             async with self._writing:
-                file = await asyncio.to_thread(_write, url, name, suffix, numbers=numbers)
+                file = await asyncio.to_thread(
+                    _write, url, name, suffix, numbers=numbers, currency=currency
+                )
         except UsageError:
             return _refusal("This campaign has no contacts yet.", 404)
         except StorageError:
@@ -173,12 +175,13 @@ def report_router(outbound: Outbound, emit: Emit) -> APIRouter:
     return router
 
 
-def _write(url: str, name: str, suffix: str, *, numbers: bool) -> BinaryIO:
+def _write(url: str, name: str, suffix: str, *, numbers: bool, currency: str) -> BinaryIO:
     """Write a report and open it; the file is deleted once it is closed. Blocks."""
     with tempfile.TemporaryDirectory(prefix="holdline-report-") as place:
         folder = Path(place)
         # In an event loop of this thread, because the server's loop must serve calls.
-        asyncio.run(report_campaign(url, name, folder, say=lambda _: None))
+        report = report_campaign(url, name, folder, say=lambda _: None, currency=currency)
+        asyncio.run(report)
         path = folder / f"{name}.{suffix}"
         return (path if numbers else _mask_numbers(path)).open("rb")
 

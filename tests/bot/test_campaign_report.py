@@ -52,11 +52,13 @@ def test_a_report_has_both_parts_of_the_cost_and_the_key_figures(
     assert "abandoned calls: 1 (100.0 %)" in said
     assert "breakers open: 0.0 s" in said
     assert "alerts per hour: 0.0 (0 in all)" in said
-    assert "cost: 0.0125 (1 without the carrier's price)" in said
+    assert "cost: 0.0125 USD (1 without the carrier's price)" in said
     html = Path("out/spring.html").read_text(encoding="utf-8")
     assert "<th>breakers open</th>" in html
+    assert '<td class="number">0.0125 USD (1 without' in html
     assert "<td>1 without the carrier's price</td>" in html
     lines = Path("out/spring.csv").read_text(encoding="utf-8").splitlines()
+    assert (lines[0].endswith(",currency"), lines[1].endswith(",USD")) == (True, True)
     assert ",,0.0125,0.0125,1 without the carrier's price," in lines[1]
     assert ",0.0000,0.0000,0.0000,," in lines[2]
 

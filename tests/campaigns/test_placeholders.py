@@ -43,6 +43,8 @@ TEXTS = {
     "two words": ("Due on {due date}, {name}.", ("due date", "name")),
     "twice": ("{name}, {name}", ("name",)),
     "in another alphabet": ("Grüße nach {straße}", ("straße",)),
+    "the name in capitals": ("Hello {Name}, {NAME}.", ("name",)),
+    "the number in capitals": ("Is {Number} yours?", ("number",)),
     "none": ("Hello.", ()),
     "JSON": ('Answer {"a": 1} or {}.', ()),
     "a repetition": (r"\d{4} or {1,3}", ()),
@@ -127,3 +129,25 @@ def test_a_text_that_cannot_be_filled_is_not_spoken() -> None:
     assert DEFAULT_GREETING in agent.answering.who
     assert "They bought {product}; their name is {name}." in agent.instructions
     assert "If there is no such value, do without it." in agent.instructions
+
+
+@pytest.mark.parametrize("text", ["Hello {name} at {number}.", "Hello {Name} at {NUMBER}."])
+async def test_name_and_number_are_filled_however_they_are_written(
+    book: Contacts, tmp_path: Path, text: str
+) -> None:
+    own = campaign(greeting=text)
+    tally = await take_in(book, tmp_path, own, "Phone,Name\n030 901844,Eva\n030 901845,\n")
+    contact = Contact(id=1, campaign="spring", number="+4930901844", name="Eva")
+
+    assert (tally.added, tally.refused) == (1, {"lacks_name": 1})
+    assert briefed(AgentSettings(), own, contact).greeting == "Hello Eva at +4930901844."
+
+
+def test_a_model_knows_the_number_only_if_a_text_uses_it() -> None:
+    contact = Contact(id=1, campaign="spring", number="+4930901844", name="Eva")
+    agents = [
+        briefed(AgentSettings(), campaign(script=script), contact)
+        for script in ("Ask whether {Number} is right.", "Ask whether the number is right.")
+    ]
+
+    assert ["+4930901844" in str(agent.contact) for agent in agents] == [True, False]

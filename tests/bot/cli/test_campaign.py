@@ -75,7 +75,8 @@ def test_a_campaign_from_its_file_to_its_report(capsys: pytest.CaptureFixture[st
     assert "spring: paused (operator), 0 calls now" in said
     assert "contacts: 1 done, 1 waiting" in said
     assert "success rate: 100.0 %" in said
-    assert "cost per contact: 0.2500" in said
+    assert "cost per contact: 0.2500 USD" in said
+    assert "completed; cost 0.2500 USD" in said
 
 
 def test_written_tables_hold_no_formula_or_tag() -> None:
