@@ -321,6 +321,12 @@ class RungAvailability:
         """Return whether a failure does not count: a probe failed, but a caller was just served."""
         return permit.probe and now < self.served_until
 
+    @property
+    def refused_for_good(self) -> bool:
+        """Whether it is suspect after a failure of a kind that does not pass by itself."""
+        kind = self._suspect_kind if self.suspect_since is not None else None
+        return kind is not None and VERDICTS[kind].permanent
+
     def suspect(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
         """Make the rung suspect, unless it already is."""
         if self.suspect_since is not None:

@@ -1,9 +1,10 @@
 """Plans the probes of a rung.
 
 A healthy rung gets a cheap probe now and then. A rung that is suspect, or whose breaker is not
-closed, gets small requests of the real kind: the first one soon, the next ones less and less often,
-but at least once a minute, whatever the failure. Only one probe runs at a time, and a probe that
-never reports is forgotten. The daily cost of real probes is bounded.
+closed, gets small requests of the real kind: the first one soon (at once if a call was refused for
+good), the next ones less and less often, but at least once a minute, whatever the failure. Only one
+probe runs at a time, and a probe that never reports is forgotten. The daily cost of real probes is
+bounded.
 """
 
 from collections import deque
@@ -62,12 +63,17 @@ class Probing:
         """When to call `tick`; `None` if probing is off."""
         return self._next_at if self._running is None else self._running[1]
 
-    def see(self, now: float, *, doubted: bool) -> None:
-        """Record whether the rung is doubted; to be called whenever that may have changed."""
+    def see(self, now: float, *, doubted: bool, refused: bool = False) -> None:
+        """Record whether the rung is doubted; to be called whenever that may have changed.
+
+        A rung that is doubted because it refused a call for good is probed at once.
+        """
         if doubted is self._doubted:
             return
         self._doubted, self._failed_in_a_row = doubted, 0
         self._plan(now)
+        if doubted and refused and self._next_at is not None:
+            self._next_at = now
 
     def reset(self, now: float) -> None:
         """Probe at once, for an operator."""

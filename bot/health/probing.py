@@ -125,8 +125,8 @@ class Prober:
     async def run(self) -> None:
         """Probe until cancelled."""
         while True:
-            now = self._clock()
-            self._probing.see(now, doubted=is_doubted(self.availability))
+            now, health = self._clock(), self.availability
+            self._probing.see(now, doubted=is_doubted(health), refused=health.refused_for_good)
             for probe in self._probing.tick(now) if self._leads() else ():
                 await self._do(probe)
             await asyncio.sleep(CHECK_EVERY_S)

@@ -39,6 +39,38 @@ def test_a_suspect_rung_gets_real_requests_soon_and_then_less_and_less_often() -
     assert waits == [1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0, 60.0, 60.0]
 
 
+@pytest.mark.parametrize(
+    ("kind", "wait_s"),
+    [
+        (Kind.AUTH, 0.0),
+        (Kind.QUOTA, 0.0),
+        (Kind.NOT_FOUND, 0.0),
+        (Kind.BAD_REQUEST, 0.0),
+        (Kind.NETWORK, 1.0),
+        (Kind.OVERLOADED, 1.0),
+        (Kind.SILENT, 1.0),
+    ],
+)
+def test_a_rung_that_refuses_one_call_for_good_is_probed_at_once(kind: Kind, wait_s: float) -> None:
+    health, plan = RungAvailability("llm", "openai", now=0.0), Probing(now=0.0)
+    failure = failed(kind, "llm", provider="openai")
+    permit = health.permit(100.0)
+    assert permit is not None
+    health.failed(permit, failure, now=100.0, call="one")
+
+    plan.see(100.0, doubted=is_doubted(health), refused=health.refused_for_good)
+
+    assert failing(plan, 3) == [100.0 + wait_s, 102.0 + wait_s, 107.0 + wait_s]
+
+
+def test_probing_that_is_off_stays_off_after_a_refusal() -> None:
+    plan = Probing(now=0.0, settings=ProbeSettings(interval_s=0.0))
+
+    plan.see(100.0, doubted=True, refused=True)
+
+    assert plan.wake_at is None
+
+
 def test_after_a_success_the_next_trial_comes_soon() -> None:
     plan = Probing(now=0.0)
     plan.see(100.0, doubted=True)
