@@ -44,7 +44,9 @@ def instead_of(name: str) -> str:
 
 
 def rejects(name: str) -> str:
-    return f"{VENDORS[name.partition('-')[0]]} rejects {WRONG[name]['api_key_env']} (401)"
+    kind, _, is_second = name.partition("-")
+    title = f"{VENDORS[kind]} ({name})" if is_second else VENDORS[kind]
+    return f"{title} rejects {WRONG[name]['api_key_env']} (401)"
 
 
 async def test_each_wrong_key_is_named_with_what_callers_get(tmp_path: Path) -> None:
