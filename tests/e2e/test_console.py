@@ -762,3 +762,43 @@ async def test_the_page_respects_its_security_policy(
     await page.evaluate(OUTSIDE)
     await page.wait_for_function("broken.length > 0")  # the control: the policy is there
     assert await page.evaluate("broken") == ["img-src"]
+
+
+BOXES: Final = """() => Object.fromEntries(["talk", "watch", "past"].map(name => {
+    const {left, top, bottom} = document.querySelector("." + name).getBoundingClientRect();
+    return [name, {left, top, bottom}];
+}))"""
+
+
+@pytest.mark.parametrize("lab", ["on", "off"])
+async def test_a_wide_screen_has_cards_in_both_columns(
+    page: Page, served: Served, lab: str
+) -> None:
+    await page.set_viewport_size({"width": 1600, "height": 900})
+    outage(served.stand_in)
+    await opened(page, served)
+    await page.evaluate("lab => { document.body.dataset.lab = lab; }", lab)
+    hide = (
+        "off => { for (const id of ['lab', 'phrases']) document.getElementById(id).hidden = off; }"
+    )
+    await page.evaluate(hide, lab == "off")
+    box = await page.evaluate(BOXES)
+
+    above = "watch" if lab == "on" else "talk"
+    assert box["past"]["left"] == box[above]["left"]
+    assert 0 <= box["past"]["top"] - box[above]["bottom"] <= 20
+    assert box["talk"]["top"] == box["watch"]["top"]
+
+
+async def test_the_outage_of_a_stage_is_one_row(page: Page, served: Served) -> None:
+    it = served.stand_in
+    outage(it)
+    down = {"state": "open", "usable": False}
+    it.providers = rungs(cartesia=down, elevenlabs=down)
+    whole = {"key": "tts", "provider": "", "severity": "CRITICAL", "title": "No voice is available"}
+    it.alerts = [alert(), alert(**whole)]
+    await opened(page, served)
+
+    await expect(page.locator(".troubles li")).to_have_count(1)
+    await expect(page.locator(".troubles li")).to_contain_text("No voice is available")
+    await expect(page.locator("[data-alert]")).to_have_count(2)

@@ -70,9 +70,11 @@ export class Verdict {
     if (signedOut) found.push({ tone: "bad", name: "You", alone: "You are signed out.", since_ms: lost, says: "The data below is old. Reload this page to sign in." });
     else if (lost) found.push({ tone: "bad", name: "The server", alone: "The server does not answer.", since_ms: lost, says: "The data below is old. Is the process running? Its log shows why it ended." });
     const open = alerts.filter(({ status }) => status === "open").sort((one, other) => WEIGHTS.indexOf(other.severity) - WEIGHTS.indexOf(one.severity));
-    found.push(...open.map((alert) => this.#ofAlert(alert)));
-    const told = new Set(open.map(({ provider }) => provider));
-    for (const rung of rungs) if (!told.has(rung.name)) found.push(...ofRung(rung));
+    // The outage of a whole stage is one row: its providers have theirs in the cards below.
+    const down = new Set(open.filter(isWhole).map(({ stage }) => stage));
+    found.push(...open.filter((alert) => isWhole(alert) || !down.has(alert.stage)).map((alert) => this.#ofAlert(alert)));
+    const told = ({ stage, name }) => down.has(stage) || open.some((alert) => alert.provider === name && [stage, ""].includes(alert.stage));
+    for (const rung of rungs) if (rung.withdrawn || !told(rung)) found.push(...ofRung(rung));
     found.push(...this.#slow());
     if (problem) found.push({ tone: "warn", name: "The database", word: "does not answer", says: problem });
     return found.sort((one, other) => TONES.indexOf(one.tone) - TONES.indexOf(other.tone));
@@ -106,6 +108,11 @@ export class Verdict {
       figure("Cost since 0:00 UTC", cost),
     ];
   }
+}
+
+/** Whether an alert is about a stage that has no provider left. */
+function isWhole({ severity, stage, provider }) {
+  return severity === "CRITICAL" && Boolean(stage) && !provider;
 }
 
 function sentence(text) {
