@@ -39,8 +39,9 @@ def write_stacks_at_signal(folder: Path) -> None:
 
 def ask_for_stacks(pid: int) -> None:
     """Make a worker write its stacks."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, SIGNAL)
+    if pid:  # 0 would be all processes of our group
+        with suppress(ProcessLookupError):
+            os.kill(pid, SIGNAL)
 
 
 def read_stacks(folder: Path, pid: int) -> str:

@@ -154,8 +154,8 @@ class Worker:
         if was_killed and (reason := killed_for_memory(self.oom_kills_before)):
             return "out_of_memory", reason
         if self.frozen_in is not None:
-            blocked_by = self.frozen_in or "an unknown function"
-            return "frozen", f"was killed, because {blocked_by} blocked it"
+            why = f"{self.frozen_in} blocked it" if self.frozen_in else "it did not respond"
+            return "frozen", f"was killed, because {why}"
         return "lost", f"exited with {self.code}"
 
 

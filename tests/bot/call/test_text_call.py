@@ -179,3 +179,11 @@ async def test_a_line_is_cut_to_the_length_of_a_turn() -> None:
     await shown(choosing(choose), lines=["a" * 50_000])
 
     assert asked == ["a" * LIMIT]
+
+
+async def test_words_are_cleaned_as_the_agent_says() -> None:
+    seen, _ = await shown(
+        writing("**Yes**", finish="stop"), lines=["Open?"], spoken_text={"markdown": False}
+    )
+
+    assert seen[-1] == ("agent", "**Yes**")

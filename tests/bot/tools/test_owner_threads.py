@@ -49,12 +49,13 @@ async def test_functions_posted_at_once_block_a_loop_each_and_the_next_is_refuse
 
 
 async def test_a_function_posted_together_with_one_that_blocks_goes_on_elsewhere() -> None:
-    loops, held = OwnerLoops(), threading.Event()
+    loops, held, began = OwnerLoops(), threading.Event(), list[str]()
 
     async def blocks() -> None:
         held.wait(20.0)
 
     async def answers() -> str:
+        began.append("it")
         return "it runs"
 
     blocked, answered = (asyncio.ensure_future(loops.run(work)) for work in (blocks, answers))
@@ -62,6 +63,8 @@ async def test_a_function_posted_together_with_one_that_blocks_goes_on_elsewhere
     assert not blocked.done()
     held.set()
     await blocked
+    await loops.run(answers)  # where the first was given up, and must not run any more
+    assert began == ["it", "it"]
 
 
 async def test_context_errors_and_cancellation_cross() -> None:
