@@ -22,7 +22,7 @@ class DialOutcome(StrEnum):
     COMPLETED = "completed"
     BUSY = "busy"
     NO_ANSWER = "no_answer"
-    SILENT = "silent"  # answered, and nobody said a word
+    SILENT = "silent"  # answered, without a word
     DECLINED = "declined"  # the callee refused the call
     NO_SUCH_NUMBER = "no_such_number"
     VOICEMAIL = "voicemail"

@@ -220,7 +220,7 @@ REFUSED: Final[Mapping[str, str]] = {
 OUTCOMES: Final[Mapping[str, str]] = {
     "no_answer": "no answer",
     "no-answer": "no answer",
-    "silent": "answered, and nobody spoke",
+    "silent": "answered, but without a word",
     "no_such_number": "there is no such number",
     "agent_failed": "failed on our side",
     "refused": "not dialled",
@@ -239,7 +239,7 @@ DIALS: Final[Mapping[str, str]] = {
     **ENDS,
     "answered": "answered",
     "busy": "busy",
-    "nobody_spoke": "the line was answered, and nobody said a word",
+    "nobody_spoke": "the line was answered, but no word was said",
     "hung_up_silent": "the person hung up without a word",
     "rang_out": "it rang until the time was over",
     "unavailable": "the telephone is off or does not ring",

@@ -155,7 +155,7 @@ class _NothingKept:
 
 
 class _NobodyReached:
-    """Accepts transfers to the agent's destinations without connecting anybody."""
+    """Accepts transfers to the agent's destinations without connecting the caller."""
 
     busy = False
 

@@ -105,7 +105,7 @@ def _filled(section: Any, defaults: Mapping[str, Any]) -> Any:
 
 
 def english_in(language: str, texts: Sequence[FallbackText]) -> Iterator[Situation]:
-    """Yield the situations for which a language has no texts, so that callers hear English."""
+    """Yield the situations without texts in a language; callers hear English then."""
     if base_of(language) in (DEFAULT_LANGUAGE, DETECTED):
         return
     english = {text.text for text in built_in_texts() if text.language == DEFAULT_LANGUAGE}

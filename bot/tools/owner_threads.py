@@ -41,14 +41,14 @@ class _Job:
         self._work = work
         self._waiting = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
-        self._claim = threading.Lock()  # held by whoever begins the job, or gives it up
+        self._claim = threading.Lock()  # held from the start of the job, or once it is given up
         self._task: asyncio.Task[None] | None = None
         self.begun = asyncio.Event()
         # The error is part of the outcome, because a future cannot hold a StopIteration.
         self.outcome: asyncio.Future[Outcome] = self._waiting.create_future()
 
     def claim(self) -> bool:
-        """Return whether the job is still to be begun; then nobody else begins it."""
+        """Return whether the job has not begun; then no other loop begins it."""
         return self._claim.acquire(blocking=False)
 
     def begin(self) -> None:
@@ -171,7 +171,7 @@ async def _outcome(job: _Job, loop: _OwnerLoop) -> Any:
 def _result(outcome: Outcome) -> Any:
     value, error = outcome
     if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
-        raise RuntimeError("it was stopped from inside") from error  # noqa: TRY004 - nobody has cancelled us
+        raise RuntimeError("it was stopped from inside") from error  # noqa: TRY004 - we were not cancelled
     if error is not None:
         raise error
     return value

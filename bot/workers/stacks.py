@@ -1,4 +1,4 @@
-"""What a frozen worker was doing: its stack, written by Python's `faulthandler`.
+"""The stack of a frozen worker, written by Python's `faulthandler`.
 
 The supervisor sends the signal before it kills the worker. The handler needs no interpreter, so it
 also writes while a function in C holds Python's lock.
