@@ -46,6 +46,7 @@ BREAKS: Final = re.compile(  # dates and times
 )
 BREAKING: Final = re.compile(r"[^\s,.;:/\u2010-\u2015()'\"-]|\n\s*\n")
 IDEOGRAPHS: Final = re.compile(r"[〇零一二三四五六七八九十百两幺壹貳]+")
+_INSIDE: Final = re.compile(r"[^\W\d_]$|\d[.]$")  # the row continues a word or a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ def _cards(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
         digits = "".join(part.digits for part in row)
         begins_phone = digits[0] == "0" or text[: row[0].start].rstrip(" (").endswith("+")
         is_phone = begins_phone and len(digits) <= PHONE_DIGITS
-        is_inside = re.search(r"[^\W\d_]$|\d[.]$", text[: row[0].start]) is not None
+        is_inside = _INSIDE.search(text[: row[0].start]) is not None
         if len(digits) >= CARD_DIGITS.start and not is_phone and not is_inside:
             spans[row[0].start, row[-1].end] = _shown(digits)
     return spans

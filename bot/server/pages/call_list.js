@@ -37,7 +37,7 @@ async function look({ older = false } = {}) {
   const more = older && last ? { before: last } : {};
   const found = await ask(`/api/calls/search?${serverQuery({ limit: PAGE, ...more })}`);
   if (!found.ok) return state(problem(found), false);
-  const { calls, choices, sums } = found.body;
+  const { calls, choices, sums = [] } = found.body;
   if (!older) place("sums").replaceChildren(...summed(sums));
   const rows = calls.map(rowOf);
   if (older) body.append(...rows);
