@@ -70,7 +70,7 @@ def command(
     yes: YesOption = False,
     config: ConfigOption = None,
 ) -> int:
-    """Import or remove contacts, run or pause a campaign, or report on it.
+    """Import or remove contacts; run, pause or report a campaign.
 
     An import prints the first refused rows, each with its line number and the reason, and writes
     all of them to a file. Importing a file again changes nothing. A removed contact is not dialled

@@ -29,6 +29,7 @@ from fallbacks.attempt_events import (
 )
 from fallbacks.attempts import Attempting
 from fallbacks.availability import (
+    BUSY,
     Availability,
     AvailabilityTable,
     Place,
@@ -175,6 +176,9 @@ class Machine(RuleBasedStateMachine):
         self.running[action.attempt] = action.provider
 
     def _owed_another_try(self) -> list[str]:
+        failures = [self.said.get(name) for name in self.asked]
+        if len(failures) > 1 and all(item and item.kind not in BUSY for item in failures):
+            return []  # every rung has answered the same request with a failure
         return [
             name
             for name, failure in self.said.items()

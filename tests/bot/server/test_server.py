@@ -295,7 +295,7 @@ async def test_a_server_says_one_line_ends_with_0_on_sigterm_and_its_files_are_i
     assert said.decode().splitlines() == [
         f"Holdline is ready at http://127.0.0.1:{port} (webrtc): "
         f"open http://127.0.0.1:{port}/ and press Call.",
-        "Attention: OpenAI cannot be reached; callers will get the keypad menu.",
+        "Attention: mind (127.0.0.1:9) cannot be reached; callers will get the keypad menu.",
     ]
     made = tmp_path / "made"
     modes = {str(path.relative_to(made)): path.stat().st_mode & 0o777 for path in made.rglob("*")}

@@ -102,7 +102,9 @@ async def test_a_bad_file_changes_nothing_even_for_a_worker_that_must_be_replace
         async with Carrier(served.url, AUTH_TOKEN) as call:
             assert (await call.listen(within_s=60)).size > RATE_HZ
 
-    assert reloads(served) == [{"by": "Ada", "outcome": "wrong", "changed": [], "workers": 0}]
+    assert reloads(served) == [
+        {"by": "Ada (bearer token from 127.0.0.1)", "outcome": "wrong", "changed": [], "workers": 0}
+    ]
 
 
 async def test_a_reload_with_the_credential_is_recorded_with_its_author(
@@ -125,5 +127,10 @@ async def test_a_reload_with_the_credential_is_recorded_with_its_author(
         await becomes(lambda: len(reloads(served)) == 1)
 
     assert reloads(served) == [
-        {"by": "Ada", "outcome": "replaced", "changed": ["agent.greeting"], "workers": 2}
+        {
+            "by": "Ada (bearer token from 127.0.0.1)",
+            "outcome": "replaced",
+            "changed": ["agent.greeting"],
+            "workers": 2,
+        }
     ]
