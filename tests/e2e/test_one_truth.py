@@ -111,7 +111,7 @@ def all_well(said: Told) -> bool:
 
 
 def models_down(said: Told) -> bool:
-    headline = "openai" in said.headline and said.tone == "bad"
+    headline = "Language model" in said.headline and said.tone == "bad"
     known = said.unusable >= MODELS and {*MODELS, "llm"} <= said.open
     return headline and known and "llm_down" in said.ready["reasons"]
 
