@@ -39,7 +39,7 @@ async def test_a_server_stops_soon_after_refused_dials(
                 await served.process.wait()
         await media_server.remove_all()
 
-    assert outcomes == ["busy"] * DIALS
+    assert outcomes == ["declined"] * DIALS
     assert served.process.returncode == 0
 
 
