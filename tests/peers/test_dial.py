@@ -108,8 +108,8 @@ async def test_a_busy_phone_is_busy(
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        ("603 Decline", ("declined", "never", "well")),
-        ("404 Not Found", ("no_such_number", "never", "well")),
+        ("603 Decline", ("busy", "never", "well")),
+        ("404 Not Found", ("failed", "never", "well")),
         ("403 Forbidden", ("failed", "later", "refusing")),
         ("480 Temporarily Unavailable", ("no-answer", "later", "well")),
         ("503 Service Unavailable", ("failed", "later", "strained")),
