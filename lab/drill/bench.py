@@ -79,7 +79,6 @@ class Bench:
         self._policy = policy
         self._models = models
         self._owner = owner
-        self._turn = Turn(budget_s=settings.latency.budget_s)
 
     @property
     def availability(self) -> RungAvailability:
@@ -91,17 +90,18 @@ class Bench:
         return self.availability.at(clock.monotonic()).state is RungState.READY
 
     async def ask(self) -> QuestionOutcome:
-        """Ask a question; return the result once the answer is complete or no rung is left."""
+        """Ask a question in a call of its own; return when it is answered or no rung is left."""
         self.told.note("a caller asks")
         began_s = clock.monotonic()
-        self._turn.caller_stopped(began_s)
+        turn = Turn(budget_s=self._settings.latency.budget_s)
+        turn.caller_stopped(began_s)
         first_s, speaker = None, ""
 
         async def note_speaker(provider: str, _taken_back: int) -> None:
             nonlocal speaker
             speaker = provider
 
-        writing = self._begin_answer(note_speaker)
+        writing = self._begin_answer(turn, note_speaker)
         try:
             async with aclosing(writing.chunks()) as chunks:  # type: ignore[type-var]
                 async for _ in chunks:
@@ -140,13 +140,13 @@ class Bench:
         return True
 
     def _begin_answer(
-        self, note_speaker: Callable[[str, int], Coroutine[Any, Any, None]]
+        self, turn: Turn, note_speaker: Callable[[str, int], Coroutine[Any, Any, None]]
     ) -> ModelAnswer:
         """Return an answer to a question; `note_speaker` is told whenever a rung takes over."""
         question = [{"role": "user", "content": HOURS}]
         answering = Answering(
-            lambda: Attempting(self._policy, numbers=self._turn.attempts, queues=True),
-            until=self._turn.patient_until,
+            lambda: Attempting(self._policy, numbers=turn.attempts, queues=True),
+            until=turn.patient_until,
             recovers_s=0.0,
         )
         return ModelAnswer(

@@ -158,8 +158,9 @@ async def test_a_caller_who_reaches_a_person_by_key_in_an_outage_hears_no_goodby
 ) -> None:
     async with pool(tmp_path, agent=KEYS, people=People(after_s=8.0)) as there:
         await there.greeted()
-        for instance in there.lab.instances.values():
-            instance.set_faults([Window(fault=Refuse())])
+        for name, instance in there.lab.instances.items():
+            if not name.startswith("deepgram"):  # without recognisers, the menu comes before a clip
+                instance.set_faults([Window(fault=Refuse())])
         await there.caller.says(HOURS)
         await there.until(lambda: there.steps("clip"))
         await there.caller.press("0")
