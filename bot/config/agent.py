@@ -134,7 +134,7 @@ class ToolSettings(Section):
     secret: SecretStr | None = None  # sent as a bearer token; from the environment only
     signing_secret_env: str | None = None
     """The variable that holds the signing secret (`whsec_` and base64). It signs the body of the
-    request together with the time and the facts of the call. Needs a `method` with a body.
+    request (the query of GET and DELETE) together with the time and the facts of the call.
     """
     signing_secret: SecretStr | None = None  # signs the requests; from the environment only
     bound: dict[Text, CallFact] = Field(default_factory=dict)
@@ -193,8 +193,8 @@ class ToolSettings(Section):
             raise ValueError(f"`digits` must be a whole number from 1 to {MAX_KEYS}")
         if self.entry_point and self.url:
             raise ValueError("give `entry_point` or `url`, not both")
-        if self.signing_secret_env and (self.entry_point or self.method in BODILESS):
-            raise ValueError("`signing_secret_env` needs `url` and `method: POST`, PUT or PATCH")
+        if self.signing_secret_env and self.entry_point:
+            raise ValueError("`signing_secret_env` needs `url`: only requests are signed")
         if not self.entry_point and not (self.name and self.description and self.url):
             raise ValueError("needs `name`, `description` and `url`, or `entry_point`")
         return self

@@ -149,7 +149,7 @@ async def test_a_signature_covers_arguments_time_and_facts(method: str, query: s
         return web.json_response("ok")
 
     async with office(answer) as url:
-        tool = http(method, url + query, signing_secret=SECRET)
+        tool = http(method, url + query, signing_secret_env="SHOP", signing_secret=SECRET)
         await tool.run({"order": "7 \u00e4\n", "phone": CALLER})
 
     ((headers, body),) = came
@@ -165,8 +165,10 @@ async def test_a_signature_covers_arguments_time_and_facts(method: str, query: s
     [
         ({"bound": {"fone": "number"}}, "`bound.fone` is not one of `parameters.properties`"),
         ({"bound": {"phone": "verified"}}, "'number', 'caller'"),
-        ({"method": "GET", "signing_secret_env": "S"}, "`method: POST`, PUT or PATCH"),
-        ({"method": "DELETE", "signing_secret_env": "S"}, "`method: POST`, PUT or PATCH"),
+        (
+            {"url": None, "entry_point": "a:b", "signing_secret_env": "S"},
+            "`signing_secret_env` needs `url`",
+        ),
         ({"signing_secret": "short"}, "whsec_ followed by at least 24 bytes in base64"),
     ],
 )
