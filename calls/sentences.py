@@ -5,7 +5,7 @@ Programs use the codes, which are in events, JSON, metrics and the database.
 
 A failure's sentence names the vendor and the variable, or the place in the configuration. It
 depends on the kind of failure and on the HTTP status in its reason, and not on whether a probe or a
-caller's request failed. The fix depends only on the kind.
+caller's request failed. The fix depends only on the kind. The texts are in `sentences.yaml`.
 """
 
 import re
@@ -13,7 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from calls.incident import CAMPAIGN, DISK, NO_CALLS, RECORD, STORAGE, UNKNOWN, WORKER
+from calls.data_files import read_data
+from calls.incident import CAMPAIGN, DISK, STORAGE, UNKNOWN, WORKER
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import Kind
 
@@ -40,235 +41,48 @@ class Vendor:
 Vendors: TypeAlias = Mapping[tuple[str, str], Vendor]
 """Vendors by stage and rung, as in an incident."""
 
-FAILURES: Final[Mapping[str, str]] = {
-    Kind.TIMEOUT: "{title} does not answer in time",
-    Kind.NETWORK: "{title} cannot be reached",
-    Kind.RATE_LIMITED: "{title} limits the requests of {key}",
-    Kind.OVERLOADED: "{title} is overloaded",
-    Kind.QUOTA: "{title} has no credit left for {key}",
-    Kind.AUTH: "{title} rejects {key}",
-    Kind.BAD_REQUEST: "{title} refuses our request",
-    Kind.NOT_FOUND: "{title} does not know the model, the voice or the address of {place}",
-    Kind.PROTOCOL: "{title} sends answers that cannot be understood",
-    Kind.CUT: "{title} breaks off its answers",
-    Kind.STALLED: "{title} stops in the middle of its answers",
-    Kind.SILENT: "{title} answers with nothing",
-    UNKNOWN: "{title} does not work",
-    "lag": "{title} could not be tested, because this machine is too busy",
-    "error": "{title} reports an error",
-}
-LACKS_PERMISSION: Final = "{title} accepts {key}, but it lacks a permission"
-DETAILED: Final = frozenset({Kind.BAD_REQUEST, Kind.PROTOCOL, "error"})
-"""Kinds of failure whose sentence includes the provider's message."""
-IF_IT_LASTS: Final = (
-    "it is tested until it works again; if it lasts, look at the provider's status page"
-)
-CURES: Final[Mapping[str, str]] = {
-    Kind.TIMEOUT: IF_IT_LASTS,
-    Kind.NETWORK: "check its url, and this machine's network and DNS; it is tested meanwhile",
-    Kind.RATE_LIMITED: "ask the provider for a higher limit, or add another provider",
-    Kind.OVERLOADED: IF_IT_LASTS,
-    Kind.QUOTA: "pay at the provider, then reload the configuration",
-    Kind.AUTH: "put a valid key with all permissions there, and reload the configuration",
-    Kind.BAD_REQUEST: "check its model, voice and options, and reload the configuration",
-    Kind.NOT_FOUND: "correct it there, and reload the configuration",
-    Kind.PROTOCOL: "check its url; if that is right, look at the provider's status page",
-    Kind.CUT: IF_IT_LASTS,
-    Kind.STALLED: IF_IT_LASTS,
-    Kind.SILENT: "check its model, voice and language, and the provider's status page",
-    UNKNOWN: "holdline doctor --online tells what is wrong",
-    "lag": "lower server.max_calls, or use a faster machine",
-    "error": "the log has the rest; holdline doctor --online tests it",
-    # of stages and of other parts
-    "exhausted": "mend one of its providers; holdline providers shows each of them",
-    "no_usable_rung": "mend one of its providers; holdline providers shows each of them",
-    "no_answer": "the alerts by cause say what to mend",
-    "not_served": "the log has the error; it is a fault of Holdline or of one of your tools",
-    "nothing_can_be_written": "free space on the disk, or make it writable",
-    "record_halted": "check storage.url, and the server or the disk of that database",
-    "not_listed": "check storage.url; if a person has to list it: holdline dnc add",
-    "lost": "the log has the reason; if it comes again, look at the memory of this machine",
-    "frozen": "mend the function that blocked it; the log has the whole stack",
-    "out_of_memory": "raise the memory limit, or lower server.workers or server.max_calls",
-    # of campaigns
-    "stt_down": "mend one of the providers of stages.stt",
-    "llm_down": "mend one of the providers of stages.llm",
-    "tts_down": "mend one of the providers of stages.tts",
-    "carrier_unreachable": "check the carrier's api_url, its status page and this network",
-    "no_carrier": "enable a carrier with a number under transports",
-    "agent_failed_in_a_row": "mend the cause, then resume the campaign",
-    "carrier_refused_in_a_row": "check the account, the trunk and the caller number at the "
-    "carrier, then resume the campaign",
-}
+_TABLES: Final[Mapping[str, Any]] = read_data("calls", "sentences.yaml")
 
-STAGE_DOWN: Final = {
-    "stt": "no speech recognition is available",
-    "llm": "no language model is available",
-    "tts": "no voice is available",
-}
-STAGES: Final = {"stt": "speech recognition", "llm": "language model", "tts": "voice"}
-INCIDENTS: Final[Mapping[tuple[str, str], str]] = {
-    ("callers", "no_answer"): "callers get no answer",
-    ("call", "not_served"): "a call could not be served",
-    (DISK, "nothing_can_be_written"): "the disk does not accept {rung}",
-    (STORAGE, "record_halted"): "the database does not accept the record of calls",
-    (STORAGE, "not_listed"): "a number is not on the do-not-call list yet, although its owner "
-    "wants no calls",
-    (WORKER, "lost"): "the process {rung} has died",
-    (WORKER, "frozen"): "the process {rung} was killed because it did not respond",
-    (WORKER, "out_of_memory"): "the process {rung} was killed because memory ran out",
-    ("test", "of_this_channel"): "a test of this channel",
-    ("inbox", "callback"): "a caller wants to be called back",
-    ("inbox", "message"): "a caller left a message",
-}
+Sentences: TypeAlias = Mapping[str, str]
+"""Sentences by code."""
+
+FAILURES: Final[Sentences] = _TABLES["failures"]
+CURES: Final[Sentences] = _TABLES["cures"]
+STAGE_DOWN: Final[Sentences] = _TABLES["stage_down"]
+STAGES: Final[Sentences] = _TABLES["stages"]
+INCIDENTS: Final[Mapping[str, Sentences]] = _TABLES["incidents"]
 """Sentences about incidents that are not a rung's, by the incident's stage and kind."""
-OWN_PARTS: Final = frozenset({DISK, STORAGE, WORKER})
-NAMES: Final = {RECORD: "the record of calls", NO_CALLS: "the do-not-call list"}
-
-HELD: Final[Mapping[str, str]] = {
+NAMES: Final[Sentences] = _TABLES["names"]
+HELD: Final[Sentences] = {
     **{f"{stage}_down": said for stage, said in STAGE_DOWN.items()},
-    "carrier_unreachable": "the carrier does not answer",
-    "no_carrier": "no carrier for outbound calls is configured",
-    "no_seat": "all seats are taken",
-    "nothing_allowed": "outbound.countries is not set",
-    "concurrent": "outbound.concurrent calls are in progress",
-    "hourly": "outbound.hourly calls were placed within an hour",
-    "daily_minutes": "outbound.daily_minutes were used within 24 hours",
-    "agent_failed_in_a_row": "several calls in a row failed on our side",
-    "carrier_refused_in_a_row": "the carrier refused several dials in a row, or could not place "
-    "them",
-    "nobody_due": "no contact is due yet",
-    "window_closed": "it is outside the calling hours of all remaining contacts",
-    "daily_calls": "the daily limit of calls is reached",
-    "daily_spend": "the daily spending limit is reached",
+    **_TABLES["held"],
 }
 """Why a campaign waits."""
-ORDINARY: Final = frozenset({"nobody_due", "window_closed", "daily_calls", "daily_spend"})
-"""The reasons that need no action of a person."""
-EFFECTS: Final[Mapping[str, str]] = {
-    "hold": "No contacts are dialled, because {why}. The campaign resumes by itself.",
-    "skip": "Contacts are skipped and dialled later, because {why}.",
-    "degraded": "Contacts are dialled anyway, although {why}.",
-}
+EFFECTS: Final[Sentences] = _TABLES["effects"]
 """The effect of an outage on a campaign, by its `on_outage`."""
-
-ENDS: Final[Mapping[str, str]] = {
-    "caller_hung_up": "the caller hung up",
-    "person_hung_up": "the person hung up",
-    "agent_hung_up": "the agent ended the call",
-    "silence": "the agent ended it, because the caller was silent",
-    "max_length": "it reached agent.max_call_s",
-    "failed": "an internal error ended it; the log has the error",
-    "outage": "it ended after the outage menu, because no provider was available",
-    "shutdown": "the server was stopped during it",
-    "transfer": "the caller was transferred to a person",
-    "voicemail": "a voicemail answered",
-    "menu": "a telephone menu answered",
-    "line_lost": "the line was lost and did not come back",
-    "device_lost": "the microphone or the loudspeaker is gone",
-    "line_ended": "the carrier ended the line",
-    "connection_lost": "the carrier's connection was lost",
-    "stalled": "the caller's line accepted no more sound",
-    "never_connected": "the line never connected",
-    "interrupted": "the process died during it; the log has the reason",
-    "live": "in progress",
-    "ended": "it ended",
-    "busy": "it was busy",
-    "no_agent": "it was answered, and no agent came",
-}
+ENDS: Final[Sentences] = _TABLES["ends"]
 """The ends of a call."""
-
-WHYS: Final[Mapping[str, str]] = {
-    **ENDS,
-    "menu": "the outage menu was read instead of an answer",
-    "clip": "a recorded sentence was played instead of an answer",
-    "no_answer": "no answer came",
-    "filler": "the answer was late, and a filler was said",
-    "other_voice": "another voice than the agent's was heard",
-    "late": "the answer was late",
-    "resumed": "the line or the process was replaced during the call",
-}
+WHYS: Final[Sentences] = {**ENDS, **_TABLES["whys"]}
 """The reasons of a verdict."""
-
-CHOICES: Final[Mapping[str, str]] = {
-    "clip": "callers hear a recorded sentence",
-    "local": "callers hear the local voice",
-    "words": "callers get the spoken menu",
-    "keypad": "callers get the keypad menu",
-    "chosen": "callers get what they chose from the menu",
-    "goodbye": "callers hear a goodbye",
-}
+CHOICES: Final[Sentences] = _TABLES["choices"]
 """The steps of the outage menu."""
-
-REFUSED: Final[Mapping[str, str]] = {
-    "full": "all seats are taken; raise server.max_calls, or add a machine",
-    "busy": "this machine is too busy for one more call",
-    "draining": "the server is being stopped",
-    "starting": "the server is still starting",
-    "address_full": "one address has all the calls that it may have",
-    "public_full": "public calls have all the seats that they may take",
-    "no_seat": "all seats are taken; raise server.max_calls, or add a machine",
-    "no_brief": "the order of the call is not known any more",
-    "wrong_signature": "its signature is wrong; check the carrier's key and server.public_url",
-    "wrong_body_hash": "its body was changed on the way",
-    "wrong_credentials": "its user name or password is wrong; check them at the carrier",
-    "too_many_wrong_credentials": "one address tries tokens; it has to wait",
-    "bad_token": "the token is wrong or was used before",
-}
+REFUSED: Final[Sentences] = _TABLES["refused"]
 """Why a call or a request was not accepted."""
-
-OUTCOMES: Final[Mapping[str, str]] = {
-    "no_answer": "no answer",
-    "no-answer": "no answer",
-    "silent": "answered, but without a word",
-    "no_such_number": "there is no such number",
-    "agent_failed": "failed on our side",
-    "refused": "not dialled",
-    "unknown": "the carrier does not tell how it ended",
-    "goal_reached": "the goal is reached",
-    "not_reached": "the person was not reached",
-    "callback": "wants to be called back",
-    "do_not_call": "wants no more calls",
-    "wrong_person": "not the wanted person",
-    "unclear": "not clear",
-    "interrupted": "the process died during the call",
-}
+OUTCOMES: Final[Sentences] = _TABLES["outcomes"]
 """The outcomes of dials and the results of calls."""
-
-DIALS: Final[Mapping[str, str]] = {
-    **ENDS,
-    "answered": "answered",
-    "busy": "busy",
-    "nobody_spoke": "the line was answered, but no word was said",
-    "hung_up_silent": "the person hung up without a word",
-    "rang_out": "it rang until the time was over",
-    "unavailable": "the telephone is off or does not ring",
-    "declined": "the person declined the call",
-    "no_such_number": "there is no such number",
-    "number_changed": "the number has changed",
-    "refused": "the carrier refused it",
-    "carrier_refused": "the carrier refused it",
-    "carrier_trouble": "the carrier has a fault; it is dialled again",
-    "lost_at_carrier": "the carrier knows nothing of it",
-    "found_at_carrier": "the carrier was asked for it after a restart",
-    "gateway_lost": "livekit-sip did not answer; check that it runs",
-    "gateway_full": "livekit-sip takes no more calls; check its load",
-    "login_refused": "the carrier rejects SIP_PASSWORD or transports.livekit.sip.username",
-    "payment_required": "the account at the carrier has no credit; pay there",
-    "forbidden": "the carrier does not allow calls to this number; ask it to open the country",
-    "our_number_refused": "the carrier does not accept our number as the caller; check it there",
-    "no_common_media": "the carrier accepts none of our codecs",
-    "bad_request": "livekit-sip refuses the request; check transports.livekit.sip",
-    "no_such_trunk": "livekit-sip has no such trunk; run holdline sip setup",
-    "key_refused": "LiveKit rejects LIVEKIT_API_KEY or LIVEKIT_API_SECRET",
-}
+DIALS: Final[Sentences] = {**ENDS, **_TABLES["dials"]}
 """The reasons of a dial's outcome."""
-
-UNANSWERED: Final[Mapping[str, str]] = {
+UNANSWERED: Final[Sentences] = {
     stage: f"The caller got no answer, because {said}; they chose this from the menu."
     for stage, said in STAGE_DOWN.items()
 }
 """Why a caller chose a person or a callback from the outage menu, by the stage that was down."""
+
+DETAILED: Final = frozenset({Kind.BAD_REQUEST, Kind.PROTOCOL, "error"})
+"""Kinds of failure whose sentence includes the provider's message."""
+OWN_PARTS: Final = frozenset({DISK, STORAGE, WORKER})
+ORDINARY: Final = frozenset({"nobody_due", "window_closed", "daily_calls", "daily_spend"})
+"""The reasons to wait that need no action of a person."""
 
 
 def phrase(table: Mapping[str, str], code: str) -> str:
@@ -324,7 +138,7 @@ def explain(kind: str, reason: str, vendor: Vendor | None) -> str:
     found = STATUS.search(reason)
     sentence = FAILURES.get(kind, FAILURES[UNKNOWN])
     if kind == Kind.AUTH and found and found[0] == FORBIDDEN:
-        sentence = LACKS_PERMISSION
+        sentence = FAILURES["lacks_permission"]
     text = sentence.format(title=vendor.title, key=vendor.key, place=vendor.place)
     if text in reason:
         return reason[reason.index(text) :]
@@ -359,7 +173,7 @@ def headline(stage: str, rung: str, kind: str, reason: str) -> str:
         return f"alerts by {rung} do not arrive: {reason or phrase(FAILURES, kind)}"
     if stage in STAGE_DOWN and not rung:
         return STAGE_DOWN[stage]
-    if known := INCIDENTS.get((stage, kind)):
+    if known := INCIDENTS.get(stage, {}).get(kind):
         sentence = known.format(rung=NAMES.get(rung, rung))
         return f"{sentence}: {reason}" if reason and stage in OWN_PARTS else sentence
     return reason or explain(kind, "", vendor_at({}, stage, rung))

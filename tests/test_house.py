@@ -43,8 +43,8 @@ ALLOWED = {
 # Reads data files of the package, once: facts that do not change while the program runs.
 DATA = {
     "bot/tools/opt_out_words.py": {"pathlib", "yaml"},
-    "calls/languages/facts.py": {"importlib", "yaml"},
-    "processors/answering/template_rules.py": {"importlib", "yaml"},
+    "calls/data_files.py": {"importlib", "yaml"},
+    "calls/languages/facts.py": {"importlib"},
 }
 
 

@@ -1,29 +1,18 @@
 """The facts about each language: what all other code knows about words of a language.
 
 Each language has one file in this folder, named by its tag. A file may leave out any key; its
-language then lacks that fact, and what needs the fact does without. Keys:
-
-- `name`: in English. `region`: the language as carriers name it.
-- `caller_said`, `caller_silent`: what a person hears before a transfer if no model can write it.
-- `months`: the words for the months, in each form that follows a number.
-- `ordinal_after`, `ordinal_before`, `abbreviations`, `endings`, `before_number`, `closing`,
-  `words`, `one_letter`:  whether a full stop ends a sentence (`sentence_rules.py`).
-- `backchannels`: what a listener says while another speaks, separated by `|`.
-- `dictated_leads` (a pattern), `dictated_joins`, `dictated_counts` and `dictated_letters`: words
-  around a dictated number or name. `dictated_ordinary`: words of `numbers` with another meaning.
-- `answers`: words with which people pick up. `machines`: what people and machines say when they
-  answer, as patterns with points (`processors/answerer/phrase_rules.py`).
-- `numbers`: the words for a number, by number: the digits, and larger numbers that are one word.
-- `repeats`: the words for several equal digits, by their number: "double five" is 55.
+language then lacks that fact, and what needs the fact does without. The keys are the attributes of
+`LanguageFacts`. Words are separated by spaces, and the phrases of `backchannels` by `|`. `numbers`
+and `repeats` list the words by number.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-import yaml
+from calls.data_files import read_data
 
 FOLDER: Final = "calls.languages"
 
@@ -36,12 +25,14 @@ class LanguageFacts:
         tag: The language as a BCP 47 tag without a region.
         name: Its name in English.
         region: The language with the region that carriers expect, such as `de-DE`.
-        caller_said: A sentence with the caller's words in place of `{words}`.
+        caller_said: A sentence with the caller's words in place of `{words}`. Like the next one, a
+            person hears it before a transfer if no model can write it.
         caller_silent: A sentence that says that the caller said nothing.
-        months: The words for the months.
+        months: The words for the months, in each form that follows a number.
         ordinal_after: Words before an ordinal, in languages that write it as "3.".
         ordinal_before: Words after an ordinal, besides the months.
-        abbreviations: Abbreviations that end no sentence; with inner stops: `z.b`.
+        abbreviations: Abbreviations that end no sentence; with inner stops: `z.b`. This key and the
+            next five say whether a full stop ends a sentence (`sentence_rules.py`).
         endings: The last letters of words that are abbreviations, such as `str`.
         before_number: Words that are abbreviations if a number follows.
         closing: Abbreviations that may end a sentence.
@@ -54,9 +45,10 @@ class LanguageFacts:
         dictated_letters: Words of one letter, which are spelled only after other letters.
         dictated_ordinary: Words that are numbers only after another digit: "on" is ten in Turkish.
         answers: Words with which people pick up.
-        machines: Patterns by what they indicate, with their points.
-        numbers: The numbers by word: `{"null": 0, "eins": 1}`.
-        repeats: How many equal digits a word announces: `{"doppel": 2}`.
+        machines: What people and machines say when they answer, as patterns with points, by what
+            they indicate (`processors/answerer/phrase_rules.py`).
+        numbers: The digits, and larger numbers that are one word, by word: `{"null": 0}`.
+        repeats: How many equal digits a word announces: `{"doppel": 2}`; "double five" is 55.
     """
 
     tag: str
@@ -106,27 +98,17 @@ def language_of(tag: str) -> LanguageFacts | None:
 @cache
 def languages() -> Mapping[str, LanguageFacts]:
     """Return all languages by tag. The files are part of the program, and read once."""
-    found = (item for item in files(FOLDER).iterdir() if item.name.endswith(".yaml"))
-    # The base loader reads every value as text: `no` is a word and a language, not "false".
-    read = {
-        item.name.removesuffix(".yaml"): yaml.load(item.read_text("utf-8"), _LOADER)  # noqa: S506
-        for item in found
-    }
-    return {tag: _language(tag, values) for tag, values in sorted(read.items())}
-
-
-_WORDS: Final = (
-    *("months", "ordinal_after", "ordinal_before", "abbreviations", "before_number", "closing"),
-    *("one_letter", "endings", "words", "answers"),
-    *("dictated_joins", "dictated_counts", "dictated_letters", "dictated_ordinary"),
-)
-_TEXTS: Final = ("name", "region", "caller_said", "caller_silent", "dictated_leads")
-_LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+    names = sorted(item.name for item in files(FOLDER).iterdir() if item.name.endswith(".yaml"))
+    tags = [name.removesuffix(".yaml") for name in names]
+    return {tag: _language(tag, read_data(FOLDER, f"{tag}.yaml")) for tag in tags}
 
 
 def _language(tag: str, values: Mapping[str, Any]) -> LanguageFacts:
-    facts: dict[str, Any] = {key: values[key] for key in _TEXTS if key in values}
-    facts |= {key: frozenset(values[key].split()) for key in _WORDS if key in values}
+    known = {key.name: key.default for key in fields(LanguageFacts)}
+    facts: dict[str, Any] = {
+        key: frozenset(value.split()) if isinstance(known[key], frozenset) else value
+        for key, value in values.items()
+    }
     facts |= {key: dict(_numbered(values.get(key, {}))) for key in ("numbers", "repeats")}
     phrases = values.get("backchannels", "").split("|")
     facts["backchannels"] = frozenset(phrase.strip() for phrase in phrases) - {""}

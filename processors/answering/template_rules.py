@@ -8,10 +8,9 @@ import re
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from enum import Enum
-from importlib.resources import files
 from typing import Final, TypeAlias
 
-import yaml
+from calls.data_files import read_data
 
 LOOK_BACK: Final = 60  # last characters in which the end of removed text is searched
 THOUGHTS: Final = re.compile(
@@ -31,9 +30,7 @@ _SPECIAL: Final = frozenset({"bos", "unk", "pad", "sys", "mask", "sep", "cls"})
 WORDS_INDATA: Final = 3  # an element with as many is text (chosen)
 _NAME: Final = re.compile(r"([A-Za-z_][\w.]*(?::\d+)?)([\s`:]*)$")
 _NO_WORD: Final = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]")  # `find_room`, `findRoom`
-DATA: Final = yaml.safe_load(
-    files("processors.answering").joinpath("marks.yaml").read_text("utf-8")
-)
+DATA: Final = read_data("processors.answering", "marks.yaml")
 _MARKUP: Final = frozenset(DATA["markup"])
 _BREAKS: Final = frozenset(DATA["breaks"])
 
