@@ -3,82 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from calls.campaign_events import (
-    CallOrdered,
-    CampaignHeld,
-    CampaignPaused,
-    CampaignResumed,
-    ContactSkipped,
-    DialAsked,
-    DialEnded,
-    DialPlaced,
-    OutboundCallBegan,
-)
-from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
-from calls.leg_events import (
-    AnswererHeard,
-    AnswererJudged,
-    CallerReturned,
-    EarMeasured,
-    HandedOver,
-    LegAnswered,
-    LegCharged,
-    LegEnded,
-    LegRinging,
-    LineRestored,
-    PersonBriefed,
-)
-from calls.operations_events import (
-    AlertClosed,
-    AlertSent,
-    CallbackQueued,
-    CallCut,
-    CallerKnown,
-    CallerLookedUp,
-    CallReported,
-    CallSummarised,
-    ClipsRendered,
-    ConfigurationLoaded,
-    ConfigurationReloaded,
-    DoNotCallDropped,
-    DoNotCallListed,
-    DoNotCallOwed,
-    DoNotCallTakenBack,
-    DoNotCallWanted,
-    RecordsForgotten,
-    WorkerLost,
-    WorkerStarted,
-    WritesRefused,
-    WritesResumed,
-)
+from calls.campaign_events import CampaignEvent
+from calls.incident import IncidentEvent
+from calls.leg_events import AnyLegEvent
+from calls.operations_events import OperationsEvent
 from calls.transcript import OtherReading
-from fallbacks.events import (
-    AnswerEmpty,
-    AttemptDropped,
-    AttemptFailed,
-    AttemptStarted,
-    AttemptWon,
-    BreakerMoved,
-    EarlyAnswerAsked,
-    EarlyAnswerDropped,
-    EarlyAnswerTaken,
-    HedgeStarted,
-    HeldTheLine,
-    LimitReached,
-    PauseJudged,
-    ProviderProbed,
-    ProviderReset,
-    RetriesExhausted,
-    RetryPlanned,
-    RungChosen,
-    RungFollowed,
-    RungRested,
-    StageExhausted,
-    StageRecovered,
-    StepTaken,
-    Suspected,
-    SuspicionCleared,
-)
+from fallbacks.events import AnyFallbackEvent
 from fallbacks.failure import Severity
 
 PhaseCause: TypeAlias = Literal[
@@ -505,76 +435,12 @@ Event: TypeAlias = (
     | ShareRegained
     | RecordHalted
     | RecordResumed
-    | IncidentBegan
-    | IncidentGrew
-    | IncidentEnded
-    | AttemptStarted
-    | AttemptFailed
-    | AttemptWon
-    | AttemptDropped
-    | HedgeStarted
-    | EarlyAnswerAsked
-    | EarlyAnswerTaken
-    | EarlyAnswerDropped
-    | LimitReached
-    | RetryPlanned
-    | RetriesExhausted
-    | RungChosen
-    | StageExhausted
-    | AnswerEmpty
-    | StageRecovered
-    | StepTaken
-    | HeldTheLine
-    | PauseJudged
-    | BreakerMoved
-    | Suspected
-    | SuspicionCleared
-    | RungFollowed
-    | RungRested
-    | ProviderProbed
-    | ProviderReset
     | ProcessLagged
     | OperatorActed
-    | WritesRefused
-    | WritesResumed
-    | AlertClosed
-    | LegRinging
-    | LegAnswered
-    | LegEnded
-    | LegCharged
-    | AnswererJudged
-    | AnswererHeard
-    | CallerLookedUp
-    | CallerKnown
-    | CallReported
-    | CallSummarised
-    | CallbackQueued
-    | DoNotCallWanted
-    | DoNotCallTakenBack
-    | DoNotCallOwed
-    | DoNotCallListed
-    | DoNotCallDropped
-    | LineRestored
-    | EarMeasured
-    | HandedOver
-    | PersonBriefed
-    | CallerReturned
-    | CampaignHeld
-    | CampaignResumed
-    | CampaignPaused
-    | ContactSkipped
-    | DialPlaced
-    | DialAsked
-    | DialEnded
-    | CallOrdered
-    | OutboundCallBegan
-    | ConfigurationLoaded
-    | ConfigurationReloaded
-    | WorkerStarted
-    | WorkerLost
-    | CallCut
-    | ClipsRendered
-    | RecordsForgotten
-    | AlertSent
+    | IncidentEvent
+    | AnyFallbackEvent
+    | AnyLegEvent
+    | OperationsEvent
+    | CampaignEvent
 )
 """All events. Listeners ignore the types that they do not know."""

@@ -116,3 +116,19 @@ class CallerReturned:
 
     destination: str
     talked_s: float
+
+
+AnyLegEvent: TypeAlias = (
+    LegRinging
+    | LegAnswered
+    | LegEnded
+    | LegCharged
+    | AnswererJudged
+    | AnswererHeard
+    | LineRestored
+    | EarMeasured
+    | HandedOver
+    | PersonBriefed
+    | CallerReturned
+)
+"""All events of this module."""

@@ -207,3 +207,29 @@ class AlertSent:
     key: str  # the alert's key
     severity: Severity
     edited: bool  # whether an earlier message was changed
+
+
+OperationsEvent: TypeAlias = (
+    AlertClosed
+    | WritesRefused
+    | WritesResumed
+    | CallSummarised
+    | CallbackQueued
+    | CallerLookedUp
+    | CallerKnown
+    | CallReported
+    | DoNotCallWanted
+    | DoNotCallTakenBack
+    | DoNotCallOwed
+    | DoNotCallListed
+    | DoNotCallDropped
+    | ConfigurationReloaded
+    | ConfigurationLoaded
+    | WorkerStarted
+    | WorkerLost
+    | CallCut
+    | ClipsRendered
+    | RecordsForgotten
+    | AlertSent
+)
+"""All events of this module."""

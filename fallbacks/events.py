@@ -303,3 +303,18 @@ FallbackEvent: TypeAlias = (
     | ProviderReset
 )
 """The events of one request on a ladder, and of the rungs' availability."""
+
+AnyFallbackEvent: TypeAlias = (
+    FallbackEvent
+    | RetryPlanned
+    | RetriesExhausted
+    | StageRecovered
+    | StepTaken
+    | PauseJudged
+    | EarlyAnswerAsked
+    | EarlyAnswerTaken
+    | EarlyAnswerDropped
+    | HeldTheLine
+    | ProviderProbed
+)
+"""All events of this module."""

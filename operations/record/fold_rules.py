@@ -11,12 +11,12 @@ from calls.events import (
     CallStarted,
     Event,
     InputRefused,
-    LegEnded,
     MessageLeft,
     ProviderFailed,
     TranscriptFinal,
 )
 from calls.known_calls import KnownCalls
+from calls.leg_events import LegEnded
 from calls.state import CallState, Span
 from fallbacks.breaker import State
 from fallbacks.events import AttemptFailed, BreakerMoved, RungChosen, RungFollowed

@@ -17,8 +17,6 @@ from calls.events import (
     Event,
     FirstSpeech,
     InputRefused,
-    LegAnswered,
-    LegEnded,
     ProviderFailed,
     TranscriptFinal,
     TurnCosted,
@@ -28,6 +26,7 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
+from calls.leg_events import LegAnswered, LegEnded
 from calls.state import TURNS_KEPT
 from fallbacks.events import (
     AttemptFailed,

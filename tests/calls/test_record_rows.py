@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 
 from calls.entry import Entry
-from calls.events import (
-    CallEnded,
-    CallStarted,
-    Event,
-    LegEnded,
-    MessageLeft,
-    ProviderFailed,
-    UsageMeasured,
-)
+from calls.events import CallEnded, CallStarted, Event, MessageLeft, ProviderFailed, UsageMeasured
+from calls.leg_events import LegEnded
 from fallbacks.events import AttemptFailed, BreakerMoved, RungFollowed, StageRecovered
 from fallbacks.failure import Kind, Scope, Severity
 from operations.record.fold_rules import (

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calls.events import CallEnded, CallStarted, LineRestored
+from calls.events import CallEnded, CallStarted
+from calls.leg_events import LineRestored
 from lab.callers import RATE_HZ, caller_says
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
 from lab.simulators.carrier.line import AUDIBLE

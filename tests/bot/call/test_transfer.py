@@ -8,16 +8,8 @@ from typing import Any, Literal
 import pytest
 
 from calls.campaign_events import CallOrdered
-from calls.events import (
-    AgentSaid,
-    AnswerHeard,
-    CallEnded,
-    CallerReturned,
-    CallerSilent,
-    PersonBriefed,
-    PersonWanted,
-    TurnDecided,
-)
+from calls.events import AgentSaid, AnswerHeard, CallEnded, CallerSilent, PersonWanted, TurnDecided
+from calls.leg_events import CallerReturned, PersonBriefed
 from fallbacks.events import HeldTheLine
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.faults import Refuse

@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 
 from calls.campaign_events import CallOrdered
-from calls.events import (
-    AgentSaid,
-    AnswerHeard,
-    CallEnded,
-    PersonBriefed,
-    PersonWanted,
-    TurnDecided,
-)
+from calls.events import AgentSaid, AnswerHeard, CallEnded, PersonWanted, TurnDecided
+from calls.leg_events import PersonBriefed
 from fallbacks.events import HeldTheLine
 from lab.simulators.faults import Refuse
 from lab.simulators.schedule import Window

@@ -12,7 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from bot.server.server import bind_socket
-from calls.events import CallEnded, CallerReturned, PersonBriefed, TranscriptFinal
+from calls.events import CallEnded, TranscriptFinal
+from calls.leg_events import CallerReturned, PersonBriefed
 from lab.callers import caller_says, decode, encode
 from lab.drill.hearing import Sent
 from lab.drill.servers import GREETING

@@ -19,8 +19,9 @@ from pipecat.frames.frames import InputDTMFFrame
 from bot import clock
 from bot.call.last_resort import say_locally
 from bot.workers.process import Process
-from calls.events import AgentSaid, Event, HandedOver
+from calls.events import AgentSaid, Event
 from calls.handover import Destination, Handover
+from calls.leg_events import HandedOver
 from fallbacks.events import StepTaken
 from lab.callers import caller_says
 from lab.simulators.lab import Lab

@@ -18,13 +18,13 @@ from calls.events import (
     CallEnded,
     CallStarted,
     Event,
-    LegEnded,
     MessageLeft,
     TranscriptFinal,
     TurnDecided,
     TurnJudged,
     UsageMeasured,
 )
+from calls.leg_events import LegEnded
 from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
 from operations.database.database import Database, RefusedRowsError

@@ -11,6 +11,7 @@ import pytest
 from bot import clock
 from bot.__main__ import run
 from bot.config.settings import Settings
+from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -18,7 +19,6 @@ from calls.events import (
     CallStarted,
     Event,
     MessageLeft,
-    OutboundCallBegan,
     TranscriptFinal,
     TurnDecided,
     UsageMeasured,
