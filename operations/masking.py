@@ -7,9 +7,11 @@ the process, so that it does not matter which code wrote the text.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import phonenumbers
+import yaml
 from phonenumbers import NumberParseException, PhoneNumberMatcher
 
 from bot.config.known_secrets import KNOWN, SHOWN
@@ -196,26 +198,9 @@ SHOWN_DIGITS: Final = 4  # of a card or an account, the last ones, as on a recei
 IBAN_SHAPED: Final = re.compile(
     r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-\u00a0]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])"
 )
-IBANS: Final = {  # countries by the length of their IBANs (ISO 13616, registry of 2024)
-    15: "NO",
-    16: "BE",
-    18: "DK FI FK FO GL NL SD",
-    19: "MK SI",
-    20: "AT BA EE KZ LT LU MN XK",
-    21: "CH HR LI LV",
-    22: "BG BH CR DE GB GE IE ME RS VA",
-    23: "AE GI IL IQ OM SO TL",
-    24: "AD CZ ES MD PK RO SA SE SK TN VG",
-    25: "LY PT ST",
-    26: "IS TR",
-    27: "BI DJ FR GR IT MC MR SM",
-    28: "AL AZ BY CY DO GT HU LB NI PL SV",
-    29: "BR EG PS QA UA",
-    30: "JO KW MU YE",
-    31: "MT SC",
-    32: "LC",
-    33: "RU",
-}
+IBANS: Final[Mapping[int, str]] = yaml.safe_load(
+    Path(__file__).with_name("iban_lengths.yaml").read_text(encoding="utf-8")
+)
 IBAN_LENGTHS: Final = {country: length for length in IBANS for country in IBANS[length].split()}
 
 

@@ -1,9 +1,10 @@
 """Merges defaults, file, environment and flags, and remembers the origin of each value."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import yaml
@@ -18,28 +19,10 @@ Part: TypeAlias = tuple[Key, Any]
 PREFIX: Final = "HOLDLINE__"
 DEFAULT: Final = "default"
 
-NAMES: Final[dict[str, Key]] = {  # variables whose names do not follow from their keys
-    "HOLDLINE_TOKEN": ("server", "token"),
-    "HOLDLINE_VIEW_TOKEN": ("server", "view_token"),
-    "DOMAIN": ("server", "public_url"),
-    "PUBLIC_IP": ("server", "public_ip"),
-    "SIP_NUMBER": ("transports", "livekit", "sip", "number"),
-    "SIP_SERVER": ("transports", "livekit", "sip", "server"),
-    "SIP_USERNAME": ("transports", "livekit", "sip", "username"),
-    "SIP_PASSWORD": ("transports", "livekit", "sip", "password"),
-    "LIVEKIT_SIP_URI": ("transports", "livekit", "sip", "uri"),
-    "LIVEKIT_URL": ("transports", "livekit", "url"),
-    "MAX_RESPONSE_LATENCY": ("latency", "budget_s"),
-    "CONTEXT_WINDOW_SIZE": ("agent", "context_tokens"),
-    "RETRY_ATTEMPTS": ("resilience", "retry", "attempts"),
-    "EMAIL_FROM": ("alerts", "email", "sender"),
-    "EMAIL_TO": ("alerts", "email", "to"),
-    "EMAIL_PASSWORD": ("alerts", "email", "password"),
-    "TELEGRAM_BOT_TOKEN": ("alerts", "telegram", "bot_token"),
-    "TELEGRAM_CHAT_ID": ("alerts", "telegram", "chat_id"),
-    "WEBHOOK_URL": ("alerts", "webhook", "url"),
-    "WEBHOOK_SECRET": ("alerts", "webhook", "secret"),
-}
+_NAMES: Final[Mapping[str, str]] = yaml.safe_load(
+    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+)
+NAMES: Final[dict[str, Key]] = {name: tuple(key.split(".")) for name, key in _NAMES.items()}
 
 
 @dataclass(slots=True)

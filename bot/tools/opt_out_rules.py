@@ -14,57 +14,29 @@ it stays listed.
 All languages of `opt_out_words` are searched, because a person may not answer in the agent's
 language.
 """
-# ruff: noqa: RUF001 - Russian has letters that look like Latin ones
 
 import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-from bot.tools.opt_out_words import LANGUAGES, Language
+from bot.tools.opt_out_words import ANY, LANGUAGES, Language
 
 NEAR: Final = 6  # words after a request in which a time limit applies to it (chosen)
 MAX_CHARACTERS: Final = 2000  # of a turn that are searched
 MAX_YES_WORDS: Final = 8  # a longer answer is not a plain yes (chosen)
-_CALLS: Final = re.compile(  # within a request; without it, "the email list" is another list
-    r"call|phon|ring|dial|number|ruf|nummer|appel|numero|llam|telef|chiam|lig|bel|dzwon|numer|ara"
-    r"|звон|номер"
-)
+_CALLS: Final = re.compile(ANY["of_calls"])
 _LETTERS: Final = str.maketrans({"ł": "l", "\u0131": "i", "ø": "o"})
-_HESITATIONS: Final = (
-    r"(?:(?:um|uh|er|oh|ah|well|so|ah|ahm|eh|euh|pues|bueno|ну|allora|nou|no coz) )*"
-)
-_LIST_NAMES: Final = re.compile(  # "take me off the do not call list" negates nothing
-    r"(do not|dont|no) call( list)?|nicht anrufen liste|de no llamar|di non chiamare"
-    r"|de nao (ligar|chamar)|nie dzwonic|(bel me niet|niet bellen) (lijst|register)"
-)
-_NO: Final = re.compile(
-    r"\b(no|not|dont|never|nein|nicht|nie|non|pas|jamais|nunca|mai|nao|nee|niet|nooit|нет|не|hayir)\b"
-)
+_HESITATIONS: Final = rf"(?:(?:{ANY['hesitations']}) )*"
+_LIST_NAMES: Final = re.compile(ANY["list_names"])
+_NO: Final = re.compile(rf"\b({ANY['noes']})\b")
 _SENTENCE: Final = re.compile(r"[^.!?\u2026\n]+[.!?\u2026\n]*")
 _CLAUSE: Final = re.compile(r"[,;:()\u2013\u2014]")
 _APOSTROPHES: Final = re.compile("['\u2019\u02bc`]")
-_LEADS: Final = re.compile(  # fillers at the beginning of a sentence
-    r"((and|so|but|well|ok|okay|hey|hi|hello|sorry|look|listen|um|uh|oh|no|yes|yeah|sir|madam"
-    r"|please"
-    r"|nein|ja|hallo|bitte|also|aber|non|oui|bonjour|ecoutez|si|oiga|mire|bueno|por favor|y|нет|да"
-    r"|алло|послушаите|пожалуиста|ну|и|а) )+"
-)
-_TAG: Final = re.compile(  # words at the end of a request that do not make it a question
-    r"\b(okay|ok|right|alright|please|understood|clear|ja|verstanden|klar|bitte|vale|entendido"
-    r"|de acuerdo"
-    r"|daccord|compris|ладно|хорошо|понятно|ясно)$"
-)
-_JOINTS: Final = re.compile(  # words that begin another part of a sentence
-    r"\b(please|and|so|but|just|bitte|und|aber|por favor|y|pero|пожалуиста|и|но|et|mais|donc"
-    r"|sil vous"
-    r" plait)\b"
-)
-_SUBJECTS: Final = re.compile(  # words that begin an explanation, in which no time limit counts
-    r"(i|im|ive|ill|we|were|weve|you|youre|its|it|this|thats|ich|wir|das|es|je|jai|nous|cest|yo"
-    r"|estoy"
-    r"|es|я|мы|у|это)\b"
-)
+_LEADS: Final = re.compile(rf"(({ANY['leads']}) )+")
+_TAG: Final = re.compile(rf"\b({ANY['tags']})$")
+_JOINTS: Final = re.compile(rf"\b({ANY['joints']})\b")
+_SUBJECTS: Final = re.compile(rf"({ANY['subjects']})\b")
 
 
 def wants_no_calls(said: str) -> bool:

@@ -1,6 +1,7 @@
 """Patterns of requests about calls, by language, for `opt_out_rules`; from `opt_out_words.yaml`."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -37,9 +38,7 @@ def _language(entries: dict[str, Any]) -> Language:
     return Language(**{field.name: f"(?:{pattern(field.name)})" for field in fields(Language)})
 
 
-LANGUAGES: Final = {
-    tag: _language(entries)
-    for tag, entries in yaml.safe_load(
-        Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-    ).items()
-}
+_DATA: Final = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+ANY: Final[Mapping[str, str]] = _DATA.pop("any")
+"""Patterns of words of all languages, by name; the file says what they mean."""
+LANGUAGES: Final = {tag: _language(entries) for tag, entries in _DATA.items()}

@@ -75,7 +75,7 @@ def function_tool(settings: ToolSettings) -> Tool:
         name=name,
         description=settings.description or own.description or name,
         parameters=parameters,
-        accepts=given or _names_only(parameters),
+        checks=not given,
         run=_run_of(own),
         timeout_s=settings.timeout_s,
         bridge=settings.bridge,
@@ -245,15 +245,6 @@ def _plain_keyword(key: str, value: Any, into: Callable[[Any], Any]) -> tuple[st
 
 def _without(schema: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     return {key: value for key, value in schema.items() if key not in keys}
-
-
-def _names_only(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a schema that accepts all values of the known names; the adapter checks the values."""
-    return {
-        "type": "object",
-        "properties": {name: {} for name in schema["properties"]},
-        "additionalProperties": False,
-    }
 
 
 def _run_of(own: _OwnFunction) -> Run:

@@ -123,19 +123,10 @@ def _bind(tool: Tool, settings: ToolSettings, facts: Mapping[CallFact, str]) -> 
     return replace(
         tool,
         parameters={**schema, "properties": offered, "required": required},
-        accepts=_without_bound(tool.accepts, bound),
         run=run if bound else tool.run,
         verifies=settings.verifies,
         sensitive=settings.sensitive,
     )
-
-
-def _without_bound(accepts: Mapping[str, Any] | None, bound: Mapping[str, Any]) -> Any:
-    if not accepts or not bound:
-        return accepts
-    properties = {k: v for k, v in accepts["properties"].items() if k not in bound}
-    required = [name for name in accepts.get("required", ()) if name not in bound]
-    return {**accepts, "properties": properties, "required": required}
 
 
 def _from_url(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:

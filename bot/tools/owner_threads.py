@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,70 +35,27 @@ class OwnerBusy(Exception):  # noqa: N818 - not a bug
     """An owner's function cannot begin, because earlier ones occupy all threads."""
 
 
-class _Job:
-    """A function posted to one loop; another loop waits for its outcome."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._waiting = asyncio.get_running_loop()
-        self._context = contextvars.copy_context()
-        self._claim = threading.Lock()  # held from the start of the job, or once it is given up
-        self._task: asyncio.Task[None] | None = None
-        self.begun = asyncio.Event()
-        # The error is part of the outcome, because a future cannot hold a StopIteration.
-        self.outcome: asyncio.Future[Outcome] = self._waiting.create_future()
-
-    def claim(self) -> bool:
-        """Return whether the job has not begun; then no other loop begins it."""
-        return self._claim.acquire(blocking=False)
-
-    def begin(self) -> None:
-        """Begin the job in the running loop, unless an earlier one blocks the loop first."""
-        loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._run(), name="own tool", context=self._context)
-
-    def cancel(self) -> None:
-        """Cancel the job; called in the loop to which it was posted."""
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _run(self) -> None:
-        if not self.claim():
-            return
-        _call_in(self._waiting, self.begun.set)
-        value, error = None, None
-        try:
-            value = await self._work()
-        except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as raised:  # noqa: BLE001 - raised in the waiting task
-            error = raised
-        _call_in(self._waiting, _settle, self.outcome, (value, error))
-
-
 class _OwnerLoop:
     """An event loop in a daemon thread, which cannot delay the end of the process."""
 
     def __init__(self, number: int) -> None:
         self.blocked = False
-        self._loop = asyncio.new_event_loop()
+        self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True, name=f"own tools {number}")
         self._thread.start()
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        asyncio.set_event_loop(self.loop)
         while True:
             try:
-                self._loop.run_forever()
+                self.loop.run_forever()
             except (SystemExit, KeyboardInterrupt) as raised:  # of a task that an owner started
                 logger.warning("a task of an owner's tool ended with {!r}", raised)
-
-    def post(self, callback: Callable[[], object]) -> None:
-        """Call `callback` in the loop's thread, once the loop is free."""
-        _call_in(self._loop, callback)
 
     def block(self) -> None:
         """Mark the loop as blocked, until it is free."""
         self.blocked = True
-        self.post(self._unblock)
+        self.loop.call_soon_threadsafe(self._unblock)
 
     def _unblock(self) -> None:
         self.blocked = False
@@ -135,37 +93,42 @@ class OwnerLoops:
         for number in range(LOOPS):
             if number == len(self._loops):
                 self._loops.append(_OwnerLoop(number))
-            loop, job = self._loops[number], _Job(work)
-            if not loop.blocked and await self._begin(job, loop):
-                return await _outcome(job, loop)
+            loop, begun = self._loops[number], Future[None]()
+            if loop.blocked:
+                continue
+            running = asyncio.run_coroutine_threadsafe(_outcome(work, begun), loop.loop)
+            outcome = asyncio.wrap_future(running)
+            try:
+                if await self._begins(begun, loop):
+                    return _result(await outcome)
+            finally:
+                begun.cancel()
+                outcome.cancel()
         raise OwnerBusy("earlier requests to own tools block each other")
 
-    async def _begin(self, job: _Job, loop: _OwnerLoop) -> bool:
-        """Return whether the loop begins the job in time; otherwise tell what blocks it."""
-        loop.post(job.begin)
-        try:
-            async with asyncio.timeout(BEGIN_S):
-                await job.begun.wait()
-        except TimeoutError:
-            if not job.claim():
-                return True  # at the last moment
-            if not loop.blocked:
-                loop.block()
-                logger.warning("{} blocks the owner's asynchronous tools", loop.place())
-            return False
-        except asyncio.CancelledError:
-            if not job.claim():
-                loop.post(job.cancel)
-            raise
-        return True
+    async def _begins(self, begun: "Future[None]", loop: _OwnerLoop) -> bool:
+        """Return whether the loop begins the work in time; otherwise tell what blocks it."""
+        await asyncio.wait({asyncio.wrap_future(begun)}, timeout=BEGIN_S)
+        if not begun.cancel():
+            return True  # perhaps at the last moment
+        if not loop.blocked:
+            loop.block()
+            logger.warning("{} blocks the owner's asynchronous tools", loop.place())
+        return False
 
 
-async def _outcome(job: _Job, loop: _OwnerLoop) -> Any:
+async def _outcome(work: Work, begun: "Future[None]") -> Outcome:
+    """Do the work, unless it was given up before it began, and return its result or its error.
+
+    The error is returned, because a future cannot hold a StopIteration.
+    """
+    if not begun.set_running_or_notify_cancel():
+        return None, None
+    begun.set_result(None)
     try:
-        return _result(await job.outcome)
-    except asyncio.CancelledError:
-        loop.post(job.cancel)
-        raise
+        return await work(), None
+    except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as raised:  # noqa: BLE001 - raised in the waiting task
+        return None, raised
 
 
 def _result(outcome: Outcome) -> Any:
@@ -175,22 +138,6 @@ def _result(outcome: Outcome) -> Any:
     if error is not None:
         raise error
     return value
-
-
-def _settle(outcome: asyncio.Future[Outcome], value: Outcome) -> None:
-    if not outcome.done():  # otherwise the wait was cancelled
-        outcome.set_result(value)
-
-
-def _call_in(
-    loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *arguments: Any
-) -> None:
-    """Call `callback` in another thread's loop; do nothing if that loop has been closed."""
-    try:
-        loop.call_soon_threadsafe(callback, *arguments)
-    except RuntimeError:
-        if not loop.is_closed():
-            raise
 
 
 LOOPS_OF_PROCESS: Final = OwnerLoops()
@@ -213,18 +160,17 @@ async def in_thread(work: Callable[[], Any], free_threads: threading.BoundedSema
     """
     if not free_threads.acquire(blocking=False):
         raise OwnerBusy("it is still busy with earlier requests")
-    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-    outcome: asyncio.Future[Outcome] = loop.create_future()
+    context, outcome = contextvars.copy_context(), Future[Outcome]()
+    outcome.set_running_or_notify_cancel()  # the thread goes on if the wait is cancelled
 
     def body() -> None:
-        value, error = None, None
         try:
-            value = context.run(work)
+            found = context.run(work), None
         except (Exception, SystemExit, KeyboardInterrupt) as raised:  # noqa: BLE001 - raised in the waiting task
-            error = raised
+            found = None, raised
         finally:
             free_threads.release()
-        _call_in(loop, _settle, outcome, (value, error))
+        outcome.set_result(found)
 
     threading.Thread(target=body, daemon=True, name="own tool").start()
-    return _result(await outcome)
+    return _result(await asyncio.wrap_future(outcome))

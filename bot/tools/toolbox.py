@@ -67,7 +67,7 @@ class Tool:
     bridge: str | None = None  # spoken when the result is late
     verifies: bool = False  # its result may prove who the caller is
     sensitive: Literal["begin", "end"] | None = None  # whether it begins or ends such a section
-    accepts: Mapping[str, Any] | None = None  # what `run` accepts, if it checks the rest itself
+    checks: bool = False  # whether `run` checks the values of its arguments itself
     own_thread: bool = False  # whether `run` works outside of this loop, and shortens its result
 
 
@@ -198,7 +198,7 @@ class Toolbox:
 
         If the caller interrupts the wait, the tool continues, and another task delivers its result.
         """
-        if wrong := problems(params.arguments, tool.accepts or tool.parameters):
+        if wrong := problems(params.arguments, _accepted(tool)):
             self._emit_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
         attempt = self._find_or_begin(tool, params)
@@ -291,6 +291,14 @@ class Toolbox:
 
     def _emit_outcome(self, tool: Tool, *, turn: int, outcome: str, took_s: float) -> None:
         self.emit(ToolCalled(turn=turn, tool=tool.name, outcome=outcome, took_s=took_s))
+
+
+def _accepted(tool: Tool) -> Mapping[str, Any]:
+    """Return the schema of a tool's arguments; if it checks their values itself, of their names."""
+    if not tool.checks:
+        return tool.parameters
+    names = {name: {} for name in tool.parameters["properties"]}
+    return {"type": "object", "properties": names, "additionalProperties": False}
 
 
 def _read_calls(context: LLMContext) -> Collection[str]:

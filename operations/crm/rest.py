@@ -5,8 +5,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, quote, urlsplit
+
+import yaml
+from pydantic import TypeAdapter
 
 from bot.http import parse_json
 from calls.caller import without_halves
@@ -192,46 +196,6 @@ def text_of(value: Any) -> str:
 HUBSPOT_URL: Final = "https://api.hubapi.com"
 HUBSPOT_FIELDS: Final = ("firstname", "lastname", "email", "company", "lifecyclestage")
 
-
-HUBSPOT: Final = RestMapping(
-    look_up=RestRequest(
-        method="POST",
-        path="/crm/v3/objects/contacts/search",
-        body={
-            "filterGroups": [
-                {"filters": [{"propertyName": item, "operator": "EQ", "value": "{number}"}]}
-                for item in ("phone", "mobilephone")
-            ],
-            "properties": list(HUBSPOT_FIELDS),
-            "limit": 1,
-        },
-    ),
-    found="results.0",
-    name=("properties.firstname", "properties.lastname"),
-    fields={item: f"properties.{item}" for item in HUBSPOT_FIELDS[2:]},  # without the names
-    write=RestRequest(
-        method="POST",
-        path="/crm/v3/objects/calls",
-        body={
-            "properties": {
-                "hs_timestamp": "{began_ms}",
-                "hs_call_title": "Call with {agent}",
-                "hs_call_body": "{account}",
-                "hs_call_direction": "{direction_upper}",
-                "hs_call_duration": "{length_ms}",
-                "hs_call_from_number": "{from_number}",
-                "hs_call_to_number": "{to_number}",
-                # HubSpot has BUSY, CALLING_CRM_USER, CANCELED, COMPLETED, CONNECTING, FAILED,
-                # IN_PROGRESS, NO_ANSWER, QUEUED and RINGING; we send only final ones.
-                "hs_call_status": "{status_upper}",
-            }
-        },
-    ),
-    # Whether HubSpot checks this header is not documented.
-    key_header="Idempotency-Key",
+HUBSPOT: Final = TypeAdapter(RestMapping).validate_python(
+    yaml.safe_load(Path(__file__).with_name("hubspot.yaml").read_text(encoding="utf-8"))
 )
-"""HubSpot's contacts by their number, and calls as engagements.
-
-An engagement is not linked to its contact: a template cannot omit the contact's id. Source:
-developers.hubspot.com, CRM API v3: objects/contacts/search, objects/calls.
-"""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from html import escape
+from pathlib import Path
 from typing import Any, Final
 
 from calls.sentences import ENDS, STAGES, WHYS, cure_of, phrase, sentence
@@ -365,25 +366,5 @@ def _time(text: str) -> str:
     return for_people(_at(text), "%m-%d %H:%M:%S")
 
 
-_FRAME: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Holdline: evidence</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<style>{style}</style></head>
-<body><main>
-{body}
-</main></body></html>
-"""
-_STYLE: Final = """
-:root{color-scheme:light dark;--good:#1a7f4b;--bad:#c62828;--half:#b26a00;--line:#8884}
-body{font:15px/1.5 system-ui,sans-serif;margin:0}main{max-width:1100px;margin:auto;padding:1rem}
-h1{font-size:1.4rem}h2{font-size:1.1rem;margin-top:2rem}svg{width:100%;height:auto}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem;width:100%}
-th,td{text-align:left;padding:.25rem .5rem;border-bottom:1px solid var(--line);vertical-align:top}
-pre{white-space:pre-wrap;background:#8881;padding:.75rem;margin:0}article{margin:0 0 1rem}
-text{font:12px system-ui,sans-serif;fill:currentColor}.name{text-anchor:end}.tick{opacity:.7}
-.axis{stroke:currentColor}.budget{stroke:var(--half);stroke-dasharray:5 4}
-.good,.closed{fill:var(--good)}.bad,.open{fill:var(--bad)}.half_open{fill:var(--half)}
-.none{stroke:var(--bad);stroke-width:2}
-.permanent{fill:#7b1fa2}.outage{fill:var(--bad);opacity:.1}
-"""
+_FRAME: Final = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+_STYLE: Final = Path(__file__).with_name("page.css").read_text(encoding="utf-8")

@@ -138,31 +138,9 @@ NEXT_PATTERN: Final = re.compile(
     r"|api/[!-~]*|sign-out|\?[!-~]*)?"
 )
 MAX_NEXT: Final = 300  # characters of a path
-PAGE: Final = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title} · Holdline</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="/client/icon.svg"><link rel="stylesheet" href="/client/style.css"></head>
-<body class="client"><header><h1>Holdline</h1></header><main><section class="card account">
-<h2>{title}</h2>
-{body}
-</section></main></body></html>
-"""
-SIGN_IN: Final = """{problem}<form method="post" action="/sign-in">
-<input type="hidden" name="next" value="{next}">
-<p><label>Token <input type="password" name="token" autocomplete="current-password" required
- autofocus></label></p>
-<p><label>Your name <input name="name" autocomplete="name" maxlength="{most}" value="{name}">
-</label></p>
-<p class="hint">The token is the value of HOLDLINE_TOKEN on the server, or of HOLDLINE_VIEW_TOKEN
-for read-only access. Your name is recorded with your changes and with the recordings you play.</p>
-<p><button>Sign in</button></p>
-</form>"""
-SIGN_OUT: Final = """<p>{who}</p>
-<form method="post" action="/sign-out">
-<p><button name="who" value="me">Sign out</button>{all}</p>
-</form>
-<p><a href="/">Back to the console</a></p>"""
+PAGE: Final = (FOLDER / "parts" / "page.html").read_text(encoding="utf-8")
+SIGN_IN: Final = (FOLDER / "parts" / "sign_in.html").read_text(encoding="utf-8")
+SIGN_OUT: Final = (FOLDER / "parts" / "sign_out.html").read_text(encoding="utf-8")
 SIGN_OUT_ALL: Final = ' <button name="who" value="everybody">Sign everybody out</button>'
 
 
