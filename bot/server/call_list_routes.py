@@ -12,13 +12,12 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from bot.server.call_routes import NO_DATABASE, to_utc, with_iso_times
+from bot.server.call_routes import CallRoute, to_utc, with_iso_times
 from bot.server.operator_routes import Disclosures
 from calls.sentences import ENDS, OUTCOMES, WHYS, phrase
-from operations.database.database import StorageError
 from operations.masking import ending, masked
 from operations.numbers import readings_of
 from operations.record.call_list import CallFilter, CallList, ListedCall
@@ -84,17 +83,14 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
 
     A search cannot find what the answer hides: `disclosures` checks and records one that could.
     """
-    router = APIRouter(prefix="/api/calls")
+    router = APIRouter(prefix="/api/calls", route_class=CallRoute)
 
     @router.get("/search", response_model=None)
     async def search(  # pyright: ignore[reportUnusedFunction]
         request: Request, query: QueryParams
-    ) -> JSONResponse | Mapping[str, Any]:
+    ) -> Mapping[str, Any]:
         wanted = query.filter(least=disclosures.check_search(request, query.number))
-        try:
-            answer = await _found(calls, wanted, query)
-        except StorageError:
-            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
+        answer = await _found(calls, wanted, query)
         if query.numbers:
             disclosures.note(request, "unmask", f"{len(answer['calls'])} calls of the list")
         return answer
@@ -104,10 +100,7 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
         request: Request, query: QueryParams
     ) -> Response:
         wanted = query.filter(least=disclosures.check_search(request, query.number))
-        try:
-            text = await _csv_of(calls, wanted, numbers=query.numbers)
-        except StorageError:
-            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
+        text = await _csv_of(calls, wanted, numbers=query.numbers)
         if query.numbers:
             disclosures.note(request, "unmask", "the file of calls")
         headers = {"Content-Disposition": 'attachment; filename="calls.csv"'}

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse
 
 from bot import clock
+from bot.server.api_route import ApiRoute, Refused
 from bot.server.operator_routes import Disclosures
 from bot.workers.pool import WorkerPool
 from calls.sentences import (
@@ -100,7 +101,6 @@ MAX_LISTED: Final = 200  # calls in one response
 DEFAULT_LIMIT: Final = 25
 RECENT_PERIOD: Final = timedelta(minutes=15)  # the period of the console's figures
 NO_DATABASE: Final = "The database does not answer. Calls go on; their records are written later."
-NO_CALL: Final = "There is no such call."
 SHOWN_EVENTS: Final = frozenset(
     {
         *("RungChosen", "StageExhausted", "StageRecovered", "StepTaken", "HeldTheLine", "BargedIn"),
@@ -118,6 +118,12 @@ HIDDEN_FIELDS: Final = frozenset({"reason"})  # it may quote why the caller want
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
 
 
+class CallRoute(ApiRoute):
+    """A route of calls."""
+
+    no_database = NO_DATABASE
+
+
 def call_router(
     calls: PoolCalls, reader: RecordReader, disclosures: Disclosures, *, currency: str
 ) -> APIRouter:
@@ -125,7 +131,7 @@ def call_router(
 
     `disclosures` records who saw complete numbers and who played a recording.
     """
-    router = APIRouter(prefix="/api/calls")
+    router = APIRouter(prefix="/api/calls", route_class=CallRoute)
 
     @router.get("")
     async def list_calls(  # pyright: ignore[reportUnusedFunction]
@@ -145,11 +151,8 @@ def call_router(
     @router.get("/{call_id}", response_model=None)
     async def one_call(  # pyright: ignore[reportUnusedFunction]
         request: Request, call_id: str, *, numbers: bool = False
-    ) -> JSONResponse | dict[str, Any]:
-        try:
-            page = await reader.call(call_id)
-        except StorageError:
-            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
+    ) -> dict[str, Any]:
+        page = await reader.call(call_id)
         if page is not None:
             if numbers:
                 disclosures.note(request, "unmask", f"call {call_id}")
@@ -164,28 +167,23 @@ def _add_audio(router: APIRouter, reader: RecordReader, disclosures: Disclosures
     @router.get("/{call_id}/audio", response_model=None)
     async def audio(  # pyright: ignore[reportUnusedFunction]
         request: Request, call_id: str
-    ) -> FileResponse | JSONResponse:
-        try:
-            page = await reader.call(call_id)
-        except StorageError:
-            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
+    ) -> FileResponse:
+        page = await reader.call(call_id)
         return await recording_response(
             page.call.recording if page else "",
             lambda: disclosures.note(request, "hear", f"the recording of call {call_id}"),
         )
 
 
-async def recording_response(
-    recording: str, note: Callable[[], None]
-) -> FileResponse | JSONResponse:
-    """Return a recording, which caches must not store; 404 if there is none.
+async def recording_response(recording: str, note: Callable[[], None]) -> FileResponse:
+    """Return a recording, which caches must not store; refuse with 404 if there is none.
 
     Args:
         recording: The path of the file; empty if the call was not recorded.
         note: Records the access; called before the response is sent.
     """
     if not recording or not await asyncio.to_thread(Path(recording).is_file):
-        return JSONResponse({"detail": "This call was not recorded."}, status_code=404)
+        raise Refused("This call was not recorded.", 404)
     note()
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return FileResponse(recording, media_type="audio/wav", headers=headers)
@@ -284,11 +282,11 @@ def _happening(row: HappeningRow, vendors: Vendors) -> dict[str, Any]:
     return entry | {"says": says} if says else entry
 
 
-def _live_page(call_id: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any] | JSONResponse:
+def _live_page(call_id: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the page of a call in progress that is not in the record yet; 404 if there is none."""
     live = next((call for call in calls if call["id"] == call_id), None)
     if live is None:
-        return JSONResponse({"detail": NO_CALL}, status_code=404)
+        raise Refused("There is no such call.", 404)
     nothing: Sequence[Any] = ()
     names = ("turns", "messages", "failures", "breaker_moves", "happenings")
     words = {"ended_says": phrase(ENDS, "live"), "why_says": ""}

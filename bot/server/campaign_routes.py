@@ -16,6 +16,7 @@ from bot import clock
 from bot.exits import UsageError
 from bot.outbound.campaign_list import list_campaigns, merge_holds, standing_still, why_held
 from bot.outbound.opening import Outbound
+from bot.server.api_route import NO_DATABASE, ApiRoute, Refused
 from bot.server.operator_routes import (
     By,
     Disclosures,
@@ -29,8 +30,7 @@ from bot.workers.pool import WorkerPool
 from calls.entry import Emit
 from calls.events import OperatorAction
 from calls.incident import CAMPAIGN, Place
-from calls.outbound import DialResult
-from campaigns.one_call import ONE_CALL, OneCall
+from campaigns.one_call import ONE_CALL
 from campaigns.order_gate import Order
 from campaigns.order_rules import NOTHING_ALLOWED, OrderRefusal
 from campaigns.state import MOVES, report_campaign
@@ -43,7 +43,6 @@ from transports.dialling import DialWithdrawnError
 REFRESH_EVERY_S: Final = 3.0  # chosen: dials take longer, and each query reads a whole ledger
 HOLDS_QUESTION: Final = "campaign holds"
 VIEW_QUESTION: Final = "campaigns"
-NO_DATABASE: Final = "The database does not answer."
 
 
 class PoolCampaigns:
@@ -150,25 +149,23 @@ class CampaignReports:
     ) -> Response:
         """Write a report and return it as `suffix`, or say why there is none."""
         if name not in self._outbound.campaigns:
-            return _refusal("There is no such campaign.", 404)
+            raise Refused("There is no such campaign.", 404)
         if self._writing.locked():
-            return _refusal("Another report is being written. Try again in a moment.", 503)
+            raise Refused("Another report is being written. Try again in a moment.", 503)
         url, currency = self._outbound.url, self._outbound.currency
         try:
             async with self._writing:
                 file = await asyncio.to_thread(
                     _write, url, name, suffix, numbers=numbers, currency=currency
                 )
-        except UsageError:
-            return _refusal("This campaign has no contacts yet.", 404)
-        except StorageError:
-            return _no_database()
+        except UsageError as error:
+            raise Refused("This campaign has no contacts yet.", 404) from error
         return StreamingResponse(_pieces(file), media_type=CONTENT_TYPES[suffix], headers=headers)
 
 
 def report_router(outbound: Outbound, emit: Emit) -> APIRouter:
     """Return the routes of the reports; numbers are masked unless the request asks for them."""
-    router = APIRouter(prefix="/api/campaigns/{name}")
+    router = APIRouter(prefix="/api/campaigns/{name}", route_class=ApiRoute)
     reports = CampaignReports(outbound, Disclosures(emit))
     router.add_api_route("/report.html", reports.html_page, response_model=None)
     router.add_api_route("/report.csv", reports.csv_file, response_model=None)
@@ -207,10 +204,6 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
             yield piece
 
 
-def _refusal(why: str, status: int) -> JSONResponse:
-    return JSONResponse({"detail": why}, status_code=status)
-
-
 NO_CARRIER: Final = "no carrier that could dial is configured"
 LEAVING: Final = "the server is stopping and no longer places calls"
 NO_SEAT: Final = "all seats are taken by calls; call again later, or raise server.max_calls"
@@ -225,11 +218,11 @@ OrderSource = Annotated[Literal["api", "command"], Body(embed=True)]
 
 def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit) -> APIRouter:
     """Return the routes under `/api/campaigns` and `/api/dials`."""
-    router = APIRouter()
+    router = APIRouter(route_class=ApiRoute)
 
     @router.get("/api/campaigns", response_model=None)
-    async def campaigns() -> JSONResponse | list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
-        return await _list(all_campaigns)
+    async def campaigns() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+        return await all_campaigns.all()
 
     @router.post("/api/campaigns/{name}/{move}", response_model=None)
     async def change(  # pyright: ignore[reportUnusedFunction]
@@ -238,33 +231,23 @@ def campaign_router(outbound: Outbound, all_campaigns: PoolCampaigns, emit: Emit
         if refused := _refuse_transition(outbound, name, move):
             return refused
         operator = word or OperatorWord()
-        try:
-            if why := await _why_no_calls(outbound, name, move):
-                return _refusal(f"{why}.", 409)
-            changed = await _change_state(outbound, name, move, operator_name(request, operator))
-            if changed:
-                emit_action(emit, request, cast(OperatorAction, move), target=name, word=operator)
-            shown = {item["name"]: item for item in await all_campaigns.all()}[name]
-        except StorageError:
-            return _no_database()
+        if why := await _why_no_calls(outbound, name, move):
+            raise Refused(f"{why}.", 409)
+        changed = await _change_state(outbound, name, move, operator_name(request, operator))
+        if changed:
+            emit_action(emit, request, cast(OperatorAction, move), target=name, word=operator)
+        shown = {item["name"]: item for item in await all_campaigns.all()}[name]
         return shown if changed else _not_changed(shown, move)
 
     _add_dial_route(router, outbound)
     return router
 
 
-async def _list(all_campaigns: PoolCampaigns) -> JSONResponse | list[dict[str, Any]]:
-    try:
-        return await all_campaigns.all()
-    except StorageError:
-        return _no_database()
-
-
 def _add_dial_route(router: APIRouter, outbound: Outbound) -> None:
     @router.post("/api/dials", response_model=None)
     async def dial(  # pyright: ignore[reportUnusedFunction]
         request: Request, number: DialledNumber, by: By = "", source: OrderSource = "api"
-    ) -> JSONResponse | dict[str, Any]:
+    ) -> dict[str, Any]:
         return await _dial(
             outbound,
             Order(
@@ -281,9 +264,9 @@ def _refuse_transition(outbound: Outbound, name: str, move: str) -> JSONResponse
     if name not in outbound.campaigns or move not in MOVES:
         body = {"detail": "There is no such campaign.", "names": list(outbound.campaigns)}
         return JSONResponse(body, status_code=404)
-    starts_calls = MOVES[move][1] == "running"
-    is_forbidden = starts_calls and not outbound.gate.rules.opened
-    return _refusal(NOTHING_ALLOWED, 409) if is_forbidden else None
+    if MOVES[move][1] == "running" and not outbound.gate.rules.opened:
+        raise Refused(NOTHING_ALLOWED, 409)
+    return None
 
 
 async def _change_state(outbound: Outbound, name: str, move: str, by: str) -> bool:
@@ -303,46 +286,32 @@ async def _why_no_calls(outbound: Outbound, name: str, move: str) -> str:
     ).why_none
 
 
-def _not_changed(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:
-    """Return the campaign if it already has the requested state, else why that is impossible."""
+def _not_changed(shown: dict[str, Any], move: str) -> dict[str, Any]:
+    """Return the campaign if it already has the requested state, else refuse the request."""
     begins, becomes = MOVES[move]
     if shown["state"] == becomes:
         return shown
     needs = " or ".join(sorted(begins))
-    return _refusal(f"{shown['name']} is {shown['state']}; {move} needs {needs}.", 409)
+    raise Refused(f"{shown['name']} is {shown['state']}; {move} needs {needs}.", 409)
 
 
-async def _dial(outbound: Outbound, order: Order) -> JSONResponse | dict[str, Any]:
-    """Place the call of an order, and return its result once the dial is over, or a refusal."""
+async def _dial(outbound: Outbound, order: Order) -> dict[str, Any]:
+    """Place the call of an order, and return its result once the dial is over."""
     call = outbound.one_call
     readings = outbound.gate.readings(order.number)  # complete numbers that it may mean
     if len(readings) != 1:
-        return _refusal(AMBIGUOUS.format(" or ".join(readings)) if readings else UNREADABLE, 400)
+        raise Refused(AMBIGUOUS.format(" or ".join(readings)) if readings else UNREADABLE)
     order = replace(order, number=readings[0])
     if call is None:
-        return _refusal(NO_CARRIER, 409)
+        raise Refused(NO_CARRIER, 409)
     if call.pool.leaving or call.pool.seats() <= 0:
-        return _refusal(LEAVING if call.pool.leaving else NO_SEAT, 503)
-    try:
-        result = await _place_order(outbound, call, order)
-    except StorageError:
-        return _no_database()
-    return result if isinstance(result, JSONResponse) else asdict(result)
-
-
-async def _place_order(
-    outbound: Outbound, call: OneCall, order: Order
-) -> JSONResponse | DialResult:
+        raise Refused(LEAVING if call.pool.leaving else NO_SEAT, 503)
     if await outbound.contacts.do_not_call([order.number]):
-        return _refusal("This number is on the do-not-call list.", 409)
+        raise Refused("This number is on the do-not-call list.", 409)
     try:
         result = await call.make(order)
-    except DialWithdrawnError:
-        return _refusal(LEAVING, 503)
+    except DialWithdrawnError as error:
+        raise Refused(LEAVING, 503) from error
     if isinstance(result, OrderRefusal):
-        return _refusal(result.text, 429 if result.limit else 409)
-    return result
-
-
-def _no_database() -> JSONResponse:
-    return _refusal(NO_DATABASE, 503)
+        raise Refused(result.text, 429 if result.limit else 409)
+    return asdict(result)

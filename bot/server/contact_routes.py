@@ -3,15 +3,17 @@
 import asyncio
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request
-from fastapi.responses import JSONResponse
 
+from bot.exits import CommandError, UsageError
 from bot.outbound.opening import Outbound
+from bot.server.api_route import ApiRoute, Refused
 from bot.server.operator_routes import NAME_CHARACTERS, By, OperatorWord, emit_action
 from calls.entry import Emit
 from campaigns.importing import (
@@ -25,7 +27,6 @@ from campaigns.model import Campaign
 from campaigns.refusals import CURES, cure_of
 from campaigns.store.queue import take_out
 from campaigns.summary import StartSummary, summarize
-from operations.database.database import StorageError
 from operations.masking import masked
 from operations.numbers import readings_of
 
@@ -33,10 +34,7 @@ MAX_FILE_BYTES: Final = 4 << 20  # decompressed; about fifty thousand rows
 MAX_LINES: Final = 10  # line numbers listed for each reason
 GZIP: Final = b"\x1f\x8b"
 DAMAGED: Final = "The compressed file is damaged or incomplete; compress it again."
-TOO_LARGE: Final = "The file is too large for the browser; use holdline campaign import."
-NO_CAMPAIGN: Final = "There is no such campaign."
-NO_DATABASE: Final = "The database does not answer."
-NO_CONTACT: Final = "The campaign has no contact with this number."
+TOO_LARGE: Final = "The file is too large for the browser; use holdline {} import."
 BUSY: Final = "Another file is being read. Try again in a moment."
 
 Number = Annotated[str, Body(max_length=60)]
@@ -50,7 +48,7 @@ def contact_router(outbound: Outbound, emit: Emit, *, region: str) -> APIRouter:
         emit: Emits an `OperatorActed` for each import, and for each contact that is taken out.
         region: The country of numbers without a country code, for campaigns that set none.
     """
-    router = APIRouter(prefix="/api/campaigns/{name}")
+    router = APIRouter(prefix="/api/campaigns/{name}", route_class=ApiRoute)
     uploads = ContactUploads(outbound, emit, region)
     router.add_api_route("/summary", uploads.summary, response_model=None)
     router.add_api_route("/contacts", uploads.import_file, methods=["POST"], response_model=None)
@@ -68,67 +66,49 @@ class ContactUploads:
         self._region = region
         self._reading = asyncio.Lock()
 
-    async def summary(self, name: str) -> JSONResponse | dict[str, Any]:
+    def _campaign(self, name: str) -> Campaign:
+        if (campaign := self._outbound.campaigns.get(name)) is None:
+            raise Refused("There is no such campaign.", 404)
+        return campaign
+
+    async def summary(self, name: str) -> dict[str, Any]:
         """Return what a start would do."""
-        campaign, outbound = self._outbound.campaigns.get(name), self._outbound
-        if campaign is None:
-            return _refusal(NO_CAMPAIGN, 404)
+        campaign, outbound = self._campaign(name), self._outbound
         database, now = outbound.figures.database, outbound.now_s()
-        try:
-            found = await summarize(campaign, database, currency=outbound.currency, now=now)
-        except StorageError:
-            return _refusal(NO_DATABASE, 503)
+        found = await summarize(campaign, database, currency=outbound.currency, now=now)
         return _summary(found)
 
     async def import_file(
         self, request: Request, name: str, by: str = "", *, preview: bool = True
-    ) -> JSONResponse | dict[str, Any]:
+    ) -> dict[str, Any]:
         """Import the file in the request's body; with `preview`, only return what that would do."""
-        campaign = self._outbound.campaigns.get(name)
-        if campaign is None:
-            return _refusal(NO_CAMPAIGN, 404)
+        campaign = self._campaign(name)
         if self._reading.locked():
-            return _refusal(BUSY, 503)
+            raise Refused(BUSY, 503)
         async with self._reading:
-            result = await self._read(campaign, await request.body(), preview=preview)
-        if not preview and isinstance(result, dict):
+            data = await asyncio.to_thread(unpack, await request.body(), command="campaign")
+            result = await _import(self._outbound, campaign, data, self._region, preview=preview)
+        if not preview:
             word = OperatorWord(by=by[:NAME_CHARACTERS])
             emit_action(self._emit, request, "import", target=name, word=word)
         return result
 
     async def take_out(
         self, request: Request, name: str, number: Number, by: By = ""
-    ) -> JSONResponse | dict[str, Any]:
+    ) -> dict[str, Any]:
         """Exclude the contact with a number, in any notation, from all further dials."""
-        campaign = self._outbound.campaigns.get(name)
-        if campaign is None:
-            return _refusal(NO_CAMPAIGN, 404)
-        readings = readings_of(number, region=campaign.region or self._region or None)
+        region = self._campaign(name).region or self._region or None
+        readings = readings_of(number, region=region)
         if not readings:
-            return _refusal(f"{CURES['not_a_number'].capitalize()}.", 400)
-        try:
-            found = await take_out(self._outbound.queue.database, name, readings)
-        except StorageError:
-            return _refusal(NO_DATABASE, 503)
-        if len(found) != 1:
-            either = f"This may be {' or '.join(found)}. Write the one that you mean."
-            return _refusal(either, 400) if found else _refusal(NO_CONTACT, 404)
+            raise Refused(f"{CURES['not_a_number'].capitalize()}.")
+        found = await take_out(self._outbound.queue.database, name, readings)
+        if not found:
+            raise Refused("The campaign has no contact with this number.", 404)
+        if len(found) > 1:
+            raise Refused(f"This may be {' or '.join(found)}. Write the one that you mean.")
         target = f"{name}: {masked(found[0])}"
         emit_action(self._emit, request, "take_out", target=target, word=OperatorWord(by=by))
         return {"number": masked(found[0])}
-
-    async def _read(
-        self, campaign: Campaign, body: bytes, *, preview: bool
-    ) -> JSONResponse | dict[str, Any]:
-        try:
-            data = await asyncio.to_thread(unpack, body)
-            if data is None:
-                return _refusal(TOO_LARGE, 413)
-            return await _import(self._outbound, campaign, data, self._region, preview=preview)
-        except ImportRefusedError as error:
-            return _refusal(str(error), 400)
-        except StorageError:
-            return _refusal(NO_DATABASE, 503)
 
 
 async def _import(
@@ -143,8 +123,7 @@ async def _import(
         if len(of_reason) < MAX_LINES:
             of_reason.append(row.line)
 
-    with tempfile.TemporaryDirectory(prefix="holdline-upload-") as folder:
-        file = Path(folder) / "contacts.csv"
+    with upload() as file:
         await asyncio.to_thread(file.write_bytes, data)
         plan = ImportPlan(
             file=file,
@@ -154,11 +133,7 @@ async def _import(
             order_rules=outbound.gate.rules,
         )
         contacts = replace(outbound.contacts, dry=preview)
-        try:
-            tally = await import_contacts(plan, contacts, note_refused)
-        except ImportRefusedError as error:
-            # The path of the temporary file means nothing to the operator.
-            raise ImportRefusedError(str(error).replace(str(file), "The file")) from error
+        tally = await import_contacts(plan, contacts, note_refused)
     return _tally(tally, campaign, lines) | {"preview": preview}
 
 
@@ -200,11 +175,11 @@ def _summary(summary: StartSummary) -> dict[str, Any]:
     }
 
 
-def unpack(body: bytes) -> bytes | None:
-    """Return the decompressed file; `None` if that is too large. Blocks.
+def unpack(body: bytes, *, command: str) -> bytes:
+    """Return the decompressed file of a request. Blocks.
 
     Raises:
-        ImportRefusedError: It is not valid gzip, or incomplete.
+        Refused: It is too large, and `command` can import it; or it is not valid gzip.
     """
     if not body.startswith(GZIP):
         return body
@@ -212,13 +187,25 @@ def unpack(body: bytes) -> bytes | None:
     try:
         data = unpacking.decompress(body, MAX_FILE_BYTES)
     except zlib.error as error:
-        raise ImportRefusedError(DAMAGED) from error
+        raise Refused(DAMAGED) from error
     if len(data) == MAX_FILE_BYTES and not unpacking.eof:
-        return None
+        raise Refused(TOO_LARGE.format(command), 413)
     if not unpacking.eof:
-        raise ImportRefusedError(DAMAGED)
+        raise Refused(DAMAGED)
     return data
 
 
-def _refusal(why: str, status: int) -> JSONResponse:
-    return JSONResponse({"detail": why}, status_code=status)
+@contextmanager
+def upload() -> Iterator[Path]:
+    """Yield the path for a temporary file.
+
+    Raises:
+        Refused: The import in the block has refused the file, whose path means nothing to the
+            operator.
+    """
+    with tempfile.TemporaryDirectory(prefix="holdline-upload-") as folder:
+        file = Path(folder) / "upload.csv"
+        try:
+            yield file
+        except (ImportRefusedError, UsageError, CommandError) as error:
+            raise Refused(str(error).replace(str(file), "The file")) from error

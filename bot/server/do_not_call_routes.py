@@ -2,30 +2,25 @@
 
 import asyncio
 import io
-import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from bot import clock
-from bot.exits import CommandError, UsageError
-from bot.server.contact_routes import BUSY, TOO_LARGE, unpack
+from bot.server.api_route import ApiRoute, Refused
+from bot.server.contact_routes import BUSY, unpack, upload
 from bot.server.operator_routes import Disclosures, OperatorWord, emit_action, operator_name
 from calls.entry import Emit
 from calls.events import OperatorAction
 from campaigns.do_not_call import import_entries, seen, write_entries
-from campaigns.importing import ImportRefusedError
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
-from operations.database.database import StorageError
 from operations.masking import MASKED_ENDING, masked, printable
 from operations.numbers import readings_of
 
 PAGE: Final = 50  # entries in a page
 MAX_SKIP: Final = 10_000_000
-NO_DATABASE: Final = "The database does not answer."
 NO_NUMBER: Final = "This is not a telephone number. Write it with + and its country code."
 
 Number = Annotated[str, Body(max_length=60)]
@@ -60,10 +55,7 @@ class DoNotCallRoutes:
         search = self._search(request, number)
         if search is None:
             return _answer({"entries": [], "more": False})
-        try:
-            found = await self._contacts.do_not_call_entries(skip=skip, most=PAGE + 1, **search)
-        except StorageError:
-            return _refusal(NO_DATABASE, 503)
+        found = await self._contacts.do_not_call_entries(skip=skip, most=PAGE + 1, **search)
         if numbers:
             self._disclosures.note(request, "unmask", "the do-not-call list", by=by)
         entries = [seen(entry, numbers=numbers) for entry in found[:PAGE]]
@@ -94,10 +86,7 @@ class DoNotCallRoutes:
         """Return the whole list as a CSV file; numbers and words are masked unless `numbers`."""
         if numbers:
             self._disclosures.note(request, "unmask", "the file of the do-not-call list", by=by)
-        try:
-            first = await self._contacts.do_not_call_entries(most=BATCH)
-        except StorageError:
-            return _refusal(NO_DATABASE, 503)
+        first = await self._contacts.do_not_call_entries(most=BATCH)
         headers = {"Content-Disposition": 'attachment; filename="do_not_call.csv"'}
         headers |= {"Cache-Control": "no-store"}
         lines = self._lines(first, numbers=numbers)
@@ -118,40 +107,27 @@ class DoNotCallRoutes:
     ) -> JSONResponse:
         """Put the numbers of the file in the request's body on the list, as `dnc import` does."""
         if self._importing.locked():
-            return _refusal(BUSY, 503)
+            raise Refused(BUSY, 503)
         source = f"console: {operator_name(request, OperatorWord(by=by))}"
         if name:
             source += f", {printable(name)}"
         async with self._importing:
-            body = await request.body()
-            try:
-                lines = await asyncio.to_thread(self._import, body, source)
-            except (ImportRefusedError, UsageError, CommandError) as error:
-                return _refusal(str(error))
-        if not lines:
-            return _refusal(TOO_LARGE.replace("campaign", "dnc"), 413)
+            lines = await asyncio.to_thread(self._import, await request.body(), source)
         counts = next(line for line in lines if " refused" in line and " added" in line)
         self._note(request, "list", f"a file: {counts}", by)
         return _answer({"lines": lines})
 
     def _import(self, body: bytes, source: str) -> Sequence[str]:
-        """Import a file; return lines about it, none if it is too large. Blocks.
+        """Import a file; return lines about it. Blocks.
 
         The import has an event loop and a connection of its own, because this process's loop must
         serve calls.
         """
-        data, lines = unpack(body), list[str]()
-        if data is None:
-            return ()
-        with tempfile.TemporaryDirectory(prefix="holdline-upload-") as folder:
-            file = Path(folder) / "numbers.csv"
-            file.write_bytes(data)
-            url = self._contacts.database.url.render_as_string(hide_password=False)
-            try:
-                import_entries(url, file, region=self._region, source=source, say=lines.append)
-            except (UsageError, CommandError) as error:
-                # The path of the temporary file means nothing to the operator.
-                raise ImportRefusedError(str(error).replace(str(file), "The file")) from error
+        lines = list[str]()
+        url = self._contacts.database.url.render_as_string(hide_password=False)
+        with upload() as file:
+            file.write_bytes(unpack(body, command="dnc"))
+            import_entries(url, file, region=self._region, source=source, say=lines.append)
         return lines
 
     async def add(
@@ -159,40 +135,29 @@ class DoNotCallRoutes:
     ) -> JSONResponse:
         """Put a number on the list."""
         found = self._parse(number)
-        if isinstance(found, JSONResponse):
-            return found
         source = f"console: {operator_name(request, OperatorWord(by=by))}"
-        try:
-            new = await self._contacts.add_do_not_call(
-                found, source=source, now=clock.utc_s(), words=words
-            )
-        except StorageError:
-            return _refusal(NO_DATABASE, 503)
+        new = await self._contacts.add_do_not_call(
+            found, source=source, now=clock.utc_s(), words=words
+        )
         self._note(request, "list", masked(found), by)
         return _answer({"number": masked(found), "new": new})
 
     async def remove(self, request: Request, number: Number, by: By = "") -> JSONResponse:
         """Take a number off the list."""
         found = self._parse(number)
-        if isinstance(found, JSONResponse):
-            return found
-        try:
-            removed = await self._contacts.remove_do_not_call(found)
-        except StorageError:
-            return _refusal(NO_DATABASE, 503)
-        if not removed:
-            return _refusal("This number is not on the list.", 404)
+        if not await self._contacts.remove_do_not_call(found):
+            raise Refused("This number is not on the list.", 404)
         self._note(request, "unlist", masked(found), by)
         return _answer({"number": masked(found)})
 
-    def _parse(self, number: str) -> str | JSONResponse:
-        """Return a number in international format, or a refusal if it is none or ambiguous."""
+    def _parse(self, number: str) -> str:
+        """Return a number in international format; raise `Refused` if it is none or ambiguous."""
         readings = readings_of(number, region=self._region)
         if len(readings) == 1:
             return readings[0]
         if not readings:
-            return _refusal(NO_NUMBER)
-        return _refusal(f"This may be {' or '.join(readings)}. Write the one that you mean.")
+            raise Refused(NO_NUMBER)
+        raise Refused(f"This may be {' or '.join(readings)}. Write the one that you mean.")
 
     def _note(self, request: Request, action: OperatorAction, target: str, by: str) -> None:
         emit_action(self._emit, request, action, target=target, word=OperatorWord(by=by))
@@ -200,7 +165,7 @@ class DoNotCallRoutes:
 
 def do_not_call_router(contacts: Contacts, *, region: str | None, emit: Emit) -> APIRouter:
     """Return the routes under `/api/do-not-call`."""
-    router = APIRouter(prefix="/api/do-not-call")
+    router = APIRouter(prefix="/api/do-not-call", route_class=ApiRoute)
     routes = DoNotCallRoutes(contacts, region=region, emit=emit)
     router.add_api_route("", routes.page, response_model=None)
     router.add_api_route("", routes.add, methods=["POST"], response_model=None)
@@ -212,7 +177,3 @@ def do_not_call_router(contacts: Contacts, *, region: str | None, emit: Emit) ->
 
 def _answer(body: Mapping[str, Any]) -> JSONResponse:
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
-
-
-def _refusal(why: str, status: int = 400) -> JSONResponse:
-    return JSONResponse({"detail": why}, status_code=status)

@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse
 
 from bot import clock
-from bot.server.call_routes import NO_DATABASE, recording_response, to_utc, with_iso_times
+from bot.server.api_route import Refused
+from bot.server.call_routes import CallRoute, recording_response, to_utc, with_iso_times
 from bot.server.operator_routes import Disclosures, OperatorWord, Word, emit_action
 from calls.entry import Emit
 from calls.events import OperatorAction
-from operations.database.database import StorageError
 from operations.inbox.store import MAX_ENTRIES, Inbox, InboxEntry, InboxKind
 from operations.masking import masked
 
@@ -22,7 +22,7 @@ Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES)]
 
 def inbox_router(inbox: Inbox, emit: Emit, disclosures: Disclosures) -> APIRouter:
     """Return the routes under `/api/inbox`; numbers are masked, and each disclosure is recorded."""
-    router = APIRouter(prefix="/api/inbox")
+    router = APIRouter(prefix="/api/inbox", route_class=CallRoute)
     routes = InboxRoutes(inbox, emit, disclosures)
     router.add_api_route("", routes.list_entries, methods=["GET"], response_model=None)
     entry = "/{kind}/{call_id}"
@@ -42,45 +42,34 @@ class InboxRoutes:
 
     async def list_entries(
         self, limit: Limit = 50, before: datetime | None = None, *, done: bool = False
-    ) -> JSONResponse | Mapping[str, Any]:
+    ) -> Mapping[str, Any]:
         """Return the waiting entries, or with `done` the done ones, the newest first."""
         until = None if before is None else to_utc(before)
-        try:
-            entries = await self._inbox.entries(done=done, limit=limit, before=until)
-            waiting = await self._inbox.waiting()
-        except StorageError:
-            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
+        entries = await self._inbox.entries(done=done, limit=limit, before=until)
+        waiting = await self._inbox.waiting()
         return {"waiting": waiting, "entries": [_entry_json(entry) for entry in entries]}
 
     async def done(
         self, request: Request, kind: InboxKind, call_id: str, word: Word = None
-    ) -> JSONResponse | Mapping[str, Any]:
+    ) -> Mapping[str, Any]:
         """Mark an entry as done."""
         return await self._mark(request, kind, call_id, word, action="done")
 
     async def reopen(
         self, request: Request, kind: InboxKind, call_id: str, word: Word = None
-    ) -> JSONResponse | Mapping[str, Any]:
+    ) -> Mapping[str, Any]:
         """Mark an entry as waiting again."""
         return await self._mark(request, kind, call_id, word, action="reopen")
 
-    async def number(
-        self, request: Request, kind: InboxKind, call_id: str
-    ) -> JSONResponse | Mapping[str, Any]:
+    async def number(self, request: Request, kind: InboxKind, call_id: str) -> Mapping[str, Any]:
         """Return the complete number; the disclosure is recorded first."""
         entry = await self._entry(kind, call_id)
-        if isinstance(entry, JSONResponse):
-            return entry
         self._disclosures.note(request, "unmask", f"the number of call {call_id}")
         return {"number": entry.number}
 
-    async def audio(
-        self, request: Request, kind: InboxKind, call_id: str
-    ) -> FileResponse | JSONResponse:
+    async def audio(self, request: Request, kind: InboxKind, call_id: str) -> FileResponse:
         """Return a message's recording; the disclosure is recorded first."""
         entry = await self._entry(kind, call_id)
-        if isinstance(entry, JSONResponse):
-            return entry
         return await recording_response(
             entry.path, lambda: self._disclosures.note(request, "hear", f"the message of {call_id}")
         )
@@ -93,25 +82,18 @@ class InboxRoutes:
         word: OperatorWord | None,
         *,
         action: OperatorAction,
-    ) -> JSONResponse | Mapping[str, Any]:
+    ) -> Mapping[str, Any]:
         """Mark an entry, and return it; emit an event unless it had the state already."""
         done_at = clock.utc_now() if action == "done" else None
-        try:
-            changed = await self._inbox.mark(kind, call_id, done_at=done_at)
-        except StorageError:
-            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
-        if changed:
+        if await self._inbox.mark(kind, call_id, done_at=done_at):
             word = word or OperatorWord()
             emit_action(self._emit, request, action, target=call_id, word=word)
-        entry = await self._entry(kind, call_id)
-        return entry if isinstance(entry, JSONResponse) else _entry_json(entry)
+        return _entry_json(await self._entry(kind, call_id))
 
-    async def _entry(self, kind: InboxKind, call_id: str) -> InboxEntry | JSONResponse:
-        try:
-            entry = await self._inbox.entry(kind, call_id)
-        except StorageError:
-            return JSONResponse({"detail": NO_DATABASE}, status_code=503)
-        return entry or JSONResponse({"detail": NO_ENTRY}, status_code=404)
+    async def _entry(self, kind: InboxKind, call_id: str) -> InboxEntry:
+        if (entry := await self._inbox.entry(kind, call_id)) is None:
+            raise Refused(NO_ENTRY, 404)
+        return entry
 
 
 def _entry_json(entry: InboxEntry) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Literal
@@ -15,15 +15,14 @@ from bot import clock
 from bot.clock import Clock
 from bot.health.view import ProviderView, emptied_by, merge_rungs
 from bot.server.access import address_of, check_may_act
+from bot.server.api_route import ApiRoute, Refused
 from bot.server.credentials import Role, identity_of
 from bot.workers.pool import WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import WireError
 from calls.entry import Emit
 from calls.events import OperatorActed, OperatorAction
-from operations.database.database import StorageError
 from operations.masking import ENDINGS, least_length
-from operations.notify.alert import Alert
 from operations.notify.alerting_rules import Alerting
 from operations.notify.channel import as_json, masked
 from operations.notify.dispatcher import AlertDispatcher
@@ -141,22 +140,22 @@ By = Annotated[str, Body(embed=True, max_length=NAME_CHARACTERS)]
 
 def reload_router(pool: PoolClient | None) -> APIRouter:
     """Return the reload route; `pool` is `None` without a supervisor, as in the demo."""
-    router = APIRouter()
+    router = APIRouter(route_class=ApiRoute)
 
     @router.post("/api/reload")
     async def reload(  # pyright: ignore[reportUnusedFunction]
         request: Request, by: By = ""
     ) -> JSONResponse:
         if pool is None:
-            return JSONResponse({"detail": NO_SUPERVISOR}, HTTPStatus.CONFLICT)
+            raise Refused(NO_SUPERVISOR, HTTPStatus.CONFLICT)
         try:
             sender = describe_operator(request, OperatorWord(by=by))
             reply = await pool.wire.ask("reload", within_s=RELOAD_S, by=sender)
-        except WireError:
-            body = {"detail": "The supervisor does not answer."}
-            return JSONResponse(body, HTTPStatus.SERVICE_UNAVAILABLE)
+        except WireError as error:
+            why = "The supervisor does not answer."
+            raise Refused(why, HTTPStatus.SERVICE_UNAVAILABLE) from error
         if busy := reply.get("busy"):
-            return JSONResponse({"detail": f"Not now: {busy}."}, HTTPStatus.CONFLICT)
+            raise Refused(f"Not now: {busy}.", HTTPStatus.CONFLICT)
         if problems := reply["problems"]:
             body = {"detail": "The new configuration has errors.", "problems": problems}
             return JSONResponse(body, HTTPStatus.BAD_REQUEST)
@@ -167,7 +166,7 @@ def reload_router(pool: PoolClient | None) -> APIRouter:
 
 def provider_router(view: ProviderView, pool: WorkerPool, recent: RecentWork) -> APIRouter:
     """Return the routes under `/api/providers`."""
-    router = APIRouter(prefix="/api/providers")
+    router = APIRouter(prefix="/api/providers", route_class=ApiRoute)
     control = ProviderControl(view, pool, recent)
     router.add_api_route("", control.list_all, methods=["GET"])
     for action in ("reset", "rest", "return"):
@@ -204,7 +203,7 @@ class ProviderControl:
         if action == "rest" and not word.force:
             emptied = emptied_by(await self.list_all(), name)
             if emptied:
-                return JSONResponse({"detail": _refusal(name, emptied)}, status_code=409)
+                raise Refused(_refusal(name, emptied), 409)
         # Emitted first: if this process dies in between, the action is still recorded.
         emit_action(self._view.emit, request, action, target=name, word=word)
         await self._pool.peers.ask_all(action, name=name)
@@ -237,26 +236,21 @@ def _refusal(name: str, stages: list[str]) -> str:
 
 def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
     """Return the routes under `/api/alerts`; changing an alert needs the role `act`."""
-    router = APIRouter(prefix="/api/alerts")
+    router = APIRouter(prefix="/api/alerts", route_class=ApiRoute)
 
     @router.get("", response_model=None)
-    async def alerts() -> JSONResponse | list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
-        try:
-            return [as_json(alert) for alert in await dispatcher.recent()]
-        except StorageError:
-            return _no_database()
+    async def recent() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+        return [as_json(alert) for alert in await dispatcher.recent()]
 
     async def act(
         action: OperatorAction, request: Request, key: str, word: Word = None
-    ) -> JSONResponse | dict[str, Any]:
+    ) -> dict[str, Any]:
         word = word or OperatorWord()
-        try:
-            change = _change(action, key, operator_name(request, word))
-            found = _find_alert(await dispatcher.change(change), key)
-        except StorageError:
-            return _no_database()
+        change = _change(action, key, operator_name(request, word))
+        alerts = await dispatcher.change(change)
+        found = next((alert for alert in alerts if alert.key == key), None)
         if found is None:
-            return JSONResponse({"detail": "There is no such alert."}, status_code=404)
+            raise Refused("There is no such alert.", 404)
         emit_action(emit, request, action, target=key, word=word)
         return as_json(found)
 
@@ -274,11 +268,3 @@ def _change(action: OperatorAction, key: str, by: str) -> Callable[[Alerting, fl
         return apply(key, now, by=by)
 
     return change
-
-
-def _find_alert(alerts: Sequence[Alert], key: str) -> Alert | None:
-    return next((alert for alert in alerts if alert.key == key), None)
-
-
-def _no_database() -> JSONResponse:
-    return JSONResponse({"detail": "The database does not answer."}, status_code=503)
