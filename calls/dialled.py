@@ -9,9 +9,9 @@ trunk, which carries all dials, is healthy.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
+from calls.data_files import read_data
 from calls.leg_events import LegOutcome
 
 Again: TypeAlias = Literal["no", "later", "never"]
@@ -40,85 +40,30 @@ class DialVerdict:
     trunk: Trunk = "well"
 
 
-ANSWERED: Final = DialVerdict(outcome="completed", reason="answered", again="no")
-RANG_OUT: Final = DialVerdict(outcome="no-answer", reason="rang_out")
-GATEWAY_LOST: Final = DialVerdict(outcome="failed", reason="gateway_lost", trunk="strained")
-_GATEWAY_FULL: Final = DialVerdict(outcome="failed", reason="gateway_full", trunk="strained")
+_ROWS: Final[Mapping[str, Mapping[str, Any]]] = read_data("calls", "dialled.yaml")
+_FIELDS: Final = ("outcome", "again", "trunk")
+_BY_REASON: Final = {
+    reason: DialVerdict(reason=reason, **{key: row[key] for key in _FIELDS if key in row})
+    for reason, row in _ROWS.items()
+}
 
-_BUSY: Final = DialVerdict(outcome="busy", reason="busy")
-_AWAY: Final = DialVerdict(outcome="no-answer", reason="unavailable")
-_CANCELLED: Final = DialVerdict(outcome="cancelled", reason="cancelled", again="no")
-# Carriers record a declined call as "busy"; the difference is in whether to dial again.
-_DECLINED: Final = DialVerdict(outcome="busy", reason="declined", again="never")
-_NO_SUCH_NUMBER: Final = DialVerdict(outcome="failed", reason="no_such_number", again="never")
-_MOVED: Final = DialVerdict(outcome="failed", reason="number_changed", again="never")
-_LOGIN: Final = DialVerdict(outcome="failed", reason="login_refused", trunk="refusing")
-_UNPAID: Final = DialVerdict(outcome="failed", reason="payment_required", trunk="refusing")
-_FORBIDDEN: Final = DialVerdict(outcome="failed", reason="forbidden", trunk="refusing")
-_OUR_NUMBER: Final = DialVerdict(outcome="failed", reason="our_number_refused", trunk="refusing")
-_MEDIA: Final = DialVerdict(outcome="failed", reason="no_common_media", trunk="refusing")
-_CARRIER: Final = DialVerdict(outcome="failed", reason="carrier_trouble", trunk="strained")
-_OTHER: Final = DialVerdict(outcome="failed", reason="refused")
 
-# RFC 3261, section 21; 433: RFC 5079; 607: RFC 8197; 608: RFC 8688.
-VERDICTS: Final[Mapping[int, DialVerdict]] = MappingProxyType(
-    {
-        301: _MOVED,
-        302: _MOVED,
-        400: _NO_SUCH_NUMBER,
-        401: _LOGIN,
-        402: _UNPAID,
-        403: _FORBIDDEN,
-        404: _NO_SUCH_NUMBER,
-        405: _MEDIA,
-        407: _LOGIN,
-        408: _AWAY,
-        410: _NO_SUCH_NUMBER,
-        415: _MEDIA,
-        433: _OUR_NUMBER,  # the callee rejects calls without a number
-        480: _AWAY,
-        484: _NO_SUCH_NUMBER,
-        486: _BUSY,
-        487: _CANCELLED,
-        488: _MEDIA,
-        491: _CANCELLED,
-        504: _AWAY,
-        600: _BUSY,
-        603: _DECLINED,
-        604: _NO_SUCH_NUMBER,
-        606: _MEDIA,
-        607: _DECLINED,
-        608: _OUR_NUMBER,  # a network in between blocked us, not the callee
+def _by(key: str, separator: str | None = None) -> dict[str, DialVerdict]:
+    """Return the verdicts by each item of a list in their rows."""
+    return {
+        item: _BY_REASON[reason]
+        for reason, row in _ROWS.items()
+        for item in row.get(key, "").split(separator)
+        if item
     }
-)
-# Without a SIP status, the call never left the gateway, or got no response. Then the gateway's own
-# code decides. It says nothing about the contact's number, so no such code means "never".
-_WITHOUT_STATUS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
-    {
-        "canceled": RANG_OUT,
-        "deadline_exceeded": GATEWAY_LOST,  # the gateway's own limit, after the ringing limit
-        "failed_precondition": _LOGIN,  # the gateway gave up after five tries to log in
-        # Our request is wrong, or the trunk's host has no address (livekit-sip,
-        # `classifyInviteError`).
-        "invalid_argument": DialVerdict(outcome="failed", reason="bad_request", trunk="refusing"),
-        "not_found": DialVerdict(outcome="failed", reason="no_such_trunk", trunk="refusing"),
-        "permission_denied": DialVerdict(outcome="failed", reason="key_refused", trunk="refusing"),
-        "resource_exhausted": _GATEWAY_FULL,
-        "unauthenticated": DialVerdict(outcome="failed", reason="key_refused", trunk="refusing"),
-        "unavailable": _GATEWAY_FULL,
-    }
-)
-# An unreachable trunk has the same code as a callee who does not answer; only the text differs.
-# Source: livekit-sip, pkg/sip/outbound.go, `sipResponse`.
+
+
+ANSWERED: Final = _BY_REASON["answered"]
+GATEWAY_LOST: Final = _BY_REASON["gateway_lost"]
+VERDICTS: Final[Mapping[int, DialVerdict]] = {int(key): item for key, item in _by("sip").items()}
+_WITHOUT_STATUS: Final = _by("codes")
+_BY_WORDS: Final = _by("words", "|")
 _GAVE_UP: Final = frozenset({"canceled", "deadline_exceeded"})
-_BY_WORDS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
-    {
-        "sip request timed out": RANG_OUT,
-        "transaction failed": _CARRIER,
-        "response channel closed": _CARRIER,
-        "shutting down": GATEWAY_LOST,
-    }
-)
 
 
 def judge_dial(sip_code: int | None, *, code: str = "", words: str = "") -> DialVerdict:
@@ -135,4 +80,4 @@ def judge_dial(sip_code: int | None, *, code: str = "", words: str = "") -> Dial
         return next(known, _WITHOUT_STATUS.get(code, GATEWAY_LOST))
     if sip_code in VERDICTS:
         return VERDICTS[sip_code]
-    return _CARRIER if 500 <= sip_code < 600 else _OTHER
+    return _BY_REASON["carrier_trouble" if 500 <= sip_code < 600 else "refused"]
