@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from calls.data_files import read_data
 from calls.leg_events import LegOutcome
+from fallbacks.data_files import read_data
 
 Again: TypeAlias = Literal["no", "later", "never"]
 """Advice on another dial. `no`: the dial was answered or cancelled. `never`: dialling this number

@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from calls.data_files import read_data
 from calls.incident import CAMPAIGN, DISK, STORAGE, UNKNOWN, WORKER
+from fallbacks.data_files import read_data
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import Kind
 

@@ -43,7 +43,7 @@ ALLOWED = {
 # Reads data files of the package, once: facts that do not change while the program runs.
 DATA = {
     "bot/tools/opt_out_words.py": {"pathlib", "yaml"},
-    "calls/data_files.py": {"importlib", "yaml"},
+    "fallbacks/data_files.py": {"importlib", "yaml"},
     "calls/languages/facts.py": {"importlib"},
 }
 

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from calls.data_files import read_data
+from fallbacks.data_files import read_data
 
 FOLDER: Final = "calls.languages"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, TypeAlias
 
-from calls.data_files import read_data
+from fallbacks.data_files import read_data
 
 LOOK_BACK: Final = 60  # last characters in which the end of removed text is searched
 THOUGHTS: Final = re.compile(
