@@ -1,1 +1,1 @@
-"""Decisions about provider failures. Pure: standard library only, no clock, no chance, no I/O."""
+"""Decisions about provider failures. Pure: standard library and PyYAML only, no clock, no chance, no I/O."""
