@@ -1,1 +1,4 @@
-"""Decisions about provider failures. Pure: standard library and PyYAML only, no clock, no chance, no I/O."""
+"""Decisions about provider failures: no clock, no chance, no I/O.
+
+They import only the standard library, and PyYAML for tables.
+"""

@@ -43,35 +43,19 @@ class Input(StrEnum):
 
 _C, _O, _H = State.CLOSED, State.OPEN, State.HALF_OPEN
 TRANSITIONS: Final[Mapping[State, Mapping[Input, State]]] = {
-    _C: {
-        Input.SUCCEEDED: _C,
-        Input.FAILED: _C,
-        Input.FAILURES: _O,
-        Input.TRIPPED: _O,
-        Input.RESTED: _C,
-        Input.PROBED: _C,
-        Input.PROVEN: _C,
-        Input.RESET: _C,
-    },
+    _C: {**dict.fromkeys(Input, _C), Input.FAILURES: _O, Input.TRIPPED: _O},
     _O: {
-        Input.SUCCEEDED: _O,
-        Input.FAILED: _O,
-        Input.FAILURES: _O,
-        Input.TRIPPED: _O,
+        **dict.fromkeys(Input, _O),
         Input.RESTED: _H,
         Input.PROBED: _H,
-        Input.PROVEN: _O,
         Input.RESET: _H,  # an operator may be wrong: the next trial decides
     },
     _H: {
-        Input.SUCCEEDED: _H,
+        **dict.fromkeys(Input, _H),
         Input.FAILED: _O,
         Input.FAILURES: _O,
         Input.TRIPPED: _O,
-        Input.RESTED: _H,
-        Input.PROBED: _H,
         Input.PROVEN: _C,
-        Input.RESET: _H,
     },
 }
 

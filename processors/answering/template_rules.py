@@ -122,12 +122,9 @@ def _ends_block(stem: re.Pattern[str]) -> Over:
         if match is None:
             return None
         inside = match[1].strip("|\uff5c")
-        name, right_only = (
-            parts(inside),
-            match[1][0] not in "|\uff5c" and match[1][-1] in "|\uff5c",
-        )
-        ends = _ENDS.search(name) is not None and not _NOT_AN_END.search(name)
-        closes = ends or right_only or inside.startswith("/") or stem is _CHANNEL_ENDS
+        name = parts(inside)
+        right_only = match[1][0] not in "|\uff5c" and match[1][-1] in "|\uff5c"
+        closes = _ends(name) or right_only or inside.startswith("/") or stem is _CHANNEL_ENDS
         return len(text) if closes and (stem.search(name) or _is_end(name)) else None
 
     return over
@@ -137,6 +134,11 @@ def _is_end(name: str) -> bool:
     """Return whether a token ends an answer, and not only a part of it such as a call."""
     part = any(item.search(name) for item in (_NOT_AN_END, _CALLS, THOUGHTS))
     return _ENDS.search(name) is not None and (name == "call" or not part)
+
+
+def _ends(name: str) -> bool:
+    """Return whether a token ends an answer, or a part of it."""
+    return _ENDS.search(name) is not None and not _NOT_AN_END.search(name)
 
 
 def tag(match: re.Match[str], size: int, place: MarkPlace) -> Found | None:
@@ -234,7 +236,7 @@ def token(match: re.Match[str], size: int, place: MarkPlace) -> Found | None:
     """Return how to replace a special token, by its name."""
     name = parts(match[1] or match[2] or match[3])
     closes = match[0].strip("<|\uff5c\u25c1").startswith("/") or bool(match[2])  # `<call|>`
-    ends = closes or (_ENDS.search(name) is not None and not _NOT_AN_END.search(name))
+    ends = closes or _ends(name)
     found: Found | None = None
     if "special_tokens" in place.keys:
         found = _special(size, name, opens=not closes, place=place)
