@@ -87,6 +87,10 @@ class AlertRules:
     hurt_callers: int = 2  # the fewest that make such an alert
 
 
+SENT: Final = ("key", "revision", "told_at_s", "told_severity", "told_words", "loud_s")
+"""The fields of an alert that belong to its message."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """The state of an incident, and what was sent about it. Moments are seconds since 1970."""
@@ -135,6 +139,7 @@ class TellAlert:
 
     alert: Alert
     loud: bool  # whether to send a new message where updates are impossible
+    continues: bool = False  # the message of a rung, as that of its stage: sent there as well
 
 
 def ended_events(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertClosed, ...]:

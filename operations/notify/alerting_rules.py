@@ -12,6 +12,7 @@ their provider health. An alert that no process reports any more ends, too.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 from math import inf
 from typing import Final
 
@@ -24,6 +25,7 @@ from operations.notify.alert import (
     NOT_HELD,
     RECOVERED,
     REPLACED,
+    SENT,
     UNHEARD,
     Alert,
     AlertEvent,
@@ -60,8 +62,8 @@ class RingRules:
 
         An alert first rings when it has lasted `hold_s`; at once if it is critical or about a lost
         worker. Then it rings when its severity rises, and when it ends. An open alert of low
-        severity never rings, nor does one whose outage the alert of a whole stage tells. In quiet
-        hours, no alert rings that is less severe than `wakes`.
+        severity never rings, nor does one whose outage the alert of a whole stage tells, nor one
+        that ends with it. In quiet hours, no alert rings that is less severe than `wakes`.
 
         Args:
             alert: Its current state, with what was sent.
@@ -73,8 +75,8 @@ class RingRules:
             return False
         is_sent = bool(alert.revision) and not alert.told_ended
         if alert.ended_s is not None:
-            is_final = alert.how != REPLACED or now >= alert.ended_s + SUCCESSORS_S
-            return is_sent and is_final  # an end is reported if the start was
+            # An end is reported if the start was.
+            return is_sent and _is_final(alert, now) and not self._ends_with_stage(alert, among)
         if alert.severity is Severity.LOW:
             return False
         if is_sent:
@@ -86,12 +88,19 @@ class RingRules:
         is_due = now >= max(due_s, told_until + self._rules.hold_s)
         return is_due and self._is_under_limit(alert, now, among=among)
 
-    def updates_silently(self, alert: Alert, now: float) -> bool:
+    def updates_silently(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
         """Return whether to update the sent message silently."""
         has_ended = alert.ended_s is not None
-        if not alert.revision or alert.told_ended != has_ended:
-            return False  # nothing was sent yet, or a loud message about the end or return is due
+        if not alert.revision:
+            return False  # nothing was sent yet
+        if alert.told_ended != has_ended:  # else a loud message about the end or return is due
+            is_final = has_ended and _is_final(alert, now)
+            return is_final and self._ends_with_stage(alert, among)
         return alert.words != alert.told_words and now >= alert.told_at_s + self._rules.update_s
+
+    def _ends_with_stage(self, alert: Alert, among: Iterable[Alert]) -> bool:
+        """Return whether an ended alert is over when its whole stage is, whose alert says so."""
+        return (alert.ended_s or 0.0) <= _told_until(alert, among) + self._rules.hold_s
 
     def _is_under_limit(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
         """Return whether the hourly limit allows another loud message; critical ones are exempt."""
@@ -105,6 +114,11 @@ class RingRules:
             if sent_s > now - HOUR_S
         ]
         return len(rang) < self._rules.per_hour
+
+
+def _is_final(alert: Alert, now: float) -> bool:
+    """Return whether no successor of a replaced process will report an ended alert again."""
+    return alert.how != REPLACED or now >= (alert.ended_s or 0.0) + SUCCESSORS_S
 
 
 def _told_until(alert: Alert, among: Iterable[Alert]) -> float:
@@ -194,6 +208,7 @@ class Alerting:
         for alert in tuple(self.alerts.values()):
             if alert.ended_s is None:
                 self.alerts[alert.key] = self._end_or_escalate(alert, now)
+        self._take_over_messages(now)
         self._join_stages()
         lasting = [alert for alert in self.alerts.values() if alert.ended_s is None]
         self.alerts |= {alert.key: _without_failed(alert, lasting) for alert in lasting}
@@ -260,6 +275,19 @@ class Alerting:
             return replace(alert, severity=step_up(alert.severity), escalated=True)
         return alert
 
+    def _take_over_messages(self, now: float) -> None:
+        """Let the new alert of a stage continue the message that one of its rungs has just sent."""
+        is_open = [alert for alert in self.alerts.values() if alert.ended_s is None]
+        since_s = now - self.rules.update_s
+        for alert, other in product(is_open, is_open):
+            is_unsent = self.alerts[alert.key].whole_stage and not self.alerts[alert.key].revision
+            if is_unsent and other.stage == alert.stage and max(other.loud_s, default=0) > since_s:
+                sent = {name: getattr(other, name) for name in SENT}
+                later = {"told_at_s": 0.0, "told_severity": alert.severity}  # updated at once
+                self.alerts[other.key] = replace(alert, **sent | later)
+                unsent = {name: getattr(alert, name) for name in SENT}
+                self.alerts[alert.key] = replace(other, **unsent)
+
     def _join_stages(self) -> None:
         """Add the other stages that are down to the alert of each one; several are critical."""
         down = [
@@ -273,7 +301,7 @@ class Alerting:
     def _message_for(self, alert: Alert, now: float) -> TellAlert | None:
         """Return the message that is due now, and record it as sent; `None` if none is due."""
         loud = self._ringing.rings(alert, now, among=self.alerts.values())
-        if not loud and not self._ringing.updates_silently(alert, now):
+        if not loud and not self._ringing.updates_silently(alert, now, among=self.alerts.values()):
             return None
         rang = tuple(sent_s for sent_s in alert.loud_s if sent_s > now - HOUR_S)
         sent = replace(
@@ -286,7 +314,7 @@ class Alerting:
             loud_s=(*rang, now) if loud else rang,
         )
         self.alerts[alert.key] = sent
-        return TellAlert(alert=sent, loud=loud)
+        return TellAlert(alert=sent, loud=loud, continues=not loud and not alert.told_at_s)
 
 
 def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellAlert, ...]:

@@ -293,11 +293,11 @@ async def _put_pending(
 ) -> None:
     """Store, for each channel, that an alert is to be sent in its present revision.
 
-    A channel that cannot update messages gets only the loud ones.
+    A channel that cannot update messages gets only the loud ones and those of another alert's.
     """
     alert = message.alert
     for channel in channels:
-        if not message.loud and not channel.edits:
+        if not (message.loud or message.continues or channel.edits):
             continue
         if (alert.stage, alert.rung) == (CHANNELS, channel.name):
             continue  # it cannot report its own failure

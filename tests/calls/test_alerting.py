@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -549,38 +550,65 @@ def followed(name: str, after: State) -> RungFollowed:
     return RungFollowed(stage="llm", provider=name, suspect=False, breaker=after)
 
 
-@pytest.mark.parametrize("down", [RUNGS[:1], RUNGS[1:], RUNGS])
-@pytest.mark.parametrize("later_s", [0.0, 0.5, 3.0, 20.0])
-@pytest.mark.parametrize("is_hurt", [True, False])
-def test_one_outage_is_two_messages_also_if_a_second_process_follows_it(
-    down: Sequence[str], later_s: float, *, is_hurt: bool
-) -> None:
+def told_of_outage(
+    down: Sequence[str], *, apart_s: float, later_s: float, is_hurt: bool
+) -> list[TellAlert]:
+    """Return the messages about rungs that fall `apart_s` apart, and recover together.
+
+    A second process follows each change `later_s` later.
+    """
     alerting = Alerting(RULES)
     workers = {"a": Incidents(LADDERS), "b": Incidents(LADDERS)}
     happened = [
-        (at + 2.0 * place + wait, worker, make(name, after))
-        for at, after in ((100.0, State.OPEN), (400.0, State.CLOSED))
+        (at + between_s * place + wait, worker, make(name, after))
+        for at, after, between_s in ((100.0, State.OPEN, apart_s), (400.0, State.CLOSED, 2.0))
         for place, name in enumerate(down)
         for worker, make, wait in (("a", moved, 0.0), ("b", followed, later_s))
     ]
     told: list[TellAlert] = []
 
-    for second in range(100, 1300):
+    moments = [*range(100, 180), *range(180, 400, 10), *range(400, 440), *range(440, 1300, 20)]
+    for second, following in pairwise(moments):
         for at, worker, event in sorted(happened, key=lambda item: item[0]):
-            if second <= at < second + 1:
+            if second <= at < following:
                 for fact in workers[worker].handle(event, at):
                     told += alerting.handle(fact, at, by=worker)
-        hurt = [float(at) for at in range(100, min(second, 400)) if at > second - HURT_S]
+        begin_s = 100 + round(apart_s * (len(down) - 1))  # since then, nobody is served
+        hurt = [float(at) for at in range(begin_s, min(second, 400)) if at > second - HURT_S]
         if is_hurt and len(down) > 1:
             told += count_callers(alerting, Census(hurt_s=hurt, calls=len(hurt)), second + 0.9)
         told += alerting.tick(second + 0.9)
         for stage, name in [(fact.stage, fact.rung) for fact in alerting.alerts.values()]:
             if second < 400:
                 told += alerting.handle(IncidentLasted(stage=stage, rung=name), second + 0.9)
+    return told
+
+
+@pytest.mark.parametrize("down", [RUNGS[:1], RUNGS[1:], RUNGS, RUNGS[::-1]])
+@pytest.mark.parametrize("apart_s", [0.0, 6.0, 20.0, 50.0])
+@pytest.mark.parametrize("later_s", [0.0, 3.0, 20.0])
+@pytest.mark.parametrize("is_hurt", [True, False])
+def test_one_outage_is_two_messages_whatever_falls_first_and_whoever_follows(
+    down: Sequence[str], apart_s: float, later_s: float, *, is_hurt: bool
+) -> None:
+    told = told_of_outage(down, apart_s=apart_s, later_s=later_s, is_hurt=is_hurt)
 
     loud = [item.alert for item in told if item.loud]
     assert [alert.ended_s is not None for alert in loud] == [False, True]
-    assert {alert.rung for alert in loud} == ({"".join(down)} if len(down) == 1 else {""})
+    assert len({item.alert.key for item in told}) == 1
+    assert loud[-1].rung == ("".join(down) if len(down) == 1 else "")
+    if len(down) > 1:
+        critical = [item for item in told if item.alert.severity is Severity.CRITICAL]
+        assert critical[0].alert.told_at_s < 105.0 + apart_s
+        assert critical[0].loud or critical[0].continues
+
+
+def test_a_stage_that_falls_long_after_its_rung_rings_and_the_rung_ends_silently() -> None:
+    told = told_of_outage(RUNGS, apart_s=200.0, later_s=0.5, is_hurt=True)
+
+    loud = [(item.alert.rung, item.alert.ended_s is not None) for item in told if item.loud]
+    assert loud == [("openai", False), ("", False), ("", True)]
+    assert any(item.alert.ended_s is not None for item in told if item.alert.rung == "openai")
 
 
 def test_a_rung_that_stays_down_after_its_stage_is_told_then() -> None:
