@@ -368,7 +368,7 @@ async def test_an_alert_is_acknowledged_and_resolved(page: Page, served: Served)
     await opened(page, served)
 
     await page.get_by_role("button", name="Acknowledge: HIGH: Cartesia cannot be reached").click()
-    await expect(page.get_by_text("seen by an operator", exact=False).last).to_be_visible()
+    await expect(page.get_by_text("Acknowledged by an operator", exact=False)).to_be_visible()
     await page.get_by_role("button", name="Resolve: HIGH: Cartesia cannot be reached").click()
 
     await expect(page.get_by_text("No alert is open.")).to_be_visible()
@@ -382,14 +382,14 @@ async def test_an_open_alert_shows_how_long_it_has_been_open(page: Page, served:
     served.stand_in.alerts = [alert(began_at=began.isoformat(timespec="seconds"))]
     await opened(page, served)
     acknowledge = page.get_by_role("button", name="Acknowledge")
-    facts = page.locator(".alerts li")
+    facts = page.locator("[data-alert]")
     await acknowledge.focus()
-    first = re.search(r"for \d+ s", await facts.inner_text())
+    first = re.search(r"\(\d+ s", await facts.inner_text())
     assert first
 
     await expect(facts).not_to_contain_text(first[0], timeout=WITHIN_MS)
 
-    await expect(facts).to_contain_text(re.compile(r"for \d+ s"))
+    await expect(facts).to_contain_text(re.compile(r"\(\d+ s"))
     await expect(acknowledge).to_be_focused()
 
 
@@ -802,3 +802,25 @@ async def test_the_outage_of_a_stage_is_one_row(page: Page, served: Served) -> N
     await expect(page.locator(".troubles li")).to_have_count(1)
     await expect(page.locator(".troubles li")).to_contain_text("No voice is available")
     await expect(page.locator("[data-alert]")).to_have_count(2)
+    await expect(page.locator(".alerts li")).to_have_count(1)
+    await expect(page.locator(".alerts li")).to_contain_text("Cartesia cannot be reached")
+
+
+@pytest.mark.parametrize("count", [1, 4, 6])
+async def test_each_open_alert_is_shown_once_with_its_buttons(
+    page: Page, served: Served, count: int
+) -> None:
+    served.stand_in.providers = rungs()
+    served.stand_in.alerts = [
+        alert(key=f"crm-{number}", stage="crm", provider="", title=f"HIGH: trouble {number}.")
+        for number in range(count)
+    ]
+    served.stand_in.alerts.append(alert(key="old", status="resolved", title="RESOLVED: the past"))
+    await opened(page, served)
+
+    for number in range(count):
+        await expect(page.get_by_text(f"HIGH: trouble {number}.", exact=True)).to_have_count(1)
+        button = page.get_by_role("button", name=f"Resolve: HIGH: trouble {number}.")
+        await expect(button).to_have_count(1)
+    await expect(page.locator(".troubles [data-alert]")).to_have_count(min(count, 4))
+    await expect(page.locator(".alerts li")).to_have_count(max(count - 4, 0) + 1)

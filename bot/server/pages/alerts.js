@@ -1,9 +1,9 @@
-/** The alerts, open ones first, with buttons to acknowledge and resolve them. */
+/** The alerts that are not in the summary, open ones first, with buttons to acknowledge and resolve them. */
 
 import { act, ask, problem } from "./asking.js";
 import { clockTime, drawInPlace, el, since } from "./dom.js";
 import { every, paced } from "./pacing.js";
-import { noAnswer } from "./verdict.js";
+import { forSummary, noAnswer } from "./verdict.js";
 
 const POLL_MS = 5000;
 const SOON_MS = 1300; // the server decides about new reports within a second
@@ -37,9 +37,11 @@ export class Alerts {
       return;
     }
     this.#learn(found.body);
-    const open = found.body.filter(({ status }) => status === "open");
+    const all = found.body.filter(({ status }) => status === "open");
+    const above = new Set(forSummary(all));
+    const open = all.filter((alert) => !above.has(alert));
     const over = found.body.filter(({ status }) => status !== "open").slice(0, OVER);
-    this.#say(open.length ? "" : over.length ? "No alert is open." : "No alert yet. Alerts appear here and go to the channels under alerts in the configuration.");
+    this.#say(open.length ? "" : all.length ? "Open alerts are at the top of this page." : over.length ? "No alert is open." : "No alert yet. Alerts appear here and go to the channels under alerts in the configuration.");
     const shown = [...open.slice(0, OPEN), ...over];
     const now = JSON.stringify(shown);
     if (now !== this.#shown) this.#draw(shown);
@@ -63,9 +65,14 @@ export class Alerts {
 
   #row(alert) {
     const open = alert.status === "open";
+    const buttons = open ? this.buttons(alert) : [];
     const tone = open ? (["HIGH", "CRITICAL"].includes(alert.severity) ? "bad" : "warn") : "good";
-    const buttons = open ? [alert.seen_by ? null : this.#button(alert, "acknowledge", "Acknowledge"), this.#button(alert, "resolve", "Resolve")] : [];
     return el("li", { "data-tone": tone, "data-alert": alert.key }, el("strong", {}, alert.title), el("span", { class: "told" }, told(alert)), el("span", { class: "choices" }, ...buttons));
+  }
+
+  /** The buttons of an open alert. */
+  buttons(alert) {
+    return [alert.seen_by ? null : this.#button(alert, "acknowledge", "Acknowledge"), this.#button(alert, "resolve", "Resolve")];
   }
 
   #button(alert, action, text) {

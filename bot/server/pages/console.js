@@ -28,7 +28,7 @@ const SUGGESTED = 6;
 const SHORT_WORDS = 4; // too short to suggest a question, such as "Yes, please."
 
 const place = (id) => document.getElementById(id);
-const verdict = new Verdict(place("verdict"));
+const verdict = new Verdict(place("verdict"), (alert) => alerts.buttons(alert));
 const turns = new Turns();
 const waterfall = new Waterfall(place("waterfall"), BUDGET_S);
 const happenings = new Happenings(place("happenings"));

@@ -1,6 +1,6 @@
 /** The summary: what is unavailable, since when, how many callers got no answer, and what is done meanwhile. */
 
-import { clockTime, el, since } from "./dom.js";
+import { clockTime, drawInPlace, el, since } from "./dom.js";
 import { paced } from "./pacing.js";
 
 const DRAW_MS = 250;
@@ -12,6 +12,14 @@ const TONES = ["bad", "warn"];
 const WEIGHTS = ["LOW", "MEDIUM", "HIGH", "CRITICAL"];
 const STAGES = { stt: "Speech recognition", llm: "Language model", tts: "Voice" };
 
+/** The open alerts that the summary shows, the worst first. Of the outage of a whole stage, its providers' are left out. */
+export function forSummary(alerts) {
+  const open = alerts.filter(({ status }) => status === "open");
+  const down = new Set(open.filter(isWhole).map(({ stage }) => stage));
+  const weight = ({ severity }) => WEIGHTS.indexOf(severity);
+  return open.filter((alert) => isWhole(alert) || !down.has(alert.stage)).sort((one, other) => weight(other) - weight(one)).slice(0, SHOWN);
+}
+
 /** The card; pass it the data of the other cards: alerts, rungs, calls, numbers, the connection. */
 export class Verdict {
   #known = { alerts: [], rungs: [], calls: [], numbers: {}, lost: null, signedOut: false, problem: "" };
@@ -20,7 +28,11 @@ export class Verdict {
   #figures = el("dl", { class: "figures" });
   #soon = paced(() => this.#draw(), DRAW_MS);
 
-  constructor(place) {
+  #buttons;
+
+  /** `buttons` returns the buttons of an open alert. */
+  constructor(place, buttons) {
+    this.#buttons = buttons;
     place.append(this.#headline, this.#troubles, this.#figures);
     setInterval(() => document.hidden || this.#soon(), 1000); // updates "2 min"
   }
@@ -37,9 +49,9 @@ export class Verdict {
     const text = troubles.length ? this.#summary(troubles) : this.#well();
     if (this.#headline.textContent !== text) this.#headline.textContent = text; // screen readers read it out on each change
     this.#headline.dataset.tone = worst;
-    const rows = troubles.slice(0, SHOWN).map(row);
-    if (troubles.length > SHOWN) rows.push(el("li", {}, `and ${troubles.length - SHOWN} more below`));
-    this.#troubles.replaceChildren(...rows);
+    const rows = troubles.filter(({ alert }, index) => alert || index < SHOWN).map((trouble) => this.#row(trouble));
+    if (troubles.length > rows.length) rows.push(el("li", {}, `and ${troubles.length - rows.length} more below`));
+    drawInPlace(this.#troubles, ...rows);
     this.#figures.replaceChildren(...this.#tell());
   }
 
@@ -69,10 +81,9 @@ export class Verdict {
     const found = [];
     if (signedOut) found.push({ tone: "bad", name: "You", alone: "You are signed out.", since_ms: lost, says: "The data below is old. Reload this page to sign in." });
     else if (lost) found.push({ tone: "bad", name: "The server", alone: "The server does not answer.", since_ms: lost, says: "The data below is old. Is the process running? Its log shows why it ended." });
-    const open = alerts.filter(({ status }) => status === "open").sort((one, other) => WEIGHTS.indexOf(other.severity) - WEIGHTS.indexOf(one.severity));
-    // The outage of a whole stage is one row: its providers have theirs in the cards below.
+    const open = alerts.filter(({ status }) => status === "open");
     const down = new Set(open.filter(isWhole).map(({ stage }) => stage));
-    found.push(...open.filter((alert) => isWhole(alert) || !down.has(alert.stage)).map((alert) => this.#ofAlert(alert)));
+    found.push(...forSummary(alerts).map((alert) => this.#ofAlert(alert)));
     const told = ({ stage, name }) => down.has(stage) || open.some((alert) => alert.provider === name && [stage, ""].includes(alert.stage));
     for (const rung of rungs) if (rung.withdrawn || !told(rung)) found.push(...ofRung(rung));
     found.push(...this.#slow());
@@ -83,6 +94,7 @@ export class Verdict {
   #ofAlert(alert) {
     const bad = WEIGHTS.indexOf(alert.severity) >= WEIGHTS.indexOf("HIGH");
     return {
+      alert,
       tone: bad ? "bad" : "warn",
       word: bad ? "unavailable" : "degraded",
       name: alert.provider || STAGES[alert.stage] || alert.stage,
@@ -92,6 +104,12 @@ export class Verdict {
       says: [alert.instead, alert.cure].filter(Boolean).map(sentence).join(" "),
       seen: alert.seen_by && `Acknowledged by ${alert.seen_by}`,
     };
+  }
+
+  #row({ alert, tone, name, title, since_ms, hurt, says, seen }) {
+    const facts = [since_ms && `since ${clockTime(since_ms)} (${since(since_ms)})`, hurt, says, seen];
+    const choices = alert && el("span", { class: "choices" }, ...this.#buttons(alert));
+    return el("li", { "data-tone": tone, "data-alert": alert?.key }, el("strong", {}, title ?? name), el("span", {}, facts.filter(Boolean).join(" · ")), choices);
   }
 
   #tell() {
@@ -135,11 +153,6 @@ function ofRung(rung) {
   const why = last ? `: ${last.says}` : "";
   const bad = rung.state === "open";
   return [{ tone: bad ? "bad" : "warn", word: bad ? "unavailable" : "suspect", name: rung.name, title: `${rung.name} ${bad ? "is not used" : "is suspect"}${why}`, since_ms: last && Date.parse(last.at) }];
-}
-
-function row({ tone, name, title, since_ms, hurt, says, seen }) {
-  const facts = [since_ms && `since ${clockTime(since_ms)} (${since(since_ms)})`, hurt, says, seen];
-  return el("li", { "data-tone": tone }, el("strong", {}, title ?? name), el("span", {}, facts.filter(Boolean).join(" · ")));
 }
 
 function figure(name, value, tone = null) {
