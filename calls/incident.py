@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from fallbacks.failure import Severity
+from fallbacks.failure import ONE_CALL, Severity
 
 WEIGHT: Final[Mapping[Severity, int]] = {severity: rank for rank, severity in enumerate(Severity)}
 
@@ -87,7 +87,8 @@ class Incident:
     ) -> IncidentGrew | None:
         """Count further failures; return an event if the incident has become worse, else `None`.
 
-        It is worse if it is more severe, or if the rung's breaker has opened.
+        It is worse if it is more severe, if the rung's breaker has opened, or if it is proved not
+        to concern only one call.
 
         Args:
             more: The event that would begin an incident with these failures.
@@ -100,7 +101,8 @@ class Incident:
             more = replace(more, kind=self._worst.kind, reason=self._worst.reason)
         more_severe = WEIGHT[more.severity] > WEIGHT[self._worst.severity]
         opened = bool(more.rung) and is_breaker_open and not self._is_breaker_open
-        if not (more_severe or opened):
+        proved = ONE_CALL in self._worst.reason and ONE_CALL not in more.reason
+        if not (more_severe or opened or proved):
             return None
         self._worst, self._is_breaker_open = more, is_breaker_open
         return IncidentGrew(

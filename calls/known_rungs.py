@@ -51,6 +51,11 @@ class KnownRungs:
         """Return an operator's sentence about a failure of a rung or another system."""
         return explain(kind, reason, vendor_at(self._vendors, stage, name))
 
+    def prove(self, stage: str, name: str) -> None:
+        """Explain the failure of a rung as that of all calls: its breaker has opened."""
+        rung = self.get(stage, name)
+        rung.reason = rung.kind and self.explain(stage, name, rung.kind, rung.reason)
+
     def has(self, stage: str, name: str) -> bool:
         """Return whether a rung exists; if `name` is empty, whether the stage does."""
         return stage in self._ladders if not name else (stage, name) in self._rungs

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 from calls.incident import CAMPAIGN, DISK, STORAGE, UNKNOWN, WORKER
 from fallbacks.data_files import read_data
 from fallbacks.events import RetryPlanned
-from fallbacks.failure import Kind
+from fallbacks.failure import ONE_CALL, Kind
 
 STATUS: Final = re.compile(r"\b4[0-9]{2}\b")
 FORBIDDEN: Final = "403"
@@ -136,6 +136,9 @@ def explain(kind: str, reason: str, vendor: Vendor | None) -> str:
     if vendor is None:
         return reason
     found = STATUS.search(reason)
+    status = f" ({found[0]})" if found else ""
+    if reason.startswith(ONE_CALL):
+        return FAILURES["refused_once"].format(title=vendor.title, status=status)
     sentence = FAILURES.get(kind, FAILURES[UNKNOWN])
     if kind == Kind.AUTH and found and found[0] == FORBIDDEN:
         sentence = FAILURES["lacks_permission"]
@@ -144,7 +147,7 @@ def explain(kind: str, reason: str, vendor: Vendor | None) -> str:
         return reason[reason.index(text) :]
     if kind in DETAILED and reason:
         return f"{text}; it says: {reason[:MAX_DETAIL]}"
-    return f"{text} ({found[0]})" if found else text
+    return text + status
 
 
 def planned_retry(event: RetryPlanned, vendors: Vendors) -> str:
@@ -153,9 +156,9 @@ def planned_retry(event: RetryPlanned, vendors: Vendors) -> str:
     return f"{failure}; retry in {event.wait_s:.0f} s"
 
 
-def cure_of(kind: str) -> str:
-    """Return what a person can do about a failure or an incident; empty for an unknown kind."""
-    return CURES.get(kind, "")
+def cure_of(kind: str, reason: str = "") -> str:
+    """Return what a person can do about a failure or an incident; empty if that is not known."""
+    return "" if ONE_CALL in reason else CURES.get(kind, "")
 
 
 def headline(stage: str, rung: str, kind: str, reason: str) -> str:
@@ -214,7 +217,7 @@ def _say_failure(fields: Mapping[str, Any], vendors: Vendors) -> str:
 def _say_incident(fields: Mapping[str, Any], _: Vendors) -> str:
     stage, rung, kind = (str(fields.get(name, "")) for name in ("stage", "rung", "kind"))
     title = headline(stage, rung, kind, str(fields.get("reason", "")))
-    parts = (title, str(fields.get("then", "")), cure_of(kind))
+    parts = (title, str(fields.get("then", "")), cure_of(kind, title))
     return "; ".join(part for part in parts if part)
 
 

@@ -228,8 +228,9 @@ class LiveAttempt:
         counted = policy.availability.failed(
             self.permit, failure, now=now, call=call, chance=policy.chance()
         )
+        known = self.rung.as_known(failure)
         event = AttemptFailed.of(
-            failure, after_s=after_s, attempt=self.number, heard_words=heard_words
+            known, after_s=after_s, attempt=self.number, heard_words=heard_words
         )
         return (event, *counted)
 

@@ -30,7 +30,7 @@ from typing import Final, TypeAlias
 
 from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
 from fallbacks.events import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
-from fallbacks.failure import VERDICTS, Failure, Kind, Scope, Severity
+from fallbacks.failure import ONE_CALL, VERDICTS, Failure, Kind, Scope, Severity
 from fallbacks.retry_after import MAX_PAUSE_S, rest_s
 
 AvailabilityEvent: TypeAlias = (
@@ -406,6 +406,12 @@ class RungAvailability:
         by_content = _content_may_be_cause(failure, probe=probe)
         proofs = self._proofs.get(Kind.BAD_REQUEST if by_content else failure.kind, set())
         return len(proofs) > MIN_REFUSED_CALLS if by_content else _is_proof(proofs)
+
+    def as_known(self, failure: Failure) -> Failure:
+        """Return a failure as it is reported: a refusal that is not proved is that of one call."""
+        if not failure.verdict.trips or self.retired or self.is_proven(failure):
+            return failure
+        return replace(failure, reason=f"{ONE_CALL}: {failure.reason}")
 
     def is_avoided(self, call: Hashable, now: float) -> bool:
         """Return whether a call asks other rungs first, because this one failed only this call."""

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+ONE_CALL: Final = "one call's request"
+"""In the reason and the sentence of a refusal that neither a probe nor a second call has proved."""
+
 
 class Kind(StrEnum):
     """What was observed."""

@@ -261,7 +261,7 @@ class TextCall:
             case AttemptFailed():
                 vendor = vendor_at(self._vendors, event.stage, event.provider)
                 sentence = explain(event.kind, event.reason, vendor)
-                failure = "; ".join(filter(None, (sentence, cure_of(event.kind))))
+                failure = "; ".join(filter(None, (sentence, cure_of(event.kind, sentence))))
                 if failure != self._told:
                     self._show("failed", failure)
                 self._told = failure

@@ -21,7 +21,9 @@ from bot.health.policies import credential
 from calls.entry import Emit
 from calls.events import ShareLost, ShareRegained
 from fallbacks.availability import AvailabilityTable, RungAvailability
+from fallbacks.breaker import State
 from fallbacks.events import RungFollowed
+from fallbacks.failure import ONE_CALL, VERDICTS, Kind
 from fallbacks.shared_health import Aspect, RungReport, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
@@ -49,6 +51,8 @@ class _ClockReading:
 
 def _followed_event(rung: RungAvailability) -> RungFollowed:
     kind, _, status = rung.cause.partition(" ")
+    if kind and VERDICTS[Kind(kind)].trips and rung.breaker.state is State.CLOSED:
+        status = f"{ONE_CALL}: {status}"
     return RungFollowed(
         stage=rung.stage,
         provider=rung.provider,

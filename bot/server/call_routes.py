@@ -270,7 +270,7 @@ def _result(row: CallResultRow) -> dict[str, Any]:
 def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
     vendor = vendor_at(vendors, row.stage, row.provider)
     says = explain(row.kind, row.reason, vendor)
-    return with_iso_times(asdict(row) | {"says": says, "cure": cure_of(row.kind)})
+    return with_iso_times(asdict(row) | {"says": says, "cure": cure_of(row.kind, says)})
 
 
 def _happening(row: HappeningRow, vendors: Vendors) -> dict[str, Any]:

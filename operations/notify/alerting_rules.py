@@ -18,7 +18,7 @@ from typing import Final
 
 from calls.incident import UNKNOWN, WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
 from calls.state import STAGES
-from fallbacks.failure import Severity
+from fallbacks.failure import ONE_CALL, Severity
 from operations.notify.alert import (
     CALLERS,
     HURT_S,
@@ -336,7 +336,8 @@ def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellA
 def _fuller_reason(alert: Alert, fact: IncidentBegan | IncidentGrew) -> str:
     """Return a report's sentence, unless it says less than the known one."""
     knows_cause = alert.kind != UNKNOWN and bool(alert.reason)
-    says_less = fact.kind == UNKNOWN or alert.reason.startswith(fact.reason)
+    says_less = fact.kind == UNKNOWN or ONE_CALL in fact.reason
+    says_less = says_less or alert.reason.startswith(fact.reason)
     return alert.reason if knows_cause and says_less else fact.reason or alert.reason
 
 

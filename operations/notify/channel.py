@@ -41,8 +41,8 @@ def alert_text(alert: Alert) -> AlertText:
         lines.append(sentence(alert.reason))
     if is_open and alert.then:
         lines.append(sentence(alert.then))
-    if is_open and cure_of(alert.kind):
-        lines.append(sentence(cure_of(alert.kind)))
+    if is_open and cure_of(alert.kind, alert.reason):
+        lines.append(sentence(cure_of(alert.kind, alert.reason)))
     lines += _line_if("Also down", ", ".join(STAGES.get(stage, stage) for stage in alert.beside))
     if is_open:
         lines += _hurt_lines(alert, " so far.")
@@ -65,7 +65,7 @@ def as_json(alert: Alert) -> dict[str, Any]:
         "title": alert_text(alert).title,
         "reason": masked(alert.reason),
         "instead": masked(alert.then),
-        "cure": cure_of(alert.kind),
+        "cure": cure_of(alert.kind, alert.reason),
         "began_at": iso(alert.open_s, "seconds"),
         "first_at": iso(alert.began_s, "seconds"),
         "resolved_at": iso(alert.ended_s, "seconds") or None,

@@ -233,6 +233,7 @@ def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> Inc
         return incidents.close(event.stage, event.provider, now)
     if event.after != State.OPEN:
         return ()
+    incidents.rungs.prove(event.stage, event.provider)
     found = IncidentBegan(
         stage=event.stage,
         rung=event.provider,
@@ -276,8 +277,9 @@ def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Inc
         return incidents.close(*place, now)
     if rung.breaker == State.CLOSED:
         incidents.recover(*place, now)
-    if rung.breaker != State.OPEN or was_unavailable or incidents.has(*place):
+    if rung.breaker != State.OPEN or was_unavailable:
         return ()
+    incidents.rungs.prove(*place)
     found = IncidentBegan(
         stage=event.stage,
         rung=event.provider,

@@ -270,7 +270,7 @@ def _failures(story: Mapping[str, Any]) -> str:
                 "" if item["turn"] is None else item["turn"],
                 _rung(item),
                 sentence(item["says"]),
-                sentence(cure_of(item["kind"])),
+                sentence(cure_of(item["kind"], item["says"])),
                 item["reason"],
             )
             for item in story["failures"]

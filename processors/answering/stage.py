@@ -106,7 +106,8 @@ class SeparateAnswers:
                         return await self._infer(name, context, **kwargs)
                 except Exception as error:  # noqa: BLE001 - the provider's edge: the next is asked
                     failure = self._models[name].failure_of(error, flowing=False)
-                    self._emit(AttemptFailed.of(failure, after_s=self._now() - began_at))
+                    known = self._policy.availability.of("llm", name).as_known(failure)
+                    self._emit(AttemptFailed.of(known, after_s=self._now() - began_at))
         async with self._place(last, wait_s=wait_s) as free, asyncio.timeout(each_s):
             return await self._infer(last, context, **kwargs) if free else None
 

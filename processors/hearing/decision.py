@@ -392,11 +392,12 @@ def _count_failure(
     failure: Failure, policy: StagePolicy, turn: Turn, now: float
 ) -> tuple[EmitEvent, ...]:
     """Count a failure outside an attempt, such as a lost standby, and return its events."""
-    permit = policy.availability.of(policy.stage, failure.provider).permit(now)
+    rung = policy.availability.of(policy.stage, failure.provider)
+    permit = rung.permit(now)
     if permit is None:
         return ()  # already known
     events = policy.availability.failed(permit, failure, now=now, call=turn.attempts)
-    return tuple(map(EmitEvent, (AttemptFailed.of(failure), *events)))
+    return tuple(map(EmitEvent, (AttemptFailed.of(rung.as_known(failure)), *events)))
 
 
 def _new_text(heard: Heard, written: str, *, transcripts: Transcripts, writing: int) -> str | None:

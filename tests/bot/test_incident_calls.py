@@ -14,6 +14,8 @@ from operations.telemetry import logs
 from tests.kit.near import near_process
 
 CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"
+ONCE = "{} refused one call's request (401); it is being probed"
+SECOND = "OpenAI (openai-b)"
 LOUD = ("WARNING", "ERROR", "CRITICAL")
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
@@ -49,17 +51,19 @@ def loud_lines(file: Path) -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-async def test_three_calls_that_meet_one_refused_key_are_one_line(
+async def test_three_calls_that_meet_one_refused_key_are_two_lines(
     tmp_path: Path, log_file: Path
 ) -> None:
     replayed = await calls_in(tmp_path, keys={"openai": "sk-wrong"}, calls=3)
 
-    ((level, name, told),) = loud_lines(log_file)
-    assert (level, name) == ("ERROR", "IncidentBegan")
-    assert (told["stage"], told["rung"], told["kind"]) == ("llm", "openai", "auth")
-    assert told["severity"] == "high"
-    assert told["reason"] == "OpenAI rejects OPENAI_API_KEY (401)"
-    assert told["then"].startswith("openai-b is used instead")
+    assert [(level, name, told["reason"]) for level, name, told in loud_lines(log_file)] == [
+        ("ERROR", "IncidentBegan", ONCE.format("OpenAI")),
+        ("ERROR", "IncidentGrew", "OpenAI rejects OPENAI_API_KEY (401)"),
+    ]
+    for _, _, told in loud_lines(log_file):
+        assert (told["stage"], told["rung"], told["kind"]) == ("llm", "openai", "auth")
+        assert told["severity"] == "high"
+        assert told["then"].startswith("openai-b is used instead")
     assert [item.outcome.turns for item in replayed] == [1, 1, 1]
 
 
@@ -70,12 +74,16 @@ async def test_a_stage_whose_every_key_is_refused_is_critical(
     replayed = await calls_in(tmp_path, keys=keys, calls=2)
 
     told = loud_lines(log_file)
-    assert [(level, each["rung"]) for level, _, each in told] == [
-        ("ERROR", "openai"),
-        ("ERROR", "openai-b"),
-        ("CRITICAL", ""),
+    began = [(level, each) for level, name, each in told if name == "IncidentBegan"]
+    assert [(level, each["rung"], each["kind"]) for level, each in began] == [
+        ("ERROR", "openai", "auth"),
+        ("ERROR", "openai-b", "auth"),
+        ("CRITICAL", "", "exhausted"),
     ]
-    assert told[-1][2]["kind"] in ("exhausted", "no_usable_rung")
-    assert told[-1][2]["then"] == "callers will get the keypad menu"
+    assert began[-1][1]["then"] == "callers will get the keypad menu"
+    grown = {each["rung"]: each["reason"] for _, name, each in told if name == "IncidentGrew"}
+    first, second = (f"{name} rejects OPENAI_API_KEY (401)" for name in ("OpenAI", SECOND))
+    assert grown == {"openai": first, "openai-b": second, "": f"{first}; {second}"}
+    assert len(told) == len(began) + len(grown)
     assert [call.outcome.failures for call in replayed] == [{"openai": 1, "openai-b": 1}, {}]
     assert [call.outcome.exhausted for call in replayed] == [1, 1]

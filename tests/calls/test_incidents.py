@@ -6,19 +6,22 @@ import pytest
 
 from calls.events import Event, ProviderFailed
 from calls.incident import IncidentBegan, IncidentEnded, IncidentEvent, IncidentGrew
-from calls.sentences import Vendor
+from calls.sentences import Vendor, cure_of
 from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
     BreakerMoved,
     RetriesExhausted,
     RungChosen,
+    RungFollowed,
     StageExhausted,
     StageRecovered,
     Suspected,
     SuspicionCleared,
 )
-from fallbacks.failure import Kind, Scope, Severity, failed
+from fallbacks.failure import ONE_CALL, Kind, Scope, Severity, failed
+from operations.notify.alert import AlertRules
+from operations.notify.alerting_rules import Alerting
 from operations.notify.incident_rules import CALM_S, Incidents
 
 LADDERS = {"stt": ["deepgram"], "llm": ["openai", "openai-b"], "tts": ["cartesia", "elevenlabs"]}
@@ -116,6 +119,53 @@ def test_a_refused_key_is_one_sentence_wherever_it_was_refused(events: tuple[Eve
 
     assert isinstance(began, IncidentBegan)
     assert began.reason == "OpenAI rejects OPENAI_API_KEY (401)"
+
+
+ONCE = "OpenAI refused one call's request ({}); it is being probed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "proved"),
+    [
+        (Kind.AUTH, 401, "OpenAI rejects OPENAI_API_KEY (401)"),
+        (Kind.QUOTA, 402, "OpenAI has no credit left for OPENAI_API_KEY (402)"),
+        (
+            Kind.NOT_FOUND,
+            404,
+            "OpenAI does not know the model, the voice or the address of stages.llm (404)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("proof", ["probe", "breaker", "another process"])
+def test_the_refusal_of_one_call_blames_the_key_only_once_it_is_proved(
+    kind: Kind, status: int, proved: str, proof: str
+) -> None:
+    vendor = Vendor(title="OpenAI", key="OPENAI_API_KEY", place="stages.llm")
+    incidents = Incidents({"llm": ["openai"]}, vendors={("llm", "openai"): vendor})
+    alerting, probed = Alerting(AlertRules()), f"probe: answered {status}"
+    follows = RungFollowed(
+        stage="llm", provider="openai", breaker="open", suspect=True, kind=kind, reason=str(status)
+    )
+    proofs = {
+        "probe": (attempt_failed(kind, reason=probed), moved("open")),
+        "breaker": (moved("open"),),
+        "another process": (follows,),
+    }
+
+    one = attempt_failed(kind, reason=f"{ONE_CALL}: {status} refused")
+    (began, stage) = told_by(one, suspected(kind), EXHAUSTED, of=incidents)
+    reasons = told_by(*proofs[proof], at=1.0, of=incidents)
+    less = told_by(one, of=Incidents({"llm": ["openai"]}, vendors={("llm", "openai"): vendor}))
+    for fact in (began, stage, *reasons, *less):
+        alerting.handle(fact, 1.0)
+
+    assert {fact.reason for fact in (began, stage)} == {ONCE.format(status)}  # pyright: ignore[reportAttributeAccessIssue] - IncidentBegan
+    assert cure_of(kind, ONCE.format(status)) == ""
+    assert [(type(fact), fact.rung) for fact in reasons] == [
+        (IncidentGrew, "openai"),
+        (IncidentGrew, ""),
+    ]
+    assert {alert.reason for alert in alerting.alerts.values()} == {proved}
 
 
 def test_a_rung_that_shares_a_refused_key_is_explained_too() -> None:

@@ -1,12 +1,14 @@
 """Availability of a rung over all calls."""
 
+from dataclasses import replace
+
 import pytest
 
 from fallbacks.availability import Reason, RungAvailability, RungLatency, RungState
 from fallbacks.breaker import BreakerSettings, Permit, State
 from fallbacks.classification import classify_http
 from fallbacks.events import BreakerMoved, RungRested, Suspected, SuspicionCleared
-from fallbacks.failure import Failure, Finding, Kind, Scope, Severity, failed, finding
+from fallbacks.failure import ONE_CALL, Failure, Finding, Kind, Scope, Severity, failed, finding
 from fallbacks.probing import STEPS_S
 
 
@@ -118,6 +120,40 @@ def test_failures_of_any_kind_open_a_breaker_only_from_two_calls_or_with_a_probe
 
     assert (asked.breaker.state is State.OPEN) is opens
     assert asked.retired is (opens and found.permanent)
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.NOT_FOUND])
+@pytest.mark.parametrize(
+    ("callers", "known"),
+    [
+        (["one"], f"{ONE_CALL}: 401"),
+        (["one", "one"], f"{ONE_CALL}: 401"),
+        (["one", "two"], "401"),
+        (["probe"], "401"),
+        (["retired"], "401"),
+    ],
+    ids=["one call", "one call twice", "two calls", "a probe", "a rung of the same key"],
+)
+def test_a_refusal_is_that_of_one_call_until_it_is_proved(
+    kind: Kind, callers: list[str], known: str
+) -> None:
+    asked, gone = rung(), replace(failure(kind), reason="401")
+    for call in callers:
+        if call == "retired":
+            asked.retire(kind, 0.0)
+            continue
+        permit = leave(asked, probe=call == "probe")
+        asked.failed(permit, gone, now=0.0, call=None if call == "probe" else call)
+
+    assert asked.as_known(gone).reason == known
+
+
+@pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.BAD_REQUEST, Kind.RATE_LIMITED])
+def test_a_failure_that_blames_no_key_is_reported_as_it_is(kind: Kind) -> None:
+    asked, gone = rung(), failure(kind)
+    asked.failed(leave(asked), gone, now=0.0, call="one")
+
+    assert asked.as_known(gone) == gone
 
 
 def test_a_call_that_fails_alone_does_not_open_a_half_open_breaker_again() -> None:

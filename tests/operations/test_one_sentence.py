@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from html import escape
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from bot.server.call_routes import _failure as on_the_calls_page
 from calls.entry import Entry
 from calls.incident import IncidentBegan
-from calls.sentences import Vendor, cure_of
+from calls.sentences import Vendor, cure_of, sentence
 from fallbacks.events import AttemptFailed
-from fallbacks.failure import Kind, failed
+from fallbacks.failure import ONE_CALL, Kind, failed
 from operations.masking import without_words
 from operations.notify.alert import Alert
 from operations.notify.alerting_rules import new_alert
@@ -32,6 +33,10 @@ LADDERS = {"llm": ["openai"], "tts": ["voice"]}
 AT = "2027-01-15T08:00:00.000+00:00"
 TOLD = {
     "a wrong key": ("llm", "openai", Kind.AUTH, "401", "OpenAI rejects OPENAI_API_KEY (401)"),
+    "a key that one call found wrong": (
+        *("llm", "openai", Kind.AUTH, f"{ONE_CALL}: 401 invalid_api_key"),
+        "OpenAI refused one call's request (401); it is being probed",
+    ),
     "no credit": (
         *("tts", "voice", Kind.QUOTA, "402"),
         "Cartesia has no credit left for CARTESIA_KEY (402)",
@@ -76,7 +81,7 @@ async def test_each_surface_shows_the_sentence(name: str) -> None:
     *place, says = TOLD[name]
     event = failure_of(*place)  # type: ignore[arg-type] - a table
     entry = Entry(call_id="c1", number=1, at=AT, event=event)
-    row, alert, cure = row_of(event), alert_of(event), cure_of(event.kind)
+    row, alert, cure = row_of(event), alert_of(event), cure_of(event.kind, says)
     sums, live = ConsoleSums(VENDORS), Live(words=False, vendors=VENDORS)
     await sums.hear(entry)
     await live.hear(entry)
@@ -86,11 +91,11 @@ async def test_each_surface_shows_the_sentence(name: str) -> None:
     line = _line_of(entry, without_words, LogFields().read(entry), VENDORS)
 
     assert alert_text(alert).title.endswith(f": {says}")
-    assert f"{cure[0].upper()}{cure[1:]}." in alert_text(alert).lines
+    assert (sentence(cure_of(event.kind)) in alert_text(alert).lines) is bool(cure)
     assert "Callers will get the keypad menu." in alert_text(alert).whole
     assert as_json(alert)["cure"] == cure
     assert (on_page["says"], on_page["cure"]) == (says, cure)
-    assert f"{says}.</td>" in page
+    assert f"{escape(says)}.</td>" in page
     assert rung["last_failure"]["says"] == says
     assert (await anext(live.watch()))["says"] == says
     assert f" AttemptFailed turn=0 breaker=closed {says} {{" in line
