@@ -94,8 +94,7 @@ class RingRules:
         if not alert.revision:
             return False  # nothing was sent yet
         if alert.told_ended != has_ended:  # else a loud message about the end or return is due
-            is_final = has_ended and _is_final(alert, now)
-            return is_final and self._ends_with_stage(alert, among)
+            return has_ended and _is_final(alert, now) and self._ends_with_stage(alert, among)
         return alert.words != alert.told_words and now >= alert.told_at_s + self._rules.update_s
 
     def _ends_with_stage(self, alert: Alert, among: Iterable[Alert]) -> bool:
@@ -285,8 +284,7 @@ class Alerting:
                 sent = {name: getattr(other, name) for name in SENT}
                 later = {"told_at_s": 0.0, "told_severity": alert.severity}  # updated at once
                 self.alerts[other.key] = replace(alert, **sent | later)
-                unsent = {name: getattr(alert, name) for name in SENT}
-                self.alerts[alert.key] = replace(other, **unsent)
+                self.alerts[alert.key] = replace(other, **{n: getattr(alert, n) for n in SENT})
 
     def _join_stages(self) -> None:
         """Add the other stages that are down to the alert of each one; several are critical."""
