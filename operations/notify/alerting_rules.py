@@ -207,7 +207,7 @@ class Alerting:
         for alert in tuple(self.alerts.values()):
             if alert.ended_s is None:
                 self.alerts[alert.key] = self._end_or_escalate(alert, now)
-        self._take_over_messages(now)
+        _take_over_messages(self.alerts, now - self.rules.update_s)
         self._join_stages()
         lasting = [alert for alert in self.alerts.values() if alert.ended_s is None]
         self.alerts |= {alert.key: _without_failed(alert, lasting) for alert in lasting}
@@ -274,18 +274,6 @@ class Alerting:
             return replace(alert, severity=step_up(alert.severity), escalated=True)
         return alert
 
-    def _take_over_messages(self, now: float) -> None:
-        """Let the new alert of a stage continue the message that one of its rungs has just sent."""
-        is_open = [alert for alert in self.alerts.values() if alert.ended_s is None]
-        since_s = now - self.rules.update_s
-        for alert, other in product(is_open, is_open):
-            is_unsent = self.alerts[alert.key].whole_stage and not self.alerts[alert.key].revision
-            if is_unsent and other.stage == alert.stage and max(other.loud_s, default=0) > since_s:
-                sent = {name: getattr(other, name) for name in SENT}
-                later = {"told_at_s": 0.0, "told_severity": alert.severity}  # updated at once
-                self.alerts[other.key] = replace(alert, **sent | later)
-                self.alerts[alert.key] = replace(other, **{n: getattr(alert, n) for n in SENT})
-
     def _join_stages(self) -> None:
         """Add the other stages that are down to the alert of each one; several are critical."""
         down = [
@@ -313,6 +301,18 @@ class Alerting:
         )
         self.alerts[alert.key] = sent
         return TellAlert(alert=sent, loud=loud, continues=not loud and not alert.told_at_s)
+
+
+def _take_over_messages(alerts: dict[str, Alert], since_s: float) -> None:
+    """Let the new alert of a stage continue a message that one of its rungs sent after `since_s`."""
+    is_open = [alert for alert in alerts.values() if alert.ended_s is None]
+    for alert, other in product(is_open, is_open):
+        is_unsent = alerts[alert.key].whole_stage and not alerts[alert.key].revision
+        if is_unsent and other.stage == alert.stage and max(other.loud_s, default=0) > since_s:
+            sent = {name: getattr(other, name) for name in SENT}
+            later = {"told_at_s": 0.0, "told_severity": alert.severity}  # updated at once
+            alerts[other.key] = replace(alert, **sent | later)
+            alerts[alert.key] = replace(other, **{name: getattr(alert, name) for name in SENT})
 
 
 def count_callers(alerting: Alerting, census: Census, now: float) -> tuple[TellAlert, ...]:
