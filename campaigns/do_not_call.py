@@ -13,6 +13,7 @@ from typing import Final, TextIO, TypeVar
 from bot.clock import utc_now
 from bot.exits import CommandError, UsageError
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
+from operations.contact_columns import fold
 from operations.contact_files import (
     ContactCells,
     ContactFileError,
@@ -20,7 +21,6 @@ from operations.contact_files import (
     NotTextError,
     OpenedContacts,
     open_contacts,
-    plain,
 )
 from operations.csv_cells import plain_cell, safe_cell
 from operations.database.database import Database, StorageError
@@ -135,7 +135,7 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
 
 def _entry(number: str, cells: Mapping[str, str], source: str, now: float) -> DoNotCallEntry:
     # An export puts an apostrophe before cells that a spreadsheet would compute: remove it.
-    fields = {plain(name): plain_cell(cell) for name, cell in cells.items()}
+    fields = {fold(name): plain_cell(cell) for name, cell in cells.items()}
     return DoNotCallEntry(
         number,
         fields.get("source") or source,

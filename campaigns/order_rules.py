@@ -23,8 +23,12 @@ transfers separately, so that a campaign cannot prevent a transfer.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Final, Literal, TypeAlias
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import yaml
 
 OrderSource: TypeAlias = Literal["api", "command", "campaign", "callback", "transfer"]
 """The origin of an order: a client of the API, `holdline dial`, a campaign, a caller who has asked
@@ -107,47 +111,22 @@ class OrderRefusal:
 
 Explain: TypeAlias = Callable[[CalledNumber, OrderRules], str]
 
-NOTHING_ALLOWED: Final = (
-    "outbound.countries is not set, so nothing is called; name the countries that may be called, "
-    "such as outbound: {countries: [DE, AT]}"
-)
+
+def _explain(text: str, called: CalledNumber, rules: OrderRules) -> str:
+    values: dict[str, Any] = asdict(rules)
+    lists = ("countries", "prefixes", "denied", "cost_classes")
+    values |= {key: ", ".join(values[key]) or "none" for key in lists}
+    country = called.country or "no known country"
+    return text.format(**values, cost_class=called.cost_class, country=country)
+
+
+_TEXTS: Final = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+NOTHING_ALLOWED: Final[str] = _TEXTS["number"]["nothing_allowed"].format()
 NUMBER_REASONS: Final[Mapping[str, Explain]] = {
-    "emergency": lambda _, __: "this is an emergency number; Holdline never calls one",
-    "nothing_allowed": lambda _, __: NOTHING_ALLOWED,
-    "not_a_number": lambda _, __: (
-        "this is not a telephone number; it must begin with + and the country code"
-    ),
-    "denied": lambda _, rules: (
-        f"the number begins like one of outbound.denied ({_list(rules.denied)}); remove that entry "
-        "if you want to call such numbers"
-    ),
-    "cost_class": lambda called, rules: (
-        f"the number is of the class {called.cost_class}, which is not in outbound.cost_classes "
-        f"({_list(rules.cost_classes)}); add it there if you want to pay for such calls"
-    ),
-    "country": lambda called, rules: (
-        f"the number is in {called.country or 'no known country'}, which is not in "
-        f"outbound.countries ({_list(rules.countries)}); add the country, or a prefix to "
-        f"outbound.prefixes ({_list(rules.prefixes)})"
-    ),
+    reason: partial(_explain, text) for reason, text in _TEXTS["number"].items()
 }
 LIMITS: Final[Mapping[str, Explain]] = {
-    "number_daily": lambda _, rules: (
-        f"this number was called {rules.number_daily} times within 24 hours, "
-        "which is outbound.number_daily; call later, or raise it"
-    ),
-    "concurrent": lambda _, rules: (
-        f"{rules.concurrent} calls are in progress, which is outbound.concurrent; "
-        "call later, or raise it"
-    ),
-    "hourly": lambda _, rules: (
-        f"{rules.hourly} calls were placed within an hour, which is outbound.hourly; "
-        "call later, or raise it"
-    ),
-    "daily_minutes": lambda _, rules: (
-        f"{rules.daily_minutes} minutes were used within 24 hours, which is "
-        "outbound.daily_minutes; call later, or raise it"
-    ),
+    limit: partial(_explain, text) for limit, text in _TEXTS["limits"].items()
 }
 """Reasons that pass with time: the same order may be accepted later."""
 
@@ -209,7 +188,3 @@ def _refusal(reason: str, called: CalledNumber, rules: OrderRules) -> OrderRefus
         return None
     explain = NUMBER_REASONS.get(reason) or LIMITS[reason]
     return OrderRefusal(reason=reason, text=explain(called, rules))
-
-
-def _list(values: tuple[str, ...]) -> str:
-    return ", ".join(values) or "none"

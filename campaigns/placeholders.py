@@ -9,7 +9,8 @@ from typing import Final
 
 from calls.outside_text import placeholders
 from campaigns.model import Campaign
-from operations.contact_files import Columns, plain
+from operations.contact_columns import fold
+from operations.contact_files import Columns
 
 NAME: Final = "name"
 NUMBER: Final = "number"
@@ -44,12 +45,12 @@ def lacking(needed: Collection[str], name: str, fields: Mapping[str, str]) -> tu
 
 def headings_for(needed: Collection[str], columns: Columns) -> tuple[dict[str, str], list[str]]:
     """Return placeholders by column, where the names differ, and placeholders without a column."""
-    by_plain = {plain(heading): heading for heading in sorted(columns.fillable, reverse=True)}
+    by_folded = {fold(heading): heading for heading in sorted(columns.fillable, reverse=True)}
     renamed, missing = dict[str, str](), list[str]()
     for item in needed:
         if (item == NAME and columns.has_name) or item in columns.fillable:
             continue
-        heading = by_plain.get(plain(item))
+        heading = by_folded.get(fold(item))
         if heading is None or heading in renamed:
             missing.append(item)
         else:

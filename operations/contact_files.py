@@ -7,7 +7,6 @@ that line is lost; the next line is read normally.
 
 import csv
 import re
-import unicodedata
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from operations.contact_columns import (
     NAMES,
     ColumnsError,
     Meaning,
+    fold,
     is_clear_yes,
     is_number_heading,
     is_refusal,
@@ -132,7 +132,7 @@ class Columns:
 def _is_field(heading: str, meaning: Meaning) -> bool:
     """Return whether a column is a field of the contact, whatever else it is."""
     if meaning.name == "name":  # `Kunde` may be a placeholder, too; `name` is one in any case
-        return plain(heading) not in OUR_NAMES
+        return fold(heading) not in OUR_NAMES
     return bool(heading) and meaning.name in ("", *NAMES[1:], DO_NOT_CALL, MAY_CALL)
 
 
@@ -142,12 +142,6 @@ def _full_name(known: Mapping[str, str]) -> str:
     if name and (last or not first or first.casefold() in name.casefold()):
         return name
     return " ".join(filter(None, (first, last or name)))
-
-
-def plain(heading: str) -> str:
-    """Normalise a heading for comparison: `Phone 1 - Value` becomes `phone_1_value`."""
-    letters = unicodedata.normalize("NFKC", heading).casefold()
-    return re.sub(r"[\W_]+", "_", letters).strip("_")
 
 
 def read_header(

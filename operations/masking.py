@@ -223,16 +223,17 @@ def bounded(text: str) -> str:
 def without_cards(text: str) -> str:
     """Mask card and account numbers, except for their last four digits."""
     text = IBAN_SHAPED.sub(_mask_iban, text)
-    text = CARD_FORM.sub(lambda found: _show_last(_digits(found[0])), text)
+    text = CARD_FORM.sub(lambda found: show_last(_digits(found[0])), text)
     return CARD_SHAPED.sub(_mask_card, text)
 
 
 def _mask_card(found: re.Match[str]) -> str:
     digits = [int(item) for item in found[0] if item.isdigit()]
-    return _show_last("".join(map(str, digits))) if passes_luhn(digits) else found[0]
+    return show_last("".join(map(str, digits))) if passes_luhn(digits) else found[0]
 
 
-def _show_last(digits: str) -> str:
+def show_last(digits: str) -> str:
+    """Mask a card or an account number, except for its last four characters."""
     return "*" * (len(digits) - SHOWN_DIGITS) + digits[-SHOWN_DIGITS:]
 
 
@@ -246,7 +247,7 @@ def _mask_iban(found: re.Match[str]) -> str:
     number, rest = "".join(filter(str.isalnum, found[0][:end])), found[0][end:]
     if rest[:1].isalnum() or not _passes_mod_97(number):
         return found[0]
-    return _show_last(number) + rest
+    return show_last(number) + rest
 
 
 def _passes_mod_97(number: str) -> bool:

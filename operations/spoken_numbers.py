@@ -20,7 +20,7 @@ from functools import cache
 from typing import Final
 
 from calls.languages.facts import languages
-from operations.masking import IBAN_LENGTHS, SHOWN_DIGITS, passes_luhn
+from operations.masking import IBAN_LENGTHS, SHOWN_DIGITS, passes_luhn, show_last
 
 CARD_DIGITS: Final = range(13, 20)  # ISO/IEC 7812
 PHONE_DIGITS: Final = 15  # at most (ITU-T E.164)
@@ -255,12 +255,8 @@ def _shown(digits: str) -> str:
     """Mask a card number; what follows a complete one may be its date and code."""
     for length in (len(digits), 15 if digits[0] == "3" else 16):
         if passes_luhn([int(item) for item in digits[:length]]):
-            return _last(digits[:length]) + "*" * (len(digits) - length)
-    return _last(digits) if len(digits) <= 16 else "*" * len(digits)
-
-
-def _last(characters: str) -> str:
-    return "*" * (len(characters) - SHOWN_DIGITS) + characters[-SHOWN_DIGITS:]
+            return show_last(digits[:length]) + "*" * (len(digits) - length)
+    return show_last(digits) if len(digits) <= 16 else "*" * len(digits)
 
 
 def _country(parts: Sequence[_Part], index: int) -> tuple[int, str]:

@@ -1,8 +1,10 @@
 """Turns Pydantic's errors into lines that name the key, its value and the cure."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final, cast
 
+import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -29,31 +31,9 @@ from bot.config.values import (
     TELEPHONE_KEY,
 )
 
-VALID_VALUES: Final[dict[str, str]] = {
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "dict_type": "a mapping",
-    "enum": "{expected}",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
-    "greater_than": "more than {gt:g}",
-    "greater_than_equal": "at least {ge:g}",
-    "int_from_float": "a whole number",
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "less_than_equal": "at most {le:g}",
-    "list_type": "a list",
-    "literal_error": "{expected}",
-    "model_type": "a mapping",
-    "path_type": "a path",
-    "string_too_short": "text that is not empty",
-    "string_type": "text (in quotes)",
-    "string_unicode": "text that UTF-8 can hold",
-    "too_long": "a list of at most {max_length}",
-    "too_short": "a list of {min_length} or more",
-    "tuple_type": "a list",
-}
+VALID_VALUES: Final[dict[str, str]] = yaml.safe_load(
+    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+)
 PATTERNS: Final[dict[str, str]] = {  # patterns and their descriptions in messages
     CODE: "a code of small letters, digits and _, such as wants_another_date",
     DATABASE: "an address such as sqlite+aiosqlite:///holdline.db",

@@ -407,26 +407,12 @@ class Settings(Section):
         """
         if not isinstance(value, dict):
             return value
-        shared = value.get("agent", {})
-        agents = value.get("agents")
-        if isinstance(agents, dict):
-            above = shared if isinstance(shared, dict) else {}
-            agents = {
-                name: _merge_agent(name, above, own) if isinstance(own, dict) else own
-                for name, own in agents.items()
-            }
-            value = value | {"agents": agents}
-        texts = _own_texts(value)
-        if texts is None:
-            return value
-        if isinstance(shared, dict):
+        shared, texts = value.get("agent", {}), _own_texts(value)
+        if isinstance(agents := value.get("agents"), dict):
+            merged = {name: _merge_agent(name, shared, own, texts) for name, own in agents.items()}
+            value = value | {"agents": merged}
+        if texts and isinstance(shared, dict):
             value = value | {"agent": with_sentences(shared, texts)}
-        if isinstance(agents, dict):
-            spoken = {
-                name: with_sentences(own, texts) if isinstance(own, dict) else own
-                for name, own in agents.items()
-            }
-            value = value | {"agents": spoken}
         return value
 
     @model_validator(mode="after")
@@ -450,17 +436,22 @@ class Settings(Section):
         return self.agent
 
 
-def _merge_agent(key: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return an agent's keys: its own and, where it sets none, those of `agent`.
+def _merge_agent(
+    key: Any, shared: Any, own: Any, texts: tuple[FallbackText, ...] | None
+) -> dict[str, Any]:
+    """Return an agent's keys: its own, those of `agent` that it does not set, and the sentences.
 
     The sections `silence` and `recording` are merged key by key, the others replaced as a whole.
     """
-    inherited = {name: value for name, value in shared.items() if name not in ("name", "numbers")}
+    if not isinstance(own, dict):
+        return own
+    above = shared if isinstance(shared, dict) else {}
+    inherited = {name: value for name, value in above.items() if name not in ("name", "numbers")}
     merged = {"name": key} | inherited | own
     for name in ("silence", "recording"):
         if isinstance(inherited.get(name), dict) and isinstance(own.get(name), dict):
             merged[name] = inherited[name] | own[name]
-    return merged
+    return with_sentences(merged, texts) if texts else merged
 
 
 def _digits(number: str) -> str:

@@ -11,6 +11,7 @@ from bot.clock import Clock
 from bot.config.agent import AgentSettings, CallFact
 from bot.tools.caller_requests import Unkept
 from bot.tools.owner import owner_tools
+from bot.tools.tool_words import ANSWERS, described
 from bot.tools.toolbox import LateResults, Tool, Toolbox, ToolFailed
 from calls.caller import clean
 from calls.entry import Emit
@@ -38,33 +39,8 @@ class KeepsCallbacks(Protocol):
         ...
 
 
-UNKEPT: Final[Mapping[Unkept, str]] = {
-    Unkept.NO_NUMBER: (
-        "The callback is not noted: this caller's number is not known. Tell the caller that we "
-        "cannot call back, and ask them to call again with their number shown."
-    ),
-    Unkept.NOT_CALLED: (
-        "The callback is not noted: we do not call this number. Tell the caller so, and ask for "
-        "another number, such as a landline or mobile number in our country."
-    ),
-    Unkept.NOT_STORED: (
-        "The callback is not noted: it could not be stored. Tell the caller so, and ask them "
-        "to call again later."
-    ),
-}
-"""Results for the model, so that it does not promise a callback."""
-
-
-CONFIRM: Final = (
-    'Not noted yet. Read out the number and ask: "Shall we call you back on {number}?" After a yes '
-    "use this tool again with confirmed: true, and with the number if the caller names another."
-)
-"""The result for the model before a callback is stored."""
-
-BEING_CONNECTED: Final = {"result": "the caller has been told and is being connected"}
-NOBODY_THERE: Final = {
-    "result": "Nobody can be connected now: tell the caller so, and offer a callback."
-}
+BEING_CONNECTED: Final = {"result": ANSWERS["connected"]}
+NOBODY_THERE: Final = {"result": ANSWERS["nobody_there"]}
 
 
 class ReachesPeople(Protocol):
@@ -147,16 +123,7 @@ def _end_call_tool(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit)
             properties=FunctionCallResultProperties(run_llm=False),
         )
 
-    return FunctionSchema(
-        name="end_call",
-        description=(
-            "Hang up. Use it when the caller has said goodbye or wants nothing more. Say goodbye "
-            "in the same message, or put the words into `goodbye`."
-        ),
-        properties={"goodbye": {"type": "string", "description": "Spoken before hanging up."}},
-        required=[],
-        handler=handle,
-    )
+    return _schema(described("end_call"), handle)
 
 
 def _transfer_tool(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
@@ -164,11 +131,9 @@ def _transfer_tool(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit
 
     The model never sees a number, so that no caller can talk it into dialling another one.
     """
-    properties: dict[str, Any] = {
-        "destination": {"type": "string", "enum": list(people.names), "description": "Who."},
-        "reason": {"type": "string", "description": "Why, in a few words."},
-    }
-    schema = {"type": "object", "properties": properties, "required": ["destination"]}
+    words = described("transfer_to_person")
+    schema = words["parameters"]
+    schema["properties"]["destination"]["enum"] = list(people.names)
 
     async def handle(params: FunctionCallParams) -> None:
         wrong = problems(params.arguments, schema)
@@ -186,16 +151,7 @@ def _transfer_tool(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit
             result, properties=FunctionCallResultProperties(run_llm=False) if silent else None
         )
 
-    return FunctionSchema(
-        name="transfer_to_person",
-        description=(
-            "Connect the caller with a person, when the caller wants one or you cannot help. Say "
-            "nothing in the same message: the caller is told, and you are told if it fails."
-        ),
-        properties=properties,
-        required=["destination"],
-        handler=handle,
-    )
+    return _schema(words, handle)
 
 
 def _no_transfer_tool(turn: Callable[[], int], emit: Emit) -> Tool:
@@ -205,12 +161,7 @@ def _no_transfer_tool(turn: Callable[[], int], emit: Emit) -> Tool:
         emit(PersonWanted(turn=turn(), reason=_text(arguments, "reason")))
         return "Nobody can be connected on this line: tell the caller so, and offer a callback."
 
-    return Tool(
-        name="transfer_to_person",
-        description="Ask for a person to take over, when the caller wants one or you cannot help.",
-        parameters=_strings(reason="Why, in a few words."),
-        run=run,
-    )
+    return Tool(**described("transfer_to_person", can_transfer=False), run=run)
 
 
 def _callback_tool(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: Emit) -> Tool:
@@ -226,43 +177,22 @@ def _callback_tool(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: 
         said = _text(arguments, "number", WHEN_LIMIT)
         number = callbacks.callback_number(said)
         if isinstance(number, Unkept):
-            raise ToolFailed(UNKEPT[number])
+            raise ToolFailed(ANSWERS[f"unkept_{number}"])
         confirmed = (
             arguments.get("confirmed") is True and asked_in_turn.get(number, turn()) < turn()
         )
         if not confirmed:
             asked_in_turn[number] = turn()
-            return CONFIRM.format(number=" ".join(number))
+            return ANSWERS["confirm"].format(number=" ".join(number))
         when, reason = _text(arguments, "when", WHEN_LIMIT), _text(arguments, "reason")
         about = "; ".join(filter(None, [reason, when and f"when: {when}"]))
         unkept = await callbacks.note_callback(about, said)
         if unkept is not None:
-            raise ToolFailed(UNKEPT[unkept])
+            raise ToolFailed(ANSWERS[f"unkept_{unkept}"])
         emit(CallbackWanted(turn=turn(), when=when, reason=reason))
         return "The callback is noted for the staff. Confirm it to the caller."
 
-    return Tool(
-        name="request_callback",
-        description=(
-            "Note that the caller wants to be called back. The first use returns the number to "
-            "read out and confirm; nothing is noted before that."
-        ),
-        parameters=_callback_parameters(),
-        run=run,
-    )
-
-
-def _callback_parameters() -> dict[str, Any]:
-    parameters = _strings(
-        when="When it suits the caller, in the caller's words.",
-        reason="What it is about.",
-        number="Only if it is not the number that the caller calls from.",
-    )
-    parameters["properties"]["confirmed"] = {
-        "type": "boolean",
-        "description": "True once you have read out the number and the caller has said yes.",
-    }
-    return parameters
+    return Tool(**described("request_callback"), run=run)
 
 
 def sensitive_tools(max_s: float) -> tuple[Tool, ...]:
@@ -275,31 +205,20 @@ def sensitive_tools(max_s: float) -> tuple[Tool, ...]:
         return "The call is recorded and stored again after your answer."
 
     return (
-        Tool(
-            name="begin_sensitive",
-            description=(
-                "Begin a part of the call in which nothing is recorded or stored. Use it before "
-                "you ask for a card number, a PIN, a password or another secret."
-            ),
-            parameters=_strings(),
-            run=begin,
-            sensitive="begin",
-        ),
-        Tool(
-            name="end_sensitive",
-            description="End that part, once you no longer need the secret.",
-            parameters=_strings(),
-            run=end,
-            sensitive="end",
-        ),
+        Tool(**described("begin_sensitive"), run=begin, sensitive="begin"),
+        Tool(**described("end_sensitive"), run=end, sensitive="end"),
     )
 
 
-def _strings(**described: str) -> dict[str, Any]:
-    properties = {
-        name: {"type": "string", "description": words} for name, words in described.items()
-    }
-    return {"type": "object", "properties": properties, "required": []}
+def _schema(words: Mapping[str, Any], handler: Any) -> FunctionSchema:
+    parameters = words["parameters"]
+    return FunctionSchema(
+        name=words["name"],
+        description=words["description"],
+        properties=parameters["properties"],
+        required=parameters["required"],
+        handler=handler,
+    )
 
 
 def _text(arguments: Mapping[str, Any], name: str, limit: int = REASON_LIMIT) -> str:

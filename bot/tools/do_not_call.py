@@ -19,6 +19,7 @@ from loguru import logger
 
 from bot.tools.opt_out_question import NotedTurn, OptOutQuestion, SentenceJudge, Wish
 from bot.tools.opt_out_rules import is_clear_yes
+from bot.tools.tool_words import ANSWERS, described
 from bot.tools.toolbox import Tool, ToolFailed
 from calls.caller import is_dialable
 from calls.entry import Emit
@@ -239,32 +240,14 @@ KEPT_S: Final = 3.0  # how long the person waits for the confirmation, and the c
 MAX_FINALS: Final = 50  # transcripts of a turn; a longer turn is not a plain request (chosen)
 MAX_WORDS: Final = 300  # characters of an entry's words (chosen)
 QUESTION_MARKS: Final = frozenset("?？؟;՞")  # noqa: RUF001 - as other scripts write them
-LISTED: Final = (
-    "The number is on the do-not-call list. Tell the caller that they will not be called again, "
-    "and that they can take this back now. If they do not, say goodbye."
-)
-ASK_FIRST: Final = (
-    "Nothing has changed yet. Ask the caller now whether their number shall come off the "
-    "do-not-call list, so that they may be called again: one question, to be answered with yes or "
-    "no. Use this tool again after their answer."
-)
-NOT_CONFIRMED: Final = (
-    "The caller did not answer that question with a clear yes, so the number stays on the list. "
-    "Tell the caller so, and that the staff can take it off."
-)
-TAKEN_BACK: Final = "The number is off the list again. Tell the caller that they may be called."
-NOT_LISTED_HERE: Final = (
-    "Nothing was listed in this call. If the number is on the list from before, only the staff can "
-    "take it off. Tell the caller so."
-)
-NOT_TAKEN_BACK: Final = (
-    "The number could not be taken off the list now. Tell the caller that the staff must do it."
-)
-NOT_LISTED: Final = (
-    "The number could not be put on the list yet; it is being tried again. Tell the caller that "
-    "you have not been able to note it yet, and that you go on trying."
-)
-NO_NUMBER: Final = "This caller's number is not known. Ask them for the number, for the staff."
+LISTED: Final = ANSWERS["listed"]
+ASK_FIRST: Final = ANSWERS["ask_first"]
+NOT_CONFIRMED: Final = ANSWERS["not_confirmed"]
+TAKEN_BACK: Final = ANSWERS["taken_back"]
+NOT_LISTED_HERE: Final = ANSWERS["not_listed_here"]
+NOT_TAKEN_BACK: Final = ANSWERS["not_taken_back"]
+NOT_LISTED: Final = ANSWERS["not_listed"]
+NO_NUMBER: Final = ANSWERS["no_number"]
 
 
 @dataclass(slots=True)
@@ -354,16 +337,7 @@ class DoNotCallRequests:
                 raise ToolFailed(NOT_LISTED)
             return LISTED
 
-        return Tool(
-            name="never_call_again",
-            description=(
-                "Put the person you talk with on the do-not-call list. Use it at once when they "
-                "ask, in any words, not to be called again or to be taken off your list. Not for a "
-                "time when they cannot talk, and not for other people."
-            ),
-            parameters={"type": "object", "properties": {}, "required": []},
-            run=run,
-        )
+        return Tool(**described("never_call_again"), run=run)
 
     def undo_tool(self) -> Tool:
         """Return the model's tool to take the number off the list again.
@@ -388,15 +362,7 @@ class DoNotCallRequests:
             self._confirmation = _Confirmation("model")
             return ASK_FIRST
 
-        return Tool(
-            name="allow_calls",
-            description=(
-                "Take the person off the do-not-call list again. Only if they were put on it in "
-                "this call, and now explicitly wish to be called again."
-            ),
-            parameters={"type": "object", "properties": {}, "required": []},
-            run=run,
-        )
+        return Tool(**described("allow_calls"), run=run)
 
     async def close(self) -> None:
         """Wait briefly for pending numbers; emit an event if one is not listed by then.

@@ -13,6 +13,7 @@ from bot import clock
 from bot.config.agent import BODILESS, AgentSettings, CallFact, ToolSettings
 from bot.http import parse_json, request
 from bot.tools.own_functions import NAMES, function_tool
+from bot.tools.tool_words import BUILT_IN
 from bot.tools.toolbox import Run, Tool, ToolFailed, schema_of
 from calls.caller import clean
 from operations.remote import signature
@@ -23,18 +24,6 @@ FACT_CHARACTERS: Final = 128  # of a number or an id, which may be a SIP address
 CALL_HEADER: Final = "Holdline-Call"  # the facts of the call, as JSON
 TIME_HEADER: Final = "Holdline-Timestamp"  # seconds since 1970
 SIGNATURE_HEADER: Final = "Holdline-Signature"  # over time, facts and body or query
-BUILT_IN: Final = frozenset(
-    {
-        "allow_calls",
-        "begin_sensitive",
-        "end_call",
-        "end_sensitive",
-        "never_call_again",
-        "request_callback",
-        "transfer_to_person",
-    }
-)
-"""The names of Holdline's own tools."""
 
 
 def call_facts(call_id: str, leg: LegFacts) -> dict[CallFact, str]:

@@ -130,23 +130,10 @@ class KeyValueStore:
 
     def serve(self, wire: Wire) -> None:
         """Answer the requests of one worker over its wire."""
-
-        async def keep(message: Mapping[str, Any]) -> None:
-            await self.keep(message["token"], message["value"], for_s=message["for_s"])
-
-        async def take(message: Mapping[str, Any]) -> Any:
-            return await self.take(message["token"])
-
-        async def read(message: Mapping[str, Any]) -> Any:
-            return await self.read(message["token"])
-
-        async def drop(message: Mapping[str, Any]) -> None:
-            await self.drop(message["token"])
-
-        wire.answer("keep", keep)
-        wire.answer("take", take)
-        wire.answer("read", read)
-        wire.answer("drop", drop)
+        wire.answer("keep", lambda it: self.keep(it["token"], it["value"], for_s=it["for_s"]))
+        wire.answer("take", lambda it: self.take(it["token"]))
+        wire.answer("read", lambda it: self.read(it["token"]))
+        wire.answer("drop", lambda it: self.drop(it["token"]))
 
 
 def _oldest(kept: Mapping[str, _Kept]) -> _Kept:

@@ -1,7 +1,6 @@
 """An owner's Python functions as tools: their schema, their arguments, and their mistakes."""
 
 import json
-import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 from loguru import logger
 
 from bot.config.agent import AgentSettings, ToolSettings
-from bot.tools.owner import BUILT_IN, made_tools, owner_tools
+from bot.tools.owner import made_tools, owner_tools
 from bot.tools.toolbox import Tool
 from operations.telemetry import logs
 from tests.bot.tools import typed_functions
@@ -165,13 +164,6 @@ def test_a_tool_that_cannot_be_used_is_told_in_one_line_with_the_cure(
         owner_tools(agent.tools)
     assert found[0] in str(refused.value)
     assert "\n" not in str(refused.value)
-
-
-def test_the_names_of_our_own_tools_are_taken() -> None:
-    root = Path(__file__).parents[3] / "bot" / "tools"
-    text = "".join((root / name).read_text() for name in ("built_in.py", "do_not_call.py"))
-
-    assert set(re.findall(r'name="(\w+)",\s+description', text)) == BUILT_IN
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""What a model reads about Holdline's own tools, and their answers; from `tool_words.yaml`."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+_WORDS: Final = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+BUILT_IN: Final = frozenset(_WORDS["tools"])
+"""The names of Holdline's own tools."""
+ANSWERS: Final[Mapping[str, str]] = _WORDS["answers"]
+QUESTIONS: Final[Mapping[str, str]] = _WORDS["questions"]
+
+
+def described(name: str, *, can_transfer: bool = True) -> dict[str, Any]:
+    """Return the name, the description and the parameters of a tool.
+
+    Without `can_transfer`, they are those for a line that cannot transfer.
+    """
+    words = deepcopy(_WORDS["tools"][name] if can_transfer else _WORDS["no_transfer"])
+    parameters = {
+        "type": "object",
+        "properties": words.get("properties", {}),
+        "required": words.get("required", []),
+    }
+    return {"name": name, "description": words["description"], "parameters": parameters}
