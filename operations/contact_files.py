@@ -15,6 +15,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final, TextIO
 
+import yaml
+
 from operations.contact_columns import (
     DO_NOT_CALL,
     KNOWN,
@@ -33,24 +35,10 @@ from operations.text_encoding import TextEncoding, guess_encoding
 PIECE_BYTES: Final = 65_536
 OUR_NAMES: Final = ("name", "full_name", "contact", "contact_name")
 MAX_SAMPLE: Final = 50  # rows below the header that help to recognise the columns (chosen)
-LOGIN_CURE: Final = "download the contacts as CSV; a link to a sheet may ask for a login"
-FORMATS: Final = (  # how a file begins, its format, and the cure
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook", "save it as CSV UTF-8 in Excel"),
-    (b"%PDF", "a PDF", "export the contacts as CSV"),
-    (b"\x1f\x8b", "a compressed file", "unpack it"),
-    (b"7z\xbc\xaf", "a compressed file", "unpack it"),
-    (b"Rar!", "a compressed file", "unpack it"),
-    (b"{\\rtf", "a text document", "export the contacts as CSV"),
-    (b"<!doctype", "a web page", LOGIN_CURE),
-    (b"<html", "a web page", LOGIN_CURE),
-    (b"<?xml", "XML", "export the contacts as CSV"),
-    (b"begin:vcard", "a vCard file", "export the contacts as CSV"),
-)
-ZIPPED: Final = (  # what a ZIP archive contains, its format, and the cure; the first match counts
-    (b"xl/", "an Excel workbook", "save it as CSV UTF-8 in Excel"),
-    (b"opendocument.spreadsheet", "an OpenDocument spreadsheet", "save it as CSV (UTF-8)"),
-    (b"Index/", "a Numbers spreadsheet", "export it to CSV"),
-    (b"", "a ZIP archive", "unpack it"),
+_DATA: Final = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+FORMATS, ZIPPED = (
+    [(signature.encode("latin-1"), form, cure) for signature, form, cure in _DATA[key]]
+    for key in ("begins", "zipped")
 )
 
 
@@ -262,7 +250,7 @@ def _check_format(file: Path) -> None:
     formats = FORMATS
     if head.startswith(b"PK\x03\x04"):
         # An empty signature matches: the first format whose content was found counts.
-        formats = tuple((b"", *rest) for inside, *rest in ZIPPED if inside in head_and_tail)
+        formats = [(b"", *rest) for inside, *rest in ZIPPED if inside in head_and_tail]
     for signature, form, cure in formats:
         if begin.startswith(signature.lower()):
             raise NotTextError(f"is {form}, not a text file; {cure}, and give that file")

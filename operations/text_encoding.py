@@ -11,11 +11,13 @@ import codecs
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import Final
 
+import yaml
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
 MARKS: Final = (  # UTF-32 first: its mark begins with that of UTF-16
@@ -32,22 +34,9 @@ MAX_SHOWN: Final = 3  # cells in a sample for the user
 SHOWN_LENGTH: Final = 40  # characters of such a cell
 MANY: Final = 3  # words without an ASCII letter that suggest another alphabet (chosen)
 
-OFFICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "AL BA CZ HR HU ME PL RO SI SK": ("cp1250", "iso8859-2"),
-    "RS": ("cp1250", "cp1251"),
-    "BG BY KG KZ MD MK MN RU TJ UA UZ": ("cp1251", "koi8-r", "cp866"),
-    "CY GR": ("cp1253",),
-    "AZ TR": ("cp1254",),
-    "IL": ("cp1255",),
-    "AE BH DZ EG IQ IR JO KW LB LY MA OM PK PS QA SA SD SY TN YE": ("cp1256",),
-    "EE LT LV": ("cp1257",),
-    "VN": ("cp1258",),
-    "TH": ("cp874",),
-    "JP": ("cp932", "euc-jp"),
-    "CN SG": ("gb18030",),
-    "HK MO TW": ("big5hkscs",),
-    "KR": ("cp949",),
-}
+OFFICES: Final[Mapping[str, Sequence[str]]] = yaml.safe_load(
+    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+)
 OF_REGION: Final = {region: names for key, names in OFFICES.items() for region in key.split()}
 EVERYWHERE: Final = ("cp1252", "latin-1", "cp1251", "cp1250", "cp932", "gb18030", "cp949")
 INVALID: Final = "\ufffd"  # a decoder's replacement for invalid bytes

@@ -24,7 +24,7 @@ not report success.
 
 BREAKER: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
-_METERS: Final[Mapping[str, Mapping[str, Any]]] = yaml.safe_load(
+METERS: Final[Mapping[str, Mapping[str, Any]]] = yaml.safe_load(
     Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
 )
 LABELLED_LATE: Final = ("CallFailed", "CallRefused", "RetriesExhausted")
@@ -72,7 +72,7 @@ class Meters:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._local: Collection[str] = ()
-        for name, described in _METERS.items():
+        for name, described in METERS.items():
             setattr(self, name, _made(name, described, registry))
         self.process = {
             name: Gauge(

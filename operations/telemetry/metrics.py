@@ -1,10 +1,11 @@
 """Counts events as Prometheus metrics, which `meters.py` defines."""
 
 import os
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -12,39 +13,17 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from calls.entry import Entry
 from calls.events import (
     AnswerHeard,
-    BargedIn,
-    BudgetMissed,
-    CallbackWanted,
     CallEnded,
     CallFailed,
     CallMoved,
-    CallRefused,
     CallStarted,
     Event,
-    InputRefused,
-    MessageLeft,
-    PersonWanted,
     PhaseMoved,
-    ProcessLagged,
     ProviderFailed,
-    RecordHalted,
-    ShareLost,
-    ToolCalled,
-    TurnEnded,
-    TurnJudged,
     UsageMeasured,
 )
-from calls.incident import IncidentBegan, IncidentEnded
+from calls.incident import IncidentEnded
 from calls.known_calls import KnownCalls
-from calls.leg_events import HandedOver, LegEnded, LineRestored
-from calls.operations_events import (
-    AlertSent,
-    CallCut,
-    ClipsRendered,
-    ConfigurationReloaded,
-    WorkerLost,
-    WorkerStarted,
-)
 from calls.state import CallState
 from fallbacks.breaker import State
 from fallbacks.events import (
@@ -52,20 +31,9 @@ from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
     BreakerMoved,
-    EarlyAnswerDropped,
-    EarlyAnswerTaken,
-    HedgeStarted,
-    HeldTheLine,
-    LimitReached,
-    ProviderProbed,
-    RetriesExhausted,
-    RetryPlanned,
-    RungChosen,
     RungFollowed,
-    StageExhausted,
-    StageRecovered,
 )
-from operations.telemetry.meters import Meters
+from operations.telemetry.meters import METERS, Meters
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LIVE_GAUGE_FILES: Final = "gauge_live*_*.db"  # prometheus_client's files for the current gauges
@@ -80,61 +48,26 @@ class Count:
     amount: str = ""  # the field with the amount; empty for one
 
 
-RUNG: Final = ("stage", "provider")
-COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
-    CallEnded: (
-        Count("calls_ended", ("reason",)),
-        Count("call_length", amount="length_s"),
-        Count("calls_judged", ("verdict",)),
-    ),
-    TurnJudged: (Count("turns_judged", ("verdict",)),),
-    CallRefused: (Count("calls_refused", ("transport", "reason")),),
-    LegEnded: (Count("legs_ended", ("outcome",)),),
-    AnswerHeard: (Count("v2v", amount="v2v_s"),),
-    BudgetMissed: (Count("over_budget", ("most",)),),
-    BargedIn: (Count("barge_ins"),),
-    TurnEnded: (Count("turns", ("interrupted",)),),
-    HeldTheLine: (Count("fillers", ("utterance",)),),
-    UsageMeasured: (
-        Count("characters", ("provider",), "characters"),
-        Count("audio", ("provider",), "audio_s"),
-    ),
-    AttemptFailed: (
-        Count("failures", (*RUNG, "kind")),
-        Count("lost", ("stage",), "after_s"),
-    ),
-    RungChosen: (Count("failovers", ("stage", "before", "after")),),
-    HedgeStarted: (Count("hedges", RUNG),),
-    LimitReached: (Count("limits", RUNG),),
-    RetryPlanned: (Count("retries", (*RUNG, "kind")),),
-    RetriesExhausted: (Count("exhausted_retries", RUNG),),
-    StageExhausted: (Count("exhausted", ("stage",)),),
-    StageRecovered: (Count("stage_down", ("stage",), "down_s"),),
-    BreakerMoved: (Count("breaker_moves", (*RUNG, "after")),),
-    ProviderProbed: (Count("probes", (*RUNG, "ok")),),
-    ToolCalled: (Count("tools", ("outcome",)),),
-    HandedOver: (Count("handovers", ("outcome",)),),
-    LineRestored: (Count("line_restored", amount="after_s"),),
-    InputRefused: (Count("refusals", ("transport", "reason")),),
-    WorkerStarted: (Count("workers_started", ("cause",)),),
-    WorkerLost: (Count("workers_lost"), Count("worker_calls_lost", amount="calls")),
-    CallCut: (Count("calls_interrupted"), Count("calls_judged", ("verdict",))),
-    ClipsRendered: (Count("clips", amount="clips"), Count("clips_failed", amount="failed")),
-    ConfigurationReloaded: (Count("reloads", ("outcome",)),),
-    AlertSent: (Count("alerts_sent", ("channel", "severity")),),
-    ShareLost: (Count("share_lost"),),
-    RecordHalted: (Count("record_halted"),),
-    IncidentBegan: (Count("incidents", ("severity",)),),
-    ProcessLagged: (Count("lagged", ("where",), "lag_s"),),
-}
+EVENTS: Final = {kind.__name__: kind for kind in get_args(Event)}
+
+
+def _counts() -> Mapping[type, Sequence[Count]]:
+    found = defaultdict[type, list[Count]](list)
+    for meter, about in METERS.items():
+        events, fields = about.get("counts", ()), about.get("fields", about.get("labels", ()))
+        for name in events if isinstance(events, list) else ():
+            found[EVENTS[name]].append(Count(meter, tuple(fields), about.get("amount", "")))
+    return dict(found)
+
+
+COUNTS: Final = _counts()
 """Contributions from an event's own fields."""
 
 COUNTED_BY_TYPE: Final[Mapping[type, tuple[str, str]]] = {
-    EarlyAnswerTaken: ("early", "taken"),
-    EarlyAnswerDropped: ("early", "dropped"),
-    PersonWanted: ("wishes", "person"),
-    CallbackWanted: ("wishes", "callback"),
-    MessageLeft: ("wishes", "message"),
+    EVENTS[name]: (meter, label)
+    for meter, about in METERS.items()
+    if isinstance(events := about.get("counts"), dict)
+    for name, label in events.items()
 }
 """Contributions from an event's type: metric and label."""
 
