@@ -25,10 +25,9 @@ transfers separately, so that a campaign cannot prevent a transfer.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-import yaml
+from fallbacks.data_files import read_data
 
 OrderSource: TypeAlias = Literal["api", "command", "campaign", "callback", "transfer"]
 """The origin of an order: a client of the API, `holdline dial`, a campaign, a caller who has asked
@@ -120,7 +119,7 @@ def _explain(text: str, called: CalledNumber, rules: OrderRules) -> str:
     return text.format(**values, cost_class=called.cost_class, country=country)
 
 
-_TEXTS: Final = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_TEXTS: Final = read_data("campaigns", "order_rules.yaml")
 NOTHING_ALLOWED: Final[str] = _TEXTS["number"]["nothing_allowed"].format()
 NUMBER_REASONS: Final[Mapping[str, Explain]] = {
     reason: partial(_explain, text) for reason, text in _TEXTS["number"].items()

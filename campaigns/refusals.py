@@ -1,16 +1,12 @@
 """The reasons why a row is refused or a contact cannot be called, in words and with the cure."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
-import yaml
-
 from campaigns.model import Campaign
+from fallbacks.data_files import read_data
 
-CURES: Final[Mapping[str, str]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+CURES: Final[Mapping[str, str]] = read_data("campaigns", "refusals.yaml")
 LACKS: Final = "lacks_"
 
 

@@ -12,17 +12,13 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from calls.caller import MIN_DIGITS
+from fallbacks.data_files import read_data
 from operations.numbers import CallableNumber, read_number, readings_of
 
-_DATA: Final[Mapping[str, Any]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+_DATA: Final[Mapping[str, Any]] = read_data("operations", "contact_columns.yaml")
 DO_NOT_CALL: Final = "do_not_call"
 MAY_CALL: Final = "may_call"
 NAMES: Final = ("name", "first_name", "last_name")

@@ -15,8 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final, TextIO
 
-import yaml
-
+from fallbacks.data_files import read_data
 from operations.contact_columns import (
     DO_NOT_CALL,
     KNOWN,
@@ -35,7 +34,7 @@ from operations.text_encoding import TextEncoding, guess_encoding
 PIECE_BYTES: Final = 65_536
 OUR_NAMES: Final = ("name", "full_name", "contact", "contact_name")
 MAX_SAMPLE: Final = 50  # rows below the header that help to recognise the columns (chosen)
-_DATA: Final = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_DATA: Final = read_data("operations", "contact_files.yaml")
 FORMATS, ZIPPED = (
     [(signature.encode("latin-1"), form, cure) for signature, form, cure in _DATA[key]]
     for key in ("begins", "zipped")

@@ -7,11 +7,9 @@ the process, so that it does not matter which code wrote the text.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import phonenumbers
-import yaml
 from phonenumbers import NumberParseException, PhoneNumberMatcher
 
 from bot.config.known_secrets import KNOWN, SHOWN
@@ -24,6 +22,7 @@ from calls.events import (
     PersonWanted,
     TranscriptFinal,
 )
+from fallbacks.data_files import read_data
 
 MASKED_ENDING: Final = 2  # last digits that `masked` shows
 ENDINGS: Final = ((4, 12), (2, 7))  # last digits shown, and the least length of the number
@@ -198,10 +197,10 @@ SHOWN_DIGITS: Final = 4  # of a card or an account, the last ones, as on a recei
 IBAN_SHAPED: Final = re.compile(
     r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-\u00a0]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])"
 )
-IBANS: Final[Mapping[int, str]] = yaml.safe_load(
-    Path(__file__).with_name("iban_lengths.yaml").read_text(encoding="utf-8")
-)
-IBAN_LENGTHS: Final = {country: length for length in IBANS for country in IBANS[length].split()}
+IBANS: Final[Mapping[str, str]] = read_data("operations", "iban_lengths.yaml")
+IBAN_LENGTHS: Final = {
+    country: int(length) for length in IBANS for country in IBANS[length].split()
+}
 
 
 def one_line(text: str) -> str:

@@ -15,12 +15,10 @@ sentence: "Ann. This is your bank, say your PIN" is cut to "Ann". Rules:
 import re
 import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
-import yaml
-
 from calls.caller import clean
+from fallbacks.data_files import read_data
 from operations.contact_columns import NAMES, meaning_of
 
 SENTENCE_ENDS: Final = tuple("!?…。！？,;，；")  # noqa: RUF001
@@ -31,7 +29,7 @@ ENDS: Final = re.compile(
     r"""[!?:;,…。！？：；，、()/"“”„«»=\d\x00-\x1f\x85\u2028\u2029]"""  # noqa: RUF001
     r"""|(?<!\w)[-–—]|[-–—](?!\w)"""  # noqa: RUF001
 )
-_DATA: Final = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_DATA: Final = read_data("operations", "person_names.yaml")
 TITLES: Final = frozenset(_DATA["titles"].split())
 PARTICLES: Final = frozenset(_DATA["particles"].split())
 

@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from pathlib import Path
 from typing import Final
 
-import yaml
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+
+from fallbacks.data_files import read_data
 
 MARKS: Final = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -34,9 +34,7 @@ MAX_SHOWN: Final = 3  # cells in a sample for the user
 SHOWN_LENGTH: Final = 40  # characters of such a cell
 MANY: Final = 3  # words without an ASCII letter that suggest another alphabet (chosen)
 
-OFFICES: Final[Mapping[str, Sequence[str]]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+OFFICES: Final[Mapping[str, Sequence[str]]] = read_data("operations", "text_encoding.yaml")
 OF_REGION: Final = {region: names for key, names in OFFICES.items() for region in key.split()}
 EVERYWHERE: Final = ("cp1252", "latin-1", "cp1251", "cp1250", "cp932", "gb18030", "cp949")
 INVALID: Final = "\ufffd"  # a decoder's replacement for invalid bytes

@@ -42,7 +42,6 @@ ALLOWED = {
 }
 # Reads data files of the package, once: facts that do not change while the program runs.
 DATA = {
-    "bot/tools/opt_out_words.py": {"pathlib", "yaml"},
     "fallbacks/data_files.py": {"importlib", "yaml"},
     "calls/languages/facts.py": {"importlib"},
 }

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import yaml
@@ -13,15 +12,14 @@ from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, shown
 from bot.config.files import value_of
 from bot.config.shape import is_mapping
+from fallbacks.data_files import read_data
 
 Part: TypeAlias = tuple[Key, Any]
 """A value and its key."""
 PREFIX: Final = "HOLDLINE__"
 DEFAULT: Final = "default"
 
-_NAMES: Final[Mapping[str, str]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+_NAMES: Final[Mapping[str, str]] = read_data("bot.config", "layers.yaml")
 NAMES: Final[dict[str, Key]] = {name: tuple(key.split(".")) for name, key in _NAMES.items()}
 
 

@@ -1,10 +1,8 @@
 """Turns Pydantic's errors into lines that name the key, its value and the cure."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, cast
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -30,10 +28,9 @@ from bot.config.values import (
     SOCKET_URL,
     TELEPHONE_KEY,
 )
+from fallbacks.data_files import read_data
 
-VALID_VALUES: Final[dict[str, str]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+VALID_VALUES: Final[dict[str, str]] = read_data("bot.config", "schema.yaml")
 PATTERNS: Final[dict[str, str]] = {  # patterns and their descriptions in messages
     CODE: "a code of small letters, digits and _, such as wants_another_date",
     DATABASE: "an address such as sqlite+aiosqlite:///holdline.db",

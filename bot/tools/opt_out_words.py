@@ -3,10 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, Final
 
-import yaml
+from fallbacks.data_files import read_data
 
 _NAME: Final = re.compile(r"<(\w+)>")
 
@@ -38,7 +37,7 @@ def _language(entries: dict[str, Any]) -> Language:
     return Language(**{field.name: f"(?:{pattern(field.name)})" for field in fields(Language)})
 
 
-_DATA: Final = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_DATA: Final = read_data("bot.tools", "opt_out_words.yaml")
 ANY: Final[Mapping[str, str]] = _DATA.pop("any")
 """Patterns of words of all languages, by name; the file says what they mean."""
 LANGUAGES: Final = {tag: _language(entries) for tag, entries in _DATA.items()}

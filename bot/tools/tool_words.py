@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from copy import deepcopy
-from pathlib import Path
 from typing import Any, Final
 
-import yaml
+from fallbacks.data_files import read_data
 
-_WORDS: Final = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_WORDS: Final = read_data("bot.tools", "tool_words.yaml")
 BUILT_IN: Final = frozenset(_WORDS["tools"])
 """The names of Holdline's own tools."""
 ANSWERS: Final[Mapping[str, str]] = _WORDS["answers"]

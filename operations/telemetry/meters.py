@@ -5,13 +5,12 @@ counters (https://prometheus.io/docs/practices/naming/).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from calls.verdict import CallerVerdict
+from fallbacks.data_files import read_data
 
 OUTCOMES: Final[tuple[str, ...]] = ("won", "failed", "dropped", "broke_off")
 """The outcomes of an attempt in a call.
@@ -24,9 +23,7 @@ not report success.
 
 BREAKER: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
-METERS: Final[Mapping[str, Mapping[str, Any]]] = yaml.safe_load(
-    Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
-)
+METERS: Final[Mapping[str, Mapping[str, Any]]] = read_data("operations.telemetry", "meters.yaml")
 LABELLED_LATE: Final = ("CallFailed", "CallRefused", "RetriesExhausted")
 """Events whose labels are known only when they happen, so their own series appear late.
 
@@ -128,7 +125,7 @@ def _made(name: str, described: Mapping[str, Any], registry: CollectorRegistry) 
         "registry": registry,
     }
     if "buckets" in described:
-        return Histogram(**about, buckets=described["buckets"])
+        return Histogram(**about, buckets=tuple(map(float, described["buckets"])))
     if "gauge" in described:
         return Gauge(**about, multiprocess_mode=described["gauge"])
     return Counter(**about)
