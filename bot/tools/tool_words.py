@@ -1,4 +1,4 @@
-"""What a model reads about Holdline's own tools, and their answers; from `tool_words.yaml`."""
+"""Descriptions of Holdline's own tools for a model, and their answers; from `tool_words.yaml`."""
 
 from collections.abc import Mapping
 from copy import deepcopy
