@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from html import escape
 from operator import add
+from pathlib import Path
 from typing import Final, TypeAlias
 
 from calls.outbound import DialOutcome
@@ -185,13 +186,7 @@ COLUMNS: Final = (
     "currency",
 )
 NONE: Final = "–"  # noqa: RUF001 - shown to people
-STYLE: Final = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; color: #222 }
-table { border-collapse: collapse; width: 100%; margin: 1em 0 }
-th, td { text-align: left; padding: .3em .6em; border-bottom: 1px solid #ddd }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
-.bar { background: #4a7ebb; height: .8em; min-width: 1px }
-"""
+PAGE: Final = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
 
 
 async def contact_lines(
@@ -231,18 +226,13 @@ def page(
     currency: str = "",
 ) -> str:
     """Return the report as a self-contained HTML page."""
-    title = f"Campaign {escape(standing.name)}"
     reason = f": {escape(phrase(HELD, standing.reason))}" if standing.reason else ""
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{STYLE}</style><h1>{title}</h1>"
-        f"<p>{escape(standing.state)}{reason} · {for_people(now)}</p>"
-        f"<table>{''.join(_figure_rows(figures, currency))}</table>"
-        "<h2>Outcomes</h2><table><tr><th>outcome</th>"
-        '<th class="number">dials</th><th></th><th class="number">mean length</th>'
-        '<th class="number">carrier</th><th class="number">providers</th>'
-        '<th class="number">cost</th><th class="number">cost per dial</th><th>missing</th></tr>'
-        f"{''.join(_outcome_rows(outcomes, currency))}</table></html>\n"
+    return PAGE.format(
+        title=f"Campaign {escape(standing.name)}",
+        state=escape(standing.state) + reason,
+        at=for_people(now),
+        figures="".join(_figure_rows(figures, currency)),
+        outcomes="".join(_outcome_rows(outcomes, currency)),
     )
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -23,6 +23,7 @@ from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.known_calls import KnownCalls
 from calls.leg_events import HandedOver, LegEnded
 from calls.sentences import Vendors, say
+from fallbacks.data_files import read_data
 from fallbacks.events import BreakerMoved
 from fallbacks.failure import Severity
 from operations.masking import clean, printable, without_numbers, without_words
@@ -225,19 +226,8 @@ def _lines_of(part: str) -> list[str]:
 
 FILE: Final = "holdline.log"
 JSON_FILE: Final = "holdline.jsonl"
-CHATTY: Final = (  # at DEBUG they print payloads, headers or words
-    "websockets.client",
-    "websockets.server",
-    "httpx",
-    "httpcore",
-    "openai",
-    "aiortc",
-    "aioice",
-    "livekit",
-    "deepgram",
-    "twilio",
-    "asyncio",
-)
+_DATA: Final = read_data("operations.telemetry", "logs.yaml")
+CHATTY: Final[Sequence[str]] = _DATA["chatty"]
 CONTEXT_FIELDS: Final = ("turn", "breaker")  # shown after the event's name in a readable line
 WRITERS: Final[list[LineWriter]] = []
 SAID_BY_OUR_EVENT: Final = "no language model answered"  # Pipecat logs it twice for each turn
@@ -372,19 +362,4 @@ SEVERITIES: Final[Mapping[Severity, str]] = {
     Severity.CRITICAL: "CRITICAL",
 }
 REFUSALS: Final = frozenset({"CallRefused", "InputRefused"})
-_NAMES: Final = {
-    "INFO": (
-        "CallStarted CallEnded CallMoved HedgeStarted LimitReached AnswerHeard ToolCalled "
-        "PersonWanted HandedOver LegEnded LineRestored CallerReturned MessageTranscribed "
-        "CallbackWanted CallbackQueued CallSummarised DoNotCallListed DoNotCallTakenBack "
-        "ProviderReset OperatorActed ShareRegained ConfigurationReloaded ConfigurationLoaded "
-        "WorkerStarted ClipsRendered RecordsForgotten AlertSent CampaignResumed ContactSkipped "
-        "DialPlaced DialAsked DialEnded CallOrdered"
-    ),
-    "WARNING": (
-        "CallRefused BudgetMissed PhaseRefused InputRefused DoNotCallOwed ShareLost ProcessLagged "
-        "CallCut CampaignHeld"
-    ),
-    "ERROR": "CallFailed DoNotCallDropped WorkerLost CampaignPaused",
-}
-LEVELS: Final = {name: level for level, names in _NAMES.items() for name in names.split()}
+LEVELS: Final = {name: level for level, names in _DATA["levels"].items() for name in names.split()}
