@@ -7,7 +7,7 @@ Each row of `marks.yaml` is a `TextMark`: its beginning, its complete form, and 
 import html
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from calls.languages.facts import languages
@@ -53,24 +53,18 @@ class TextMark:
         effect: What it changes in the text around it.
     """
 
-    whole: str
+    whole: re.Pattern[str]  # compiled at import, so that no call waits for it
     first: str
     key: str = ""
-    begun: str = "(?!)"
+    begun: re.Pattern[str]
     said: str = ""
     where: str = ""
     over: str = ""
     effect: Effect | None = None
-    _whole: re.Pattern[str] = field(init=False)  # compiled at import, so that no call waits for it
-    _begun: re.Pattern[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_whole", re.compile(self.whole))
-        object.__setattr__(self, "_begun", re.compile(self.begun))
 
     def find(self, text: str, at: int, place: MarkPlace) -> Found | None:
         """Return the mark at `at`, if it is complete there."""
-        match = self._whole.match(text, at)
+        match = self.whole.match(text, at)
         if match is None:
             return None
         size = match.end() - at
@@ -83,7 +77,7 @@ class TextMark:
 
     def may_be(self, text: str, at: int) -> bool:
         """Return whether the text from `at` on may become this mark."""
-        return self._begun.fullmatch(text, at) is not None
+        return self.begun.fullmatch(text, at) is not None
 
 
 def _brackets() -> Over:
@@ -243,7 +237,8 @@ def _mark(row: dict[str, str]) -> TextMark:
             "(?:".join(map(re.escape, label)) + after + ")?" * (len(label) - 1)
             for label in labels.split("|")
         )
-    return TextMark(**row, effect=effect)
+    whole, begun = re.compile(row.pop("whole")), re.compile(row.pop("begun", "(?!)"))
+    return TextMark(whole=whole, begun=begun, effect=effect, **row)
 
 
 MARKS: Final = _marks()

@@ -30,13 +30,13 @@ from processors.holding.utterance_rules import DEFAULT_LANGUAGE, NUMBER, Situati
 from processors.ladder.stage import Alarm
 from processors.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, HoldSound
 from processors.turn.floor import Floor
-from processors.turn.sound_path import SoundPath
+from processors.turn.sound_path import SoundFilter
 
 TakeSound: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Called with 16-bit mono audio, at the rate of the line that it came from."""
 
 
-class JoinedSound(SoundPath):
+class JoinedSound(SoundFilter):
     """Sends the caller's audio to a person instead of the agent, directly after the input.
 
     Meanwhile the recognisers get silence of the same length: without audio, a recogniser would
@@ -49,14 +49,6 @@ class JoinedSound(SoundPath):
     def __init__(self) -> None:
         super().__init__()
         self.take: TakeSound | None = None
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on, and audio through `hear_sound`."""
-        await super().process_frame(frame, direction)
-        if isinstance(frame, InputAudioRawFrame):
-            await self.hear_sound(frame)
-        else:
-            await self.push_frame(frame, direction)
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Pass a piece of audio on, or give it to the person and pass silence on."""

@@ -72,11 +72,23 @@ class SoundPath(FrameProcessor):
             await self._next.queue_frame(frame)
 
 
+class SoundFilter(SoundPath):
+    """A processor that changes or drops audio in `hear_sound`, and passes other frames on."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass everything on, and audio through `hear_sound`."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame):
+            await self.hear_sound(frame)
+        else:
+            await self.push_frame(frame, direction)
+
+
 WINDOW_S: Final = 0.032  # 256 samples at 8 kHz, 512 at 16 kHz. Source: Silero's model
 QUIET_WINDOWS: Final = 4  # passed on together; must be fewer than the six that begin speech (0.2 s)
 
 
-class SoundWindows(SoundPath):
+class SoundWindows(SoundFilter):
     """Joins audio into whole windows before it reaches the VAD, which computes once per window.
 
     A piece that does not complete a window changes nothing in the VAD, but costs as much on its way
@@ -109,14 +121,6 @@ class SoundWindows(SoundPath):
         self._held = bytearray()
         self._begun_bytes = 0  # bytes of an incomplete window that were already passed on
 
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Collect audio, and pass everything else on."""
-        await super().process_frame(frame, direction)
-        if isinstance(frame, InputAudioRawFrame):
-            await self.hear_sound(frame)
-        else:
-            await self.push_frame(frame, direction)
-
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Pass on complete windows."""
         self._hear(frame)
@@ -134,7 +138,7 @@ class SoundWindows(SoundPath):
         )
 
 
-class SoundEnd(SoundPath):
+class SoundEnd(SoundFilter):
     """Ends the path of the caller's audio, and passes everything else on.
 
     Otherwise fifty pieces a second would pass through ten processors that do not use them, which
@@ -144,14 +148,6 @@ class SoundEnd(SoundPath):
     def __init__(self, hear: Callable[[InputAudioRawFrame], None] = lambda _: None) -> None:
         super().__init__()
         self._hear = hear
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Drop audio, and pass on the rest."""
-        await super().process_frame(frame, direction)
-        if isinstance(frame, InputAudioRawFrame):
-            await self.hear_sound(frame)
-        else:
-            await self.push_frame(frame, direction)
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Call `hear` with a piece of audio; pass nothing on."""

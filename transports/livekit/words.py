@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from calls.handover import Handover
@@ -18,9 +17,8 @@ RINGING: Final = ("dialing", "ringing")
 ACTIVE: Final = "active"
 HUNG_UP: Final = "hangup"  # the participant may stay in the room for 32 s more
 
-KEY_CODES: Final[Mapping[str, int]] = MappingProxyType(  # RFC 4733, section 3.2
-    {key: code for code, key in enumerate("0123456789*#ABCD")}
-)
+# RFC 4733, section 3.2.
+KEY_CODES: Final[Mapping[str, int]] = {key: code for code, key in enumerate("0123456789*#ABCD")}
 
 # livekit_models.proto, DisconnectReason. Codes that are missing here mean that a server or network
 # failed; then the participant returns by itself.
@@ -36,43 +34,37 @@ CALLER_HUNG_UP: Final = "caller_hung_up"
 LINE_ENDED: Final = "line_ended"
 LINE_LOST: Final = "line_lost"
 NEVER_CONNECTED: Final = "never_connected"
-_ENDS: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        CLIENT_INITIATED: LINE_LOST,  # the gateway was stopped: it has reported no hang-up
-        PARTICIPANT_REMOVED: LINE_ENDED,
-        ROOM_DELETED: LINE_ENDED,
-        ROOM_CLOSED: LINE_ENDED,
-        USER_UNAVAILABLE: NEVER_CONNECTED,
-        USER_REJECTED: NEVER_CONNECTED,
-        SIP_TRUNK_FAILURE: NEVER_CONNECTED,
-    }
-)
+_ENDS: Final[Mapping[int, str]] = {
+    CLIENT_INITIATED: LINE_LOST,  # the gateway was stopped: it has reported no hang-up
+    PARTICIPANT_REMOVED: LINE_ENDED,
+    ROOM_DELETED: LINE_ENDED,
+    ROOM_CLOSED: LINE_ENDED,
+    USER_UNAVAILABLE: NEVER_CONNECTED,
+    USER_REJECTED: NEVER_CONNECTED,
+    SIP_TRUNK_FAILURE: NEVER_CONNECTED,
+}
 """Why a call ends, by LiveKit's code for why the far end left for good."""
 SENT_AWAY: Final = frozenset({DUPLICATE_IDENTITY, PARTICIPANT_REMOVED, ROOM_DELETED, ROOM_CLOSED})
 """LiveKit's codes for why the server disconnected us for good."""
 
-_UNANSWERED: Final[Mapping[int, LegOutcome]] = MappingProxyType(
-    {
-        CLIENT_INITIATED: "cancelled",
-        PARTICIPANT_REMOVED: "cancelled",
-        ROOM_DELETED: "cancelled",
-        ROOM_CLOSED: "cancelled",
-        USER_UNAVAILABLE: "no-answer",
-        USER_REJECTED: "busy",
-    }
-)
-_BY_SIP_CODE: Final[Mapping[int, Handover]] = MappingProxyType(
-    {
-        408: "no_answer",
-        480: "no_answer",
-        486: "busy",
-        487: "no_answer",
-        600: "busy",
-        603: "declined",
-        607: "declined",
-        608: "declined",
-    }
-)
+_UNANSWERED: Final[Mapping[int, LegOutcome]] = {
+    CLIENT_INITIATED: "cancelled",
+    PARTICIPANT_REMOVED: "cancelled",
+    ROOM_DELETED: "cancelled",
+    ROOM_CLOSED: "cancelled",
+    USER_UNAVAILABLE: "no-answer",
+    USER_REJECTED: "busy",
+}
+_BY_SIP_CODE: Final[Mapping[int, Handover]] = {
+    408: "no_answer",
+    480: "no_answer",
+    486: "busy",
+    487: "no_answer",
+    600: "busy",
+    603: "declined",
+    607: "declined",
+    608: "declined",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
