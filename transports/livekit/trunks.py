@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import aiohttp
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from livekit import api
 from livekit.protocol.sip import SIPMediaConfig
@@ -238,9 +239,9 @@ async def _ensure(store: _Store, wanted: Any) -> Arranged:
         name for name in store.ours if _comparable(found, name) != _comparable(wanted, name)
     )
     if different:
-        for name in different:
-            found.ClearField(name)  # `MergeFrom` would append to a list
-        found.MergeFrom(_copy_of(wanted, different))
+        FieldMask(paths=different).MergeMessage(
+            wanted, found, replace_message_field=True, replace_repeated_field=True
+        )
         await _request(store.replace(object_id, found), f"change the {store.part}")
     change: Change = "changed" if different else "unchanged"
     return Arranged(part=store.part, id=object_id, change=change, fields=different)
@@ -263,16 +264,6 @@ def _comparable(message: Any, name: str) -> object:
     if isinstance(value, Message):
         return value.SerializeToString(deterministic=True)
     return sorted(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
-
-
-def _copy_of(message: Any, names: Iterable[str]) -> Any:
-    """Return a copy of a message with only the named fields."""
-    copy = type(message)()
-    copy.CopyFrom(message)
-    for field in message.DESCRIPTOR.fields:
-        if field.name not in names:
-            copy.ClearField(field.name)
-    return copy
 
 
 _T = TypeVar("_T")

@@ -12,7 +12,7 @@ on a live account: where an event's `metadata` holds the event itself ("includes
 the documentation says), and how soon an event is listed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -264,10 +264,6 @@ def _data(answer: TelnyxAnswer | None) -> dict[str, Any]:
 
 
 def _listed(answer: TelnyxAnswer) -> list[dict[str, Any]]:
-    return list(_dicts(answer.get("data")))
-
-
-def _dicts(found: object) -> Iterator[dict[str, Any]]:
-    for item in cast("list[object]", found) if isinstance(found, list) else ():
-        if isinstance(item, dict):
-            yield cast("dict[str, Any]", item)
+    found = answer.get("data")
+    items = cast("list[object]", found) if isinstance(found, list) else []
+    return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]
