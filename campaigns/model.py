@@ -105,7 +105,7 @@ RULES: Final[Mapping[DialOutcome, RetryRule]] = MappingProxyType(
         DialOutcome.COMPLETED: RetryRule(again=False),
         DialOutcome.BUSY: RetryRule(again=True, rest_s=BUSY_REST_S),
         DialOutcome.NO_ANSWER: RetryRule(again=True),
-        DialOutcome.SILENT: RetryRule(again=True),  # a bad line, or nobody at the telephone
+        DialOutcome.SILENT: RetryRule(again=True),  # a bad line, or an unattended telephone
         DialOutcome.DECLINED: RetryRule(again=False),
         DialOutcome.NO_SUCH_NUMBER: RetryRule(again=False),
         DialOutcome.VOICEMAIL: RetryRule(again=False),  # one message is enough

@@ -207,7 +207,7 @@ def _build_lab(schedule: Mapping[str, Sequence[Window]], options: LabOptions) ->
 
 
 def check_recogniser() -> None:
-    """Raise `CommandError` if the package with which the lab recognises speech is missing."""
+    """Raise `CommandError` if the package for the lab's speech recognition is missing."""
     if not is_installed():
         raise CommandError(f"the lab's recogniser {NOT_INSTALLED}")
 

@@ -8,8 +8,8 @@ end with the card's code. A row of up to 15 digits that begins with a plus or a 
 number. Dates and times are no part of a row. An account number (IBAN) is masked from its country
 code on, whether its letters are said one by one or in groups.
 
-The words for numbers are those of `calls.languages`; a text is read in each language of which it
-has several such words.
+The words for numbers are those of `calls.languages`. A text is read in each language if it has
+several of that language's words for numbers.
 """
 
 import re
@@ -26,7 +26,7 @@ CARD_DIGITS: Final = range(13, 20)  # ISO/IEC 7812
 PHONE_DIGITS: Final = 15  # at most (ITU-T E.164)
 LEAST_WORDS: Final = 3  # words for numbers, for a text to be read in a language (chosen)
 LEAST_DIGITS: Final = 10  # of the shortest account number without its letters, less one
-MAX_LANGUAGES: Final = 3  # in which a text is read, those of which it has most words (chosen)
+MAX_LANGUAGES: Final = 3  # a text is read in those with most words in it (chosen)
 MAX_PARTS: Final = 5  # of one word for a number, such as "quatre-vingt-dix-sept"
 MAX_GAP: Final = 4  # characters between two parts of a number
 MAX_HESITATIONS: Final = 2  # between two parts of a number (chosen)

@@ -130,7 +130,7 @@ def file_to_translate(language: str, texts: Sequence[FallbackText]) -> str:
 
 
 _HEAD: Final = """\
-# What callers hear without a model, in {language}; {told}.
+# The sentences that callers hear without a model, in {language}; {told}.
 # Translate the texts, not the keys. Keep {{number}}; `when` lists beginnings of the caller's words.
 # Then set `hold.utterances` in holdline.yaml to this file, and run `holdline clips`.
 """

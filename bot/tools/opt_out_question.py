@@ -1,4 +1,4 @@
-"""Asks a model, yes or no, whether a person wishes no more calls, or wishes calls again.
+"""Asks a model, yes or no, whether a person opts out of calls, or wants them after all.
 
 The words of the person are content: the model may answer only yes or no, and any other answer is
 none. No reply waits for this question.

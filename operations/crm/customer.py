@@ -19,7 +19,7 @@ STATUSES: Final[Mapping[str, str]] = {
     "voicemail": "completed",  # a machine answered
     "busy": "busy",
     "no_answer": "no_answer",
-    "silent": "no_answer",  # nobody said a word
+    "silent": "no_answer",  # no word was said
     "declined": "busy",
     "no_such_number": "failed",
     "failed": "failed",

@@ -99,7 +99,7 @@ def _fence(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
 
 
 def _code(match: re.Match[str], _size: int, place: MarkPlace) -> Found | None:
-    """Return a call in code, such as `book(day="Monday")`, of which only the brackets follow."""
+    """Return a call in code, such as `book(day="Monday")`; only its brackets follow."""
     name = place.name_and_space
     named = re.match(r"\w+\s*[=:]|\{|[\w.]+\(", match[1] or "")
     if not (named or place.is_name(name)):

@@ -1,4 +1,4 @@
-"""What is left out of a conversation after every model refused a request.
+"""Decides which messages to leave out after every model refused a request.
 
 A refusal does not tell which message caused it. The messages of a request that a model accepted did
 not, so what came since then is left out. If the rest is refused as well, the whole conversation is

@@ -78,7 +78,7 @@ def _items(value: Any) -> Sequence[Any]:
 
 
 def _is_call(value: Mapping[str, Any]) -> bool:
-    """Return whether an object names a tool beside its arguments."""
+    """Return whether an object names a tool in addition to its arguments."""
     named = any(isinstance(item, str) and _names_tool(key) for key, item in value.items())
     holds = any(_holds_arguments(key) or isinstance(value[key], Mapping) for key in value)
     return named and holds

@@ -573,7 +573,7 @@ def told_of_outage(
             if second <= at < following:
                 for fact in workers[worker].handle(event, at):
                     told += alerting.handle(fact, at, by=worker)
-        begin_s = 100 + round(apart_s * (len(down) - 1))  # since then, nobody is served
+        begin_s = 100 + round(apart_s * (len(down) - 1))  # since then, no caller is served
         hurt = [float(at) for at in range(begin_s, min(second, 400)) if at > second - HURT_S]
         if is_hurt and len(down) > 1:
             told += count_callers(alerting, Census(hurt_s=hurt, calls=len(hurt)), second + 0.9)

@@ -18,7 +18,7 @@ HEADERS = {
     "in capitals, run together": ("ID,FIRSTNAME,LASTNAME,PHONE,MOBILEPHONE,HOMEPHONE", "xfltmt"),
     "in camel case": ("phoneNumber,firstName,lastName", "tfl"),
     "a report": ("First Name,Account Name,Phone,Mobile,Asst. Phone", "fxtma"),
-    "a type beside it": ("Name,Phone 1 - Type,Phone 1 - Value", "nxt"),
+    "a type next to it": ("Name,Phone 1 - Type,Phone 1 - Value", "nxt"),
     "Outlook, Spanish": (
         "Nombre,Apellidos,Teléfono del trabajo,Teléfono móvil,Particular",
         "fltmt",

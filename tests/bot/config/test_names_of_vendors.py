@@ -1,4 +1,4 @@
-"""What a rung's provider is called, and the advice for servers that speak OpenAI's protocol."""
+"""The name of a rung's provider, and the advice for servers that speak OpenAI's protocol."""
 
 from pathlib import Path
 

@@ -129,8 +129,11 @@ def test_a_numpy_docstring_describes_a_parameter() -> None:
 
 
 CURES = [
-    ([{"entry_point": f"{HERE}:Desk"}], "is a class; name a function, or an object"),
-    ([{"entry_point": f"{HERE}:Desk.price"}], "a method of a class; name a method of an object"),
+    ([{"entry_point": f"{HERE}:PriceList"}], "is a class; name a function, or an object"),
+    (
+        [{"entry_point": f"{HERE}:PriceList.price"}],
+        "a method of a class; name a method of an object",
+    ),
     ([{"entry_point": f"{HERE}:yields"}], "is a generator; let it return a list"),
     ([{"entry_point": f"{HERE}:needs_connection"}], "`connection`, whose type has no JSON schema"),
     ([{"entry_point": f"{HERE}:positional"}], "remove the `/`"),

@@ -90,8 +90,8 @@ def yields() -> Any:
     yield 1
 
 
-class Desk:
-    """Answers about a desk."""
+class PriceList:
+    """Says prices."""
 
     def price(self, service: str) -> str:
         """Say a price.
@@ -107,7 +107,7 @@ class Desk:
         return f"{service} is free"
 
 
-desk = Desk()
+desk = PriceList()
 price_of = functools.partial(desk.price, service="cut")
 price_later = functools.partial(order_later, size=Size.LARGE)
 double = lambda count: 2 * count  # noqa: E731 - as some do

@@ -107,7 +107,7 @@ async def refusing(
 
 
 def turns(*words: str) -> list[Frame]:
-    return [frame for each in words for frame in utterance(each, then_s=6.0)]
+    return [frame for text in words for frame in utterance(text, then_s=6.0)]
 
 
 @pytest.mark.parametrize("refusal", SHAPES.values(), ids=SHAPES.keys())

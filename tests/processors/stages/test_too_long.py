@@ -60,7 +60,7 @@ def size(body: dict[str, Any]) -> int:
 async def small(
     holds: int, refusal: int | Sequence[Any], body: Any = None
 ) -> AsyncIterator[tuple[Bench, list[int]]]:
-    """Yield a bench whose models take requests of so many characters, and the sizes asked."""
+    """Yield a bench whose models refuse longer requests than `holds`, and the sizes asked."""
     asked: list[int] = []
 
     def refuses(request: dict[str, Any]) -> bool:
