@@ -306,9 +306,15 @@ class Alerting:
 def _take_over_messages(alerts: dict[str, Alert], since_s: float) -> None:
     """Let a new alert of a stage continue a message that one of its rungs sent after `since_s`."""
     is_open = [alert for alert in alerts.values() if alert.ended_s is None]
-    for alert, other in product(is_open, is_open):
-        is_unsent = alerts[alert.key].whole_stage and not alerts[alert.key].revision
-        if is_unsent and other.stage == alert.stage and max(other.loud_s, default=-inf) > since_s:
+    stages = [alert for alert in is_open if alert.whole_stage and not alert.revision]
+    sent_lately = [
+        alert
+        for alert in is_open
+        if not alert.told_ended and max(alert.loud_s, default=-inf) > since_s
+    ]
+    for alert, other in product(stages, sent_lately):
+        is_worse = WEIGHT[alert.severity] > WEIGHT[other.told_severity]
+        if is_worse and other.stage == alert.stage and alerts[alert.key] is alert:
             sent = {name: getattr(other, name) for name in SENT}
             later = {"told_at_s": 0.0, "told_severity": alert.severity}  # updated at once
             alerts[other.key] = replace(alert, **sent | later)
