@@ -31,18 +31,20 @@ RUN sh scripts/setup requirements.lock packages && \
         --requirement drivers.lock
 
 COPY pyproject.toml README.md LICENSE ./
+COPY runtime runtime
 COPY engines engines
 COPY fallbacks fallbacks
 COPY calls calls
 COPY providers providers
 COPY transports transports
 COPY processors processors
+COPY configuration configuration
 COPY operations operations
 COPY campaigns campaigns
 COPY lab lab
 COPY bot bot
 RUN sh scripts/setup requirements.lock && \
-    .venv/bin/python -m compileall -q bot calls campaigns engines fallbacks lab operations processors providers transports
+    .venv/bin/python -m compileall -q bot calls campaigns configuration engines fallbacks lab operations processors providers runtime transports
 # Remove the tools that installed and built it, and the packages of a Pipecat resampler that we do not
 # use (210 MB).
 RUN .venv/bin/python -m pip uninstall --quiet --yes --root-user-action ignore \

@@ -27,7 +27,7 @@ from benchmarks.answerer_trial import (
 )
 from benchmarks.greetings import RenderedGreeting, read_greetings, render
 from bot.call.models import VoiceModels
-from bot.config.settings import TurnSettings
+from configuration.settings import TurnSettings
 from engines.espeak import Espeak
 from operations.telemetry import logs
 

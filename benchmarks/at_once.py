@@ -20,10 +20,10 @@ from benchmarks import load
 from benchmarks.busy import busy
 from benchmarks.callers import CallerPlan
 from benchmarks.figures import NEVER_S, seconds
-from bot import clock
-from bot.exits import CommandError
 from lab.drill.servers import OURS, takes_workers
 from operations.telemetry import logs
+from runtime import clock
+from runtime.exits import CommandError
 
 STOCK: Final = "stock-pipecat"
 WITHIN_S: Final = 0.3  # all callers ring, and later speak, within this time

@@ -16,10 +16,10 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from benchmarks.pipecats_detector import pipecats_detector
 from bot.call.models import VoiceModels
-from bot.config.agent import AgentSettings
-from bot.config.rungs import rung_of
-from bot.config.settings import Settings
-from bot.config.stages import STAGES
+from configuration.agent import AgentSettings
+from configuration.rungs import rung_of
+from configuration.settings import Settings
+from configuration.stages import STAGES
 from providers.catalog import provider
 from transports.loopback.leg import LoopbackLeg
 

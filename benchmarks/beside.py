@@ -23,9 +23,9 @@ from benchmarks.load import (
     questions_of,
     script_for,
 )
-from bot import clock
 from lab.drill.servers import OURS, STOCK
 from lab.drill.sound import Pcm
+from runtime import clock
 
 TURNS_A_CALL: Final = 10  # short enough that no conversation outgrows its window
 ALONE_S: Final = 4.5  # without other callers: the question, the wait, the answer's beginning

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Final, TypeAlias
 
 from benchmarks.caller import HeldCall, Script, hold_call
-from bot import clock
+from runtime import clock
 
 PAUSE_S: Final = (0.2, 0.8)  # between an answer and the next question, so that callers drift apart
 EXIT_S: Final = 5.0  # time for the process to end by itself

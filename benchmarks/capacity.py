@@ -86,8 +86,8 @@ def _order(options: argparse.Namespace, workers: Sequence[str]) -> Iterator[tupl
 
 
 async def _circumstances() -> dict[str, str]:
-    from bot import clock  # noqa: PLC0415
     from lab.drill.runner import describe_machine, read_commit  # noqa: PLC0415
+    from runtime import clock  # noqa: PLC0415
 
     return {
         "machine": describe_machine(),

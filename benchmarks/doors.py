@@ -22,7 +22,6 @@ from typing import Any, Final, TypeAlias
 
 import yaml
 
-from bot.exits import CommandError
 from lab.callers import Carrier
 from lab.control import LabControl
 from lab.drill.evidence import judge_turn
@@ -35,6 +34,7 @@ from lab.drill.rows import Row, Target
 from lab.drill.servers import GREETING
 from lab.process import LabOptions, lab_process
 from operations.telemetry import logs
+from runtime.exits import CommandError
 from tests.bot.serving import AUTH_TOKEN, configuration, free_port, serving
 from tests.e2e.browser_rig import CHANGES, open_browser_rig
 from tests.e2e.page_mirror import measure_page

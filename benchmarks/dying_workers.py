@@ -25,7 +25,6 @@ import pytest
 import soundfile
 
 from benchmarks.figures import percentile
-from bot.exits import CommandError
 from lab.callers import caller_says, spoken_s
 from lab.control import LabControl
 from lab.drill.evidence import sent_between
@@ -39,6 +38,7 @@ from lab.drill.telephones import Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 from operations.telemetry import logs
 from providers.openai import PROMPT
+from runtime.exits import CommandError
 from tests.bot.server.page_telephone import PageTelephone
 from tests.bot.server.peer import _loopback_only
 from tests.bot.serving import Served, serving

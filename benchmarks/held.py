@@ -23,17 +23,17 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
 from benchmarks.relay import relay
-from bot import clock
-from bot.config.rungs import rung_of
-from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from calls.turn import Turn
+from configuration.rungs import rung_of
+from configuration.settings import Settings
 from fallbacks.events import AttemptFailed, AttemptWon
 from lab.control import LabControl
 from lab.process import RunningLab, with_lab
 from operations.telemetry import logs
 from processors.speaking.stage import TtsStage
 from providers.catalog import provider
+from runtime import clock
 
 RATE_HZ: Final = 8000
 FIRST: Final = "cartesia"

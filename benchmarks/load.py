@@ -19,13 +19,13 @@ from benchmarks.callers import CallerPlan, Crowd, CrowdPlan, crowd
 from benchmarks.figures import NEVER_S, HeardTurn, LoadRun, percentile, sum_up
 from benchmarks.heard import JudgedCall, judge_all, sounds_of
 from benchmarks.usage import HeldResources, Shares, add_up, held_resources
-from bot import clock
-from bot.exits import CommandError
 from lab.callers import answers, caller_says, encode, known
 from lab.control import LabControl
 from lab.drill.servers import AUTH_TOKEN, GREETING, RunningAgent, open_agent
 from lab.drill.sound import Pcm
 from lab.process import LabOptions, RunningLab, lab_process
+from runtime import clock
+from runtime.exits import CommandError
 
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
 SETTLED_S: Final = 2.0  # a server that has just started is still busy with its own start

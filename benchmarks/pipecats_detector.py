@@ -4,7 +4,7 @@ from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn, SmartTu
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 
 from bot.call.models import VoiceModels
-from bot.config.settings import TurnSettings
+from configuration.settings import TurnSettings
 
 
 class _PipecatsDetector(LocalSmartTurnAnalyzerV3):

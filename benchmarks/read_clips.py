@@ -22,10 +22,10 @@ from benchmarks.caller import HeldCall
 from benchmarks.figures import BUDGET_S, NEVER_S
 from benchmarks.heard import judge_all, playback
 from benchmarks.load import Site, script_for
-from bot import clock
 from lab.callers import RATE_HZ
 from lab.drill.hearing import bare_words
 from lab.drill.sound import Pcm, stretches
+from runtime import clock
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / ".cache" / "read-clips"
 CLIPS: Final[Mapping[str, str]] = {  # file and words, as the package's transcriptions have them

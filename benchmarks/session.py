@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from benchmarks import lab_times, phrases, sides
 from benchmarks.accounting import Account, BusyPeriod, Moments, split_time
 from benchmarks.ear import UnhealthyTurnError
-from bot.config.settings import LatencySettings
 from bot.workers.process import open_process
 from calls.entry import Entry
+from configuration.settings import LatencySettings
 from fallbacks.events import EarlyAnswerDropped, EarlyAnswerTaken
 from lab.process import RunningLab, lab_process, with_lab
 

@@ -36,9 +36,9 @@ from benchmarks.load import (
     script_for,
 )
 from benchmarks.usage import Shares, add_up
-from bot import clock
 from lab.drill.servers import OURS, takes_workers
 from operations.telemetry import logs
+from runtime import clock
 
 Points: TypeAlias = list[tuple[float, float]]
 

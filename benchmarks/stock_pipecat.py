@@ -43,10 +43,10 @@ from pipecat.workers.runner import WorkerRunner
 
 from benchmarks.pipecats_detector import pipecats_detector
 from bot.call.models import VoiceModels
-from bot.config.agent import system_text
-from bot.config.loading import load
-from bot.config.settings import Settings
-from bot.config.stages import RungSettings
+from configuration.agent import system_text
+from configuration.loading import load
+from configuration.settings import Settings
+from configuration.stages import RungSettings
 from operations.telemetry import logs
 
 RATE_HZ: Final = 8000

@@ -36,7 +36,6 @@ from benchmarks.telling_windows import (
     measure_window,
     tell_facts,
 )
-from bot import clock
 from bot.outbound.call_ledger import CallLedger
 from bot.server.application import Extras, application
 from bot.server.limits import BoundedSocket, bounds
@@ -50,6 +49,7 @@ from operations.database.tables import HAPPENINGS
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.telemetry import logs
+from runtime import clock
 
 MISSED_CODE, CANNOT_TELL_CODE = 1, 3
 ASKS_EVERY_S: Final = 7.0

@@ -28,9 +28,9 @@ from bot.cli import (
     texts,
     transcribe,
 )
-from bot.config.environment import use_one_thread_for_arrays
-from bot.config.folders import keep_private
 from bot.programs.guard import guard
+from configuration.environment import use_one_thread_for_arrays
+from configuration.folders import keep_private
 from lab.cli import demo, drill, lab, replay, try_
 
 app = typer.Typer(

@@ -6,9 +6,9 @@ from typing import Protocol, runtime_checkable
 
 from fastapi import APIRouter
 
-from bot import clock
-from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
-from bot.config.settings import LivekitSettings, Settings, TransportsSettings, TwilioSettings
+from configuration.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
+from configuration.settings import LivekitSettings, Settings, TransportsSettings, TwilioSettings
+from runtime import clock
 from transports.dialling import (
     CampaignCarrier,
     CarrierNews,

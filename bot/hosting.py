@@ -5,10 +5,10 @@ from functools import partial
 from types import SimpleNamespace
 
 from bot.__main__ import run
-from bot.config.errors import ConfigError
-from bot.config.folders import check_folders, keep_private
-from bot.config.loading import load
-from bot.exits import BAD_USAGE
+from configuration.errors import ConfigError
+from configuration.folders import check_folders, keep_private
+from configuration.loading import load
+from runtime.exits import BAD_USAGE
 
 HELP = ("-h", "--help")
 

@@ -11,8 +11,6 @@ from typing import Final
 
 from loguru import logger
 
-from bot import clock
-from bot.config.settings import Settings
 from calls.entry import Emit
 from calls.operations_events import CallbackQueued
 from calls.outbound import CallConsent
@@ -26,12 +24,14 @@ from campaigns.store.contacts import (
     QueuedAs,
 )
 from campaigns.store.dials import Ledger
+from configuration.settings import Settings
 from operations.after_call.asking import local_time, read_moment
 from operations.after_call.outcome_rules import CallResult
 from operations.after_call.work import CallPurpose
 from operations.database.database import Database, StorageError
 from operations.keep_running import at_work, keep_running
 from operations.numbers import CallableNumber, read_number
+from runtime import clock
 
 CHECK_EVERY_S: Final = 60.0  # between two checks for callbacks that are not queued
 PRIORITY: Final = 10  # before contacts that expect no call (chosen)

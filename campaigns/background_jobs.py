@@ -6,8 +6,6 @@ from typing import Final, Protocol
 
 from loguru import logger
 
-from bot import clock
-from bot.config.settings import Settings
 from calls.campaign_events import DialEnded
 from calls.entry import Emit
 from calls.events import Event
@@ -17,10 +15,12 @@ from campaigns.billing import Billing, BillingCarrier, CallCosts
 from campaigns.model import Campaign
 from campaigns.pacing import DialEvents
 from campaigns.store.dials import KEY, Ledger, UnreportedDial
+from configuration.settings import Settings
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import KEPT_S, CrmOutbox
 from operations.database.database import Database, StorageError
 from operations.keep_running import UNWELL_S
+from runtime import clock
 from transports.dialling import CampaignCarrier
 
 # Older dials are not reported: the outbox forgets after `KEPT_S` what it has reported.

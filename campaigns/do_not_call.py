@@ -10,8 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TextIO, TypeVar
 
-from bot.clock import utc_now
-from bot.exits import CommandError, UsageError
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
 from operations.contact_columns import fold
 from operations.contact_files import (
@@ -27,6 +25,8 @@ from operations.database.database import Database, StorageError
 from operations.masking import counted, masked, one_line
 from operations.moments import iso
 from operations.numbers import AMBIGUOUS, readings_of
+from runtime.clock import utc_now
+from runtime.exits import CommandError, UsageError
 
 Say = Callable[[str], None]
 T = TypeVar("T")

@@ -13,12 +13,12 @@ from functools import partial
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
-from bot.config.campaigns import OnOutage
 from calls.campaign_events import CampaignEvent, CampaignHeld, CampaignResumed
 from calls.outbound import ClaimRules, Contact
 from campaigns.model import Campaign
 from campaigns.pacing import pace
 from campaigns.window import day_began_s, known_zones, opens_s
+from configuration.campaigns import OnOutage
 
 
 def rules_of(campaign: Campaign, *, now: float) -> ClaimRules:

@@ -14,12 +14,6 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 from urllib.parse import urlsplit
 
-from bot.clock import utc_now
-from bot.config.errors import shown
-from bot.config.rungs import vendors_of
-from bot.config.settings import Settings
-from bot.exits import DONE, FAILED, CommandError, UsageError
-from bot.http import open_connections
 from calls.events import Event
 from calls.sentences import cure_of as cure_of_failure
 from calls.sentences import explain, planned_retry, vendor_at
@@ -37,6 +31,9 @@ from campaigns.model import Campaign, campaign_of
 from campaigns.order_gate import rules_in
 from campaigns.refusals import cure_of, reason_lines
 from campaigns.store.contacts import Contacts
+from configuration.errors import shown
+from configuration.rungs import vendors_of
+from configuration.settings import Settings
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import ServiceError
 from operations.contact_columns import KNOWN
@@ -49,6 +46,9 @@ from operations.database.database import Database, StorageError
 from operations.masking import one_line
 from operations.remote import RemoteError, remote_failure
 from operations.retrying import Retries, run_with_retries
+from runtime.clock import utc_now
+from runtime.exits import DONE, FAILED, CommandError, UsageError
+from runtime.http import open_connections
 
 PAGE_BYTES: Final = 8 << 20  # of a page of a hundred people, even with many fields
 MAX_FETCH_S: Final = 4 * 3600.0  # for a million people, at a page of a hundred per second

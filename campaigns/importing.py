@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import aiohttp
 from phonenumbers.re_util import enable_pattern_cache
 
-from bot.http import request
 from calls.outbound import Contact
 from campaigns.contact_rows import ContactRow, OptedOutRow, RowRules, read_contact_row
 from campaigns.guard import contact_opens_s
@@ -30,6 +29,7 @@ from operations.contact_files import (
     open_contacts,
 )
 from operations.numbers import zone_named
+from runtime.http import request
 
 MAX_BYTES: Final = 500_000_000  # chosen: five million contacts
 PIECE_BYTES: Final = 65_536

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from bot.config.campaigns import (
+from calls.outbound import Contact, DialOutcome, DialResult, NextStep
+from configuration.campaigns import (
     DAYS,
     CampaignSettings,
     ContactRetrySettings,
     OnOutage,
     WindowSettings,
 )
-from calls.outbound import Contact, DialOutcome, DialResult, NextStep
 from processors.answerer.answerer_rules import MachineListening
 
 

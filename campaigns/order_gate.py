@@ -22,7 +22,6 @@ from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, P
 from phonenumbers.shortnumberinfo import is_emergency_number
 from sqlalchemy import Connection, case, func, select, update
 
-from bot.config.settings import Settings
 from calls.campaign_events import CallOrdered
 from calls.entry import Emit
 from calls.outbound import DialOutcome
@@ -40,6 +39,7 @@ from campaigns.order_rules import (
     judge_number,
     judge_use,
 )
+from configuration.settings import Settings
 from operations.database.database import Database, StorageError
 from operations.database.storable import storable
 from operations.database.tables import CODE_LENGTH, NUMBER_LENGTH, ORDERER_LENGTH, ORDERS

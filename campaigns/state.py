@@ -6,10 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO, TypeVar
 
-from bot.clock import utc_now
-from bot.config.prices import load_prices
-from bot.config.settings import Settings
-from bot.exits import FAILED, CommandError, UsageError
 from calls.outbound import CampaignState
 from calls.sentences import HELD, OUTCOMES, phrase
 from campaigns.model import campaign_of
@@ -29,9 +25,13 @@ from campaigns.store.figures import CampaignStanding, Figures, OutcomeFigures
 from campaigns.store.queue import Queue, take_out
 from campaigns.store.unfinished import UnfinishedContacts
 from campaigns.summary import summarize
+from configuration.prices import load_prices
+from configuration.settings import Settings
 from operations.database.database import Database, StorageError
 from operations.masking import masked, one_line
 from operations.numbers import readings_of
+from runtime.clock import utc_now
+from runtime.exits import FAILED, CommandError, UsageError
 
 Say = Callable[[str], None]
 T = TypeVar("T")

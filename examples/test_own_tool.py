@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.loading import load
 from bot.tools.own_modules import find_own_modules
 from bot.tools.owner import owner_tools
 from bot.tools.toolbox import Tool
+from configuration.loading import load
 
 CONFIG = Path(__file__).with_name("own_tool.yaml")
 

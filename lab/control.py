@@ -7,8 +7,8 @@ import aiohttp
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.exits import CommandError
 from lab.process import RunningLab
+from runtime.exits import CommandError
 
 ASK_S: Final = 5.0
 

@@ -16,8 +16,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from bot.config.settings import Settings
-from bot.exits import CommandError, UsageError
+from configuration.settings import Settings
 from lab.simulators.ears.known import KnownEars, KnownUtterance
 from lab.simulators.instance import Core
 from lab.simulators.lab import DEFAULT, KINDS, Lab, schedule_for
@@ -27,6 +26,7 @@ from lab.simulators.voices.voices import voice_of, word_sound
 from providers.catalog import PROVIDERS
 from providers.provider import Stage
 from providers.sphinx_ear import NOT_INSTALLED, is_installed
+from runtime.exits import CommandError, UsageError
 
 START_S: Final = 30.0  # includes loading a speech recogniser
 STOP_S: Final = 5.0

@@ -11,16 +11,16 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from bot import clock
-from bot.config.settings import Settings
-from bot.exits import BAD_USAGE, DONE, FAILED
 from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.outcome import Outcome, outcome_of
 from calls.state import state_of
+from configuration.settings import Settings
 from lab.process import lab_process, with_lab
 from lab.recording import Recording, UnreadableAudioError, read, write
+from runtime import clock
+from runtime.exits import BAD_USAGE, DONE, FAILED
 from transports.loopback.leg import LoopbackLeg
 
 LINGER_S: Final = 20.0  # how long a recorded caller waits at most for the end of an answer

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from loguru import logger
 
-from bot import clock
 from operations.database.database import StorageError
+from runtime import clock
 
 FIRST_WAIT_S: Final = 1.0  # doubles with each failure in a row
 MAX_WAIT_S: Final = 300.0

@@ -12,7 +12,6 @@ from typing import Any, Final
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberMatcher
 
-from bot.config.known_secrets import KNOWN, SHOWN
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -22,6 +21,7 @@ from calls.events import (
     PersonWanted,
     TranscriptFinal,
 )
+from configuration.known_secrets import KNOWN, SHOWN
 from fallbacks.data_files import read_data
 
 MASKED_ENDING: Final = 2  # last digits that `masked` shows

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import aiohttp
 
-from bot.http import UnreadableError, read_body, request
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.retry_after import retry_after_s
+from runtime.http import UnreadableError, read_body, request
 
 MAX_WAIT_S: Final = 3600.0  # at most, whatever the other side asks for
 PREFIX: Final = "whsec_"

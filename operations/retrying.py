@@ -16,8 +16,6 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from bot import clock
-from bot.clock import Clock
 from calls.entry import Emit
 from fallbacks.availability import AvailabilityEvent, AvailabilityTable
 from fallbacks.breaker import Permit
@@ -30,6 +28,8 @@ from fallbacks.events import (
 )
 from fallbacks.failure import Failure, Kind, Scope, ServiceError, error_of, failed
 from fallbacks.retrying import RetrySettings, Rounds, wait_s
+from runtime import clock
+from runtime.clock import Clock
 
 T = TypeVar("T")
 Key: TypeAlias = tuple[str, str]

@@ -8,7 +8,6 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 import aiohttp
 import numpy as np
 
-from bot.http import parse_json, request
 from fallbacks.classification import classify_error, classify_http, classify_symptom
 from fallbacks.failure import Finding, Kind, Scope, ServiceError, error_of, failed
 from fallbacks.retry_after import may_ask_again, retry_after_s
@@ -16,6 +15,7 @@ from fallbacks.symptoms import Symptom
 from fallbacks.word_times import is_cut_short
 from providers.probing import STATUS_MEANINGS
 from providers.provider import RungSpec
+from runtime.http import parse_json, request
 
 MAX_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of audio at 32 kHz
 REFUSAL_BYTES: Final = 64 << 10  # of an error's explanation

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
-from bot.http import parse_json
 from calls.transcript import HeardWord, OtherReading, Transcript
 from fallbacks.classification import classify_message
 from fallbacks.symptoms import Moment, Symptom
@@ -13,6 +12,7 @@ from providers.batch import BatchRequest, http_base, post, rung_error
 from providers.deepgram import MODEL
 from providers.probing import Question, Verdict, ask_socket, speech
 from providers.provider import RungSpec, WholeRecording
+from runtime.http import parse_json
 
 FINALIZE: Final = json.dumps({"type": "Finalize"})
 CLOSE: Final = json.dumps({"type": "CloseStream"})

@@ -19,8 +19,6 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.utils.http import connection_limits
 
-from bot.hosts import proxy_for
-from bot.http import UnreadableError, parse_json
 from fallbacks.classification import (
     classify_error,
     classify_http,
@@ -33,6 +31,8 @@ from fallbacks.symptoms import Moment, Symptom
 from providers.probing import ask_http
 from providers.provider import PenAnswer, PenQuestion, ProbeFailedError, RungSpec
 from providers.sockets import tls_context
+from runtime.hosts import proxy_for
+from runtime.http import UnreadableError, parse_json
 
 DONE: Final = "[DONE]"
 FINISHED: Final = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'

@@ -14,7 +14,6 @@ import aiohttp
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from bot.http import parse_json, request
 from fallbacks.classification import (
     classify_close,
     classify_error,
@@ -27,6 +26,7 @@ from fallbacks.retry_after import retry_after_s
 from fallbacks.symptoms import Moment, Symptom
 from providers.provider import ProbeFailedError, RungSpec
 from providers.sockets import ConnectHere, code_and_reason
+from runtime.http import parse_json, request
 
 MAX_BODY_BYTES: Final = 64 * 1024  # of an error's explanation
 

@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from bot.hosts import proxy_for
+from runtime.hosts import proxy_for
 
 
 class ConnectHere(connect):
@@ -19,7 +19,7 @@ class ConnectHere(connect):
     The libraries follow a redirect to any host. They drop `Authorization` from that request, but
     voices send their keys in other headers, and the caller's words would go there, too.
 
-    It uses the proxy that `bot/hosts.py` names; the library would use one even for loopback.
+    It uses the proxy that `runtime/hosts.py` names; the library would use one even for loopback.
     """
 
     def __init__(self, uri: str, **options: Any) -> None:

@@ -24,7 +24,6 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.protocol import State
 
-from bot.http import parse_json
 from calls.voice import ATTEMPT, VoiceEar
 from fallbacks.classification import (
     classify_close,
@@ -37,6 +36,7 @@ from fallbacks.failure import Failure, Finding, failed
 from fallbacks.retry_after import retry_after_s
 from fallbacks.symptoms import Moment, Symptom
 from providers.sockets import code_and_reason, forbid_redirects, tls_for
+from runtime.http import parse_json
 
 
 @dataclass(slots=True)

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from bot.config.schema import PATTERNS
-from bot.config.settings import Settings
-from bot.config.shape import known_keys
+from configuration.schema import PATTERNS
+from configuration.settings import Settings
+from configuration.shape import known_keys
 
 PAGE = Path(__file__).parents[1] / "docs" / "configuration-reference.md"
 BEGIN = "<!-- keys: written by scripts/configuration_page.py -->\n"

@@ -25,8 +25,8 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDERS: Final = (
-    *("bot", "calls", "campaigns", "engines", "fallbacks", "lab", "operations"),
-    *("processors", "providers", "transports"),
+    *("bot", "calls", "campaigns", "configuration", "engines", "fallbacks", "lab", "operations"),
+    *("processors", "providers", "runtime", "transports"),
 )
 FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 MAX_METHODS: Final = 12
@@ -123,7 +123,7 @@ class Crossings:
                 print(f"        {a} -> {b}")
 
     def _now(self) -> float:
-        from bot.clock import monotonic  # noqa: PLC0415 - found once the root is on the path
+        from runtime.clock import monotonic  # noqa: PLC0415 - found once the root is on the path
 
         return monotonic()
 

@@ -10,7 +10,7 @@ import hypothesis  # its plugin would import it later, at a depth that 3.11's pa
 import pytest
 from loguru import logger
 
-from bot.config.known_secrets import KNOWN
+from configuration.known_secrets import KNOWN
 from tests.choosing import may_hold
 from tests.thoroughness import CHOSEN
 from tests.virtual_time import VirtualLoop

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Final
 
-from bot.config.settings import Settings
+from configuration.settings import Settings
 
 WORDS: Final[Mapping[str, float]] = {
     "one": 1.0,

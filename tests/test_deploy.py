@@ -18,13 +18,13 @@ import pytest
 import yaml
 
 from bot.call import switchboard
-from bot.config.environment import Environment
-from bot.config.loading import load
 from bot.programs import hosted, worker
 from bot.server import server
 from bot.tools import do_not_call as opt_outs
 from bot.workers import process as opening
 from bot.workers.supervisor import GRACE_S, STOP_S
+from configuration.environment import Environment
+from configuration.loading import load
 from operations.after_call import work
 from operations.record import record_listener
 from scripts.try_image import instructions, stages_of
@@ -177,6 +177,7 @@ def test_the_resampler_that_the_image_lacks_is_the_only_one_that_needs_its_packa
     named = re.compile(r"^\s*(?:import|from) (?:resampy|numba|llvmlite)\b", re.MULTILINE)
     using = [file for file in library.rglob("*.py") if named.search(file.read_text("utf-8"))]
     rooms = ("bot", "transports", "processors", "providers", "operations", "lab", "engines")
+    rooms += ("configuration", "runtime")
     ours = "".join(
         file.read_text("utf-8") for room in rooms for file in (ROOT / room).rglob("*.py")
     )

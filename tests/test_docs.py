@@ -11,10 +11,10 @@ import yaml
 from typer.testing import CliRunner
 
 from bot.__main__ import app
-from bot.config.agent import AgentSettings
-from bot.config.environment import Environment
-from bot.config.loading import load
 from calls.dialled import VERDICTS
+from configuration.agent import AgentSettings
+from configuration.environment import Environment
+from configuration.loading import load
 from lab.drill.markdown import render
 from lab.drill.matrix import FULL
 from lab.drill.results import Results

@@ -14,8 +14,8 @@ from scripts.count_structure import SourceCount, count_source, tree_of
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
-    *("bot", "calls", "campaigns", "engines", "fallbacks"),
-    *("lab", "operations", "processors", "providers", "transports"),
+    *("bot", "calls", "campaigns", "configuration", "engines", "fallbacks"),
+    *("lab", "operations", "processors", "providers", "runtime", "transports"),
 )
 PURE_VALUES = (
     "bot.tools.opt_out_words",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.exits import UsageError
 from bot.workers.listener import bind_socket
+from runtime.exits import UsageError
 from tests.documents import BLOCK, CODE, DOCUMENTS, ROOT, commands, name_of
 
 MAKE = shutil.which("make") or "make"

@@ -12,9 +12,9 @@ from typing import TypeVar
 import aiosqlite
 import pytest
 
-from bot.clock import monotonic as our_clock
 from lab.simulators.clock import monotonic as labs_clock
 from providers.menu_ear import MenuEar
+from runtime.clock import monotonic as our_clock
 from tests.virtual_time import BEGIN_S, BEGIN_UTC_S, VirtualLoop
 
 T = TypeVar("T")

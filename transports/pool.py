@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from weakref import WeakValueDictionary
 
-from bot.clock import Clock
+from runtime.clock import Clock
 
 DRAINING: Final = "draining"  # the reason for a refusal while the server accepts no new calls
 ASK_S: Final = 2.0  # the time limit of a question to another process (chosen)

@@ -10,9 +10,9 @@ from typing import Any, Final, TypeAlias
 import aiohttp
 from pydantic import SecretStr
 
-from bot.http import parse_json, read_body, request
 from fallbacks.classification import classify_error, classify_http
 from fallbacks.failure import Finding, Kind, ServiceError, error_of, failed
+from runtime.http import parse_json, read_body, request
 
 STAGE: Final = "dial"
 ASK_S: Final = 5.0  # the time limit of a request: a caller may be waiting

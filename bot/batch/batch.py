@@ -18,25 +18,25 @@ from urllib.parse import urlsplit
 import aiohttp
 from pydantic import ValidationError
 
-from bot import clock
-from bot.config.errors import ConfigError
-from bot.config.loading import load
-from bot.config.rungs import rung_of, vendors_of
-from bot.config.running_demo import demo_addresses
-from bot.config.settings import Settings
-from bot.config.stages import RungSettings
 from bot.health.operator_control import server_addresses
 from bot.health.policies import build_availability
-from bot.hosts import is_loopback
-from bot.http import parse_json, read_body
 from calls.entry import Emit
 from calls.sentences import cure_of, explain, vendor_at
 from calls.transcript import Transcript
+from configuration.errors import ConfigError
+from configuration.loading import load
+from configuration.rungs import rung_of, vendors_of
+from configuration.running_demo import demo_addresses
+from configuration.settings import Settings
+from configuration.stages import RungSettings
 from fallbacks.availability import AvailabilityTable
 from fallbacks.failure import ServiceError
 from operations.retrying import Retries, run_down_ladder
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage, WholeRecording
+from runtime import clock
+from runtime.hosts import is_loopback
+from runtime.http import parse_json, read_body
 
 ANSWER_S: Final = 5.0  # for a demo to answer
 

@@ -15,7 +15,6 @@ import numpy as np
 import soundfile
 from rich.console import Console
 
-from bot import clock
 from bot.batch.batch import (
     Batch,
     BatchSound,
@@ -26,17 +25,18 @@ from bot.batch.batch import (
     line_of,
     load_for_stage,
 )
-from bot.config.rungs import vendors_of
-from bot.config.settings import Settings
-from bot.exits import CommandError, UsageError
 from bot.health.policies import build_availability
 from bot.health.sharing import share_health
 from calls.events import Event
 from calls.sentences import Vendors, planned_retry
 from calls.transcript import Transcript
+from configuration.rungs import vendors_of
+from configuration.settings import Settings
 from fallbacks.events import RetryPlanned, RungChosen
 from fallbacks.failure import ServiceError
 from providers.provider import Stage
+from runtime import clock
+from runtime.exits import CommandError, UsageError
 
 SUBTYPES: Final = {False: "PCM_16", True: "ULAW"}
 

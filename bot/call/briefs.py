@@ -10,12 +10,12 @@ from typing import Final
 
 from loguru import logger
 
-from bot.config.agent import AgentSettings
-from bot.config.texts import sentence
 from calls.outbound import Contact
 from calls.outside_text import placeholders, spoken
 from campaigns.model import Campaign
 from campaigns.placeholders import NUMBER, texts_of
+from configuration.agent import AgentSettings
+from configuration.texts import sentence
 from operations.person_names import with_names_cut
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation

@@ -22,10 +22,6 @@ from bot.call.pipeline import CallPipeline
 from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.shared import Shared
 from bot.call.switchboard import RunningCall
-from bot.clock import Clock, utc_now
-from bot.config.agent import AgentSettings, RecordingSettings
-from bot.config.rungs import other_voices
-from bot.config.texts import sentence
 from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
 from calls.entry import Emit, Numbering
@@ -34,6 +30,9 @@ from calls.languages.facts import language_of
 from calls.outside_text import quoted
 from calls.resume import ResumeState
 from calls.verdict import VerdictMeter
+from configuration.agent import AgentSettings, RecordingSettings
+from configuration.rungs import other_voices
+from configuration.texts import sentence
 from operations.crm.known_caller import KnownCaller
 from operations.stored_words import StoredWords
 from operations.telemetry.emitter import Emitter
@@ -42,6 +41,7 @@ from processors.answerer.watch import AnswererWatch
 from processors.holding.caller_silence import AnsweredFrame
 from processors.holding.own_voice import LOCAL
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
+from runtime.clock import Clock, utc_now
 from transports.leg import Leg
 
 

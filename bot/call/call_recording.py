@@ -11,12 +11,12 @@ from typing import Final
 
 from loguru import logger
 
-from bot.clock import Clock
-from bot.config.agent import AgentSettings
 from calls.entry import Emit
 from calls.events import AgentSaid, CallRecorded, Event
 from calls.stereo import Stereo
+from configuration.agent import AgentSettings
 from operations.record.voicemails import MessageFile
+from runtime.clock import Clock
 from transports.leg import Leg
 
 RECORDINGS: Final = "recordings"  # in `logs.dir`

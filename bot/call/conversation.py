@@ -19,14 +19,13 @@ from pipecat.utils.context.llm_context_summarization import (
 )
 
 from bot.call.models import VoiceModels
-from bot.clock import Clock
-from bot.config.agent import AgentSettings, system_text
-from bot.config.settings import TurnSettings
 from calls.entry import Emit
 from calls.events import ContextShortened, Event
 from calls.line import CallerLine
 from calls.resume import OwedWords
 from calls.turn import Turn
+from configuration.agent import AgentSettings, system_text
+from configuration.settings import TurnSettings
 from fallbacks.events import AttemptFailed, StageExhausted
 from processors.answering.context_window import SUMMARY_KEEPS, Memory
 from processors.answering.window_rules import SUMMARY, estimate
@@ -38,6 +37,7 @@ from processors.turn.echo import EchoEar
 from processors.turn.ending import DictationWait, TurnStop
 from processors.turn.floor import Floor, FloorEvent, TurnClosed, WordsCame
 from processors.turn.speech_rules import Background
+from runtime.clock import Clock
 
 SUMMARY_SHARE: Final = 0.15  # of the context window, for a summary
 # Without an audio frame for this long, the caller counts as silent. 1 s was too short: when our own

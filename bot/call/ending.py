@@ -10,7 +10,7 @@ from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection
 
 from bot.call.pipeline import CallPipeline
-from bot.clock import Clock
+from runtime.clock import Clock
 
 STEP_S: Final = 15.0  # for one closing step; an apology may take 10 s, Twilio's hang-up 5 s
 END_S: Final = 3.0  # for an EndFrame, which waits if a processor hangs

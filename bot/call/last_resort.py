@@ -14,11 +14,11 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.workers.runner import WorkerRunner
 
 from bot.clips.store import CallVoice, ClipStore, clips_folder
-from bot.config.agent import AgentSettings
-from bot.config.rungs import follows_caller, rung_of
-from bot.config.sections import HoldLineSettings
-from bot.config.settings import Settings
-from bot.config.texts import sentence, texts_with
+from configuration.agent import AgentSettings
+from configuration.rungs import follows_caller, rung_of
+from configuration.sections import HoldLineSettings
+from configuration.settings import Settings
+from configuration.texts import sentence, texts_with
 from engines.espeak import UnknownVoiceError
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks

@@ -21,14 +21,14 @@ from pipecat.audio.vad.silero import SileroOnnxModel, SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
 from pipecat.utils.context.word_completion_tracker import WordCompletionTracker
 
-from bot import clock
-from bot.config.settings import TurnSettings
 from calls.entry import Emit
+from configuration.settings import TurnSettings
 from processors.turn.detector import WIDTH, DetectorSettings, TurnDetector, TurnJudges
 from processors.turn.echo import EchoEar
 from processors.turn.sound_path import Faintness
 from processors.turn.speech_rules import START_S, Background, BeginningOfSpeech
 from providers.sockets import tls_context
+from runtime import clock
 
 
 class _SharedSileroModel(SileroOnnxModel):

@@ -16,12 +16,11 @@ from pipecat.workers.runner import WorkerRunner
 
 from bot.call.last_resort import say_locally
 from bot.call.shared import Shared
-from bot.clock import Clock
-from bot.config.agent import AgentSettings
 from calls.entry import Emit
 from calls.line import CallerLine
 from calls.outside_text import sayable
 from calls.turn import Turn
+from configuration.agent import AgentSettings
 from processors.answering.spoken_text_rules import spoken_part
 from processors.answering.stage import LlmStage
 from processors.holding.line_rules import Consent, is_recognised_here
@@ -38,6 +37,7 @@ from processors.transfer.person_leg import (
 from processors.transfer.summary_rules import plain_summary, transcript
 from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import order_interruptions
+from runtime.clock import Clock
 from transports.leg import Leg
 
 SUMMARY_LIMIT: Final = 400  # characters, about 25 s of speech

@@ -18,14 +18,11 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameProcessor
 
-from bot import clock
 from bot.call.call_recording import emit_to_recording, make_recording
 from bot.call.conversation import Dialogue, dictation_of, room_tokens
 from bot.call.last_resort import LastResort, call_voice, holding_of, menu_ear, menu_steps
 from bot.call.shared import Shared
 from bot.call.transfer import Transfer
-from bot.config.agent import AgentSettings
-from bot.config.rungs import DETECTED, follows_caller, spoken
 from bot.tools.built_in import Tools, sensitive_tools
 from bot.tools.caller_requests import CallerRequests
 from bot.tools.do_not_call import DoNotCallRequests
@@ -39,6 +36,8 @@ from calls.leg_events import LineRestored
 from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
+from configuration.agent import AgentSettings
+from configuration.rungs import DETECTED, follows_caller, spoken
 from operations.numbers import as_dialled
 from operations.stored_words import StoredWords
 from processors.answerer.answerer_rules import AnsweringPlan
@@ -65,6 +64,7 @@ from processors.transfer.waiting_line import WaitingLine
 from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundEnd, SoundWindows, order_interruptions
+from runtime import clock
 from transports.leg import Leg, LegFacts
 from transports.leg_output import LineEnd
 

@@ -10,7 +10,6 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot.call.conversation import opening_frames
 from bot.call.pipeline import CallPipeline
-from bot.config.agent import AgentSettings
 from calls.events import AgentSaid
 from calls.resume import (
     Next,
@@ -20,6 +19,7 @@ from calls.resume import (
     next_step,
     without_last,
 )
+from configuration.agent import AgentSettings
 from processors.holding.utterance_rules import Situation
 
 BACK: Final = "I am back."  # used if the owner's texts have none

@@ -9,17 +9,17 @@ from bot.call.briefs import Briefs
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
 from bot.call.summary_post import SummaryPosts
-from bot.clock import Clock
-from bot.config.agent import AgentSettings
-from bot.config.rungs import rung_of
-from bot.config.settings import Settings
 from bot.tools.do_not_call import OptOuts
 from campaigns.order_gate import OrderGate
+from configuration.agent import AgentSettings
+from configuration.rungs import rung_of
+from configuration.settings import Settings
 from fallbacks.ladder import StagePolicy
 from operations.crm.port import CrmLookup
 from processors.turn.detector import TurnJudges
 from providers.catalog import provider
 from providers.provider import Stage
+from runtime.clock import Clock
 from transports.carrier_words import CarrierWords
 from transports.leg import People
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 import aiohttp
 from loguru import logger
 
-from bot.http import request
 from fallbacks.failure import Failure, Kind, ServiceError, failed
 from operations.keep_running import keep_running
 from operations.retrying import Retries, run_with_retries
+from runtime.http import request
 
 MAX_WAITING: Final = 100  # summaries in the queue; any more are dropped
 POST_S: Final = 10.0

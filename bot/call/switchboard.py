@@ -6,9 +6,9 @@ from typing import Final, Protocol
 
 from loguru import logger
 
-from bot.exits import CommandError
 from calls.entry import Emit
 from calls.events import CallRefused
+from runtime.exits import CommandError
 from transports.leg import Leg
 from transports.pool import DRAINING, SwitchboardFullError
 

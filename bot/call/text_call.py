@@ -34,13 +34,8 @@ from pipecat.processors.aggregators.llm_response_universal import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
-from bot import clock
 from bot.call.conversation import opening_frames, room_tokens
-from bot.config.agent import AgentSettings
-from bot.config.rungs import rung_of, vendors_of
-from bot.config.settings import Settings
 from bot.health.policies import build_policies
-from bot.http import open_connections
 from bot.tools.built_in import Tools, sensitive_tools
 from bot.tools.caller_requests import Unkept
 from bot.tools.owner import call_facts
@@ -48,6 +43,9 @@ from calls.caller import clean
 from calls.events import Event
 from calls.sentences import cure_of, explain, vendor_at
 from calls.turn import Turn
+from configuration.agent import AgentSettings
+from configuration.rungs import rung_of, vendors_of
+from configuration.settings import Settings
 from fallbacks.events import AttemptFailed, StageExhausted
 from processors.answering.context_window import ContextWindow, Memory
 from processors.answering.continuation_rules import Answer
@@ -57,6 +55,8 @@ from processors.answering.stage import LlmStage
 from processors.holding.caller_silence import PartFrame
 from processors.speaking.speech_queue import TakeBackFrame
 from providers.catalog import provider
+from runtime import clock
+from runtime.http import open_connections
 from transports.leg import LegFacts
 
 CLOSE_S: Final = 5.0  # for the pipeline to end; then it is cancelled (chosen)

@@ -16,14 +16,14 @@ from pipecat.processors.frame_processor import FrameDirection
 
 from bot.call.person_call import PersonCall, Summary, summarise
 from bot.call.shared import Shared
-from bot.config.agent import CALLBACK, PERSON, AgentSettings, DestinationSettings
-from bot.config.rungs import spoken
 from bot.tools.caller_requests import CallerRequests
 from calls.entry import Emit
 from calls.handover import Destination, Handover
 from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from calls.turn import Turn
 from campaigns.order_gate import Order
+from configuration.agent import CALLBACK, PERSON, AgentSettings, DestinationSettings
+from configuration.rungs import spoken
 from processors.answering.stage import LlmStage
 from processors.holding.caller_silence import CallerSilence
 from processors.holding.hold_line import HoldLine

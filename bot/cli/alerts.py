@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption
-from bot.config.loading import load
-from bot.exits import UsageError
+from configuration.loading import load
+from runtime.exits import UsageError
 
 
 def command(

@@ -7,8 +7,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from bot.cli.options import ConfigOption, joined_with_or, settings_here
-from bot.config.settings import Settings
-from bot.exits import UsageError
+from configuration.settings import Settings
+from runtime.exits import UsageError
 
 ACTIONS = ("import", "remove", "start", "pause", "resume", "status", "report")
 

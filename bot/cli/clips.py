@@ -5,10 +5,10 @@ import asyncio
 import typer
 
 from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
-from bot.config.folders import check_folders
-from bot.config.loading import load
-from bot.exits import DONE, FAILED
+from configuration.folders import check_folders
+from configuration.loading import load
 from operations.telemetry import logs
+from runtime.exits import DONE, FAILED
 
 
 def command(

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption
-from bot.config.database_urls import file_of, masked
-from bot.config.loading import load
-from bot.exits import CommandError, UsageError
+from configuration.database_urls import file_of, masked
+from configuration.loading import load
+from runtime.exits import CommandError, UsageError
 
 
 def command(

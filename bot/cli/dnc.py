@@ -6,8 +6,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from bot.cli.options import ConfigOption, joined_with_or, one_number, settings_here
-from bot.config.folders import check_database
-from bot.exits import UsageError
+from configuration.folders import check_database
+from runtime.exits import UsageError
 
 ACTIONS = ("list", "add", "remove", "import", "export")
 ARGUMENTS = {"add": "NUMBER", "remove": "NUMBER", "import": "FILE"}

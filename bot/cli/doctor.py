@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.text import Text
 
 from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
-from bot.config.loading import Loaded, load
 from bot.doctor.doctor import examine
-from bot.exits import FAILED
 from bot.tools.own_modules import find_own_modules
 from calls.sentences import sentence
+from configuration.loading import Loaded, load
 from operations.masking import without_keys
 from operations.telemetry import logs
+from runtime.exits import FAILED
 
 
 def command(

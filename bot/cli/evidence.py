@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption, settings_here
-from bot.config.folders import check_out
-from bot.exits import DONE
+from configuration.folders import check_out
 from operations.postmortem.span import read_span
+from runtime.exits import DONE
 
 
 def command(

@@ -6,11 +6,11 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from bot import clock
 from bot.cli.options import ConfigOption, settings_here
-from bot.config.errors import shown
-from bot.config.folders import check_database, why_unwritable
-from bot.exits import CommandError, UsageError
+from configuration.errors import shown
+from configuration.folders import check_database, why_unwritable
+from runtime import clock
+from runtime.exits import CommandError, UsageError
 
 KINDS = "calls, turns or failures"
 

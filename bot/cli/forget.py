@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption, one_number, settings_here
-from bot.config.folders import check_database
-from bot.exits import CommandError
+from configuration.folders import check_database
+from runtime.exits import CommandError
 
 
 def command(

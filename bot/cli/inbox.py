@@ -5,10 +5,10 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from bot import clock
 from bot.cli.options import ConfigOption, settings_here
-from bot.config.folders import check_database
-from bot.exits import CommandError, UsageError
+from configuration.folders import check_database
+from runtime import clock
+from runtime.exits import CommandError, UsageError
 
 ActionArgument: TypeAlias = Annotated[
     str | None,

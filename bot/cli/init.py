@@ -7,11 +7,11 @@ from typing import Annotated, Final
 
 import typer
 
-from bot.config.environment import DOTENV, Environment, read
-from bot.config.loading import USUAL
-from bot.exits import UsageError
+from configuration.environment import DOTENV, Environment, read
+from configuration.loading import USUAL
 from providers.catalog import kinds, provider
 from providers.provider import Stage
+from runtime.exits import UsageError
 
 STAGE_TITLES: Final[dict[Stage, str]] = {
     "stt": "Speech recognition",

@@ -6,9 +6,9 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from bot.cli.options import ConfigOption
-from bot.config.folders import check_folders
-from bot.config.loading import load
 from bot.tools.own_modules import find_own_modules
+from configuration.folders import check_folders
+from configuration.loading import load
 
 HeadphonesOption: TypeAlias = Annotated[
     bool,

@@ -6,12 +6,12 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from bot.config.errors import ConfigError
-from bot.config.loading import Loaded, load
-from bot.config.running_demo import running_demo
-from bot.config.sections import near_address
-from bot.config.settings import Settings
-from bot.exits import UsageError
+from configuration.errors import ConfigError
+from configuration.loading import Loaded, load
+from configuration.running_demo import running_demo
+from configuration.sections import near_address
+from configuration.settings import Settings
+from runtime.exits import UsageError
 
 OWN_WORDS_ALONE: Final = "CRITICAL"  # the log level of commands that print problems themselves
 

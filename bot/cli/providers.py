@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption, settings_here
-from bot.exits import UsageError
+from runtime.exits import UsageError
 
 
 def command(

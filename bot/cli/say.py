@@ -7,9 +7,9 @@ from typing import Annotated, Final
 import typer
 
 from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
-from bot.config.folders import why_unwritable
-from bot.exits import UsageError
+from configuration.folders import why_unwritable
 from operations.telemetry import logs
+from runtime.exits import UsageError
 
 RATES_HZ: Final = (8000, 16000, 22050, 24000, 44100, 48000)  # supported by all voices
 PHONE_HZ: Final = 8000

@@ -6,17 +6,17 @@ import typer
 from loguru import logger
 
 from bot.cli.options import ConfigOption
-from bot.config.checks import MIN_TOKEN, is_short
-from bot.config.errors import shown
-from bot.config.folders import check_folders, why_exposed
-from bot.config.known_secrets import KNOWN
-from bot.config.loading import load
-from bot.config.machine import check_memory
-from bot.config.printing import as_yaml
-from bot.config.settings import ServerSettings, Settings
-from bot.exits import DONE, UsageError
 from bot.workers.supervisor import serve_with_workers
+from configuration.checks import MIN_TOKEN, is_short
+from configuration.errors import shown
+from configuration.folders import check_folders, why_exposed
+from configuration.known_secrets import KNOWN
+from configuration.loading import load
+from configuration.machine import check_memory
+from configuration.printing import as_yaml
+from configuration.settings import ServerSettings, Settings
 from operations.telemetry import logs
+from runtime.exits import DONE, UsageError
 
 
 def command(

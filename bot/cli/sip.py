@@ -9,9 +9,9 @@ import typer
 from pydantic import SecretStr
 
 from bot.cli.options import ConfigOption
-from bot.config.loading import load
-from bot.config.settings import LivekitSettings, Settings, SipSettings
-from bot.exits import CommandError, UsageError
+from configuration.loading import load
+from configuration.settings import LivekitSettings, Settings, SipSettings
+from runtime.exits import CommandError, UsageError
 
 if TYPE_CHECKING:
     from transports.livekit.trunks import Arranged, Credentials, ExchangePlan

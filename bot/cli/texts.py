@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption
-from bot.config.loading import load
-from bot.config.texts import file_to_translate, texts_with
-from bot.config.values import LANGUAGE
-from bot.exits import UsageError
+from configuration.loading import load
+from configuration.texts import file_to_translate, texts_with
+from configuration.values import LANGUAGE
+from runtime.exits import UsageError
 
 
 def command(

@@ -14,15 +14,15 @@ from rich.console import Console
 
 from bot.clips.store import RATE_HZ, Clip, ClipStore, clips_folder
 from bot.clips.voice import RungVoice
-from bot.config.agent import AgentSettings
-from bot.config.rungs import DETECTED, rung_of, vendors_of
-from bot.config.settings import Settings
-from bot.config.stages import RungSettings
-from bot.config.texts import texts_with
 from calls.entry import Emit
 from calls.events import Event
 from calls.operations_events import ClipsRendered
 from calls.sentences import Vendors, cure_of, explain, planned_retry
+from configuration.agent import AgentSettings
+from configuration.rungs import DETECTED, rung_of, vendors_of
+from configuration.settings import Settings
+from configuration.stages import RungSettings
+from configuration.texts import texts_with
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import Failure, ServiceError
 from operations.keep_running import at_work, keep_running

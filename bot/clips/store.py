@@ -15,8 +15,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from bot.config.settings import Settings
-from bot.config.texts import built_in_texts, read_texts
+from configuration.settings import Settings
+from configuration.texts import built_in_texts, read_texts
 from processors.holding.own_voice import LOCAL, SpokenClip
 from processors.holding.utterance_rules import FallbackText
 from providers.provider import RungSpec

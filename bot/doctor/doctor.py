@@ -12,26 +12,26 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from bot.config.agent import AgentSettings
-from bot.config.alerts import missing_of
-from bot.config.carriers import CARRIERS
-from bot.config.checks import is_near
-from bot.config.database_urls import LOCAL
-from bot.config.folders import why_exposed
-from bot.config.machine import check_memory, worker_count
-from bot.config.rungs import LOCAL as LOCAL_KIND
-from bot.config.rungs import rung_of
-from bot.config.sections import near_address
-from bot.config.settings import ServerSettings, Settings
 from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
 from bot.doctor.storage import check_share, check_storage
 from bot.doctor.systems import check_systems
 from bot.doctor.telephony import check_telephony
-from bot.exits import UsageError
 from bot.health.readiness_rules import Readiness
 from calls.sentences import callers_get, cure_of, explain
+from configuration.agent import AgentSettings
+from configuration.alerts import missing_of
+from configuration.carriers import CARRIERS
+from configuration.checks import is_near
+from configuration.database_urls import LOCAL
+from configuration.folders import why_exposed
+from configuration.machine import check_memory, worker_count
+from configuration.rungs import LOCAL as LOCAL_KIND
+from configuration.rungs import rung_of
+from configuration.sections import near_address
+from configuration.settings import ServerSettings, Settings
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
+from runtime.exits import UsageError
 
 MIN_FREE_BYTES: Final = 500_000_000  # enough for a busy month of journals and logs
 WRITTEN_BYTES: Final = 64 * 1024
@@ -246,7 +246,7 @@ async def _read_readiness(server: ServerSettings) -> dict[str, Any] | None:
     # aiohttp takes a while to import, and every command imports this module.
     import aiohttp  # noqa: PLC0415
 
-    from bot.http import parse_json, read_body  # noqa: PLC0415
+    from runtime.http import parse_json, read_body  # noqa: PLC0415
 
     timeout = aiohttp.ClientTimeout(total=ANSWER_S)
     url = f"{near_address(server.host, server.port)}/readyz"

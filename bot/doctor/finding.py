@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from bot.hosts import proxy_for
+from runtime.hosts import proxy_for
 
 ANSWER_S: Final = 5.0  # a server that takes longer to connect is useless in a call
 PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}

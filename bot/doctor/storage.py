@@ -7,9 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bot import clock
-from bot.config.database_urls import file_of, masked
 from bot.doctor.finding import ANSWER_S, DoctorFinding
+from configuration.database_urls import file_of, masked
+from runtime import clock
 
 if TYPE_CHECKING:
     from operations.database.provider_board import ProviderBoard

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
-from bot import clock
-from bot.config.sections import SheetsSettings
-from bot.config.settings import Settings
 from bot.doctor.finding import DoctorFinding, reach, reach_port
+from configuration.sections import SheetsSettings
+from configuration.settings import Settings
+from runtime import clock
 
 TRIED_NUMBER: Final = "+10000000000"  # unassigned; only to see whether the CRM answers a look-up
 NO_DIALLER: Final = "none of the enabled carriers has a number to call from"

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from bot.config.settings import Settings
 from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
 from calls.sentences import Vendor, cure_of, explain
+from configuration.settings import Settings
 from fallbacks.failure import ServiceError
 
 if TYPE_CHECKING:

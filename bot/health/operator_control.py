@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bot.config.errors import nearest
-from bot.config.running_demo import demo_addresses
-from bot.config.sections import near_address
-from bot.config.settings import ServerSettings, Settings
-from bot.exits import CommandError, UsageError
-from bot.http import parse_json, read_body
 from calls.sentences import sentence
+from configuration.errors import nearest
+from configuration.running_demo import demo_addresses
+from configuration.sections import near_address
+from configuration.settings import ServerSettings, Settings
+from runtime.exits import CommandError, UsageError
+from runtime.http import parse_json, read_body
 
 ANSWER_S: Final = 5.0
 STYLES: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}

@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
-from bot import clock
-from bot.config.settings import Settings
-from bot.config.stages import STAGES, RungSettings
 from calls.entry import Emit
+from configuration.settings import Settings
+from configuration.stages import STAGES, RungSettings
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.ladder import Allowance, ClauseRule, EarlyBudget, Pace, StagePolicy
 from fallbacks.lag import Lag
@@ -20,6 +19,7 @@ from operations.keep_running import at_work, keep_running
 from processors.ladder.gate import RungGate
 from providers.catalog import provider
 from providers.provider import Stage
+from runtime import clock
 
 PACES: Final[Mapping[Stage, Pace]] = {
     # A recogniser that got only a cough ends without a word, which is not a failure. Deepgram sends

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeAlias
 
 from loguru import logger
 
-from bot.clock import Clock
 from calls.entry import Emit
 from calls.sentences import explain
 from fallbacks.availability import AvailabilityTable, RungAvailability
@@ -21,6 +20,7 @@ from operations.keep_running import keep_running
 from operations.masking import printable
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
+from runtime.clock import Clock
 
 CHECK_EVERY_S: Final = 0.25  # how soon a new suspicion is noticed; its probe follows 1 s later
 MARGIN_S: Final = 0.25  # beyond a probe's own limit, in case the provider's module ignores it

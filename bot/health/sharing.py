@@ -13,13 +13,12 @@ from typing import Final
 from loguru import logger
 from sqlalchemy.engine import make_url
 
-from bot import clock
-from bot.config.database_urls import LOCAL, SHARES
-from bot.config.rungs import spoken
-from bot.config.settings import Settings
 from bot.health.policies import credential
 from calls.entry import Emit
 from calls.events import ShareLost, ShareRegained
+from configuration.database_urls import LOCAL, SHARES
+from configuration.rungs import spoken
+from configuration.settings import Settings
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import State
 from fallbacks.events import RungFollowed
@@ -29,6 +28,7 @@ from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
 from operations.database.sql_board import SqlBoard
 from operations.keep_running import keep_running
+from runtime import clock
 
 SYNC_EVERY_S: Final = 0.5  # about how long a report takes to reach other processes
 LEASE_S: Final = 6.0  # an unrenewed lease expires; then another process probes

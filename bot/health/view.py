@@ -9,20 +9,20 @@ from typing import Any, Final
 
 from loguru import logger
 
-from bot import clock
-from bot.clock import Clock
-from bot.config.rungs import LOCAL, rung_of
-from bot.config.settings import Settings
-from bot.config.stages import STAGES, StagesSettings
 from bot.health.policies import run_breaker_timers
 from bot.health.probing import Prober, by_place, run_probers
 from bot.health.sharing import BoardClient, places, share_health
 from calls.entry import Emit
 from calls.sentences import callers_get, cure_of
+from configuration.rungs import LOCAL, rung_of
+from configuration.settings import Settings
+from configuration.stages import STAGES, StagesSettings
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.lag import Lag
 from operations.telemetry.live import merge_recent
 from processors.holding.outage_rules import Step
+from runtime import clock
+from runtime.clock import Clock
 
 FIRST_S: Final = 3.0  # for the startup probes; slower providers do not delay startup
 BEST_TO_WORST: Final = ("closed", "half_open", "open")

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 import aiohttp
 
-from bot.config.settings import Settings
-from bot.exits import DONE, FAILED, CommandError, UsageError
 from bot.health.operator_control import server_addresses
-from bot.http import parse_json, read_body
 from calls.outbound import DialOutcome
 from calls.sentences import dialled
+from configuration.settings import Settings
+from runtime.exits import DONE, FAILED, CommandError, UsageError
+from runtime.http import parse_json, read_body
 
 MAX_S: Final = 2 * 3600.0  # for the outcome, which comes when the call has ended
 CONNECT_S: Final = 5.0

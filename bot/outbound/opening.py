@@ -10,12 +10,8 @@ from typing import Final, TypeAlias
 
 from loguru import logger
 
-from bot import clock
 from bot.call.briefs import Briefs, briefed
 from bot.carriers import ClosableCarrier, carrier_of
-from bot.config.agent import AgentSettings
-from bot.config.prices import load_prices
-from bot.config.settings import Settings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.rehearsal import rehearsal_of
 from bot.workers.pool import WorkerPool
@@ -36,9 +32,13 @@ from campaigns.store.contacts import Contacts
 from campaigns.store.dials import Ledger
 from campaigns.store.figures import Figures
 from campaigns.store.queue import Queue
+from configuration.agent import AgentSettings
+from configuration.prices import load_prices
+from configuration.settings import Settings
 from operations.database.database import StorageError
 from operations.keep_running import keep_running
 from operations.notify.alert import Alert
+from runtime import clock
 from transports.dialling import CampaignCarrier
 
 RECORD_S: Final = 1.0  # for one query of the record (chosen); the dialler repeats a failed one

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bot.config.stages import STAGES
 from bot.workers.process import Process
 from campaigns.guard import stage_down
+from configuration.stages import STAGES
 from fallbacks.availability import AvailabilityTable
 from fallbacks.failure import Failure, Kind, ServiceError, failed
 from operations.retrying import Retries, run_with_retries

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import typer
 from pydantic import ValidationError
 
-from bot.config.errors import ConfigError, shown, without_secrets
-from bot.config.known_secrets import KNOWN
-from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
+from configuration.errors import ConfigError, shown, without_secrets
+from configuration.known_secrets import KNOWN
+from runtime.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 CODES = (DONE, FAILED, BAD_USAGE, INTERRUPTED)
@@ -56,7 +56,7 @@ def _describe_usage(error: typer.TyperException) -> str:
     parameter, cause = getattr(error, "param", None), error.__cause__
     if parameter is None or not isinstance(cause, ValidationError):
         return f"{error.format_message()} (see holdline --help)"
-    from bot.config.schema import valid_for  # noqa: PLC0415 - slow, and only needed for an error
+    from configuration.schema import valid_for  # noqa: PLC0415 - slow, and only needed for an error
 
     first = cause.errors(include_url=False)[0]
     name = parameter.get_error_hint().replace("'", "")

@@ -14,16 +14,16 @@ from loguru import logger
 from pipecat.runner.types import LiveKitRunnerArguments
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
-from bot import clock
 from bot.call.call import Call, watch_leg
 from bot.call.switchboard import Switchboard
-from bot.config.folders import keep_private
-from bot.config.loading import load
-from bot.config.settings import Settings
 from bot.server.limits import bounds
 from bot.tools.own_modules import find_own_modules
 from bot.workers.process import CLOSE_S, Process, open_process
+from configuration.folders import keep_private
+from configuration.loading import load
+from configuration.settings import Settings
 from operations.telemetry import logs
+from runtime import clock
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import NORMAL, close
 from transports.media_stream.messages import MULAW, POLICY, Started

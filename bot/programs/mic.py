@@ -12,13 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bot.config.settings import LocalSettings, Settings
-from bot.exits import CommandError, UsageError
 from calls.entry import Entry
 from calls.events import AgentSaid, BudgetMissed, CallStarted, TranscriptFinal
 from calls.sentences import ENDS, phrase
 from calls.state import CallState
+from configuration.settings import LocalSettings, Settings
 from operations.telemetry import logs
+from runtime.exits import CommandError, UsageError
 from transports.local.echo_guard_rules import EchoGuard
 from transports.local.sound_card import (
     LATENCY_S,

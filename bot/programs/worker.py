@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
-from bot.config.database_urls import LOCAL
-from bot.config.environment import count_together
-from bot.config.loading import load
-from bot.config.settings import Settings
 from bot.programs.guard import guard
 from bot.workers.pool_client import PoolClient, take_connections
 from bot.workers.stacks import write_stacks_at_signal
 from bot.workers.wire import Wire
+from configuration.database_urls import LOCAL
+from configuration.environment import count_together
+from configuration.loading import load
+from configuration.settings import Settings
 from operations.telemetry import logs
 from operations.telemetry.meter_files import take_room
 

@@ -10,7 +10,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from bot import clock
 from bot.call.models import VoiceModels
 from bot.carriers import carrier_routers
 from bot.health.readiness_rules import judge_readiness
@@ -43,6 +42,7 @@ from operations.inbox.store import Inbox
 from operations.record.call_list import CallList
 from operations.record.reader import RecordReader
 from operations.telemetry.emitter import Listener
+from runtime import clock
 from transports.media_stream.webhooks import CarrierHost
 from transports.parked import Parked
 

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 
-from bot import clock
 from bot.server.api_route import ApiRoute, Refused
 from bot.server.operator_routes import Disclosures
 from bot.workers.pool import WorkerPool
@@ -38,6 +37,7 @@ from operations.record.reader import (
     TurnRow,
 )
 from operations.telemetry.live import ConsoleSums, merge_turns
+from runtime import clock
 
 REFRESH_EVERY_S: Final = 0.5  # between two queries for an open page
 

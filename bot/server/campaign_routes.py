@@ -12,8 +12,6 @@ from typing import Annotated, Any, BinaryIO, Final, Literal, cast
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from bot import clock
-from bot.exits import UsageError
 from bot.outbound.campaign_list import list_campaigns, merge_holds, standing_still, why_held
 from bot.outbound.opening import Outbound
 from bot.server.api_route import NO_DATABASE, ApiRoute, Refused
@@ -38,6 +36,8 @@ from campaigns.summary import summarize
 from operations.csv_cells import safe_cell
 from operations.database.database import StorageError
 from operations.masking import masked
+from runtime import clock
+from runtime.exits import UsageError
 from transports.dialling import DialWithdrawnError
 
 REFRESH_EVERY_S: Final = 3.0  # chosen: dials take longer, and each query reads a whole ledger

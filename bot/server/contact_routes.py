@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request
 
-from bot.exits import CommandError, UsageError
 from bot.outbound.opening import Outbound
 from bot.server.api_route import ApiRoute, Refused
 from bot.server.operator_routes import NAME_CHARACTERS, By, OperatorWord, emit_action
@@ -29,6 +28,7 @@ from campaigns.store.queue import take_out
 from campaigns.summary import StartSummary, summarize
 from operations.masking import masked
 from operations.numbers import readings_of
+from runtime.exits import CommandError, UsageError
 
 MAX_FILE_BYTES: Final = 4 << 20  # decompressed; about fifty thousand rows
 MAX_LINES: Final = 10  # line numbers listed for each reason

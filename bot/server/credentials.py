@@ -27,11 +27,11 @@ from loguru import logger
 from pydantic import SecretStr
 from starlette.requests import HTTPConnection
 
-from bot import clock
-from bot.clock import Clock
-from bot.config.checks import is_short
 from calls.entry import Emit
 from calls.events import InputRefused
+from configuration.checks import is_short
+from runtime import clock
+from runtime.clock import Clock
 from transports.arrival_rules import network_of
 from transports.pool import CallPool
 

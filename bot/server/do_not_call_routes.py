@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from bot import clock
 from bot.server.api_route import ApiRoute, Refused
 from bot.server.contact_routes import BUSY, unpack, upload
 from bot.server.operator_routes import Disclosures, OperatorWord, emit_action, operator_name
@@ -18,6 +17,7 @@ from campaigns.do_not_call import import_entries, seen, write_entries
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
 from operations.masking import MASKED_ENDING, masked, printable
 from operations.numbers import readings_of
+from runtime import clock
 
 PAGE: Final = 50  # entries in a page
 MAX_SKIP: Final = 10_000_000

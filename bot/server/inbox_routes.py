@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 
-from bot import clock
 from bot.server.api_route import Refused
 from bot.server.call_routes import CallRoute, recording_response, to_utc, with_iso_times
 from bot.server.operator_routes import Disclosures, OperatorWord, Word, emit_action
@@ -15,6 +14,7 @@ from calls.entry import Emit
 from calls.events import OperatorAction
 from operations.inbox.store import MAX_ENTRIES, Inbox, InboxEntry, InboxKind
 from operations.masking import masked
+from runtime import clock
 
 NO_ENTRY = "There is no such entry. It may have been deleted after the retention time."
 Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES)]

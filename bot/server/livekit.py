@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from pydantic import SecretStr
 
 from bot.call.call import watch_leg
-from bot.config.settings import LivekitSettings
 from bot.workers.process import Process
+from configuration.settings import LivekitSettings
 from transports.livekit.leg import LivekitLeg
 from transports.livekit.people import LivekitPeople
 from transports.livekit.rooms import LivekitRooms

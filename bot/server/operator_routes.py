@@ -11,8 +11,6 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
-from bot import clock
-from bot.clock import Clock
 from bot.health.view import ProviderView, emptied_by, merge_rungs
 from bot.server.access import address_of, check_may_act
 from bot.server.api_route import ApiRoute, Refused
@@ -28,6 +26,8 @@ from operations.notify.channel import as_json, masked
 from operations.notify.dispatcher import AlertDispatcher
 from operations.telemetry.live import RecentWork
 from operations.telemetry.metrics import CONTENT_TYPE, Exposition
+from runtime import clock
+from runtime.clock import Clock
 
 NAME_CHARACTERS = 80
 REASON_CHARACTERS = 200

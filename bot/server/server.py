@@ -13,9 +13,6 @@ from typing import Any, Final
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
-from bot import clock
-from bot.config.machine import own_cores
-from bot.config.settings import Settings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import Outbound, open_outbound
 from bot.server.application import Extras, application
@@ -34,6 +31,8 @@ from bot.workers.seats import public_limits
 from bot.workers.upkeep import do_chores, update_gauges
 from calls.events import CallRefused, Event
 from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
+from configuration.machine import own_cores
+from configuration.settings import Settings
 from operations.database.database import Database
 from operations.inbox.notices import send_notices
 from operations.inbox.store import Inbox
@@ -45,6 +44,7 @@ from operations.notify.reporter import AlertReporter
 from operations.retrying import Retries
 from operations.sheets.opening import mirror_in_sheet
 from operations.telemetry.emitter import Listener
+from runtime import clock
 
 
 @asynccontextmanager

@@ -16,8 +16,6 @@ from pipecat.transports.smallwebrtc.request_handler import (
 )
 from pydantic import BaseModel, Field
 
-from bot import clock
-from bot.config.settings import IceServer
 from bot.server.access import address_of
 from bot.server.browser_calls import BUSY, BrowserCalls
 from bot.server.credentials import identity_of
@@ -25,6 +23,8 @@ from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from calls.entry import Emit
 from calls.events import CallFailed, InputRefused
+from configuration.settings import IceServer
+from runtime import clock
 from transports.arrival_rules import Guest, WaitingRoom, network_of
 from transports.parked import Parked
 from transports.webrtc.candidate_rules import is_on_our_networks, is_on_this_machine

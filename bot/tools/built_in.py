@@ -7,8 +7,6 @@ from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import FunctionCallResultProperties
 from pipecat.services.llm_service import FunctionCallParams
 
-from bot.clock import Clock
-from bot.config.agent import AgentSettings, CallFact
 from bot.tools.caller_requests import Unkept
 from bot.tools.owner import owner_tools
 from bot.tools.tool_words import ANSWERS, described
@@ -17,8 +15,10 @@ from calls.caller import clean
 from calls.entry import Emit
 from calls.events import CallbackWanted, PersonWanted, ToolCalled
 from calls.tool_schema import problems
+from configuration.agent import AgentSettings, CallFact
 from processors.answering.spoken_text_rules import SpokenTextRule, spoken_part
 from processors.holding.caller_silence import PartFrame
+from runtime.clock import Clock
 
 REASON_LIMIT: Final = 200  # characters of a model's text in an event
 WHEN_LIMIT: Final = 80  # with the reason, as much as a callback's row can hold

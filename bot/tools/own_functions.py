@@ -15,10 +15,10 @@ import docstring_parser
 from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from bot.config.agent import ToolSettings
 from bot.tools.owner_threads import OwnerBusy, in_owner_loop, in_thread
 from bot.tools.toolbox import ArgumentsRefused, Run, Tool, ToolFailed, shorten
 from calls.caller import clean
+from configuration.agent import ToolSettings
 
 THREADS: Final = 4  # per tool of a call; a function that hangs occupies its thread
 NAMES: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")  # that OpenAI accepts

@@ -2,7 +2,7 @@
 
 import sys
 
-from bot.config.loading import Loaded
+from configuration.loading import Loaded
 
 
 def find_own_modules(loaded: Loaded) -> None:

@@ -9,14 +9,14 @@ import aiohttp
 from aiohttp.typedefs import URL  # pyright: ignore[reportPrivateImportUsage] - writes the query
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
-from bot import clock
-from bot.config.agent import BODILESS, AgentSettings, CallFact, ToolSettings
-from bot.http import parse_json, request
 from bot.tools.own_functions import NAMES, function_tool
 from bot.tools.tool_words import BUILT_IN
 from bot.tools.toolbox import Run, Tool, ToolFailed, schema_of
 from calls.caller import clean
+from configuration.agent import BODILESS, AgentSettings, CallFact, ToolSettings
 from operations.remote import signature
+from runtime import clock
+from runtime.http import parse_json, request
 from transports.leg import LegFacts
 
 BODY_LIMIT_BYTES: Final = 64_000  # of a response; a model reads at most 4,000 characters of it

@@ -18,7 +18,6 @@ from pipecat.frames.frames import TTSSpeakFrame
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.llm_service import FunctionCallParams
 
-from bot.clock import Clock
 from bot.tools.owner_threads import place_of
 from calls.caller import clean, without_halves
 from calls.entry import Emit
@@ -27,6 +26,7 @@ from calls.outside_text import RULE
 from calls.resume import CUT_OFF, IN_PROGRESS, KeptTool, tool_key
 from calls.tool_schema import for_model, problems
 from operations.stored_words import StoredWords
+from runtime.clock import Clock
 
 BRIDGE_AFTER_S: Final = 1.0  # of waiting before the caller hears the tool's bridge
 # How long an undelivered result is kept for a repeated request (chosen): an old result does less

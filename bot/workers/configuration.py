@@ -4,13 +4,13 @@ import hashlib
 from importlib.metadata import version
 from typing import Final
 
-from bot.config.rungs import rung_of
-from bot.config.settings import Settings
-from bot.config.stages import STAGES, RungSettings
-from bot.exits import UsageError
 from bot.tools.owner import owner_tools
 from calls.operations_events import ConfigurationLoaded
+from configuration.rungs import rung_of
+from configuration.settings import Settings
+from configuration.stages import STAGES, RungSettings
 from providers.catalog import provider
+from runtime.exits import UsageError
 
 ANY_RATE_HZ: Final = 8000  # for services that are built only as a check
 

@@ -14,9 +14,9 @@ from dataclasses import asdict
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from bot.config.texts import sentence
 from bot.health.readiness_rules import Readiness
 from calls.languages.facts import language_of, languages
+from configuration.texts import sentence
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 
 MAX_HELD_S: Final = 20.0  # how long a call without a worker is held

@@ -17,11 +17,11 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Final
 
-from bot.clock import Clock
 from bot.workers.lag_rules import Lagging
 from calls.entry import Emit
 from calls.events import ProcessLagged
 from fallbacks.lag import PERIOD_S, Lag
+from runtime.clock import Clock
 
 SAMPLE_EVERY_S: Final = 0.05  # a step worth reporting lasts for several samples
 SAMPLE_AFTER_S: Final = PERIOD_S + 0.05  # without a beat for this long, the loop's stack is sampled

@@ -7,11 +7,11 @@ from typing import Final
 
 from loguru import logger
 
-from bot.config.carriers import CARRIERS
-from bot.config.environment import service_manager, take_handed_sockets
-from bot.config.settings import Settings
-from bot.exits import UsageError
 from bot.health.operator_control import server_addresses
+from configuration.carriers import CARRIERS
+from configuration.environment import service_manager, take_handed_sockets
+from configuration.settings import Settings
+from runtime.exits import UsageError
 
 BACKLOG: Final = 128
 SYSTEMD_FD: Final = 3  # the first file descriptor that systemd passes on (sd_listen_fds(3))

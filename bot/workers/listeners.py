@@ -9,11 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot import clock
-from bot.config.rungs import vendors_of
-from bot.config.settings import Settings
 from bot.workers.configuration import ladders, local_rungs
 from calls.entry import Emit
+from configuration.rungs import vendors_of
+from configuration.settings import Settings
 from operations.after_call.opening import AfterCallListener, works_after_calls
 from operations.crm.opening import CrmListener
 from operations.keep_running import keep_running
@@ -27,6 +26,7 @@ from operations.telemetry.live import ConsoleSums, Live
 from operations.telemetry.logs import Log
 from operations.telemetry.metrics import Exposition, Metrics
 from operations.telemetry.record_files import RecordFiles
+from runtime import clock
 from transports.carrier_words import CarrierWords
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import Any
 
 from loguru import logger
 
-from bot.config.errors import ConfigError
-from bot.config.folders import check_folders
-from bot.config.loading import Loaded, load
-from bot.config.machine import worker_count
-from bot.config.printing import changed_keys
 from bot.tools.own_modules import find_own_modules
 from bot.workers.worker_process import WorkerParameters
+from configuration.errors import ConfigError
+from configuration.folders import check_folders
+from configuration.loading import Loaded, load
+from configuration.machine import worker_count
+from configuration.printing import changed_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

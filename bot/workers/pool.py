@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final, Protocol
 
-from bot.clock import Clock
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.saved_values import SavedValues
 from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
+from runtime.clock import Clock
 from transports.pool import Answer, CallPool, HeldSeat, NoSeat
 
 MAX_CLAIMS: Final = 10_000  # about the rooms of a day; the least recently used claim is dropped

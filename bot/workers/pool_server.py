@@ -8,8 +8,6 @@ from typing import Any, Final
 from aiolimiter import AsyncLimiter
 from loguru import logger
 
-from bot.clock import Clock
-from bot.config.settings import Settings
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.lease_rules import Leases
 from bot.workers.pool import Claims, KeyValueStore, ViewRelay
@@ -17,7 +15,9 @@ from bot.workers.saved_values import SavedValues
 from bot.workers.seats import SeatTable
 from bot.workers.wire import WireError
 from bot.workers.worker_process import Worker
+from configuration.settings import Settings
 from fallbacks.limits import MINUTE_S
+from runtime.clock import Clock
 from transports.pool import Answer
 
 MAX_PENDING: Final = 100  # events kept until a worker can emit them; then the oldest is dropped

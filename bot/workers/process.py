@@ -8,19 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bot import clock
 from bot.call.call import MakeCall, call_maker
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels, warm_up
 from bot.call.shared import Shared
 from bot.call.summary_post import SummaryPosts, open_summary_posts
 from bot.call.switchboard import Switchboard
-from bot.config.prices import load_prices
-from bot.config.rungs import rung_of
-from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView, watch_providers
-from bot.http import open_connections
 from bot.tools import do_not_call as opt_outs
 from bot.tools.do_not_call import OptOuts, open_opt_outs
 from bot.tools.opt_out_question import OptOutQuestion
@@ -42,6 +37,9 @@ from campaigns.order_gate import OrderGate, rules_in
 from campaigns.store.contacts import Contacts
 from campaigns.store.dials import Ledger
 from campaigns.store.owed_numbers import OwedNumbers
+from configuration.prices import load_prices
+from configuration.rungs import rung_of
+from configuration.settings import Settings
 from fallbacks.lag import Lag
 from operations.after_call import work
 from operations.after_call.asking import ResultPen
@@ -56,6 +54,8 @@ from operations.telemetry.emitter import Emitter, Listener
 from processors.turn.detector import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService
+from runtime import clock
+from runtime.http import open_connections
 
 OWED_NUMBERS: Final = "do_not_call"  # in `logs.dir`: numbers yet to be put on the do-not-call list
 ANY_RATE_HZ: Final = 8000  # shared clients carry no audio

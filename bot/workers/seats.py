@@ -8,11 +8,11 @@ import h11
 from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 
-from bot.clock import Clock
-from bot.config.settings import Settings
 from bot.workers.admission_rules import PoolAdmission, PublicLimits
 from bot.workers.connections import NO_WORKER, STARTING
 from bot.workers.worker_process import Worker
+from configuration.settings import Settings
+from runtime.clock import Clock
 from transports.pool import DRAINING
 from transports.twilio.webhook import (
     VOICE_PATH,

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from loguru import logger
 
-from bot.clock import Clock
-from bot.config.settings import Settings
-from bot.exits import BAD_USAGE, DONE, FAILED
 from bot.workers.plan import Reread, ServePlan
 from bot.workers.pool_server import PoolServer
 from bot.workers.worker_process import Worker
 from calls.operations_events import ReloadOutcome, WorkerCause
+from configuration.settings import Settings
+from runtime.clock import Clock
+from runtime.exits import BAD_USAGE, DONE, FAILED
 
 BECOME_READY_S: Final = 90.0  # a worker that takes longer to become ready is killed
 OTHERS_READY_S: Final = 10.0  # from the first ready worker to the others: 7.9 s on a loaded machine

@@ -11,11 +11,6 @@ from typing import Any, Final
 
 from loguru import logger
 
-from bot import clock
-from bot.config.loading import Loaded
-from bot.config.machine import own_cores
-from bot.config.settings import Settings
-from bot.exits import DONE, CommandError
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.connections import ConnectionListener, hold_response
 from bot.workers.listener import listening_socket, notify_ready, ready_line
@@ -26,6 +21,11 @@ from bot.workers.seats import public_limits, refuse
 from bot.workers.slots import BY_SIGNAL, Reloading, Slots, wait_at_most
 from bot.workers.stacks import WRITE_S, ask_for_stacks, place_in, read_stacks
 from bot.workers.worker_process import Worker
+from configuration.loading import Loaded
+from configuration.machine import own_cores
+from configuration.settings import Settings
+from runtime import clock
+from runtime.exits import DONE, CommandError
 
 ROUND_S: Final = 0.2  # between two rounds; each sends the pool's state to the workers
 # How long a worker may run after the drain before it is killed: the limits of everything that it

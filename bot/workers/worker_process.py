@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bot.config.machine import count_oom_kills, killed_for_memory
-from bot.exits import FAILED
 from bot.workers.wire import Wire
 from calls.operations_events import WorkerCause
+from configuration.machine import count_oom_kills, killed_for_memory
+from runtime.exits import FAILED
 
 ROOT = Path(__file__).parents[2]
 LAST_WORDS_S: Final = 1.0  # chosen: for reading a worker's last messages after it has ended

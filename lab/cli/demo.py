@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import OWN_WORDS_ALONE
-from bot.config.folders import why_unwritable
-from bot.config.running_demo import FOLDER as LOGS
-from bot.exits import UsageError
+from configuration.folders import why_unwritable
+from configuration.running_demo import FOLDER as LOGS
 from operations.telemetry import logs
+from runtime.exits import UsageError
 
 
 def command(

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand
 
-from bot.config.folders import check_out
-from bot.exits import CommandError, UsageError
+from configuration.folders import check_out
 from operations.telemetry import logs
+from runtime.exits import CommandError, UsageError
 
 OUT: Final = Path("out/drill")
 

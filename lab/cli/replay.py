@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import FaultsOption
-from bot.config.folders import check_out
+from configuration.folders import check_out
 from operations.telemetry import logs
 
 

@@ -10,12 +10,12 @@ import typer
 
 from bot.batch.batch import has_no_key, load_for_stage
 from bot.cli.options import ConfigOption, one_number
-from bot.config.loading import load
-from bot.config.settings import Settings
-from bot.exits import CommandError
 from bot.tools.own_modules import find_own_modules
 from bot.tools.owner_threads import in_thread
+from configuration.loading import load
+from configuration.settings import Settings
 from operations.telemetry import logs
+from runtime.exits import CommandError
 
 if TYPE_CHECKING:
     from transports.leg import LegFacts

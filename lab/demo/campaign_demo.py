@@ -11,16 +11,14 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from bot import clock
 from bot.call.models import VoiceModels
-from bot.config.running_demo import announced
-from bot.exits import CommandError
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed, DialEnded
 from calls.entry import Entry
 from calls.events import Event
 from calls.outbound import Dial
 from campaigns.state import report_campaign
 from campaigns.store.figures import CampaignStanding
+from configuration.running_demo import announced
 from fallbacks.events import AttemptFailed, BreakerMoved, RungChosen, StageExhausted
 from lab.callers import RegisterSimulator
 from lab.control import LabControl
@@ -37,6 +35,8 @@ from lab.demo.staged import (
 )
 from lab.process import STAGE_OF, RunningLab, lab_process
 from providers.catalog import provider
+from runtime import clock
+from runtime.exits import CommandError
 
 FAILING: Final = 0.3  # of requests, at each provider
 STUCK_S: Final = 600.0  # a demo that takes longer hangs

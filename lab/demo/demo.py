@@ -10,9 +10,9 @@ from rich.live import Live as LiveDisplay
 from rich.text import Text
 
 from bot.call.models import VoiceModels
-from bot.config.running_demo import announced
 from bot.programs.mic import TerminalLine
 from bot.server.server import Extras, Server, bind_socket, run_server
+from configuration.running_demo import announced
 from lab.demo.lab_routes import lab_router
 from lab.process import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab
 from providers.catalog import provider

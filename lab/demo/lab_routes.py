@@ -6,8 +6,8 @@ from typing import Any, Final
 import aiohttp
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from bot.http import request
 from lab.process import STAGE_OF, RunningLab, phrases
+from runtime.http import request
 
 ASK_S: Final = 5.0
 MAX_BODY_BYTES: Final = 16 * 1024  # a list of faults

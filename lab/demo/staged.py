@@ -17,7 +17,6 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from bot import clock
 from bot.call.models import VoiceModels
 from bot.server.server import Extras, bind_socket, run_server
 from calls.outbound import Dial, DialOutcome
@@ -33,6 +32,7 @@ from lab.process import RunningLab, with_lab
 from operations.database.database import Database
 from operations.database.tables import DIALS
 from operations.telemetry.emitter import Listener
+from runtime import clock
 
 ACCOUNT: Final = "AC" + "0" * 32
 AUTH_TOKEN: Final = "a-simulated-carrier's"  # noqa: S105 - of the simulated carrier

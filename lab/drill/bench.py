@@ -8,15 +8,14 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot import clock
 from bot.call.conversation import room_tokens
-from bot.config.rungs import rung_of
-from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.health.view import PHONE_RATE_HZ, watch_providers
 from bot.workers.process import load_providers, share_providers
 from calls.events import Event
 from calls.turn import Turn
+from configuration.rungs import rung_of
+from configuration.settings import Settings
 from fallbacks.attempts import Attempting
 from fallbacks.availability import RungAvailability, RungState
 from fallbacks.ladder import StagePolicy
@@ -27,6 +26,7 @@ from processors.answering.decision import Answering
 from processors.answering.model_answer import ModelAnswer, NoModelLeftError
 from processors.answering.model_stream import Model
 from providers.catalog import provider
+from runtime import clock
 
 FIRST: Final = "openai"  # the rung that is broken
 STANDBY: Final = "openai-b"

@@ -9,8 +9,6 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from bot.config.errors import nearest
-from bot.exits import DONE, FAILED, UsageError
 from calls.campaign_events import (
     CampaignHeld,
     CampaignResumed,
@@ -19,6 +17,7 @@ from calls.campaign_events import (
     DialPlaced,
 )
 from calls.events import Event
+from configuration.errors import nearest
 from fallbacks.events import (
     AnswerEmpty,
     AttemptDropped,
@@ -41,6 +40,7 @@ from fallbacks.events import (
 )
 from lab.drill.bench import Say
 from lab.drill.scenarios import SCENARIOS, Proofs, Scenario, perform
+from runtime.exits import DONE, FAILED, UsageError
 
 
 def tell_on(console: Console, at_s: float, what: Event | str) -> None:

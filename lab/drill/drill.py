@@ -10,7 +10,6 @@ from typing import Any, Final, TypeAlias
 
 from rich.console import Console
 
-from bot.exits import DONE, FAILED
 from lab.drill import markdown, report
 from lab.drill.matrix import FULL
 from lab.drill.results import DrillPass, Results
@@ -19,6 +18,7 @@ from lab.drill.runner import Job, run_all
 from lab.drill.selection import chosen
 from lab.drill.servers import OURS, check_side
 from lab.drill.table import count_met, judge_passes, missed, table
+from runtime.exits import DONE, FAILED
 
 SMOKE: Final = "smoke"  # one run of each row says little on a shared machine: misses run again
 Play: TypeAlias = Callable[[Job, Results], Awaitable[DrillPass]]

@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from bot import clock
 from bot.call.models import VoiceModels
 from calls.campaign_events import (
     CampaignHeld,
@@ -51,6 +50,7 @@ from lab.drill.bench import Say
 from lab.drill.scenarios import Proof, Proofs
 from lab.process import RunningLab, lab_process
 from operations.notify.incident_rules import Incidents
+from runtime import clock
 
 VOICE: Final = "elevenlabs"
 STANDBY: Final = "cartesia"

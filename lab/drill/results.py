@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bot.exits import UsageError
 from lab.drill import judge as judging
 from lab.drill.evidence import JudgedTurn
 from lab.drill.measured import length_of, speech_of
 from lab.drill.rows import HEALTHY, Row
 from lab.drill.verdicts import Measured
+from runtime.exits import UsageError
 
 FILE: Final = "results.json"
 FIGURES: Final = "figures.json"

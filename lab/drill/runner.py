@@ -14,8 +14,6 @@ from typing import Any, Final
 
 import aiohttp
 
-from bot import clock
-from bot.exits import CommandError
 from lab.callers import NotConnectedError
 from lab.drill.measured import MeasuredRun
 from lab.drill.plans import play
@@ -25,6 +23,8 @@ from lab.drill.rows import CallPlan, Row
 from lab.drill.servers import OURS, ROOT
 from lab.drill.sound import RATE_HZ
 from lab.recording import write
+from runtime import clock
+from runtime.exits import CommandError
 
 GIT_S: Final = 10.0
 STAT: Final = Path("/proc/stat")

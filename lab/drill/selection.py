@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from bot.exits import UsageError
 from lab.drill.matrix import FULL
 from lab.drill.rows import HEALTHY, Row
+from runtime.exits import UsageError
 
 SMOKE: Final = (HEALTHY, "llm-5xx", "tts-cut-reset", "stt-dead-capped")
 MATRICES: Final = ("full", "smoke")

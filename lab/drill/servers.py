@@ -16,10 +16,10 @@ from typing import Any, Final
 import aiohttp
 import yaml
 
-from bot.config import environment
-from bot.config.settings import Settings
-from bot.exits import CommandError, UsageError
+from configuration import environment
+from configuration.settings import Settings
 from lab.process import STAGE_OF, RunningLab, with_lab
+from runtime.exits import CommandError, UsageError
 
 AUTH_TOKEN: Final = "the-drill-signs-with-this"  # noqa: S105 - of the simulated carrier
 GREETING: Final = "Hello, this is Holdline. How can I help?"

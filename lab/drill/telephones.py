@@ -7,9 +7,9 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bot import clock
 from bot.workers.process import Process
 from lab.drill.sound import RATE_HZ, join_spans, stretches
+from runtime import clock
 from transports.loopback.leg import LoopbackLeg
 
 CONNECTED_S: Final = 10.0

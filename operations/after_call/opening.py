@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from bot import clock
-from bot.config.rungs import rung_of
-from bot.config.settings import Settings
 from calls.cost import PriceTable
 from calls.entry import Emit, Entry
+from configuration.rungs import rung_of
+from configuration.settings import Settings
 from fallbacks.ladder import StagePolicy
 from operations.after_call.asking import NO_PRICES, STAGE, ResultPen
 from operations.after_call.work import AfterCalls, CallPurpose, CallResults, TakeCallback
@@ -16,6 +15,7 @@ from operations.crm.reporting import CrmReporter
 from operations.database.database import Database
 from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
+from runtime import clock
 
 ANY_RATE_HZ = 8000  # required, but unused: a question has no audio
 

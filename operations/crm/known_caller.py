@@ -6,10 +6,10 @@ from typing import Final
 
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot.config.agent import AgentSettings
 from calls.entry import Emit
 from calls.operations_events import CallerKnown
 from calls.outside_text import placeholders, quoted, spoken
+from configuration.agent import AgentSettings
 from operations.crm.customer import CrmContact
 from operations.crm.port import CrmLookup
 from operations.person_names import without_sentences

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from bot import clock
-from bot.config.sections import CrmMappingSettings, CrmRequestSettings, CrmSettings
-from bot.config.settings import Settings
 from calls.entry import Emit, Entry
+from configuration.sections import CrmMappingSettings, CrmRequestSettings, CrmSettings
+from configuration.settings import Settings
 from operations.crm.outbox import CrmOutbox
 from operations.crm.own import OwnContacts
 from operations.crm.port import Crm, CrmLookup, availability_of
@@ -21,6 +20,7 @@ from operations.database.database import Database
 from operations.keep_running import at_work, keep_running
 from operations.numbers import one_reading
 from operations.retrying import Retries
+from runtime import clock
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote
 
-from bot.config.sections import CrmPeopleSettings, CrmSettings
+from configuration.sections import CrmPeopleSettings, CrmSettings
 from fallbacks.failure import Kind
 from operations.crm.customer import dig, fill
 from operations.crm.rest import (

@@ -6,7 +6,6 @@ from typing import Final, Protocol
 
 from loguru import logger
 
-from bot.clock import Clock
 from calls.entry import Emit
 from calls.operations_events import CallerLookedUp
 from fallbacks.availability import AvailabilityTable, Place
@@ -15,6 +14,7 @@ from fallbacks.events import AttemptFailed
 from operations.crm.customer import CrmContact, CrmReport
 from operations.numbers import as_dialled
 from operations.remote import remote_failure, unanswered
+from runtime.clock import Clock
 
 STAGE: Final = "crm"  # of its failures and its breaker
 

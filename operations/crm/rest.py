@@ -12,12 +12,12 @@ from urllib.parse import SplitResult, quote, urlsplit
 import yaml
 from pydantic import TypeAdapter
 
-from bot.http import parse_json
 from calls.caller import without_halves
 from fallbacks.failure import Kind
 from operations.crm.customer import CrmContact, CrmReport, dig, fill
 from operations.remote import RemoteError, check_accepted
 from operations.remote import ask as send
+from runtime.http import parse_json
 
 PORTS: Final = {"http": 80, "https": 443}
 FULL_URL: Final = re.compile(r"https?://", re.IGNORECASE)

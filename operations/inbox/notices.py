@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-from bot.config.alerts import AlertsSettings
+from configuration.alerts import AlertsSettings
 from fallbacks.failure import ServiceError, Severity
 from operations.inbox.store import Inbox, InboxEntry
 from operations.keep_running import at_work, keep_running

@@ -17,13 +17,13 @@ from typing import Final
 
 import aiosmtplib
 
-from bot.config.alerts import EmailSettings
-from bot.hosts import is_loopback
+from configuration.alerts import EmailSettings
 from fallbacks.failure import Kind
 from operations.notify.alert import Alert
 from operations.notify.channel import AlertText, Channel
 from operations.notify.outbox import ChannelPost
 from operations.remote import RemoteError
+from runtime.hosts import is_loopback
 
 MAIL_S: Final = 20.0  # from connecting to the last answer, about six exchanges (chosen)
 QUIT_S: Final = 1.0

@@ -9,11 +9,9 @@ from zoneinfo import ZoneInfo
 
 from loguru import logger
 
-from bot import clock
-from bot.config.alerts import AlertsSettings, QuietSettings, missing_of
-from bot.config.settings import Settings
-from bot.exits import DONE, FAILED
 from calls.entry import Emit
+from configuration.alerts import AlertsSettings, QuietSettings, missing_of
+from configuration.settings import Settings
 from fallbacks.failure import Severity
 from operations.keep_running import at_work, keep_running
 from operations.notify.alert import Alert, AlertRules
@@ -27,6 +25,8 @@ from operations.notify.telegram import telegram_channel
 from operations.notify.webhook import webhook_channel
 from operations.remote import RemoteError
 from operations.retrying import Retries
+from runtime import clock
+from runtime.exits import DONE, FAILED
 
 
 def quiet_hours(settings: QuietSettings) -> Callable[[float], bool]:

@@ -7,11 +7,11 @@ Source: https://core.telegram.org/bots/api (sendMessage, editMessageText, Respon
 import json
 from typing import Any, Final
 
-from bot.config.alerts import TelegramSettings
-from bot.http import parse_object
+from configuration.alerts import TelegramSettings
 from operations.notify.channel import POST_S, AlertText, Channel
 from operations.notify.outbox import ChannelPost
 from operations.remote import MAX_WAIT_S, ask, refused
+from runtime.http import parse_object
 
 MAX_CHARACTERS: Final = 4096  # characters of a message
 MAX_BYTES: Final = 256 << 10  # of an answer, which contains the message again

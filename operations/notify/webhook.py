@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from bot.config.alerts import WebhookSettings
+from configuration.alerts import WebhookSettings
 from operations.notify.channel import POST_S, AlertText, Channel, as_json
 from operations.notify.outbox import ChannelPost
 from operations.remote import check_accepted, post_signed

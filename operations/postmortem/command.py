@@ -7,17 +7,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from bot import clock
-from bot.config.database_urls import masked
-from bot.config.folders import check_database
-from bot.config.rungs import vendors_of
-from bot.config.settings import Settings
-from bot.exits import CommandError, UsageError
+from configuration.database_urls import masked
+from configuration.folders import check_database
+from configuration.rungs import vendors_of
+from configuration.settings import Settings
 from operations.database.database import StorageError
 from operations.database.upgrading import find_lag
 from operations.postmortem.gathering import gather
 from operations.postmortem.page import as_page
 from operations.postmortem.story import tell_story
+from runtime import clock
+from runtime.exits import CommandError, UsageError
 
 PAGE: Final = "evidence.html"
 VALUES: Final = "evidence.json"

@@ -4,8 +4,8 @@ import re
 from datetime import timedelta
 from typing import Final
 
-from bot.config.errors import shown
-from bot.exits import UsageError
+from configuration.errors import shown
+from runtime.exits import UsageError
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LONGEST: Final = timedelta(days=366)  # the longest time that a record is usually kept

@@ -16,10 +16,9 @@ from typing import Final
 
 from loguru import logger
 
-from bot import clock
-from bot.config.settings import Settings
 from calls.entry import Emit
 from calls.operations_events import RecordsForgotten
+from configuration.settings import Settings
 from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database, StorageError
 from operations.keep_running import at_work, keep_running
@@ -27,6 +26,7 @@ from operations.numbers import ending_of, same_as
 from operations.record.erasing import Erasure, SameNumber, their_numbers, unlink_all
 from operations.record.voicemails import LEFT_S, finish_left
 from operations.telemetry.journal import forget_old
+from runtime import clock
 
 DAY_S: Final = 86_400.0
 RETRY_S: Final = 600.0  # after a failure of the database

@@ -15,16 +15,16 @@ from typing import Final
 
 from loguru import logger
 
-from bot import clock
-from bot.config.settings import Settings
 from calls.entry import Emit, Entry
 from calls.events import RecordHalted, RecordResumed
 from calls.operations_events import CallCut
+from configuration.settings import Settings
 from operations.database.database import Database, RefusedRowsError, StorageError
 from operations.database.upgrading import find_lag
 from operations.keep_running import keep_running
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.writer import RecordWriter
+from runtime import clock
 
 CHECK_EVERY_S: Final = 15.0  # after an outage each process writes again within 12 s
 MAX_CLOCK_JUMP_S: Final = 2.0  # chosen: a larger jump means that the clock was set forward

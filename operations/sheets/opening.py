@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from bot import clock
-from bot.config.settings import Settings
 from calls.entry import Emit
+from configuration.settings import Settings
 from operations.database.database import Database
 from operations.keep_running import at_work
 from operations.retrying import Retries
+from runtime import clock
 
 
 @asynccontextmanager

@@ -17,13 +17,13 @@ from aiolimiter import AsyncLimiter
 from google.auth import exceptions, jwt
 from google.oauth2 import service_account
 
-from bot import clock
-from bot.clock import Clock
-from bot.config.sections import SheetsSettings
-from bot.http import parse_object, read_body, request
+from configuration.sections import SheetsSettings
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.retry_after import retry_after_s
 from operations.sheets.outbox import Cells
+from runtime import clock
+from runtime.clock import Clock
+from runtime.http import parse_object, read_body, request
 
 SHEETS = "sheets"
 GOOGLE = "google"

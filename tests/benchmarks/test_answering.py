@@ -11,7 +11,7 @@ from benchmarks.answerer_trial import (
 )
 from benchmarks.greetings import Greeting, RenderedGreeting, read_greetings, render
 from bot.call.models import VoiceModels
-from bot.config.settings import TurnSettings
+from configuration.settings import TurnSettings
 from engines.espeak import Espeak
 from processors.answerer.answerer_rules import Answerer
 

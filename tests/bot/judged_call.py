@@ -26,7 +26,6 @@ import soxr
 from pydantic import SecretStr
 
 from bot.call.switchboard import Switchboard
-from bot.http import kept_session
 from bot.server.server import bind_socket
 from calls.entry import Entry
 from calls.events import CallFailed, Event, InputRefused, PhaseRefused, ProviderFailed
@@ -44,6 +43,7 @@ from lab.drill.hearing import Sent
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.lab import Lab
+from runtime.http import kept_session
 from tests.kit.near import Notes, near_server, steady_lab, url_of
 
 AUTH_TOKEN = "a-twilio-auth-token"

@@ -39,8 +39,8 @@ onnxruntime.InferenceSession.__init__ = noting("session", onnxruntime.InferenceS
 sys.addaudithook(note_imports)
 sys.path.insert(0, str(Path.cwd()))
 
-from bot.config.environment import use_one_thread_for_arrays  # noqa: E402 - noted, too
-from bot.config.loading import load  # noqa: E402
+from configuration.environment import use_one_thread_for_arrays  # noqa: E402 - noted, too
+from configuration.loading import load  # noqa: E402
 from operations.telemetry import logs  # noqa: E402
 
 use_one_thread_for_arrays()

@@ -27,12 +27,12 @@ from pipecat.workers.runner import WorkerRunner
 
 from bot.call.conversation import make_pair, room_tokens, turn_stop
 from bot.call.models import VoiceModels
-from bot.config.agent import AgentSettings, system_text
-from bot.config.settings import TurnSettings
 from bot.tools.built_in import Tools
 from bot.tools.caller_requests import CallerRequests, Unkept
 from calls.events import Event
 from calls.line import CallerLine
+from configuration.agent import AgentSettings, system_text
+from configuration.settings import TurnSettings
 from processors.answering.context_window import ContextWindow, Memory
 from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
 from processors.holding.silence_rules import CallLength, Silence

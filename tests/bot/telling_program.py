@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from bot import clock
-from bot.config.settings import Settings
 from bot.tools.caller_requests import RecordedMessage
 from calls.entry import Emit
 from calls.events import AgentSaid, CallStarted, MessageLeft, TurnDecided
 from calls.incident import IncidentBegan
+from configuration.settings import Settings
 from fallbacks.failure import Severity
 from operations.database.database import Database
 from operations.notify.outbox import AlertOutbox, ReportedEvent
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.record_listener import keep_record, make_record_listener
 from operations.telemetry.emitter import Emitter
+from runtime import clock
 
 CALLS = 20
 STAGES = {

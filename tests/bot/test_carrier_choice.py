@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 
 from bot.carriers import carrier_of
-from bot.config.settings import Settings
 from bot.outbound.call_ledger import CarrierReports
+from configuration.settings import Settings
 from transports.telnyx.dialling import TelnyxCarrier
 
 TOKEN = SecretStr("t")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from bot.config.settings import Settings
-from bot.exits import UsageError
 from bot.workers.process import open_process
+from configuration.settings import Settings
+from runtime.exits import UsageError
 
 NOWHERE = "127.0.0.1:9"
 

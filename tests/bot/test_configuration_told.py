@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bot.config.settings import Settings
 from bot.workers.configuration import configuration_of
+from configuration.settings import Settings
 
 CARTESIA = {"name": "cartesia", "kind": "cartesia", "url": "wss://c/x", "api_key": "canary"}
 STAGES = {

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.settings import Settings
 from bot.server.application import Extras, application
 from bot.workers import interpreter as freeing
 from bot.workers.interpreter import freeze_loaded_objects
 from bot.workers.process import Process, open_process
+from configuration.settings import Settings
 from tests.bot.call.test_switchboard import LINE, Talk
 from tests.conftest import forget_servers
 from tests.operations.record.test_record_listener import STAGES

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bot import clock
 from operations.database.database import Database
 from operations.notify.outbox import AlertOutbox
 from operations.record.callbacks import Callbacks
 from operations.record.reader import RecordReader
 from operations.record.voicemails import Voicemails, list_voicemails
 from operations.record.writer import CUT_S, RecordWriter
+from runtime import clock
 from tests.bot.telling_program import CALLS
 from tests.kit.databases import url
 from tests.operations.database.kept_voicemails import kept_voicemails

@@ -12,7 +12,6 @@ import pytest
 from loguru import logger
 
 from benchmarks.telling_turn import TURN
-from bot import clock
 from bot.outbound.call_ledger import CallLedger
 from calls.events import CallStarted
 from operations.after_call.opening import AfterCallListener
@@ -32,6 +31,7 @@ from operations.telemetry.live import ConsoleSums, Live
 from operations.telemetry.logs import Log
 from operations.telemetry.metrics import Exposition, Metrics
 from operations.telemetry.record_files import RecordFiles
+from runtime import clock
 from tests.bot.step_count import counted_calls
 from transports.carrier_words import CarrierWords
 

@@ -21,7 +21,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from bot import clock
 from calls.entry import Entry
 from calls.events import CallStarted, TurnDecided
 from calls.verdict import CallerVerdict, severity_of
@@ -36,6 +35,7 @@ from operations.record.fold_rules import RecordFold
 from operations.record.reader import RecordReader
 from operations.record.record_listener import RecordListener
 from operations.record.writer import RecordWriter
+from runtime import clock
 from tests.golden.rig import GoldenRig, open_golden_rig
 from tests.operations.notify.conftest import Receiver
 from tests.operations.sheets.google import SPREADSHEET, Google, google_on_loopback

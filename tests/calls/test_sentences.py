@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from bot.config.rungs import vendors_of
-from bot.config.settings import Settings
 from calls.sentences import (
     CHOICES,
     CURES,
@@ -30,6 +28,8 @@ from calls.sentences import (
     vendor_at,
 )
 from campaigns.dialer import PAUSES
+from configuration.rungs import vendors_of
+from configuration.settings import Settings
 from fallbacks.failure import Kind
 from processors.holding.outage_rules import STEPS
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from bot import clock
 from calls.campaign_events import DialEnded
 from calls.dialled import DialVerdict
 from calls.events import Event
@@ -25,6 +24,7 @@ from campaigns.store.figures import Figures
 from campaigns.store.queue import Queue
 from operations.database.database import Database
 from operations.database.tables import CAMPAIGNS
+from runtime import clock
 from tests.kit.dials import LAB_RULES, dials_of, gate_of
 from transports.dialling import CarrierError, DialRefusedError, DialRequest, FoundCall
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.config.campaigns import OnOutage
 from campaigns.guard import GO, Circumstances, judge_dial_now, stage_down
+from configuration.campaigns import OnOutage
 
 WELL = Circumstances(usable={"stt": True, "llm": True, "tts": True}, seats=3)
 NO_VOICE = replace(WELL, usable={"stt": True, "llm": True, "tts": False})

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from bot.hosts import use_proxies
 from calls.outbound import CallConsent, Claim
 from campaigns.guard import rules_of
 from campaigns.importing import (
@@ -27,6 +26,7 @@ from campaigns.refusals import CURES
 from campaigns.store.contacts import BATCH, Contacts
 from campaigns.store.queue import Queue
 from operations.database.database import Database
+from runtime.hosts import use_proxies
 from tests.kit.clock import always
 from tests.kit.databases import on_sqlite
 

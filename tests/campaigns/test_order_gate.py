@@ -10,7 +10,6 @@ from typing import Any, get_args
 
 import pytest
 
-from bot.config.campaigns import CostClass
 from calls.campaign_events import CallOrdered, DialEnded
 from calls.events import Event
 from calls.outbound import CallConsent, DialOutcome
@@ -33,6 +32,7 @@ from campaigns.order_rules import (
     judge_number,
 )
 from campaigns.store.contacts import NewContact
+from configuration.campaigns import CostClass
 from operations.database.database import Database, StorageError
 from tests.campaigns.dialing import dialing, now_s, running, until
 from tests.kit.dials import orders_of
@@ -331,7 +331,7 @@ ORDERING = {
 
 def test_only_the_listed_modules_request_calls() -> None:
     found: dict[str, set[str]] = {name: set() for name in ORDERING}
-    rooms = ("bot", "campaigns", "operations", "processors", "providers", "calls")
+    rooms = ("bot", "campaigns", "operations", "processors", "providers", "calls", "configuration")
     for path in (path for room in rooms for path in (ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             called = node.func if isinstance(node, ast.Call) else None

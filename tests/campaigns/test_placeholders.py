@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from bot.call.briefs import DEFAULT_GREETING, briefed
-from bot.config.agent import AgentSettings
 from calls.outbound import Contact
 from calls.outside_text import placeholders
 from campaigns.importing import ContentRefusedError, ImportPlan, ImportTally, import_contacts
 from campaigns.model import Campaign
 from campaigns.placeholders import needed_by
 from campaigns.store.contacts import Contacts
+from configuration.agent import AgentSettings
 from operations.database.database import Database
 from processors.answerer.answerer_rules import MachineListening
 

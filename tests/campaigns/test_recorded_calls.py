@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bot.call.briefs import Briefs
-from bot.config.agent import AgentSettings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import RECORD_S, PlacedCalls
 from bot.workers.pool import SingleProcess
@@ -17,6 +16,7 @@ from calls.campaign_events import DialEnded
 from calls.events import CallFailed, Event, TranscriptFinal
 from calls.leg_events import AnswererHeard
 from campaigns.store.dials import Ledger, RecordedEnd
+from configuration.agent import AgentSettings
 from fallbacks.events import AttemptWon, StageExhausted
 from operations.database.database import Database, StorageError
 from operations.record.writer import CUT_S, RecordWriter

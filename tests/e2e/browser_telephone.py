@@ -13,9 +13,9 @@ import soxr
 from numpy.typing import NDArray
 from playwright.async_api import Page
 
-from bot import clock
 from lab.drill.rig import TICK_S
 from lab.drill.sound import RATE_HZ, join_spans, stretches
+from runtime import clock
 from tests.e2e.demo_server import ROOT
 from tests.e2e.talking import talking
 

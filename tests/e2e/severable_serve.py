@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import yaml
 
-from bot.config.loading import load
 from bot.server.server import serve
+from configuration.loading import load
 from lab.process import RunningLab
 from operations.telemetry import logs
 from tests.bot.serving import _ready, configuration

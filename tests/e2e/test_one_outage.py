@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from playwright.async_api import Page, async_playwright, expect
 from prometheus_client.parser import text_string_to_metric_families
 
-from bot.config.loading import load
+from configuration.loading import load
 from lab.process import RunningLab, lab_process
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import PhoneCall

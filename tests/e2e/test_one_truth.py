@@ -17,7 +17,7 @@ import pytest
 import yaml
 from playwright.async_api import Page, async_playwright
 
-from bot.config.loading import load
+from configuration.loading import load
 from lab.process import RunningLab, lab_process
 from operations.postmortem.command import write_evidence
 from tests.bot.serving import Served, configuration, free_port, serving

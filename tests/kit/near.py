@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bot.config.settings import Settings
 from bot.server.server import Extras, Server, run_server
 from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import Event
+from configuration.settings import Settings
 from lab.process import LAB_NUMBERS, RunningLab, with_lab
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab

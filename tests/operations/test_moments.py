@@ -131,7 +131,10 @@ def test_an_alert_for_people_names_the_zone() -> None:
     assert all(moment.endswith(" UTC") for moment in moments)
 
 
-PRODUCT = ("bot", "calls", "campaigns", "fallbacks", "operations", "processors", "transports")
+PRODUCT = (
+    *("bot", "calls", "campaigns", "configuration"),
+    *("fallbacks", "operations", "processors", "transports"),
+)
 OTHERS_FORMATS = {"transports/plivo/dialling.py"}  # a carrier's own
 
 

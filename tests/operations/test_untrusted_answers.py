@@ -10,8 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from bot import clock
-from bot.config.alerts import EmailSettings, TelegramSettings, WebhookSettings
+from configuration.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from fallbacks.failure import Kind, ServiceError, Severity
 from operations.crm.rest import RestCrm, RestMapping, RestRequest
 from operations.notify.alert import Alert
@@ -22,6 +21,7 @@ from operations.notify.telegram import telegram_channel
 from operations.notify.webhook import webhook_channel
 from operations.remote import RemoteError
 from operations.sheets.sheet import ACCOUNT_ASK_S, SheetError, _ask_token
+from runtime import clock
 from transports.rest import ASK_S, RestClient
 
 ALERT = Alert(

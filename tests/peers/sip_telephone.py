@@ -9,8 +9,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bot import clock
 from lab.drill.sound import join_spans, stretches
+from runtime import clock
 from tests.peers.sip_phone import RATE_HZ, SipPhone, sip_phone
 
 Pcm = NDArray[np.int16]

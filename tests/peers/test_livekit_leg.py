@@ -9,9 +9,9 @@ import pytest
 from livekit import api, rtc
 from pydantic import SecretStr
 
-from bot import clock
 from calls.events import Event
 from calls.handover import Destination
+from runtime import clock
 from tests.peers.conftest import NewPhone
 from tests.peers.media_server import MediaServer
 from tests.peers.sip_phone import SipPhone

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bot.call.models import VoiceModels
-from bot.config.settings import TurnSettings
+from configuration.settings import TurnSettings
 from lab.callers import caller_says
 from processors.holding.line_rules import Consent
 from processors.transfer.person_leg import PersonWords

@@ -10,8 +10,8 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.tests.utils import run_test
 
 from bot.call.models import VoiceModels
-from bot.config.settings import TurnSettings
 from calls.line import CallerLine
+from configuration.settings import TurnSettings
 from lab.recording import read
 from processors.turn.floor import Floor
 from processors.turn.sound_path import QUIET_WINDOWS, SoundEnd, SoundWindows

@@ -15,7 +15,6 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.tests.utils import run_test
 
-from bot.clock import monotonic
 from calls.events import CallerStarted, CallerStopped, Event
 from calls.line import CallerLine
 from calls.timeline import Timeline
@@ -33,6 +32,7 @@ from processors.turn.floor import (
     WordsCame,
 )
 from processors.turn.sound_path import VAD_LATE_S, Faintness
+from runtime.clock import monotonic
 from tests.processors.decided_turns import Caller, Session, slowly
 
 pytestmark = pytest.mark.virtual_time

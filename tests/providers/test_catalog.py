@@ -47,7 +47,7 @@ def test_the_lab_simulates_every_provider_with_a_url() -> None:
 
 
 def test_the_configuration_names_every_kind() -> None:
-    source = " ".join(text_of("bot/config/stages.py").split())
+    source = " ".join(text_of("configuration/stages.py").split())
     lists = (f"{stage}: {', '.join(f'`{kind}`' for kind in kinds(stage))}" for stage in STAGES)
     about_urls = source.partition("url: str")[2].partition("model:")[0].lower()
 

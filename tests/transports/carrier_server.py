@@ -8,7 +8,6 @@ import aiohttp
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bot import clock
 from bot.call.briefs import Briefs
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exotel import ExotelManner, exotel_call
@@ -23,6 +22,7 @@ from lab.simulators.carrier.telnyx import (
 )
 from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
+from runtime import clock
 from tests.campaigns.placing import ACCOUNT
 from tests.transports.twilio_server import TOKEN as TWILIO_TOKEN
 from tests.transports.twilio_server import WorkerPool, serving

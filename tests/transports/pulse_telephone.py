@@ -17,8 +17,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from bot import clock
 from lab.drill.sound import RATE_HZ, join_spans, stretches
+from runtime import clock
 from tests.transports import pulse
 
 Pcm = NDArray[np.int16]

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import SecretStr
 
-from bot.http import read_body
+from runtime.http import read_body
 from transports.media_stream.messages import part
 from transports.rest import NumberSetup, RestClient, basic_auth, text_at
 

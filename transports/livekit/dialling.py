@@ -20,9 +20,9 @@ from livekit import api
 from livekit.protocol.sip import SIPMediaConfig, SIPOutboundConfig
 from pydantic import SecretStr
 
-from bot.http import kept_session
 from calls.dialled import ANSWERED, GATEWAY_LOST, DialVerdict, judge_dial
 from calls.outbound import DialOutcome
+from runtime.http import kept_session
 from transports.dialling import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
 from transports.livekit.rooms import FAILURES
 from transports.livekit.trunks import ExchangeError, duration, outbound_trunk_id
@@ -33,7 +33,7 @@ MAX_RING_S: Final = 70.0  # the server answers within 80 s (livekit-server v1.13
 RESPONSE_MARGIN_S: Final = 5.0  # after the ringing time, for the server's response
 CLEAN_UP_S: Final = 5.0  # for a request of the clean-up
 ASK_S: Final = 10.0  # for any other request
-MEDIA_TIMEOUT_S: Final = 120.0  # as for an inbound call: bot.config.settings.SipSettings
+MEDIA_TIMEOUT_S: Final = 120.0  # as for an inbound call: configuration.settings.SipSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,12 @@ from livekit import api
 from loguru import logger
 from pydantic import SecretStr
 
-from bot import clock
 from calls.dialled import DialVerdict
 from calls.entry import Emit
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegEnded, LegOutcome, LegRinging
+from runtime import clock
 from transports.leg import Leg
 from transports.livekit.dialling import (
     AlreadyDiallingError,

@@ -18,9 +18,9 @@ from livekit import api
 from loguru import logger
 from pydantic import SecretStr
 
-from bot import clock
 from calls.entry import Emit
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
+from runtime import clock
 from transports.livekit.dialling import dial_of
 from transports.livekit.leg import LivekitLeg
 from transports.livekit.line import LivekitLine

@@ -9,11 +9,11 @@ from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
 
-from bot.clock import Clock
 from calls.caller import attestation_from
 from calls.entry import Emit
 from calls.events import InputRefused
 from calls.leg_progress import LegEvent, LegProgress, StatusCallback
+from runtime.clock import Clock
 from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import is_id

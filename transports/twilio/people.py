@@ -12,12 +12,12 @@ from fastapi import WebSocket
 from loguru import logger
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
-from bot.clock import Clock
 from calls.entry import Emit
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
 from fallbacks.failure import Kind, ServiceError, TransientError
+from runtime.clock import Clock
 from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.messages import MULAW, Started

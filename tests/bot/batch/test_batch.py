@@ -9,11 +9,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from bot import clock
 from bot.batch.batch import Batch, UnusableInputError
-from bot.config.settings import Settings
 from bot.health.policies import build_availability
 from calls.events import Event
+from configuration.settings import Settings
 from fallbacks.availability import AvailabilityTable
 from fallbacks.breaker import State
 from fallbacks.events import AttemptFailed, RetriesExhausted, RetryPlanned, RungChosen
@@ -22,6 +21,7 @@ from lab.process import STAGE_OF
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.record import Request
 from lab.simulators.schedule import parse_windows
+from runtime import clock
 from tests.lab.simulators.near_ears import bring_near
 from tests.lab.simulators.synthetic_caller import say as spoken_by_a_caller
 

@@ -13,7 +13,7 @@ import yaml
 from aiohttp import web
 
 from bot.__main__ import run
-from bot.config.running_demo import FOLDER, announced
+from configuration.running_demo import FOLDER, announced
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
 from tests.lab.simulators.synthetic_caller import as_wav
@@ -27,7 +27,7 @@ STAGE_OF = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs":
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOLDLINE__SERVER__PORT", "9")  # a port without a listener
-    monkeypatch.setattr("bot.config.running_demo.DEFAULT_ADDRESS", "http://127.0.0.1:9")
+    monkeypatch.setattr("configuration.running_demo.DEFAULT_ADDRESS", "http://127.0.0.1:9")
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
 

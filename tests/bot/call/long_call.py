@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bot import clock
 from bot.call.last_resort import say_locally
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
 from lab.simulators.lab import Lab
+from runtime import clock
 from tests.kit.near import near_process
 from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from benchmarks.greetings import BEEP, RATE_HZ, Greeting, render
-from bot import clock
 from bot.workers.process import Process
 from calls.events import AgentSaid, CallEnded, Event
 from calls.leg_events import AnswererHeard
 from engines.espeak import Espeak
 from lab.replay import KeptEntries
 from processors.answerer.answerer_rules import Answerer, AnsweringPlan
+from runtime import clock
 from tests.kit.near import near_process
 from transports.loopback.leg import LoopbackLeg
 

@@ -7,9 +7,9 @@ import pytest
 
 from bot.call.briefs import ABOUT_PLACEHOLDERS, DEFAULT_GREETING, LOOK_UP_S, Briefs, briefed
 from bot.call.conversation import opening_frames
-from bot.config.agent import AgentSettings, ToolSettings
 from calls.outbound import Contact
 from campaigns.model import Campaign
+from configuration.agent import AgentSettings, ToolSettings
 from operations.database.database import StorageError
 from processors.answerer.answerer_rules import MachineListening
 

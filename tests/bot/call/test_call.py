@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from pipecat.frames.frames import TranscriptionFrame
 
-from bot.exits import UsageError
 from bot.workers import process as house_module
 from bot.workers.process import Process
 from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed
 from lab.recording import Recording, read
 from lab.replay import KeptEntries, Replayed, replay_one
 from processors.hearing.caller_words import CallerWords
+from runtime.exits import UsageError
 from tests.kit.near import near_process
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bot import clock
 from bot.call import call as call_module
 from bot.call.pipeline import CallPipeline
 from calls.events import CallEnded, CallStarted
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import PhoneCall
+from runtime import clock
 from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, judged_call, listening
 from tests.bot.server.peer import on_loopback, open_lines, peer
 from transports.leg import Gone, Leg

@@ -16,8 +16,8 @@ from pipecat.frames.frames import TTSSpeakFrame
 
 from bot.call.call_recording import HELD_S, CallRecording
 from bot.call.conversation import opening_frames
-from bot.config.agent import AgentSettings
 from calls.events import AgentSaid, AnswerHeard, CallRecorded
+from configuration.agent import AgentSettings
 from lab.recording import read
 from operations.database.database import Database
 from operations.record.reader import RecordReader

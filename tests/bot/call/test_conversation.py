@@ -13,7 +13,6 @@ from pipecat.frames.frames import InterruptionFrame, TTSSpeakFrame
 
 from bot.call.conversation import opening_frames
 from bot.call.models import VoiceModels
-from bot.config.agent import AgentSettings, SilenceSettings, system_text
 from bot.tools.caller_requests import CallerRequests
 from calls.events import (
     CallbackWanted,
@@ -22,6 +21,7 @@ from calls.events import (
     PersonWanted,
     ToolCalled,
 )
+from configuration.agent import AgentSettings, SilenceSettings, system_text
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from processors.answering.window_rules import SUMMARY

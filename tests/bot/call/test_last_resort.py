@@ -12,7 +12,6 @@ import pytest
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame
 
-from bot import clock
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -27,6 +26,7 @@ from lab.recording import read
 from lab.simulators.schedule import parse_windows
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
+from runtime import clock
 from tests.kit.near import Notes, near_process, steady_lab
 from tests.lab.simulators import synthetic_caller
 from transports.leg import LegFacts

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from bot import clock
 from bot.call.last_resort import APOLOGY
 from bot.workers import process as process_module
 from calls.events import AgentSaid, CallEnded, PersonWanted
 from calls.resume import ResumeState
+from runtime import clock
 from tests.bot.call.test_call import BAD_TOOL
 from tests.bot.call.test_slow_tool import TOOL
 from tests.bot.call.transfer_bench import (

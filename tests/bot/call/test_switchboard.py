@@ -8,8 +8,8 @@ import pytest
 
 from bot.call.call import Call
 from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard
-from bot.exits import CommandError
 from calls.events import CallEnded, CallMoved, CallRefused, Event
+from runtime.exits import CommandError
 from tests.virtual_time import BEGIN_S
 from transports.leg import Leg, LegFacts
 from transports.pool import SwitchboardFullError

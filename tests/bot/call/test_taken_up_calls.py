@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bot import clock
 from bot.call.call import UNSAVED_ENTRIES
 from bot.workers.pool import KeyValueStore
 from calls.events import AgentSaid, CallEnded, CallRecorded
 from calls.resume import ResumeState
+from runtime import clock
 from tests.bot.call.transfer_bench import Telephone, pool
 from transports.parked import ParkedCall
 

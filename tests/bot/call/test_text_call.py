@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bot.call.text_call import open_text_call
-from bot.config.settings import Settings
 from calls.caller import LIMIT
+from configuration.settings import Settings
 from tests.bot.tools import typed_functions
 from tests.providers.scripted_model import Served, choosing, chunk, streaming, writing
 from transports.leg import LegFacts

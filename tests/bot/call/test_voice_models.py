@@ -12,7 +12,7 @@ from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
 
 from bot.call.models import VoiceModels
-from bot.config.settings import TurnSettings
+from configuration.settings import TurnSettings
 from lab.callers import RATE_HZ, caller_says, hiss
 from processors.turn.detector import WIDTH, Judgement, TurnDetector, TurnJudges
 

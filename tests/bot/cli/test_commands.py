@@ -14,11 +14,11 @@ import pytest
 from typer.main import get_command
 
 from bot.__main__ import app, run
-from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
 from bot.programs.guard import INTERRUPTED, guard
 from lab.drill.matrix import FULL
 from lab.drill.scenarios import SCENARIOS
 from lab.drill.selection import MATRICES
+from runtime.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
 
 ROOT = Path(__file__).parents[3]
 KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bot.__main__ import app
-from bot.config.loading import load
+from configuration.loading import load
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import run
-from bot.config.running_demo import FILE, FOLDER, announced, demo_addresses, running_demo
+from configuration.running_demo import FILE, FOLDER, announced, demo_addresses, running_demo
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 
@@ -30,7 +30,7 @@ async def _ask_for_callback() -> None:
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bot.config.running_demo.DEFAULT_ADDRESS", DEFAULT_ADDRESS)
+    monkeypatch.setattr("configuration.running_demo.DEFAULT_ADDRESS", DEFAULT_ADDRESS)
     for name in (*KEYS, "HOLDLINE_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bot import clock
 from bot.call.last_resort import say_locally
 from bot.clips import rendering as clip_keeping
 from bot.clips.rendering import Rendered, keep_clips, needed_clips, render_missing
 from bot.clips.store import RATE_HZ, CallVoice, Clip, ClipStore, load_utterances
 from bot.clips.voice import UnspokenError, trim
-from bot.config.errors import ConfigError
-from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from calls.events import Event
 from calls.operations_events import ClipsRendered
+from configuration.errors import ConfigError
+from configuration.settings import Settings
 from fallbacks.breaker import State
 from fallbacks.events import RetriesExhausted, RetryPlanned
 from fallbacks.retrying import RetrySettings
@@ -29,6 +28,7 @@ from lab.simulators.schedule import parse_windows
 from operations.retrying import Retries
 from processors.holding.utterance_rules import FallbackText, utterances_of
 from providers.provider import RungSpec
+from runtime import clock
 
 pytestmark = pytest.mark.virtual_time
 

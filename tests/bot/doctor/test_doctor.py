@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from bot.config.alerts import AlertsSettings
-from bot.config.settings import Settings
 from bot.doctor.doctor import DoctorFinding, examine
 from bot.health.readiness_rules import judge_readiness
+from configuration.alerts import AlertsSettings
+from configuration.settings import Settings
 from lab.simulators import faults
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from bot.config.settings import Settings
 from bot.doctor.finding import DoctorFinding
 from bot.doctor.systems import check_systems
+from configuration.settings import Settings
 from tests.operations.sheets.google import SPREADSHEET, Google, google_on_loopback
 
 STAGES = {

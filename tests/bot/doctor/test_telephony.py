@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bot.config.settings import Settings
 from bot.doctor.finding import DoctorFinding
 from bot.doctor.telephony import check_telephony
+from configuration.settings import Settings
 from lab.simulators.carrier.exotel import ExotelAccount
 from lab.simulators.carrier.plivo import PlivoAccount
 from lab.simulators.carrier.rest import CarrierRest

@@ -10,16 +10,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot import clock
-from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.health.view import FIRST_S, ProviderView, watch_providers
 from bot.workers.process import load_providers
 from calls.events import Event
 from calls.incident import IncidentBegan
+from configuration.settings import Settings
 from fallbacks.events import ProviderProbed
 from lab.simulators import faults
 from lab.simulators.schedule import Window
+from runtime import clock
 from tests.kit.near import Notes, near_process, near_server, running, steady_lab
 from tests.kit.waiting import until
 

@@ -14,17 +14,17 @@ import uvicorn
 import yaml
 from aiohttp import web
 
-from bot import clock
 from bot.__main__ import run
-from bot.config.settings import Settings
-from bot.exits import DONE, CommandError, UsageError
 from bot.health.operator_control import reset, show
 from bot.outbound import dial_order
 from bot.outbound.dial_order import order_dial
 from bot.server.application import Extras, application
 from bot.workers.process import Process, open_process
+from configuration.settings import Settings
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
+from runtime import clock
+from runtime.exits import DONE, CommandError, UsageError
 
 pytestmark = pytest.mark.virtual_time
 
@@ -280,7 +280,7 @@ async def test_next_to_a_running_demo_no_setup_is_needed(
         opened(process)
         bare_shell(tmp_path, monkeypatch, {"server": {"port": 9}})
         monkeypatch.setattr(
-            "bot.config.running_demo.DEFAULT_ADDRESS", f"http://127.0.0.1:{settings.server.port}"
+            "configuration.running_demo.DEFAULT_ADDRESS", f"http://127.0.0.1:{settings.server.port}"
         )
 
         assert await asyncio.to_thread(run, ["providers"]) == 0
@@ -306,7 +306,7 @@ async def test_the_token_is_sent_only_to_the_configured_server(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     monkeypatch.setattr(
-        "bot.config.running_demo.DEFAULT_ADDRESS", f"http://127.0.0.1:{runner.addresses[0][1]}"
+        "configuration.running_demo.DEFAULT_ADDRESS", f"http://127.0.0.1:{runner.addresses[0][1]}"
     )
 
     await show(Settings.model_validate({"stages": STAGES, "server": {"token": TOKEN, "port": 9}}))
@@ -343,7 +343,8 @@ async def test_another_program_at_the_port_is_not_taken_for_a_server(
     body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with foreign(body) as settings:
-        monkeypatch.setattr("bot.config.running_demo.DEFAULT_ADDRESS", settings.server.public_url)
+        address = settings.server.public_url
+        monkeypatch.setattr("configuration.running_demo.DEFAULT_ADDRESS", address)
 
         with pytest.raises(CommandError, match="no server answers at"):
             await show(settings)
@@ -395,7 +396,7 @@ def test_no_running_server_is_one_line_and_exit_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bare_shell(tmp_path, monkeypatch, CONFIG)
-    monkeypatch.setattr("bot.config.running_demo.DEFAULT_ADDRESS", "http://127.0.0.1:10")
+    monkeypatch.setattr("configuration.running_demo.DEFAULT_ADDRESS", "http://127.0.0.1:10")
 
     assert run(["providers"]) == 1
 

@@ -10,7 +10,6 @@ import pytest
 from aiohttp import web
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
-from bot import clock
 from bot.health.probing import LAG, Prober, run_probers
 from calls.events import Event
 from fallbacks.availability import AvailabilityTable, Place, RungAvailability
@@ -32,6 +31,7 @@ from lab.simulators.openai.simulator import OpenAISimulator
 from lab.simulators.schedule import Window
 from providers.catalog import PROVIDERS
 from providers.provider import RungSpec
+from runtime import clock
 from tests.lab.simulators.near_ears import bring_near
 from tests.providers.scripted_model import chunk, moderating
 from tests.virtual_time import VirtualLoop

@@ -12,15 +12,14 @@ from typing import Any
 import pytest
 
 import bot.health.sharing
-from bot import clock
-from bot.config.environment import Environment
-from bot.config.errors import ConfigError
-from bot.config.loading import Loaded, load
-from bot.config.printing import as_yaml
-from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.health.sharing import BoardClient, board_at, places, share_health
 from calls.events import Event, ShareLost, ShareRegained
+from configuration.environment import Environment
+from configuration.errors import ConfigError
+from configuration.loading import Loaded, load
+from configuration.printing import as_yaml
+from configuration.settings import Settings
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import State
 from fallbacks.events import RungFollowed
@@ -28,6 +27,7 @@ from fallbacks.failure import Kind, failed
 from fallbacks.shared_health import Aspect, RungReport, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
+from runtime import clock
 from tests.kit.waiting import until
 from tests.share_servers import PASSWORD, Server
 

@@ -10,8 +10,6 @@ import pytest
 from fastapi import Request, Response
 from pydantic import SecretStr
 
-from bot import clock
-from bot.config.checks import MIN_TOKEN
 from bot.server.access import Access, SignIn
 from bot.server.application import _bare_application
 from bot.server.credentials import (
@@ -27,6 +25,8 @@ from bot.server.credentials import (
 )
 from bot.server.pages.site import CONSOLE_PAGES
 from bot.workers.pool import SingleProcess
+from configuration.checks import MIN_TOKEN
+from runtime import clock
 
 TOKEN = "a-token-of-the-console"
 

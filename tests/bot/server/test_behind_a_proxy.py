@@ -12,10 +12,10 @@ import pytest
 import uvicorn
 import yaml
 
-from bot.config.settings import Settings
 from bot.server.application import Extras, application
 from bot.server.limits import bounds
 from bot.workers.process import open_process
+from configuration.settings import Settings
 from tests.bot.server.test_server import STAGES, TOKEN
 
 COMPOSE = yaml.safe_load((Path(__file__).parents[3] / "compose.yaml").read_text(encoding="utf-8"))

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from bot import clock
 from bot.server.call_routes import PoolCalls, call_router
 from bot.server.live_routes import live_router
 from bot.server.operator_routes import Disclosures
@@ -28,6 +27,7 @@ from operations.database.tables import (
 )
 from operations.record.reader import RecordReader
 from operations.telemetry.live import ConsoleSums, Live
+from runtime import clock
 
 PARTS = TurnParts(
     vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.2, transport_s=0.1

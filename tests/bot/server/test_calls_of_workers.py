@@ -8,8 +8,6 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from bot import clock
-from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView
 from bot.server.call_routes import PoolCalls
@@ -17,9 +15,11 @@ from bot.server.operator_routes import provider_router
 from bot.workers.pool import WorkerPool
 from calls.entry import Entry
 from calls.events import CallStarted, Event, OperatorActed
+from configuration.settings import Settings
 from fallbacks.events import AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
 from operations.telemetry.live import ConsoleSums
+from runtime import clock
 from tests.bot.workers.lines import Lines, lines
 from tests.bot.workers.test_shared_limits import settings_with
 

@@ -15,7 +15,6 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bot import clock
 from bot.outbound.opening import Outbound
 from bot.server.access import Access, Guard
 from bot.server.campaign_routes import (
@@ -43,6 +42,7 @@ from campaigns.store.queue import Queue
 from operations.database.database import Database, StorageError
 from operations.masking import masked
 from operations.telemetry.live import Live
+from runtime import clock
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
 from tests.campaigns.dialing import Floor, ScriptedCarrier

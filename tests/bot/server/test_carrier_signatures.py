@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from plivo.utils.signature_v3 import validate_v3_signature
 from telnyx.lib.webhook_verification import WebhookVerificationError, verify_webhook_signature
 
-from bot import clock
 from lab.simulators.carrier.plivo import plivo_signature as plivo_signs
 from lab.simulators.carrier.telnyx import TelnyxAccount
+from runtime import clock
 from transports.plivo.signature import is_signed, signed_text
 from transports.telnyx.signature import public_key, signature_trouble
 

@@ -18,7 +18,6 @@ from loguru import logger
 from pydantic import SecretStr
 from starlette.types import Message
 
-from bot import clock
 from bot.server.access import CHECK_SESSION_EVERY_S, COOKIE, Access, SignIn
 from bot.server.application import _bare_application
 from bot.server.credentials import FREE_ATTEMPTS, OPEN, SESSION_S, ConsoleCredentials, Role
@@ -32,6 +31,7 @@ from bot.workers.pool import KeyValueStore, SingleProcess
 from bot.workers.pool_client import PoolClient
 from bot.workers.saved_values import SavedValues
 from calls.events import Event, InputRefused
+from runtime import clock
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
 from transports.pool import CallPool

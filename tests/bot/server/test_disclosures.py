@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import insert
 
-from bot import clock
 from bot.server.access import MAY_NOT_ACT, Access, Guard
 from bot.server.call_list_routes import call_list_router
 from bot.server.call_routes import PoolCalls, call_router
@@ -32,6 +31,7 @@ from operations.record.call_list import CallList
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.reader import RecordReader
 from operations.telemetry.live import ConsoleSums
+from runtime import clock
 from tests.bot.server.test_call_routes import CALL, NOON
 from tests.bot.server.test_campaign_routes import (
     SPRING,

@@ -13,7 +13,6 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bot import clock
 from bot.server.access import Access, Guard
 from bot.server.contact_routes import MAX_FILE_BYTES
 from bot.server.credentials import ConsoleCredentials
@@ -23,6 +22,7 @@ from bot.workers.pool import SingleProcess
 from calls.events import Event, OperatorActed
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
 from operations.database.database import Database
+from runtime import clock
 
 ADA = "+4930901820"
 PATH = "/api/do-not-call"

@@ -22,9 +22,9 @@ from pydantic import SecretStr
 from schemathesis import GenerationMode
 from starlette.routing import BaseRoute, Route
 
-from bot.config.settings import Settings
 from bot.server.application import Extras
 from bot.server.server import bind_socket, run_server
+from configuration.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

@@ -13,13 +13,13 @@ import pytest
 from aiohttp import web
 from livekit import api
 
-from bot.config.settings import Settings
 from bot.server.application import Extras, application
 from bot.workers.process import Process, open_process
 from calls.dialled import ANSWERED
 from calls.events import Event, ProviderFailed
 from calls.handover import Destination
 from calls.resume import ResumeState
+from configuration.settings import Settings
 from tests.bot.server.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.server.test_server import STAGES
 from tests.transports.test_livekit_leg import StillLine
@@ -283,7 +283,7 @@ def started(name: str, event_id: str = "EV_1", *, sid: str = "") -> bytes:
 
 
 def _now() -> str:
-    from bot import clock  # noqa: PLC0415
+    from runtime import clock  # noqa: PLC0415
 
     return str(int(clock.utc_now().timestamp()))
 

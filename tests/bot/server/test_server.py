@@ -14,10 +14,10 @@ import httpx
 import pytest
 from aiohttp import web
 
-from bot.config.settings import Settings
 from bot.server import live_routes
 from bot.server.application import Extras, application
 from bot.workers.process import open_process
+from configuration.settings import Settings
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],

@@ -12,9 +12,9 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from bot.carriers import carrier_routers
-from bot.config.settings import TransportsSettings
 from calls.events import CallRefused, Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
+from configuration.settings import TransportsSettings
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
 from lab.simulators.carrier.telnyx_exchange import telnyx_exchange

@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr, ValidationError
 
-from bot.config.agent import AgentSettings, CallFact, ToolSettings
 from bot.tools.owner import call_facts, owner_tools
 from bot.tools.toolbox import Tool
+from configuration.agent import AgentSettings, CallFact, ToolSettings
 from tests.bot.tools import owner_functions
 from tests.bot.tools.test_tools import desk, office
 from transports.leg import LegFacts

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from bot.config.agent import AgentSettings, ToolSettings
 from bot.tools.owner import made_tools, owner_tools
 from bot.tools.toolbox import Tool
+from configuration.agent import AgentSettings, ToolSettings
 from operations.telemetry import logs
 from tests.bot.tools import typed_functions
 from tests.bot.tools.test_tools import desk

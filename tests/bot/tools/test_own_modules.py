@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.loading import load
 from bot.tools.own_modules import find_own_modules
 from bot.workers.plan import ServePlan
+from configuration.loading import load
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "own_tool.py"

@@ -17,7 +17,6 @@ from pipecat.services.llm_service import FunctionCallParams
 from pydantic import SecretStr
 
 from bot.call.models import VoiceModels
-from bot.config.agent import AgentSettings, ToolSettings
 from bot.tools.owner import BODY_LIMIT_BYTES, owner_tools
 from bot.tools.toolbox import (
     CHECK_EVERY_S,
@@ -31,6 +30,7 @@ from bot.tools.toolbox import (
 )
 from calls.events import Event, ToolCalled
 from calls.resume import CUT_OFF, KeptTool
+from configuration.agent import AgentSettings, ToolSettings
 from tests.bot.talk import says, talking
 from tests.bot.tools import owner_functions
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType
 
-from bot import clock
 from bot.workers.lag import NO_STEP, LoopWatch, measure_lag
 from calls.entry import Entry
 from calls.events import CallStarted, Event, ProcessLagged
 from fallbacks.lag import Lag
 from operations.telemetry.journal import Journal
+from runtime import clock
 
 STALLING = "test_a_stall_is_counted_and_reported_with_the_function_that_caused_it"
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from bot.config.settings import Settings
-from bot.exits import UsageError
 from bot.workers.listener import bind_socket, listening_socket, notify_ready, ready_line
+from configuration.settings import Settings
+from runtime.exits import UsageError
 from tests.bot.serving import free_port
 
 FREE = 500  # a file descriptor that pytest does not use

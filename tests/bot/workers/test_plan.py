@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.loading import load
 from bot.workers.plan import ServePlan
+from configuration.loading import load
 
 KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
 

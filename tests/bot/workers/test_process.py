@@ -5,13 +5,13 @@ from typing import Any, cast
 
 import pytest
 
-from bot import clock
 from bot.workers import process
 from bot.workers.lag import LagReporter
 from bot.workers.listeners import own_listeners
 from bot.workers.process import open_shared
 from fallbacks.lag import Lag
 from operations.database.database import Database
+from runtime import clock
 from tests.bot.workers.test_shared_limits import settings_with
 
 

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
-from bot.config.settings import Settings
 from bot.workers.connections import ACCEPT_BURST, ACCEPT_PAUSE_S, ConnectionListener, ConnectionPace
 from bot.workers.listener import bind_socket
 from bot.workers.seats import refuse
+from configuration.settings import Settings
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
 from tests.bot.serving import AUTH_TOKEN
 from tests.bot.workers.lines import lines

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any
 
-from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.workers.pool_client import SharedLimits
+from configuration.settings import Settings
 from fallbacks.deadline import Deadline
 from processors.ladder.gate import RungGate
 from tests.bot.workers.lines import Lines, lines

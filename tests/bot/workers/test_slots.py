@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from bot.exits import BAD_USAGE, FAILED
 from bot.workers import slots
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.slots import Renewal, Slots
 from bot.workers.worker_process import Worker, WorkerParameters
+from runtime.exits import BAD_USAGE, FAILED
 from tests.bot.workers.descriptors import descriptors_left
 from tests.bot.workers.test_shared_limits import settings_with
 

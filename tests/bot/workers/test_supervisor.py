@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bot.config.settings import Settings
 from bot.workers.admission_rules import STARTUP_S
 from bot.workers.listener import bind_socket
 from bot.workers.supervisor import Supervisor
+from configuration.settings import Settings
 from tests.bot.workers.test_shared_limits import settings_with
 
 

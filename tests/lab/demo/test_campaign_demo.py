@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bot.exits import CommandError
 from lab.demo.campaign_demo import (
     FAILING,
     CampaignDemo,
@@ -40,6 +39,7 @@ from lab.demo.staged import (
 from lab.simulators.faults import Http
 from lab.simulators.register.simulator import RegisterSimulator
 from lab.simulators.schedule import Window
+from runtime.exits import CommandError
 from tests.kit.near import near_lab
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.long]

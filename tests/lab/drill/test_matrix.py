@@ -2,7 +2,6 @@
 
 import pytest
 
-from bot.exits import UsageError
 from lab.callers import answers
 from lab.drill.breaks import AHEAD_S, ALL, SENTENCE_S
 from lab.drill.matrix import FULL
@@ -15,6 +14,7 @@ from lab.simulators.schedule import parse_windows
 from processors.speaking import speech_queue
 from providers import cartesia, elevenlabs
 from providers.probing import speech
+from runtime.exits import UsageError
 
 
 def test_no_two_rows_have_the_same_name() -> None:

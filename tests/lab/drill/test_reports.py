@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bot.exits import UsageError
 from lab.drill import markdown, report
 from lab.drill.results import FILE, Results
 from lab.drill.rows import EVERY_WORD, HEALTHY, NEVER_SILENT, Row, extra
 from lab.drill.runner import Job, run_all
 from lab.drill.servers import OURS, STOCK
 from lab.drill.table import count_met, judge_passes, missed, newest_run, table
+from runtime.exits import UsageError
 
 ROW = Row(name="tts-cut", title="TTS <cut>", targets=(EVERY_WORD, NEVER_SILENT))
 ONE_RUN = {ROW.name: 1}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import pytest
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot.config.agent import AgentSettings
 from calls.events import Event
 from calls.operations_events import CallerKnown
 from calls.outside_text import RULE
+from configuration.agent import AgentSettings
 from operations.crm.customer import CrmContact, CrmReport
 from operations.crm.known_caller import KnownCaller
 from operations.crm.port import CrmLookup, availability_of

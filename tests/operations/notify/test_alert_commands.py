@@ -12,16 +12,16 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bot.config.alerts import (
+from bot.server.operator_routes import alert_router
+from calls.events import Event, OperatorActed
+from calls.incident import IncidentBegan
+from configuration.alerts import (
     AlertsSettings,
     EmailSettings,
     QuietSettings,
     TelegramSettings,
     WebhookSettings,
 )
-from bot.server.operator_routes import alert_router
-from calls.events import Event, OperatorActed
-from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database

@@ -9,7 +9,7 @@ from email.utils import formatdate
 import pytest
 from pydantic import SecretStr
 
-from bot.config.alerts import EmailSettings, TelegramSettings, WebhookSettings
+from configuration.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from fallbacks.failure import Kind, Severity
 from operations.notify.alert import Alert
 from operations.notify.channel import Channel, alert_text

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from loguru import logger
 
-from bot.config.settings import Settings
 from calls.entry import Entry
 from calls.events import Event, RecordHalted, RecordResumed
+from configuration.settings import Settings
 from operations.database.database import Database
 from operations.database.upgrading import upgrade
 from operations.masking import redacted

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.config.alerts import WebhookSettings
+from configuration.alerts import WebhookSettings
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database
 from operations.inbox.notices import InboxNotices

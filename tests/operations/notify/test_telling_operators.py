@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.config.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from calls.campaign_events import CampaignPaused, CampaignResumed
 from calls.entry import Entry
 from calls.events import CallFailed, Event, RecordHalted, TurnDecided
 from calls.incident import IncidentBegan, Place
 from calls.operations_events import AlertClosed, AlertSent, WritesRefused, WritesResumed
+from configuration.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from fallbacks.breaker import State
 from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed

@@ -1,7 +1,7 @@
 import pytest
 
-from bot.exits import UsageError
 from operations.postmortem.span import read_span
+from runtime.exits import UsageError
 
 
 @pytest.mark.parametrize(

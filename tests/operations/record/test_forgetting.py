@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import clock
 from bot.__main__ import run
-from bot.config.settings import Settings
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import (
@@ -29,6 +27,7 @@ from campaigns.order_gate import Order
 from campaigns.order_rules import OrderRules
 from campaigns.store.claim import MAX_S
 from campaigns.store.contacts import Contacts, NewContact
+from configuration.settings import Settings
 from operations.database.database import Database
 from operations.numbers import readings_of, same_as
 from operations.record.callbacks import Callback, Callbacks
@@ -37,6 +36,7 @@ from operations.record.forgetting import forget_number
 from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from operations.telemetry.journal import Journal
+from runtime import clock
 from tests.kit.clock import always
 from tests.kit.dials import dials_of, gate_of, orders_of
 from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues

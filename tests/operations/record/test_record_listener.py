@@ -16,8 +16,6 @@ from loguru import logger
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from bot import clock
-from bot.config.settings import Settings
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -28,6 +26,7 @@ from calls.events import (
     RecordResumed,
 )
 from calls.operations_events import CallCut
+from configuration.settings import Settings
 from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
 from operations.database.database import Database, StorageError
@@ -44,6 +43,7 @@ from operations.record.record_listener import (
     make_record_listener,
 )
 from operations.record.writer import RecordWriter
+from runtime import clock
 from tests.share_servers import Server, postgres
 from tests.small_disk import SmallDisk, mounted
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bot import clock
-from bot.config.settings import Settings
 from calls.events import Event
 from calls.operations_events import RecordsForgotten
+from configuration.settings import Settings
 from operations.record.forgetting import DAY_S, forget_daily
 from operations.record.voicemails import LEFT_S, MessageFile
+from runtime import clock
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],

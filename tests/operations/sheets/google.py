@@ -16,7 +16,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from bot import clock
+from runtime import clock
 
 EMAIL = "mirror@holdline.iam.example"
 SPREADSHEET = "a-spreadsheet"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, insert, update
 
-from bot.config.sections import SheetsSettings
 from calls.events import Event
 from calls.incident import IncidentEnded
+from configuration.sections import SheetsSettings
 from fallbacks.events import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
 from fallbacks.failure import Kind
 from fallbacks.retrying import RetrySettings

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from bot.config.known_secrets import KNOWN
 from calls.entry import Entry
 from calls.events import (
     CallEnded,
@@ -19,6 +18,7 @@ from calls.events import (
     TranscriptFinal,
     TurnDecided,
 )
+from configuration.known_secrets import KNOWN
 from fallbacks.events import AttemptFailed, AttemptWon, BreakerMoved, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
 from operations.telemetry import logs

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.config.environment import Environment
-from bot.config.known_secrets import KNOWN, KnownSecrets
-from bot.config.loading import load
 from calls.entry import Entry
 from calls.events import CallFailed
+from configuration.environment import Environment
+from configuration.known_secrets import KNOWN, KnownSecrets
+from configuration.loading import load
 from operations.masking import (
     MAX_LOOKED_UP,
     READ_CHARACTERS,

@@ -234,7 +234,7 @@ def test_values_fit_their_metric() -> None:
 
 
 COUNTING = """
-from bot.config.environment import count_together
+from configuration.environment import count_together
 from pathlib import Path
 import sys
 count_together(Path(sys.argv[1]))

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from loguru import logger
 
-from bot.clock import monotonic
 from processors.ladder.stage import Alarm
+from runtime.clock import monotonic
 
 pytestmark = pytest.mark.virtual_time
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from bot.clock import monotonic
 from processors.ladder.stage import Reconnector
+from runtime.clock import monotonic
 from tests.processors.owner import Owner
 
 pytestmark = pytest.mark.virtual_time

@@ -14,9 +14,9 @@ from pipecat.pipeline.pipeline import Pipeline
 
 from bot.call.conversation import make_pair, turn_stop
 from bot.call.models import VoiceModels
-from bot.config.agent import AgentSettings
-from bot.config.settings import TurnSettings
 from calls.turn import Turn
+from configuration.agent import AgentSettings
+from configuration.settings import TurnSettings
 from lab.simulators import faults
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault

@@ -10,9 +10,9 @@ import pytest
 from pydantic import SecretStr
 
 from bot.call.briefs import Briefs
-from bot.config.agent import AgentSettings
 from calls.events import Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
+from configuration.agent import AgentSettings
 from fallbacks.failure import Kind, ServiceError
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.carrier import Carrier

@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 
 from bot.call.briefs import Briefs
-from bot.config.agent import AgentSettings
 from bot.outbound.call_ledger import CarrierReports
 from calls.dialled import judge_dial
 from calls.events import CallRefused, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
+from configuration.agent import AgentSettings
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.plivo import plivo_call, plivo_form
 from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload

@@ -10,7 +10,7 @@ import numpy as np
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame
 
-from bot import clock
+from runtime import clock
 from tests.transports.conformance.server import WorkerPool
 from tests.transports.conformance.transport import ELSEWHERE, RATE_HZ, Sound, audible_s
 from transports.loopback.leg import LoopbackLeg

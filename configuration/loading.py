@@ -1,0 +1,155 @@
+"""Loads the configuration: defaults, then file, then environment, then flags; later wins."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from configuration import checks as config_checks
+from configuration import environment
+from configuration import files as config_file
+from configuration import schema as config_schema
+from configuration import secrets as config_secrets
+from configuration import shape as config_shape
+from configuration.environment import Environment
+from configuration.errors import ConfigError, Key, Problem
+from configuration.known_secrets import KNOWN
+from configuration.layers import DEFAULT, Layers, merge_environment
+from configuration.secrets import configured_secrets, named_secrets
+from configuration.settings import Settings, english_sentences
+from configuration.stages import STAGES
+from runtime.hosts import use_proxies
+
+USUAL: Final = Path("holdline.yaml")
+BUILT_IN: Final = Path(__file__).parent / "defaults" / "holdline.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A usable configuration, and the origin of each value."""
+
+    settings: Settings
+    layers: Layers
+    file: Path | None  # `None` for the built-in default
+    text: str = ""  # content of the file
+    warnings: tuple[str, ...] = ()  # one line each, for people
+
+
+def load(
+    config: Path | None = None,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    variables: Environment | None = None,
+    keys: bool = True,
+) -> Loaded:
+    """Return the merged configuration.
+
+    Args:
+        config: The file to read; `None` for `holdline.yaml` in this folder, if it exists.
+        flags: Values by dotted key, such as `{"server.port": 9000}`; `None` values are ignored.
+        variables: The environment; `None` for this process's own and `.env`.
+        keys: Whether every named secret must be set. Commands that take calls need them; commands
+            that read the configuration or ask a running server do not.
+
+    Raises:
+        ConfigError: With all problems of the configuration.
+    """
+    path = config or _default_file()
+    layers = Layers()
+    layers.merge(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
+    variables = environment.read() if variables is None else variables
+    KNOWN.learn(named_secrets(variables))  # before any message about the configuration
+    use_proxies(variables.values)
+    problems, text = list[Problem](), ""
+    if path:
+        text = (file := config_file.read(path)).text
+        layers.merge(file.tree, file.where)
+        problems += config_secrets.problems_in(file)
+    merge_environment(layers, variables)
+    _merge_flags(layers, flags or {})
+    settings, more = _validate(layers, variables, keys=keys)
+    if settings:
+        KNOWN.learn(configured_secrets(settings), region=settings.server.region or "")
+    settings, problems, left_out = _leave_out_keyless(settings, [*problems, *more])
+    if settings is None or problems:
+        raise ConfigError(_in_order(problems))
+    warnings = (*left_out, *english_sentences(settings))
+    return Loaded(settings=settings, layers=layers, file=path, text=text, warnings=warnings)
+
+
+def _leave_out_keyless(
+    settings: Settings | None, problems: list[Problem]
+) -> tuple[Settings | None, list[Problem], tuple[str, ...]]:
+    """Leave out rungs without a key if their stage has another rung and nothing else is wrong.
+
+    Returns the remaining settings and problems, and a warning for each rung that is left out.
+    """
+    if settings is None or not all(problem.absent for problem in problems):
+        return settings, problems, ()
+    keyless = {problem.key[:3]: problem for problem in problems if problem.key[:1] == ("stages",)}
+    ladders: dict[str, Any] = {}
+    for stage in STAGES:
+        ladder = getattr(settings.stages, stage)
+        with_key = tuple(
+            rung for index, rung in enumerate(ladder) if ("stages", stage, index) not in keyless
+        )
+        ladders[stage] = with_key or ladder
+    left_out = [
+        problem
+        for (_, stage, _), problem in keyless.items()
+        if len(ladders[str(stage)]) < len(getattr(settings.stages, str(stage)))
+    ]
+    stages = settings.stages.model_copy(update=ladders)
+    remaining = [problem for problem in problems if problem not in left_out]
+    warnings = tuple(f"{problem.line}; the rung is left out" for problem in _in_order(left_out))
+    return settings.model_copy(update={"stages": stages}), remaining, warnings
+
+
+def _default_file() -> Path | None:
+    """Return the default file if there is one, even unreadable: its owner wants no other file.
+
+    It may be a broken link, or a folder that Docker has created in place of a missing mount.
+    """
+    return USUAL if USUAL.exists() or USUAL.is_symlink() else None
+
+
+def _merge_flags(layers: Layers, flags: Mapping[str, Any]) -> None:
+    for name, value in flags.items():
+        if value is not None:
+            layers.put(tuple(name.split(".")), value, where=f"flag --{name.split('.')[-1]}")
+
+
+def _validate(
+    layers: Layers, variables: Environment, *, keys: bool
+) -> tuple[Settings | None, Iterable[Problem]]:
+    _drop_empty_sections(layers.tree, ())
+    problems = [*layers.problems, *config_secrets.fetch_secrets(layers, variables, required=keys)]
+    problems += config_checks.check(layers)
+    try:
+        return Settings.model_validate(layers.tree), problems
+    except ValidationError as error:
+        return None, [*problems, *config_schema.problems_of(error, layers)]
+
+
+def _drop_empty_sections(tree: dict[str, Any], at: Key) -> None:
+    """Treat an empty section such as `twilio:` as its defaults."""
+    for name, value in list(tree.items()):
+        if value is None and config_shape.model_at((*at, name)):
+            del tree[name]
+        elif isinstance(value, dict):
+            _drop_empty_sections(value, (*at, name))
+
+
+def _in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the first problem of each key: those with a line first, in the order of the file."""
+    first: dict[Key, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.key or (problem.line,), problem)
+    return sorted(first.values(), key=_sort_key)
+
+
+def _sort_key(problem: Problem) -> tuple[int, str, int]:
+    name, _, line = problem.where.rpartition(":")
+    return (0, name, int(line)) if line.isdigit() else (1, problem.where, 0)

@@ -1,0 +1,129 @@
+"""Prints the merged configuration as YAML: secrets masked, with the origin of each value."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, SecretStr
+
+from configuration.database_urls import masked
+from configuration.errors import MASK, Key, dotted, is_secret, without_secrets
+from configuration.layers import DEFAULT
+from configuration.loading import Loaded
+from configuration.secrets import DATABASE_URLS
+from configuration.settings import Settings
+
+MAX_CHANGED: Final = 50  # keys; a new ladder has about twenty
+
+
+def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
+    """Return the keys whose values differ, such as `agent.greeting`, at most `MAX_CHANGED`."""
+    found = _differing(old.model_dump(), new.model_dump(), ())
+    return tuple(dict.fromkeys(dotted(key) for key in found))[:MAX_CHANGED]
+
+
+def _differing(old: Any, new: Any, at: Key) -> Iterator[Key]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in {**old, **new}:
+            yield from _differing(old.get(name), new.get(name), (*at, name))
+    elif _is_list(old) and _is_list(new) and len(old) == len(new):
+        for index, (was, is_) in enumerate(zip(old, new, strict=True)):
+            yield from _differing(was, is_, (*at, index))
+    elif old != new:
+        yield at
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+INDENT: Final = "  "
+COMMENT_COLUMN: Final = 60
+
+
+def as_yaml(loaded: Loaded) -> str:
+    """Return the configuration as an equivalent file without secrets."""
+    return "\n".join(_lines(loaded, loaded.settings, (), depth=0)) + "\n"
+
+
+def _lines(loaded: Loaded, value: Any, key: Key, *, depth: int) -> Iterator[str]:
+    """Yield the lines of a section or mapping, whose key is `key`; a secret becomes a comment."""
+    for name, part in _parts(value):
+        at = (*key, name)
+        if isinstance(part, SecretStr) or _is_secret_field(value, name):
+            shown = f"{MASK}  ({_origin(loaded, at)})" if part else _not_set(value, name)
+            yield f"{INDENT * depth}# {name}: {shown}"
+        elif _is_section(part):
+            yield f"{INDENT * depth}{_name(name)}:"
+            yield from _lines(loaded, part, at, depth=depth + 1)
+        elif _is_ladder(part):
+            yield f"{INDENT * depth}{_name(name)}:"
+            for index, item in enumerate(part):
+                inner = list(_lines(loaded, item, (*at, index), depth=depth + 2))
+                first = inner[0]
+                yield f"{INDENT * (depth + 1)}- {first.lstrip()}"
+                yield from inner[1:]
+        else:
+            text = f"{INDENT * depth}{_name(name)}: {_scalar(part, at)}"
+            yield f"{text:<{COMMENT_COLUMN}}  # {_origin(loaded, at)}"
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        yield from value.items()
+    else:
+        for name in type(value).model_fields:
+            yield name, getattr(value, name)
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, BaseModel) or (
+        isinstance(value, Mapping) and any(isinstance(item, BaseModel) for item in value.values())
+    )
+
+
+def _is_ladder(value: Any) -> bool:
+    return isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value)
+
+
+def _is_secret_field(section: Any, name: str) -> bool:
+    """Return whether a field holds a secret if it is set; its value may be `None`."""
+    if not isinstance(section, BaseModel):
+        return False
+    return "SecretStr" in str(type(section).model_fields[name].annotation)
+
+
+def _not_set(section: Any, name: str) -> str:
+    variable = getattr(section, f"{name}_env", None)
+    return f"not set ({variable})" if variable else "not set"
+
+
+def _name(name: str) -> str:
+    return name if name.replace("_", "").isalnum() and not name[:1].isdigit() else json.dumps(name)
+
+
+def _scalar(value: Any, key: Key) -> str:
+    """Return a value as JSON, which is valid YAML; its secrets are masked."""
+    if key in DATABASE_URLS:
+        return json.dumps(masked(str(value)), ensure_ascii=False)
+    text = without_secrets(json.dumps(_masked(value), ensure_ascii=False, default=str))
+    if key == ("alerts", "webhook", "url") and value:  # the path may authorise posting there
+        return json.dumps("/".join([*str(value).split("/")[:3], MASK]))
+    return text
+
+
+def _masked(value: Any) -> Any:
+    """Return a mapping, such as a rung's options, with its secrets masked."""
+    if isinstance(value, Mapping):
+        return {name: MASK if is_secret((name,)) else _masked(item) for name, item in value.items()}
+    return [_masked(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _origin(loaded: Loaded, key: Key) -> str:
+    """Return where a value comes from; one that an agent inherits, from the section `agent`."""
+    origins = loaded.layers.origins
+    if key in origins:
+        return origins[key]
+    if key[:1] == ("agents",) and (origin := origins.get(("agent", *key[2:]))):
+        return f"{origin} (agent)"
+    return DEFAULT

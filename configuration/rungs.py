@@ -1,0 +1,133 @@
+"""Turns the settings of rungs into the specifications from which services are built."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from calls.sentences import Vendor, Vendors
+from configuration.agent import AgentSettings, system_text
+from configuration.settings import Settings
+from configuration.stages import RungSettings
+from configuration.texts import DETECTED
+from providers.catalog import provider
+from providers.provider import RungSpec, Stage
+from runtime.hosts import is_loopback
+
+LOCAL: Final = "local"  # the kind and the name of the local voice
+TITLES: Final = {
+    "livekit": "LiveKit",
+    "email": "The mail server",
+    "telegram": "Telegram",
+    "webhook": "The webhook for alerts",
+}
+CHANNEL_KEYS: Final = {
+    "email": "EMAIL_PASSWORD",
+    "telegram": "TELEGRAM_BOT_TOKEN",
+    "webhook": "WEBHOOK_URL",
+}
+
+
+def rung_of(
+    settings: RungSettings,
+    stage: Stage,
+    *,
+    agent: AgentSettings,
+    sample_rate_hz: int,
+    shared: Any = None,
+) -> RungSpec:
+    """Return the specification of a rung for a leg and an agent."""
+    return RungSpec(
+        name=settings.name,
+        stage=stage,
+        kind=settings.kind,
+        url=settings.url or provider(stage, settings.kind).url,
+        sample_rate_hz=sample_rate_hz,
+        language=settings.language or spoken(agent.language, stage),
+        model=settings.model,
+        voice=settings.voice,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else "",
+        vendor=vendor_of(settings, stage),
+        timeout_s=settings.timeout_s,
+        options=settings.options,
+        alternatives=getattr(settings, "alternatives", 1),
+        shared=shared,
+        instructions=system_text(agent) if stage == "llm" else "",
+    )
+
+
+def other_voices(voices: Sequence[RungSettings]) -> frozenset[str]:
+    """Return the names of voices that sound different from the first one.
+
+    These are the rungs with another kind or another voice, and the local voice unless that is the
+    first one.
+    """
+    first = {(rung.kind, rung.voice) for rung in voices[:1]}
+    others = {rung.name for rung in voices if (rung.kind, rung.voice) not in first}
+    return frozenset(others if (LOCAL, None) in first else {*others, LOCAL})
+
+
+def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
+    """Return a rung's vendor and the variable with its key.
+
+    The vendor is named only if the server is its own, or a simulated one: a rung on this machine
+    that is named for its kind. Of several rungs of one kind, those with another name are named.
+    """
+    vendor, name, address = provider(stage, settings.kind), settings.name, urlsplit(settings.url)
+    host, place = address.hostname or "", f"stages.{stage} {name}"
+    is_simulated = is_loopback(host) and name.startswith(settings.kind)
+    if not host or vendor.owns(host) or is_simulated:
+        is_named = settings.is_one_of_several and name != settings.kind
+        title = f"{vendor.title} ({name})" if is_named else vendor.title
+    else:
+        title = f"{name} ({address.netloc.rpartition('@')[2]})"
+    return Vendor(title=title, key=settings.api_key_env or vendor.key_env or place, place=place)
+
+
+def vendors_of(settings: Settings) -> Vendors:
+    """Return the vendors of all rungs, and of the other systems that may fail."""
+    rungs: dict[tuple[str, str], Vendor] = {
+        (stage, rung.name): vendor_of(rung, stage) for stage, rung in settings.stages.rungs()
+    }
+    keys = {
+        "twilio": settings.transports.twilio.auth_token_env,
+        "telnyx": settings.transports.telnyx.api_key_env,
+        "plivo": settings.transports.plivo.auth_token_env,
+        "exotel": settings.transports.exotel.api_token_env,
+        "livekit": settings.transports.livekit.api_secret_env,
+    }
+    carriers = {
+        (stage, name): Vendor(
+            title=TITLES.get(name, name.title()), key=key, place=f"transports.{name}"
+        )
+        for name, key in keys.items()
+        for stage in ("dial", "transport")
+    }
+    channels = {
+        ("alert", name): Vendor(title=TITLES[name], key=key, place=f"alerts.{name}")
+        for name, key in CHANNEL_KEYS.items()
+    }
+    crm, sheets = settings.crm, settings.sheets
+    return (
+        rungs
+        | carriers
+        | channels
+        | {
+            ("crm", crm.kind): Vendor(title=f"The CRM {crm.kind}", key=crm.token_env, place="crm"),
+            ("sheets", "google"): Vendor(
+                title="Google Sheets", key=sheets.credentials_file_env, place="sheets"
+            ),
+        }
+    )
+
+
+def spoken(language: str, stage: Stage) -> str:
+    """Return an agent's language for a stage; `en` for `multi`, which only recognisers accept."""
+    return "en" if language == DETECTED and stage != "stt" else language
+
+
+def follows_caller(settings: RungSettings, agent: AgentSettings) -> bool:
+    """Return whether a voice changes to the caller's language.
+
+    It does if the agent detects the language, unless the rung sets one.
+    """
+    return agent.language == DETECTED and settings.language is None

@@ -1,0 +1,163 @@
+"""The ladders: for each stage, its rungs in order of preference."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, PrivateAttr, SecretStr, model_validator
+
+from configuration.values import (
+    Alternatives,
+    Count,
+    Language,
+    Seconds,
+    Section,
+    Text,
+)
+from providers.catalog import PROVIDERS
+from providers.provider import Stage
+
+STAGES: Final[tuple[Stage, ...]] = ("stt", "llm", "tts")
+URLS: Final = {(provider.stage, provider.kind): provider.url for provider in PROVIDERS}
+
+
+class ConnectionLimits(Section):
+    """Limits of a rung for all calls together; a value that is not set means no limit."""
+
+    concurrent: Count | None = None
+    """Requests or connections at once, for all calls together, warm standbys included. By default
+    no limit.
+    """
+
+
+class RequestLimits(ConnectionLimits):
+    """Limits of a rung that is used request by request."""
+
+    per_minute: Count | None = None
+    """Requests per minute. After a quiet minute, that many may be made at once. By default no
+    limit.
+    """
+
+
+class RungSettings(Section):
+    """One provider's place in a ladder."""
+
+    name: Text
+    """The rung's name, unique in all stages. By default the kind."""
+    kind: Text
+    """The provider. stt: `deepgram`, `local`; llm: `openai`; tts: `cartesia`, `elevenlabs`,
+    `local`.
+    """
+    url: str = ""
+    """A server that speaks the provider's protocol; by default the provider's own. Deepgram and
+    ElevenLabs take the base URL, Cartesia the whole websocket URL, OpenAI the base with `/v1`. A
+    redirect counts as a failure.
+    """
+    model: Text | None = None
+    """The model. By default the provider's default."""
+    voice: Text | None = None
+    """The voice. By default the provider's default."""
+    language: Language | None = None
+    """The language. By default the agent's."""
+    api_key_env: str | None = None
+    """The variable that holds the key. By default the vendor's usual one, such as
+    `OPENAI_API_KEY`, unless `url` points to another vendor. `local` needs none. A rung whose
+    variable is not set is left out with a warning if its stage has another rung.
+    """
+    api_key: SecretStr | None = None  # from the environment only
+    account: Text | None = None
+    """A name that all rungs of a kind share whose keys belong to one account or project. A rejected
+    key or exhausted credit then takes all of them out at once.
+    """
+    insecure: bool = False
+    """Allow plain ws or http to a public address."""
+    timeout_s: Seconds = 10.0
+    """The longest that one request may take."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options for Pipecat's settings of the service; for `local` voices, `words_per_minute` and
+    `pitch`. An unknown option is an error at the start.
+    """
+    _namesakes: int = PrivateAttr(default=0)
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Whether another rung of its stage has the same kind."""
+        return self._namesakes > 1
+
+    def compare(self, ladder: Sequence["RungSettings"]) -> None:
+        """Count the rungs of its kind in its stage."""
+        self._namesakes = sum(rung.kind == self.kind for rung in ladder)
+
+
+class ModelSettings(RungSettings):
+    """A rung that is used request by request."""
+
+    limits: RequestLimits = RequestLimits()
+
+
+class ConnectedSettings(RungSettings):
+    """A rung that holds a connection for each call."""
+
+    limits: ConnectionLimits = ConnectionLimits()
+    standby: Literal["warm", "cold"] = "warm"
+    """`warm`: may be connected before it is needed. `cold`: connected only when it is needed. The
+    first rung is always connected.
+    """
+
+
+class RecogniserSettings(ConnectedSettings):
+    """A rung that transcribes the caller's speech."""
+
+    alternatives: Alternatives = 1
+    """How many transcripts to ask for, including the best one. The others are only recorded.
+    Deepgram's `nova-2` and `nova-3` reject the parameter and are then asked without it.
+    """
+
+
+Recognisers = Annotated[tuple[RecogniserSettings, ...], Field(min_length=1)]
+Models = Annotated[tuple[ModelSettings, ...], Field(min_length=1)]
+Ladder = Annotated[tuple[ConnectedSettings, ...], Field(min_length=1)]
+
+
+def _fill_rung(rung: Any, stage: Stage) -> Any:
+    """Add the name and the URL that a rung's kind implies."""
+    if not isinstance(rung, dict) or not isinstance(rung.get("kind"), str):
+        return rung
+    kind = rung["kind"]
+    return {"name": kind, "url": URLS.get((stage, kind), ""), **rung}
+
+
+class StagesSettings(Section):
+    """The three ladders."""
+
+    stt: Recognisers
+    llm: Models
+    tts: Ladder
+
+    def rungs(self) -> Iterator[tuple[Stage, ModelSettings | ConnectedSettings]]:
+        """Yield every rung of every stage, in order."""
+        ladders = (self.stt, self.llm, self.tts)
+        for stage, ladder in zip(STAGES, ladders, strict=True):
+            for rung in ladder:
+                yield stage, rung
+
+    def cold(self, stage: Stage) -> frozenset[str]:
+        """Return the names of a stage's standbys that are connected only when they are needed."""
+        ladders = {"stt": self.stt, "tts": self.tts}
+        return frozenset(rung.name for rung in ladders.get(stage, ())[1:] if rung.standby == "cold")
+
+    @model_validator(mode="after")
+    def _compare(self) -> "StagesSettings":
+        for stage, rung in self.rungs():
+            rung.compare(getattr(self, stage))
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return value | {
+            stage: [_fill_rung(rung, stage) for rung in value[stage]]
+            for stage in STAGES
+            if isinstance(value.get(stage), list)
+        }

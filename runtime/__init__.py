@@ -1,0 +1,1 @@
+"""What every process uses: clocks, the HTTP client, host names, exit codes."""

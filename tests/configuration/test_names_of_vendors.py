@@ -1,0 +1,106 @@
+"""The name of a rung's provider, and the advice for servers that speak OpenAI's protocol."""
+
+from pathlib import Path
+
+import pytest
+
+from calls.sentences import explain
+from configuration.errors import ConfigError
+from configuration.loading import load
+from configuration.rungs import rung_of, vendor_of, vendors_of
+from configuration.settings import Settings
+from configuration.stages import ModelSettings, RungSettings
+from fallbacks.failure import Kind
+from providers.catalog import openai_servers
+from providers.provider import Stage
+
+DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "name", "url", "title"),
+    [
+        ("llm", "openai", "openai", "https://api.openai.com/v1", "OpenAI"),
+        ("llm", "openai", "openai", "https://eu.api.openai.com/v1", "OpenAI"),
+        ("llm", "openai", "openai", "", "OpenAI"),
+        ("llm", "openai", "openai", "http://127.0.0.1:9/v1", "OpenAI"),
+        ("llm", "openai", "openai-b", "https://api.openai.com/v1", "OpenAI"),
+        ("llm", "openai", "spare", "https://api.openai.com/v1", "OpenAI"),
+        ("llm", "openai", "groq", "https://api.groq.com/openai/v1", "groq (api.groq.com)"),
+        ("llm", "openai", "openai", "https://api.mistral.ai/v1", "openai (api.mistral.ai)"),
+        (
+            "llm",
+            "openai",
+            "azure",
+            "https://us.openai.azure.com/openai/v1",
+            "azure (us.openai.azure.com)",
+        ),
+        ("llm", "openai", "ollama", "http://localhost:11434/v1", "ollama (localhost:11434)"),
+        ("llm", "openai", "mine", "https://a:b@llm.example/v1", "mine (llm.example)"),
+        ("llm", "openai", "openai", "http://10.0.0.7:8000/v1", "openai (10.0.0.7:8000)"),
+        ("llm", "openai", "near", "https://notopenai.com/v1", "near (notopenai.com)"),
+        ("stt", "deepgram", "deepgram", "wss://api.eu.deepgram.com", "Deepgram"),
+        ("stt", "deepgram", "ears", "wss://ears.example", "ears (ears.example)"),
+        ("tts", "elevenlabs", "b", "wss://api.elevenlabs.io", "ElevenLabs"),
+        ("tts", "local", "local", "", "The local voice"),
+    ],
+)
+def test_a_vendor_is_named_only_for_its_own_server_and_a_simulated_one(
+    stage: Stage, kind: str, name: str, url: str, title: str
+) -> None:
+    assert vendor_of(RungSettings(name=name, kind=kind, url=url), stage).title == title
+
+
+def test_two_rungs_of_one_vendor_have_two_sentences_and_a_probe_says_the_same_as_an_alert() -> None:
+    rungs = [{"kind": "openai"}, {"kind": "openai", "name": "spare"}]
+    settings = Settings.model_validate(
+        {
+            "stages": {
+                "stt": [{"kind": "deepgram"}],
+                "llm": rungs,
+                "tts": [{"kind": "local"}],
+            }
+        }
+    )
+    vendors = vendors_of(settings)
+
+    said = [explain(Kind.NETWORK, "", vendors["llm", name]) for name in ("openai", "spare")]
+    probed = [
+        explain(
+            Kind.NETWORK,
+            "",
+            rung_of(rung, "llm", agent=settings.agent, sample_rate_hz=8000).vendor,
+        )
+        for rung in settings.stages.llm
+    ]
+
+    assert said == ["OpenAI cannot be reached", "OpenAI (spare) cannot be reached"] == probed
+
+
+def advice_for(kind: str, tmp_path: Path) -> str:
+    file = tmp_path / "holdline.yaml"
+    file.write_text(f'stages: {{llm: [{{kind: "{kind}", api_key_env: X}}]}}')
+    with pytest.raises(ConfigError) as caught:
+        load(file, keys=False)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [*openai_servers().items(), ("LM-Studio", "http://localhost:1234/v1")],
+)
+def test_a_server_that_speaks_openais_protocol_gets_its_address(
+    kind: str, url: str, tmp_path: Path
+) -> None:
+    assert f'use kind: openai with url: "{url}" (openai)' in advice_for(kind, tmp_path)
+    assert url in DOCS.read_text("utf-8")
+    ModelSettings(name=kind, kind="openai", url=url)
+
+
+@pytest.mark.parametrize("kind", ["replicate", "claude", "my own"])
+def test_an_unknown_kind_of_model_is_told_about_openais_protocol(kind: str, tmp_path: Path) -> None:
+    assert "use kind: openai with its url, if it speaks OpenAI's" in advice_for(kind, tmp_path)
+
+
+def test_a_misspelt_kind_is_corrected(tmp_path: Path) -> None:
+    assert 'did you mean "openai"?' in advice_for("opnai", tmp_path)
