@@ -40,7 +40,7 @@ class DialVerdict:
     trunk: Trunk = "well"
 
 
-_ROWS: Final[Mapping[str, Mapping[str, Any]]] = read_data("calls", "dialled.yaml")
+_ROWS: Final[Mapping[str, Mapping[str, Any]]] = read_data(__name__, "dialled.yaml")
 _FIELDS: Final = ("outcome", "again", "trunk")
 _BY_REASON: Final = {
     reason: DialVerdict(reason=reason, **{key: row[key] for key in _FIELDS if key in row})

@@ -41,7 +41,7 @@ class Vendor:
 Vendors: TypeAlias = Mapping[tuple[str, str], Vendor]
 """Vendors by stage and rung, as in an incident."""
 
-_TABLES: Final[Mapping[str, Any]] = read_data("calls", "sentences.yaml")
+_TABLES: Final[Mapping[str, Any]] = read_data(__name__, "sentences.yaml")
 
 Sentences: TypeAlias = Mapping[str, str]
 """Sentences by code."""

@@ -119,7 +119,7 @@ def _explain(text: str, called: CalledNumber, rules: OrderRules) -> str:
     return text.format(**values, cost_class=called.cost_class, country=country)
 
 
-_TEXTS: Final = read_data("campaigns", "order_rules.yaml")
+_TEXTS: Final = read_data(__name__, "order_rules.yaml")
 NOTHING_ALLOWED: Final[str] = _TEXTS["number"]["nothing_allowed"].format()
 NUMBER_REASONS: Final[Mapping[str, Explain]] = {
     reason: partial(_explain, text) for reason, text in _TEXTS["number"].items()

@@ -6,7 +6,7 @@ from typing import Final
 from campaigns.model import Campaign
 from fallbacks.data_files import read_data
 
-CURES: Final[Mapping[str, str]] = read_data("campaigns", "refusals.yaml")
+CURES: Final[Mapping[str, str]] = read_data(__name__, "refusals.yaml")
 LACKS: Final = "lacks_"
 
 

@@ -19,7 +19,7 @@ Part: TypeAlias = tuple[Key, Any]
 PREFIX: Final = "HOLDLINE__"
 DEFAULT: Final = "default"
 
-_NAMES: Final[Mapping[str, str]] = read_data("configuration", "layers.yaml")
+_NAMES: Final[Mapping[str, str]] = read_data(__name__, "layers.yaml")
 NAMES: Final[dict[str, Key]] = {name: tuple(key.split(".")) for name, key in _NAMES.items()}
 
 

@@ -30,7 +30,7 @@ from configuration.values import (
 )
 from fallbacks.data_files import read_data
 
-VALID_VALUES: Final[dict[str, str]] = read_data("configuration", "schema.yaml")
+VALID_VALUES: Final[dict[str, str]] = read_data(__name__, "schema.yaml")
 PATTERNS: Final[dict[str, str]] = {  # patterns and their descriptions in messages
     CODE: "a code of small letters, digits and _, such as wants_another_date",
     DATABASE: "an address such as sqlite+aiosqlite:///holdline.db",

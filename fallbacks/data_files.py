@@ -8,9 +8,10 @@ import yaml
 _LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
-def read_data(package: str, name: str) -> Any:
-    """Return the content of a package's YAML file, with each value as text.
+def read_data(module: str, name: str) -> Any:
+    """Return the content of a YAML file beside a module, with each value as text.
 
-    So `no` is a word and a language, not "false".
+    The module passes its own `__name__`. So `no` is a word and a language, not "false".
     """
-    return yaml.load(files(package).joinpath(name).read_text("utf-8"), _LOADER)  # noqa: S506
+    text = files(module.rpartition(".")[0]).joinpath(name).read_text("utf-8")
+    return yaml.load(text, _LOADER)  # noqa: S506

@@ -81,7 +81,7 @@ def _findings(names: Mapping[str, str]) -> dict[str, Finding]:
     return {name: finding(Kind(kind)) for kind, listed in names.items() for name in listed.split()}
 
 
-_TABLES: Final[Mapping[str, Any]] = read_data("fallbacks", "symptoms.yaml")
+_TABLES: Final[Mapping[str, Any]] = read_data(__name__, "symptoms.yaml")
 HTTP: Final = tuple(map(symptom_row, _TABLES["http"]))
 MESSAGES: Final = tuple(map(symptom_row, _TABLES["messages"]))
 CLOSES: Final = tuple(map(symptom_row, _TABLES["closes"]))

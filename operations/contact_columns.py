@@ -18,7 +18,7 @@ from calls.caller import MIN_DIGITS
 from fallbacks.data_files import read_data
 from operations.numbers import CallableNumber, read_number, readings_of
 
-_DATA: Final[Mapping[str, Any]] = read_data("operations", "contact_columns.yaml")
+_DATA: Final[Mapping[str, Any]] = read_data(__name__, "contact_columns.yaml")
 DO_NOT_CALL: Final = "do_not_call"
 MAY_CALL: Final = "may_call"
 NAMES: Final = ("name", "first_name", "last_name")

@@ -34,7 +34,7 @@ from operations.text_encoding import TextEncoding, guess_encoding
 PIECE_BYTES: Final = 65_536
 OUR_NAMES: Final = ("name", "full_name", "contact", "contact_name")
 MAX_SAMPLE: Final = 50  # rows below the header that help to recognise the columns (chosen)
-_DATA: Final = read_data("operations", "contact_files.yaml")
+_DATA: Final = read_data(__name__, "contact_files.yaml")
 FORMATS, ZIPPED = (
     [(signature.encode("latin-1"), form, cure) for signature, form, cure in _DATA[key]]
     for key in ("begins", "zipped")

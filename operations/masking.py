@@ -197,7 +197,7 @@ SHOWN_DIGITS: Final = 4  # of a card or an account, the last ones, as on a recei
 IBAN_SHAPED: Final = re.compile(
     r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ \-\u00a0]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])"
 )
-IBANS: Final[Mapping[str, str]] = read_data("operations", "iban_lengths.yaml")
+IBANS: Final[Mapping[str, str]] = read_data(__name__, "iban_lengths.yaml")
 IBAN_LENGTHS: Final = {
     country: int(length) for length in IBANS for country in IBANS[length].split()
 }

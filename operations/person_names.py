@@ -29,7 +29,7 @@ ENDS: Final = re.compile(
     r"""[!?:;,…。！？：；，、()/"“”„«»=\d\x00-\x1f\x85\u2028\u2029]"""  # noqa: RUF001
     r"""|(?<!\w)[-–—]|[-–—](?!\w)"""  # noqa: RUF001
 )
-_DATA: Final = read_data("operations", "person_names.yaml")
+_DATA: Final = read_data(__name__, "person_names.yaml")
 TITLES: Final = frozenset(_DATA["titles"].split())
 PARTICLES: Final = frozenset(_DATA["particles"].split())
 

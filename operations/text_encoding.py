@@ -34,7 +34,7 @@ MAX_SHOWN: Final = 3  # cells in a sample for the user
 SHOWN_LENGTH: Final = 40  # characters of such a cell
 MANY: Final = 3  # words without an ASCII letter that suggest another alphabet (chosen)
 
-OFFICES: Final[Mapping[str, Sequence[str]]] = read_data("operations", "text_encoding.yaml")
+OFFICES: Final[Mapping[str, Sequence[str]]] = read_data(__name__, "text_encoding.yaml")
 OF_REGION: Final = {region: names for key, names in OFFICES.items() for region in key.split()}
 EVERYWHERE: Final = ("cp1252", "latin-1", "cp1251", "cp1250", "cp932", "gb18030", "cp949")
 INVALID: Final = "\ufffd"  # a decoder's replacement for invalid bytes

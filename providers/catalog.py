@@ -10,13 +10,15 @@ import yaml
 from fallbacks.ladder import ClauseRule
 from providers.provider import Provider, Stage
 
+_PACKAGE: Final = __name__.rpartition(".")[0]
+
 PROVIDERS: Final[tuple[Provider, ...]] = (
     Provider(
         stage="stt",
         kind="deepgram",
-        module="providers.deepgram",
+        module=f"{_PACKAGE}.deepgram",
         title="Deepgram",
-        requests="providers.deepgram_requests",
+        requests=f"{_PACKAGE}.deepgram_requests",
         url="wss://api.deepgram.com",
         schemes=("wss", "ws"),
         key_env="DEEPGRAM_API_KEY",
@@ -24,13 +26,13 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     Provider(
         stage="stt",
         kind="local",
-        module="providers.local_stt",
+        module=f"{_PACKAGE}.local_stt",
         title="The local recogniser",
     ),
     Provider(
         stage="llm",
         kind="openai",
-        module="providers.openai",
+        module=f"{_PACKAGE}.openai",
         title="OpenAI",
         url="https://api.openai.com/v1",
         schemes=("https", "http"),
@@ -40,7 +42,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     Provider(
         stage="tts",
         kind="cartesia",
-        module="providers.cartesia",
+        module=f"{_PACKAGE}.cartesia",
         title="Cartesia",
         url="wss://api.cartesia.ai/tts/websocket",
         schemes=("wss", "ws"),
@@ -51,7 +53,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     Provider(
         stage="tts",
         kind="elevenlabs",
-        module="providers.elevenlabs",
+        module=f"{_PACKAGE}.elevenlabs",
         title="ElevenLabs",
         url="wss://api.elevenlabs.io",
         schemes=("wss", "ws"),
@@ -62,7 +64,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     Provider(
         stage="tts",
         kind="local",
-        module="providers.local_tts",
+        module=f"{_PACKAGE}.local_tts",
         title="The local voice",
         word_times=True,
     ),

@@ -15,7 +15,7 @@ from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_worker import Command, command
 
 BACKLOG_BYTES: Final = 2_000_000  # 60 s at 16 kHz; with a longer backlog it will not catch up
-_ROOT: Final = Path(__file__).parent.parent  # the import path of `providers`
+_ROOT: Final = Path(__file__).parents[__name__.count(".")]  # on the import path
 
 
 class SphinxProcess:
@@ -32,7 +32,7 @@ class SphinxProcess:
             OSError: The system cannot start a process.
         """
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "providers.sphinx_worker"),
+            *(sys.executable, "-m", command.__module__),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             cwd=_ROOT,

@@ -15,6 +15,7 @@ import ast
 import asyncio
 import sys
 import tempfile
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,10 +25,8 @@ from types import FrameType
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-FOLDERS: Final = (
-    *("bot", "calls", "campaigns", "configuration", "engines", "fallbacks", "lab", "operations"),
-    *("processors", "providers", "runtime", "transports"),
-)
+PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+FOLDERS: Final = tuple(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
 FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 MAX_METHODS: Final = 12
 MAX_LINES: Final = 40

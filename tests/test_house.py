@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.count_structure import SourceCount, count_source, tree_of
+from scripts.count_structure import FOLDERS, SourceCount, count_source, tree_of
+from tests.kit.module_names import named_in_strings
 
 ROOT = Path(__file__).parents[1]
-ROOMS = (
-    *("bot", "calls", "campaigns", "configuration", "engines", "fallbacks"),
-    *("lab", "operations", "processors", "providers", "runtime", "transports"),
-)
+
 PURE_VALUES = (
     "bot.tools.opt_out_words",
     "operations.crm.customer",
@@ -80,7 +78,7 @@ def is_pure(name: str) -> bool:
 
 PURE_FILES = [
     path
-    for path in files(*ROOMS)
+    for path in files(*FOLDERS)
     if is_pure(".".join(path.relative_to(ROOT).with_suffix("").parts))
 ]
 
@@ -97,7 +95,7 @@ def test_a_decision_imports_a_short_list_and_nothing_else(path: Path) -> None:
     "path", files("lab/simulators"), ids=lambda path: str(path.relative_to(ROOT))
 )
 def test_the_simulators_import_only_engines_among_our_packages(path: Path) -> None:
-    ours = {name for name in imported(path) if name.split(".")[0] in ROOMS}
+    ours = {name for name in imported(path) if name.split(".")[0] in FOLDERS}
 
     assert {name for name in ours if not name.startswith(("engines.", "lab.simulators"))} == set()
 
@@ -106,23 +104,23 @@ def test_the_simulators_import_only_engines_among_our_packages(path: Path) -> No
 def test_an_engine_imports_none_of_our_packages(path: Path) -> None:
     roots = {name.split(".")[0] for name in imported(path)}
 
-    assert not roots & (set(ROOMS) - {"engines"})
+    assert not roots & (set(FOLDERS) - {"engines"})
 
 
 def test_no_other_distribution_has_a_packages_name() -> None:
     owners = importlib.metadata.packages_distributions()
 
-    for room in ROOMS:
+    for room in FOLDERS:
         assert set(owners.get(room, [])) <= {"holdline"}
         assert room not in sys.stdlib_module_names
 
 
-@pytest.mark.parametrize("path", files(*ROOMS), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", files(*FOLDERS), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_has_a_docstring(path: Path) -> None:
     assert ast.get_docstring(tree_of(path))
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", FOLDERS)
 def test_a_packages_init_holds_a_docstring_only(room: str) -> None:
     body = tree_of(ROOT / room / "__init__.py").body
 
@@ -141,7 +139,7 @@ def test_a_lock_names_no_index_and_no_host(name: str) -> None:
 def test_only_the_turn_makes_a_deadline() -> None:
     makers = {
         str(path.relative_to(ROOT))
-        for path in files(*ROOMS)
+        for path in files(*FOLDERS)
         for node in calls_in(path)
         if getattr(node.func, "id", "") == "Deadline"
     }
@@ -181,7 +179,7 @@ def test_a_reason_in_an_event_is_a_code_that_can_be_filtered_by() -> None:
     }
     wrong = [
         f"{path}:{word.lineno} {word.value!r}"
-        for path in files(*ROOMS)
+        for path in files(*FOLDERS)
         for node in calls_in(path)
         if getattr(node.func, "id", "") in event_names
         for keyword in node.keywords
@@ -193,3 +191,45 @@ def test_a_reason_in_an_event_is_a_code_that_can_be_filtered_by() -> None:
 
     assert len(event_names) > 80
     assert wrong == []
+
+
+def test_no_string_in_the_code_names_a_module_of_ours() -> None:
+    """In the wheel it has another name: the code asks Python for it (`__name__`)."""
+    found = {
+        str(path.relative_to(ROOT)): named
+        for path in files(*FOLDERS)
+        if (named := [ast.unparse(node) for node in named_in_strings(tree_of(path))])
+    }
+
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = 'bot.config.errors'",
+        "x = f'from bot.workers.wire import {name}'",
+        "run(sys.executable, '-m', 'lab', 'serve')",
+        "x = ('-m', 'bot.__main__')",
+        "files('calls')",
+        "importlib.import_module('providers')",
+        "x = 'import lab; lab.start()'",
+        "x = 'bot.__main__:main'",
+    ],
+)
+def test_a_string_that_names_a_module_is_found(code: str) -> None:
+    assert list(named_in_strings(ast.parse(code))) != []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        '"""As `bot.config.errors` says."""',
+        "x = 'transports.livekit'",  # a key of the configuration
+        "x = 'calls'",
+        "row['calls.csv']",
+        "x = 'found in campaigns.yaml'",
+    ],
+)
+def test_a_string_that_names_no_module_is_not_found(code: str) -> None:
+    assert list(named_in_strings(ast.parse(code))) == []

@@ -37,7 +37,7 @@ def _language(entries: dict[str, Any]) -> Language:
     return Language(**{field.name: f"(?:{pattern(field.name)})" for field in fields(Language)})
 
 
-_DATA: Final = read_data("bot.tools", "opt_out_words.yaml")
+_DATA: Final = read_data(__name__, "opt_out_words.yaml")
 ANY: Final[Mapping[str, str]] = _DATA.pop("any")
 """Patterns of words of all languages, by name; the file says what they mean."""
 LANGUAGES: Final = {tag: _language(entries) for tag, entries in _DATA.items()}

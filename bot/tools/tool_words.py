@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fallbacks.data_files import read_data
 
-_WORDS: Final = read_data("bot.tools", "tool_words.yaml")
+_WORDS: Final = read_data(__name__, "tool_words.yaml")
 BUILT_IN: Final = frozenset(_WORDS["tools"])
 """The names of Holdline's own tools."""
 ANSWERS: Final[Mapping[str, str]] = _WORDS["answers"]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,8 @@ from calls.operations_events import WorkerCause
 from configuration.machine import count_oom_kills, killed_for_memory
 from runtime.exits import FAILED
 
-ROOT = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[__name__.count(".")]  # on the import path
+PROGRAM: Final = resolve_name("..programs.worker", __package__)
 LAST_WORDS_S: Final = 1.0  # chosen: for reading a worker's last messages after it has ended
 
 
@@ -92,9 +94,7 @@ class Worker:
         """Start the process, which inherits file descriptors: `control` and `hand`."""
         self.oom_kills_before = count_oom_kills()
         argument = json.dumps(asdict(self._parameters) | inherited)
-        program = (
-            f"import sys; sys.path[:] = {_paths()!r}; from bot.programs.worker import main; main()"
-        )
+        program = f"import sys; sys.path[:] = {_paths()!r}; from {PROGRAM} import main; main()"
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-c", program, argument,
             pass_fds=tuple(inherited.values()), start_new_session=True,

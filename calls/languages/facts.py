@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from fallbacks.data_files import read_data
 
-FOLDER: Final = "calls.languages"
+PACKAGE: Final = __name__.rpartition(".")[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +98,9 @@ def language_of(tag: str) -> LanguageFacts | None:
 @cache
 def languages() -> Mapping[str, LanguageFacts]:
     """Return all languages by tag. The files are part of the program, and read once."""
-    names = sorted(item.name for item in files(FOLDER).iterdir() if item.name.endswith(".yaml"))
+    names = sorted(item.name for item in files(PACKAGE).iterdir() if item.name.endswith(".yaml"))
     tags = [name.removesuffix(".yaml") for name in names]
-    return {tag: _language(tag, read_data(FOLDER, f"{tag}.yaml")) for tag in tags}
+    return {tag: _language(tag, read_data(__name__, f"{tag}.yaml")) for tag in tags}
 
 
 def _language(tag: str, values: Mapping[str, Any]) -> LanguageFacts:

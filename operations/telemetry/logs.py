@@ -164,7 +164,7 @@ LOST_JSON: Final = (
         {
             "timestamp": None,
             "level": "WARNING",
-            "logger": "operations.telemetry.bridge",
+            "logger": bridge_logging.__module__,
             **dict.fromkeys(NAMES),
             "message": "{} lines of the log were lost here: the output was too slow",
         }
@@ -226,7 +226,7 @@ def _lines_of(part: str) -> list[str]:
 
 FILE: Final = "holdline.log"
 JSON_FILE: Final = "holdline.jsonl"
-_DATA: Final = read_data("operations.telemetry", "logs.yaml")
+_DATA: Final = read_data(__name__, "logs.yaml")
 CHATTY: Final[Sequence[str]] = _DATA["chatty"]
 CONTEXT_FIELDS: Final = ("turn", "breaker")  # shown after the event's name in a readable line
 WRITERS: Final[list[LineWriter]] = []

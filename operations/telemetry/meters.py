@@ -23,7 +23,7 @@ not report success.
 
 BREAKER: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
-METERS: Final[Mapping[str, Mapping[str, Any]]] = read_data("operations.telemetry", "meters.yaml")
+METERS: Final[Mapping[str, Mapping[str, Any]]] = read_data(__name__, "meters.yaml")
 LABELLED_LATE: Final = ("CallFailed", "CallRefused", "RetriesExhausted")
 """Events whose labels are known only when they happen, so their own series appear late.
 

@@ -30,7 +30,7 @@ _SPECIAL: Final = frozenset({"bos", "unk", "pad", "sys", "mask", "sep", "cls"})
 WORDS_INDATA: Final = 3  # an element with as many is text (chosen)
 _NAME: Final = re.compile(r"([A-Za-z_][\w.]*(?::\d+)?)([\s`:]*)$")
 _NO_WORD: Final = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]")  # `find_room`, `findRoom`
-DATA: Final = read_data("processors.answering", "marks.yaml")
+DATA: Final = read_data(__name__, "marks.yaml")
 _MARKUP: Final = frozenset(DATA["markup"])
 _BREAKS: Final = frozenset(DATA["breaks"])
 

@@ -78,7 +78,7 @@ if __name__ == "__main__":
 
 
 RESULTS_KEPT: Final = 1000  # a stream has about three a second
-_ROOT: Final = Path(__file__).parents[3]  # the import path of `lab`
+_ROOT: Final = Path(__file__).parents[__name__.count(".")]  # on the import path
 
 
 class EarsError(Exception):
@@ -157,7 +157,7 @@ class Ears:
                 return  # the reader sees the worker's end before its exit code is known
             await self._end()
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "lab.simulators.ears.ears"),
+                *(sys.executable, "-m", __name__),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 cwd=_ROOT,
