@@ -24,7 +24,7 @@ ENV UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1
 # The same as `make setup`, in two steps, so that a change to our code downloads no package again. Every
 # package is checked against its hash. The drivers of PostgreSQL and Redis are in the other lock file.
 COPY requirements.lock requirements-dev.lock ./
-COPY scripts/setup scripts/lock_rows scripts/write_bytecode.py scripts/
+COPY scripts/setup scripts/lock_rows scripts/one_package.py scripts/write_bytecode.py scripts/
 RUN sh scripts/setup requirements.lock packages && \
     sh scripts/lock_rows requirements-dev.lock asyncpg redis > drivers.lock && \
     .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --require-hashes \
@@ -43,8 +43,9 @@ COPY operations operations
 COPY campaigns campaigns
 COPY lab lab
 COPY bot bot
+COPY holdline holdline
 RUN sh scripts/setup requirements.lock && \
-    .venv/bin/python -m compileall -q bot calls campaigns configuration engines fallbacks lab operations processors providers runtime transports
+    .venv/bin/python -m compileall -q bot calls campaigns configuration engines fallbacks holdline lab operations processors providers runtime transports
 # Remove the tools that installed and built it, and the packages of a Pipecat resampler that we do not
 # use (210 MB).
 RUN .venv/bin/python -m pip uninstall --quiet --yes --root-user-action ignore \

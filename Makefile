@@ -84,7 +84,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-header --group setup --quiet
 
 lock: setup ## renew both lock files from pyproject.toml
-	@$(BIN)/$(LOCK) --extra words --extra mic -o requirements.lock
+	@$(BIN)/$(LOCK) --extra server --extra mic -o requirements.lock
 	@$(BIN)/$(LOCK) --group dev --all-extras -c requirements.lock -o requirements-dev.lock
 
 clean: ## remove what was built here

@@ -2,11 +2,13 @@
 
 import sysconfig
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 _LIBRARIES: Final = tuple(
     {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 )
+_OURS: Final = f"{Path(__file__).parents[1]}/"  # in a library's folder if installed from a wheel
 
 
 def innermost_own(files: Iterable[str]) -> int:
@@ -19,5 +21,6 @@ def innermost_own(files: Iterable[str]) -> int:
         index
         for index, file in enumerate(files)
         if not file.startswith((*_LIBRARIES, "<"))  # such as `<frozen runpy>`
+        or (_OURS.startswith(_LIBRARIES) and file.startswith(_OURS))
     )
     return next(own, 0)

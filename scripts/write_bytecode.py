@@ -15,6 +15,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 STARTS: Final = (
     "bot.cli.serve",
     "bot.server.server",
+    "bot.workers.supervisor",
     "lab.demo.demo",
     "lab.simulators.lab",
     "numpy.fft",

@@ -17,7 +17,7 @@ def note(event, arguments):
         if by.startswith("<frozen importlib") and str(arguments[1]).endswith(".py"):
             compiled.append(arguments[1])
 sys.addaudithook(note)
-import bot.cli.serve, bot.server.server
+import bot.cli.serve, bot.server.server, bot.workers.supervisor
 from providers.catalog import PROVIDERS
 for provider in PROVIDERS:
     provider.load()

@@ -106,8 +106,9 @@ def name_of(stack: Sequence[CodeType]) -> str:
         return NO_STEP
     for code in stack:
         place = Path(code.co_filename)
-        if place.is_relative_to(PROJECT) and ".venv" not in place.parts:
-            return f"{code.co_qualname} ({place.relative_to(PROJECT)})"
+        inside = place.relative_to(PROJECT) if place.is_relative_to(PROJECT) else None
+        if inside and ".venv" not in inside.parts:
+            return f"{code.co_qualname} ({inside})"
     place = Path(stack[0].co_filename)
     return f"{stack[0].co_qualname} ({'/'.join(place.parts[-2:])})"
 

@@ -27,16 +27,16 @@ PORTS: Final = (20_000, 32_000)  # below Linux's range for outgoing connections,
 READY_S: Final = 90.0  # five servers that started at once on two slow cores took over 30 s
 STOP_S: Final = 10.0
 RENDERED_S: Final = 180.0  # about 40 clips, each about as long as it takes to say it
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[__name__.count(".")]  # on the import path
 OURS: Final = "holdline"
 STOCK: Final = "stock-pipecat"
 _PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
-    OURS: ("-m", "bot", "serve"),
+    OURS: ("-m", "holdline", "serve"),
     STOCK: ("-m", "benchmarks.stock_pipecat"),
 }
 WORKER_SIGNALS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 ESTABLISHED: Final = "01"  # in /proc/net/tcp
-_RENDERING: Final = ("-m", "bot", "clips")
+_RENDERING: Final = ("-m", "holdline", "clips")
 
 
 def check_side(side: str) -> None:

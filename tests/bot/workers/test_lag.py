@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType
 
-from bot.workers.lag import NO_STEP, LoopWatch, measure_lag
+import pytest
+
+from bot.workers import lag as lag_module
+from bot.workers.lag import NO_STEP, LoopWatch, measure_lag, name_of
 from calls.entry import Entry
 from calls.events import CallStarted, Event, ProcessLagged
 from fallbacks.lag import Lag
@@ -89,3 +92,19 @@ async def test_our_lag_is_in_each_call_during_which_it_happened(tmp_path: Path) 
     for call_id in ("one", "two"):
         lines = (tmp_path / f"{call_id}.jsonl").read_text().splitlines()
         assert [json.loads(line)["event"] for line in lines] == ["CallStarted", "ProcessLagged"]
+
+
+@pytest.mark.parametrize(
+    "project",
+    ["/me/holdline", "/me/.venv/lib/python3.11/site-packages/holdline"],
+    ids=["a checkout", "a wheel in a project's own environment"],
+)
+def test_the_innermost_function_of_holdline_is_named_wherever_it_is_installed(
+    project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lag_module, "PROJECT", Path(project))
+    libraries = ("/usr/lib/python3.11/json.py", f"{project}/.venv/lib/site-packages/pipecat/a.py")
+    files = (*libraries, f"{project}/bot/call/call.py", f"{project}/bot/server/server.py")
+    stack = [compile("def work(): ...", file, "exec").replace(co_qualname="work") for file in files]
+
+    assert name_of(stack) == "work (bot/call/call.py)"

@@ -1,0 +1,1 @@
+"""Holdline as one package, as the wheel installs it."""
