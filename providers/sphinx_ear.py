@@ -9,7 +9,8 @@ from typing import Final
 PACKAGE: Final = "pocketsphinx"
 NOT_INSTALLED: Final = (
     f"needs the package {PACKAGE}, which is not installed: "
-    "use Python 3.11 to 3.13, or, with a C compiler, .venv/bin/pip install pocketsphinx"
+    'use Python 3.11 to 3.13 with the extra `words` (pip install "holdline[words]"), or, with a C '
+    "compiler, .venv/bin/pip install pocketsphinx"
 )
 
 

@@ -207,7 +207,7 @@ def test_no_string_in_the_code_names_a_module_of_ours() -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "x = 'bot.config.errors'",
+        "x = 'configuration.errors'",
         "x = f'from bot.workers.wire import {name}'",
         "run(sys.executable, '-m', 'lab', 'serve')",
         "x = ('-m', 'bot.__main__')",
@@ -224,7 +224,7 @@ def test_a_string_that_names_a_module_is_found(code: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        '"""As `bot.config.errors` says."""',
+        '"""As `configuration.errors` says."""',
         "x = 'transports.livekit'",  # a key of the configuration
         "x = 'calls'",
         "row['calls.csv']",

@@ -17,7 +17,7 @@ MOVED = frozenset(FOLDERS) - {"holdline"}
 
 MOVES = {
     "from bot import clock": "from holdline.bot import clock",
-    "from bot.config.errors import shown": "from holdline.bot.config.errors import shown",
+    "from configuration.errors import shown": "from holdline.configuration.errors import shown",
     "from lab.x import (\n    a,\n)": "from holdline.lab.x import (\n    a,\n)",
     "import bot": "import holdline.bot as bot",
     "import calls.turn as bot, os": "import holdline.calls.turn as bot, os",

@@ -6,12 +6,11 @@ import typer
 from loguru import logger
 
 from bot.cli.options import ConfigOption
-from bot.workers.supervisor import serve_with_workers
 from configuration.checks import MIN_TOKEN, is_short
 from configuration.errors import shown
 from configuration.folders import check_folders, why_exposed
 from configuration.known_secrets import KNOWN
-from configuration.loading import load
+from configuration.loading import Loaded, load
 from configuration.machine import check_memory
 from configuration.printing import as_yaml
 from configuration.settings import ServerSettings, Settings
@@ -53,11 +52,9 @@ def command(
         return DONE
     check_folders(loaded)
     _check_contacts(loaded.settings)
-    log = loaded.settings.logs
-    logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
-    for warning in filter(None, (*loaded.warnings, check_memory(loaded.settings))):
-        logger.warning("{}", warning)
-    _warn_of_token(loaded.settings.server)
+    _set_up_log(loaded)
+    from bot.workers.supervisor import serve_with_workers  # noqa: PLC0415 - needs the extra `server`
+
     return serve_with_workers(config, flags, loaded)
 
 
@@ -74,6 +71,14 @@ def _check_contacts(settings: Settings) -> None:
 
     if why := why_unusable(file, region=settings.server.region or ""):
         raise UsageError(f"crm.file is {shown(str(file))}, which {why}")
+
+
+def _set_up_log(loaded: Loaded) -> None:
+    log = loaded.settings.logs
+    logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
+    for warning in filter(None, (*loaded.warnings, check_memory(loaded.settings))):
+        logger.warning("{}", warning)
+    _warn_of_token(loaded.settings.server)
 
 
 def _warn_of_token(server: ServerSettings) -> None:

@@ -1,8 +1,10 @@
 """The top of every program: turns every error into one line and an exit code."""
 
+import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, distribution, requires
 
 import typer
 from pydantic import ValidationError
@@ -48,7 +50,17 @@ def _describe(error: Exception) -> tuple[int, Sequence[str]]:
             described = [_describe(inner) for inner in error.exceptions]
             return described[0][0], [line for _, lines in described for line in lines]
         case _:
-            return FAILED, [_describe_mistake(error)]
+            return _describe_mistake(error)
+
+
+def _missing_of_server() -> Iterator[str]:
+    """Yield the packages of the extra `server` that are not installed."""
+    for requirement in requires("holdline") or ():
+        if found := re.match(r"([\w-]+)[^;]*; extra == .server.$", requirement):
+            try:
+                distribution(found[1])
+            except PackageNotFoundError:
+                yield found[1]
 
 
 def _describe_usage(error: typer.TyperException) -> str:
@@ -63,8 +75,15 @@ def _describe_usage(error: typer.TyperException) -> str:
     return f"{name} is {shown(first['input'])}; it must be {valid_for(first, (name,))}"
 
 
-def _describe_mistake(error: Exception) -> str:
-    """Describe a bug and where it happened, because no traceback is printed."""
+def _describe_mistake(error: Exception) -> tuple[int, Sequence[str]]:
+    """Describe a bug and where it happened, because no traceback is printed.
+
+    An import that fails is none, as long as packages of the extra `server` are missing.
+    """
+    if isinstance(error, ImportError) and (missing := next(_missing_of_server(), None)):
+        cure = 'install the extra `server` with pip install "holdline[server]"'
+        return BAD_USAGE, [f"holdline: {error.name or missing} is not installed; {cure}"]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return f"holdline failed: {type(error).__name__}: {without_secrets(str(error))}{place}"
+    line = f"holdline failed: {type(error).__name__}: {without_secrets(str(error))}{place}"
+    return FAILED, [line]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
 import typer
 
-from bot.batch.batch import has_no_key, load_for_stage
 from bot.cli.options import ConfigOption, one_number
 from bot.tools.own_modules import find_own_modules
 from bot.tools.owner_threads import in_thread
@@ -45,6 +44,8 @@ def command(
     loaded = load(config, keys=False)
     find_own_modules(loaded)
     logs.set_up(level="WARNING", folder=None)
+    from bot.batch.batch import has_no_key, load_for_stage  # noqa: PLC0415 - as in `serve`
+
     settings, missing = load_for_stage(config, "llm")
     simulated = simulated or (missing is not None and has_no_key(settings, "llm"))
     if missing and not simulated:

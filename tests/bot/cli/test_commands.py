@@ -88,6 +88,31 @@ def test_every_error_of_a_group_is_a_line_and_the_first_gives_the_code(
 
 
 @pytest.mark.parametrize(
+    ("required", "error", "code", "told"),
+    [
+        ("absent>=1; extra == 'server'", ModuleNotFoundError("", name="twilio"), 2, "twilio"),
+        ('absent[x]<2,>=1; extra == "server"', ImportError("Missing module"), 2, "absent"),
+        ("absent>=1; extra == 'redis'", ModuleNotFoundError("gone"), 1, "failed: Module"),
+        ("typer>=0.15; extra == 'server'", ModuleNotFoundError("gone"), 1, "failed: Module"),
+        ("absent>=1; extra == 'server'", ValueError("wrong"), 1, "failed: ValueError"),
+    ],
+)
+def test_a_missing_import_names_the_extra_only_if_its_packages_are_missing(
+    required: str, error: Exception, code: int, told: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("bot.programs.guard.requires", lambda _: [required])
+
+    def fail() -> None:
+        raise error
+
+    assert guard(fail) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+    assert line.endswith('pip install "holdline[server]"') == (code == BAD_USAGE)
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ([], "Missing command"),
