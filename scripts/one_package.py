@@ -21,7 +21,7 @@ def move_imports(source: str, folders: Collection[str]) -> str:
     """Return the source with the imports of modules in these folders below `PACKAGE`.
 
     Raises:
-        ValueError: An import has no equivalent: `import bot.config` defines the name `bot`.
+        ValueError: An import has no equivalent: `import bot.call` defines the name `bot`.
     """
     lines = source.encode().splitlines(keepends=True)  # the columns of `ast` count bytes
     for line, column, old, new in sorted(_changes(ast.parse(source), folders), reverse=True):
