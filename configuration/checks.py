@@ -11,8 +11,9 @@ from calls.outside_text import placeholders
 from configuration.database_urls import masked, share_trouble, storage_trouble
 from configuration.errors import Key, Problem, dotted, nearest, shown, without_secrets
 from configuration.layers import Layers, says_yes
+from configuration.service_checks import check_service
 from configuration.stages import STAGES
-from providers.catalog import PROVIDERS, kinds, openai_servers, provider
+from providers.catalog import ADAPTED, kinds, openai_servers, provider
 from providers.provider import Provider, Stage
 from providers.sphinx_ear import NOT_INSTALLED, is_installed
 from runtime.hosts import is_loopback
@@ -88,7 +89,8 @@ def _check_rung(
         return
     if (stage, kind) == ("stt", "local") and not is_installed():
         yield layers.problem((*key, "kind"), f"is {shown(kind)}, which {NOT_INSTALLED}")
-    vendor = provider(stage, str(kind))
+    yield from check_service(layers, key, stage, rung)
+    vendor = provider(stage, str(kind), str(rung.get("service") or ""))
     url, insecure = rung.get("url"), rung.get("insecure")
     if isinstance(url, str) and (text := _why_url_is_wrong(url, vendor, insecure=insecure)):
         yield layers.problem((*key, "url"), f"is {shown(url)}; {text}")
@@ -101,7 +103,8 @@ def _check_rung(
 def _meant_kind(kind: str, stage: Stage) -> str:
     """Return what to write instead of an unknown kind; empty if that is not known."""
     url = openai_servers().get("".join(filter(str.isalnum, kind.lower())))
-    close = None if url and stage == "llm" else nearest(kind, kinds(stage))
+    meant = [name for name in kinds(stage) if name[:2] == kind[:2].lower() or name != ADAPTED]
+    close = None if url and stage == "llm" else nearest(kind, meant)
     if close or stage != "llm":
         return f'did you mean "{close}"? ' if close else ""
     place = f'with url: "{url}"' if url else "with its url, if it speaks OpenAI's protocol"
@@ -114,12 +117,21 @@ def usual_variable(stage: Stage, rung: Mapping[str, Any]) -> str | None:
     `None` if the kind needs no key or is unknown, or if the key would be sent to a host that is
     neither the vendor's nor in a private network.
     """
-    found = (item for item in PROVIDERS if (item.stage, item.kind) == (stage, rung.get("kind")))
-    vendor, host = next(found, None), _host(str(rung.get("url") or ""))
-    if vendor is None:
+    host = _host(str(rung.get("url") or ""))
+    try:
+        vendor = provider(stage, str(rung.get("kind")), str(rung.get("service") or ""))
+    except KeyError:
         return None
     is_trusted = not host or is_near(host) or vendor.owns(host)
     return vendor.key_env if is_trusted else None
+
+
+def needs_key(stage: Stage, rung: Mapping[str, Any]) -> bool:
+    """Return whether a rung cannot work without a key."""
+    kind, service = str(rung.get("kind")), str(rung.get("service") or "")
+    if kind == ADAPTED and service:
+        return bool(rung.get("api_key_env") or provider(stage, kind, service).key_env)
+    return kind != "local"
 
 
 def _host(url: str) -> str:
@@ -131,20 +143,20 @@ def _host(url: str) -> str:
 
 def _why_url_is_wrong(url: str, vendor: Provider, *, insecure: object) -> str | None:
     """Return what is wrong with a rung's URL, and the cure; `None` if it is valid."""
-    if not vendor.schemes:
+    if not vendor.facts.schemes:
         return f"a rung of kind {vendor.kind} takes no url" if url else None
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    if parts.scheme not in vendor.schemes or not host:
-        schemes = " or ".join(f"{scheme}://…" for scheme in vendor.schemes)
-        return f"it must be {schemes}, such as {vendor.url}"
+    if parts.scheme not in vendor.facts.schemes or not host:
+        schemes = " or ".join(f"{scheme}://…" for scheme in vendor.facts.schemes)
+        return f"it must be {schemes}" + (f", such as {vendor.url}" if vendor.url else "")
     if parts.scheme in UNENCRYPTED and not says_yes(insecure) and not is_near(host):
         return (
             f"plain {parts.scheme} carries the key unencrypted, and {shown(host)} {NOT_PRIVATE}; "
-            f"use {vendor.schemes[0]} or set insecure: true"
+            f"use {vendor.facts.schemes[0]} or set insecure: true"
         )
     return None
 

@@ -13,7 +13,7 @@ Key: TypeAlias = tuple[str | int, ...]
 MASK: Final = "********"
 MAX_CHARACTERS: Final = 60  # of a value shown in a message
 SECRET_KEY: Final = re.compile(
-    r"(^|[_-])((api|access|private|subscription)[_-]?key|(auth|access|bot)?[_-]?token"
+    r"(^|[_-])((api|access|private|secret|subscription)[_-]?key|(auth|access|bot)?[_-]?token"
     r"|(api[_-]?)?secret|passw(or)?d|credentials?|authorization|cookie)$",
     re.IGNORECASE,
 )

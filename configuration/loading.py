@@ -1,5 +1,8 @@
 """Loads the configuration: defaults, then file, then environment, then flags; later wins."""
 
+import importlib.util
+import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +72,7 @@ def load(
         problems += config_secrets.problems_in(file)
     merge_environment(layers, variables)
     _merge_flags(layers, flags or {})
-    settings, more = _validate(layers, variables, keys=keys)
+    settings, more = _validate(layers, variables, keys=keys, file=path)
     if settings:
         KNOWN.learn(configured_secrets(settings), region=settings.server.region or "")
     settings, problems, left_out = _leave_out_keyless(settings, [*problems, *more])
@@ -115,6 +118,30 @@ def _default_file() -> Path | None:
     return USUAL if USUAL.exists() or USUAL.is_symlink() else None
 
 
+def _find_own_modules(layers: Layers, file: Path) -> None:
+    """Make modules next to the file importable if a tool or a service is in one of them.
+
+    The folder comes last, so that nothing in it replaces a module of Holdline or Python. The
+    working directory is not added: whoever can write to it must not decide what runs, whereas
+    whoever can write the configuration already decides that. Workers, whose file is a copy, get the
+    supervisor's path.
+    """
+    folder = str(file.absolute().parent)
+    named = [layers.value_at((*agent, "tools")) for agent in config_checks.agents_in(layers)]
+    named += [layers.value_at(("stages", stage)) for stage in STAGES]
+    for entry in (entry for entries in named if isinstance(entries, list) for entry in entries):
+        place = isinstance(entry, dict) and (entry.get("entry_point") or entry.get("service"))
+        if isinstance(place, str) and folder not in sys.path and not _is_importable(place):
+            sys.path.append(folder)
+
+
+def _is_importable(place: str) -> bool:
+    try:
+        return importlib.util.find_spec(re.split("[.:]", place)[0]) is not None
+    except (ImportError, ValueError):  # no name of a module, which is reported later
+        return True
+
+
 def _merge_flags(layers: Layers, flags: Mapping[str, Any]) -> None:
     for name, value in flags.items():
         if value is not None:
@@ -122,9 +149,11 @@ def _merge_flags(layers: Layers, flags: Mapping[str, Any]) -> None:
 
 
 def _validate(
-    layers: Layers, variables: Environment, *, keys: bool
+    layers: Layers, variables: Environment, *, keys: bool, file: Path | None
 ) -> tuple[Settings | None, Iterable[Problem]]:
     _drop_empty_sections(layers.tree, ())
+    if file:
+        _find_own_modules(layers, file)
     problems = [*layers.problems, *config_secrets.fetch_secrets(layers, variables, required=keys)]
     problems += config_checks.check(layers)
     try:

@@ -31,8 +31,9 @@ class ProbeSection(Section):
     """How often a provider is probed."""
 
     interval_s: SecondsOrZero = 60.0
-    """Time between two cheap probes of a healthy provider. Zero: no probes, not even at the start.
-    Then a caller's request tests a half-open breaker.
+    """Time between two cheap probes of a healthy provider. If there is no cheap request, a real one
+    is sent every ten times as long. Zero: no probes, not even at the start. Then a caller's request
+    tests a half-open breaker.
     """
     timeout_s: Seconds = 5.0
     """The longest that one probe may take."""

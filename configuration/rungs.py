@@ -1,6 +1,7 @@
 """Turns the settings of rungs into the specifications from which services are built."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -10,6 +11,7 @@ from configuration.settings import Settings
 from configuration.stages import RungSettings
 from configuration.texts import DETECTED
 from providers.catalog import provider
+from providers.facts import RungFacts
 from providers.provider import RungSpec, Stage
 from runtime.hosts import is_loopback
 
@@ -36,11 +38,12 @@ def rung_of(
     shared: Any = None,
 ) -> RungSpec:
     """Return the specification of a rung for a leg and an agent."""
+    facts, vendor = facts_of(settings, stage), provider(stage, settings.kind, settings.service)
     return RungSpec(
         name=settings.name,
         stage=stage,
         kind=settings.kind,
-        url=settings.url or provider(stage, settings.kind).url,
+        url=settings.url or vendor.url,
         sample_rate_hz=sample_rate_hz,
         language=settings.language or spoken(agent.language, stage),
         model=settings.model,
@@ -48,22 +51,37 @@ def rung_of(
         api_key=settings.api_key.get_secret_value() if settings.api_key else "",
         vendor=vendor_of(settings, stage),
         timeout_s=settings.timeout_s,
-        options=settings.options,
+        options=settings.settings or settings.options,
+        facts=facts,
+        service=vendor.service,
+        init=settings.init,
+        rate_hz=settings.rate_hz or facts.rate_hz(sample_rate_hz),
         alternatives=getattr(settings, "alternatives", 1),
         shared=shared,
         instructions=system_text(agent) if stage == "llm" else "",
     )
 
 
+def facts_of(settings: RungSettings, stage: Stage) -> RungFacts:
+    """Return what a rung's service can do; what its configuration states goes first."""
+    facts = provider(stage, settings.kind, settings.service).facts
+    return replace(facts, **settings.facts)
+
+
+def vendor_id(settings: RungSettings, stage: Stage) -> str:
+    """Return a name that all rungs of a vendor share, whatever their kinds."""
+    return provider(stage, settings.kind, settings.service).title.lower()
+
+
 def other_voices(voices: Sequence[RungSettings]) -> frozenset[str]:
     """Return the names of voices that sound different from the first one.
 
-    These are the rungs with another kind or another voice, and the local voice unless that is the
+    These are the rungs with another kind, service or voice, and the local voice unless that is the
     first one.
     """
-    first = {(rung.kind, rung.voice) for rung in voices[:1]}
-    others = {rung.name for rung in voices if (rung.kind, rung.voice) not in first}
-    return frozenset(others if (LOCAL, None) in first else {*others, LOCAL})
+    first = {(rung.kind, rung.service, rung.voice) for rung in voices[:1]}
+    others = {rung.name for rung in voices if (rung.kind, rung.service, rung.voice) not in first}
+    return frozenset(others if (LOCAL, "", None) in first else {*others, LOCAL})
 
 
 def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
@@ -72,7 +90,8 @@ def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
     The vendor is named only if the server is its own, or a simulated one: a rung on this machine
     that is named for its kind. Of several rungs of one kind, those with another name are named.
     """
-    vendor, name, address = provider(stage, settings.kind), settings.name, urlsplit(settings.url)
+    vendor = provider(stage, settings.kind, settings.service)
+    name, address = settings.name, urlsplit(settings.url)
     host, place = address.hostname or "", f"stages.{stage} {name}"
     is_simulated = is_loopback(host) and name.startswith(settings.kind)
     if not host or vendor.owns(host) or is_simulated:

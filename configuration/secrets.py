@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, SecretStr
 
 from configuration.carriers import CARRIERS
-from configuration.checks import agents_in, usual_variable
+from configuration.checks import agents_in, needs_key, usual_variable
 from configuration.database_urls import masked
 from configuration.environment import Environment
 from configuration.errors import Key, Problem, dotted, is_secret, without_secrets
@@ -74,6 +74,7 @@ VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, has a digit, no _
 DATABASE_URLS: Final[tuple[Key, ...]] = (("storage", "url"), ("resilience", "share"))
 PATH_FIELDS: Final = ("credentials_file",)  # fields with the path of a secret, not used in headers
+RUNG_PARTS: Final = 3  # of a rung's key: `stages`, the stage, the index
 TOOL_SCHEMA: Final = "parameters"  # a tool's schema may have a property named `password`
 
 
@@ -100,7 +101,8 @@ def _why_refused(key: Key, value: Any) -> str | None:
         )
     if isinstance(value, str) and _mask(key, value) != value:
         return (
-            f"{name} holds a secret; put the value in the environment or .env, as {_variable(key)}"
+            f"{name} holds a secret; put the value in the environment or .env"
+            f"{_where_to_put(key) or f', as {_variable(key)}'}"
         )
     return None
 
@@ -114,6 +116,8 @@ def _where_to_put(key: Key) -> str:
     section, field = model_at(key[:-1]), f"{key[-1]}_env"
     if section and field in section.model_fields:
         return f" and name it in {field}"
+    if key[:1] == ("stages",) and len(key) > RUNG_PARTS:  # in the `init` or `settings` of a rung
+        return f" and name its variable in {dotted((*key[:RUNG_PARTS], 'api_key_env'))}"
     name = next((name for name, known in NAMES.items() if known == key), None)
     return f" as {name}" if name else ""
 
@@ -219,7 +223,7 @@ def _secret_fields_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | No
     for stage in STAGES:
         for key, rung in layers.items_at(("stages", stage), list):
             if isinstance(rung, dict):
-                yield key, "api_key", usual_variable(stage, rung), rung.get("kind") != "local"
+                yield key, "api_key", usual_variable(stage, rung), needs_key(stage, rung)
     for agent in agents_in(layers):
         for key, _ in layers.items_at((*agent, "tools"), list):
             yield key, "secret", None, True

@@ -1,7 +1,7 @@
 """The ladders: for each stage, its rungs in order of preference."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
@@ -13,11 +13,13 @@ from configuration.values import (
     Section,
     Text,
 )
-from providers.catalog import PROVIDERS
+from providers.catalog import provider
 from providers.provider import Stage
 
 STAGES: Final[tuple[Stage, ...]] = ("stt", "llm", "tts")
-URLS: Final = {(provider.stage, provider.kind): provider.url for provider in PROVIDERS}
+
+
+Fact: TypeAlias = Literal["word_times", "cancels", "finalises", "interim", "replays", "says_why"]
 
 
 class ConnectionLimits(Section):
@@ -44,13 +46,13 @@ class RungSettings(Section):
     name: Text
     """The rung's name, unique in all stages. By default the kind."""
     kind: Text
-    """The provider. stt: `deepgram`, `local`; llm: `openai`; tts: `cartesia`, `elevenlabs`,
-    `local`.
+    """The provider. stt: `deepgram`, `local`, `pipecat`; llm: `openai`, `pipecat`; tts: `cartesia`,
+    `elevenlabs`, `local`, `pipecat`. `pipecat` is any of Pipecat's services.
     """
     url: str = ""
     """A server that speaks the provider's protocol; by default the provider's own. Deepgram and
-    ElevenLabs take the base URL, Cartesia the whole websocket URL, OpenAI the base with `/v1`. A
-    redirect counts as a failure.
+    ElevenLabs take the base URL, Cartesia the whole websocket URL, OpenAI the base with `/v1`,
+    `pipecat` what the service's constructor takes. A redirect counts as a failure.
     """
     model: Text | None = None
     """The model. By default the provider's default."""
@@ -74,7 +76,27 @@ class RungSettings(Section):
     """The longest that one request may take."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options for Pipecat's settings of the service; for `local` voices, `words_per_minute` and
-    `pitch`. An unknown option is an error at the start.
+    `pitch`. An unknown option is an error at the start. A `pipecat` rung has `settings` instead.
+    """
+    service: str = ""
+    """For `kind: pipecat`: a subclass of Pipecat's `STTService`, `LLMService` or `TTSService`, as
+    `module:Class`, such as `pipecat.services.minimax.tts:MiniMaxHttpTTSService`. It may be your
+    own, in a module in the folder of this file.
+    """
+    init: dict[str, Any] = Field(default_factory=dict)
+    """For `kind: pipecat`: further arguments of the service's constructor."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """For `kind: pipecat`: further values of the service's `Settings`, or of its `InputParams`."""
+    rate_hz: Count | None = None
+    """For `kind: pipecat`: the sample rate that the service is asked for. By default the line's, or
+    one that the service supports. The sound is resampled.
+    """
+    facts: dict[Fact, bool] = Field(default_factory=dict)
+    """For `kind: pipecat`: what the service can do, if that differs from Holdline's table of
+    services, or from the careful values for others. A voice reports `word_times`, and `cancels`: it
+    falls silent without being reconnected. A recogniser `finalises` on request, sends `interim`
+    results, and `replays` its recent audio after it has reconnected. A model `says_why` an answer
+    ended.
     """
     _namesakes: int = PrivateAttr(default=0)
 
@@ -85,7 +107,8 @@ class RungSettings(Section):
 
     def compare(self, ladder: Sequence["RungSettings"]) -> None:
         """Count the rungs of its kind in its stage."""
-        self._namesakes = sum(rung.kind == self.kind for rung in ladder)
+        mine = self.kind, self.service
+        self._namesakes = sum((rung.kind, rung.service) == mine for rung in ladder)
 
 
 class ModelSettings(RungSettings):
@@ -122,8 +145,12 @@ def _fill_rung(rung: Any, stage: Stage) -> Any:
     """Add the name and the URL that a rung's kind implies."""
     if not isinstance(rung, dict) or not isinstance(rung.get("kind"), str):
         return rung
-    kind = rung["kind"]
-    return {"name": kind, "url": URLS.get((stage, kind), ""), **rung}
+    kind, service = rung["kind"], rung.get("service")
+    try:
+        url = provider(stage, kind, service if isinstance(service, str) else "").url
+    except KeyError:
+        url = ""  # the kind is unknown, which `checks` reports
+    return {"name": kind, "url": url, **rung}
 
 
 class StagesSettings(Section):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from bot.tools.own_modules import find_own_modules
 from bot.tools.owner import owner_tools
 from bot.tools.toolbox import Tool
 from configuration.loading import load
@@ -22,7 +21,6 @@ CONFIG = Path(__file__).with_name("own_tool.yaml")
 def tool() -> Tool:
     """Return the configured tool as a call has it."""
     loaded = load(CONFIG, keys=False)
-    find_own_modules(loaded)
     return owner_tools(loaded.settings.agent.tools)[0]
 
 

@@ -5,6 +5,10 @@ closed, gets small requests of the real kind: the first one soon (at once if a c
 good), the next ones less and less often, but at least once a minute, whatever the failure. Only one
 probe runs at a time, and a probe that never reports is forgotten. The daily cost of real probes is
 bounded.
+
+A rung may have no cheap request: its vendor offers none, or our key is not permitted to make it.
+Then each probe is a real one; while the rung is healthy, they are less frequent. What was not asked
+is no result: if a real probe would cost too much, there is none.
 """
 
 from collections import deque
@@ -15,6 +19,7 @@ from fallbacks.availability import RungAvailability
 from fallbacks.breaker import State
 
 DAY_S: Final = 86_400.0
+REAL_EVERY: Final = 10  # intervals between the real probes of a healthy rung (chosen)
 STEPS_S: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 
 
@@ -30,7 +35,7 @@ class ProbeSettings:
     interval_s: float = 60.0  # between cheap probes of a healthy rung; 0 if probing is off
     timeout_s: float = 5.0  # of one probe; after twice this time without a report it is forgotten
     cost: float = 0.0001  # of one real probe, in the price table's currency
-    daily_cost: float = 0.25  # of a rung's real probes; beyond it, all its probes are cheap
+    daily_cost: float = 0.25  # of a rung's real probes; beyond it, it gets only cheap ones
     steps_s: tuple[float, ...] = STEPS_S  # waits between successive probes of a doubted rung
 
 
@@ -47,8 +52,11 @@ class Probe:
 class Probing:
     """Plans the probes of one rung."""
 
-    def __init__(self, *, now: float, settings: ProbeSettings | None = None) -> None:
+    def __init__(
+        self, *, now: float, settings: ProbeSettings | None = None, asks_cheaply: bool = True
+    ) -> None:
         self._settings = settings or ProbeSettings()
+        self._asks_cheaply = asks_cheaply
         self._doubted = False
         self._failed_in_a_row = 0  # failed probes, since `_doubted` last changed
         self._next_at: float | None = None
@@ -75,6 +83,10 @@ class Probing:
         if doubted and refused and self._next_at is not None:
             self._next_at = now
 
+    def use_real_probes(self) -> None:
+        """Plan real probes only: a cheap request would prove nothing."""
+        self._asks_cheaply = False
+
     def reset(self, now: float) -> None:
         """Probe at once, for an operator."""
         self._failed_in_a_row = 0
@@ -83,7 +95,8 @@ class Probing:
     def tick(self, now: float) -> tuple[Probe, ...]:
         """Return the probe to start now, or nothing.
 
-        A probe that has not reported in time is forgotten, and counts as failed.
+        A probe that has not reported in time is forgotten, and counts as failed. If no request may
+        be sent, the wait for the next probe grows as after a failure.
         """
         if self.wake_at is None or now < self.wake_at:
             return ()
@@ -91,7 +104,10 @@ class Probing:
             self._running = None
             self._record_failure(now)
             return ()
-        real = self._doubted and self._can_afford_real_probe(now)
+        real = (self._doubted or not self._asks_cheaply) and self._can_afford_real_probe(now)
+        if not real and not self._asks_cheaply:
+            self._record_failure(now)
+            return ()
         if real:
             self._paid.append(now)
         self._number += 1
@@ -119,7 +135,7 @@ class Probing:
 
     def _wait_s(self) -> float:
         if not self._doubted:
-            return self._settings.interval_s
+            return self._settings.interval_s * (1 if self._asks_cheaply else REAL_EVERY)
         steps = self._settings.steps_s
         return steps[min(self._failed_in_a_row, len(steps) - 1)]
 

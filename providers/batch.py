@@ -114,7 +114,7 @@ async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceErr
         body: object = parse_json(text)
     except ValueError:
         body = text
-    found = classify_http(rung.kind, answer.status, body)
+    found = classify_http(rung.symptoms, answer.status, body)
     reason = f"answered {answer.status}{STATUS_MEANINGS.get(answer.status, '')}"
     if found.scope is Scope.PAYLOAD:
         reason = f"answered {answer.status}: it does not accept this {INPUTS[rung.stage]}"

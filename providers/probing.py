@@ -203,14 +203,14 @@ def _refusal_error(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
     except ValueError:
         body = text
     message = answer.headers.get(DEEPGRAM_ERROR) or message_of(body)
-    found = classify_http(rung.kind, answer.status_code, body or message)
+    found = classify_http(rung.symptoms, answer.status_code, body or message)
     wait_s = retry_after_s(dict(answer.headers.raw_items()))
     return _probe_error(rung, found, f"answered {answer.status_code} {message}", wait_s=wait_s)
 
 
 def _close_error(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
     code, reason = code_and_reason(closed)
-    found = classify_close(rung.kind, code, reason, stage=rung.stage, moment=Moment.ASKED)
+    found = classify_close(rung.symptoms, code, reason, stage=rung.stage, moment=Moment.ASKED)
     return _probe_error(rung, found, f"closed with {code} {reason}")
 
 

@@ -11,7 +11,7 @@ from calls.sentences import Vendor
 from calls.transcript import Transcript
 from fallbacks.classification import classify_error, classify_http
 from fallbacks.failure import Failure, failed
-from fallbacks.ladder import ClauseRule
+from providers.facts import RungFacts
 
 if TYPE_CHECKING:  # importing Pipecat prints a banner, and configuration is read before that
     from pipecat.processors.frame_processor import FrameProcessor
@@ -39,6 +39,15 @@ class RungSpec:
     instructions: str = ""  # a language model's system message
     tools: tuple[Any, ...] = ()  # Pipecat's schemas of the tools that a model's real probe offers
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    facts: RungFacts = field(default_factory=RungFacts)
+    service: str = ""  # of `kind: pipecat`: `module:Class`
+    init: Mapping[str, Any] = field(default_factory=dict[str, Any])  # its constructor's arguments
+    rate_hz: int = 0  # the rate that the service is asked for; 0 stands for the leg's
+
+    @property
+    def symptoms(self) -> str:
+        """The vendor whose wording its server uses, as in `fallbacks/symptoms.py`."""
+        return self.facts.symptoms or self.kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +120,7 @@ class ProbeFailedError(Exception):
         if self.status is None:
             found = classify_error(self)
         else:
-            found = classify_http(rung.kind, self.status, self.body)
+            found = classify_http(rung.symptoms, self.status, self.body)
         return failed(found, rung.stage, provider=rung.name, reason=str(self))
 
 
@@ -184,7 +193,7 @@ class SharedService(Protocol):
 
 
 class Sharing(Protocol):
-    """The additional interface of a provider's module with `shares`."""
+    """The additional interface of a provider's module whose facts say `shares`."""
 
     def share(self, rung: RungSpec) -> SharedService:
         """Return the resource that all calls share on this rung."""
@@ -201,11 +210,9 @@ class Provider:
     title: str  # the vendor's name
     requests: str = ""  # the module of the real probe and of work outside calls; else `module`
     url: str = ""
-    schemes: tuple[str, ...] = ()  # the allowed beginnings of `url`, the safe one first
     key_env: str | None = None  # `None`: needs no key
-    shares: bool = False  # its module has `share`: a resource for all calls, such as connections
-    clause: ClauseRule | None = None  # how a sentence may be split for a voice; `None`: not at all
-    word_times: bool = False  # reports the time of each word; otherwise it is estimated
+    service: str = ""  # the Pipecat service that the adapter builds, `module:Class`
+    facts: RungFacts  # unless the rung's configuration states others
 
     def owns(self, host: str) -> bool:
         """Return whether a host is the vendor's own: in the domain of its usual address."""
@@ -218,7 +225,7 @@ class Provider:
 
     def share(self, rung: RungSpec) -> "SharedService | None":
         """Return the resource that a process's calls share on this rung; the owner closes it."""
-        return cast("Sharing", self.load()).share(rung) if self.shares else None
+        return cast("Sharing", self.load()).share(rung) if self.facts.shares else None
 
     async def probe(self, rung: RungSpec, *, timeout_s: float) -> None:
         """Send the rung's server a cheap authenticated request.

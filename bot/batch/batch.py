@@ -95,14 +95,16 @@ async def find_demo(settings: Settings) -> tuple[str, Settings] | None:
 def _demo_settings(stages: Any) -> Settings | None:
     """Return settings with these ladders; `None` if they are invalid or name another machine.
 
-    Otherwise another program on the demo's port could redirect a recording to any server.
+    Otherwise another program on the demo's port could redirect a recording to any server. For the
+    same reason they may name no Pipecat service, which would be imported here.
     """
     try:
         found = Settings.model_validate({"stages": stages})
     except ValidationError:
         return None
     hosts = [urlsplit(rung.url).hostname or "" for _, rung in found.stages.rungs()]
-    return found if all(map(is_loopback, hosts)) else None
+    own_code = any(rung.service for _, rung in found.stages.rungs())
+    return found if all(map(is_loopback, hosts)) and not own_code else None
 
 
 def _is_any_key_missing(settings: Settings, stage: Stage) -> bool:
@@ -114,7 +116,8 @@ def _is_any_key_missing(settings: Settings, stage: Stage) -> bool:
 
 
 def _is_key_missing(stage: Stage, rung: Any) -> bool:
-    return provider(stage, rung.kind).key_env is not None and rung.api_key is None
+    vendor = provider(stage, rung.kind, rung.service)
+    return vendor.key_env is not None and rung.api_key is None
 
 
 PHONE_HZ: Final = 8000

@@ -18,7 +18,7 @@ from fallbacks.ladder import StagePolicy
 from operations.crm.port import CrmLookup
 from processors.turn.detector import TurnJudges
 from providers.catalog import provider
-from providers.provider import Stage
+from providers.provider import RungSpec, Stage
 from runtime.clock import Clock
 from transports.carrier_words import CarrierWords
 from transports.leg import People
@@ -58,4 +58,17 @@ class Shared:
             )
             for item in getattr(self.settings.stages, stage)
         ]
-        return {spec.name: provider(stage, spec.kind).build(spec) for spec in specs}
+        return {spec.name: _build(spec) for spec in specs}
+
+
+def _build(rung: RungSpec) -> FrameProcessor:
+    """Return a rung's service; if one of Pipecat's cannot be built, one that refuses requests."""
+    vendor = provider(rung.stage, rung.kind, rung.service)
+    if not rung.service:
+        return vendor.build(rung)
+    try:
+        return vendor.build(rung)
+    except Exception as error:  # noqa: BLE001 - a vendor's or the owner's constructor
+        from providers.adapter.broken import BrokenService  # noqa: PLC0415 - no such service, no import
+
+        return BrokenService(rung, error)

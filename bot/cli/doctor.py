@@ -9,7 +9,6 @@ from rich.text import Text
 
 from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
 from bot.doctor.doctor import examine
-from bot.tools.own_modules import find_own_modules
 from calls.sentences import sentence
 from configuration.loading import Loaded, load
 from operations.masking import without_keys
@@ -35,7 +34,6 @@ def command(
     nothing anywhere.
     """
     loaded = load(config)
-    find_own_modules(loaded)
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
     if asyncio.run(_report(loaded, online=online)):
         raise typer.Exit(FAILED)

@@ -9,7 +9,7 @@ import typer
 
 from configuration.environment import DOTENV, Environment, read
 from configuration.loading import USUAL
-from providers.catalog import kinds, provider
+from providers.catalog import ADAPTED, kinds, provider
 from providers.provider import Stage
 from runtime.exits import UsageError
 
@@ -78,7 +78,7 @@ def _rung(stage: Stage, kind: str) -> str:
 
 
 def _choose(stage: Stage) -> str:
-    offered = kinds(stage)
+    offered = [kind for kind in kinds(stage) if kind != ADAPTED]  # which needs a service, too
     if len(offered) == 1:
         return offered[0]
     question = f"{STAGE_TITLES[stage]} ({', '.join(offered)})"

@@ -6,7 +6,6 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from bot.cli.options import ConfigOption
-from bot.tools.own_modules import find_own_modules
 from configuration.folders import check_folders
 from configuration.loading import load
 
@@ -51,7 +50,6 @@ def command(
     }
     loaded = load(config, flags=flags)
     check_folders(loaded)
-    find_own_modules(loaded)
     from bot.programs.mic import talk  # noqa: PLC0415 - loads the sound library
 
     asyncio.run(talk(loaded.settings))

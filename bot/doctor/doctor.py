@@ -176,9 +176,13 @@ def _check_tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
 
 async def _check_rung(rung: RungSpec, *, online: bool) -> DoctorFinding:
     about = f"stages.{rung.stage} {rung.name}"
-    if not rung.url:
+    if rung.kind == LOCAL_KIND:
         return await _check_local(about, rung)
-    text, ok = await reach(rung.url)
+    vendor = provider(rung.stage, rung.kind, rung.service)
+    if rung.url:
+        text, ok = await reach(rung.url)
+    else:
+        text, ok = f"{vendor.title}: --online asks it, as its address is its own", True
     if not ok or not online:
         return DoctorFinding(about=about, text=text, ok=ok)
     return await _check_key(about, rung)
@@ -195,15 +199,18 @@ async def _check_local(about: str, local: RungSpec) -> DoctorFinding:
 
 async def _check_key(about: str, rung: RungSpec) -> DoctorFinding:
     """Send the cheap probe, which detects a wrong key, then the real one, which needs the model."""
-    vendor = provider(rung.stage, rung.kind)
+    vendor = provider(rung.stage, rung.kind, rung.service)
     try:
-        await vendor.probe(rung, timeout_s=ANSWER_S)
+        if vendor.facts.asks_cheaply:
+            await vendor.probe(rung, timeout_s=ANSWER_S)
         await vendor.probe_for_real(rung, timeout_s=ANSWER_S)
     except ProbeFailedError as error:
         failure = error.failure(rung)
         text = explain(failure.kind, failure.reason, rung.vendor)
         return DoctorFinding(about=about, text=text, ok=False, cure=cure_of(failure.kind))
-    text = f"{urlsplit(rung.url).netloc} accepts the key, and {SUCCESSES[rung.stage]}"
+    text = (
+        f"{urlsplit(rung.url).netloc or vendor.title} accepts the key, and {SUCCESSES[rung.stage]}"
+    )
     return DoctorFinding(about=about, text=text, ok=True)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from calls.entry import Emit
+from configuration.rungs import facts_of, vendor_id
 from configuration.settings import Settings
 from configuration.stages import STAGES, RungSettings
 from fallbacks.availability import AvailabilityTable, Place
@@ -17,7 +18,6 @@ from fallbacks.lag import Lag
 from fallbacks.limits import Limits
 from operations.keep_running import at_work, keep_running
 from processors.ladder.gate import RungGate
-from providers.catalog import provider
 from providers.provider import Stage
 from runtime import clock
 
@@ -84,8 +84,8 @@ def build_availability(settings: Settings, now: float) -> AvailabilityTable:
             Place(
                 stage=stage,
                 provider=rung.name,
-                credential=credential(rung),
-                account=f"{rung.kind}:{rung.account}" if rung.account else "",
+                credential=credential(rung, stage),
+                account=f"{vendor_id(rung, stage)}:{rung.account}" if rung.account else "",
             )
             for stage, rung in settings.stages.rungs()
         ],
@@ -109,14 +109,14 @@ def build_hedges(settings: Settings) -> Allowance | None:
 def untimed_voices(settings: Settings) -> frozenset[str]:
     """Return the voices that do not report word times."""
     voices = settings.stages.tts
-    return frozenset(voice.name for voice in voices if not provider("tts", voice.kind).word_times)
+    return frozenset(voice.name for voice in voices if not facts_of(voice, "tts").word_times)
 
 
 def clause_rules(settings: Settings) -> dict[str, ClauseRule]:
     """Return by voice how much of an unfinished sentence it may be sent; empty if disabled."""
     if not settings.latency.speak_early:
         return {}
-    rules = {item.name: provider("tts", item.kind).clause for item in settings.stages.tts}
+    rules = {item.name: facts_of(item, "tts").clause for item in settings.stages.tts}
     return {name: rule for name, rule in rules.items() if rule is not None}
 
 
@@ -135,12 +135,12 @@ def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:
     }
 
 
-def credential(rung: RungSettings) -> str:
-    """Return a rung's kind and a hash of its key, equal if rungs share it; empty without a key."""
+def credential(rung: RungSettings, stage: Stage) -> str:
+    """Return a rung's vendor and a hash of its key, equal if rungs share it; empty without one."""
     if rung.api_key is None:
         return ""
     secret = rung.api_key.get_secret_value().encode()
-    return f"{rung.kind}:{hashlib.sha256(secret).hexdigest()[:16]}"
+    return f"{vendor_id(rung, stage)}:{hashlib.sha256(secret).hexdigest()[:16]}"
 
 
 @asynccontextmanager

@@ -99,8 +99,9 @@ class Prober:
         self._emit = emit
         self._clock = clock
         self._leads = leads
-        self._probing = Probing(now=clock(), settings=settings)
-        self._asks_cheaply = True
+        self._vendor = provider(rung.stage, rung.kind, rung.service)
+        asks_cheaply = self._vendor.facts.asks_cheaply
+        self._probing = Probing(now=clock(), settings=settings, asks_cheaply=asks_cheaply)
 
     @property
     def rung(self) -> RungSpec:
@@ -136,8 +137,8 @@ class Prober:
 
         A time-out that our own lag caused is emitted, too, but not recorded.
         """
-        permit = self._permit(probe)
-        if permit is None:
+        permit = self.availability.permit(self._clock(), probe=True)
+        if permit is None:  # a trial request is in progress, whose result will tell as much
             self._probing.reported(probe.number, self._clock(), ok=False)
             return
         began_s = self._clock()
@@ -170,39 +171,28 @@ class Prober:
         self._probing.reported(probe.number, now, ok=failure is None)
         self._probing.see(now, doubted=is_doubted(self.availability))
 
-    def _permit(self, probe: Probe) -> Permit | None:
-        """Return a permit; `None` if the probe would prove nothing, or is not needed.
-
-        It is not needed while a trial request is in progress, whose result will tell as much.
-        """
-        if probe.counts and not probe.real and not self._asks_cheaply:
-            return None  # no request would be sent: see `_try`
-        return self.availability.permit(self._clock(), probe=True)
-
     async def _try(self, probe: Probe) -> ProbeResult:
         """Send the real request or the cheap one.
 
         A key may permit the requests of calls but not the cheap one. So a permanent refusal of the
         cheap request to a rung that is not doubted is confirmed with a real one. If that succeeds,
-        no cheap request is sent any more, and every later cheap probe counts as answered.
+        no cheap request is sent any more.
         """
         if probe.real:
             return await self._ask(real=True, timeout_s=probe.timeout_s)
-        if not self._asks_cheaply:
-            return ProbeResult(real=False)
         cheap = await self._ask(real=False, timeout_s=probe.timeout_s)
         if cheap.failure is None or not cheap.failure.permanent or probe.counts:
             return cheap
         confirmed = await self._ask(real=True, timeout_s=probe.timeout_s)
-        self._asks_cheaply = confirmed.failure is not None
+        if confirmed.failure is None:
+            self._probing.use_real_probes()
         return confirmed
 
     async def _ask(self, *, real: bool, timeout_s: float) -> ProbeResult:
         rung = self._rung
         if real and rung.stage == "llm" and self.availability.refuses:
             rung = replace(rung, tools=self.tools())
-        vendor = provider(rung.stage, rung.kind)
-        ask = vendor.probe_for_real if real else vendor.probe
+        ask = self._vendor.probe_for_real if real else self._vendor.probe
         try:
             async with asyncio.timeout(timeout_s + MARGIN_S):
                 await ask(rung, timeout_s=timeout_s)

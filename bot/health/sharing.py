@@ -234,12 +234,13 @@ def places(settings: Settings) -> dict[tuple[str, str], str]:
         identity = [
             rung.kind,
             rung.url or platform.node(),
-            credential(rung),
+            credential(rung, stage),
             rung.model,
             rung.voice,
             rung.language or spoken(settings.agent.language, stage),
             getattr(rung, "alternatives", 1),
             rung.options,
+            *((rung.service, rung.init, rung.settings, rung.rate_hz) if rung.service else ()),
         ]
         text = json.dumps(identity, sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -17,7 +17,6 @@ from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from bot.call.call import Call, watch_leg
 from bot.call.switchboard import Switchboard
 from bot.server.limits import bounds
-from bot.tools.own_modules import find_own_modules
 from bot.workers.process import CLOSE_S, Process, open_process
 from configuration.folders import keep_private
 from configuration.loading import load
@@ -183,7 +182,6 @@ async def answer(runner_args: Any) -> None:
     connection = getattr(runner_args, "webrtc_connection", None)
     websocket = getattr(runner_args, "websocket", None)
     loaded = load()
-    find_own_modules(loaded)
     settings = loaded.settings
     keep_private()
     log = settings.logs

@@ -6,10 +6,12 @@ from typing import Final
 
 from bot.tools.owner import owner_tools
 from calls.operations_events import ConfigurationLoaded
-from configuration.rungs import rung_of
+from configuration.errors import MASK
+from configuration.rungs import facts_of, rung_of
 from configuration.settings import Settings
 from configuration.stages import STAGES, RungSettings
 from providers.catalog import provider
+from providers.provider import RungSpec
 from runtime.exits import UsageError
 
 ANY_RATE_HZ: Final = 8000  # for services that are built only as a check
@@ -37,18 +39,28 @@ def check_rungs(settings: Settings) -> None:
     for agent in settings.all_agents:
         for stage in STAGES:
             for index, rung in enumerate(getattr(settings.stages, stage)):
+                spec = rung_of(rung, stage, agent=agent, sample_rate_hz=ANY_RATE_HZ)
                 try:
-                    spec = rung_of(rung, stage, agent=agent, sample_rate_hz=ANY_RATE_HZ)
-                    provider(stage, rung.kind).build(spec)
-                except (TypeError, ValueError) as wrong:
-                    reason = str(wrong).partition("\n")[0]
+                    provider(stage, rung.kind, rung.service).build(spec)
+                except Exception as wrong:
+                    if not rung.service and not isinstance(wrong, TypeError | ValueError):
+                        raise
+                    reason = _reason(wrong, spec)
                     where = f"stages.{stage}[{index}] ({rung.kind}, agent {agent.name})"
                     raise UsageError(f"{where}: {reason}; correct {_suspects(rung)}") from wrong
+
+
+def _reason(wrong: Exception, rung: RungSpec) -> str:
+    """Return the first line of an error, or its name, without the rung's key."""
+    reason = str(wrong).partition("\n")[0] or type(wrong).__name__
+    return reason.replace(rung.api_key, MASK) if rung.api_key else reason
 
 
 def _suspects(rung: RungSettings) -> str:
     """Return the keys of a rung that may be wrong, without their values, which may be secret."""
     keys = ["options." + option for option in rung.options]
+    keys += ["init." + name for name in rung.init] + ["settings." + name for name in rung.settings]
+    keys += ["rate_hz"] if rung.rate_hz else []
     keys += ["voice", "language"] if rung.voice else ["language"]
     return " or ".join(keys)
 
@@ -74,4 +86,5 @@ def ladders(settings: Settings) -> dict[str, list[str]]:
 
 def local_rungs(settings: Settings) -> frozenset[str]:
     """Return the names of the rungs that run on this machine; names are unique over all stages."""
-    return frozenset(rung.name for _, rung in settings.stages.rungs() if rung.kind == "local")
+    rungs = settings.stages.rungs()
+    return frozenset(rung.name for stage, rung in rungs if facts_of(rung, stage).is_local)

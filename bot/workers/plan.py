@@ -9,7 +9,6 @@ from typing import Any
 
 from loguru import logger
 
-from bot.tools.own_modules import find_own_modules
 from bot.workers.worker_process import WorkerParameters
 from configuration.errors import ConfigError
 from configuration.folders import check_folders
@@ -52,7 +51,6 @@ class ServePlan:
         self._id = secrets.token_hex(8)
         self._metrics = folder / "metrics"
         self._metrics.mkdir()
-        find_own_modules(loaded)
         self.settings = loaded.settings
         self._copy = self._write_copy(loaded)
         self._earlier = self.settings, self._copy
@@ -94,7 +92,6 @@ class ServePlan:
         if (old.host, old.port) != (new.host, new.port):
             logger.warning("changes of server.host and server.port need a restart")
         changed = changed_keys(self.settings, loaded.settings)
-        find_own_modules(loaded)
         self._earlier = self.settings, self._copy
         self.settings, self._copy = loaded.settings, copy
         return Reread(changed=changed)

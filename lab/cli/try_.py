@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TextIO
 import typer
 
 from bot.cli.options import ConfigOption, one_number
-from bot.tools.own_modules import find_own_modules
 from bot.tools.owner_threads import in_thread
-from configuration.loading import load
 from configuration.settings import Settings
 from operations.telemetry import logs
 from runtime.exits import CommandError
@@ -41,8 +39,6 @@ def command(
     Each line of the input is what you say. Instructions, tools and models are those of a call;
     tools really run. Nothing is stored, and nobody is called or connected. Ctrl-D ends.
     """
-    loaded = load(config, keys=False)
-    find_own_modules(loaded)
     logs.set_up(level="WARNING", folder=None)
     from bot.batch.batch import has_no_key, load_for_stage  # noqa: PLC0415 - as in `serve`
 

@@ -1,14 +1,12 @@
 """Limits, hedges and cold standbys, from the configuration to the stages' policies."""
 
-from dataclasses import replace
-
 import pytest
 
 from bot.health import policies
 from bot.health.policies import build_policies
 from fallbacks.failure import Kind, failed
 from fallbacks.limits import Limits
-from providers.catalog import provider
+from providers.facts import RungFacts
 from tests.configuration.reading import read, refused
 
 STAGES = """
@@ -55,8 +53,7 @@ def test_limits_and_cold_standbys_reach_their_stage() -> None:
 def test_only_the_tts_stage_knows_which_voices_do_not_time_their_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    silent = replace(provider("tts", "local"), word_times=False)
-    monkeypatch.setattr(policies, "provider", lambda _stage, _kind: silent)
+    monkeypatch.setattr(policies, "facts_of", lambda _rung, _stage: RungFacts())
     built = build_policies(read(stages()).settings, 100.0)
 
     assert built["tts"].untimed == {"voice", "other"}

@@ -54,7 +54,7 @@ class Elsewhere:
 
 @asynccontextmanager
 async def redirected(kind: str) -> AsyncIterator[tuple[RungSpec, Elsewhere]]:
-    stage, scheme = REMOTE[kind].stage, REMOTE[kind].schemes[-1]
+    stage, scheme = REMOTE[kind].stage, REMOTE[kind].facts.schemes[-1]
     found = Elsewhere(scheme)
     async with listening(found.reach) as found.port, listening(found.point) as port:
         yield (

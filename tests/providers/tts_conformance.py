@@ -74,7 +74,7 @@ class TtsConformance(Conformance):
         assert 1.0 < spoken_s < 4.0  # another rate would halve or double it
 
     async def test_its_words_are_those_of_the_text_and_each_has_its_time(self, peer: Any) -> None:
-        if not provider("tts", self.kind).word_times:
+        if not provider("tts", self.kind).facts.word_times:
             pytest.skip("this voice reports no word times; the ledger estimates them")
         async with running(self.service(peer)) as bench:
             heard = await self.says(bench, HELLO, NEXT)

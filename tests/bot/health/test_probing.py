@@ -246,9 +246,55 @@ async def test_a_key_that_may_not_use_the_cheap_probe_is_not_a_failure() -> None
     await peer.stop()
 
     asked = [request.path for request in peer.record.requests("it")]
-    assert asked == ["/v1/models", "/v1/chat/completions"]  # and never again
-    assert all(item.ok for item in well.all(ProviderProbed))
+    assert set(asked[1:]) == {"/v1/chat/completions"}  # the cheap request never again
+    assert asked[0] == "/v1/models"
+    assert all(item.ok and item.real for item in well.all(ProviderProbed))
     assert not well.all(Suspected)
+
+
+async def test_a_rung_without_a_cheap_request_is_probed_for_real_from_the_start() -> None:
+    local = RungSpec(name="local", stage="tts", kind="local", url="", sample_rate_hz=8000)
+    told: list[Event] = []
+    table = AvailabilityTable(
+        [Place(stage="tts", provider="local", credential="")],
+        now=clock.monotonic(),
+        settings=BreakerSettings(),
+    )
+    prober = Prober(
+        local, availability=table, settings=OFTEN, emit=told.append, clock=clock.monotonic
+    )
+    prober.reset()
+    async with run_probers([prober]):
+        async with asyncio.timeout(WITHIN_S):
+            await prober.answered.wait()
+
+    probes = [event for event in told if isinstance(event, ProviderProbed)]
+    assert all(probe.real for probe in probes)
+
+
+async def test_a_rung_whose_probes_send_nothing_stays_refused() -> None:
+    mute = RungSpec(name="mute", stage="tts", kind="local", url="", sample_rate_hz=8000)
+    table = AvailabilityTable(
+        [Place(stage="tts", provider="mute", credential="")],
+        now=clock.monotonic(),
+        settings=BreakerSettings(),
+    )
+    told: list[Event] = []
+    broke = replace(OFTEN, daily_cost=0.0)  # no real probe is affordable
+    prober = Prober(
+        mute, availability=table, settings=broke, emit=told.append, clock=clock.monotonic
+    )
+    permit = prober.availability.permit(clock.monotonic())
+    assert permit is not None
+    refused = failed(Kind.AUTH, "tts", provider="mute")
+    table.failed(permit, refused, now=clock.monotonic())
+    prober.reset()
+    async with run_probers([prober]):
+        await asyncio.sleep(60.0)
+
+    assert prober.availability.retired
+    assert not [event for event in told if isinstance(event, ProviderProbed)]
+    assert prober.last is None
 
 
 async def test_a_probe_that_sends_no_request_does_not_clear_a_suspicion() -> None:
@@ -256,7 +302,7 @@ async def test_a_probe_that_sends_no_request_does_not_clear_a_suspicion() -> Non
     await peer.start()
     sick = Ward([peer], replace(OFTEN, daily_cost=0.0))  # no real probe of a doubted rung
     async with run_probers(sick.probers):
-        await sick.until(lambda: len(sick.all(ProviderProbed)) >= 2)  # no cheap one any more
+        await sick.until(lambda: sick.all(ProviderProbed))  # the cheap request is not permitted
         sick.fails(Kind.TIMEOUT)
         probed = len(sick.all(ProviderProbed))
         await asyncio.sleep(60.0)

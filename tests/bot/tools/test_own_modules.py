@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from bot.tools.own_modules import find_own_modules
 from bot.workers.plan import ServePlan
 from configuration.loading import load
 
@@ -95,6 +94,6 @@ def test_an_owners_folder_is_searched_once(config: Path) -> None:
     add_tool(config, 'agent: {tools: [{entry_point: "own_tool:opening_hours"}]}')
 
     for _ in range(2):
-        find_own_modules(load(config))
+        load(config)
 
     assert sys.path.count(str(config.parent)) == 1

@@ -1,0 +1,129 @@
+"""Builds the service of a rung: Pipecat's class with the adapter's own part in front of it.
+
+On a rung, a service takes no decisions of its own: its SDK's client does not retry, its requests
+follow no redirect, and it does not reconnect by itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache, partialmethod
+from typing import Any, Final
+
+import aiohttp
+
+from providers.adapter.service_class import arguments, describe, load_class
+from providers.provider import RungSpec
+from runtime.hosts import proxy_for
+from runtime.http import kept_session
+
+OWN: Final[Mapping[str, Any]] = {  # arguments of Pipecat's base classes
+    "reconnect_on_error": False,
+    "max_consecutive_zero_audio_contexts": 0,  # the ladder counts them, not Pipecat
+}
+
+
+class LateSession:
+    """Stands for an `aiohttp.ClientSession`, which can be made only on a running loop.
+
+    It uses the session that all requests of the process share, or else one of its own, which
+    `close` ends.
+    """
+
+    def __init__(self) -> None:
+        self._own: aiohttp.ClientSession | None = None
+
+    def request(self, method: str, url: Any, **asked: Any) -> Any:
+        """Send a request, without redirects and through the proxy of its URL."""
+        asked.setdefault("allow_redirects", False)
+        asked.setdefault("proxy", proxy_for(str(url)))
+        return self._session.request(method, url, **asked)
+
+    get = partialmethod(request, "GET")
+    post = partialmethod(request, "POST")
+    put = partialmethod(request, "PUT")
+    delete = partialmethod(request, "DELETE")
+
+    def ws_connect(self, url: Any, **asked: Any) -> Any:
+        """Open a websocket through the proxy of its URL."""
+        asked.setdefault("proxy", proxy_for(str(url)))
+        return self._session.ws_connect(url, **asked)
+
+    async def close(self) -> None:
+        """Close its own session, if it has one."""
+        if self._own is not None:
+            await self._own.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        kept = kept_session()
+        if kept is not None:
+            return kept
+        if self._own is None or self._own.closed:
+            self._own = aiohttp.ClientSession()
+        return self._own
+
+
+def build_service(rung: RungSpec, part: type, **own: Any) -> Any:
+    """Return the service of a rung as an instance of `part` and of Pipecat's class.
+
+    Args:
+        rung: The rung.
+        part: The adapter's own part, whose constructor takes `rung` and passes on its keywords.
+        own: Further arguments, used if the service's constructor takes them.
+
+    Raises:
+        UnusableServiceError: There is no such service.
+        TypeError: The service does not take these arguments.
+        ValueError: The service rejects a value.
+    """
+    cls = load_class(rung.service, rung.stage)
+    described = describe(cls)
+    given = arguments(described, rung)
+    fixed = {"name": rung.name, described.places["session"]: LateSession(), **OWN, **own}
+    given |= {name: value for name, value in fixed.items() if name in described.parameters}
+    service = _joined(part, cls)(rung=rung, **given)
+    _turn_off_retries(service, rung, sets_url=not described.places["url"])
+    return service
+
+
+class Bare:
+    """The adapter's part of a service that is built only as a check."""
+
+    def __init__(self, *, rung: RungSpec, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        del rung
+
+
+def why_rate_is_rejected(rung: RungSpec) -> str:
+    """Return what a constructor says about a rate; empty if the service can be built with it.
+
+    It is the rate that is wrong only if the service can be built without one.
+    """
+    try:
+        build_service(rung, Bare)
+    except Exception as error:  # noqa: BLE001 - a vendor's or the owner's constructor
+        try:
+            build_service(replace(rung, rate_hz=0, sample_rate_hz=0), Bare)
+        except Exception:  # noqa: BLE001 - something else is wrong, which the start reports
+            return ""
+        return " ".join(str(error).split()) or type(error).__name__
+    return ""
+
+
+@cache
+def _joined(part: type, cls: type) -> Any:
+    return type(f"Rung{cls.__name__}", (part, cls), {})
+
+
+def _turn_off_retries(service: Any, rung: RungSpec, *, sets_url: bool) -> None:
+    """Make an SDK's client ask once; OpenAI's, Anthropic's and Groq's retry twice by default."""
+    client: Any = getattr(service, "_client", None)
+    if not hasattr(client, "with_options"):
+        return
+    options: dict[str, Any] = {"max_retries": 0, "timeout": rung.timeout_s}
+    if sets_url and rung.url:
+        options["base_url"] = rung.url
+    service._client = client.with_options(**options)  # noqa: SLF001 - Pipecat has no parameter for it

@@ -1,0 +1,112 @@
+"""Classifies the errors of a Pipecat service: what was seen decides, from the surest sign down.
+
+In this order: the status of the exception's response, a closed socket's code, Pipecat's category,
+a status in the sentence, the exception's name. The vendor's own words are compared as those of our
+own providers (`fallbacks/symptoms.py`); the reason that is logged contains none of them.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from pipecat.frames.frames import ErrorFrame
+from pipecat.utils.errors import ErrorCategory, extract_http_status_code
+from websockets.exceptions import ConnectionClosed
+
+from fallbacks.classification import (
+    UNKNOWN,
+    classify_close,
+    classify_error,
+    classify_http,
+    classify_message,
+)
+from fallbacks.failure import Failure, Finding, Kind, Scope, ServiceError, failed, finding
+from fallbacks.retry_after import may_ask_again, retry_after_s
+from fallbacks.symptoms import Moment
+from providers.provider import RungSpec
+from providers.sockets import code_and_reason
+
+CATEGORIES: Final[Mapping[ErrorCategory, Finding]] = {
+    ErrorCategory.AUTHENTICATION: finding(Kind.AUTH),
+    ErrorCategory.AUTHORIZATION: finding(Kind.AUTH, Scope.REQUEST),
+    ErrorCategory.INVALID_REQUEST: finding(Kind.BAD_REQUEST),
+    ErrorCategory.RATE_LIMIT: finding(Kind.RATE_LIMITED),
+    ErrorCategory.QUOTA: finding(Kind.QUOTA),
+    ErrorCategory.CONNECTIVITY: finding(Kind.NETWORK),
+    ErrorCategory.SERVER: finding(Kind.OVERLOADED),
+    ErrorCategory.APPLICATION: finding(Kind.BAD_REQUEST, Scope.PAYLOAD),
+}
+INTERRUPTED: Final[Mapping[Kind, Kind]] = {Kind.NETWORK: Kind.CUT, Kind.TIMEOUT: Kind.STALLED}
+STATUS: Final = re.compile(r"(?i)(?:status|code|http|error)\D{0,12}\b([45]\d\d)\b")
+
+
+def failure_in(frame: ErrorFrame, rung: RungSpec, *, moment: Moment) -> Failure:
+    """Return the failure that a service reports with an error frame."""
+    return failure_of(
+        frame.exception, rung, moment=moment, text=frame.error, category=frame.category
+    )
+
+
+def failure_of(
+    error: BaseException | None,
+    rung: RungSpec,
+    *,
+    moment: Moment,
+    text: str = "",
+    category: ErrorCategory | None = None,
+) -> Failure:
+    """Return an error of a service as a failure of its rung.
+
+    Args:
+        error: The exception, if there was one.
+        rung: The rung.
+        moment: What was in progress; after useful output, a lost connection is a cut.
+        text: The sentence that Pipecat reports.
+        category: Pipecat's own classification, if it has one.
+    """
+    if isinstance(error, ServiceError):
+        return error.failure
+    signs = _signs(error, rung, moment=moment, text=text, category=category)
+    found = next((sign for sign in signs if sign is not None), UNKNOWN)
+    if moment is Moment.FLOWING and found.kind in INTERRUPTED:
+        found = replace(found, kind=INTERRUPTED[found.kind])
+    status = extract_http_status_code(error) if error else None
+    parts = (type(error).__name__ if error else "error", status, category and category.value)
+    headers = _headers(error)
+    return failed(
+        found,
+        rung.stage,
+        provider=rung.name,
+        reason=" ".join(str(part) for part in parts if part),
+        retry_after_s=retry_after_s(headers),
+        same_rung=may_ask_again(headers),
+    )
+
+
+def _signs(
+    error: BaseException | None,
+    rung: RungSpec,
+    *,
+    moment: Moment,
+    text: str,
+    category: ErrorCategory | None,
+) -> Iterator[Finding | None]:
+    """Yield what each sign says, the surest first; `None` if it is missing."""
+    said = getattr(error, "body", None) or text
+    if status := error and extract_http_status_code(error):
+        yield classify_http(rung.symptoms, status, said)
+    if isinstance(error, ConnectionClosed):
+        code, reason = code_and_reason(error)
+        yield classify_close(rung.symptoms, code, reason, stage=rung.stage, moment=moment)
+    yield CATEGORIES.get(category) if category else None
+    if in_text := STATUS.search(text):
+        yield classify_http(rung.symptoms, int(in_text[1]), text)
+    by_name = classify_error(error) if isinstance(error, Exception) else UNKNOWN
+    yield None if by_name.unknown else by_name
+    yield classify_message(rung.symptoms, said, moment=moment)
+
+
+def _headers(error: BaseException | None) -> Mapping[str, str]:
+    headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
+    return {str(name): str(value) for name, value in headers.items()}

@@ -1,0 +1,247 @@
+"""The class of a Pipecat service, loaded by name, and the arguments of its constructor.
+
+Services name the same thing differently: a key is `api_key` or `credentials`, a URL `base_url`,
+`url` or `endpoint` (`data/constructors.yaml`). A parameter counts as one of a class if its own
+constructor names it, or if it passes other keywords to a base class that names it.
+"""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from importlib.metadata import metadata
+from typing import Any, Final, cast, get_args, get_type_hints
+
+import yaml
+from pipecat.services.llm_service import LLMService
+from pipecat.services.stt_service import STTService
+from pipecat.services.tts_service import TTSService
+from pipecat.transcriptions.language import Language
+from pydantic import BaseModel
+
+from providers.catalog import DATA
+from providers.provider import RungSpec, Stage
+
+BASES: Final[Mapping[str, type]] = {"stt": STTService, "llm": LLMService, "tts": TTSService}
+NOUNS: Final = {"stt": "a recogniser", "llm": "a model", "tts": "a voice"}
+SERVICES: Final = "pipecat.services."
+PLACES: Final[Mapping[str, Mapping[str, list[str]]]] = yaml.safe_load(
+    (DATA / "constructors.yaml").read_text("utf-8")
+)
+
+
+class UnusableServiceError(ValueError):
+    """A service cannot be used as a rung; the text says why.
+
+    Attributes:
+        word: The name that is wrong, if one is.
+        known: Names of which one was probably meant.
+    """
+
+    def __init__(self, text: str, *, word: str = "", known: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.word, self.known = word, known
+
+
+def load_class(service: str, stage: Stage) -> type:
+    """Return the class of a service, given as `module:Class`.
+
+    Raises:
+        UnusableServiceError: There is none that a rung of this stage can use.
+    """
+    module_name, _, name = service.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # a vendor's or the owner's module may raise anything
+        raise _import_error(module_name, error) from error
+    found: Any = getattr(module, name, None)
+    if not inspect.isclass(found):
+        known = tuple(name for name, item in vars(module).items() if _stage_of(item))
+        raise UnusableServiceError(f"{module_name} has no class {name}", word=name, known=known)
+    wrong = ""
+    if (other := _stage_of(found)) != stage:
+        noun = f"{NOUNS[other]}, for stages.{other}" if other else "not a service of Pipecat"
+        wrong = f"it is {noun}; stages.{stage} needs a subclass of {BASES[stage].__name__}"
+    elif stage == "llm" and _hears_itself(found):
+        wrong = "it hears and speaks itself; stages.llm needs a model of text"
+    elif missing := ", ".join(sorted(getattr(found, "__abstractmethods__", ()))):
+        wrong = f"it is abstract and does not define {missing}; name a subclass"
+    if wrong:
+        raise UnusableServiceError(wrong)
+    return found
+
+
+def _stage_of(item: object) -> str:
+    """Return the stage that a class of services belongs to; empty if it is no service."""
+    if not inspect.isclass(item) or item in BASES.values():
+        return ""
+    return next((stage for stage, base in BASES.items() if issubclass(item, base)), "")
+
+
+def _hears_itself(model: Any) -> bool:
+    """Return whether a model takes the caller's speech: only such models override this method."""
+    return model.service_metadata_frame is not LLMService.service_metadata_frame
+
+
+def _import_error(module: str, error: BaseException) -> UnusableServiceError:
+    """Return why an import failed: there is no such module, it lacks a package, or it raises."""
+    missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+    if missing and f"{module}.".startswith(f"{missing}."):
+        package = missing.rpartition(".")[0]
+        text = f"there is no module {missing}"
+        if not package:
+            return UnusableServiceError(f"{text} in the folder of the configuration, or installed")
+        found = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
+        known = tuple(item.name for item in found)
+        return UnusableServiceError(text, word=missing, known=known)
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    _, lacks, package = reason.partition("No module named ")
+    if not module.startswith(SERVICES) or not lacks:
+        return UnusableServiceError(f"it cannot be imported: {reason}")
+    extra = _extra_of(module)
+    cure = f'; pip install "pipecat-ai[{extra}]"' if extra else ""
+    return UnusableServiceError(f"it needs {package.strip(chr(39))}, which is not installed{cure}")
+
+
+def _extra_of(module: str) -> str:
+    """Return the extra of `pipecat-ai` that a module of its services needs; empty if unknown."""
+    extras = metadata("pipecat-ai").get_all("Provides-Extra") or ()
+    parts = [part.replace("_", "-") for part in module.split(".")[2:-1]]
+    names = ["-".join(parts[:end]) for end in range(len(parts), 0, -1)]
+    return next((name for name in (*names, *reversed(parts)) if name in extras), "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceClass:
+    """What the constructor of a service takes.
+
+    Attributes:
+        parameters: The parameters that can be given, its own before those of base classes.
+        settings_class: Its `Settings` or `InputParams`; `None` if it takes neither.
+        settings_in: The parameter that takes them; empty if there is none.
+        settings: The types of the settings, by name.
+        places: The setting or parameter that takes a value of `PLACES`, by value; empty if none.
+    """
+
+    name: str
+    parameters: Mapping[str, inspect.Parameter]
+    settings_class: type | None
+    settings_in: str
+    settings: Mapping[str, Any]
+    places: Mapping[str, str]
+
+    def needs(self, name: str) -> bool:
+        """Return whether a parameter must be given."""
+        parameter = self.parameters.get(name)
+        return parameter is not None and parameter.default is inspect.Parameter.empty
+
+
+@cache
+def describe(cls: type) -> ServiceClass:
+    """Return what the constructor of a class takes."""
+    parameters = dict(_parameters(cls))
+    pairs = (("settings", "Settings"), ("params", "InputParams"))
+    given = [(name, own) for name, own in pairs if name in parameters and hasattr(cls, own)]
+    settings_in, own = given[0] if given else ("", "")
+    settings_class = getattr(cls, own) if own else None
+    settings = dict(_settings(settings_class))
+    places: dict[str, str] = {}
+    for value, names in PLACES.items():
+        as_settings = [name for name in names.get("settings", ()) if name in settings]
+        as_parameters = [name for name in parameters if name in names["parameters"]]
+        places[value] = next(iter((*as_settings, *as_parameters)), "")
+    return ServiceClass(
+        name=cls.__name__,
+        parameters=parameters,
+        settings_class=settings_class,
+        settings_in=settings_in,
+        settings=settings,
+        places=places,
+    )
+
+
+def _parameters(cls: type) -> Iterator[tuple[str, inspect.Parameter]]:
+    """Yield the parameters that a constructor takes, those of its base classes included."""
+    seen: set[str] = set()
+    for owner in (item for item in cls.__mro__ if "__init__" in vars(item)):
+        own = list(inspect.signature(owner.__init__).parameters.values())[1:]
+        for parameter in own:
+            if parameter.name not in seen and "VAR" not in parameter.kind.name:
+                seen.add(parameter.name)
+                yield parameter.name, parameter
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own):
+            return
+        seen |= _keywords_passed_up(owner)
+
+
+def _keywords_passed_up(owner: type) -> set[str]:
+    """Return the keywords that a constructor itself gives to its base class."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(owner.__init__)))
+    except (OSError, TypeError, SyntaxError):  # its source is not available
+        return set()
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    inner = [call for call in calls if getattr(call.func, "attr", "") == "__init__"]
+    return {keyword.arg for call in inner for keyword in call.keywords if keyword.arg}
+
+
+def _settings(cls: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the settings in a class, and their types as far as they can be read."""
+    try:
+        hints = get_type_hints(cls)
+    except Exception:  # noqa: BLE001 - a name of the vendor's or the owner's that is not in scope
+        hints = {}
+    names = [field.name for field in fields(cls)] if is_dataclass(cls) else ()
+    for name in names or getattr(cls, "model_fields", ()):
+        if name != "extra":
+            yield name, hints.get(name)
+
+
+def arguments(service: ServiceClass, rung: RungSpec) -> dict[str, Any]:
+    """Return the arguments that build a service for a rung, each under its own parameter's name.
+
+    What the rung's `init` and `options` state goes first. A value that the service takes nowhere is
+    left out. Pipecat's services read a language as a `Language`, or else as the vendor's own code.
+    """
+    default = getattr(service.parameters.get(service.places["url"]), "default", "")
+    has_no_scheme = isinstance(default, str) and default and "://" not in default
+    values = {
+        "key": rung.api_key,
+        "url": rung.url.partition("://")[2] if has_no_scheme else rung.url,
+        "rate_hz": rung.rate_hz or rung.sample_rate_hz,
+        "model": rung.model,
+        "voice": rung.voice,
+        "language": None if rung.language == "multi" else _language(rung.language),
+        "instructions": rung.instructions,
+    }
+    given, settings = dict[str, Any](), dict[str, Any]()
+    for value in (value for value in values if values[value] and service.places[value]):
+        name = service.places[value]
+        is_setting = name in service.settings and name in PLACES[value].get("settings", ())
+        (settings if is_setting else given)[name] = values[value]
+    for name, stated in rung.options.items():
+        settings[name] = _structured(service.settings.get(name), stated)
+    for name, stated in rung.init.items():
+        given[name] = _structured(getattr(service.parameters.get(name), "annotation", None), stated)
+    if service.settings_class and settings:
+        given[service.settings_in] = service.settings_class(**settings)
+    return given
+
+
+def _language(tag: str) -> str:
+    try:
+        return Language(tag)
+    except ValueError:
+        return tag
+
+
+def _structured(hint: Any, value: Any) -> Any:
+    """Return a mapping as the class that the service takes in its place, if it takes one."""
+    for cls in (hint, *get_args(hint)) if isinstance(value, dict) else ():
+        if inspect.isclass(cls) and (is_dataclass(cls) or issubclass(cls, BaseModel)):
+            return cast("Any", cls)(**value)
+    return value
