@@ -1,0 +1,262 @@
+"""Finds the words of a text in its sound, with the same text spoken by another voice as reference.
+
+Both sounds are turned into features, 80 a second. The position in the reference is followed through
+the sound as a hidden state: at each step it stays, or goes on by one to three steps (dynamic time
+warping, with all paths weighed instead of only the best one). The reference is tried at several
+paces at once. So the result has a probability for each word, also for a sound that was cut off.
+Pauses are free to be longer or shorter than in the reference.
+"""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Indices: TypeAlias = npt.NDArray[np.intp]
+
+# All numbers were chosen with voices and sentences other than those of `benchmarks/alignment.py`.
+STEP_S: Final = 0.0125
+WINDOW_S: Final = 0.025
+BANDS: Final = 24
+CEPSTRA: Final = 13
+LOW_HZ, HIGH_HZ = 100.0, 3800.0  # what every telephone line carries
+PACES: Final = (0.7, 0.85, 1.0, 1.2, 1.45)  # lengths of the reference, as shares of its own
+SHARPNESS: Final = 0.375  # of the likelihood: successive steps are alike, so each proves little
+FLOOR: Final = 1e-4  # of the loudest power: quieter bands count as silent
+VOICED: Final = 1e-2  # of the loudest power: steps from which a voice's mean is taken
+SILENT: Final = 2e-3  # of the loudest power: pauses
+PRIOR_STEPS: Final = 32.0  # the reference's mean counts like so many steps of the sound
+PAUSE_STEPS: Final = 4  # of a pause in the reference; the rest of it is left out
+ENERGY_WEIGHT, CHANGE_WEIGHT = 0.8, 2.0
+# The probabilities of staying, and of going on by two and by three steps: in speech, in a pause.
+STAYS: Final = (0.25, 0.7)
+SKIPS: Final = (0.21, 0.17)
+LEAPS: Final = (0.04, 0.03)
+AHEAD, AHEAD_STEPS = 1.3, 30  # how far the position may be ahead of the sound
+BLOCK: Final = 40  # steps whose likelihoods are computed at once
+EDGE_S: Final = 0.04  # silence around the reference
+SURE: Final = 0.7  # least probability of a word that counts as spoken: losing one is worse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The text as spoken by another voice.
+
+    Attributes:
+        samples: Mono, 16 bits.
+        rate_hz: Their rate.
+        starts_s: When each word begins, in seconds.
+    """
+
+    samples: npt.NDArray[np.int16]
+    rate_hz: int
+    starts_s: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignedWord:
+    """A word, its place in the sound, and the probability that the sound reaches its end.
+
+    A word that the sound does not reach begins and ends at the end of the sound.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Paced:
+    """The reference at all paces: features, transitions and the step at which each word ends."""
+
+    features: Floats  # (pace, step, feature)
+    moves: tuple[Floats, Floats, Floats, Floats]  # by how many steps: (pace, step)
+    ends: Indices  # (pace, word)
+
+
+def words_spoken(words: Sequence[AlignedWord]) -> int:
+    """Return how many words are spoken to their end; in doubt fewer, so that none is lost."""
+    unsure = (index for index, word in enumerate(words) if word.confidence < SURE)
+    return next(unsure, len(words))
+
+
+def align(
+    words: Sequence[str], reference: Reference, pcm: bytes, rate_hz: int
+) -> list[AlignedWord]:
+    """Return the place of each word in the sound of a voice, which may end in the middle of it.
+
+    Args:
+        words: The words of the text.
+        reference: The same text in another voice.
+        pcm: The sound: 16-bit little-endian mono.
+        rate_hz: Its rate.
+    """
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+    duration_s = len(samples) / rate_hz
+    if not words or duration_s < WINDOW_S:
+        return [AlignedWord(text=w, start_s=0.0, end_s=0.0, confidence=0.0) for w in words]
+    power = _powers(samples, rate_hz)
+    paced, prior = _at_all_paces(reference, steps=len(power))
+    sound, _ = _features(power, prior)
+    reached = _follow(sound, paced)  # (step, word): the probability that the word is over
+    crossed = np.where(reached[-1] >= SURE / 2, np.argmax(reached >= 0.5, axis=0), len(power))
+    crossed[reached.max(axis=0) < 0.5] = len(power)
+    ends_s = np.maximum.accumulate(np.minimum(crossed * STEP_S, duration_s))
+    starts_s = np.append(0.0, ends_s[:-1])
+    return [
+        AlignedWord(text=word, start_s=float(start), end_s=float(end), confidence=float(sure))
+        for word, start, end, sure in zip(words, starts_s, ends_s, reached[-1], strict=True)
+    ]
+
+
+def _mel(frequency: float) -> float:
+    return 2595.0 * float(np.log10(1.0 + frequency / 700.0))
+
+
+@functools.lru_cache(maxsize=8)
+def _filters(rate_hz: int, size: int) -> Floats:
+    """Return triangular filters on the mel scale: (frequency, band)."""
+    mels = np.linspace(_mel(LOW_HZ), _mel(HIGH_HZ), BANDS + 2)
+    corners = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    frequencies = np.arange(size // 2 + 1)[:, None] * rate_hz / size
+    rising = (frequencies - corners[:-2]) / (corners[1:-1] - corners[:-2])
+    falling = (corners[2:] - frequencies) / (corners[2:] - corners[1:-1])
+    filters = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    return filters[: int(np.flatnonzero(filters.any(axis=1))[-1]) + 1]
+
+
+def _powers(samples: Floats, rate_hz: int) -> Floats:
+    """Return the power in each band: (step, band)."""
+    width = round(WINDOW_S * rate_hz)
+    size = 1 << (width - 1).bit_length()
+    steps = max(1, int(len(samples) / rate_hz / STEP_S))
+    padded = np.pad(samples, (width // 2, width))
+    starts = (np.arange(steps) * STEP_S * rate_hz).astype(np.intp)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width)[starts]
+    filters = _filters(rate_hz, size)
+    spectra = np.fft.rfft(windows * np.hanning(width).astype(np.float32), size)[:, : len(filters)]
+    return ((spectra.real**2 + spectra.imag**2).astype(np.float32) @ filters).astype(np.float32)
+
+
+_COSINES: Final = np.cos(
+    np.pi / BANDS * (np.arange(BANDS) + 0.5)[:, None] * np.arange(CEPSTRA)
+).astype(np.float32) * np.sqrt(2.0 / BANDS).astype(np.float32)
+_LIFTER: Final = (1.0 + 3.0 * np.sin(np.pi * np.arange(CEPSTRA) / 22.0)).astype(np.float32)
+
+
+def _features(power: Floats, prior: Floats | None = None) -> tuple[Floats, Floats]:
+    """Return cepstra and their changes, without the voice's own mean and range; and these two.
+
+    The first coefficient is replaced by the energy. The mean of a short sound is not reliable, so
+    the `prior` of the reference counts, too.
+    """
+    peak = _peak(power)
+    loud = np.log(power.sum(axis=1) / peak + FLOOR)
+    cepstra = np.log(power / peak + FLOOR) @ _COSINES
+    cepstra[:, 0] = loud
+    voiced = loud > np.log(VOICED)
+    chosen = cepstra[voiced] if voiced.sum() >= 3 else cepstra
+    usual = np.stack([chosen.mean(axis=0), chosen.std(axis=0)])
+    if prior is not None:
+        share = len(chosen) / (len(chosen) + PRIOR_STEPS)
+        usual = share * usual + (1.0 - share) * prior
+    centred = (cepstra - usual[0]) * _LIFTER
+    scaled = centred / ((usual[1] * _LIFTER)[1:].mean() + 1e-3)
+    scaled[:, 0] = centred[:, 0] * ENERGY_WEIGHT
+    edged = np.pad(scaled, ((2, 2), (0, 0)), mode="edge")
+    change = (2.0 * (edged[4:] - edged[:-4]) + edged[3:-1] - edged[1:-3]) / 10.0
+    return np.hstack([scaled, change * CHANGE_WEIGHT]).astype(np.float32), usual
+
+
+def _peak(power: Floats) -> float:
+    return float(np.percentile(power.sum(axis=1), 95)) + 1e-9
+
+
+def _at_all_paces(reference: Reference, *, steps: int) -> tuple[_Paced, Floats]:
+    """Return what `_follow` needs of the reference, and the mean of its voice."""
+    edge = np.zeros(round(EDGE_S * reference.rate_hz), np.float32)
+    sound = np.concatenate([edge, reference.samples.astype(np.float32) / 32768, edge])
+    power = _powers(sound, reference.rate_hz)
+    features, usual = _features(power)
+    silent = power.sum(axis=1) < SILENT * _peak(power)
+    over_s = [*reference.starts_s[1:], len(reference.samples) / reference.rate_hz]
+    ends = np.round((np.array(over_s) + EDGE_S) / STEP_S).astype(np.intp)
+    kept, ends = _without_pauses(silent, np.minimum(ends, len(silent)))
+    features, silent = features[kept], silent[kept]
+    length = min(round(len(features) * PACES[-1]), round(AHEAD * steps) + AHEAD_STEPS)
+    stretched = np.zeros((len(PACES), length, features.shape[1]), np.float32)
+    pauses = np.zeros((len(PACES), length), np.intp)
+    inside = np.zeros((len(PACES), length), np.float32)
+    for row, pace in enumerate(PACES):
+        places = np.arange(min(length, round(len(features) * pace))) / pace
+        left = np.minimum(places.astype(np.intp), len(features) - 2)
+        part = np.minimum(places - left, 1.0).astype(np.float32)[:, None]
+        stretched[row, : len(left)] = features[left] * (1 - part) + features[left + 1] * part
+        pauses[row, : len(left)] = silent[left]
+        inside[row, : len(left)] = 1.0
+    stay, skip, leap = (np.array(p, np.float32)[pauses] * inside for p in (STAYS, SKIPS, LEAPS))
+    moves = (stay, inside - stay - skip - leap, skip, leap)
+    paced_ends = np.ceil(ends * np.array(PACES)[:, None]).astype(np.intp)
+    # The last step stands for the end of the text.
+    last = np.array([[round(len(features) * pace) - 1] for pace in PACES])
+    return _Paced(stretched, moves, np.minimum(paced_ends, last)), usual
+
+
+def _without_pauses(silent: npt.NDArray[np.bool_], ends: Indices) -> tuple[Indices, Indices]:
+    """Return the steps to keep, with short pauses only; and where words end in them, in sound."""
+    steps = np.arange(len(silent))
+    before = np.maximum.accumulate(np.where(silent, -1, steps))
+    after = np.minimum.accumulate(np.where(silent, len(silent), steps)[::-1])[::-1]
+    half = PAUSE_STEPS // 2
+    keep = ~silent | (steps - before <= half) | (after - steps <= half)
+    places = np.append(0, np.cumsum(keep))
+    return np.flatnonzero(keep), places[before[np.maximum(ends - 1, 0)] + 1]
+
+
+def _follow(sound: Floats, paced: _Paced) -> Floats:
+    """Return for each step of the sound the probability that it is beyond the end of each word."""
+    paces, length, _ = paced.features.shape
+    stay, one, two, three = paced.moves
+    beyond = paced.ends >= length
+    places = np.minimum(paced.ends, length - 1) + length * np.arange(paces)[:, None]
+    reached = np.zeros((len(sound), paced.ends.shape[1]), np.float32)
+    state = np.zeros((paces, length), np.float32)
+    moved = np.zeros_like(state)
+    tail = np.zeros_like(state)
+    likely = np.empty(0, np.float32)
+    for step in range(len(sound)):
+        width = min(length, round(AHEAD * (step + BLOCK)) + AHEAD_STEPS)
+        if step % BLOCK == 0:
+            likely = _likelihoods(sound[step : step + BLOCK], paced.features[:, :width])
+        width = likely.shape[2]
+        if step == 0:
+            state[:, :4] = likely[:, 0, :4]
+        else:
+            new, old = moved[:, :width], state[:, :width]
+            np.multiply(old, stay[:, :width], out=new)
+            new[:, 1:] += (old * one[:, :width])[:, :-1]
+            new[:, 2:] += (old * two[:, :width])[:, :-2]
+            new[:, 3:] += (old * three[:, :width])[:, :-3]
+            new *= likely[:, step % BLOCK]
+            new /= new.sum() + 1e-30
+            state, moved = moved, state
+        np.cumsum(state[:, ::-1], axis=1, out=tail)
+        found = tail.ravel()[length - 1 - places % length + length * (places // length)]
+        found[beyond] = 0.0
+        reached[step] = found.sum(axis=0)
+    return reached
+
+
+def _likelihoods(sound: Floats, reference: Floats) -> Floats:
+    """Return how alike each step of the sound and of the reference are: (pace, step, place)."""
+    squares = np.square(sound).sum(axis=1)[:, None] + np.square(reference).sum(axis=2)[:, None]
+    apart = squares - 2.0 * (sound @ reference.transpose(0, 2, 1))
+    np.sqrt(np.maximum(apart, 0.0, out=apart), out=apart)
+    apart -= apart.min(axis=(0, 2), keepdims=True)
+    apart *= -SHARPNESS
+    return np.exp(apart, out=apart)
