@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Indices: TypeAlias = npt.NDArray[np.intp]
@@ -37,7 +38,11 @@ STAYS: Final = (0.25, 0.7)
 SKIPS: Final = (0.21, 0.17)
 LEAPS: Final = (0.04, 0.03)
 AHEAD, AHEAD_STEPS = 1.3, 30  # how far the position may be ahead of the sound
+START_STEPS: Final = 4  # at which of these the sound begins
+ALIVE: Final = 1e-9  # less probable positions are left out
 BLOCK: Final = 40  # steps whose likelihoods are computed at once
+RATE_HZ: Final = 8000
+FFT: Final = 256
 EDGE_S: Final = 0.04  # silence around the reference
 SURE: Final = 0.7  # least probability of a word that counts as spoken: losing one is worse
 
@@ -118,29 +123,27 @@ def _mel(frequency: float) -> float:
     return 2595.0 * float(np.log10(1.0 + frequency / 700.0))
 
 
-@functools.lru_cache(maxsize=8)
-def _filters(rate_hz: int, size: int) -> Floats:
+@functools.cache
+def _filters() -> Floats:
     """Return triangular filters on the mel scale: (frequency, band)."""
     mels = np.linspace(_mel(LOW_HZ), _mel(HIGH_HZ), BANDS + 2)
     corners = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
-    frequencies = np.arange(size // 2 + 1)[:, None] * rate_hz / size
+    frequencies = np.arange(FFT // 2 + 1)[:, None] * RATE_HZ / FFT
     rising = (frequencies - corners[:-2]) / (corners[1:-1] - corners[:-2])
     falling = (corners[2:] - frequencies) / (corners[2:] - corners[1:-1])
-    filters = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
-    return filters[: int(np.flatnonzero(filters.any(axis=1))[-1]) + 1]
+    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
 
 
 def _powers(samples: Floats, rate_hz: int) -> Floats:
     """Return the power in each band: (step, band)."""
-    width = round(WINDOW_S * rate_hz)
-    size = 1 << (width - 1).bit_length()
-    steps = max(1, int(len(samples) / rate_hz / STEP_S))
+    if rate_hz != RATE_HZ:
+        samples = soxr.resample(samples, rate_hz, RATE_HZ, quality="LQ")
+    width, hop = round(WINDOW_S * RATE_HZ), round(STEP_S * RATE_HZ)
+    steps = max(1, len(samples) // hop)
     padded = np.pad(samples, (width // 2, width))
-    starts = (np.arange(steps) * STEP_S * rate_hz).astype(np.intp)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, width)[starts]
-    filters = _filters(rate_hz, size)
-    spectra = np.fft.rfft(windows * np.hanning(width).astype(np.float32), size)[:, : len(filters)]
-    return ((spectra.real**2 + spectra.imag**2).astype(np.float32) @ filters).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width)[: steps * hop : hop]
+    spectra = np.fft.rfft(windows * np.hanning(width).astype(np.float32), FFT)
+    return (np.square(spectra.real) + np.square(spectra.imag)) @ _filters()
 
 
 _COSINES: Final = np.cos(
@@ -180,7 +183,9 @@ def _peak(power: Floats) -> float:
 def _at_all_paces(reference: Reference, *, steps: int) -> tuple[_Paced, Floats]:
     """Return what `_follow` needs of the reference, and the mean of its voice."""
     edge = np.zeros(round(EDGE_S * reference.rate_hz), np.float32)
-    sound = np.concatenate([edge, reference.samples.astype(np.float32) / 32768, edge])
+    useful = round((AHEAD * steps + AHEAD_STEPS) / PACES[0] * STEP_S * reference.rate_hz)
+    samples = reference.samples[:useful].astype(np.float32) / 32768
+    sound = np.concatenate([edge, samples, edge])
     power = _powers(sound, reference.rate_hz)
     features, usual = _features(power)
     silent = power.sum(axis=1) < SILENT * _peak(power)
@@ -221,35 +226,34 @@ def _without_pauses(silent: npt.NDArray[np.bool_], ends: Indices) -> tuple[Indic
 def _follow(sound: Floats, paced: _Paced) -> Floats:
     """Return for each step of the sound the probability that it is beyond the end of each word."""
     paces, length, _ = paced.features.shape
-    stay, one, two, three = paced.moves
-    beyond = paced.ends >= length
-    places = np.minimum(paced.ends, length - 1) + length * np.arange(paces)[:, None]
     reached = np.zeros((len(sound), paced.ends.shape[1]), np.float32)
-    state = np.zeros((paces, length), np.float32)
-    moved = np.zeros_like(state)
-    tail = np.zeros_like(state)
-    likely = np.empty(0, np.float32)
-    for step in range(len(sound)):
-        width = min(length, round(AHEAD * (step + BLOCK)) + AHEAD_STEPS)
-        if step % BLOCK == 0:
-            likely = _likelihoods(sound[step : step + BLOCK], paced.features[:, :width])
-        width = likely.shape[2]
-        if step == 0:
-            state[:, :4] = likely[:, 0, :4]
-        else:
-            new, old = moved[:, :width], state[:, :width]
-            np.multiply(old, stay[:, :width], out=new)
-            new[:, 1:] += (old * one[:, :width])[:, :-1]
-            new[:, 2:] += (old * two[:, :width])[:, :-2]
-            new[:, 3:] += (old * three[:, :width])[:, :-3]
-            new *= likely[:, step % BLOCK]
-            new /= new.sum() + 1e-30
-            state, moved = moved, state
-        np.cumsum(state[:, ::-1], axis=1, out=tail)
-        found = tail.ravel()[length - 1 - places % length + length * (places // length)]
-        found[beyond] = 0.0
-        reached[step] = found.sum(axis=0)
+    state = np.zeros((paces, length), np.float32)  # of the first step, before its likelihoods
+    state[:, :START_STEPS] = 1.0
+    for first in range(0, len(sound), BLOCK):
+        alive = np.flatnonzero((state > ALIVE).any(axis=0))
+        near = slice(int(alive[0]), min(length, int(alive[-1]) + 1 + 2 * BLOCK))
+        likely = _likelihoods(sound[first : first + BLOCK], paced.features[:, near])
+        moves = [move[:, near] for move in paced.moves]
+        now, state = state[:, near], np.zeros_like(state)
+        width = near.stop - near.start
+        places = np.clip(paced.ends, near.start, near.stop) - near.start
+        places += (width + 1) * np.arange(paces)[:, None]
+        before = np.zeros((paces, width + 1), np.float32)
+        for step in range(likely.shape[1]):
+            now = (_moved(now, moves) if first + step else now) * likely[:, step]
+            now /= now.sum() + 1e-30
+            np.cumsum(now, axis=1, out=before[:, 1:])
+            reached[first + step] = 1.0 - before.ravel()[places].sum(axis=0)
+        state[:, near] = now
     return reached
+
+
+def _moved(state: Floats, moves: Sequence[Floats]) -> Floats:
+    """Return where the position is one step later."""
+    moved = state * moves[0]
+    for by, move in enumerate(moves[1:], 1):
+        moved[:, by:] += (state * move)[:, :-by]
+    return moved
 
 
 def _likelihoods(sound: Floats, reference: Floats) -> Floats:
