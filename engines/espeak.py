@@ -6,6 +6,7 @@ event loop: callers use a thread, and Python's lock is released meanwhile.
 """
 
 import _ctypes
+import bisect
 import ctypes
 import shutil
 import tempfile
@@ -32,6 +33,8 @@ PITCH: Final = 3
 LIST_TERMINATED: Final = 0
 WORD: Final = 1
 OK: Final = 0
+
+DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # by tag, where espeak-ng's differs
 
 # The least audio per letter; 0.027 s is normal at the highest speed (measured).
 MIN_LETTER_S: Final = 0.008
@@ -197,6 +200,38 @@ class Espeak:
                 self._words.append((events[index].text_position - 1, events[index].sample))
             index += 1
         return 0  # 0 continues the synthesis, 1 would stop it
+
+
+def voice_names(language: str, timbre: str) -> tuple[str, ...]:
+    """Return espeak-ng's names for a language tag such as `en` or `es-MX`, the best one first."""
+    tag = language.lower()
+    primary = tag.partition("-")[0]
+    return tuple(
+        f"{name}+{timbre}" for name in (DIALECTS.get(tag, tag), DIALECTS.get(primary, primary))
+    )
+
+
+def word_samples(
+    text: str, starts: Sequence[int], events: Sequence[tuple[int, int]], *, total: int
+) -> list[float]:
+    """Return the first sample of each word of a text that was spoken.
+
+    espeak-ng announces some words together ("of the") and others in parts ("$1,234"). The first
+    part counts; a word without an event is interpolated between its neighbours by its position.
+
+    Args:
+        text: The text.
+        starts: Where each word begins in it.
+        events: The words that espeak-ng announced: first character, first sample.
+        total: The number of samples.
+    """
+    first_samples: dict[int, int] = {}
+    for position, sample in events:
+        first_samples.setdefault(max(0, bisect.bisect_right(starts, position) - 1), sample)
+    anchors = {starts[index]: sample for index, sample in sorted(first_samples.items())} | {
+        len(text): total
+    }
+    return np.interp(starts, [*anchors.keys()], [*anchors.values()]).tolist()
 
 
 def _load_copy(path: str) -> ctypes.CDLL:

@@ -306,6 +306,14 @@ class WordTimes:
         self.follower = WordFollower(self.words, first=first, from_s=base_s)
         return self.follower
 
+    def align(self, first: int, from_s: float, ends_s: Sequence[float]) -> None:
+        """Set the times of the words from `first` on that an untimed voice has spoken."""
+        for word in self.words[first:]:
+            word.start_s = word.end_s = None
+        for word, end_s in zip(self.words[first:], ends_s, strict=False):
+            word.start_s, word.end_s, from_s = from_s, end_s, end_s
+        self._filled = min(self._filled, first)
+
     def text_from(self, index: int) -> str:
         """Return the text from a word on."""
         words = self.words[index:]

@@ -1,7 +1,6 @@
 """Local text to speech: espeak-ng in this process, without a network or a key."""
 
 import asyncio
-import bisect
 import functools
 import re
 import threading
@@ -9,7 +8,6 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 import soxr
 from pipecat.frames.frames import (
     Frame,
@@ -25,7 +23,7 @@ from pipecat.utils.types import is_given
 
 from calls.languages.sentence_rules import sentences_of
 from calls.voice import ATTEMPT, VoiceEar
-from engines.espeak import Espeak, Samples, UnknownVoiceError
+from engines.espeak import Espeak, Samples, UnknownVoiceError, voice_names, word_samples
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import Kind, failed
 from fallbacks.symptoms import Symptom
@@ -34,7 +32,6 @@ from providers.probing import WORDS
 from providers.provider import ProbeFailedError, RungSpec
 from providers.sockets import Playout
 
-DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # by tag, where espeak-ng's differs
 WORD: Final = re.compile(r"\S*\w\S*(?:\s+[^\s\w]+(?=\s|$))*")
 
 _load_lock: Final = threading.Lock()
@@ -97,11 +94,7 @@ def names(voice: str, language: str) -> tuple[str, ...]:
         spoken, timbre = "", voice
     if spoken:
         return (voice,)
-    tag = language.lower()
-    primary = tag.partition("-")[0]
-    return tuple(
-        f"{name}+{timbre}" for name in (DIALECTS.get(tag, tag), DIALECTS.get(primary, primary))
-    )
+    return voice_names(language, timbre)
 
 
 def pieces(text: str, language: str = "") -> Iterator[str]:
@@ -132,22 +125,13 @@ def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> 
 def _words(text: str, events: Sequence[tuple[int, int]], *, total: int) -> list[tuple[str, float]]:
     """Return each blank-separated word and its first sample.
 
-    espeak-ng announces some words together ("of the") and others in parts ("$1,234"). The first
-    part counts; a word without an event is interpolated between its neighbours by its position.
     Punctuation alone belongs to the word before it, because it is not spoken.
     """
     tokens = [(match.start(), match.group()) for match in WORD.finditer(text)]
     if not tokens:
         return []
-    starts = [start for start, _ in tokens]
-    first_samples: dict[int, int] = {}
-    for position, sample in events:
-        first_samples.setdefault(max(0, bisect.bisect_right(starts, position) - 1), sample)
-    anchors = {starts[index]: sample for index, sample in sorted(first_samples.items())} | {
-        len(text): total
-    }
-    samples = np.interp(starts, [*anchors.keys()], [*anchors.values()])
-    return [(token, float(sample)) for (_, token), sample in zip(tokens, samples, strict=True)]
+    samples = word_samples(text, [start for start, _ in tokens], events, total=total)
+    return [(token, sample) for (_, token), sample in zip(tokens, samples, strict=True)]
 
 
 MODEL: Final = "espeak-ng"

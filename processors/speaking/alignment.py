@@ -10,13 +10,13 @@ Pauses are free to be longer or shorter than in the reference.
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
-Floats: TypeAlias = npt.NDArray[np.float32]
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Indices: TypeAlias = npt.NDArray[np.intp]
 
 # All numbers were chosen with voices and sentences other than those of `benchmarks/alignment.py`.
@@ -41,6 +41,7 @@ AHEAD, AHEAD_STEPS = 1.3, 30  # how far the position may be ahead of the sound
 START_STEPS: Final = 4  # at which of these the sound begins
 ALIVE: Final = 1e-9  # less probable positions are left out
 BLOCK: Final = 40  # steps whose likelihoods are computed at once
+NEVER: Final = 10**9  # the step of the end of a word that the sound cannot reach
 RATE_HZ: Final = 8000
 FFT: Final = 256
 EDGE_S: Final = 0.04  # silence around the reference
@@ -182,17 +183,7 @@ def _peak(power: Floats) -> float:
 
 def _at_all_paces(reference: Reference, *, steps: int) -> tuple[_Paced, Floats]:
     """Return what `_follow` needs of the reference, and the mean of its voice."""
-    edge = np.zeros(round(EDGE_S * reference.rate_hz), np.float32)
-    useful = round((AHEAD * steps + AHEAD_STEPS) / PACES[0] * STEP_S * reference.rate_hz)
-    samples = reference.samples[:useful].astype(np.float32) / 32768
-    sound = np.concatenate([edge, samples, edge])
-    power = _powers(sound, reference.rate_hz)
-    features, usual = _features(power)
-    silent = power.sum(axis=1) < SILENT * _peak(power)
-    over_s = [*reference.starts_s[1:], len(reference.samples) / reference.rate_hz]
-    ends = np.round((np.array(over_s) + EDGE_S) / STEP_S).astype(np.intp)
-    kept, ends = _without_pauses(silent, np.minimum(ends, len(silent)))
-    features, silent = features[kept], silent[kept]
+    features, silent, ends, usual = _steps_of(reference, steps=steps)
     length = min(round(len(features) * PACES[-1]), round(AHEAD * steps) + AHEAD_STEPS)
     stretched = np.zeros((len(PACES), length, features.shape[1]), np.float32)
     pauses = np.zeros((len(PACES), length), np.intp)
@@ -206,10 +197,30 @@ def _at_all_paces(reference: Reference, *, steps: int) -> tuple[_Paced, Floats]:
         inside[row, : len(left)] = 1.0
     stay, skip, leap = (np.array(p, np.float32)[pauses] * inside for p in (STAYS, SKIPS, LEAPS))
     moves = (stay, inside - stay - skip - leap, skip, leap)
-    paced_ends = np.ceil(ends * np.array(PACES)[:, None]).astype(np.intp)
-    # The last step stands for the end of the text.
-    last = np.array([[round(len(features) * pace) - 1] for pace in PACES])
-    return _Paced(stretched, moves, np.minimum(paced_ends, last)), usual
+    paces = np.array(PACES)[:, None]
+    last = np.round(len(features) * paces).astype(np.intp) - 1  # stands for the end of the text
+    reached = np.minimum(np.ceil(ends * paces).astype(np.intp), last)
+    return _Paced(stretched, moves, np.where(ends == NEVER, NEVER, reached)), usual
+
+
+def _steps_of(
+    reference: Reference, *, steps: int
+) -> tuple[Floats, npt.NDArray[np.bool_], Indices, Floats]:
+    """Return the reference without pauses, as far as a sound of so many steps can reach.
+
+    These are its features; whether they are silent; where words end; and the mean of its voice.
+    """
+    edge = np.zeros(round(EDGE_S * reference.rate_hz), np.float32)
+    useful = round((AHEAD * steps + AHEAD_STEPS) / PACES[0] * STEP_S * reference.rate_hz)
+    samples = reference.samples[:useful].astype(np.float32) / 32768
+    power = _powers(np.concatenate([edge, samples, edge]), reference.rate_hz)
+    features, usual = _features(power)
+    silent = power.sum(axis=1) < SILENT * _peak(power)
+    over_s = [*reference.starts_s[1:], len(reference.samples) / reference.rate_hz]
+    ends = np.round((np.array(over_s) + EDGE_S) / STEP_S).astype(np.intp)
+    beyond = ends > len(silent)
+    kept, ends = _without_pauses(silent, np.minimum(ends, len(silent)))
+    return features[kept], silent[kept], np.where(beyond, NEVER, ends), usual
 
 
 def _without_pauses(silent: npt.NDArray[np.bool_], ends: Indices) -> tuple[Indices, Indices]:

@@ -30,6 +30,14 @@ from fallbacks.deadline import Deadline
 from fallbacks.events import StageExhausted
 from fallbacks.failure import Severity, failed
 from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
+from fallbacks.word_times import as_written
+from processors.speaking.alignment_rules import (
+    ALIGN_S,
+    LONG_S,
+    STALL_S,
+    AlignSound,
+    SoundAligned,
+)
 from processors.speaking.ledger_rules import (
     PlaySound,
     PlayWord,
@@ -89,6 +97,19 @@ class MuteVoice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectHeard:
+    """Tell the model how much the caller heard before an interruption.
+
+    Attributes:
+        words: The words of the utterance, and whether each has its own spaces.
+        heard: How many of them were heard.
+    """
+
+    words: tuple[tuple[str, bool], ...]
+    heard: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndSpeech:
     """End the utterance; `unsaid` are the words that no voice could say."""
 
@@ -104,6 +125,8 @@ SpeechAction: TypeAlias = (
     | Use
     | PlaySound
     | PlayWord
+    | AlignSound
+    | CorrectHeard
     | EndSpeech
 )
 """The actions of `SpokenUtterance`."""
@@ -177,6 +200,8 @@ class SpokenUtterance:
         self._until = until
         # The voices that ended early, by the number of words that they left unspoken.
         self._unspoken: dict[int, set[str]] = {}
+        self._align_until: float | None = None  # when an alignment in progress is given up
+        self._deferred: list[VoiceEvent] = []  # they wait for it
         self._actions: list[SpeechAction] = []
 
     @property
@@ -189,11 +214,14 @@ class SpokenUtterance:
         """When to call `tick`, or `None`."""
         if self.over:
             return None
+        if self._align_until is not None:
+            return self._align_until
         moments = (
             self._attempting.wake_at,
             self._idle_until,
             self._outlet.drained_at,
             self._stuck_at,
+            self._align_at,
         )
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -202,6 +230,15 @@ class SpokenUtterance:
         """Until when the voice may be idle; `None` if it is not."""
         voice, timed = self._live.get(self._voice), self._ledger.words.timed
         return voice.idle_until(accepts=self.accepts, timed=timed) if voice else None
+
+    @property
+    def _align_at(self) -> float | None:
+        """When an untimed voice's words must be known: it stalls, or was heard for long."""
+        live, stalls_at = self._live.get(self._voice), self._outlet.stalls_at
+        if live is None or stalls_at is None:
+            return None
+        is_long = self._outlet.kept.length_s > LONG_S
+        return live.spoke_at if is_long else max(stalls_at, live.spoke_at + STALL_S)
 
     def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
         """Ask the first rung to speak the sentences so far."""
@@ -227,6 +264,22 @@ class SpokenUtterance:
             self._actions += [EndText(provider=live.provider) for live in self._live.values()]
         return self._settle(now)
 
+    @property
+    def released_s(self) -> float:
+        """The seconds of its audio that went to the line."""
+        return self._ledger.released_s
+
+    def align_heard(self, unplayed_s: float) -> tuple[SpeechAction, ...]:
+        """Ask which words of an untimed voice an interrupted caller has heard.
+
+        Args:
+            unplayed_s: The seconds of its audio that the line had not played.
+        """
+        if self._ledger.words.timed:
+            return ()
+        asked = self._outlet.request_alignment(until_s=self.released_s - unplayed_s)
+        return () if asked is None else (asked,)
+
     def interrupt(self, now: float) -> tuple[SpeechAction, ...]:
         """Drop the rest: the caller speaks."""
         if not self.over:
@@ -234,17 +287,26 @@ class SpokenUtterance:
             self.accepts, self.over = False, True
         return self._settle(now)
 
-    def handle(self, event: VoiceEvent, now: float) -> tuple[SpeechAction, ...]:
+    def handle(self, event: VoiceEvent | SoundAligned, now: float) -> tuple[SpeechAction, ...]:
         """Decide on a voice's event; events of an ended attempt are ignored."""
-        live = self._live.get(event.attempt)
-        if live is not None and not self.over:
-            self._handle(event, live, now)
+        if isinstance(event, SoundAligned):
+            self._take_alignment(event, now)
+        elif not self.over and event.attempt in self._live:
+            if self._deferred or self._waits_for_alignment(event):
+                self._deferred.append(event)
+            else:
+                self._handle(event, self._live[event.attempt], now)
+        self._begin_alignment(now)
         return self._settle(now)
 
     def tick(self, now: float) -> tuple[SpeechAction, ...]:
         """Return the actions that are due by now."""
         if self.over:
             return ()
+        self._begin_alignment(now)
+        if self._align_until is not None and now < self._align_until:
+            return self._settle(now)
+        self._end_alignment(now)
         self._follow(self._attempting.tick(now), now)
         if not self.over and self._stuck_at is not None and self._stuck_at <= now:
             self._give_up(now)
@@ -253,6 +315,49 @@ class SpokenUtterance:
                 return self.end_text(now)
             self._end_voice(now)
         return self._settle(now)
+
+    def _waits_for_alignment(self, event: VoiceEvent) -> bool:
+        """Return whether an event ends a voice whose words are not known yet."""
+        is_end = isinstance(event, Failed | Dropped) and event.attempt == self._voice
+        return is_end and self._ledger.alignable
+
+    def _begin_alignment(self, now: float) -> None:
+        """Ask for an alignment if one is due and none is in progress."""
+        if self.over or self._align_until is not None or self._voice not in self._live:
+            return
+        due = (self._attempting.wake_at, self._idle_until, self._align_at)
+        is_due = any(at is not None and at <= now for at in due)
+        if self._ledger.alignable and (self._deferred or is_due) and not self._align(now):
+            self._ledger.align(None)
+
+    def _align(self, now: float) -> bool:
+        """Ask for an alignment; return False if it is not possible."""
+        asked = self._outlet.request_alignment()
+        if asked is not None:
+            self._actions.append(asked)
+            self._align_until = now + ALIGN_S
+        return asked is not None
+
+    def _take_alignment(self, aligned: SoundAligned, now: float) -> None:
+        if aligned.asked.heard:
+            words = self._ledger.words.words
+            written = tuple(as_written(words, at) for at in range(len(words)))
+            if aligned.ends_s is not None:
+                heard = aligned.asked.first + len(aligned.ends_s)
+                self._actions.append(CorrectHeard(words=written, heard=heard))
+        elif self._align_until is not None and aligned.attempt == self._voice:
+            self._outlet.align(aligned)
+            self._end_alignment(now)
+
+    def _end_alignment(self, now: float) -> None:
+        """Decide on the events that waited; without a result, the words are estimated."""
+        if self._align_until is not None and self._ledger.alignable and now >= self._align_until:
+            self._ledger.align(None)
+        self._align_until = None
+        deferred, self._deferred = self._deferred, []
+        for event in deferred:
+            if not self.over and event.attempt in self._live:
+                self._handle(event, self._live[event.attempt], now)
 
     def _handle(self, event: VoiceEvent, live: _Live, now: float) -> None:
         """Decide on an event of an attempt in progress."""

@@ -15,12 +15,18 @@ from typing import Final
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from fallbacks.word_times import WordFollower, WordTimes, as_written
+from processors.speaking.alignment_rules import AlignSound, KeptSound, SoundAligned
 
 MARGIN_S: Final = 0.05  # tolerance of word times, as seen with both voices (chosen)
 # ElevenLabs rounds to whole milliseconds in each message; in a long sentence the errors add up.
 ROUNDING_S: Final = 0.01
 LEAD_S: Final = 0.1  # with less than this queued on the line, half words are better than silence
 DRAIN_S: Final = 0.01  # added to that time, so that the timer does not fire too early
+# Of a voice without word times, the last audio is held back while more is expected: it may be half
+# a word. Behind a pause nothing is.
+HELD_S: Final = 0.3
+SURE_WORDS: Final = 3  # the ends of the last aligned words are the least certain ones
+QUIET_S: Final = 0.1  # the shortest such pause (chosen)
 UNTIMED_S: Final = 0.6  # a voice that has sent this much audio without word times reports none
 
 
@@ -67,8 +73,10 @@ class _Voice:
     follower: WordFollower
     done: int  # all words before this one are spoken, as the voice has reported
     done_s: float  # the end of their audio
-    arrived: int  # the index of the first word that has not fully arrived; it only grows
+    arrived: int  # the first word that has not fully arrived; it only grows between alignments
     received_s: float = 0.0  # seconds of audio from this voice
+    aligned_s: float = -1.0  # of these, how many were aligned with the text
+    tried_s: float = -1.0  # and how many could not be aligned
 
 
 class SpeechLedger:
@@ -103,9 +111,33 @@ class SpeechLedger:
         """The index of the first word whose audio has not fully arrived."""
         voice = self._voice
         voice.arrived = max(voice.arrived, voice.done)
+        if self.settled:
+            return voice.arrived
         while voice.arrived < len(self.words.words) and _has_arrived(self, voice.arrived):
             voice.arrived += 1
         return voice.arrived
+
+    @property
+    def attempt(self) -> int:
+        """The current voice's attempt."""
+        return self._voice.attempt
+
+    @property
+    def voice_s(self) -> float:
+        """The seconds of audio from the current voice."""
+        return self._voice.received_s
+
+    @property
+    def settled(self) -> bool:
+        """Whether all audio so far was aligned, so that nothing about its words is estimated."""
+        return self._voice.aligned_s >= self._voice.received_s
+
+    @property
+    def alignable(self) -> bool:
+        """Whether an alignment would tell more than is known."""
+        voice = self._voice
+        known_s = max(voice.aligned_s, voice.tried_s)
+        return not self.words.timed and voice.received_s > max(0.0, known_s)
 
     @property
     def sent(self) -> bool:
@@ -130,7 +162,11 @@ class SpeechLedger:
     def keep_s(self) -> float:
         """Up to where the audio would be kept if the voice failed now, in seconds."""
         voice, arrived = self._voice, self.arrived
-        if not self.words.timed:
+        if not self.words.timed and not self.settled and voice.done < len(self.words.words):
+            pauses = self.received_s - self.audible_s >= QUIET_S
+            held_s = 0.0 if pauses or not self.alignable else HELD_S
+            return max(self.received_s - held_s, min(self.released_s, self.received_s))
+        if not self.words.timed and arrived == len(self.words.words):
             return self.received_s
         ends = map(self.words.end_s, range(arrived - 1, voice.done - 1, -1))
         clean_s = next((end_s for end_s in ends if end_s is not None), voice.done_s)
@@ -160,9 +196,13 @@ class SpeechLedger:
         voice = self._voice
         if voice.attempt != attempt:
             return
+        known = (voice.aligned_s >= voice.received_s, voice.tried_s >= voice.received_s)
         voice.received_s += length_s
         if quiet_s < length_s:
             self.audible_s = self.received_s - quiet_s
+        else:  # silence adds no word
+            voice.aligned_s = voice.received_s if known[0] else voice.aligned_s
+            voice.tried_s = voice.received_s if known[1] else voice.tried_s
         if not voice.follower.begun and voice.received_s > UNTIMED_S:
             self.words.timed = False
 
@@ -174,6 +214,19 @@ class SpeechLedger:
         base_s = self.words.base_s
         end_s = None if end_s is None else end_s + base_s
         self._voice.follower.follow(said, start_s=start_s + base_s, end_s=end_s)
+
+    def align(self, aligned: SoundAligned | None) -> None:
+        """Replace the estimated times of an untimed voice's words by those of an alignment.
+
+        `None`: the audio so far cannot be aligned.
+        """
+        voice = self._voice
+        if aligned is None or aligned.ends_s is None:
+            voice.tried_s = voice.received_s
+        elif voice.attempt == aligned.attempt and not self.words.timed:
+            asked, voice.aligned_s = aligned.asked, aligned.asked.received_s
+            self.words.align(asked.first, asked.from_s, aligned.ends_s)
+            voice.arrived = max(voice.done, asked.first + len(aligned.ends_s))
 
     def done(self, attempt: int) -> None:
         """Record that the voice has spoken all that was given to it so far."""
@@ -190,7 +243,8 @@ class SpeechLedger:
             queued_s: The seconds of audio on the line that are not played yet. If they are few,
                 half words are better than silence.
         """
-        return self.received_s if queued_s < LEAD_S else self.keep_s
+        is_dry = queued_s < LEAD_S and self.words.timed
+        return self.received_s if is_dry else self.keep_s
 
 
 def _has_arrived(ledger: SpeechLedger, at: int) -> bool:
@@ -214,6 +268,7 @@ class SoundOutlet:
     Attributes:
         ledger: The words of the utterance, and which of them have arrived.
         released_words: The number of words released.
+        kept: The sound of a voice that has not reported word times.
         hold_s: Up to where audio may be released while another voice is asked for the rest;
             `None` if no other voice is asked.
     """
@@ -225,13 +280,20 @@ class SoundOutlet:
         self._line = line
         self._protected = protected  # it cannot be interrupted
         self._rate_hz = rate_hz
+        self.kept = KeptSound(rate_hz)
         self._pcm = bytearray()  # audio that has arrived and is not released
         self._released = 0  # the number of samples released
 
     @property
+    def stalls_at(self) -> float | None:
+        """When the line will be almost empty although audio is held back; `None` if none is."""
+        is_held = bool(self._pcm) and self.hold_s is None and self.ledger.alignable
+        return self._line.dry_at - LEAD_S if is_held else None
+
+    @property
     def drained_at(self) -> float | None:
         """When the line will be so empty that half words are released; `None` if none are held."""
-        if not self._pcm or self.hold_s is not None:
+        if not self._pcm or self.hold_s is not None or not self.ledger.words.timed:
             return None
         return self._line.dry_at - LEAD_S + DRAIN_S
 
@@ -244,6 +306,28 @@ class SoundOutlet:
             quiet_s = came.quiet_s if came.speaking else length_s
             self.ledger.audio(came.attempt, length_s, quiet_s=quiet_s)
             self._pcm += came.pcm
+            if not self.ledger.words.follower.begun:
+                self.kept.add(came.pcm)
+
+    def request_alignment(self, *, until_s: float | None = None) -> AlignSound | None:
+        """Return a request to align the current voice's audio; `None` if that is not possible.
+
+        Args:
+            until_s: Up to where the caller has heard it, if only that is wanted.
+        """
+        return self.kept.request(
+            self.ledger.words,
+            attempt=self.ledger.attempt,
+            received_s=self.ledger.voice_s,
+            until_s=until_s,
+        )
+
+    def align(self, aligned: SoundAligned) -> None:
+        """Use the result."""
+        self.ledger.align(aligned)
+        ends_s, asked = list(aligned.ends_s or ()), aligned.asked
+        if len(ends_s) > SURE_WORDS:
+            self.kept.forget(asked.first + len(ends_s) - SURE_WORDS, ends_s[-SURE_WORDS - 1])
 
     def hold(self) -> None:
         """From now on, release only the words that have arrived by now."""
@@ -262,6 +346,7 @@ class SoundOutlet:
         kept = round(self.ledger.keep_s * self._rate_hz) - self._released
         del self._pcm[SAMPLE_BYTES * max(0, kept) :]
         self.ledger.begin(attempt, timed=timed)
+        self.kept.begin(self.ledger.arrived, self.ledger.words.base_s)
         self.hold_s = None
         for came in held:
             self.add(came)

@@ -474,15 +474,6 @@ class SpeechQueue:
         return [(piece, None)] if piece else []
 
 
-def without_words(said: str, messages: list[Any]) -> list[Any]:
-    """Return a conversation without its last message, if that is the beginning of what was said."""
-    last: Any = messages[-1] if messages else {}
-    content = last.get("content") if isinstance(last, dict) and last["role"] == "assistant" else ""
-    heard = [sayable(word) for word in str(content or "").split()]
-    is_said = [sayable(word) for word in said.split()][: len(heard)] == heard
-    return messages[:-1] if heard and is_said else messages
-
-
 def _is_to_be_spoken(frame: TextFrame) -> bool:
     other = isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame | TTSTextFrame)
     return not other and not frame.skip_tts

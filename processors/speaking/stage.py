@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from pipecat.frames.frames import (
     CancelFrame,
@@ -34,10 +34,13 @@ from fallbacks.attempts import Attempting
 from fallbacks.ladder import ClauseRule, StagePolicy, rank
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
+from processors.speaking.aligner import align_in_thread
+from processors.speaking.alignment_rules import ALIGN_S, AlignSound
 from processors.speaking.clause_rules import HURRY_S
 from processors.speaking.decision import (
     AddSentence,
     AskVoice,
+    CorrectHeard,
     EndSpeech,
     EndText,
     MuteVoice,
@@ -53,13 +56,24 @@ from processors.speaking.speech_queue import (
     SpeechQueue,
     SpokenPiece,
     TakeBackFrame,
-    without_words,
 )
+from processors.speaking.told_words import as_heard, without_words
 
 Doing: TypeAlias = (
-    AskVoice | AddSentence | EndText | MuteVoice | Use | PlaySound | PlayWord | EndSpeech
+    AskVoice
+    | AddSentence
+    | EndText
+    | MuteVoice
+    | Use
+    | PlaySound
+    | PlayWord
+    | AlignSound
+    | CorrectHeard
+    | EndSpeech
 )
 """The actions that are queued; events are published at once."""
+
+DEFAULT_LANGUAGE: Final = "en"
 
 ToDo: TypeAlias = Frame | tuple[SpokenPiece, Doing]
 """A frame to pass on, or an action for a piece of speech."""
@@ -125,6 +139,8 @@ class TtsStage(Stage[VoiceEvent]):
             queued_s=lambda: self._line.queued_s(self.now()),
         )
         self._spoken = SpokenPiece()  # the piece that was started last
+        self._before = SpokenPiece()  # the one before it, which may still be playing
+        self._alignments: set[asyncio.Task[None]] = set()
         self._to_do: deque[ToDo] = deque()  # outlives a cancelled task: the next one continues
 
     @property
@@ -152,6 +168,8 @@ class TtsStage(Stage[VoiceEvent]):
         """Close all rungs, each within its time limit."""
         await super().cleanup()
         await self.stop_watching()
+        for task in tuple(self._alignments):
+            await self.cancel_task(task)
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -207,6 +225,7 @@ class TtsStage(Stage[VoiceEvent]):
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop interruptible speech; other speech continues."""
         now, head = self.now(), self.queue.head
+        unplayed_s = self._line.queued_s(now)
         self._line.flush(now)  # keeps audio that cannot be interrupted
         stopped = await self.queue.interrupt()
         if head is None or head in stopped:
@@ -216,7 +235,19 @@ class TtsStage(Stage[VoiceEvent]):
         for piece in stopped:
             if piece.utterance:
                 self._plan(piece, piece.utterance.interrupt(now))
+        if not frame.metadata.get(WITHDRAWN):
+            self._align_heard(unplayed_s)
         await self._go_on()
+
+    def _align_heard(self, unplayed_s: float) -> None:
+        """Find out how much the caller heard of a voice without word times before interrupting."""
+        for piece in (self._spoken, self._before):
+            utterance = piece.utterance
+            if utterance is None or unplayed_s <= 0.0 or not piece.interruptible:
+                return
+            if piece.append_to_context:
+                self._plan(piece, utterance.align_heard(unplayed_s))
+            unplayed_s -= utterance.released_s
 
     async def _withdraw(self) -> None:
         """Stop the reply so far, which was no speech, and remove what was heard from the context.
@@ -276,7 +307,7 @@ class TtsStage(Stage[VoiceEvent]):
             until=until,
             protected=not piece.interruptible,
         )
-        self._spoken = piece
+        self._before, self._spoken = self._spoken, piece
         self._plan(piece, piece.begin(utterance, now))
 
     async def _do(self, entry: ToDo) -> None:
@@ -288,11 +319,37 @@ class TtsStage(Stage[VoiceEvent]):
                 await self._tell_voice(piece, action)
             case (_, Use() as action):
                 self.speaker = action.provider
+            case (piece, AlignSound() | CorrectHeard() as action):
+                await self._find_words(piece, action)
             case (piece, action):
                 for frame in piece.frames_of(action, rate_hz=self._rate_hz, rung=self.speaker):
                     await self.push_frame(frame)
                 if isinstance(action, EndSpeech) and action.unsaid and self.say_unsaid:
                     await self.say_unsaid(action.unsaid, protected=not piece.interruptible)
+
+    async def _find_words(self, piece: SpokenPiece, action: AlignSound | CorrectHeard) -> None:
+        if isinstance(action, CorrectHeard):
+            correct = partial(as_heard, action.words, action.heard)
+            await self.push_frame(LLMMessagesTransformFrame(correct))
+            return
+        task = self.create_task(self._align(piece, action), f"{self.name}: align")
+        self._alignments.add(task)
+        task.add_done_callback(self._alignments.discard)
+
+    async def _align(self, piece: SpokenPiece, asked: AlignSound) -> None:
+        """Align a voice's sound in a thread, and tell the utterance."""
+        rung = self._rungs.get(self.speaker or "")
+        language = getattr(rung.pipe.service, "text_aggregation_language", None) if rung else None
+        aligned = await align_in_thread(
+            asked,
+            language=str(language or DEFAULT_LANGUAGE),
+            rate_hz=self._rate_hz,
+            within_s=ALIGN_S,
+        )
+        async with self.working():
+            if piece.utterance:
+                self._plan(piece, piece.utterance.handle(aligned, self.now()))
+            await self._go_on()
 
     async def _tell_voice(
         self, piece: SpokenPiece, action: AskVoice | AddSentence | EndText | MuteVoice

@@ -1,0 +1,96 @@
+"""Aligns the sound of a voice without word times, in a thread: espeak-ng speaks the reference."""
+
+import asyncio
+import functools
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from loguru import logger
+
+from engines.espeak import Espeak, UnknownVoiceError, voice_names, word_samples
+from processors.speaking.alignment import Reference, align, words_spoken
+from processors.speaking.alignment_rules import MAX_S, AlignSound, SoundAligned
+
+TIMBRE: Final = "f2"
+WORDS_PER_MINUTE: Final = 165
+PITCH: Final = 50
+# Of text for a second of sound: no voice speaks faster (chosen: twice the usual speed).
+MAX_CHARACTERS: Final = 32
+SPARE_CHARACTERS: Final = 60  # of text beyond that
+
+_load_lock: Final = threading.Lock()
+
+
+@functools.cache
+def _engine() -> Espeak:
+    """Return this module's own copy: the local voice need not wait while a reference is spoken."""
+    return Espeak(private=True)
+
+
+def reference_of(words: Sequence[str], text: str, language: str) -> Reference:
+    """Return a text as spoken by espeak-ng; blocks for about 2 ms for each second of speech.
+
+    Raises:
+        UnknownVoiceError: espeak-ng does not speak the language.
+        RuntimeError: Its data files cannot be read.
+        ValueError: It speaks no word of the text.
+    """
+    with _load_lock:
+        engine = _engine()
+    samples, events = engine.speak(
+        text, voice_names(language, TIMBRE), words_per_minute=WORDS_PER_MINUTE, pitch=PITCH
+    )
+    if not events:
+        raise ValueError("espeak-ng cannot speak the text")
+    starts: list[int] = []
+    end = 0
+    for word in words:
+        starts.append(text.index(word, end))
+        end = starts[-1] + len(word)
+    firsts = word_samples(text, starts, events, total=len(samples))
+    starts_s = [first / engine.rate_hz for first in firsts]
+    return Reference(samples=samples, rate_hz=engine.rate_hz, starts_s=starts_s)
+
+
+def align_sound(asked: AlignSound, *, language: str, rate_hz: int) -> tuple[float, ...] | None:
+    """Return the ends of the words that are spoken to their end; `None` if that is not possible.
+
+    Blocks for less than 10 ms for each second of sound.
+    """
+    length_s = len(asked.pcm) / 2 / rate_hz
+    words, text = _limited(asked, characters=round(length_s * MAX_CHARACTERS) + SPARE_CHARACTERS)
+    if not words or length_s > 2 * MAX_S:
+        return None
+    try:
+        reference = reference_of(words, text, language)
+        aligned = align(words, reference, asked.pcm, rate_hz)
+    except (UnknownVoiceError, RuntimeError, ValueError) as error:
+        logger.warning("the words of a voice are estimated, not aligned: {}", error)
+        return None
+    return tuple(asked.from_s + word.end_s for word in aligned[: words_spoken(aligned)])
+
+
+def _limited(asked: AlignSound, *, characters: int) -> tuple[tuple[str, ...], str]:
+    """Return the words that may be in the sound, and their text."""
+    end = 0
+    for count, word in enumerate(asked.words):
+        end = asked.text.index(word, end) + len(word)
+        if end > characters:
+            return asked.words[: count + 1], asked.text[:end]
+    return asked.words, asked.text
+
+
+async def align_in_thread(
+    asked: AlignSound, *, language: str, rate_hz: int, within_s: float
+) -> SoundAligned:
+    """Align a sound without blocking the loop; a slow or failed alignment has no result."""
+    ends_s = None
+    try:
+        async with asyncio.timeout(within_s):
+            ends_s = await asyncio.to_thread(align_sound, asked, language=language, rate_hz=rate_hz)
+    except TimeoutError:
+        logger.warning("the words of a voice are estimated: aligning took over {} s", within_s)
+    except Exception as error:  # noqa: BLE001 - our own fault must not cost the caller a word
+        logger.opt(exception=error).error("the words of a voice could not be aligned")
+    return SoundAligned(attempt=asked.attempt, asked=asked, ends_s=ends_s)

@@ -1,0 +1,123 @@
+"""When the sound of a voice without word times is aligned with its text.
+
+It costs processor time, so it is done only when it matters: when the voice fails or stalls, when
+the caller interrupts it, and in long speech from time to time, so that no alignment is long.
+Meanwhile the voice's failure waits, at most `ALIGN_S`. Without a result, times are estimated.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from calls.stereo import SAMPLE_BYTES
+from fallbacks.word_times import WordTimes
+
+ALIGN_S: Final = 0.3  # for an alignment, which takes less than 0.1 s for 10 s of speech
+STALL_S: Final = 0.2  # without sound, when the line has almost nothing left to play (chosen)
+LONG_S: Final = 20.0  # speech after which its words are aligned, and their sound is forgotten
+MAX_S: Final = 30.0  # of sound that is kept; of more, words are estimated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignSound:
+    """Find the words of a text in a sound, which may end in the middle of it.
+
+    Attributes:
+        attempt: The attempt of the voice.
+        words: The words; their text with spaces is `text`.
+        text: The text that the voice was to speak.
+        pcm: Its sound.
+        first: The index of the first word in the utterance.
+        from_s: Where the sound begins in the utterance, in seconds.
+        received_s: How much of the voice's sound had been received.
+        heard: Whether only the words are wanted that an interrupted caller has heard.
+    """
+
+    attempt: int
+    words: tuple[str, ...]
+    text: str
+    pcm: bytes
+    first: int
+    from_s: float
+    received_s: float
+    heard: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundAligned:
+    """The result of an alignment.
+
+    Attributes:
+        attempt: The attempt of the voice.
+        asked: The request.
+        ends_s: The ends of the words that are spoken to their end, in seconds of the utterance;
+            `None` if the sound could not be aligned.
+    """
+
+    attempt: int
+    asked: AlignSound
+    ends_s: tuple[float, ...] | None
+
+
+class KeptSound:
+    """The sound of a voice without word times, from the last aligned word on."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._pcm = bytearray()
+        self._first = 0
+        self._from_s = 0.0
+        self._complete = True
+
+    @property
+    def length_s(self) -> float:
+        """How long it is, in seconds."""
+        return len(self._pcm) / SAMPLE_BYTES / self._rate_hz
+
+    def begin(self, first: int, from_s: float) -> None:
+        """Keep the sound of another voice, which begins at this word and time."""
+        self._pcm.clear()
+        self._first, self._from_s, self._complete = first, from_s, True
+
+    def add(self, pcm: bytes) -> None:
+        """Keep more sound, up to the limit."""
+        self._complete = self._complete and self.length_s <= MAX_S
+        if self._complete:
+            self._pcm += pcm
+
+    def request(
+        self,
+        words: WordTimes,
+        *,
+        attempt: int,
+        received_s: float,
+        until_s: float | None = None,
+    ) -> AlignSound | None:
+        """Return a request to align it; `None` if it is not complete.
+
+        Args:
+            words: The words of the utterance.
+            attempt: The attempt of the voice.
+            received_s: How much of the voice's sound was received.
+            until_s: Up to where the caller has heard the utterance, if that is asked.
+        """
+        size = len(self._pcm)
+        if until_s is not None:
+            size = SAMPLE_BYTES * max(0, round((until_s - self._from_s) * self._rate_hz))
+        if not self._complete or not self._pcm:
+            return None
+        return AlignSound(
+            attempt=attempt,
+            words=tuple(word.text for word in words.words[self._first :]),
+            text=words.text_from(self._first),
+            pcm=bytes(self._pcm[:size]),
+            first=self._first,
+            from_s=self._from_s,
+            received_s=received_s,
+            heard=until_s is not None,
+        )
+
+    def forget(self, first: int, from_s: float) -> None:
+        """If it is long, forget the sound before a word whose beginning is known."""
+        if self.length_s > LONG_S:
+            del self._pcm[: SAMPLE_BYTES * round((from_s - self._from_s) * self._rate_hz)]
+            self._first, self._from_s = first, from_s
