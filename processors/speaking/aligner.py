@@ -9,7 +9,7 @@ from typing import Final
 from loguru import logger
 
 from engines.espeak import Espeak, UnknownVoiceError, voice_names, word_samples
-from processors.speaking.alignment import Reference, align, words_spoken
+from processors.speaking.alignment import LIKELY, SURE, Reference, align, words_spoken
 from processors.speaking.alignment_rules import MAX_S, AlignSound, SoundAligned
 
 TIMBRE: Final = "f2"
@@ -68,7 +68,8 @@ def align_sound(asked: AlignSound, *, language: str, rate_hz: int) -> tuple[floa
     except (UnknownVoiceError, RuntimeError, ValueError) as error:
         logger.warning("the words of a voice are estimated, not aligned: {}", error)
         return None
-    return tuple(asked.from_s + word.end_s for word in aligned[: words_spoken(aligned)])
+    spoken = words_spoken(aligned, least=LIKELY if asked.heard else SURE)
+    return tuple(asked.from_s + word.end_s for word in aligned[:spoken])
 
 
 def _limited(asked: AlignSound, *, characters: int) -> tuple[tuple[str, ...], str]:

@@ -45,7 +45,8 @@ NEVER: Final = 10**9  # the step of the end of a word that the sound cannot reac
 RATE_HZ: Final = 8000
 FFT: Final = 256
 EDGE_S: Final = 0.04  # silence around the reference
-SURE: Final = 0.7  # least probability of a word that counts as spoken: losing one is worse
+SURE: Final = 0.9  # least probability of a word that need not be spoken again
+LIKELY: Final = 0.5  # least probability of a word that was probably heard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +86,9 @@ class _Paced:
     ends: Indices  # (pace, word)
 
 
-def words_spoken(words: Sequence[AlignedWord]) -> int:
+def words_spoken(words: Sequence[AlignedWord], *, least: float = SURE) -> int:
     """Return how many words are spoken to their end; in doubt fewer, so that none is lost."""
-    unsure = (index for index, word in enumerate(words) if word.confidence < SURE)
+    unsure = (index for index, word in enumerate(words) if word.confidence < least)
     return next(unsure, len(words))
 
 
@@ -110,7 +111,7 @@ def align(
     paced, prior = _at_all_paces(reference, steps=len(power))
     sound, _ = _features(power, prior)
     reached = _follow(sound, paced)  # (step, word): the probability that the word is over
-    crossed = np.where(reached[-1] >= SURE / 2, np.argmax(reached >= 0.5, axis=0), len(power))
+    crossed = np.where(reached[-1] >= LIKELY, np.argmax(reached >= 0.5, axis=0), len(power))
     crossed[reached.max(axis=0) < 0.5] = len(power)
     ends_s = np.maximum.accumulate(np.minimum(crossed * STEP_S, duration_s))
     starts_s = np.append(0.0, ends_s[:-1])
