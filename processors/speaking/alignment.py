@@ -4,7 +4,7 @@ Both sounds are turned into features, 80 a second. The position in the reference
 the sound as a hidden state: at each step it stays, or goes on by one to three steps (dynamic time
 warping, with all paths weighed instead of only the best one). The reference is tried at several
 paces at once. So the result has a probability for each word, also for a sound that was cut off.
-Pauses are free to be longer or shorter than in the reference.
+Of each pause only the beginning and the end are compared, so pauses may have any length.
 """
 
 import functools
@@ -28,10 +28,11 @@ LOW_HZ, HIGH_HZ = 100.0, 3800.0  # what every telephone line carries
 PACES: Final = (0.7, 0.85, 1.0, 1.2, 1.45)  # lengths of the reference, as shares of its own
 SHARPNESS: Final = 0.375  # of the likelihood: successive steps are alike, so each proves little
 FLOOR: Final = 1e-4  # of the loudest power: quieter bands count as silent
+AUDIBLE: Final = 164 / 32768  # about -46 dBFS: without any such sample, nothing is spoken
 VOICED: Final = 1e-2  # of the loudest power: steps from which a voice's mean is taken
 SILENT: Final = 2e-3  # of the loudest power: pauses
 PRIOR_STEPS: Final = 32.0  # the reference's mean counts like so many steps of the sound
-PAUSE_STEPS: Final = 4  # of a pause in the reference; the rest of it is left out
+PAUSE_STEPS: Final = 4  # of a pause in either sound; the rest of it is left out
 ENERGY_WEIGHT, CHANGE_WEIGHT = 0.8, 2.0
 # The probabilities of staying, and of going on by two and by three steps: in speech, in a pause.
 STAYS: Final = (0.25, 0.7)
@@ -105,15 +106,16 @@ def align(
     """
     samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
     duration_s = len(samples) / rate_hz
-    if not words or duration_s < WINDOW_S:
+    if not words or duration_s < WINDOW_S or float(np.abs(samples).max()) < AUDIBLE:
         return [AlignedWord(text=w, start_s=0.0, end_s=0.0, confidence=0.0) for w in words]
     power = _powers(samples, rate_hz)
-    paced, prior = _at_all_paces(reference, steps=len(power))
+    kept, _ = _without_pauses(_silent(power), np.zeros(1, np.intp))
+    paced, prior = _at_all_paces(reference, steps=len(kept))
     sound, _ = _features(power, prior)
-    reached = _follow(sound, paced)  # (step, word): the probability that the word is over
-    crossed = np.where(reached[-1] >= LIKELY, np.argmax(reached >= 0.5, axis=0), len(power))
-    crossed[reached.max(axis=0) < 0.5] = len(power)
-    ends_s = np.maximum.accumulate(np.minimum(crossed * STEP_S, duration_s))
+    reached = _follow(sound[kept], paced)  # (step, word): the probability that the word is over
+    places = np.append(kept * STEP_S, duration_s)
+    crossed = np.where(reached[-1] >= LIKELY, np.argmax(reached >= LIKELY, axis=0), len(kept))
+    ends_s = np.maximum.accumulate(np.minimum(places[crossed], duration_s))
     starts_s = np.append(0.0, ends_s[:-1])
     return [
         AlignedWord(text=word, start_s=float(start), end_s=float(end), confidence=float(sure))
@@ -182,6 +184,10 @@ def _peak(power: Floats) -> float:
     return float(np.percentile(power.sum(axis=1), 95)) + 1e-9
 
 
+def _silent(power: Floats) -> npt.NDArray[np.bool_]:
+    return power.sum(axis=1) < SILENT * _peak(power)
+
+
 def _at_all_paces(reference: Reference, *, steps: int) -> tuple[_Paced, Floats]:
     """Return what `_follow` needs of the reference, and the mean of its voice."""
     features, silent, ends, usual = _steps_of(reference, steps=steps)
@@ -216,7 +222,7 @@ def _steps_of(
     samples = reference.samples[:useful].astype(np.float32) / 32768
     power = _powers(np.concatenate([edge, samples, edge]), reference.rate_hz)
     features, usual = _features(power)
-    silent = power.sum(axis=1) < SILENT * _peak(power)
+    silent = _silent(power)
     over_s = [*reference.starts_s[1:], len(reference.samples) / reference.rate_hz]
     ends = np.round((np.array(over_s) + EDGE_S) / STEP_S).astype(np.intp)
     beyond = ends > len(silent)

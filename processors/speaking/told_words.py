@@ -26,7 +26,7 @@ def as_heard(words: Sequence[tuple[str, bool]], heard: int, messages: list[Any])
         messages: The conversation; it has as many of the words as were estimated to be heard.
     """
     last: Any = messages[-1] if messages else {}
-    is_agent = isinstance(last, dict) and last["role"] == "assistant"
+    is_agent = isinstance(last, dict) and last.get("role") == "assistant"
     told = last.get("content") if is_agent else ""
     if not isinstance(told, str):
         return messages

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from fallbacks.word_times import sayable
-from processors.speaking.ledger_rules import SpeechLedger
+from processors.speaking.ledger_rules import HELD_S, SpeechLedger
 
 SENTENCE = "We are open from nine to five."  # seven words
 
@@ -281,14 +281,14 @@ def test_a_text_without_letters_is_pending_until_its_voice_is_done() -> None:
     assert ledger.rest == ""
 
 
-def test_a_voice_without_word_times_is_estimated_and_never_delayed() -> None:
+def test_a_voice_without_word_times_is_estimated_and_delayed_by_half_a_word() -> None:
     ledger = SpeechLedger()
     ledger.hand_over(SENTENCE)
     ledger.begin(1, timed=False)
     ledger.audio(1, 1.0)
 
-    assert ledger.keep_s == 1.0
-    assert ledger.releasable_s(queued_s=9.9) == 1.0
+    assert ledger.keep_s == 1.0 - HELD_S
+    assert ledger.releasable_s(queued_s=0.0) == 1.0 - HELD_S
     assert 0 < len(ledger.rest.split()) < 7
 
 
@@ -301,7 +301,7 @@ def test_a_voice_that_withholds_its_word_times_is_not_delayed_for_long() -> None
     assert ledger.releasable_s(queued_s=9.9) == 0.0
 
     ledger.audio(1, 0.2)
-    assert ledger.releasable_s(queued_s=9.9) == pytest.approx(0.7)
+    assert ledger.releasable_s(queued_s=9.9) == pytest.approx(0.7 - HELD_S)
 
 
 def test_after_a_voices_last_sample_the_word_is_pending_but_not_waited_for() -> None:

@@ -1,7 +1,7 @@
 """One utterance on the TTS ladder, with numbers for time and sound."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import Pace, StagePolicy
 from fallbacks.lag import PERIOD_S
 from fallbacks.word_times import CHARACTER_S
+from processors.speaking.alignment_rules import ALIGN_S, STALL_S, AlignSound, SoundAligned
 from processors.speaking.decision import (
     DONE_S,
     IDLE_S,
@@ -33,7 +34,14 @@ from processors.speaking.decision import (
     SpeechAction,
     SpokenUtterance,
 )
-from processors.speaking.ledger_rules import PlaySound, PlayWord, SoundCame, WordTimed
+from processors.speaking.ledger_rules import (
+    HELD_S,
+    QUIET_S,
+    PlaySound,
+    PlayWord,
+    SoundCame,
+    WordTimed,
+)
 from tests.thoroughness import promised
 
 pytestmark = pytest.mark.virtual_time
@@ -59,6 +67,7 @@ class Bench:
     line: CallerLine = field(default_factory=CallerLine)
     names: tuple[str, ...] = NAMES
     left_s: float = 4.0
+    align: Callable[[AlignSound], Sequence[float] | None] = lambda _: None
 
     def __post_init__(self) -> None:
         places = [Place(stage="tts", provider=name, credential=name) for name in self.names]
@@ -77,23 +86,32 @@ class Bench:
         )
 
     def start(self, text: str = TEXT, *, closed: bool = True) -> AskVoice:
-        self.done += self.speech.start(text, self.now)
+        self.do(self.speech.start(text, self.now))
         if closed:
             self.close()
         return self.asks[0]
 
     def add(self, sentence: str) -> None:
-        self.done += self.speech.add(sentence, self.now)
+        self.do(self.speech.add(sentence, self.now))
+
+    def do(self, actions: Sequence[SpeechAction]) -> None:
+        """Note the actions; answer at once how the sound of an untimed voice is aligned."""
+        self.done += actions
+        for asked in actions:
+            if isinstance(asked, AlignSound) and (ends_s := self.align(asked)) is not None:
+                ends = tuple(asked.from_s + end_s for end_s in ends_s)
+                aligned = SoundAligned(attempt=asked.attempt, asked=asked, ends_s=ends)
+                self.do(self.speech.handle(aligned, self.now))
 
     def close(self) -> None:
-        self.done += self.speech.end_text(self.now)
+        self.do(self.speech.end_text(self.now))
 
     def pass_s(self, seconds: float) -> None:
         """Let time pass, ringing the alarm whenever it is due."""
         until = self.now + seconds
         while (at := self.speech.wake_at) is not None and at <= until:
             self.now = max(self.now, at)
-            self.done += self.speech.tick(self.now)
+            self.do(self.speech.tick(self.now))
         self.now = until
 
     def speak(self, ask: AskVoice, samples: int | None = None, *, text: str = "") -> None:
@@ -108,21 +126,21 @@ class Bench:
 
     def sound(self, ask: AskVoice, samples: np.ndarray) -> None:
         came = SoundCame(attempt=ask.attempt, pcm=samples.tobytes(), speaking=bool(np.any(samples)))
-        self.done += self.speech.handle(came, self.now)
+        self.do(self.speech.handle(came, self.now))
 
     def time(self, ask: AskVoice, word: str, n: int) -> None:
         """Let a voice report when its nth word is spoken."""
         start_s, end_s = n * WORD / RATE_HZ, (n + 1) * WORD / RATE_HZ
         timed = WordTimed(attempt=ask.attempt, text=word, start_s=start_s, end_s=end_s)
-        self.done += self.speech.handle(timed, self.now)
+        self.do(self.speech.handle(timed, self.now))
 
     def finish(self, ask: AskVoice) -> None:
-        self.done += self.speech.handle(Finished(attempt=ask.attempt), self.now)
+        self.do(self.speech.handle(Finished(attempt=ask.attempt), self.now))
 
     def fail(self, ask: AskVoice, kind: Kind = Kind.CUT) -> None:
         failure = failed(kind, "tts", provider=ask.provider)
         event = Failed(attempt=ask.attempt, failure=failure)
-        self.done += self.speech.handle(event, self.now)
+        self.do(self.speech.handle(event, self.now))
 
     def of(self, kind: type[SpeechAction]) -> list[SpeechAction]:
         return [item for item in self.done if isinstance(item, kind)]
@@ -138,6 +156,10 @@ class Bench:
     @property
     def asks(self) -> list[AskVoice]:
         return [item for item in self.done if isinstance(item, AskVoice)]
+
+    @property
+    def asked_alignments(self) -> list[AlignSound]:
+        return [item for item in self.done if isinstance(item, AlignSound)]
 
     @property
     def said(self) -> str:
@@ -340,7 +362,7 @@ def test_a_slow_voice_without_word_times_is_heard_to_its_own_end(
 def test_a_voice_without_word_times_that_reports_no_end_is_done_after_its_last_speech(
     then: str,
 ) -> None:
-    bench = Bench()
+    bench = Bench(align=lambda asked: [len(asked.pcm) / 2 / RATE_HZ] * len(asked.words))
     bench.policy.untimed = frozenset(NAMES)
     ask = bench.start()
     for _ in range(round(ESTIMATE_S * RATE_HZ / PIECE) + 1):
@@ -360,12 +382,115 @@ def test_a_slow_voice_without_word_times_is_silent_after_an_interruption() -> No
     bench.policy.untimed = frozenset(NAMES)
     ask = bench.start()
     bench.sound(ask, np.full(round(1.5 * ESTIMATE_S * RATE_HZ), 1000, "<i2"))
-    bench.done += bench.speech.interrupt(bench.now)
+    bench.do(bench.speech.interrupt(bench.now))
     before = len(bench.of(PlaySound))
     bench.sound(ask, np.full(PIECE, 1000, "<i2"))
     bench.pass_s(UNTIMED_DONE_S + 1)
 
     assert (bench.speech.over, len(bench.of(PlaySound))) == (True, before)
+
+
+def slow_tone(words: Sequence[str], length: int) -> np.ndarray:
+    """The sound of words of another length; their last sample can be recognised."""
+    numbers = [TEXT.split().index(word) + 1 for word in words]
+    place = np.zeros(length, int)
+    place[-1] = 1
+    return (np.repeat(numbers, length) * 1000 + np.tile(place, len(words))).astype("<i2")
+
+
+def perfect_ends(asked: AlignSound) -> list[float]:
+    """What an aligner that makes no mistake finds in `slow_tone`."""
+    sound = np.frombuffer(asked.pcm, "<i2")
+    return [(int(at) + 1) / RATE_HZ for at in np.flatnonzero(sound % 1000 == 1)]
+
+
+def speak_untimed(bench: Bench, ask: AskVoice, length: int, samples: int) -> None:
+    """Let a voice without word times send the first samples of the requested text."""
+    sound = slow_tone(ask.rest.split(), length)[:samples]
+    for piece in range(0, len(sound), PIECE):
+        bench.sound(ask, sound[piece : piece + PIECE])
+
+
+@pytest.mark.parametrize("ends", ["fails", "stalls", "stalls while the line is full"])
+@pytest.mark.parametrize("length", [150, 300, 600], ids=["fast", "usual", "slow"])
+@pytest.mark.parametrize("cut", [0.5, 1.0, 3.4, 3.9, 4.05, 7.5])
+def test_every_word_of_voices_without_word_times_is_heard_once_if_the_first_one_falters(
+    cut: float, length: int, ends: str
+) -> None:
+    bench = Bench(align=perfect_ends)
+    bench.policy.untimed = frozenset(NAMES)
+    first = bench.start()
+    speak_untimed(bench, first, length, round(cut * length))
+    if ends == "fails":
+        bench.fail(first)
+    for _ in range(80):
+        bench.pass_s(0.1 if "full" not in ends else 0.05)
+        if len(bench.asks) > 1:
+            break
+    second = bench.asks[1]
+    speak_untimed(bench, second, length, len(TEXT.split()) * length)
+    bench.finish(second)
+    bench.pass_s(8.0)
+
+    counts = [int((bench.heard == n).sum()) for n in range(len(TEXT.split()))]
+    assert second.rest == " ".join(TEXT.split()[int(cut) :])
+    assert bench.said == TEXT
+    torn = max(0, round(cut % 1 * length) - round(HELD_S * RATE_HZ))  # more than is held back
+    counts[int(cut)] -= torn
+    assert counts == [length] * len(TEXT.split())
+
+
+def test_half_a_word_of_a_voice_without_word_times_waits_until_more_arrives() -> None:
+    bench = Bench(align=perfect_ends)
+    bench.policy.untimed = frozenset(NAMES)
+    ask = bench.start()
+
+    speak_untimed(bench, ask, 300, 900)
+    assert len(bench.heard) == 900 - 1000 * HELD_S
+
+    bench.sound(ask, np.zeros(round(1.5 * QUIET_S * RATE_HZ), "<i2"))
+    assert len(bench.heard) == 900 + 1500 * QUIET_S
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_healthy_voice_without_word_times_is_not_aligned_unless_it_pauses_for_text(
+    *, answers: bool
+) -> None:
+    bench = Bench(align=perfect_ends if answers else lambda _: None)
+    bench.policy.untimed = frozenset(NAMES)
+    ask = bench.start("zero one two", closed=False)
+    speak_untimed(bench, ask, 300, 900)
+    assert bench.of(AlignSound) == []
+
+    bench.pass_s(0.9 + STALL_S + ALIGN_S)
+    assert len(bench.of(AlignSound)) == 1
+    assert len(bench.heard) == 900
+    assert bench.failures == []
+
+
+def test_a_voice_is_replaced_by_the_estimate_if_its_alignment_never_comes() -> None:
+    bench = Bench()
+    bench.policy.untimed = frozenset(NAMES)
+    first = bench.start()
+    speak_untimed(bench, first, 300, 1000)
+    bench.fail(first)
+    assert len(bench.asks) == 1
+
+    bench.pass_s(ALIGN_S)
+    assert len(bench.asks) == 2
+    assert 0 < len(bench.asks[1].rest.split()) < len(TEXT.split())
+
+
+def test_the_sound_of_a_long_speech_is_forgotten_once_it_is_aligned() -> None:
+    bench = Bench(align=perfect_ends)
+    bench.policy.untimed = frozenset(NAMES)
+    text = " ".join([TEXT] * 16)
+    first = bench.start(text)
+    speak_untimed(bench, first, 300, 37_350)
+    bench.fail(first)
+
+    assert max(len(asked.pcm) for asked in bench.asked_alignments) <= 2 * 1000 * 31
+    assert bench.asks[1].rest == " ".join(text.split()[124:])
 
 
 ORDERS = list(itertools.permutations(["clip", "word", "sound", "end"]))
@@ -406,7 +531,7 @@ def lagging(bench: Bench, seconds: float, stall_s: float) -> None:
         bench.now += PERIOD_S + stall_s
         lag.beat(bench.now)
         while (at := bench.speech.wake_at) is not None and at <= bench.now:
-            bench.done += bench.speech.tick(bench.now)
+            bench.do(bench.speech.tick(bench.now))
 
 
 def test_a_voice_that_reports_its_end_too_early_was_cut() -> None:
@@ -524,7 +649,7 @@ def test_a_stopped_utterance_asks_no_voice_and_is_no_failure() -> None:
     ask = bench.start()
     bench.speak(ask, WORD)
 
-    bench.done += bench.speech.interrupt(bench.now)
+    bench.do(bench.speech.interrupt(bench.now))
 
     assert bench.of(MuteVoice) == [MuteVoice(provider="first")]
     assert bench.speech.over
@@ -615,7 +740,7 @@ def test_a_voice_over_its_limit_is_skipped_without_a_failure() -> None:
     bench = Bench()
     ask = bench.start()
 
-    bench.done += bench.speech.handle(Dropped(attempt=ask.attempt, because="limit"), bench.now)
+    bench.do(bench.speech.handle(Dropped(attempt=ask.attempt, because="limit"), bench.now))
     bench.speak(bench.asks[1])
     bench.finish(bench.asks[1])
 
