@@ -19,6 +19,8 @@ PITCH: Final = 50
 MAX_CHARACTERS: Final = 32
 SPARE_CHARACTERS: Final = 60  # of text beyond that
 
+HEARD_SHARE: Final = 0.5  # of a word: `WordTimes.heard_at`
+
 _load_lock: Final = threading.Lock()
 
 
@@ -64,7 +66,8 @@ def align_sound(asked: AlignSound, *, language: str, rate_hz: int) -> tuple[floa
         return None
     try:
         reference = reference_of(words, text, language)
-        aligned = align(words, reference, asked.pcm, rate_hz)
+        share = HEARD_SHARE if asked.heard else 1.0
+        aligned = align(words, reference, asked.pcm, rate_hz, share=share)
     except (UnknownVoiceError, RuntimeError, ValueError) as error:
         logger.warning("the words of a voice are estimated, not aligned: {}", error)
         return None

@@ -94,7 +94,7 @@ def words_spoken(words: Sequence[AlignedWord], *, least: float = SURE) -> int:
 
 
 def align(
-    words: Sequence[str], reference: Reference, pcm: bytes, rate_hz: int
+    words: Sequence[str], reference: Reference, pcm: bytes, rate_hz: int, *, share: float = 1.0
 ) -> list[AlignedWord]:
     """Return the place of each word in the sound of a voice, which may end in the middle of it.
 
@@ -103,6 +103,7 @@ def align(
         reference: The same text in another voice.
         pcm: The sound: 16-bit little-endian mono.
         rate_hz: Its rate.
+        share: How much of a word must be spoken before it counts as over.
     """
     samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
     duration_s = len(samples) / rate_hz
@@ -110,7 +111,7 @@ def align(
         return [AlignedWord(text=w, start_s=0.0, end_s=0.0, confidence=0.0) for w in words]
     power = _powers(samples, rate_hz)
     kept, _ = _without_pauses(_silent(power), np.zeros(1, np.intp))
-    paced, prior = _at_all_paces(reference, steps=len(kept))
+    paced, prior = _at_all_paces(reference, steps=len(kept), share=share)
     sound, _ = _features(power, prior)
     reached = _follow(sound[kept], paced)  # (step, word): the probability that the word is over
     places = np.append(kept * STEP_S, duration_s)
@@ -188,9 +189,9 @@ def _silent(power: Floats) -> npt.NDArray[np.bool_]:
     return power.sum(axis=1) < SILENT * _peak(power)
 
 
-def _at_all_paces(reference: Reference, *, steps: int) -> tuple[_Paced, Floats]:
+def _at_all_paces(reference: Reference, *, steps: int, share: float) -> tuple[_Paced, Floats]:
     """Return what `_follow` needs of the reference, and the mean of its voice."""
-    features, silent, ends, usual = _steps_of(reference, steps=steps)
+    features, silent, ends, usual = _steps_of(reference, steps=steps, share=share)
     length = min(round(len(features) * PACES[-1]), round(AHEAD * steps) + AHEAD_STEPS)
     stretched = np.zeros((len(PACES), length, features.shape[1]), np.float32)
     pauses = np.zeros((len(PACES), length), np.intp)
@@ -211,7 +212,7 @@ def _at_all_paces(reference: Reference, *, steps: int) -> tuple[_Paced, Floats]:
 
 
 def _steps_of(
-    reference: Reference, *, steps: int
+    reference: Reference, *, steps: int, share: float
 ) -> tuple[Floats, npt.NDArray[np.bool_], Indices, Floats]:
     """Return the reference without pauses, as far as a sound of so many steps can reach.
 
@@ -224,7 +225,8 @@ def _steps_of(
     features, usual = _features(power)
     silent = _silent(power)
     over_s = [*reference.starts_s[1:], len(reference.samples) / reference.rate_hz]
-    ends = np.round((np.array(over_s) + EDGE_S) / STEP_S).astype(np.intp)
+    moments_s = share * np.array(over_s) + (1.0 - share) * np.array(reference.starts_s)
+    ends = np.round((moments_s + EDGE_S) / STEP_S).astype(np.intp)
     beyond = ends > len(silent)
     kept, ends = _without_pauses(silent, np.minimum(ends, len(silent)))
     return features[kept], silent[kept], np.where(beyond, NEVER, ends), usual
