@@ -25,6 +25,7 @@ from engines.espeak import Espeak
 from fallbacks.word_times import CHARACTER_S, sayable
 from processors.speaking.aligner import TIMBRE, align_sound
 from processors.speaking.alignment_rules import AlignSound
+from processors.speaking.ledger_rules import HELD_S
 
 SENTENCES: Final = Path(__file__).parent / "data" / "spoken_sentences.tsv"
 # None of these is the voice of the reference.
@@ -133,8 +134,10 @@ def _audible_end(samples: npt.NDArray[np.int16], start: int, end: int) -> int:
     return start + int(loud[-1]) + 1 if loud.size else start
 
 
-def aligned_words(spoken: Spoken, until_s: float, rate_hz: int, *, heard: bool = False) -> int:
-    """Return how many words count as spoken, or as probably heard, in the sound up to a moment."""
+def aligned_words(
+    spoken: Spoken, until_s: float, rate_hz: int, *, heard_s: float | None = None
+) -> int:
+    """Return how many words count as spoken up to a moment, or as heard up to `heard_s`."""
     samples = spoken.samples[: round(until_s * spoken.rate_hz)]
     sound = soxr.resample(samples, spoken.rate_hz, rate_hz).astype("<i2")
     asked = AlignSound(
@@ -145,7 +148,7 @@ def aligned_words(spoken: Spoken, until_s: float, rate_hz: int, *, heard: bool =
         first=0,
         from_s=0.0,
         received_s=until_s,
-        heard=heard,
+        heard_s=heard_s,
     )
     ends_s = align_sound(asked, language=spoken.language, rate_hz=rate_hz)
     return len(ends_s or ())
@@ -185,7 +188,7 @@ def judge(cuts: int, seed: int) -> list[Judged]:
                 cut_s=cut_s,
                 aligned=found - whole,
                 estimated=estimated_words(spoken, cut_s) - whole,
-                told=aligned_words(spoken, cut_s, rate_hz, heard=True) - heard,
+                told=aligned_words(spoken, cut_s + HELD_S, rate_hz, heard_s=cut_s) - heard,
             )
         )
     return judged

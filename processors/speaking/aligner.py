@@ -2,12 +2,14 @@
 
 import asyncio
 import functools
+import math
 import threading
 from collections.abc import Sequence
 from typing import Final
 
 from loguru import logger
 
+from calls.stereo import SAMPLE_BYTES
 from engines.espeak import Espeak, UnknownVoiceError, voice_names, word_samples
 from processors.speaking.alignment import LIKELY, SURE, Reference, align, words_spoken
 from processors.speaking.alignment_rules import MAX_S, AlignSound, SoundAligned
@@ -19,6 +21,7 @@ PITCH: Final = 50
 MAX_CHARACTERS: Final = 32
 SPARE_CHARACTERS: Final = 60  # of text beyond that
 
+AFTER_S: Final = 1.0  # of the sound that an interrupted caller did not hear
 HEARD_SHARE: Final = 0.5  # of a word: `WordTimes.heard_at`
 
 _load_lock: Final = threading.Lock()
@@ -60,18 +63,21 @@ def align_sound(asked: AlignSound, *, language: str, rate_hz: int) -> tuple[floa
 
     Blocks for less than 10 ms for each second of sound.
     """
-    length_s = len(asked.pcm) / 2 / rate_hz
+    until_s = math.inf if asked.heard_s is None else asked.heard_s + AFTER_S
+    pcm = asked.pcm[: SAMPLE_BYTES * round(min(until_s, 2 * MAX_S) * rate_hz)]
+    length_s = len(pcm) / SAMPLE_BYTES / rate_hz
     words, text = _limited(asked, characters=round(length_s * MAX_CHARACTERS) + SPARE_CHARACTERS)
-    if not words or length_s > 2 * MAX_S:
+    if not words:
         return None
     try:
         reference = reference_of(words, text, language)
-        share = HEARD_SHARE if asked.heard else 1.0
-        aligned = align(words, reference, asked.pcm, rate_hz, share=share)
+        heard = asked.heard_s is not None
+        share = HEARD_SHARE if heard else 1.0
+        aligned = align(words, reference, pcm, rate_hz, share=share, until_s=asked.heard_s)
     except (UnknownVoiceError, RuntimeError, ValueError) as error:
         logger.warning("the words of a voice are estimated, not aligned: {}", error)
         return None
-    spoken = words_spoken(aligned, least=LIKELY if asked.heard else SURE)
+    spoken = words_spoken(aligned, least=LIKELY if heard else SURE)
     return tuple(asked.from_s + word.end_s for word in aligned[:spoken])
 
 

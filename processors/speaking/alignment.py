@@ -41,6 +41,7 @@ LEAPS: Final = (0.04, 0.03)
 AHEAD, AHEAD_STEPS = 1.3, 30  # how far the position may be ahead of the sound
 START_STEPS: Final = 4  # at which of these the sound begins
 ALIVE: Final = 1e-9  # less probable positions are left out
+LOOK_AHEAD: Final = 80  # steps after a moment that tell more about it
 BLOCK: Final = 40  # steps whose likelihoods are computed at once
 NEVER: Final = 10**9  # the step of the end of a word that the sound cannot reach
 RATE_HZ: Final = 8000
@@ -94,7 +95,13 @@ def words_spoken(words: Sequence[AlignedWord], *, least: float = SURE) -> int:
 
 
 def align(
-    words: Sequence[str], reference: Reference, pcm: bytes, rate_hz: int, *, share: float = 1.0
+    words: Sequence[str],
+    reference: Reference,
+    pcm: bytes,
+    rate_hz: int,
+    *,
+    share: float = 1.0,
+    until_s: float | None = None,
 ) -> list[AlignedWord]:
     """Return the place of each word in the sound of a voice, which may end in the middle of it.
 
@@ -104,6 +111,7 @@ def align(
         pcm: The sound: 16-bit little-endian mono.
         rate_hz: Its rate.
         share: How much of a word must be spoken before it counts as over.
+        until_s: Which words are over is asked for this moment; `None` for the end of the sound.
     """
     samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
     duration_s = len(samples) / rate_hz
@@ -113,8 +121,11 @@ def align(
     kept, _ = _without_pauses(_silent(power), np.zeros(1, np.intp))
     paced, prior = _at_all_paces(reference, steps=len(kept), share=share)
     sound, _ = _features(power, prior)
-    reached = _follow(sound[kept], paced)  # (step, word): the probability that the word is over
-    places = np.append(kept * STEP_S, duration_s)
+    asked = len(kept) if until_s is None else int(np.searchsorted(kept * STEP_S, until_s))
+    # (step, word): the probability that the word is over
+    reached = _follow(sound[kept], paced, asked=max(1, asked))
+    kept = kept[:asked]
+    places = np.append(kept * STEP_S, duration_s if until_s is None else until_s)
     crossed = np.where(reached[-1] >= LIKELY, np.argmax(reached >= LIKELY, axis=0), len(kept))
     ends_s = np.maximum.accumulate(np.minimum(places[crossed], duration_s))
     starts_s = np.append(0.0, ends_s[:-1])
@@ -243,9 +254,13 @@ def _without_pauses(silent: npt.NDArray[np.bool_], ends: Indices) -> tuple[Indic
     return np.flatnonzero(keep), places[before[np.maximum(ends - 1, 0)] + 1]
 
 
-def _follow(sound: Floats, paced: _Paced) -> Floats:
-    """Return for each step of the sound the probability that it is beyond the end of each word."""
+def _follow(sound: Floats, paced: _Paced, *, asked: int) -> Floats:
+    """Return for each step of the sound the probability that it is beyond the end of each word.
+
+    Only the first `asked` steps are followed; what comes after them decides about the last one.
+    """
     paces, length, _ = paced.features.shape
+    sound, after = sound[:asked], sound[asked : asked + LOOK_AHEAD]
     reached = np.zeros((len(sound), paced.ends.shape[1]), np.float32)
     state = np.zeros((paces, length), np.float32)  # of the first step, before its likelihoods
     state[:, :START_STEPS] = 1.0
@@ -265,7 +280,29 @@ def _follow(sound: Floats, paced: _Paced) -> Floats:
             np.cumsum(now, axis=1, out=before[:, 1:])
             reached[first + step] = 1.0 - before.ravel()[places].sum(axis=0)
         state[:, near] = now
+    if len(after):
+        reached[-1] = _with_hindsight(state, after, paced)
     return reached
+
+
+def _with_hindsight(state: Floats, after: Floats, paced: _Paced) -> Floats:
+    """Return the probability that a position is beyond each word's end, given what comes after."""
+    alive = np.flatnonzero((state > ALIVE).any(axis=0))
+    near = slice(int(alive[0]), min(state.shape[1], int(alive[-1]) + 1 + 2 * len(after)))
+    likely = _likelihoods(after, paced.features[:, near])
+    moves = [move[:, near] for move in paced.moves]
+    fits = np.ones(likely.shape[::2], np.float32)
+    for step in range(len(after) - 1, -1, -1):
+        next_fits = fits * likely[:, step]
+        fits = next_fits * moves[0]
+        for by, move in enumerate(moves[1:], 1):
+            fits[:, :-by] += move[:, :-by] * next_fits[:, by:]
+        fits /= fits.max() + 1e-30
+    known = state[:, near] * fits
+    known /= known.sum() + 1e-30
+    before = np.pad(np.cumsum(known, axis=1), ((0, 0), (1, 0)))
+    places = np.clip(paced.ends, near.start, near.stop) - near.start
+    return 1.0 - np.take_along_axis(before, places, axis=1).sum(axis=0)
 
 
 def _moved(state: Floats, moves: Sequence[Floats]) -> Floats:

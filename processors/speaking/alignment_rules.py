@@ -29,7 +29,8 @@ class AlignSound:
         first: The index of the first word in the utterance.
         from_s: Where the sound begins in the utterance, in seconds.
         received_s: How much of the voice's sound had been received.
-        heard: Whether only the words are wanted that an interrupted caller has heard.
+        heard_s: Up to where an interrupted caller has heard the sound, in seconds, if only those
+            words are wanted.
     """
 
     attempt: int
@@ -39,7 +40,7 @@ class AlignSound:
     first: int
     from_s: float
     received_s: float
-    heard: bool = False
+    heard_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,20 +101,17 @@ class KeptSound:
             received_s: How much of the voice's sound was received.
             until_s: Up to where the caller has heard the utterance, if that is asked.
         """
-        size = len(self._pcm)
-        if until_s is not None:
-            size = SAMPLE_BYTES * max(0, round((until_s - self._from_s) * self._rate_hz))
         if not self._complete or not self._pcm:
             return None
         return AlignSound(
             attempt=attempt,
             words=tuple(word.text for word in words.words[self._first :]),
             text=words.text_from(self._first),
-            pcm=bytes(self._pcm[:size]),
+            pcm=bytes(self._pcm),
             first=self._first,
             from_s=self._from_s,
             received_s=received_s,
-            heard=until_s is not None,
+            heard_s=None if until_s is None else max(0.0, until_s - self._from_s),
         )
 
     def forget(self, first: int, from_s: float) -> None:

@@ -339,7 +339,7 @@ class SpokenUtterance:
         return asked is not None
 
     def _take_alignment(self, aligned: SoundAligned, now: float) -> None:
-        if aligned.asked.heard:
+        if aligned.asked.heard_s is not None:
             words = self._ledger.words.words
             written = tuple(as_written(words, at) for at in range(len(words)))
             if aligned.ends_s is not None:
