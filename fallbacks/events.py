@@ -119,6 +119,23 @@ class LimitReached:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordsTimed:
+    """An utterance ended that a voice without word times spoke at least in part.
+
+    Attributes:
+        stage: `tts`.
+        reported: For how many of its words a voice reported when they are spoken.
+        aligned: For how many this was found in the sound.
+        estimated: For how many it was estimated.
+    """
+
+    stage: str
+    reported: int
+    aligned: int
+    estimated: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RungChosen:
     """Another rung of the ladder took over."""
 
@@ -292,6 +309,7 @@ FallbackEvent: TypeAlias = (
     | AttemptDropped
     | HedgeStarted
     | LimitReached
+    | WordsTimed
     | RungChosen
     | StageExhausted
     | AnswerEmpty

@@ -265,6 +265,7 @@ class WordTimes:
         base_s: Where the current voice's audio begins.
         timed: Whether the current voice reports word times; if not, they are estimated.
         follower: Matches the current voice's reported words.
+        filled: The words before this one have times.
     """
 
     def __init__(self) -> None:
@@ -273,7 +274,7 @@ class WordTimes:
         self.first = 0
         self.base_s = 0.0
         self.timed = True
-        self._filled = 0  # the words before this one have times
+        self.filled = 0
         self._open = False  # the next text may continue the last word
 
     def add_text(self, text: str, *, may_join: bool) -> None:
@@ -302,17 +303,9 @@ class WordTimes:
             self.words[index].end_s = self.end_s(index)
         for word in self.words[first:]:
             word.start_s = word.end_s = None
-        self.first, self.base_s, self.timed, self._filled = first, base_s, timed, first
+        self.first, self.base_s, self.timed, self.filled = first, base_s, timed, first
         self.follower = WordFollower(self.words, first=first, from_s=base_s)
         return self.follower
-
-    def align(self, first: int, from_s: float, ends_s: Sequence[float]) -> None:
-        """Set the times of the words from `first` on that an untimed voice has spoken."""
-        for word in self.words[first:]:
-            word.start_s = word.end_s = None
-        for word, end_s in zip(self.words[first:], ends_s, strict=False):
-            word.start_s, word.end_s, from_s = from_s, end_s, end_s
-        self._filled = min(self._filled, first)
 
     def text_from(self, index: int) -> str:
         """Return the text from a word on."""
@@ -385,9 +378,9 @@ class WordTimes:
 
     def _guess_s(self, index: int) -> float:
         """Estimate when a word of a voice without word times begins, by the letters before it."""
-        while self._filled < index and self.words[self._filled].end_s is not None:
-            self._filled += 1
-        base = min(index, self._filled)  # the words before it have times
+        while self.filled < index and self.words[self.filled].end_s is not None:
+            self.filled += 1
+        base = min(index, self.filled)  # the words before it have times
         base_s = self.base_s if base == self.first else self.words[base - 1].end_s
         return (base_s or 0.0) + CHARACTER_S * (self._offset(index) - self._offset(base))
 
@@ -396,6 +389,15 @@ class WordTimes:
         if index < len(self.words) or index == 0:
             return self.words[index].offset if self.words else 0
         return self.words[-1].offset + len(self.words[-1].text) + 1
+
+
+def set_times(times: WordTimes, first: int, from_s: float, ends_s: Sequence[float]) -> None:
+    """Set the times of the words from `first` on that a voice without word times has spoken."""
+    for word in times.words[first:]:
+        word.start_s = word.end_s = None
+    for word, end_s in zip(times.words[first:], ends_s, strict=False):
+        word.start_s, word.end_s, from_s = from_s, end_s, end_s
+    times.filled = min(times.filled, first)
 
 
 def is_cut_short(text: str, *, audible_s: float) -> bool:

@@ -27,7 +27,7 @@ from fallbacks.attempt_events import (
 from fallbacks.attempts import Attempting
 from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
-from fallbacks.events import StageExhausted
+from fallbacks.events import StageExhausted, WordsTimed
 from fallbacks.failure import Severity, failed
 from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
 from fallbacks.word_times import as_written
@@ -277,14 +277,14 @@ class SpokenUtterance:
         """
         if self._ledger.words.timed:
             return ()
-        asked = self._outlet.request_alignment(until_s=self.released_s - unplayed_s)
+        asked = self._request_alignment(self.released_s - unplayed_s)
         return () if asked is None else (asked,)
 
     def interrupt(self, now: float) -> tuple[SpeechAction, ...]:
         """Drop the rest: the caller speaks."""
         if not self.over:
             self._follow(self._attempting.cancel("caller"), now)
-            self.accepts, self.over = False, True
+            self._end()
         return self._settle(now)
 
     def handle(self, event: VoiceEvent | SoundAligned, now: float) -> tuple[SpeechAction, ...]:
@@ -332,11 +332,17 @@ class SpokenUtterance:
 
     def _align(self, now: float) -> bool:
         """Ask for an alignment; return False if it is not possible."""
-        asked = self._outlet.request_alignment()
+        asked = self._request_alignment()
         if asked is not None:
             self._actions.append(asked)
             self._align_until = now + ALIGN_S
         return asked is not None
+
+    def _request_alignment(self, until_s: float | None = None) -> AlignSound | None:
+        ledger = self._ledger
+        return self._outlet.kept.request(
+            ledger.words, attempt=ledger.attempt, received_s=ledger.voice_s, until_s=until_s
+        )
 
     def _take_alignment(self, aligned: SoundAligned, now: float) -> None:
         if aligned.asked.heard_s is not None:
@@ -456,7 +462,20 @@ class SpokenUtterance:
                 case Done() | Exhausted():
                     self._actions += self._outlet.release_last(now)
                     self._actions.append(EndSpeech(unsaid=self._ledger.rest))
-                    self.accepts, self.over = False, True
+                    self._end()
+
+    def _end(self) -> None:
+        self.accepts, self.over = False, True
+        ledger = self._ledger
+        ledger.count_times()
+        if ledger.aligned or ledger.estimated:
+            timed = WordsTimed(
+                stage="tts",
+                reported=ledger.reported,
+                aligned=ledger.aligned,
+                estimated=ledger.estimated,
+            )
+            self._actions.append(EmitEvent(timed))
 
     def _ask(self, ask: Ask) -> None:
         """Ask a rung for the rest; meanwhile, release only words that have arrived."""

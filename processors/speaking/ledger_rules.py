@@ -14,8 +14,8 @@ from typing import Final
 
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
-from fallbacks.word_times import WordFollower, WordTimes, as_written
-from processors.speaking.alignment_rules import AlignSound, KeptSound, SoundAligned
+from fallbacks.word_times import WordFollower, WordTimes, as_written, set_times
+from processors.speaking.alignment_rules import KeptSound, SoundAligned
 
 MARGIN_S: Final = 0.05  # tolerance of word times, as seen with both voices (chosen)
 # ElevenLabs rounds to whole milliseconds in each message; in a long sentence the errors add up.
@@ -71,10 +71,12 @@ class _Voice:
 
     attempt: int
     follower: WordFollower
+    first: int  # the first word that it speaks
     done: int  # all words before this one are spoken, as the voice has reported
     done_s: float  # the end of their audio
     arrived: int  # the first word that has not fully arrived; it only grows between alignments
     received_s: float = 0.0  # seconds of audio from this voice
+    aligned: int = 0  # the first word that was not aligned
     aligned_s: float = -1.0  # of these, how many were aligned with the text
     tried_s: float = -1.0  # and how many could not be aligned
 
@@ -93,13 +95,17 @@ class SpeechLedger:
         words: The words and their times.
         released_s: The seconds of audio that went to the line.
         audible_s: Up to where the audio is audible, in seconds.
+        reported: The number of words whose times earlier voices have reported.
+        aligned: The number of their words whose times were found in the sound.
+        estimated: The number of their words whose times were estimated.
     """
 
     def __init__(self) -> None:
         self.words = WordTimes()
         self.released_s = self.audible_s = 0.0
+        self.reported = self.aligned = self.estimated = 0
         follower = self.words.begin_voice(0, 0.0, timed=True)
-        self._voice = _Voice(attempt=-1, follower=follower, done=0, done_s=0.0, arrived=0)
+        self._voice = _Voice(attempt=-1, follower=follower, first=0, done=0, done_s=0.0, arrived=0)
 
     @property
     def rest(self) -> str:
@@ -184,12 +190,30 @@ class SpeechLedger:
             timed: Whether this voice reports word times; if not, they are estimated.
         """
         first, base_s = self.arrived, self.keep_s
+        self.count_times()
         follower = self.words.begin_voice(first, base_s, timed=timed)
         self.audible_s = base_s
         self._voice = _Voice(
-            attempt=attempt, follower=follower, done=first, done_s=base_s, arrived=first
+            attempt=attempt,
+            follower=follower,
+            first=first,
+            done=first,
+            done_s=base_s,
+            arrived=first,
+            aligned=first,
         )
         return self.rest
+
+    def count_times(self) -> None:
+        """Count how the times of the current voice's words are known: it speaks no more of them."""
+        voice, arrived = self._voice, self.arrived
+        if self.words.timed:
+            self.reported += arrived - voice.first
+        else:
+            aligned = min(voice.aligned, arrived) - voice.first
+            self.aligned += aligned
+            self.estimated += arrived - voice.first - aligned
+        voice.first = voice.aligned = arrived
 
     def audio(self, attempt: int, length_s: float, *, quiet_s: float = 0.0) -> None:
         """Record that audio of this length has arrived, which ends with `quiet_s` of silence."""
@@ -225,8 +249,9 @@ class SpeechLedger:
             voice.tried_s = voice.received_s
         elif voice.attempt == aligned.attempt and not self.words.timed:
             asked, voice.aligned_s = aligned.asked, aligned.asked.received_s
-            self.words.align(asked.first, asked.from_s, aligned.ends_s)
-            voice.arrived = max(voice.done, asked.first + len(aligned.ends_s))
+            set_times(self.words, asked.first, asked.from_s, aligned.ends_s)
+            voice.aligned = asked.first + len(aligned.ends_s)
+            voice.arrived = max(voice.done, voice.aligned)
 
     def done(self, attempt: int) -> None:
         """Record that the voice has spoken all that was given to it so far."""
@@ -308,19 +333,6 @@ class SoundOutlet:
             self._pcm += came.pcm
             if not self.ledger.words.follower.begun:
                 self.kept.add(came.pcm)
-
-    def request_alignment(self, *, until_s: float | None = None) -> AlignSound | None:
-        """Return a request to align the current voice's audio; `None` if that is not possible.
-
-        Args:
-            until_s: Up to where the caller has heard it, if only that is wanted.
-        """
-        return self.kept.request(
-            self.ledger.words,
-            attempt=self.ledger.attempt,
-            received_s=self.ledger.voice_s,
-            until_s=until_s,
-        )
 
     def align(self, aligned: SoundAligned) -> None:
         """Use the result."""

@@ -138,8 +138,7 @@ class TtsStage(Stage[VoiceEvent]):
             clause_rule=rule,
             queued_s=lambda: self._line.queued_s(self.now()),
         )
-        self._spoken = SpokenPiece()  # the piece that was started last
-        self._before = SpokenPiece()  # the one before it, which may still be playing
+        self._spoken = self._before = SpokenPiece()  # the last two that were started
         self._alignments: set[asyncio.Task[None]] = set()
         self._to_do: deque[ToDo] = deque()  # outlives a cancelled task: the next one continues
 

@@ -15,7 +15,7 @@ from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
-from fallbacks.events import AttemptFailed, FallbackEvent, StageExhausted
+from fallbacks.events import AttemptFailed, FallbackEvent, StageExhausted, WordsTimed
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import Pace, StagePolicy
 from fallbacks.lag import PERIOD_S
@@ -466,6 +466,41 @@ def test_a_healthy_voice_without_word_times_is_not_aligned_unless_it_pauses_for_
     assert len(bench.of(AlignSound)) == 1
     assert len(bench.heard) == 900
     assert bench.failures == []
+
+
+@pytest.mark.parametrize(
+    ("untimed", "fails_after", "counts"),
+    [
+        ((), None, []),
+        (NAMES, None, [(0, 0, 8)]),
+        (NAMES, 4, [(0, 4, 4)]),
+        (("first",), 4, [(4, 4, 0)]),
+        (("second",), 4, [(4, 0, 4)]),
+    ],
+    ids=["all timed", "none timed", "aligned", "aligned, then timed", "timed, then untimed"],
+)
+def test_the_record_says_how_the_times_of_words_are_known(
+    untimed: Sequence[str], fails_after: int | None, counts: list[tuple[int, int, int]]
+) -> None:
+    bench = Bench(align=perfect_ends)
+    bench.policy.untimed = frozenset(untimed)
+
+    def speak(ask: AskVoice, samples: int) -> None:
+        for n, word in enumerate(ask.rest.split()):
+            if ask.provider not in untimed and n * 300 < samples:
+                bench.time(ask, word, n)
+        speak_untimed(bench, ask, 300, samples)
+
+    ask = bench.start()
+    if fails_after:
+        speak(ask, 300 * fails_after + 100)
+        bench.fail(ask)
+        ask = bench.asks[1]
+    speak(ask, 300 * 8)
+    bench.finish(ask)
+
+    known = [fact for fact in bench.facts if isinstance(fact, WordsTimed)]
+    assert [(fact.reported, fact.aligned, fact.estimated) for fact in known] == counts
 
 
 def test_a_voice_is_replaced_by_the_estimate_if_its_alignment_never_comes() -> None:
