@@ -66,7 +66,7 @@ class Judged:
     cut_s: float
     aligned: int
     estimated: int
-    told: int  # what the model is told, less the words of which the caller heard at least half
+    told: int  # words told to the model, less those that were heard to their middle
 
 
 class Speaker:

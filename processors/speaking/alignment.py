@@ -32,14 +32,15 @@ AUDIBLE: Final = 164 / 32768  # about -46 dBFS: without any such sample, nothing
 VOICED: Final = 1e-2  # of the loudest power: steps from which a voice's mean is taken
 SILENT: Final = 2e-3  # of the loudest power: pauses
 PRIOR_STEPS: Final = 32.0  # the reference's mean counts like so many steps of the sound
-PAUSE_STEPS: Final = 4  # of a pause in either sound; the rest of it is left out
+PAUSE_STEPS: Final = 4  # of a pause in the reference; the rest of it is left out
+SOUND_PAUSE_STEPS: Final = 16  # the same for a pause in the sound, which the reference may not have
 ENERGY_WEIGHT, CHANGE_WEIGHT = 0.8, 2.0
 # The probabilities of staying, and of going on by two and by three steps: in speech, in a pause.
 STAYS: Final = (0.25, 0.7)
 SKIPS: Final = (0.21, 0.17)
 LEAPS: Final = (0.04, 0.03)
 AHEAD, AHEAD_STEPS = 1.3, 30  # how far the position may be ahead of the sound
-START_STEPS: Final = 4  # at which of these the sound begins
+START_STEPS: Final = 4  # the sound begins at one of these
 ALIVE: Final = 1e-9  # less probable positions are left out
 LOOK_AHEAD: Final = 80  # steps after a moment that tell more about it
 BLOCK: Final = 40  # steps whose likelihoods are computed at once
@@ -81,7 +82,7 @@ class AlignedWord:
 
 @dataclass(frozen=True, slots=True)
 class _Paced:
-    """The reference at all paces: features, transitions and the step at which each word ends."""
+    """The reference at all paces: features, transitions, and the last step of each word."""
 
     features: Floats  # (pace, step, feature)
     moves: tuple[Floats, Floats, Floats, Floats]  # by how many steps: (pace, step)
@@ -118,7 +119,7 @@ def align(
     if not words or duration_s < WINDOW_S or float(np.abs(samples).max()) < AUDIBLE:
         return [AlignedWord(text=w, start_s=0.0, end_s=0.0, confidence=0.0) for w in words]
     power = _powers(samples, rate_hz)
-    kept, _ = _without_pauses(_silent(power), np.zeros(1, np.intp))
+    kept, _ = _without_pauses(_silent(power), np.zeros(1, np.intp), steps=SOUND_PAUSE_STEPS)
     paced, prior = _at_all_paces(reference, steps=len(kept), share=share)
     sound, _ = _features(power, prior)
     asked = len(kept) if until_s is None else int(np.searchsorted(kept * STEP_S, until_s))
@@ -225,7 +226,7 @@ def _at_all_paces(reference: Reference, *, steps: int, share: float) -> tuple[_P
 def _steps_of(
     reference: Reference, *, steps: int, share: float
 ) -> tuple[Floats, npt.NDArray[np.bool_], Indices, Floats]:
-    """Return the reference without pauses, as far as a sound of so many steps can reach.
+    """Return the reference without pauses, up to where a sound of `steps` can reach.
 
     These are its features; whether they are silent; where words end; and the mean of its voice.
     """
@@ -239,19 +240,21 @@ def _steps_of(
     moments_s = share * np.array(over_s) + (1.0 - share) * np.array(reference.starts_s)
     ends = np.round((moments_s + EDGE_S) / STEP_S).astype(np.intp)
     beyond = ends > len(silent)
-    kept, ends = _without_pauses(silent, np.minimum(ends, len(silent)))
+    kept, ends = _without_pauses(silent, np.minimum(ends, len(silent)), steps=PAUSE_STEPS)
     return features[kept], silent[kept], np.where(beyond, NEVER, ends), usual
 
 
-def _without_pauses(silent: npt.NDArray[np.bool_], ends: Indices) -> tuple[Indices, Indices]:
+def _without_pauses(
+    silent: npt.NDArray[np.bool_], ends: Indices, *, steps: int
+) -> tuple[Indices, Indices]:
     """Return the steps to keep, with short pauses only; and where words end in them, in sound."""
-    steps = np.arange(len(silent))
-    before = np.maximum.accumulate(np.where(silent, -1, steps))
-    after = np.minimum.accumulate(np.where(silent, len(silent), steps)[::-1])[::-1]
-    half = PAUSE_STEPS // 2
-    keep = ~silent | (steps - before <= half) | (after - steps <= half)
-    places = np.append(0, np.cumsum(keep))
-    return np.flatnonzero(keep), places[before[np.maximum(ends - 1, 0)] + 1]
+    places = np.arange(len(silent))
+    before = np.maximum.accumulate(np.where(silent, -1, places))
+    after = np.minimum.accumulate(np.where(silent, len(silent), places)[::-1])[::-1]
+    half = steps // 2
+    keep = ~silent | (places - before <= half) | (after - places <= half)
+    new = np.append(0, np.cumsum(keep))
+    return np.flatnonzero(keep), new[before[np.maximum(ends - 1, 0)] + 1]
 
 
 def _follow(sound: Floats, paced: _Paced, *, asked: int) -> Floats:

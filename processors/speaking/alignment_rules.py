@@ -1,4 +1,4 @@
-"""When the sound of a voice without word times is aligned with its text.
+"""Rules for aligning the sound of a voice without word times with its text.
 
 It costs processor time, so it is done only when it matters: when the voice fails or stalls, when
 the caller interrupts it, and in long speech from time to time, so that no alignment is long.

@@ -205,7 +205,7 @@ class SpeechLedger:
         return self.rest
 
     def count_times(self) -> None:
-        """Count how the times of the current voice's words are known: it speaks no more of them."""
+        """Count the current voice's words by the source of their times, when it has spoken the last."""
         voice, arrived = self._voice, self.arrived
         if self.words.timed:
             self.reported += arrived - voice.first

@@ -95,7 +95,7 @@ class Bench:
         self.do(self.speech.add(sentence, self.now))
 
     def do(self, actions: Sequence[SpeechAction]) -> None:
-        """Note the actions; answer at once how the sound of an untimed voice is aligned."""
+        """Keep the actions, and answer requests for an alignment at once."""
         self.done += actions
         for asked in actions:
             if isinstance(asked, AlignSound) and (ends_s := self.align(asked)) is not None:

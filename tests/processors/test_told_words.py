@@ -1,4 +1,4 @@
-"""What the model is told that the caller heard of an interrupted utterance."""
+"""Correcting the words of an interrupted utterance in the model's context."""
 
 from typing import Any
 
