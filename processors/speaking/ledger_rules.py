@@ -205,7 +205,7 @@ class SpeechLedger:
         return self.rest
 
     def count_times(self) -> None:
-        """Count the current voice's words by the source of their times, when it has spoken the last."""
+        """Count the words of the current voice, which ends, by the source of their times."""
         voice, arrived = self._voice, self.arrived
         if self.words.timed:
             self.reported += arrived - voice.first
