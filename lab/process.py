@@ -33,7 +33,9 @@ STOP_S: Final = 5.0
 PHONE_HZ: Final = 8000  # the rate at which voices speak in telephone calls
 PHRASES: Final = Path(__file__).parent / "simulators" / "ears" / "data" / "caller_phrases.txt"
 STAGE_OF: Final[Mapping[str, Stage]] = {
-    provider.kind: provider.stage for provider in PROVIDERS if provider.kind in KINDS
+    provider.kind: provider.stage  # of a kind with two stages, the earlier one
+    for provider in reversed(PROVIDERS)
+    if provider.kind in KINDS
 }
 
 

@@ -94,6 +94,28 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     ),
     Provider(
         stage="tts",
+        kind="aura",
+        module="providers.adapter.voice",
+        service="pipecat.services.deepgram.tts:DeepgramTTSService",
+        title="Deepgram",
+        url="wss://api.deepgram.com",
+        key_env="DEEPGRAM_API_KEY",
+        facts=RungFacts(schemes=SOCKET, symptoms="deepgram"),
+    ),
+    Provider(
+        stage="tts",
+        kind="openai",
+        module="providers.adapter.voice",
+        service="pipecat.services.openai.tts:OpenAITTSService",
+        title="OpenAI",
+        url="https://api.openai.com/v1",
+        key_env="OPENAI_API_KEY",
+        facts=RungFacts(
+            cancels=True, shares=True, schemes=HTTP, rates_hz=(24000,), symptoms="openai"
+        ),
+    ),
+    Provider(
+        stage="tts",
         kind="local",
         module=f"{_PACKAGE}.local_tts",
         title="The local voice",

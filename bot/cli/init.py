@@ -73,7 +73,9 @@ def _ladder(stage: Stage, first: str, variables: Environment) -> str:
 
 
 def _rung(stage: Stage, kind: str) -> str:
-    name = f"name: local-{stage}, " if kind == LOCAL else ""  # unique over all stages
+    """Return a rung; its name is its kind, or else unique over all stages."""
+    is_model = stage != "llm" and kind in kinds("llm")
+    name = f"name: {kind}-{stage}, " if kind == LOCAL or is_model else ""
     return f"{{{name}kind: {kind}}}"
 
 

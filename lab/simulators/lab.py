@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from lab.simulators.aura.simulator import AuraSimulator
 from lab.simulators.cartesia.simulator import CartesiaSimulator
 from lab.simulators.control import Control
 from lab.simulators.deepgram.simulator import DeepgramSimulator
@@ -35,7 +36,13 @@ class Spec:
 
 KINDS: Final[Mapping[str, type[Instance]]] = {
     item.kind: item
-    for item in (DeepgramSimulator, OpenAISimulator, CartesiaSimulator, ElevenLabsSimulator)
+    for item in (
+        DeepgramSimulator,
+        OpenAISimulator,
+        CartesiaSimulator,
+        ElevenLabsSimulator,
+        AuraSimulator,
+    )
 }
 
 DEFAULT: Final = (

@@ -115,7 +115,8 @@ def why_rate_is_rejected(rung: RungSpec) -> str:
 
 @cache
 def _joined(part: type, cls: type) -> Any:
-    return type(f"Rung{cls.__name__}", (part, cls), {})
+    behind = getattr(part, "behind", None)  # a part may also stand between a class and its base
+    return type(f"Rung{cls.__name__}", (part, cls, behind) if behind else (part, cls), {})
 
 
 def _turn_off_retries(service: Any, rung: RungSpec, *, sets_url: bool) -> None:

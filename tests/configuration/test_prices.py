@@ -28,6 +28,8 @@ def written(folder: Path, text: str) -> Path:
         ("llm", openai.MODEL),
         ("tts", cartesia.MODEL),
         ("tts", elevenlabs.MODEL),
+        ("tts", "aura-2-helena-en"),
+        ("tts", "gpt-4o-mini-tts"),
     ],
 )
 def test_every_providers_usual_model_has_a_price_with_date_and_source(

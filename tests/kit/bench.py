@@ -18,6 +18,7 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
+from providers.catalog import provider
 from providers.provider import RungSpec, Stage
 
 TIMEOUT_S = 10.0  # far longer than anything healthy takes, even on a busy machine
@@ -96,7 +97,9 @@ class Bench:
 
 def rung_spec(stage: Stage, kind: str, url: str = "", **more: Any) -> RungSpec:
     """Return a rung with a key; `url` is the address of its server on loopback."""
-    given = {"name": "it", "api_key": "KEY", "sample_rate_hz": 8000, **more}
+    entry = provider(stage, kind, more.get("service", ""))
+    given = {"name": "it", "api_key": "KEY", "sample_rate_hz": 8000}
+    given |= {"facts": entry.facts, "service": entry.service, **more}
     return RungSpec(stage=stage, kind=kind, url=url, **given)
 
 

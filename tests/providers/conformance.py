@@ -21,7 +21,7 @@ from lab.simulators.instance import Core, Instance
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
 from providers.catalog import provider
-from providers.provider import ProbeFailedError, RungSpec, Stage
+from providers.provider import ProbeFailedError, Provider, RungSpec, Stage
 from tests.kit.bench import Bench, running
 from tests.lab.simulators.near_ears import bring_near
 
@@ -35,11 +35,19 @@ class Conformance:
     stage: ClassVar[Stage]
     kind: ClassVar[str]
     model: ClassVar[str]  # the model in its measurements when the rung names none
+    adapted: ClassVar[str] = ""  # of `kind: pipecat`: the service
 
     def rung(self, peer: Any, **changes: Any) -> RungSpec:
         """Return a rung at `peer`."""
+        entry = self.entry
         given = {"name": "it", "stage": self.stage, "kind": self.kind, "sample_rate_hz": RATE_HZ}
+        given |= {"facts": entry.facts, "service": entry.service}
         return RungSpec(**{**given, "url": "", **changes})
+
+    @property
+    def entry(self) -> Provider:
+        """Its entry in the catalogue."""
+        return provider(self.stage, self.kind, self.adapted)
 
     def service(self, peer: Any, **changes: Any) -> Any:
         """Return the service, built as a call builds it."""
@@ -47,9 +55,11 @@ class Conformance:
         return provider(rung.stage, rung.kind).build(rung)
 
     async def probe(self, peer: Any, *, timeout_s: float = 5.0, **changes: Any) -> None:
-        """Send the cheap probe, as `holdline doctor` does."""
+        """Send the cheap probe, as `holdline doctor` does, or else the real one."""
         rung = self.rung(peer, **changes)
-        await provider(rung.stage, rung.kind).probe(rung, timeout_s=timeout_s)
+        entry = self.entry
+        ask = entry.probe if entry.facts.asks_cheaply or not entry.url else entry.probe_for_real
+        await ask(rung, timeout_s=timeout_s)
 
     async def break_peer(self, peer: Any, bench: Bench) -> None:
         """Break the far end while the service is in use."""

@@ -23,7 +23,6 @@ from lab.simulators import faults
 from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
 from lab.simulators.schedule import Window
-from providers.catalog import provider
 from providers.provider import Stage
 from tests.kit.bench import QUIET_S, Bench, running, text_of
 from tests.providers.conformance import PHONE_HZ, RATE_HZ, Conformance, Simulated
@@ -74,7 +73,7 @@ class TtsConformance(Conformance):
         assert 1.0 < spoken_s < 4.0  # another rate would halve or double it
 
     async def test_its_words_are_those_of_the_text_and_each_has_its_time(self, peer: Any) -> None:
-        if not provider("tts", self.kind).facts.word_times:
+        if not self.entry.facts.word_times:
             pytest.skip("this voice reports no word times; the ledger estimates them")
         async with running(self.service(peer)) as bench:
             heard = await self.says(bench, HELLO, NEXT)
@@ -113,7 +112,8 @@ class TtsConformance(Conformance):
             heard = await self.says(bench, NEXT)
 
         assert heard == NEXT
-        assert len(text_of(bench.all(TTSTextFrame)).split()) < len(LONG.split())
+        if self.entry.facts.word_times:  # without, Pipecat pushes the words of all text at once
+            assert len(text_of(bench.all(TTSTextFrame)).split()) < len(LONG.split())
 
     async def test_it_is_used_again_after_an_error(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:

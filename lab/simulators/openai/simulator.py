@@ -1,4 +1,4 @@
-"""A simulated OpenAI: chat completions, streamed and unstreamed, and the list of models.
+"""A simulated OpenAI: chat completions, streamed and unstreamed, speech, and the list of models.
 
 Source of shapes and order: openai/openai-openapi (CreateChatCompletionStreamResponse,
 CompletionUsage) and what openai-python accepts.
@@ -19,6 +19,7 @@ from lab.simulators.faults import Fault
 from lab.simulators.instance import ADMISSION, Core, Instance, no_credit_response
 from lab.simulators.openai import errors as openai_errors
 from lab.simulators.openai import request as openai_request
+from lab.simulators.openai import speech
 from lab.simulators.openai.request import ChatRequest, OpenAIBadRequest, PromptCache
 from lab.simulators.openai.stream import AnswerStream, Completion, rate_factor
 from lab.simulators.pace import Tempo
@@ -26,6 +27,7 @@ from lab.simulators.receptionist import receptionist
 from lab.simulators.receptionist.notes import text_of
 from lab.simulators.receptionist.receptionist import CONTINUATIONS, Reply
 from lab.simulators.server import abort
+from lab.simulators.voices.voices import voice_of
 
 _WHO: Final = ("Anna", "Boris", "Clara", "David", "Emma", "Frank", "Grace", "Henry")
 _WHAT: Final = ("cuts", "washes", "dries", "dyes", "combs", "curls", "braids", "trims")
@@ -157,6 +159,7 @@ class OpenAISimulator(Instance):
         self._models = tuple(models)
         self._rate = RequestRate(per_minute, clock=self.gate.now_s)
         self._open_requests = 0
+        self._voice = voice_of(name, word_by_word=core is not None and core.word_by_word)
         self._prompts = PromptCache()
 
     @property
@@ -165,9 +168,10 @@ class OpenAISimulator(Instance):
         return f"{self.server.base_url('http')}/v1"
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes: chat completions and models."""
+        """Return the routes: chat completions, speech and models."""
         return [
             web.post("/v1/chat/completions", self._chat),
+            web.post("/v1/audio/speech", self._speech),
             web.get("/v1/models", self._list_models),
             web.get("/v1/models/{model}", self._get_model),
         ]
@@ -204,6 +208,10 @@ class OpenAISimulator(Instance):
         if name not in self._models:
             return self.error_response(404)
         return web.json_response(_model(name), headers=self._headers())
+
+    async def _speech(self, request: web.Request) -> web.StreamResponse:
+        await self.admit(request)
+        return await speech.answer(self, request, voice=self._voice)
 
     # -- chat completions
 

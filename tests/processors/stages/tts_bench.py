@@ -28,7 +28,7 @@ from fallbacks.ladder import Pace, StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.record import SpokenWord
 from processors.speaking.stage import TtsStage
-from providers.catalog import provider
+from providers.catalog import PROVIDERS, provider
 from providers.provider import RungSpec
 from tests.kit.bench import at_work, rung_spec, worker_of
 from tests.kit.line import PlayedLine
@@ -133,7 +133,9 @@ class Talk:
         return "\n".join(str(event) for event in self.told if isinstance(event, kinds))
 
 
-def rung(lab: Lab, name: str) -> RungSpec:
+def rung(lab: Lab, name: str, own: RungSpec | None = None) -> RungSpec:
+    if own is not None and own.name == name:
+        return own
     peer = lab.instances.get(name)
     there = (peer.url, peer.api_key) if peer else ("", "")
     return rung_spec("tts", name, there[0], name=name, api_key=there[1])
@@ -141,19 +143,25 @@ def rung(lab: Lab, name: str) -> RungSpec:
 
 def policy(names: Sequence[str], now: float) -> StagePolicy:
     places = [Place(stage="tts", provider=name, credential=name) for name in names]
+    known = {item.kind: item.facts for item in PROVIDERS if item.stage == "tts"}
+    untimed = {name for name in names if name not in known or not known[name].word_times}
     availability = AvailabilityTable(places, now=now, priors_s={"tts": 0.3})
     return StagePolicy(
         stage="tts",
         availability=availability,
+        untimed=frozenset(untimed),
         pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
     )
 
 
-def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
+def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy, own: RungSpec | None) -> Talk:
     told: list[Any] = []
     turn, caller_line = Turn(budget_s=1.5), CallerLine()
     stage = TtsStage(
-        {name: provider("tts", name).build(rung(lab, name)) for name in names},
+        {
+            spec.name: provider("tts", spec.kind).build(spec)
+            for spec in (rung(lab, name, own) for name in names)
+        },
         policy=stage_policy,
         emit=told.append,
         clock=time.monotonic,
@@ -188,10 +196,14 @@ async def talking(
     names: Sequence[str] = ("cartesia", "elevenlabs"),
     *,
     shared: StagePolicy | None = None,
+    own: RungSpec | None = None,
     limit_s: float = 40.0,
 ) -> AsyncIterator[Talk]:
-    """Run the stage on these rungs during the block, then end it as a call ends."""
-    talk = _talk(lab, names, shared or policy(names, time.monotonic()))
+    """Run the stage on these rungs during the block, then end it as a call ends.
+
+    `own` is the rung of its name; the others are the lab's.
+    """
+    talk = _talk(lab, names, shared or policy(names, time.monotonic()), own)
     async with at_work(talk.worker, limit_s=limit_s) as run:
         run.add_done_callback(lambda _: talk.finished.set())
         yield talk
@@ -199,7 +211,8 @@ async def talking(
 
 @asynccontextmanager
 async def laboratory(**options: Any) -> AsyncIterator[Lab]:
-    specs = [Spec(name="cartesia", kind="cartesia"), Spec(name="elevenlabs", kind="elevenlabs")]
+    kinds = ("cartesia", "elevenlabs", "aura", "openai")
+    specs = [Spec(name=kind, kind=kind) for kind in kinds]
     async with Lab(specs, **options) as lab:
         yield lab
 

@@ -1,0 +1,193 @@
+"""A voice that speaks alone, outside calls: its real probe, and whole texts."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from pipecat.clocks.system_clock import SystemClock
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    CancelFrame,
+    Frame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    StartFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
+from pipecat.utils.asyncio.task_manager import TaskManager
+from pipecat.utils.text.base_text_aggregator import TextType
+
+from calls.voice import ATTEMPT
+from fallbacks.classification import classify_symptom
+from fallbacks.failure import Failure, Kind, ServiceError, error_of, failed
+from fallbacks.symptoms import Symptom
+from providers.probing import MAX_REASON, STATUS_MEANINGS, WORDS
+from providers.provider import ProbeFailedError, RungSpec
+
+QUIET_S: Final = 3.0  # a voice that reports no end has ended after this time without sound
+ONLY: Final = 1  # the number of the only attempt
+CLOSE_S: Final = 1.0  # for the service's orderly end
+
+Make = Callable[[], Any]
+
+
+class KeepingEar:
+    """Keeps the sound of the only attempt, and how it ended."""
+
+    def __init__(self) -> None:
+        self.pcm = bytearray()
+        self.over = False
+        self.ready = False
+        self.failure: Failure | None = None
+        self.told = asyncio.Event()
+
+    async def sound(self, attempt: int, pcm: bytes) -> None:
+        """Keep sound."""
+        del attempt
+        self.pcm += pcm
+        self.told.set()
+
+    async def word(
+        self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
+    ) -> None:
+        """Ignore a word's time."""
+
+    async def spoken(self, attempt: int) -> None:
+        """Record the end."""
+        del attempt
+        self.over = True
+        self.told.set()
+
+    async def failed(self, attempt: int, failure: Failure) -> None:
+        """Record a failure."""
+        del attempt
+        await self.unreachable(failure)
+
+    async def connecting(self) -> None:
+        """Do nothing."""
+
+    async def connected(self) -> None:
+        """Record that the voice can be asked."""
+        self.ready = True
+        self.told.set()
+
+    async def unreachable(self, failure: Failure) -> None:
+        """Record why it cannot be asked; the first reason counts."""
+        self.failure = self.failure or failure
+        self.told.set()
+
+    async def lost(self, failure: Failure | None) -> None:
+        """Record that the connection is lost, unless nothing was asked of it."""
+        if failure is not None:
+            await self.unreachable(failure)
+
+
+async def speak_alone(
+    rung: RungSpec, make: Make, text: str, *, within_s: float, enough: int = 0
+) -> bytes:
+    """Return the sound of a text at the rung's rate.
+
+    Args:
+        rung: The rung.
+        make: Builds the service; it may take long, so it runs in a thread.
+        text: The text.
+        within_s: For everything.
+        enough: Return as soon as so many bytes have come; 0 stands for all.
+
+    Raises:
+        ServiceError: The voice failed or did not answer in time; holds the failure.
+    """
+    ear = KeepingEar()
+    pipe: Pipeline | None = None
+    try:
+        async with asyncio.timeout(within_s):
+            service = await asyncio.to_thread(make)
+            service.listen(ear)
+            pipe = Pipeline([service])
+            await _start(pipe, rung)
+            await _ask(pipe, ear, text)
+            await _wait(ear, enough=enough)
+    except TimeoutError:
+        symptom = Symptom.GAP if any(ear.pcm) else Symptom.NO_AUDIO
+        symptom = symptom if ear.ready else Symptom.NO_ANSWER
+        ear.failure = ear.failure or failed(classify_symptom(symptom), "tts", provider=rung.name)
+    finally:
+        if pipe is not None:
+            await asyncio.shield(_end(pipe))
+    if ear.failure is not None and not (enough and len(ear.pcm) >= enough):
+        raise error_of(ear.failure)
+    return bytes(ear.pcm)
+
+
+async def _start(pipe: Pipeline, rung: RungSpec) -> None:
+    setup = FrameProcessorSetup(
+        clock=SystemClock(),
+        task_manager=TaskManager(),
+        pipeline_worker=cast("Any", None),  # a voice alone has none
+        audio_out_sample_rate=rung.sample_rate_hz,
+    )
+    await pipe.setup(setup)
+    await pipe.queue_frame(StartFrame(audio_out_sample_rate=rung.sample_rate_hz))
+
+
+async def _ask(pipe: Pipeline, ear: KeepingEar, text: str) -> None:
+    while not (ear.ready or ear.failure):
+        ear.told.clear()
+        await ear.told.wait()
+    start = LLMFullResponseStartFrame()
+    start.metadata[ATTEMPT] = ONLY
+    spoken = AggregatedTextFrame(text, TextType.SENTENCE, raw_text=text)
+    frames: tuple[Frame, ...] = (start, spoken, LLMFullResponseEndFrame())
+    for frame in () if ear.failure else frames:
+        await pipe.queue_frame(frame, FrameDirection.DOWNSTREAM)
+
+
+async def _wait(ear: KeepingEar, *, enough: int) -> None:
+    """Wait until the sound is complete: the voice says so, or falls silent."""
+    while not (ear.over or ear.failure or (enough and any(ear.pcm) and len(ear.pcm) >= enough)):
+        ear.told.clear()
+        try:
+            async with asyncio.timeout(QUIET_S if any(ear.pcm) else None):
+                await ear.told.wait()
+        except TimeoutError:
+            return
+
+
+async def _end(pipe: Pipeline) -> None:
+    for step in (pipe.queue_frame(CancelFrame()), pipe.cleanup()):
+        task = asyncio.get_running_loop().create_task(step)
+        await asyncio.wait({task}, timeout=CLOSE_S)
+        task.cancel()
+
+
+async def probe_voice(rung: RungSpec, make: Make, *, timeout_s: float) -> None:
+    """Speak two words; a tenth of a second of them is enough.
+
+    Raises:
+        ProbeFailedError: The voice failed, or no audible sound came in time.
+    """
+    enough = rung.sample_rate_hz // 10 * 2
+    try:
+        pcm = await speak_alone(rung, make, WORDS, within_s=timeout_s, enough=enough)
+        if any(pcm):
+            return
+        symptom = Symptom.ZERO_AUDIO if pcm else Symptom.NO_AUDIO
+        failure = failed(classify_symptom(symptom), "tts", provider=rung.name, reason=f"{symptom}")
+    except ServiceError as error:
+        failure = error.failure
+    raise ProbeFailedError(_sentence(rung, failure, timeout_s), failure=failure)
+
+
+def _sentence(rung: RungSpec, failure: Failure, timeout_s: float) -> str:
+    """Return why a probe failed, in one line."""
+    status = next((code for code in STATUS_MEANINGS if f"{code}" in failure.reason.split()), None)
+    if status is not None:
+        said = f"answered {status}{STATUS_MEANINGS[status]}"
+    elif failure.kind in (Kind.TIMEOUT, Kind.SILENT):
+        said = f"did not answer within {timeout_s:g} s"
+    else:
+        said = failure.reason
+    host = urlsplit(rung.url).netloc
+    return f"{host}: {said}"[:MAX_REASON] if host else f"{rung.name}: {said}"[:MAX_REASON]
