@@ -243,11 +243,11 @@ class VoicePart(Service):
             return []
         try:
             items = list(reports.converted(item))
-            for each in items:
-                if isinstance(each, TTSAudioRawFrame):
-                    each.metadata[TOLD] = True
+            for part in items:
+                if isinstance(part, TTSAudioRawFrame):
+                    part.metadata[TOLD] = True
                 if not reports.is_late(name):
-                    await reports.report(str(name), each)
+                    await reports.report(str(name), part)
         except InvalidOutputError as error:
             await self._fail(reports.invalid(error))
             return []

@@ -1,4 +1,4 @@
-"""What a Pipecat voice produces, as events of the attempt that it belongs to.
+"""Reports the output of a Pipecat voice, as events of the attempt that it belongs to.
 
 A sound or word of another context than those of the attempt in progress is late, and is dropped.
 Output that no healthy voice produces is a failure of kind `protocol`.
@@ -71,7 +71,7 @@ class AttemptReports(VoiceTap):
         self.context = VoiceContext("", attempt)
 
     def forget(self) -> None:
-        """Forget the attempt; what comes of it is late from now on."""
+        """Forget the attempt; its output is late from now on."""
         self.context = None
         self._begins_s, self._open, self._inline = {}, set(), set()
         self._text, self._text_ended = "", False

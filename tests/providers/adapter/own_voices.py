@@ -23,7 +23,7 @@ TIMES: dict[str, list[tuple[str, float]]] = {
 
 
 def tone(seconds: float, rate_hz: int = RATE_HZ) -> bytes:
-    """Return audible sound of which no two pieces are equal."""
+    """Return audible sound without two equal pieces."""
     at = np.arange(round(seconds * rate_hz))
     return (np.sin(at * at / 3e5) * 9000).astype("<i2").tobytes()
 
