@@ -95,7 +95,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     Provider(
         stage="tts",
         kind="aura",
-        module="providers.adapter.voice",
+        module=f"{_PACKAGE}.adapter.voice",
         service="pipecat.services.deepgram.tts:DeepgramTTSService",
         title="Deepgram",
         url="wss://api.deepgram.com",
@@ -105,7 +105,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     Provider(
         stage="tts",
         kind="openai",
-        module="providers.adapter.voice",
+        module=f"{_PACKAGE}.adapter.voice",
         service="pipecat.services.openai.tts:OpenAITTSService",
         title="OpenAI",
         url="https://api.openai.com/v1",
