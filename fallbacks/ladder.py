@@ -146,6 +146,7 @@ class StagePolicy:
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
     cold: frozenset[str] = frozenset()  # standbys that connect only when they are needed
     untimed: frozenset[str] = frozenset()  # voices that do not report word times
+    quiet: frozenset[str] = frozenset()  # recognisers that send nothing while the caller speaks
     # How much of an unfinished sentence a voice may get; voices without an entry get nothing.
     clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])
     # The call and the text that two voices left unspoken, so that the text is to blame, not the

@@ -36,6 +36,7 @@ from runtime.exits import UsageError
 MIN_FREE_BYTES: Final = 500_000_000  # enough for a busy month of journals and logs
 WRITTEN_BYTES: Final = 64 * 1024
 PHONE_RATE_HZ: Final = 8000
+SLOW_ANSWER_S: Final = 2.5  # of a recogniser that finishes by itself (providers/data/services.yaml)
 MAX_BYTES: Final = 4096  # of a response to `GET /readyz`; Holdline's has about 100
 
 
@@ -90,8 +91,18 @@ async def _check_providers(settings: Settings, *, online: bool) -> list[DoctorFi
         stage = "" if rung.kind == LOCAL_KIND else rung.stage
         others = [other.name for other in working if other.stage == rung.stage]
         instead = "" if finding.ok else f"; {callers_get(others, settings.hold.steps, stage=stage)}"
-        findings.append(replace(finding, text=finding.text + instead))
+        findings.append(replace(finding, text=f"{finding.text}{instead}{_promise(rung)}"))
     return findings
+
+
+def _promise(rung: RungSpec) -> str:
+    """Return what a rung promises if that is weaker than usual; else nothing."""
+    if rung.stage == "stt" and not rung.facts.finalises:
+        return (
+            "; it does not finish on request, so callers lose no word, but may wait"
+            f" {SLOW_ANSWER_S:g} s for an answer instead of 1.5 s"
+        )
+    return ""
 
 
 def _check_folder(about: str, directory: Path) -> DoctorFinding:

@@ -69,6 +69,7 @@ def build_policies(
             gates=build_gates(settings, stage),
             cold=settings.stages.cold(stage),
             untimed=untimed_voices(settings) if stage == "tts" else frozenset(),
+            quiet=quiet_recognisers(settings) if stage == "stt" else frozenset(),
             clauses=clause_rules(settings) if stage == "tts" else {},
             then_s=THEN_S[stage],
             chance=random.random,
@@ -110,6 +111,12 @@ def untimed_voices(settings: Settings) -> frozenset[str]:
     """Return the voices that do not report word times."""
     voices = settings.stages.tts
     return frozenset(voice.name for voice in voices if not facts_of(voice, "tts").word_times)
+
+
+def quiet_recognisers(settings: Settings) -> frozenset[str]:
+    """Return the recognisers that send nothing while the caller speaks."""
+    recognisers = settings.stages.stt
+    return frozenset(item.name for item in recognisers if not facts_of(item, "stt").interim)
 
 
 def clause_rules(settings: Settings) -> dict[str, ClauseRule]:

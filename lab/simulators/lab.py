@@ -13,6 +13,8 @@ from lab.simulators.elevenlabs.simulator import ElevenLabsSimulator
 from lab.simulators.faults import suggestion
 from lab.simulators.instance import Core, Instance
 from lab.simulators.openai.simulator import OpenAISimulator
+from lab.simulators.recognisers.assemblyai import AssemblySimulator
+from lab.simulators.recognisers.soniox import SonioxSimulator
 from lab.simulators.record import SAMPLES_KEPT, Record
 from lab.simulators.schedule import Window, load_schedules
 
@@ -38,6 +40,8 @@ KINDS: Final[Mapping[str, type[Instance]]] = {
     item.kind: item
     for item in (
         DeepgramSimulator,
+        SonioxSimulator,
+        AssemblySimulator,
         OpenAISimulator,
         CartesiaSimulator,
         ElevenLabsSimulator,

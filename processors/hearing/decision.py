@@ -182,7 +182,7 @@ class CallerHearing:
         """
         current, latest = _in_progress(self.utterance), self.utterance
         if current:
-            current.go_on()
+            current.go_on(now)
             marks = (feed.mark(self.sound, now, speaking=True) for feed in self.feeds.values())
             return tuple(action for actions in marks for action in actions)
         began_s, not_before_s = self.sound.end_s - vad_delay_s, self._stopped_s - OVERLAP_S
@@ -336,6 +336,8 @@ class CallerHearing:
             self.writer, self._writing = best, NO_ATTEMPT
             self._transcripts.begin(NO_ATTEMPT, replayed=False)
         from_s = max(self.sound.start_s, self.sound.end_s - LEAD_IN_S)
+        if self.utterance and self.utterance.is_transcribed:  # not again: its words may lack times
+            from_s = max(from_s, self._stopped_s - OVERLAP_S)
         return (*actions, *best.begin(self.sound, from_s, now))
 
 

@@ -19,7 +19,9 @@ from fallbacks.attempt_events import (
     Dropped,
     Failed,
     Finished,
+    Paused,
     Progressed,
+    Resumed,
     SignOfLife,
 )
 from fallbacks.attempts import Attempting
@@ -74,15 +76,18 @@ class CallerUtterance:
         self._reached_s: dict[int, float] = {}  # by attempt: the end of its last final result
         # By attempt: when its last result came, on the provider's clock.
         self._lived_at: dict[int, float] = {}
+        self._quiet: set[int] = set()  # attempts whose rung sends nothing while the caller speaks
 
     @property
     def speaking(self) -> bool:
         """Whether the caller is still speaking."""
         return math.isinf(self.spoken_until_s)
 
-    def go_on(self) -> None:
+    def go_on(self, now: float) -> None:
         """Record that the caller resumes before all words have arrived."""
         self.spoken_until_s = math.inf
+        for attempt in self._quiet:
+            self.attempting.handle(Paused(attempt=attempt), now)
 
     def until(self, now: float) -> Deadline:
         """Return when even late words are given up; during speech there is no hurry."""
@@ -118,7 +123,7 @@ class CallerUtterance:
     def start_again(self, now: float) -> tuple[AttemptAction, ...]:
         """Start a new request: a rung is available again after none was."""
         self.attempting = self._begin()
-        self._reached_s, self._lived_at = {}, {}
+        self._reached_s, self._lived_at, self._quiet = {}, {}, set()
         return self.start(now)
 
     def stop(self, at_s: float, vad_delay_s: float, now: float) -> tuple[AttemptAction, ...]:
@@ -133,6 +138,8 @@ class CallerUtterance:
         self._held_until = self._turn.unhurried_until(now_s)
         self.spoken_until_s = at_s - max(vad_delay_s, SLACK_S)
         self.attempting.until = self.until(now)
+        for attempt in self._quiet:
+            self.attempting.handle(Resumed(attempt=attempt), now)
         winner = self.attempting.winner
         if winner is not None and self._reached_s.get(winner, 0.0) >= self.spoken_until_s:
             return self.attempting.handle(Finished(attempt=winner), now)
@@ -172,6 +179,10 @@ class CallerUtterance:
         """Ask a recogniser to transcribe the utterance: at once, or when it is connected."""
         again = feed.attempt is not None  # it is late, and asked a second time
         feed.attempt = ask.attempt
+        if ask.provider in self.attempting.policy.quiet:
+            self._quiet.add(ask.attempt)
+            if self.speaking:
+                self.attempting.handle(Paused(attempt=ask.attempt), now)
         if feed.connected and not again:
             return self.feed(feed, sound, now)
         feed.waits = True

@@ -25,6 +25,8 @@ def written(folder: Path, text: str) -> Path:
     ("stage", "model"),
     [
         ("stt", deepgram.MODEL),
+        ("stt", "stt-rt-v5"),
+        ("stt", "universal-3-6-pro"),
         ("llm", openai.MODEL),
         ("tts", cartesia.MODEL),
         ("tts", elevenlabs.MODEL),

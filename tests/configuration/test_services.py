@@ -174,6 +174,19 @@ def test_an_unknown_voice_is_untimed_and_gets_whole_sentences() -> None:
 
 
 @pytest.mark.parametrize(
+    ("stated", "quiet"), [("", True), (", facts: {interim: true}", False)], ids=["unknown", "known"]
+)
+def test_an_unknown_recogniser_is_expected_to_be_quiet_while_the_caller_speaks(
+    *, stated: str, quiet: bool
+) -> None:
+    text = stages(MINE % "OldRecogniser" + stated, "stt")
+    policies = build_policies(read(text, KEY="k").settings, 0.0)
+
+    assert policies["stt"].quiet == ({"it"} if quiet else frozenset())
+    assert policies["tts"].quiet == frozenset()
+
+
+@pytest.mark.parametrize(
     ("rate", "leg_hz", "asked_hz"), [("", 8000, 24000), ("", 24000, 24000), ("24000", 8000, 24000)]
 )
 def test_a_service_is_asked_for_a_rate_that_it_supports(

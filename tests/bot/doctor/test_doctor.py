@@ -112,6 +112,23 @@ async def test_a_healthy_configuration_has_no_problem_and_sends_no_key(vendor: V
     assert vendor.asked == []
 
 
+@pytest.mark.parametrize("finishes", [False, True])
+async def test_a_recogniser_that_finishes_by_itself_is_named_with_what_it_promises(
+    *, finishes: bool
+) -> None:
+    stt = {
+        "kind": "pipecat",
+        "service": "tests.providers.adapter.own_recogniser:OwnRecogniser",
+        "url": "ws://127.0.0.1:9",
+        "api_key": KEY,
+        "facts": {"finalises": finishes},
+    }
+    found = await findings(settings(9, stages={**settings(9).stages.model_dump(), "stt": [stt]}))
+    text = found["stages.stt pipecat"].text
+
+    assert ("may wait 2.5 s for an answer instead of 1.5 s" in text) != finishes
+
+
 MISSING = {
     "deepgram": (faults.Http(status=404), "stt"),
     "openai": (faults.Http(status=404), "llm"),

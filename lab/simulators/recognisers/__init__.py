@@ -1,0 +1,1 @@
+"""Simulated recognisers over a plain websocket: Soniox, AssemblyAI."""
