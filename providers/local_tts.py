@@ -379,3 +379,29 @@ def _speak_all(rung: RungSpec, text: str) -> bytes:
         for piece in pieces(text, rung.language)
     )
     return b"".join(item.samples.tobytes() for item in spoken)
+
+
+SPARE_LANGUAGE: Final = "en"  # used for languages that espeak-ng lacks
+
+
+def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None = None) -> bytes:
+    """Return a text as 16-bit mono audio; blocks for a few milliseconds per sentence.
+
+    Args:
+        text: The text to speak.
+        language: A tag such as `es-MX`.
+        rate_hz: The sample rate.
+        like: The local rung whose voice, speed and pitch to use; `None` for the defaults.
+    """
+    manner = Manner(**like.options) if like else Manner()
+    voice = (like.voice if like else None) or VOICE
+    sentences = list(pieces(text, language))
+    try:
+        spoken = [_samples(piece, voice, language, manner, rate_hz) for piece in sentences]
+    except UnknownVoiceError:
+        spoken = [_samples(piece, VOICE, SPARE_LANGUAGE, manner, rate_hz) for piece in sentences]
+    return np.concatenate(spoken).astype("<i2").tobytes() if spoken else b""
+
+
+def _samples(sentence: str, voice: str, language: str, manner: Manner, rate_hz: int) -> np.ndarray:
+    return speak(sentence, names(voice, language), manner=manner, rate_hz=rate_hz).samples

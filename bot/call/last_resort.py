@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from pipecat.frames.frames import EndFrame, TTSSpeakFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
@@ -19,7 +18,6 @@ from configuration.rungs import follows_caller, rung_of
 from configuration.sections import HoldLineSettings
 from configuration.settings import Settings
 from configuration.texts import sentence, texts_with
-from engines.espeak import UnknownVoiceError
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from processors.holding.late_answer_rules import Holding, HoldSettings
@@ -33,36 +31,10 @@ from processors.holding.utterance_rules import (
     in_language,
 )
 from providers.catalog import provider
-from providers.local_tts import VOICE, Manner, names, pieces, speak
+from providers.local_tts import say_locally
 from providers.menu_ear import MenuEar
 from providers.provider import RungSpec
 from transports.leg import Leg
-
-SPARE_LANGUAGE: Final = "en"  # used for languages that espeak-ng lacks
-
-
-def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None = None) -> bytes:
-    """Return a text as 16-bit mono audio; blocks for a few milliseconds per sentence.
-
-    Args:
-        text: The text to speak.
-        language: A tag such as `es-MX`.
-        rate_hz: The sample rate.
-        like: The local rung whose voice, speed and pitch to use; `None` for the defaults.
-    """
-    manner = Manner(**like.options) if like else Manner()
-    voice = (like.voice if like else None) or VOICE
-    sentences = list(pieces(text, language))
-    try:
-        spoken = [_speak(piece, voice, language, manner, rate_hz) for piece in sentences]
-    except UnknownVoiceError:
-        spoken = [_speak(piece, VOICE, SPARE_LANGUAGE, manner, rate_hz) for piece in sentences]
-    return np.concatenate(spoken).astype("<i2").tobytes() if spoken else b""
-
-
-def _speak(sentence: str, voice: str, language: str, manner: Manner, rate_hz: int) -> np.ndarray:
-    return speak(sentence, names(voice, language), manner=manner, rate_hz=rate_hz).samples
-
 
 APOLOGY: Final = sentence(Situation.APOLOGY, DEFAULT_LANGUAGE)
 APOLOGY_S: Final = 10.0  # the sentence takes about 4 s; then the line closes

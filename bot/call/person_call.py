@@ -14,7 +14,6 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
-from bot.call.last_resort import say_locally
 from bot.call.shared import Shared
 from calls.entry import Emit
 from calls.line import CallerLine
@@ -37,6 +36,7 @@ from processors.transfer.person_leg import (
 from processors.transfer.summary_rules import plain_summary, transcript
 from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import order_interruptions
+from providers.local_tts import say_locally
 from runtime.clock import Clock
 from transports.leg import Leg
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -13,35 +13,14 @@ from configuration.rungs import facts_of, vendor_id
 from configuration.settings import Settings
 from configuration.stages import STAGES, RungSettings
 from fallbacks.availability import AvailabilityTable, Place
-from fallbacks.ladder import Allowance, ClauseRule, EarlyBudget, Pace, StagePolicy
+from fallbacks.ladder import Allowance, ClauseRule, EarlyBudget, StagePolicy
 from fallbacks.lag import Lag
 from fallbacks.limits import Limits
+from fallbacks.paces import PACES, PRIORS_S, THEN_S
 from operations.keep_running import at_work, keep_running
 from processors.ladder.gate import RungGate
 from providers.provider import Stage
 from runtime import clock
-
-PACES: Final[Mapping[Stage, Pace]] = {
-    # A recogniser that got only a cough ends without a word, which is not a failure. Deepgram sends
-    # a message for every second of audio, so after a shorter silence it is not late.
-    "stt": Pace(late_min_s=1.2, late_max_s=1.4, gap_s=1.2, silent_end_ok=True),
-    "llm": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
-    "tts": Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
-}
-"""The limits after which a rung is late; chosen so that the next one still meets the budget."""
-
-PRIORS_S: Final[Mapping[str, float]] = {"stt": 0.4, "llm": 0.42, "tts": 0.3}
-"""The assumed time to a rung's first useful output, until there are measurements."""
-
-THEN_S: Final[Mapping[Stage, float]] = {
-    "stt": PRIORS_S["llm"] + PRIORS_S["tts"],
-    "llm": PRIORS_S["tts"],
-    "tts": 0.0,
-}
-"""The assumed time from a stage's first output until the caller hears something.
-
-It is the time that the later stages need.
-"""
 
 CHECK_EVERY_S: Final = 0.5  # for an expired breaker timer; `open_s` is much longer
 

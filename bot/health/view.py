@@ -10,7 +10,6 @@ from typing import Any, Final
 from loguru import logger
 
 from bot.health.policies import run_breaker_timers
-from bot.health.probing import Prober, by_place, run_probers
 from bot.health.sharing import BoardClient, places, share_health
 from calls.entry import Emit
 from calls.sentences import callers_get, cure_of
@@ -19,8 +18,11 @@ from configuration.settings import Settings
 from configuration.stages import STAGES, StagesSettings
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.lag import Lag
+from operations.keep_running import keep_running
+from operations.masking import printable
 from operations.telemetry.live import merge_recent
 from processors.holding.outage_rules import Step
+from providers.prober import Prober, by_place, run_probers
 from runtime import clock
 from runtime.clock import Clock
 
@@ -229,7 +231,7 @@ async def watch_providers(
         found = _probers(settings, availability, shared=shared, emit=emit, board_client=client)
         for prober in (probers := list(found)):
             prober.lag, prober.tools = lag or prober.lag, tools
-        async with run_probers(probers):
+        async with run_probers(probers, keep_running):
             yield ProviderView(
                 stages=settings.stages,
                 availability=availability,
@@ -263,6 +265,7 @@ def _probers(
             emit=emit,
             clock=clock.monotonic,
             leads=_leads(board_client, places(settings)[stage, rung.name]),
+            printable=printable,
         )
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bot.call.last_resort import say_locally
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
 from lab.simulators.lab import Lab
+from providers.local_tts import say_locally
 from runtime import clock
 from tests.kit.near import near_process
 from tests.lab.simulators import synthetic_caller as caller

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bot.call.last_resort import say_locally
 from bot.clips import rendering as clip_keeping
 from bot.clips.rendering import Rendered, keep_clips, needed_clips, render_missing
 from bot.clips.store import RATE_HZ, CallVoice, Clip, ClipStore, load_utterances
@@ -27,6 +26,7 @@ from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
 from operations.retrying import Retries
 from processors.holding.utterance_rules import FallbackText, utterances_of
+from providers.local_tts import say_locally
 from providers.provider import RungSpec
 from runtime import clock
 

@@ -10,7 +10,6 @@ import pytest
 from aiohttp import web
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
-from bot.health.probing import LAG, Prober, run_probers
 from calls.events import Event
 from fallbacks.availability import AvailabilityTable, Place, RungAvailability
 from fallbacks.breaker import BreakerSettings, State
@@ -29,7 +28,9 @@ from lab.simulators.instance import Core, Instance
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.openai.simulator import OpenAISimulator
 from lab.simulators.schedule import Window
+from operations.keep_running import keep_running
 from providers.catalog import PROVIDERS
+from providers.prober import LAG, Prober, run_probers
 from providers.provider import RungSpec
 from runtime import clock
 from tests.lab.simulators.near_ears import bring_near
@@ -115,7 +116,7 @@ async def ward(
     async with bring_near(Lab(specs, speed=20.0)) as lab:
         made = Ward(list(lab.instances.values()), settings, **changes)
         await asyncio.to_thread(load)
-        async with run_probers(made.probers):
+        async with run_probers(made.probers, keep_running):
             yield made
 
 
@@ -241,7 +242,7 @@ async def test_a_key_that_may_not_use_the_cheap_probe_is_not_a_failure() -> None
     peer = Restricted("it", core=Core(speed=20.0))
     await peer.start()
     well = Ward([peer], OFTEN)
-    async with run_probers(well.probers):
+    async with run_probers(well.probers, keep_running):
         await well.until(lambda: len(well.all(ProviderProbed)) >= 3)
     await peer.stop()
 
@@ -264,7 +265,7 @@ async def test_a_rung_without_a_cheap_request_is_probed_for_real_from_the_start(
         local, availability=table, settings=OFTEN, emit=told.append, clock=clock.monotonic
     )
     prober.reset()
-    async with run_probers([prober]):
+    async with run_probers([prober], keep_running):
         async with asyncio.timeout(WITHIN_S):
             await prober.answered.wait()
 
@@ -289,7 +290,7 @@ async def test_a_rung_whose_probes_send_nothing_stays_refused() -> None:
     refused = failed(Kind.AUTH, "tts", provider="mute")
     table.failed(permit, refused, now=clock.monotonic())
     prober.reset()
-    async with run_probers([prober]):
+    async with run_probers([prober], keep_running):
         await asyncio.sleep(60.0)
 
     assert prober.availability.retired
@@ -301,7 +302,7 @@ async def test_a_probe_that_sends_no_request_does_not_clear_a_suspicion() -> Non
     peer = Restricted("it", core=Core(speed=20.0))
     await peer.start()
     sick = Ward([peer], replace(OFTEN, daily_cost=0.0))  # no real probe of a doubted rung
-    async with run_probers(sick.probers):
+    async with run_probers(sick.probers, keep_running):
         await sick.until(lambda: sick.all(ProviderProbed))  # the cheap request is not permitted
         sick.fails(Kind.TIMEOUT)
         probed = len(sick.all(ProviderProbed))

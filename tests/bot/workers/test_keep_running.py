@@ -12,10 +12,10 @@ from loguru import logger
 import bot.clips.rendering
 import bot.health.policies
 import operations.record.forgetting
-from bot.health.probing import Prober
 from bot.health.sharing import BoardClient
 from calls.events import ShareLost
 from operations.keep_running import MAX_WAIT_S, at_work, keep_running
+from providers.prober import Prober
 from tests.bot.judged_call import judged_call
 
 pytestmark = pytest.mark.virtual_time

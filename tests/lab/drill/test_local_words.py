@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bot.call.last_resort import say_locally
 from lab.drill.hearing import LOCAL, Sent
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
 from lab.drill.local_words import utterances
+from providers.local_tts import say_locally
 from tests.lab.drill.recordings import HOURS, LEAD_S, PRICE, RATE_HZ, line, sent, silence, speech
 
 Pcm = NDArray[np.int16]

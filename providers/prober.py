@@ -1,7 +1,7 @@
 """Probes the rungs in the background, one task each; `fallbacks.probing` decides when."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
@@ -16,8 +16,6 @@ from fallbacks.events import AttemptFailed, ProviderProbed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.lag import Lag
 from fallbacks.probing import Probe, ProbeSettings, Probing, is_doubted
-from operations.keep_running import keep_running
-from operations.masking import printable
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 from runtime.clock import Clock
@@ -28,6 +26,9 @@ LAG: Final = "lag"  # in place of a failure's kind: a time-out that our own lag 
 
 Key: TypeAlias = tuple[str, str]
 """The stage and the rung's name."""
+
+KeepRunning: TypeAlias = Callable[[str, Callable[[], Awaitable[None]]], Coroutine[Any, Any, None]]
+"""Runs a background task by its name in the log, again after each failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class Prober:
         emit: Emit,
         clock: Clock,
         leads: Callable[[], bool] = lambda: True,
+        printable: Callable[[str], str] = str,
     ) -> None:
         """Create the prober of a rung; `run` begins to probe.
 
@@ -89,6 +91,7 @@ class Prober:
             clock: Monotonic.
             leads: Returns whether this process probes the rung, rather than another process that
                 shares the rung's health.
+            printable: Masks secrets in a text that leaves the process.
         """
         self.last: LastProbe | None = None
         self.answered = asyncio.Event()
@@ -99,6 +102,7 @@ class Prober:
         self._emit = emit
         self._clock = clock
         self._leads = leads
+        self._printable = printable
         self._vendor = provider(rung.stage, rung.kind, rung.service)
         asks_cheaply = self._vendor.facts.asks_cheaply
         self._probing = Probing(now=clock(), settings=settings, asks_cheaply=asks_cheaply)
@@ -158,7 +162,7 @@ class Prober:
             real=result.real,
             ok=failure is None,
             took_s=now - began_s,
-            error=printable(_sentence(failure, self._rung, lagged=lagged)),
+            error=self._printable(_sentence(failure, self._rung, lagged=lagged)),
             kind="" if failure is None else LAG if lagged else failure.kind,
         )
         self._emit_probe(self.last)
@@ -223,7 +227,7 @@ class Prober:
         """
         if failure is not None:
             if now >= self.availability.served_until:
-                reason = f"probe: {printable(failure.reason)}"
+                reason = f"probe: {self._printable(failure.reason)}"
                 self._emit(AttemptFailed.of(replace(failure, reason=reason)))
             events = self._table.failed(permit, failure, now=now)
         elif success_counts:
@@ -263,8 +267,8 @@ def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:
 
 
 @asynccontextmanager
-async def run_probers(probers: Iterable[Prober]) -> AsyncIterator[None]:
-    """Run the probers while the block runs."""
+async def run_probers(probers: Iterable[Prober], keep_running: KeepRunning) -> AsyncIterator[None]:
+    """Run the probers while the block runs; `keep_running` starts each again after a failure."""
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(
