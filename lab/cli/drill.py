@@ -66,6 +66,10 @@ def command(
         str | None,
         typer.Option("--baseline", metavar="SIDE", help="stock-pipecat: also measure it."),
     ] = None,
+    bot: Annotated[
+        str | None,
+        typer.Option("--bot", metavar="FILE", help="Your Pipecat bot: also measure it."),
+    ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", metavar="N", min=1, max=8, help="Runs of a row at once.")
     ] = 1,
@@ -81,10 +85,12 @@ def command(
     """
     logs.set_up(level="WARNING", folder=None)
     if scenario is None:
-        chosen = matrix or "full"
-        raise typer.Exit(_run_rows(chosen, only, baseline=baseline, jobs=jobs, out=out or OUT))
-    if matrix or only or baseline:
-        raise UsageError("--scenario cannot be combined with --matrix, --only or --baseline")
+        if bot and baseline:
+            raise UsageError("--bot and --baseline cannot be combined")
+        chosen, other = matrix or "full", bot or baseline
+        raise typer.Exit(_run_rows(chosen, only, baseline=other, jobs=jobs, out=out or OUT))
+    if matrix or only or baseline or bot:
+        raise UsageError("--scenario cannot be combined with --matrix, --only, --baseline or --bot")
     raise typer.Exit(_play_scenario(scenario, out))
 
 

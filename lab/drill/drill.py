@@ -16,7 +16,7 @@ from lab.drill.results import DrillPass, Results
 from lab.drill.rows import HEALTHY, LOST
 from lab.drill.runner import Job, run_all
 from lab.drill.selection import chosen
-from lab.drill.servers import OURS, check_side
+from lab.drill.servers import BOT, OURS, check_side
 from lab.drill.table import count_met, judge_passes, missed, table
 from runtime.exits import DONE, FAILED
 
@@ -53,7 +53,8 @@ class Wanted:
     def options(self) -> str:
         """The options as kept with the results; without the folder, which may move."""
         only = f" --only {','.join(self.only)}" if self.only else ""
-        baseline = f" --baseline {self.baseline}" if self.baseline else ""
+        option = "--bot" if (self.baseline or "").endswith(BOT) else "--baseline"
+        baseline = f" {option} {self.baseline}" if self.baseline else ""
         return f"--matrix {self.matrix}{only}{baseline} --jobs {self.jobs}"
 
 

@@ -219,7 +219,7 @@ async def _run(
     row: Row, side: str, number: int, *, folder: Path, ready: asyncio.Barrier, after_s: float
 ) -> dict[str, Any]:
     """Play one run; return its entry, with an `error` for one of `RUN_FAILURES`."""
-    files = folder / f"{row.name}-{side}-{number}"
+    files = folder / f"{row.name}-{side.replace('/', '_')}-{number}"
     entry: dict[str, Any] = {
         "at": clock.utc_now().isoformat(timespec="seconds"),
         "row": row.name,

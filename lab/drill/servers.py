@@ -34,6 +34,7 @@ _PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     OURS: ("-m", "holdline", "serve"),
     STOCK: ("-m", "benchmarks.stock_pipecat"),
 }
+BOT: Final = ".py"  # ends the name of a side that is a developer's own bot
 WORKER_SIGNALS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 ESTABLISHED: Final = "01"  # in /proc/net/tcp
 _RENDERING: Final = ("-m", "holdline", "clips")
@@ -41,8 +42,12 @@ _RENDERING: Final = ("-m", "holdline", "clips")
 
 def check_side(side: str) -> None:
     """Raise a `UsageError` for a side that is unknown or not installed."""
+    if side.endswith(BOT):
+        if not Path(side).is_file():
+            raise UsageError(f"--bot is {side}; there is no such file")
+        return
     if side not in _PROGRAMS:
-        raise UsageError(f"--baseline is {side!r}; it takes {STOCK}")
+        raise UsageError(f"{side!r}: --baseline takes {STOCK}, --bot a file that ends in {BOT}")
     if side == STOCK and not (ROOT / "benchmarks" / "stock_pipecat.py").is_file():
         raise UsageError(f"--baseline {STOCK} needs Holdline's source, with its benchmarks folder")
 
@@ -77,7 +82,7 @@ async def open_agent(
 
     Args:
         lab: The lab whose providers it uses.
-        side: The server, `holdline` or `stock-pipecat`.
+        side: The server, `holdline` or `stock-pipecat`, or the file of a developer's own bot.
         folder: For its configuration and its logs.
         clips: Whether to render its clips first.
         more: Further command-line options.
@@ -98,13 +103,19 @@ async def open_agent(
     )  # fmt: skip
     if clips:
         await _render(await start(*_RENDERING, *options), log=folder / "server.txt")
-    process = await start(*_PROGRAMS[side], *options, *more)
+    process = await start(*_program(side), *options, *more)
     try:
         await _wait_until_ready(url, process, log=folder / "server.txt")
         yield RunningAgent(url=url, pid=process.pid)
     finally:
         log_file.close()
         await _stop(process)
+
+
+def _program(side: str) -> Sequence[str]:
+    if side.endswith(BOT):
+        return ("-m", "lab.drill.bot_server", "--bot", str(Path(side).resolve()))
+    return _PROGRAMS[side]
 
 
 def break_worker(agent: RunningAgent, fault: str) -> None:
@@ -166,10 +177,12 @@ def loopback_settings(lab: RunningLab, logs: Path) -> Settings:
 def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a server's configuration, and the environment variables with its keys."""
     stages: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
-    keys: dict[str, str] = {"TWILIO_AUTH_TOKEN": AUTH_TOKEN}
+    keys: dict[str, str] = {"TWILIO_AUTH_TOKEN": AUTH_TOKEN, "TWILIO_ACCOUNT_SID": "AC0"}
     for instance in lab.instances:
         variable = f"KEY_{instance['name'].upper().replace('-', '_')}"
         keys[variable] = instance["api_key"]
+        vendor = variable.removeprefix("KEY_")  # as a developer's own bot finds it
+        keys |= {f"{vendor}_API_KEY": instance["api_key"], f"{vendor}_BASE_URL": instance["url"]}
         rung = {"name": instance["name"], "kind": instance["kind"], "url": instance["url"]}
         stages[STAGE_OF[instance["kind"]]].append(rung | {"api_key_env": variable})
     tree = {

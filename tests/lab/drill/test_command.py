@@ -27,6 +27,9 @@ TIMES = {"first_word_s": 0.9, "standby_requests": 0.0}
         (["--matrix", "fool"], "full, smoke"),
         (["--only", "tts-cut-rest"], "tts-cut-reset"),
         (["--baseline", "nothing"], "stock-pipecat"),
+        (["--bot", "absent.py"], "--bot is absent.py; there is no such file"),
+        (["--bot", "mybot"], "--bot a file that ends in .py"),
+        (["--bot", "bot.py", "--baseline", "stock-pipecat"], "cannot be combined"),
         (["--scenario", "breker"], 'did you mean "breaker"?'),
         (
             ["--scenario", "breaker", "--only", "llm-401"],
