@@ -503,11 +503,22 @@ class AvailabilityTable:
         now: float,
         settings: BreakerSettings | None = None,
         priors_s: Mapping[str, float] | None = None,
+        known: Mapping[tuple[str, str], RungAvailability] | None = None,
     ) -> None:
-        priors = priors_s or {}
+        """Create a table.
+
+        Args:
+            places: The rungs, the preferred one of each stage first.
+            now: Monotonic, in seconds.
+            settings: Of the breakers, if not the defaults.
+            priors_s: By stage, the assumed time to a rung's first useful output.
+            known: Rungs that other tables have, too, by stage and name.
+        """
+        priors, known = priors_s or {}, known or {}
         self._places = {(place.stage, place.provider): place for place in places}
         self._rungs = {
-            key: RungAvailability(
+            key: known.get(key)
+            or RungAvailability(
                 *key, now=now, settings=settings, prior_s=priors.get(key[0], PRIOR_S)
             )
             for key in self._places

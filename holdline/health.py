@@ -1,0 +1,189 @@
+"""The health of the rungs, shared by all calls of an event loop.
+
+Two calls share a rung if its service, address, key, model, voice, language and name are equal, even
+if their ladders differ. Rungs are probed while a call uses them.
+"""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from loguru import logger
+
+from bot.clock import Clock
+from calls.entry import Emit
+from fallbacks.availability import AvailabilityTable, Place
+from fallbacks.ladder import StagePolicy
+from fallbacks.lag import PERIOD_S, Lag
+from fallbacks.paces import PACES, PRIORS_S, THEN_S
+from fallbacks.probing import ProbeSettings
+from providers.catalog import provider
+from providers.prober import Prober
+from providers.provider import RungSpec, Stage
+
+Identity: TypeAlias = tuple[str, ...]
+"""Equal for the same rung in two calls."""
+
+STAGES: Final[tuple[Stage, ...]] = ("stt", "llm", "tts")
+MAX_LADDERS: Final = 64  # remembered without a call that uses them (chosen)
+PROBE_RATE_HZ: Final = 8000  # of the speech in probes
+AGAIN_S: Final = 5.0  # before probing that failed runs again (chosen)
+
+
+@dataclass(eq=False)
+class SharedRung:
+    """A rung, and the number of calls that use it; it is probed while there are any."""
+
+    prober: Prober
+    users: int = 0
+    probing: asyncio.Task[None] | None = None
+
+
+@dataclass(eq=False)
+class SharedLadders:
+    """The policies and the rungs of all calls with the same ladders."""
+
+    policies: Mapping[Stage, StagePolicy]
+    rungs: Sequence[SharedRung]
+    users: int = 0
+
+    def client_of(self, spec: RungSpec) -> Any:
+        """Return the resource that all calls of a rung share; `None` if there is none."""
+        found = (rung.prober.rung for rung in self.rungs)
+        return next(own.shared for own in found if (own.stage, own.name) == (spec.stage, spec.name))
+
+
+class Health:
+    """The health of all rungs that calls of one event loop use, or have used."""
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._lag = Lag()
+        self._ladders: dict[tuple[Identity, ...], SharedLadders] = {}
+        self._rungs = WeakValueDictionary[Identity, SharedRung]()
+        self._listeners: list[Emit] = []
+        self._beating: asyncio.Task[None] | None = None
+
+    def ladders(self, specs: Sequence[RungSpec]) -> SharedLadders:
+        """Return what all calls with these rungs share."""
+        key = tuple(_identity(spec) for spec in specs)
+        known = self._ladders.pop(key, None) or self._make(dict(zip(key, specs, strict=True)))
+        unused = [key for key, item in self._ladders.items() if not item.users]
+        for oldest in unused[: max(0, len(self._ladders) + 1 - MAX_LADDERS)]:
+            del self._ladders[oldest]
+        self._ladders[key] = known
+        return known
+
+    def join(self, ladders: SharedLadders, emit: Emit) -> None:
+        """Probe a call's rungs from now on, and report changes of health to it."""
+        ladders.users += 1
+        self._listeners.append(emit)
+        loop = asyncio.get_running_loop()
+        self._beating = self._beating or loop.create_task(self._beat(), name="beat")
+        for rung in ladders.rungs:
+            rung.users += 1
+            rung.probing = rung.probing or loop.create_task(_keep_probing(rung.prober))
+
+    async def leave(self, ladders: SharedLadders, emit: Emit) -> None:
+        """End what `join` began, unless other calls need it."""
+        ladders.users -= 1
+        self._listeners.remove(emit)
+        ended: list[asyncio.Task[None] | None] = []
+        for rung in ladders.rungs:
+            rung.users -= 1
+            if not rung.users:
+                ended.append(rung.probing)
+                rung.probing = None
+        if not self._listeners:
+            ended.append(self._beating)
+            self._beating = None
+            self._lag.stop()
+        running = [task for task in ended if task]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _make(self, specs: Mapping[Identity, RungSpec]) -> SharedLadders:
+        known = [rung.prober for name in specs if (rung := self._rungs.get(name))]
+        table = AvailabilityTable(
+            [Place(stage=s.stage, provider=s.name, credential=_key_of(s)) for s in specs.values()],
+            now=self._clock(),
+            priors_s=PRIORS_S,
+            known={(item.rung.stage, item.rung.name): item.availability for item in known},
+        )
+        rungs = [self._rungs.get(name) or self._share(spec, table) for name, spec in specs.items()]
+        self._rungs.update(zip(specs, rungs, strict=True))
+        voices = [spec for spec in specs.values() if spec.stage == "tts"]
+        return SharedLadders({s: self._policy(s, table, voices) for s in STAGES}, rungs)
+
+    def _share(self, spec: RungSpec, table: AvailabilityTable) -> SharedRung:
+        spec = replace(spec, sample_rate_hz=PROBE_RATE_HZ)
+        vendor = provider(spec.stage, spec.kind, spec.service)
+        vendor.load()  # now, and not while a caller waits
+        spec = replace(spec, shared=vendor.share(spec))
+        prober = Prober(
+            spec, availability=table, settings=ProbeSettings(), emit=self._emit, clock=self._clock
+        )
+        prober.lag = self._lag
+        return SharedRung(prober)
+
+    def _policy(
+        self, stage: Stage, table: AvailabilityTable, voices: Sequence[RungSpec]
+    ) -> StagePolicy:
+        return StagePolicy(
+            stage=stage,
+            availability=table,
+            pace=PACES[stage],
+            lag=self._lag,
+            untimed=frozenset(spec.name for spec in voices if not spec.facts.word_times),
+            clauses={spec.name: rule for spec in voices if (rule := spec.facts.clause)},
+            then_s=THEN_S[stage],
+            chance=random.random,
+        )
+
+    def _emit(self, event: Any) -> None:
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    async def _beat(self) -> None:
+        """Measure our own stalls, and let open breakers become half-open on time."""
+        while True:
+            self._lag.beat(self._clock())
+            for rung in tuple(self._rungs.values()):
+                for event in rung.prober.availability.breaker.tick(self._clock()):
+                    self._emit(event)
+            await asyncio.sleep(PERIOD_S)
+
+
+_HEALTH: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, Health]()
+
+
+def health_here(*, clock: Clock) -> Health:
+    """Return the health that all calls of the running event loop share."""
+    return _HEALTH.setdefault(asyncio.get_running_loop(), Health(clock=clock))
+
+
+async def _keep_probing(prober: Prober) -> None:
+    while True:
+        try:
+            await prober.run()
+        except Exception as error:  # noqa: BLE001 - the top of a task: calls go on without it
+            logger.opt(exception=error).error("probing {} failed", prober.rung.name)
+        await asyncio.sleep(AGAIN_S)
+
+
+def _identity(spec: RungSpec) -> Identity:
+    place = (spec.stage, spec.name, spec.kind, spec.service, spec.url, _key_of(spec))
+    return (*place, spec.model or "", spec.voice or "", spec.language)
+
+
+def _key_of(spec: RungSpec) -> str:
+    """Return the vendor and a hash of the key, equal if rungs share it; empty without a key."""
+    if not spec.api_key:
+        return ""
+    vendor = provider(spec.stage, spec.kind, spec.service).title.lower()
+    return f"{vendor}:{hashlib.sha256(spec.api_key.encode()).hexdigest()[:16]}"

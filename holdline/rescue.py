@@ -1,0 +1,103 @@
+"""Speaks to callers whose answer is late, or whose stage has no rung left, in the local voice.
+
+A filler is said while an answer is late, and one sentence in each turn in which it will not come.
+The other steps of Holdline's outage menu need its server, so none of them is taken here.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from math import inf
+from pathlib import Path
+from typing import Any, Final, cast
+
+import yaml
+from pipecat.frames.frames import LLMMessagesAppendFrame
+
+from processors.holding import utterance_rules
+from processors.holding.hold_line import HoldLine
+from processors.holding.late_answer_rules import Holding
+from processors.holding.on_device_words import NoEar
+from processors.holding.outage_rules import OutageSettings, Step
+from processors.holding.own_voice import LOCAL, MenuChoices, Phrases, SpokenClip
+from processors.holding.utterance_rules import (
+    Chooser,
+    FallbackText,
+    Situation,
+    in_language,
+    utterances_of,
+)
+from providers.local_tts import say_locally
+
+TEXTS: Final = Path(utterance_rules.__file__).with_name("utterances.yaml")
+OUT: Final = (Situation.STT, Situation.LLM, Situation.TTS, Situation.DOWN)
+CLIPS: Final = 64  # rendered texts that are kept (chosen)
+STEPS: Final = OutageSettings(steps=(Step.CLIP,), clips=sys.maxsize, silence_s=inf, keys={})
+
+
+def make_hold_line(sentence: str, language: str, **call: Any) -> HoldLine:
+    """Return the processor that speaks on one call's line, below its voices.
+
+    Args:
+        sentence: Said while a stage has no rung left.
+        language: The language of the sentence and the fillers.
+        call: The call's line, floor, turn, clock and listener of events, as for `HoldLine`.
+    """
+
+    def remember(words: str) -> None:
+        frame = LLMMessagesAppendFrame([{"role": "assistant", "content": words}], run_llm=False)
+        hold.create_task(hold.push_frame(frame), f"{hold.name}: remember")
+
+    hold = HoldLine(
+        holding=Holding(),
+        outage=STEPS,
+        phrases=HeldPhrases(chooser=Chooser(texts(sentence, language)), language=language),
+        voice=LocalClips(lambda: hold.voice.speaker.rate_hz),
+        choices=cast("MenuChoices", None),  # `STEPS` offers none
+        ear=NoEar(),
+        remember=remember,
+        **call,
+    )
+    return hold
+
+
+def texts(sentence: str, language: str) -> list[FallbackText]:
+    """Return the sentence for each stage, and Holdline's own fillers in its language."""
+    built_in = yaml.load(TEXTS.read_text("utf-8"), yaml.BaseLoader)  # noqa: S506 - text alone
+    own = in_language(utterances_of(built_in), language)
+    said = FallbackText(language=language, situation=Situation.DOWN, number=0, text=sentence)
+    fillers = [text for text in own if text.situation is Situation.FILLER]
+    return fillers + [replace(said, situation=situation) for situation in OUT]
+
+
+class HeldPhrases(Phrases):
+    """Chooses a filler whenever the line is only held, and never runs out of texts."""
+
+    def choose(
+        self, situations: tuple[Situation, ...], *, topical: bool, again: bool = False
+    ) -> FallbackText | None:
+        """Return a text for a situation; `again` is whether it only holds the line."""
+        asked = (Situation.FILLER,) if again else situations
+        return super().choose(asked, topical=topical, again=True)
+
+
+class LocalClips:
+    """Renders texts in the local voice, in a thread."""
+
+    def __init__(self, rate_hz: Callable[[], int]) -> None:
+        self._rate_hz = rate_hz
+
+    async def say(self, text: str, language: str) -> SpokenClip:
+        """Return a text as audio."""
+        return SpokenClip(await self.say_locally(text, language), LOCAL)
+
+    async def say_locally(self, text: str, language: str) -> bytes:
+        """Return a text as audio."""
+        return await asyncio.to_thread(_render, text, language, self._rate_hz())
+
+
+@lru_cache(maxsize=CLIPS)
+def _render(text: str, language: str, rate_hz: int) -> bytes:
+    return say_locally(text, language, rate_hz=rate_hz)

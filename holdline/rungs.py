@@ -1,0 +1,231 @@
+"""A rung of a ladder, as a developer writes it: a service of Pipecat's and its arguments.
+
+Holdline has services of its own for some vendors (`OWN`). All others are built by the adapter from
+Pipecat's class. A rung takes the arguments of Pipecat's constructor, or a rung's own keys.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from calls.sentences import Vendor
+from providers.adapter.service_class import (
+    PLACES,
+    ServiceClass,
+    UnusableServiceError,
+    describe,
+    load_class,
+)
+from providers.catalog import ADAPTED, kinds, provider
+from providers.provider import Provider, RungSpec, Stage
+
+OWN: Final[Mapping[str, str]] = {
+    "pipecat.services.deepgram.stt:DeepgramSTTService": "deepgram",
+    "pipecat.services.openai.llm:OpenAILLMService": "openai",
+    "pipecat.services.cartesia.tts:CartesiaTTSService": "cartesia",
+    "pipecat.services.elevenlabs.tts:ElevenLabsTTSService": "elevenlabs",
+}
+"""The kinds of rungs that take the place of these services of Pipecat's."""
+FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "deepgram": {"interim_results": True, "smart_format": False}
+}
+"""The settings that Holdline's own services need as they are."""
+KEYS: Final = ("api_key", "url", "timeout_s", "model", "voice", "language", "instructions")
+"""A rung's own keys."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderRung:
+    """One place in a ladder, in which nothing is checked yet."""
+
+    service: str  # `module:Class`; empty for a kind of Holdline's
+    kind: str
+    name: str
+    given: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        """How it was written, for messages."""
+        return f"rung({self.service.partition(':')[2] or repr(self.kind)})"
+
+
+def rung(service: type | str, *, name: str = "", **arguments: Any) -> LadderRung:
+    """Return one place in a ladder.
+
+    Args:
+        service: A class of Pipecat's services, or a kind of Holdline's such as `"deepgram"`.
+        name: Its name in events; by default, that of its kind.
+        arguments: Those of the class's constructor, or `api_key`, `url`, `model`, `voice`,
+            `language`, `instructions` and `timeout_s`.
+    """
+    if isinstance(service, str):
+        return LadderRung(service="", kind=service, name=name, given=arguments)
+    path = f"{service.__module__}:{service.__qualname__}"
+    return LadderRung(service=path, kind=OWN.get(path, ADAPTED), name=name, given=arguments)
+
+
+def specs_of(stage: Stage, rungs: Sequence[LadderRung]) -> tuple[RungSpec, ...]:
+    """Return a stage's rungs with distinct names; their sample rate is not known yet.
+
+    Raises:
+        TypeError: An item is no rung.
+        ValueError: A rung cannot be used as it is written; one line, which names the cure.
+    """
+    if not rungs:
+        raise ValueError(f"Ladders: {stage} is empty; give it one rung at least")
+    specs: list[RungSpec] = []
+    for item in rungs:
+        if not isinstance(item, LadderRung):
+            raise TypeError(f"Ladders: {stage} has {item!r}; write rung(ItsClass, ...)")
+        specs.append(_Reading(item, stage).spec({spec.name for spec in specs}))
+    return tuple(specs)
+
+
+class _Reading:
+    """Reads the arguments of one rung."""
+
+    def __init__(self, rung: LadderRung, stage: Stage) -> None:
+        self._rung = rung
+        self._stage: Stage = stage
+        self._keys: dict[str, Any] = {}  # the rung's own
+        self._init: dict[str, Any] = {}  # the constructor's
+        self._options: dict[str, Any] = {}
+        self._service = self._described()
+        known = [kind for kind in kinds(stage) if kind != ADAPTED]
+        if not rung.service and rung.kind not in known:
+            raise self._error(f"{stage} has no such kind; it has {', '.join(known)}")
+        self._provider: Provider = provider(stage, rung.kind, rung.service)
+
+    def spec(self, taken: Iterable[str]) -> RungSpec:
+        """Return the rung's specification, with a name that is not taken."""
+        for name, value in self._rung.given.items():
+            self._read(name, value)
+        self._check()
+        vendor, kind = self._provider, self._rung.kind
+        name = self._name(set(taken))
+        return RungSpec(
+            name=name,
+            stage=self._stage,
+            kind=kind,
+            url=self._url(),
+            sample_rate_hz=0,
+            language=str(self._keys.get("language") or "en"),
+            model=self._keys.get("model"),
+            voice=self._keys.get("voice"),
+            api_key=str(self._keys.get("api_key") or ""),
+            vendor=Vendor(title=vendor.title, key="api_key", place=f"the rung {name}"),
+            timeout_s=float(self._keys.get("timeout_s", 10.0)),
+            instructions=self._keys.get("instructions") or "",
+            options=self._options,
+            facts=vendor.facts,
+            service=vendor.service if kind == ADAPTED else "",
+            init=self._init,
+            rate_hz=self._keys.get("rate_hz", 0),
+        )
+
+    def _described(self) -> ServiceClass | None:
+        """Return what the service's class takes; `None` if Holdline's kind has no class."""
+        paths = {kind: path for path, kind in OWN.items()}
+        path = self._rung.service or paths.get(self._rung.kind, "")
+        try:
+            return describe(load_class(path, self._stage)) if path else None
+        except UnusableServiceError as error:
+            raise self._error(str(error).replace("stages.", "")) from error
+
+    def _read(self, name: str, value: Any) -> None:
+        """Give one argument to the rung's key, to the constructor, or to the settings."""
+        service = self._service
+        if service and name in (service.settings_in, "settings"):
+            for setting, given in _given(value).items():
+                self._read_setting(setting, given)
+        elif key := self._key_of(name):
+            self._keys[key] = value
+        elif service is None or (name in service.settings and not self._rung.service):
+            self._read_setting(name, value)
+        elif name in service.parameters:
+            self._init[name] = value
+        else:
+            cure = _nearest(name, [*service.parameters, *KEYS])
+            raise self._error(f"the class has no argument {name}{cure}")
+
+    def _key_of(self, name: str) -> str:
+        """Return the rung's key that a parameter stands for; empty if there is none."""
+        is_parameter = self._service is not None and name in self._service.parameters
+        key = _place_of(name, "parameters") if is_parameter else ""
+        if key == "rate_hz" and self._rung.kind != ADAPTED:
+            raise self._error(f"{name} is that of the pipeline; leave it out")
+        if key == "session":
+            raise self._error(f"Holdline gives it the {name}; leave it out")
+        return "api_key" if key == "key" else key or (name if name in KEYS else "")
+
+    def _read_setting(self, name: str, value: Any) -> None:
+        service, fixed = self._service, FIXED.get(self._rung.kind, {})
+        if name in fixed and value != fixed[name]:
+            raise self._error(f"settings.{name} must be {fixed[name]}; leave it out")
+        if service and service.settings and name not in service.settings:
+            cure = _nearest(name, service.settings)
+            raise self._error(f"there is no settings.{name}{cure}")
+        if key := _place_of(name, "settings"):
+            self._keys[key] = value
+        elif name not in fixed:
+            self._options[name] = value
+
+    def _check(self) -> None:
+        """Raise an error for an argument without a counterpart, and for a missing key."""
+        vendor, own = self._provider, self._rung.kind != ADAPTED
+        if own and self._init:
+            name = next(iter(self._init))
+            raise self._error(
+                f"{name} has no counterpart in Holdline's own {self._rung.kind} rung; leave it out"
+            )
+        is_elsewhere = bool(self._keys.get("url")) and vendor.key_env == "OPENAI_API_KEY"
+        if own and vendor.key_env and not is_elsewhere and not self._keys.get("api_key"):
+            raise self._error("api_key is missing")
+
+    def _url(self) -> str:
+        """Return the address with a scheme that the service speaks."""
+        url, schemes = (
+            str(self._keys.get("url") or self._provider.url),
+            self._provider.facts.schemes,
+        )
+        scheme, _, rest = url.rpartition("://")
+        if not url or not schemes or scheme in schemes:
+            return url
+        twin = {"https": "wss", "http": "ws", "wss": "https", "ws": "http", "": schemes[0]}
+        if twin.get(scheme) not in schemes:
+            raise self._error(f"url is {url!r}; it begins with {' or '.join(schemes)}://")
+        return f"{twin[scheme]}://{rest}"
+
+    def _name(self, taken: set[str]) -> str:
+        """Return the given name, or else the vendor's with a number if it is taken."""
+        if self._rung.name in taken:
+            raise self._error(f"name is {self._rung.name!r}, which another rung has")
+        if self._rung.name:
+            return self._rung.name
+        kind, title = self._rung.kind, self._provider.title
+        name = "-".join(title.lower().split()) if kind == ADAPTED else kind
+        numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
+        return next(item for item in (name, *numbered) if item not in taken)
+
+    def _error(self, text: str) -> ValueError:
+        return ValueError(f"{self._rung.title}: {text}")
+
+
+def _given(settings: Any) -> dict[str, Any]:
+    """Return the settings that were given, whichever way Pipecat's class keeps them."""
+    if isinstance(settings, Mapping):
+        return dict(cast("Mapping[str, Any]", settings))
+    if hasattr(settings, "given_fields"):
+        return settings.given_fields()
+    return {name: value for name, value in vars(settings).items() if value is not None}
+
+
+def _place_of(name: str, kind: str) -> str:
+    """Return the value of a rung that a setting or parameter takes; empty if it takes none."""
+    return next((value for value, names in PLACES.items() if name in names.get(kind, ())), "")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {found[0]}?" if found else ""

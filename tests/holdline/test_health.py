@@ -1,0 +1,112 @@
+"""Health that all calls of an event loop share, whatever their ladders."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from fallbacks.breaker import State
+from fallbacks.events import AttemptStarted, BreakerMoved, ProviderProbed
+from fallbacks.failure import Kind, failed
+from holdline import rung
+from holdline.health import MAX_LADDERS, Health
+from holdline.rungs import specs_of
+from lab.drill.rows import HAIRCUT
+from lab.simulators import faults
+from lab.simulators.schedule import Window
+from providers.provider import RungSpec
+from tests.holdline.stock_bot import stock_call
+from tests.kit.near import steady_lab
+from tests.kit.waiting import until
+
+pytestmark = pytest.mark.virtual_time
+
+
+def specs(*names: str, key: str = "KEY", url: str = "ws://127.0.0.1:9") -> tuple[RungSpec, ...]:
+    return specs_of("tts", [rung("cartesia", name=name, api_key=key, url=url) for name in names])
+
+
+def fail(health: Health, ladder: tuple[RungSpec, ...], name: str) -> None:
+    """Let a rung fail for two calls, for good."""
+    table = health.ladders(ladder).policies["tts"].availability
+    for call in ("one", "two"):
+        permit = table.of("tts", name).permit(time.monotonic())
+        assert permit
+        refused = failed(Kind.AUTH, "tts", provider=name)
+        table.failed(permit, refused, now=time.monotonic(), call=call)
+
+
+def states(health: Health, ladder: tuple[RungSpec, ...]) -> dict[str, State]:
+    table = health.ladders(ladder).policies["tts"].availability
+    return {rung.provider: rung.breaker.state for rung in table}
+
+
+async def test_a_rung_is_the_same_one_in_another_ladder() -> None:
+    health = Health(clock=time.monotonic)
+    first, second = specs("a", "b", key="K1"), (*specs("c", key="K2"), *specs("a", key="K1"))
+    health.ladders(second)
+    fail(health, first, "a")
+
+    assert states(health, second) == {"c": State.CLOSED, "a": State.OPEN}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"key": "K2"}, {"url": "ws://127.0.0.1:10"}],
+    ids=["another key", "another address"],
+)
+async def test_a_rung_that_differs_is_not_blamed(other: dict[str, Any]) -> None:
+    health = Health(clock=time.monotonic)
+    own, others = specs("a", key="K1"), specs("a", **{"key": "K1", **other})
+    health.ladders(others)
+    fail(health, own, "a")
+
+    assert states(health, others) == {"a": State.CLOSED}
+
+
+async def test_ladders_without_calls_are_forgotten_beyond_a_limit() -> None:
+    health = Health(clock=time.monotonic)
+    used = specs("a", key="used")
+    health.join(health.ladders(used), print)
+    for number in range(MAX_LADDERS + 10):
+        health.ladders(specs("a", key=f"K{number}"))
+
+    assert len(health._ladders) <= MAX_LADDERS + 1
+    kept = health.ladders(used)
+    assert kept.users == 1
+    await health.leave(kept, print)
+
+
+async def test_nothing_runs_after_the_last_call() -> None:
+    health, heard = Health(clock=time.monotonic), list[Any]()
+    ladders = health.ladders(specs("a"))
+    before = asyncio.all_tasks()
+    health.join(ladders, heard.append)
+    health.join(ladders, print)
+    await asyncio.sleep(1.0)
+    await health.leave(ladders, print)
+    assert asyncio.all_tasks() != before
+    await health.leave(ladders, heard.append)
+
+    assert asyncio.all_tasks() == before
+
+
+async def test_the_second_call_asks_the_standby_first_and_a_probe_closes_the_breaker() -> None:
+    async with steady_lab() as lab:
+        lab.instance("openai").set_faults([Window(fault=faults.Http(status=401))])
+        async with stock_call(lab) as first:
+            await first.ask(HAIRCUT)
+            await first.ask(HAIRCUT)
+            async with stock_call(lab) as second:
+                await second.ask(HAIRCUT)
+                lab.instance("openai").set_faults([])
+                await until(lambda: _closed(second.told), within_s=900.0, every_s=1.0)
+
+    asked = [event.provider for event in second.facts(AttemptStarted) if event.stage == "llm"]
+    assert asked == ["openai-b"]
+    assert any(probe.provider == "openai" and probe.ok for probe in second.facts(ProviderProbed))
+
+
+def _closed(told: list[Any]) -> bool:
+    return any(isinstance(event, BreakerMoved) and event.after == "closed" for event in told)

@@ -1,0 +1,113 @@
+"""Fillers and the rescue sentence of a stock bot whose providers are late or out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from calls.events import AgentSaid
+from fallbacks.events import HeldTheLine, StageExhausted
+from lab.drill.rows import HAIRCUT
+from lab.simulators import faults
+from lab.simulators.faults import Fault
+from lab.simulators.lab import Lab
+from lab.simulators.receptionist.phrases import price
+from lab.simulators.schedule import Window
+from tests.holdline.stock_bot import StockCall, stock_call
+from tests.kit.caller import words
+from tests.kit.near import steady_lab
+
+pytestmark = pytest.mark.virtual_time
+
+SENTENCE = "We have a technical problem. Please stay on the line."
+STAGES = {
+    "llm": ("openai", "openai-b"),
+    "tts": ("cartesia", "elevenlabs"),
+    "stt": ("deepgram", "deepgram-b"),
+}
+PROMISED_S = 1.5
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    async with steady_lab(keep_audio=True) as lab:
+        yield lab
+
+
+def break_(lab: Lab, names: tuple[str, ...], fault: Fault | None) -> None:
+    for name in names:
+        lab.instance(name).set_faults([Window(fault=fault)] if fault else [])
+
+
+def said_locally(call: StockCall) -> list[str]:
+    """Return what the local voice has said to the end."""
+    return [event.text for event in call.facts(AgentSaid) if event.by == "local"]
+
+
+def first_speech_s(call: StockCall) -> float:
+    """Return when the line began to play, in seconds after the caller stopped."""
+    return call.line.audible_from - call.stopped_at
+
+
+@pytest.mark.parametrize(
+    "stage", ["llm", *(pytest.param(stage, marks=pytest.mark.slow) for stage in ("tts", "stt"))]
+)
+async def test_the_sentence_is_spoken_while_a_stage_is_out(lab: Lab, stage: str) -> None:
+    async with stock_call(lab, rescue=SENTENCE) as call:
+        await asyncio.sleep(1.0)
+        break_(lab, STAGES[stage], faults.Refuse())
+        await call.ask(HAIRCUT)
+
+    assert said_locally(call)[-1:] == [SENTENCE], call.told
+    assert first_speech_s(call) <= PROMISED_S
+    assert call.facts(StageExhausted)[0].stage == stage
+
+
+async def test_the_call_goes_on_when_the_stage_is_back(lab: Lab) -> None:
+    async with stock_call(lab, rescue=SENTENCE) as call:
+        await asyncio.sleep(1.0)
+        break_(lab, STAGES["llm"], faults.Http(status=503))
+        await call.ask(HAIRCUT)
+        break_(lab, STAGES["llm"], None)
+        await asyncio.sleep(30.0)  # until a probe has succeeded
+        await call.ask(HAIRCUT)
+
+    assert words(call.said("assistant")[-1]).count("haircut") == 1
+    assert call.said("assistant")[0] == SENTENCE
+    assert words(call.said("assistant")[-1]) == words(price("haircut"))
+
+
+async def test_a_late_answer_is_bridged_by_fillers_alone_and_still_comes(lab: Lab) -> None:
+    async with stock_call(lab, rescue=SENTENCE) as call:
+        await asyncio.sleep(1.0)
+        break_(lab, STAGES["llm"], faults.SlowStart(delay_s=3.4))
+        await call.ask(HAIRCUT)
+        verdict = await call.heard(price("haircut"))
+
+    held = [event.utterance for event in call.facts(HeldTheLine)]
+    assert held == ["en.filler.0", "en.filler.1"]
+    assert first_speech_s(call) <= PROMISED_S
+    assert verdict.whole, (verdict.missing, verdict.extra)
+    assert SENTENCE not in said_locally(call)
+
+
+async def test_without_rescue_nothing_is_spoken_for_the_providers(lab: Lab) -> None:
+    async with stock_call(lab) as call:
+        await asyncio.sleep(1.0)
+        break_(lab, STAGES["llm"], faults.Refuse())
+        await call.ask(HAIRCUT)
+
+    assert call.facts(StageExhausted)
+    assert not call.line.played
+
+
+async def test_a_caller_who_pauses_to_think_hears_no_filler(lab: Lab) -> None:
+    async with stock_call(lab, rescue=SENTENCE) as call:
+        await asyncio.sleep(1.0)
+        await call.say("I would like to")
+        await asyncio.sleep(1.6)
+        heard = list(call.line.played)
+        judged = [event.finished for event in call.told if type(event).__name__ == "PauseJudged"]
+
+    assert judged == [False]
+    assert not heard

@@ -1,0 +1,160 @@
+"""Rungs as a developer writes them."""
+
+from typing import Any
+
+import pytest
+from pipecat.services.cartesia.tts import CartesiaTTSService
+from pipecat.services.deepgram.stt import DeepgramSTTService
+from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+from pipecat.services.openai.llm import OpenAILLMService
+from pipecat.services.openai.tts import OpenAITTSService
+from pipecat.services.tts_service import TTSService
+from pipecat.transcriptions.language import Language
+
+from holdline.rungs import LadderRung, rung, specs_of
+from providers.provider import RungSpec, Stage
+
+
+class OwnVoice(TTSService):
+    """A developer's own voice."""
+
+    def __init__(self, *, api_key: str, flavour: str = "plain", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    async def run_tts(self, text: str, context_id: str) -> Any:
+        del text, context_id
+        yield None
+
+
+def spec(stage: Stage, written: LadderRung) -> RungSpec:
+    return specs_of(stage, [written])[0]
+
+
+def test_settings_and_arguments_become_a_rungs_own_keys() -> None:
+    settings = DeepgramSTTService.Settings(
+        model="nova-2", language=Language.EN_US, interim_results=True, endpointing=300
+    )
+    found = spec("stt", rung(DeepgramSTTService, api_key="K", settings=settings))
+
+    assert (found.kind, found.api_key, found.url) == ("deepgram", "K", "wss://api.deepgram.com")
+    assert (found.model, found.language, found.options) == ("nova-2", "en-US", {"endpointing": 300})
+
+
+def test_a_model_keeps_its_instructions_and_address() -> None:
+    settings = OpenAILLMService.Settings(system_instruction="Be kind.", temperature=0.2)
+    found = spec("llm", rung(OpenAILLMService, base_url="http://here/v1", settings=settings))
+
+    assert (found.kind, found.url, found.instructions) == ("openai", "http://here/v1", "Be kind.")
+    assert found.options == {"temperature": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://eu.cartesia.ai/tts", "wss://eu.cartesia.ai/tts"),
+        ("eu.cartesia.ai/tts", "wss://eu.cartesia.ai/tts"),
+        ("ws://127.0.0.1:9", "ws://127.0.0.1:9"),
+    ],
+)
+def test_an_address_gets_the_scheme_of_its_service(given: str, url: str) -> None:
+    assert spec("tts", rung(CartesiaTTSService, api_key="K", url=given)).url == url
+
+
+def test_a_voice_is_named_in_either_way() -> None:
+    by_argument = spec("tts", rung(CartesiaTTSService, api_key="K", voice_id="v"))
+    chosen = ElevenLabsTTSService.Settings(voice="v")
+    by_setting = spec("tts", rung(ElevenLabsTTSService, api_key="K", settings=chosen))
+    by_kind = spec("tts", rung("cartesia", api_key="K", voice="v"))
+
+    assert [found.voice for found in (by_argument, by_setting, by_kind)] == ["v"] * 3
+
+
+def test_equal_kinds_get_different_names() -> None:
+    rungs = [rung("cartesia", api_key=key) for key in "AB"]
+
+    assert [found.name for found in specs_of("tts", rungs)] == ["cartesia", "cartesia-2"]
+
+
+def test_any_other_service_is_adapted_with_its_own_arguments() -> None:
+    own = spec("tts", rung(OwnVoice, api_key="K", flavour="strong", sample_rate=16_000))
+    known = spec("tts", rung(OpenAITTSService, api_key="K", voice="alloy"))
+
+    assert (own.kind, own.service) == ("pipecat", f"{__name__}:OwnVoice")
+    assert (own.init, own.rate_hz, own.api_key) == ({"flavour": "strong"}, 16_000, "K")
+    assert (known.kind, known.voice, known.name) == ("pipecat", "alloy", "openai")
+
+
+def test_a_key_is_in_no_representation() -> None:
+    written = rung(CartesiaTTSService, api_key="THE-KEY")
+
+    assert "THE-KEY" not in f"{written!r} {spec('tts', written)!r}"
+
+
+SAID: dict[str, tuple[Stage, Any, str]] = {
+    "no counterpart": (
+        "tts",
+        rung(CartesiaTTSService, api_key="K", cartesia_version="1"),
+        "rung(CartesiaTTSService): cartesia_version has no counterpart in Holdline's own cartesia "
+        "rung; leave it out",
+    ),
+    "the rate": (
+        "stt",
+        rung(DeepgramSTTService, api_key="K", sample_rate=8000),
+        "rung(DeepgramSTTService): sample_rate is that of the pipeline; leave it out",
+    ),
+    "a fixed setting": (
+        "stt",
+        rung(DeepgramSTTService, api_key="K", settings={"smart_format": True}),
+        "rung(DeepgramSTTService): settings.smart_format must be False; leave it out",
+    ),
+    "a misspelt setting": (
+        "stt",
+        rung(DeepgramSTTService, api_key="K", settings={"endpointin": 3}),
+        "rung(DeepgramSTTService): there is no settings.endpointin; did you mean endpointing?",
+    ),
+    "a misspelt argument": (
+        "tts",
+        rung(OwnVoice, api_key="K", flavor="x"),
+        "rung(OwnVoice): the class has no argument flavor; did you mean flavour?",
+    ),
+    "another stage": (
+        "stt",
+        rung(CartesiaTTSService, api_key="K"),
+        "rung(CartesiaTTSService): it is a voice, for tts; stt needs a subclass of STTService",
+    ),
+    "no service": (
+        "llm",
+        rung(int),
+        "rung(int): it is not a service of Pipecat; llm needs a subclass of LLMService",
+    ),
+    "no kind": (
+        "tts",
+        rung("cartesian"),
+        "rung('cartesian'): tts has no such kind; it has cartesia, elevenlabs, local",
+    ),
+    "no key": ("tts", rung("cartesia"), "rung('cartesia'): api_key is missing"),
+    "a wrong scheme": (
+        "tts",
+        rung("cartesia", api_key="K", url="ftp://x"),
+        "rung('cartesia'): url is 'ftp://x'; it begins with wss or ws://",
+    ),
+    "a service itself": (
+        "tts",
+        OwnVoice,
+        f"Ladders: tts has {OwnVoice!r}; write rung(ItsClass, ...)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_a_wrong_rung_is_refused_in_one_line_with_the_cure(case: str) -> None:
+    stage, written, text = SAID[case]
+    with pytest.raises((ValueError, TypeError)) as refused:
+        specs_of(stage, [written])
+
+    assert str(refused.value) == text
+
+
+def test_a_stage_needs_a_rung() -> None:
+    with pytest.raises(ValueError, match="tts is empty"):
+        specs_of("tts", [])
