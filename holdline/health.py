@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from loguru import logger
 
-from bot.clock import Clock
 from calls.entry import Emit
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.ladder import StagePolicy
@@ -24,6 +23,7 @@ from fallbacks.probing import ProbeSettings
 from providers.catalog import provider
 from providers.prober import Prober
 from providers.provider import RungSpec, Stage
+from runtime.clock import Clock
 
 Identity: TypeAlias = tuple[str, ...]
 """Equal for the same rung in two calls."""

@@ -22,7 +22,6 @@ from pipecat.metrics.metrics import TurnMetricsData
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from bot import clock
 from calls.events import TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
@@ -41,6 +40,7 @@ from processors.turn.sound_path import Faintness, order_interruptions
 from providers.adapter.broken import BrokenService
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage
+from runtime import clock
 
 BUDGET_S: Final = 1.5  # from the caller's last voiced sample to the answer
 WINDOW_TOKENS: Final = 4000  # left of a conversation that a model refuses as too long (chosen)

@@ -20,8 +20,8 @@ from fastapi import FastAPI, Response, WebSocket
 from pipecat.runner.types import WebSocketRunnerArguments
 from pipecat.serializers.twilio import TwilioFrameSerializer
 
-from bot.config.loading import load
-from bot.config.settings import Settings
+from configuration.loading import load
+from configuration.settings import Settings
 
 STOP_S: Final = 3  # for calls in progress
 

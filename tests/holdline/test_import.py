@@ -20,7 +20,7 @@ SERVER = (
     "configuration",
     "operations",
     "transports",
-    "bot.config",
+    "configuration",
     "bot.call",
     "bot.server",
 )
