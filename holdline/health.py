@@ -35,7 +35,7 @@ AGAIN_S: Final = 5.0  # before probing that failed runs again (chosen)
 
 
 @dataclass(eq=False)
-class SharedRung:
+class UsedRung:
     """A rung, and the number of calls that use it; it is probed while there are any."""
 
     prober: Prober
@@ -48,7 +48,7 @@ class SharedLadders:
     """The policies and the rungs of all calls with the same ladders."""
 
     policies: Mapping[Stage, StagePolicy]
-    rungs: Sequence[SharedRung]
+    rungs: Sequence[UsedRung]
     users: int = 0
 
     def client_of(self, spec: RungSpec) -> Any:
@@ -64,7 +64,7 @@ class Health:
         self._clock = clock
         self._lag = Lag()
         self._ladders: dict[tuple[Identity, ...], SharedLadders] = {}
-        self._rungs = WeakValueDictionary[Identity, SharedRung]()
+        self._rungs = WeakValueDictionary[Identity, UsedRung]()
         self._listeners: list[Emit] = []
         self._beating: asyncio.Task[None] | None = None
 
@@ -120,7 +120,7 @@ class Health:
         voices = [spec for spec in specs.values() if spec.stage == "tts"]
         return SharedLadders({s: self._policy(s, table, voices) for s in STAGES}, rungs)
 
-    def _share(self, spec: RungSpec, table: AvailabilityTable) -> SharedRung:
+    def _share(self, spec: RungSpec, table: AvailabilityTable) -> UsedRung:
         spec = replace(spec, sample_rate_hz=PROBE_RATE_HZ)
         vendor = provider(spec.stage, spec.kind, spec.service)
         vendor.load()  # now, and not while a caller waits
@@ -129,7 +129,7 @@ class Health:
             spec, availability=table, settings=ProbeSettings(), emit=self._emit, clock=self._clock
         )
         prober.lag = self._lag
-        return SharedRung(prober)
+        return UsedRung(prober)
 
     def _policy(
         self, stage: Stage, table: AvailabilityTable, voices: Sequence[RungSpec]

@@ -124,7 +124,8 @@ def test_every_module_has_a_docstring(path: Path) -> None:
 def test_a_packages_init_holds_a_docstring_only(room: str) -> None:
     body = tree_of(ROOT / room / "__init__.py").body
 
-    assert len(body) == 1 or room == "bot"  # Pipecat's runner looks for the coroutine `bot.bot`
+    # Pipecat's runner looks for the coroutine `bot.bot`; users import `holdline.Ladders`.
+    assert len(body) == 1 or room in ("bot", "holdline")
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])

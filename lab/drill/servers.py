@@ -114,7 +114,7 @@ async def open_agent(
 
 def _program(side: str) -> Sequence[str]:
     if side.endswith(BOT):
-        return ("-m", "lab.drill.bot_server", "--bot", str(Path(side).resolve()))
+        return ("-m", f"{__package__}.bot_server", "--bot", str(Path(side).resolve()))
     return _PROGRAMS[side]
 
 
