@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import soxr
 from pipecat.frames.frames import (
     Frame,
@@ -403,5 +404,5 @@ def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None
     return np.concatenate(spoken).astype("<i2").tobytes() if spoken else b""
 
 
-def _samples(sentence: str, voice: str, language: str, manner: Manner, rate_hz: int) -> np.ndarray:
+def _samples(sentence: str, voice: str, language: str, manner: Manner, rate_hz: int) -> Samples:
     return speak(sentence, names(voice, language), manner=manner, rate_hz=rate_hz).samples
