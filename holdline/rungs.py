@@ -91,11 +91,12 @@ class _Reading:
         self._keys: dict[str, Any] = {}  # the rung's own
         self._init: dict[str, Any] = {}  # the constructor's
         self._options: dict[str, Any] = {}
-        self._service = self._described()
         known = [kind for kind in kinds(stage) if kind != ADAPTED]
         if not rung.service and rung.kind not in known:
             raise self._error(f"{stage} has no such kind; it has {', '.join(known)}")
+        self._service = self._described()
         self._provider: Provider = provider(stage, rung.kind, rung.service)
+        self._is_own = not self._provider.service
 
     def spec(self, taken: Iterable[str]) -> RungSpec:
         """Return the rung's specification, with a name that is not taken."""
@@ -119,7 +120,7 @@ class _Reading:
             instructions=self._keys.get("instructions") or "",
             options=self._options,
             facts=vendor.facts,
-            service=vendor.service if kind == ADAPTED else "",
+            service=vendor.service,
             init=self._init,
             rate_hz=self._keys.get("rate_hz", 0),
         )
@@ -127,7 +128,8 @@ class _Reading:
     def _described(self) -> ServiceClass | None:
         """Return what the service's class takes; `None` if Holdline's kind has no class."""
         paths = {kind: path for path, kind in OWN.items()}
-        path = self._rung.service or paths.get(self._rung.kind, "")
+        kind = self._rung.kind
+        path = self._rung.service or provider(self._stage, kind).service or paths.get(kind, "")
         try:
             return describe(load_class(path, self._stage)) if path else None
         except UnusableServiceError as error:
@@ -153,7 +155,7 @@ class _Reading:
         """Return the rung's key that a parameter stands for; empty if there is none."""
         is_parameter = self._service is not None and name in self._service.parameters
         key = _place_of(name, "parameters") if is_parameter else ""
-        if key == "rate_hz" and self._rung.kind != ADAPTED:
+        if key == "rate_hz" and self._is_own:
             raise self._error(f"{name} is that of the pipeline; leave it out")
         if key == "session":
             raise self._error(f"Holdline gives it the {name}; leave it out")
@@ -173,7 +175,7 @@ class _Reading:
 
     def _check(self) -> None:
         """Raise an error for an argument without a counterpart, and for a missing key."""
-        vendor, own = self._provider, self._rung.kind != ADAPTED
+        vendor, own = self._provider, self._is_own
         if own and self._init:
             name = next(iter(self._init))
             raise self._error(

@@ -12,6 +12,7 @@ from pipecat.services.tts_service import TTSService
 from pipecat.transcriptions.language import Language
 
 from holdline.rungs import LadderRung, rung, specs_of
+from providers.catalog import ADAPTED, kinds
 from providers.provider import RungSpec, Stage
 
 
@@ -84,12 +85,23 @@ def test_any_other_service_is_adapted_with_its_own_arguments() -> None:
     assert (known.kind, known.voice, known.name) == ("pipecat", "alloy", "openai")
 
 
+@pytest.mark.parametrize(
+    ("kind", "service"), [("aura", "DeepgramTTSService"), ("openai", "OpenAITTSService")]
+)
+def test_a_kind_that_the_catalogue_adapts_is_built_from_its_class(kind: str, service: str) -> None:
+    found = spec("tts", rung(kind, api_key="K", voice="v", sample_rate=24_000))
+
+    assert found.service.endswith(f":{service}")
+    assert (found.kind, found.voice, found.rate_hz) == (kind, "v", 24_000)
+
+
 def test_a_key_is_in_no_representation() -> None:
     written = rung(CartesiaTTSService, api_key="THE-KEY")
 
     assert "THE-KEY" not in f"{written!r} {spec('tts', written)!r}"
 
 
+KINDS = [kind for kind in kinds("tts") if kind != ADAPTED]
 SAID: dict[str, tuple[Stage, Any, str]] = {
     "no counterpart": (
         "tts",
@@ -130,7 +142,7 @@ SAID: dict[str, tuple[Stage, Any, str]] = {
     "no kind": (
         "tts",
         rung("cartesian"),
-        "rung('cartesian'): tts has no such kind; it has cartesia, elevenlabs, local",
+        f"rung('cartesian'): tts has no such kind; it has {', '.join(KINDS)}",
     ),
     "no key": ("tts", rung("cartesia"), "rung('cartesia'): api_key is missing"),
     "a wrong scheme": (
