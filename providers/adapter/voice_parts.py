@@ -30,7 +30,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from calls.voice import ATTEMPT, VoiceEar
 from fallbacks.classification import classify_symptom
-from fallbacks.failure import Failure
+from fallbacks.failure import Failure, Kind, Scope, finding
 from fallbacks.symptoms import Moment, Symptom
 from providers.adapter.building import LateSession
 from providers.adapter.failures import failure_in, failure_of
@@ -41,6 +41,9 @@ from providers.tapped_voice import OPEN_S
 
 ABANDON_S: Final = 1.0  # a service that has not stopped by then is abandoned (chosen)
 CHUNK_S: Final = 0.1  # chosen: as the pieces of voices with a websocket
+CANNOT_BE_SILENCED: Final = InvalidOutputError(
+    "it cannot be silenced or reconnected", finding(Kind.PROTOCOL, Scope.REQUEST, permanent=True)
+)
 TOLD: Final = "reported"  # the metadata key of sound that was reported to the stage
 
 if TYPE_CHECKING:
@@ -65,6 +68,8 @@ class VoicePart(Service):
         self.reports = AttemptReports(rung)
         self._rung = rung
         self._opening = 0  # how many of our own steps may connect now
+        self._guesses = False  # whether it asks Pipecat to which context its sound belongs
+        self._cannot_be_silenced = False  # so its sound may belong to an earlier attempt
         self._measured = False  # whether the text in progress was
         self._settled = False  # whether the outcome of connecting was reported
         self._reconnecting = asyncio.Lock()
@@ -114,6 +119,8 @@ class VoicePart(Service):
                 await self.reports.ear.connecting()
                 await self._disconnect_for_good()
                 await self._open(self._connect(), within_s=OPEN_S + ABANDON_S)
+            elif self.reports.ear and self._cannot_be_silenced:
+                await self.reports.ear.unreachable(self.reports.invalid(CANNOT_BE_SILENCED))
             elif self.reports.ear:
                 await self.reports.ear.connected()
 
@@ -126,6 +133,8 @@ class VoicePart(Service):
             case LLMFullResponseStartFrame():
                 await self._apply_settings(direction)
                 self.reports.begin(frame.metadata.get(ATTEMPT, 0))
+                if self._cannot_be_silenced:
+                    await self._fail(self.reports.invalid(CANNOT_BE_SILENCED))
             case InterruptionFrame():
                 self.reports.forget()
             case _:
@@ -168,6 +177,11 @@ class VoicePart(Service):
         name = super().create_context_id()
         self.reports.add_context(name)
         return name
+
+    def get_active_audio_context_id(self) -> str | None:
+        """Return the context in progress, for services whose protocol has none."""
+        self._guesses = True
+        return super().get_active_audio_context_id()
 
     async def tts_process_generator(
         self, context_id: str, generator: AsyncGenerator[Frame | None, None]
@@ -313,6 +327,7 @@ class VoicePart(Service):
         """Reconnect if sound of the interrupted attempt may still come."""
         owed, self.reports.owes = self.reports.owes, False
         if owed and not self._rung.facts.cancels and self.reports.ear is not None:
+            self._cannot_be_silenced = self._guesses and not hasattr(self, "_connect")
             await self.reconnect()
 
     async def _apply_settings(self, direction: FrameDirection) -> None:

@@ -239,6 +239,21 @@ async def test_a_voice_that_hangs_when_interrupted_is_abandoned_and_its_socket_a
     assert sound_s(ear, 2) == pytest.approx(2.0, abs=0.01)
 
 
+async def test_a_voice_that_can_be_neither_silenced_nor_reconnected_is_out_for_the_call() -> None:
+    async with heard(rung("GuessingVoice", rate_hz=8000)) as (bench, ear):
+        await bench.put(*attempt(1, "One two."))
+        await told(ear, lambda _: sound_s(ear, 1))
+        await bench.put(InterruptionFrame())
+        await told(ear, lambda items: isinstance(items[-1], Failure))
+        await bench.service.revive()  # type: ignore[attr-defined]
+        await bench.put(*attempt(2, "Three."))
+        await told(ear, lambda _: failures(ear))
+
+    assert sound_s(ear, 2) == 0
+    ear.told.pop()
+    assert [(item.kind, item.permanent) for item in ear.told[-2:]] == 2 * [(Kind.PROTOCOL, True)]
+
+
 async def test_a_voice_that_cancels_keeps_its_connection() -> None:
     cancels = RungFacts(cancels=True)
     async with own_server() as (own, spec), heard(replace(spec, facts=cancels)) as (bench, ear):
