@@ -44,7 +44,7 @@ def test_an_unknown_vendor_is_asked_for_again_and_known_keys_are_kept() -> None:
 
     output = run("whisper", "local", "cartesia", "")
 
-    assert '"whisper" is not one of deepgram, local' in output
+    assert '"whisper" is not one of deepgram, soniox, assemblyai, local' in output
     assert Path(".env").read_text(encoding="utf-8") == "OPENAI_API_KEY=mine"
     assert load().warnings  # the voice without a key is left out, the local one stays
     assert [rung.name for rung in load().settings.stages.tts] == ["openai-tts", "local-tts"]
