@@ -47,14 +47,14 @@ class RungSettings(Section):
     """The rung's name, unique in all stages. By default the kind."""
     kind: Text
     """The provider. stt: `deepgram`, `soniox`, `assemblyai`, `local`, `pipecat`; llm: `openai`,
-    `pipecat`; tts: `cartesia`, `elevenlabs`, `aura`, `openai`, `local`, `pipecat`. `aura` is
-    Deepgram's voice, `pipecat` any of Pipecat's services.
+    `anthropic`, `gemini`, `pipecat`; tts: `cartesia`, `elevenlabs`, `aura`, `openai`, `local`,
+    `pipecat`. `aura` is Deepgram's voice, `pipecat` any of Pipecat's services.
     """
     url: str = ""
     """A server that speaks the provider's protocol; by default the provider's own. Deepgram (also
     `aura`) and ElevenLabs take the base URL, Cartesia, Soniox and AssemblyAI the whole websocket
-    URL, OpenAI the base with `/v1`, `pipecat` what the service's constructor takes. A redirect
-    counts as a failure.
+    URL, OpenAI the base with `/v1`, Anthropic and Gemini the base without a version, `pipecat` what
+    the service's constructor takes. A redirect counts as a failure.
     """
     model: Text | None = None
     """The model. By default the provider's default."""

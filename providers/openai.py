@@ -1,12 +1,10 @@
 """OpenAI, and other servers with its protocol: streaming chat completions."""
 
-import asyncio
 import codecs
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
 import openai
 from loguru import logger
@@ -14,23 +12,18 @@ from openai import AsyncOpenAI, AsyncStream
 from openai._streaming import ServerSentEvent, SSEDecoder
 from openai.resources.chat import AsyncChat
 from openai.types.chat import ChatCompletionChunk
-from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.utils.http import connection_limits
 
-from fallbacks.classification import (
-    classify_error,
-    classify_http,
-    classify_message,
-    classify_symptom,
-)
+from fallbacks.classification import classify_error, classify_http, classify_message
 from fallbacks.failure import Failure, Kind, Scope, error_of, failed, finding
 from fallbacks.retry_after import may_ask_again, retry_after_s
-from fallbacks.symptoms import Moment, Symptom
+from fallbacks.symptoms import Moment
 from providers.probing import ask_http
-from providers.provider import PenAnswer, PenQuestion, ProbeFailedError, RungSpec
+from providers.provider import PenAnswer, PenQuestion, RungSpec
 from providers.sockets import tls_context
+from providers.word_probe import ask_for_word
 from runtime.hosts import proxy_for
 from runtime.http import UnreadableError, parse_json
 
@@ -297,81 +290,17 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     )
 
 
-# The prompt, not a parameter, bounds the answer's length: servers disagree on the parameter's name,
-# and a probe must not be refused for something that no caller's request contains.
-PROMPT: Final = "Answer with one word: yes."
-MAX_TOOLS: Final = 32  # tools that are offered alone to find the one that is refused (chosen)
-
-
 async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     """Request one word, with the options of callers' requests, and the rung's tools, if any.
 
     Raises:
-        ProbeFailedError: The server refused, or the word did not arrive in time. If it refuses a
-            tool, the text names the tool.
+        ProbeFailedError: The server refused, or the word did not arrive in time.
     """
     model = build(replace(rung, instructions=""))
-    ends_at = asyncio.get_running_loop().time() + timeout_s
     try:
-        failure = await _ask_for_word(model, rung, timeout_s=timeout_s)
-        if failure is not None and failure.scope is Scope.REQUEST and rung.tools:
-            failure = await _name_tool(model, rung, failure, ends_at=ends_at)
+        await ask_for_word(model, rung, timeout_s=timeout_s)
     finally:
         await model.close()
-    if failure is not None:
-        raise _probe_error(rung, failure)
-
-
-async def _name_tool(
-    model: OneTryOpenAI, rung: RungSpec, failure: Failure, *, ends_at: float
-) -> Failure:
-    """Return the failure with the name of the tool that is refused when it is offered alone."""
-    for tool in rung.tools[:MAX_TOOLS]:
-        left_s = ends_at - asyncio.get_running_loop().time()
-        if left_s <= 0:
-            break
-        try:
-            alone = await _ask_for_word(model, replace(rung, tools=(tool,)), timeout_s=left_s)
-        except ProbeFailedError:  # no time is left
-            break
-        if alone is not None and alone.scope is Scope.REQUEST:
-            return replace(failure, reason=f"the tool {tool.name}: {alone.reason}")
-    return failure
-
-
-async def _ask_for_word(model: OneTryOpenAI, rung: RungSpec, *, timeout_s: float) -> Failure | None:
-    """Request one word; return why none arrived, or `None` if one did, or a tool call.
-
-    Raises:
-        ProbeFailedError: No word arrived in time.
-    """
-    symptom = Symptom.NO_ANSWER
-    question = LLMContext([{"role": "user", "content": PROMPT}])
-    if rung.tools:
-        question.set_tools(ToolsSchema(standard_tools=list(rung.tools)))
-    try:
-        async with asyncio.timeout(timeout_s):
-            stream = await model.get_chat_completions(question)
-            symptom = Symptom.NO_TEXT
-            async with stream:
-                async for chunk in stream:
-                    delta = chunk.choices[0].delta if chunk.choices else None
-                    if delta and (delta.tool_calls or (delta.content or "").strip()):
-                        return None
-    except TimeoutError as error:
-        raise _probe_error(rung, _symptom_failure(symptom, rung)) from error
-    except (openai.OpenAIError, ValueError, OSError) as error:
-        return failure_of(error, rung.name, flowing=False)
-    return _symptom_failure(symptom, rung)
-
-
-def _symptom_failure(symptom: Symptom, rung: RungSpec) -> Failure:
-    return failed(classify_symptom(symptom), "llm", provider=rung.name, reason=f"{symptom}")
-
-
-def _probe_error(rung: RungSpec, failure: Failure) -> ProbeFailedError:
-    host = urlsplit(rung.url).netloc
-    return ProbeFailedError(f"{host}: {failure.reason or failure.kind}", failure=failure)
 
 
 REFUSED: Final = "content_filter"  # the `finish_reason` of a refused answer

@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from lab.simulators.anthropic.simulator import AnthropicSimulator
 from lab.simulators.aura.simulator import AuraSimulator
 from lab.simulators.cartesia.simulator import CartesiaSimulator
 from lab.simulators.control import Control
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.elevenlabs.simulator import ElevenLabsSimulator
 from lab.simulators.faults import suggestion
+from lab.simulators.gemini.simulator import GeminiSimulator
 from lab.simulators.instance import Core, Instance
 from lab.simulators.openai.simulator import OpenAISimulator
 from lab.simulators.recognisers.assemblyai import AssemblySimulator
@@ -43,6 +45,8 @@ KINDS: Final[Mapping[str, type[Instance]]] = {
         SonioxSimulator,
         AssemblySimulator,
         OpenAISimulator,
+        AnthropicSimulator,
+        GeminiSimulator,
         CartesiaSimulator,
         ElevenLabsSimulator,
         AuraSimulator,

@@ -1,8 +1,9 @@
 """Classifies the errors of a Pipecat service: what was seen decides, from the surest sign down.
 
-In this order: the status of the exception's response, a closed socket's code, Pipecat's category,
-a status in the sentence, the exception's name. The vendor's own words are compared as those of our
-own providers (`fallbacks/symptoms.py`); the reason that is logged contains none of them.
+In this order: the status of the exception's response, the vendor's message, a closed socket's code,
+Pipecat's category, the exception's name, a status in the sentence. The vendor's own words are
+compared as those of our own providers (`fallbacks/symptoms.py`); the reason that is logged contains
+none of them.
 """
 
 import re
@@ -93,18 +94,25 @@ def _signs(
     category: ErrorCategory | None,
 ) -> Iterator[Finding | None]:
     """Yield what each sign says, the surest first; `None` if it is missing."""
-    said = getattr(error, "body", None) or text
-    if status := error and extract_http_status_code(error):
+    told = getattr(error, "body", None) or getattr(error, "details", None)
+    said = told or text
+    status = extract_http_status_code(error) if error else None
+    if status and status >= 400:  # an error inside an answer comes with a status of 200
         yield classify_http(rung.symptoms, status, said)
+    elif told:
+        yield _known(classify_message(rung.symptoms, told, moment=moment))
     if isinstance(error, ConnectionClosed):
         code, reason = code_and_reason(error)
         yield classify_close(rung.symptoms, code, reason, stage=rung.stage, moment=moment)
     yield CATEGORIES.get(category) if category else None
+    yield _known(classify_error(error)) if isinstance(error, Exception) else None
     if in_text := STATUS.search(text):
         yield classify_http(rung.symptoms, int(in_text[1]), text)
-    by_name = classify_error(error) if isinstance(error, Exception) else UNKNOWN
-    yield None if by_name.unknown else by_name
     yield classify_message(rung.symptoms, said, moment=moment)
+
+
+def _known(found: Finding) -> Finding | None:
+    return None if found.unknown else found
 
 
 def _headers(error: BaseException | None) -> Mapping[str, str]:

@@ -1,21 +1,414 @@
-"""A Pipecat service as a model: not built yet."""
+"""Any of Pipecat's model services as a rung: an answer is read at the places where it leaves.
 
-from pipecat.processors.frame_processor import FrameProcessor
+Each answer is a task of its own, in which `ANSWER` is set. What the service pushes there goes to
+the answer instead of into a pipeline: the stage runs tools, counts usage and judges failures.
+"""
+# ruff: noqa: D102, SLF001 - methods that override Pipecat's, and call them
 
-from providers.provider import RungSpec, SharedService
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final, cast
+
+from loguru import logger
+from openai.types.chat import ChatCompletionChunk
+from pipecat.clocks.system_clock import SystemClock
+from pipecat.frames.frames import (
+    ErrorFrame,
+    Frame,
+    LLMContextFrame,
+    LLMMessagesAppendFrame,
+    LLMTextFrame,
+    StartFrame,
+)
+from pipecat.metrics.metrics import LLMTokenUsage
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMSpecificMessage
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+from pipecat.utils.asyncio.task_manager import TaskManager
+
+from fallbacks.failure import Failure, Kind, Scope, error_of, failed, finding
+from fallbacks.symptoms import Moment
+from providers.adapter.answer import REASONS, PipecatAnswer
+from providers.adapter.building import build_service
+from providers.adapter.failures import failure_of
+from providers.catalog import provider
+from providers.provider import PenAnswer, PenQuestion, RungSpec
+from providers.word_probe import ask_for_word
+
+ANSWER: Final[ContextVar[PipecatAnswer | None]] = ContextVar("answer", default=None)
+LEFT_S: Final = 1.0  # a service that is still busy so long after its cancellation is abandoned
+CLOSE_S: Final = 1.0  # for an SDK's client
+PRIVATE: Final = 64  # the vendor's own entries kept for a call, such as signatures (chosen)
+LOST: Final = frozenset({Kind.CUT, Kind.NETWORK, Kind.STALLED, Kind.TIMEOUT})
 
 
-def build(rung: RungSpec) -> FrameProcessor:
-    """Return the service that speaks to this rung."""
-    raise NotImplementedError("the model of kind: pipecat is not built yet")
+class SharedModel:
+    """What all calls on a rung share: the connections of an SDK's client, and what was learned.
+
+    Attributes:
+        says_why: Whether the service has ever said why an answer ended.
+    """
+
+    def __init__(self, client: Any = None) -> None:
+        self.client = client
+        self.says_why = False
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await _close(self.client)
 
 
-def share(rung: RungSpec) -> SharedService | None:
-    """Return what all calls on this rung share, if anything."""
-    del rung
-    return None
+class RungModel(FrameProcessor):
+    """The adapter's part of a model."""
+
+    def __init__(self, *, rung: RungSpec, **kwargs: Any) -> None:
+        shared = rung.shared if isinstance(rung.shared, SharedModel) else None
+        self._rung = rung
+        self._learned = shared or SharedModel()
+        self._shared_client = shared.client if shared else None
+        self._told_headers: Callable[[Mapping[str, str]], None] = lambda _: None
+        self._private_entries: deque[Any] = deque(maxlen=PRIVATE)
+        self._rung_prepared, self._rung_preparing = False, asyncio.Lock()
+        self._answer_tasks: TaskManager | None = None
+        self._rung_closed = False
+        super().__init__(**kwargs)
+
+    # -- what the stage calls
+
+    @property
+    def asks_for(self) -> str:
+        """The requested model's name."""
+        default = getattr(getattr(self, "_settings", None), "model", "")
+        return self._rung.model or (default if isinstance(default, str) else "")
+
+    def on_headers(self, listener: Callable[[Mapping[str, str]], None]) -> None:
+        """Call `listener` with the headers of each response, as far as they can be seen."""
+        self._told_headers = listener
+
+    async def ask(
+        self, context: LLMContext, *, on_answered: Callable[[], None]
+    ) -> AsyncIterator[ChatCompletionChunk]:
+        """Stream an answer; closing the iterator releases the connection.
+
+        Args:
+            context: The conversation to answer.
+            on_answered: Called when the response begins.
+        """
+        answer = PipecatAnswer(self._rung, on_answered=on_answered, on_headers=self._told_headers)
+        frame = LLMContextFrame(self._own_view(context))
+        work = partial(self.process_frame, frame, FrameDirection.DOWNSTREAM)
+        with self._at_work(answer, work):
+            async for chunk in answer.read():
+                yield chunk
+            self._raise_failure(answer)
+            for chunk in answer.last_chunks(says_why=self._says_why(answer)):
+                yield chunk
+
+    async def infer(self, context: LLMContext, **options: Any) -> str | None:
+        """Return a complete answer, for work outside the conversation."""
+        answer, found = PipecatAnswer(self._rung), list[str | None]()
+
+        async def run() -> None:
+            view = self._own_view(context)
+            try:
+                found.append(await cast("Any", self).run_inference(view, **options))
+            except NotImplementedError:  # it only streams
+                await self.process_frame(LLMContextFrame(view), FrameDirection.DOWNSTREAM)
+
+        with self._at_work(answer, run):
+            async for chunk in answer.read():
+                found += [choice.delta.content for choice in chunk.choices]
+            self._raise_failure(answer)
+        if REASONS.get(answer.reason.lower()) == "content_filter":
+            raise error_of(_refused(self._rung))
+        return "".join(text for text in found if text) or None
+
+    def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
+        """Classify an error of `ask`; `flowing` if words had arrived."""
+        return failure_of(error, self._rung, moment=Moment.FLOWING if flowing else Moment.ASKED)
+
+    async def close(self) -> None:
+        """Release everything, unless calls share it."""
+        if self._rung_closed:
+            return
+        self._rung_closed = True
+        if self._answer_tasks and (left := self._answer_tasks.current_tasks()):
+            await asyncio.wait(left, timeout=LEFT_S + CLOSE_S)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self.cleanup()
+        except Exception as error:  # noqa: BLE001 - a vendor's or the owner's code, after the call
+            logger.warning("{}: closing it raised {}", self._rung.name, type(error).__name__)
+
+    # -- one answer
+
+    @contextmanager
+    def _at_work(
+        self, answer: PipecatAnswer, work: Callable[[], Awaitable[None]]
+    ) -> Iterator[None]:
+        """Let the service work on an answer during the block, and no longer."""
+        self._answer_tasks = self._answer_tasks or TaskManager()
+        task = self._answer_tasks.create_task(
+            self._work(answer, work), f"{self._rung.name} answers"
+        )
+        try:
+            yield
+        finally:
+            answer.is_left = True
+            if not task.done():
+                task.cancel()
+                self._answer_tasks.create_task(
+                    self._see_off(answer, task), f"{self._rung.name} leaves"
+                )
+
+    async def _work(self, answer: PipecatAnswer, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await self._prepare()  # before `ANSWER` is set: tasks that it starts outlive the answer
+            ANSWER.set(answer)
+            await work()
+        except asyncio.CancelledError:
+            if answer.is_left:
+                raise
+            answer.fail(ConnectionError("the service cancelled its own answer"))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a vendor's or the owner's code
+            answer.fail(error)
+        await answer.end()
+
+    async def _see_off(self, answer: PipecatAnswer, task: asyncio.Task[None]) -> None:
+        """Abandon a service that goes on after its cancellation, and close its connection."""
+        await asyncio.wait({task}, timeout=LEFT_S)
+        if task.done():
+            return
+        logger.warning("{}: it ignores that its answer was cancelled", self._rung.name)
+        await answer.hang_up()
+        if self._shared_client is None:
+            await _close(getattr(self, "_client", None))
+
+    async def _prepare(self) -> None:
+        """Set the service up, once; no pipeline does it."""
+        async with self._rung_preparing:
+            if self._rung_prepared or self._answer_tasks is None:
+                return
+            no_worker: Any = None
+            await self.setup(
+                FrameProcessorSetup(
+                    clock=SystemClock(), task_manager=self._answer_tasks, pipeline_worker=no_worker
+                )
+            )
+            await cast("Any", self).start(StartFrame())
+            self._rung_prepared = True
+
+    def _own_view(self, context: LLMContext) -> LLMContext:
+        """Return the conversation with this vendor's private entries, and nobody else's."""
+        messages = [item for item in context.messages if not isinstance(item, LLMSpecificMessage)]
+        return LLMContext(
+            messages=[*messages, *self._private_entries],
+            tools=context.tools,
+            tool_choice=context.tool_choice,
+        )
+
+    def _says_why(self, answer: PipecatAnswer) -> bool:
+        self._learned.says_why = self._learned.says_why or bool(answer.reason)
+        return self._rung.facts.says_why or self._learned.says_why
+
+    def _raise_failure(self, answer: PipecatAnswer) -> None:
+        failure = answer.failure
+        if failure and not (answer.reason and failure.kind in LOST):  # it had said everything
+            raise error_of(failure)
+
+    # -- the places where an answer leaves Pipecat's service
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        answer = ANSWER.get()
+        if answer is None:
+            await super().push_frame(frame, direction)
+        elif isinstance(frame, LLMTextFrame):
+            await answer.write(frame.text)
+        elif isinstance(frame, LLMMessagesAppendFrame):
+            self._private_entries.extend(
+                item for item in frame.messages if isinstance(item, LLMSpecificMessage)
+            )
+        elif isinstance(frame, ErrorFrame):
+            await self.push_error_frame(frame)
+
+    async def push_error_frame(self, error: ErrorFrame, *args: Any, **kwargs: Any) -> None:
+        if answer := ANSWER.get():
+            answer.fail(
+                error.exception or RuntimeError(), text=error.error, category=error.category
+            )
+        else:
+            await super().push_error_frame(error, *args, **kwargs)
+
+    async def run_function_calls(self, function_calls: Any) -> None:
+        if answer := ANSWER.get():
+            await answer.call(function_calls)
+        else:
+            await cast("Any", super()).run_function_calls(function_calls)
+
+    async def start_llm_usage_metrics(self, tokens: LLMTokenUsage) -> None:
+        if answer := ANSWER.get():
+            answer.use(tokens)
+        else:
+            await super().start_llm_usage_metrics(tokens)
+
+    async def stop_ttfb_metrics(self, *args: Any, **kwargs: Any) -> None:
+        if answer := ANSWER.get():
+            answer.begin()
+        else:
+            await super().stop_ttfb_metrics(*args, **kwargs)
+
+    async def _call_event_handler(self, event_name: str, *args: Any, **kwargs: Any) -> None:
+        answer = ANSWER.get()
+        if answer and event_name == "on_completion_timeout":
+            answer.fail(TimeoutError())
+        else:
+            await super()._call_event_handler(event_name, *args, **kwargs)
+
+    def _sync_registered_tool_handlers(self, tools: Any) -> None:
+        if ANSWER.get() is None:  # otherwise the stage runs the tools
+            cast("Any", super())._sync_registered_tool_handlers(tools)
+
+    async def get_chat_completions(self, context: LLMContext) -> Any:
+        stream = await cast("Any", super()).get_chat_completions(context)
+        return answer.tapped(stream) if (answer := ANSWER.get()) else stream
+
+    async def _create_message_stream(self, *args: Any, **kwargs: Any) -> Any:
+        stream = await cast("Any", super())._create_message_stream(*args, **kwargs)
+        return answer.tapped(stream) if (answer := ANSWER.get()) else stream
+
+    async def _create_converse_stream(self, *args: Any, **kwargs: Any) -> Any:
+        response = await cast("Any", super())._create_converse_stream(*args, **kwargs)
+        answer = ANSWER.get()
+        return response | {"stream": answer.tapped(response["stream"])} if answer else response
+
+    def _handle_stop_reason(self, result: Any) -> None:
+        if answer := ANSWER.get():
+            answer.say_why(getattr(result, "stop_reason", None))
+        else:
+            cast("Any", super())._handle_stop_reason(result)
+
+    def _handle_finish_reason(self, finish_reason: Any) -> None:
+        if answer := ANSWER.get():
+            answer.say_why(getattr(finish_reason, "name", finish_reason))
+        else:
+            cast("Any", super())._handle_finish_reason(finish_reason)
+
+    # -- its client
+
+    def create_client(self, *args: Any, **kwargs: Any) -> Any:
+        if self._shared_client is None:
+            return cast("Any", super()).create_client(*args, **kwargs)
+        self._client = self._shared_client
+        return self._client
+
+    async def cleanup(self) -> None:
+        client = getattr(self, "_client", None)
+        if self._shared_client is not None:
+            self._client = None  # others use it
+        await super().cleanup()
+        if self._shared_client is None:
+            await _close(client)
+
+
+async def _close(client: Any) -> None:
+    """Close an SDK's client."""
+    client = getattr(client, "aio", client)  # Google's has an asynchronous half
+    close = getattr(client, "aclose", None) or getattr(client, "close", None)
+    if not (_is_sdk(client) and callable(close)):
+        return
+    async with asyncio.timeout(CLOSE_S):
+        closing = close()
+        if asyncio.iscoroutine(closing):
+            await closing
+
+
+def _is_sdk(client: Any) -> bool:
+    """Return whether a client is one of an SDK that all calls can use."""
+    return hasattr(client, "with_options") or hasattr(client, "models")
+
+
+def build(rung: RungSpec) -> Any:
+    """Return the model of a rung."""
+    own: dict[str, Any] = {"retry_on_timeout": False, "stream_idle_timeout_secs": rung.timeout_s}
+    if isinstance(rung.shared, SharedModel) and hasattr(rung.shared.client, "with_options"):
+        own["client"] = rung.shared.client
+    http = {
+        "timeout": int(rung.timeout_s * 1000),  # milliseconds
+        "retry_options": {"attempts": 1},  # else a refused connection is tried again for 10 s
+        "async_client_args": {"allow_redirects": False, "follow_redirects": False},
+    }
+    own["http_options"] = http | ({"base_url": rung.url} if rung.url else {})
+    own = {name: value for name, value in own.items() if name not in rung.init}
+    service = rung.service or provider("llm", rung.kind).service
+    service = build_service(replace(rung, service=service), RungModel, **own)
+    inner: Any = getattr(getattr(service, "_client", None), "_client", None)
+    if hasattr(inner, "follow_redirects"):  # callers' words go only to the configured address
+        inner.follow_redirects = False
+    return service
+
+
+def share(rung: RungSpec) -> SharedModel:
+    """Return the connections that all calls use, if the service's SDK allows that."""
+    try:
+        client = getattr(build(rung), "_client", None)
+    except Exception as error:  # noqa: BLE001 - a vendor's or the owner's constructor
+        logger.warning("{}: its constructor raised {}", rung.name, type(error).__name__)
+        return SharedModel()
+    return SharedModel(client if _is_sdk(getattr(client, "aio", client)) else None)
 
 
 async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
-    """Send a small request."""
-    raise NotImplementedError("the model of kind: pipecat is not built yet")
+    """Request one word, and offer the rung's tools, if any; note whether the end has a reason.
+
+    Raises:
+        ProbeFailedError: The service refused, or the word did not arrive in time.
+    """
+    model = build(replace(rung, instructions=""))
+    try:
+        await ask_for_word(model, rung, timeout_s=timeout_s, whole=True)
+    finally:
+        await model.close()
+
+
+async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
+    """Return a complete answer.
+
+    Raises:
+        ServiceError: The rung failed, or refused this request; holds the failure.
+    """
+    model = build(replace(rung, instructions=question.instruction))
+    asked = LLMContext([{"role": "user", "content": question.text}])
+    if getattr(model.settings, "system_instruction", None) != question.instruction:
+        asked.add_message({"role": "user", "content": question.instruction})
+    texts, usage, finish = list[str](), None, None
+    try:
+        async for chunk in model.ask(asked, on_answered=lambda: None):
+            usage = chunk.usage or usage
+            choice = chunk.choices[0] if chunk.choices else None
+            if choice is not None:
+                texts.append(choice.delta.content or "")
+                finish = choice.finish_reason or finish
+    finally:
+        await model.close()
+    if finish is None:
+        raise error_of(failed(Kind.CUT, "llm", provider=rung.name, reason="it gave no reason"))
+    if finish not in ("stop", "length"):
+        raise error_of(_refused(rung))
+    return PenAnswer(
+        text="".join(texts),
+        model=model.asks_for,
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        cached_tokens=usage.prompt_tokens_details.cached_tokens if usage else 0,
+        completion_tokens=usage.completion_tokens if usage else 0,
+    )
+
+
+def _refused(rung: RungSpec) -> Failure:
+    found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
+    return failed(found, "llm", provider=rung.name, reason="refused to answer")

@@ -28,6 +28,7 @@ def written(folder: Path, text: str) -> Path:
         ("stt", "stt-rt-v5"),
         ("stt", "universal-3-6-pro"),
         ("llm", openai.MODEL),
+        ("llm", "claude-sonnet-4-6"),
         ("tts", cartesia.MODEL),
         ("tts", elevenlabs.MODEL),
         ("tts", "aura-2-helena-en"),

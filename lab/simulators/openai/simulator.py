@@ -156,7 +156,7 @@ class OpenAISimulator(Instance):
             raise ValueError(f"{name}: continuation is {continuation!r}; it takes {known}")
         super().__init__(name, api_key=api_key, core=core)
         self._continuation = continuation
-        self._models = tuple(models)
+        self.models = tuple(models)
         self._rate = RequestRate(per_minute, clock=self.gate.now_s)
         self._open_requests = 0
         self._voice = voice_of(name, word_by_word=core is not None and core.word_by_word)
@@ -170,7 +170,7 @@ class OpenAISimulator(Instance):
     def routes(self) -> list[web.RouteDef]:
         """Return the routes: chat completions, speech and models."""
         return [
-            web.post("/v1/chat/completions", self._chat),
+            web.post("/v1/chat/completions", self.chat),
             web.post("/v1/audio/speech", self._speech),
             web.get("/v1/models", self._list_models),
             web.get("/v1/models/{model}", self._get_model),
@@ -199,13 +199,13 @@ class OpenAISimulator(Instance):
 
     async def _list_models(self, request: web.Request) -> web.Response:
         await self.admit(request)
-        models = {"object": "list", "data": [_model(name) for name in self._models]}
+        models = {"object": "list", "data": [_model(name) for name in self.models]}
         return web.json_response(models, headers=self._headers())
 
     async def _get_model(self, request: web.Request) -> web.Response:
         await self.admit(request)
         name = request.match_info["model"]
-        if name not in self._models:
+        if name not in self.models:
             return self.error_response(404)
         return web.json_response(_model(name), headers=self._headers())
 
@@ -215,7 +215,8 @@ class OpenAISimulator(Instance):
 
     # -- chat completions
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for a completion."""
         admission = await self.admit(request)
         self._open_requests += 1
         admission.request.details["at_once"] = self._open_requests
@@ -229,7 +230,7 @@ class OpenAISimulator(Instance):
         if not self._rate.take():
             return self.error_response(429, retry_after_s=self._rate.next_in_s)
         try:
-            chat = openai_request.read(await _read_json(request), models=self._models)
+            chat = self.read(await _read_json(request), request)
         except OpenAIBadRequest as bad:
             admission.mark_malformed(str(bad))
             return web.json_response(bad.body, status=bad.status, headers=self._headers())
@@ -241,6 +242,21 @@ class OpenAISimulator(Instance):
             await asyncio.sleep(admission.fault.delay_s)
         answer = self._send_stream if chat.stream else self._send_unstreamed
         return await answer(request, admission=admission, completion=completion)
+
+    def read(self, body: object, request: web.Request) -> ChatRequest:
+        """Parse a request.
+
+        Raises:
+            OpenAIBadRequest: The real service refuses it.
+        """
+        del request
+        return openai_request.read(body, models=self.models)
+
+    stream: ClassVar[type[AnswerStream]] = AnswerStream
+
+    def whole(self, completion: Completion) -> dict[str, Any]:
+        """Return the body of an unstreamed answer."""
+        return completion.whole()
 
     async def _send_unstreamed(
         self, request: web.Request, *, admission: Admission, completion: Completion
@@ -260,9 +276,9 @@ class OpenAISimulator(Instance):
             case faults.Garbage():
                 return web.Response(text='{"id": "chatcmpl-', content_type="application/json")
             case faults.Cut():
-                return await _cut_half_way(request, completion, headers=self._headers())
+                return await _cut_half_way(request, self.whole(completion), headers=self._headers())
         admission.request.details["sent"] = completion.reply.text
-        return web.json_response(completion.whole(), headers=self._headers())
+        return web.json_response(self.whole(completion), headers=self._headers())
 
     async def _send_stream(
         self, request: web.Request, *, admission: Admission, completion: Completion
@@ -274,7 +290,7 @@ class OpenAISimulator(Instance):
         response.charset = "utf-8"
         response.enable_chunked_encoding()
         await response.prepare(request)
-        stream = AnswerStream(self, request, response=response, admission=admission)
+        stream = self.stream(self, request, response=response, admission=admission)
         await stream.send_all(completion, first_s=first_s * (1 - ROLE_SHARE))
         return response
 
@@ -292,10 +308,10 @@ class OpenAISimulator(Instance):
 
 
 async def _cut_half_way(
-    request: web.Request, completion: Completion, *, headers: Mapping[str, str]
+    request: web.Request, answer: Mapping[str, Any], *, headers: Mapping[str, str]
 ) -> web.StreamResponse:
     """Send half of an unstreamed answer, and break the connection."""
-    body = json.dumps(completion.whole()).encode()
+    body = json.dumps(answer).encode()
     response = web.StreamResponse(headers=headers)
     response.content_type = "application/json"
     response.content_length = len(body)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
@@ -170,6 +170,7 @@ class AnswerStream:
             completion: The answer.
             first_s: Seconds between the role chunk and the first piece.
         """
+        self.completion = completion
         try:
             if not await self._apply_fault(completion, at=None):
                 await self._send_pieces(completion, first_s=first_s)
@@ -198,7 +199,7 @@ class AnswerStream:
         self._mark_next()
         if completion.chat.wants_usage:
             await self._event(completion.usage_chunk())
-        await self._done()
+        await self._response.write(self.encode_end())
 
     def _mark_sentence(self) -> None:
         if self._sent.endswith(SENTENCE_ENDS):
@@ -221,7 +222,7 @@ class AnswerStream:
         while self._is_quiet(fault := self._admission.fault_now()):
             if isinstance(fault, faults.Alive):
                 await self._event(completion.chunk({"role": "assistant", "content": ""}))
-                await self._response.write(b": keep-alive\n\n")
+                await self._response.write(self.keep_alive)
                 await asyncio.sleep(ALIVE_EVERY_S)
             elif fault is not None:
                 await self._admission.while_fault(type(fault))
@@ -229,9 +230,10 @@ class AnswerStream:
             case faults.Cut(after_words=words) if self._words >= words:
                 await self._cut(completion, fault, at=at)
             case faults.ErrorEvent(status=status, code=code):
-                await self._error(openai_errors.body(status, code))
+                await self._error(status, code)
             case faults.Quota(code=code):
-                await self._error(openai_errors.body(429, code or "insufficient_quota"))
+                status, usual = self._instance.no_credit
+                await self._error(status, code or usual)
             case _:
                 return False
         return True
@@ -254,30 +256,46 @@ class AnswerStream:
         if fault.how == "reset":
             abort(self._request.transport)
         elif fault.how == "error":
-            await self._error(openai_errors.body(500))
+            await self._error(500)
         # "close": the chunked body ends, without finish_reason and without [DONE]
 
-    async def _error(self, body: Mapping[str, Any]) -> None:
+    async def _error(self, status: int, code: str | None = None) -> None:
         self._admission.close("error event")
-        await self._write(json.dumps(body))
-        await self._done()
-
-    async def _done(self) -> None:
-        await self._write("[DONE]")
+        await self._response.write(self.encode_error(status, code) + self.encode_end())
 
     async def _event(self, chunk: Mapping[str, Any]) -> None:
-        text = json.dumps(chunk, separators=(",", ":"), ensure_ascii=False)
+        encoded = self.encode(chunk)
         match self._admission.fault_now():
             case faults.Garbage():
-                await self._write('{"id":"chatcmpl-\x00')
+                await self._response.write(self.garbage)
             case faults.Duplicate():
-                await self._write(text)
-                await self._write(text)
+                await self._response.write(encoded * 2)
             case _:
-                await self._write(text)
+                await self._response.write(encoded)
 
-    async def _write(self, text: str) -> None:
-        await self._response.write(f"data: {text}\n\n".encode())
+    # -- the vendor's format
+
+    keep_alive: ClassVar[bytes] = b": keep-alive\n\n"
+    garbage: ClassVar[bytes] = b'data: {"id":"chatcmpl-\x00\n\n'
+
+    def encode(self, chunk: Mapping[str, Any]) -> bytes:
+        """Return a chunk as the vendor sends it."""
+        return sse(chunk)
+
+    def encode_error(self, status: int, code: str | None) -> bytes:
+        """Return an error inside the stream."""
+        return sse(openai_errors.body(status, code))
+
+    def encode_end(self) -> bytes:
+        """Return what follows the last chunk."""
+        return b"data: [DONE]\n\n"
+
+
+def sse(data: Mapping[str, Any], *, event: str = "") -> bytes:
+    """Return a server-sent event, with its name if it has one."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    name = f"event: {event}\n" if event else ""
+    return f"{name}data: {text}\n\n".encode()
 
 
 def rate_factor(fault: faults.Fault | None) -> float:
