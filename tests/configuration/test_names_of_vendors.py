@@ -92,7 +92,9 @@ def advice_for(kind: str, tmp_path: Path) -> str:
 def test_a_server_that_speaks_openais_protocol_gets_its_address(
     kind: str, url: str, tmp_path: Path
 ) -> None:
-    assert f'use kind: openai with url: "{url}" (openai, pipecat)' in advice_for(kind, tmp_path)
+    assert f'use kind: openai with url: "{url}" (openai, anthropic, gemini, pipecat)' in advice_for(
+        kind, tmp_path
+    )
     assert url in DOCS.read_text("utf-8")
     ModelSettings(name=kind, kind="openai", url=url)
 

@@ -60,9 +60,9 @@ MINE = "kind: pipecat, service: 'my_services:%s', api_key_env: KEY"
         ),
         (
             "llm",
-            f"kind: pipecat, service: '{P}anthropic.llm:AnthropicLLMService', api_key_env: KEY",
+            f"kind: pipecat, service: '{P}aws.llm:AWSBedrockLLMService', api_key_env: KEY",
             "service",
-            'it needs anthropic, which is not installed; pip install "pipecat-ai[anthropic]"',
+            'it needs aiobotocore, which is not installed; pip install "pipecat-ai[aws]"',
         ),
         (
             "tts",

@@ -13,7 +13,7 @@ from configuration.loading import load
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("DEEPGRAM", "OPENAI", "CARTESIA", "ELEVENLABS"):
+    for name in ("DEEPGRAM", "OPENAI", "ANTHROPIC", "GOOGLE", "CARTESIA", "ELEVENLABS"):
         monkeypatch.delenv(f"{name}_API_KEY", raising=False)
 
 
@@ -24,7 +24,7 @@ def run(*answers: str, options: Sequence[str] = ()) -> str:
 
 
 def test_answers_become_a_file_of_twelve_lines_that_loads() -> None:
-    output = run("deepgram", "elevenlabs", "dg-secret", "oa-secret", "el-secret")
+    output = run("deepgram", "openai", "elevenlabs", "dg-secret", "oa-secret", "el-secret")
 
     settings = load().settings
     names = [rung.name for _, rung in settings.stages.rungs()]
@@ -42,7 +42,7 @@ def test_answers_become_a_file_of_twelve_lines_that_loads() -> None:
 def test_an_unknown_vendor_is_asked_for_again_and_known_keys_are_kept() -> None:
     Path(".env").write_text("OPENAI_API_KEY=mine", encoding="utf-8")
 
-    output = run("whisper", "local", "cartesia", "")
+    output = run("whisper", "local", "openai", "cartesia", "")
 
     assert '"whisper" is not one of deepgram, soniox, assemblyai, local' in output
     assert Path(".env").read_text(encoding="utf-8") == "OPENAI_API_KEY=mine"
@@ -63,7 +63,7 @@ def test_an_unknown_vendor_is_asked_for_again_and_known_keys_are_kept() -> None:
 def test_the_next_commands_name_the_file_that_was_written(
     options: list[str], file: str, option: str
 ) -> None:
-    output = run("local", "local", "oa-secret", options=options)
+    output = run("local", "openai", "local", "oa-secret", options=options)
 
     assert f"Next: holdline doctor --online{option}, then holdline serve{option}\n" in output
     assert load(Path(file)).settings.stages.tts[0].name == "local-tts"
@@ -83,7 +83,7 @@ def test_another_vendor_whose_key_is_set_is_a_standby(
 ) -> None:
     Path(".env").write_text(known, encoding="utf-8")
 
-    run("local", voice, "oa-secret", "key")
+    run("local", "openai", voice, "oa-secret", "key")
 
     assert [rung.name for rung in load().settings.stages.tts] == ladder
 

@@ -172,7 +172,7 @@ def test_a_rate_is_to_blame_only_if_the_service_can_be_built_without_it(
         (PIPECAT + "hume.tts:A", "tts", 'needs hume, which is not installed; pip install "pipecat'),
         (PIPECAT + "azure.stt:A", "stt", '"pipecat-ai[azure]"'),
         (PIPECAT + "aws.nova_sonic.llm:A", "llm", '"pipecat-ai[aws-nova-sonic]"'),
-        (PIPECAT + "google.stt:A", "stt", '"pipecat-ai[google]"'),
+        (PIPECAT + "speechmatics.stt:A", "stt", '"pipecat-ai[speechmatics]"'),
         (PIPECAT + "aws.llm:AWSBedrockLLMService", "llm", '"pipecat-ai[aws]"'),
         (PIPECAT + "minimax.tts:MinimaxTTSService", "tts", "has no class MinimaxTTSService"),
         (PIPECAT + "soniox.stt:SonioxSTTService", "tts", "it is a recogniser, for stages.stt"),
