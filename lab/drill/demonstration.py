@@ -37,6 +37,7 @@ from fallbacks.events import (
     StageExhausted,
     Suspected,
     SuspicionCleared,
+    WordsTimed,
 )
 from lab.drill.bench import Say
 from lab.drill.scenarios import SCENARIOS, Proofs, Scenario, perform
@@ -102,6 +103,9 @@ MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     LimitReached: _limited,
     RungChosen: lambda e: f"{e.after} takes over from {e.before}",
     StageExhausted: lambda e: f"no rung is left, after {e.attempts} attempts",
+    WordsTimed: lambda e: (
+        f"times of {e.reported} words reported, {e.aligned} found, {e.estimated} estimated"
+    ),
     AnswerEmpty: lambda e: "an answer without a word; not the provider's fault",
     BreakerMoved: _moved,
     Suspected: lambda e: f"{e.kind}: a standby is asked first until this rung has succeeded again",

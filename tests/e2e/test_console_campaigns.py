@@ -314,7 +314,7 @@ async def test_each_control_of_the_console_is_named_by_its_label(
     served.stand_in.alerts = [alert()]
     await everything_at_once(page, served)
     await expect(page.locator(".campaigns .links a")).to_have_count(2)
-    await expect(page.locator(".alerts button")).to_have_count(2)
+    await expect(page.locator("[data-alert] button")).to_have_count(2)
 
     assert await page.evaluate(MISNAMED) == []
 

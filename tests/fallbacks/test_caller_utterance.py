@@ -88,7 +88,7 @@ def test_while_the_caller_speaks_there_is_no_wait() -> None:
 
     assert doing(utterance.start(NOW)) == [Ask(attempt=1, provider="a")]
     utterance.stop(3.0, 0.2, 102.0)
-    utterance.go_on()
+    utterance.go_on(102.1)
 
     assert utterance.until(150.0) == Deadline(at=150.0 + UNHURRIED_S)
 
@@ -113,7 +113,7 @@ def test_our_own_stall_does_not_count_as_waiting_time() -> None:
 
 
 def speaks(utterance: CallerUtterance) -> None:
-    utterance.go_on()
+    utterance.go_on(NOW)
 
 
 def stops(utterance: CallerUtterance) -> None:
