@@ -70,7 +70,7 @@ async def test_the_caller_hears_the_first_words_while_the_model_writes_the_rest(
 async def test_the_second_voice_begins_almost_as_early_as_the_first(
     lab: Lab, text: str, gap_s: float
 ) -> None:
-    rules = {name: provider("tts", name).clause for name in ("cartesia", "elevenlabs")}
+    rules = {name: provider("tts", name).facts.clause for name in ("cartesia", "elevenlabs")}
     assert rules == RULES
     first_s, _ = await first_word_s(lab, ("cartesia",), early=True, text=text, gap_s=gap_s)
     second_s, talk = await first_word_s(lab, ("elevenlabs",), early=True, text=text, gap_s=gap_s)
