@@ -186,7 +186,7 @@ async def read_all(golden: GoldenRig, folder: Path, google: Google, crm: Receive
         console={call["id"]: call["verdict"] for call in calls["recent"]},
         metrics=counted(metrics),
         record={row.id: row.verdict for row in rows},
-        sheet={str(row[0]).removeprefix("call "): row[heads.index("verdict")] for row in written},
+        sheet={str(row[0]).split()[1]: row[heads.index("verdict")] for row in written},
         crm={report["call_id"]: report for report in posted},
         evidence={call["id"]: call["verdict"] for call in story["calls"]},
         figures=calls["lately"],
