@@ -1,7 +1,7 @@
 """Flite, a speech synthesiser with voices of its own, and the times of the words in its speech.
 
 Debian's package `flite` has the libraries. Its voices share nothing with espeak-ng's, so they show
-how well words are found in the speech of a voice that nobody has seen.
+how well words are found in the speech of an unknown voice.
 """
 
 import ctypes

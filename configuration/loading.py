@@ -122,8 +122,8 @@ def _find_own_modules(layers: Layers, file: Path) -> None:
     """Make modules next to the file importable if a tool or a service is in one of them.
 
     The folder comes last, so that nothing in it replaces a module of Holdline or Python. The
-    working directory is not added: whoever can write to it must not decide what runs, whereas
-    whoever can write the configuration already decides that. Workers, whose file is a copy, get the
+    working directory is not added: a person who can write to it must not decide what runs; one
+    who can write the configuration already does. Workers, whose file is a copy, get the
     supervisor's path.
     """
     folder = str(file.absolute().parent)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-WAITING: Final = 1000  # events with which no hook was called yet (chosen)
+WAITING: Final = 1000  # events that wait for the hook (chosen)
 
 
 class EventHook:

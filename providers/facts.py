@@ -1,6 +1,6 @@
 """The facts of a rung: what its service can do, and how it must be used.
 
-The defaults are the careful values, for a service that nobody has described or measured: it may be
+The defaults are the careful values, for a service without a description or measurement: it may be
 used in any ladder, but its rung promises less. Facts that `providers check` measured on a rung, or
 that its owner states, replace those of the table.
 """

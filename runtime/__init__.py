@@ -1,1 +1,1 @@
-"""What every process uses: clocks, the HTTP client, host names, exit codes."""
+"""Clocks, the HTTP client, host names, exit codes: for every process."""

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def bot_module(file: Path) -> ModuleType:
-    """Return a file as a module; modules beside it can be imported."""
+    """Return a file as a module; modules in its folder can be imported."""
     sys.path.insert(0, str(file.parent))
     spec = importlib.util.spec_from_file_location("drilled_bot", file)
     assert spec  # noqa: S101 - the file exists, and its name ends in `.py`

@@ -116,9 +116,8 @@ class EndSpeech:
     unsaid: str
 
 
-SpeechAction: TypeAlias = (
-    EmitEvent
-    | AskVoice
+QueuedAction: TypeAlias = (
+    AskVoice
     | AddSentence
     | EndText
     | MuteVoice
@@ -129,6 +128,9 @@ SpeechAction: TypeAlias = (
     | CorrectHeard
     | EndSpeech
 )
+"""The actions that the stage queues; it emits events at once."""
+
+SpeechAction: TypeAlias = EmitEvent | QueuedAction
 """The actions of `SpokenUtterance`."""
 
 

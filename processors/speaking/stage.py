@@ -44,11 +44,12 @@ from processors.speaking.decision import (
     EndSpeech,
     EndText,
     MuteVoice,
+    QueuedAction,
     SpeechAction,
     SpokenUtterance,
     VoiceEvent,
 )
-from processors.speaking.ledger_rules import PlaySound, PlayWord
+from processors.speaking.ledger_rules import PlaySound
 from processors.speaking.rung import VoiceRung
 from processors.speaking.speech_queue import (
     NEXT_S,
@@ -59,23 +60,9 @@ from processors.speaking.speech_queue import (
 )
 from processors.speaking.told_words import as_heard, without_words
 
-Doing: TypeAlias = (
-    AskVoice
-    | AddSentence
-    | EndText
-    | MuteVoice
-    | Use
-    | PlaySound
-    | PlayWord
-    | AlignSound
-    | CorrectHeard
-    | EndSpeech
-)
-"""The actions that are queued; events are published at once."""
-
 DEFAULT_LANGUAGE: Final = "en"
 
-ToDo: TypeAlias = Frame | tuple[SpokenPiece, Doing]
+ToDo: TypeAlias = Frame | tuple[SpokenPiece, QueuedAction]
 """A frame to pass on, or an action for a piece of speech."""
 
 

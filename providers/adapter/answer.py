@@ -1,4 +1,4 @@
-"""What a Pipecat model says of one answer, as chunks of OpenAI's protocol for our stage."""
+"""The output of a Pipecat model for one answer, as chunks of OpenAI's protocol for our stage."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ class PipecatAnswer:
     Attributes:
         reason: Why the answer ended, in the vendor's words; empty if it has not said so.
         failure: The first failure that the service reported.
-        is_left: Whether nobody reads it any more.
+        is_left: Whether it is read no more.
         stream: The SDK's stream that the service reads, if we know it.
     """
 
@@ -80,7 +80,7 @@ class PipecatAnswer:
             self._calls += 1
 
     def use(self, tokens: LLMTokenUsage) -> None:
-        """Note the usage. Some services count cached tokens apart, but all in the total."""
+        """Record the usage. Some services count cached tokens apart, but all in the total."""
         prompt = max(tokens.total_tokens - tokens.completion_tokens, tokens.prompt_tokens)
         if prompt <= 0 and tokens.completion_tokens <= 0:
             return
@@ -94,7 +94,7 @@ class PipecatAnswer:
         )
 
     def fail(self, error: BaseException | Failure, *, text: str = "", category: Any = None) -> None:
-        """Note a failure; only the first one says what happened."""
+        """Record a failure; only the first one says what happened."""
         if isinstance(error, Failure):
             self.failure = self.failure or error
         elif self.failure is None:
@@ -133,7 +133,7 @@ class PipecatAnswer:
                 self._chunks.put_nowait(self._chunk(None))
 
     async def end(self) -> None:
-        """Note that the service has nothing more to say."""
+        """Record that the service has nothing more to say."""
         if not self.is_left:
             await self._chunks.put(None)
 
@@ -181,7 +181,7 @@ class PipecatAnswer:
         await self._chunks.put(self._chunk(delta))
 
     def begin(self) -> None:
-        """Note that the response has begun."""
+        """Record that the response has begun."""
         if not self._answered:
             self._answered = True
             self._on_answered()

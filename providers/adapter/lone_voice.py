@@ -2,33 +2,27 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pipecat.clocks.system_clock import SystemClock
 from pipecat.frames.frames import (
     AggregatedTextFrame,
-    CancelFrame,
     Frame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
-    StartFrame,
 )
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
-from pipecat.utils.asyncio.task_manager import TaskManager
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.voice import ATTEMPT
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import Failure, Kind, ServiceError, error_of, failed
 from fallbacks.symptoms import Symptom
+from providers.adapter.lone_service import LoneService
 from providers.probing import MAX_REASON, STATUS_MEANINGS, WORDS
 from providers.provider import ProbeFailedError, RungSpec
 
 QUIET_S: Final = 3.0  # a voice that reports no end has ended after this time without sound
 ONLY: Final = 1  # the number of the only attempt
-CLOSE_S: Final = 1.0  # for the service's orderly end
 
 Make = Callable[[], Any]
 
@@ -100,39 +94,26 @@ async def speak_alone(
         ServiceError: The voice failed or did not answer in time; holds the failure.
     """
     ear = KeepingEar()
-    pipe: Pipeline | None = None
     try:
         async with asyncio.timeout(within_s):
             service = await asyncio.to_thread(make)
             service.listen(ear)
-            pipe = Pipeline([service])
-            await _start(pipe, rung)
-            await _ask(pipe, ear, text)
-            await _wait(ear, enough=enough)
+            async with LoneService(service, rate_hz=rung.sample_rate_hz) as lone:
+                try:
+                    await _ask(lone, ear, text)
+                    await _wait(ear, enough=enough)
+                finally:
+                    service.listen(KeepingEar())  # the end that we cause is no failure
     except TimeoutError:
         symptom = Symptom.GAP if any(ear.pcm) else Symptom.NO_AUDIO
         symptom = symptom if ear.ready else Symptom.NO_ANSWER
         ear.failure = ear.failure or failed(classify_symptom(symptom), "tts", provider=rung.name)
-    finally:
-        if pipe is not None:
-            await asyncio.shield(_end(pipe))
     if ear.failure is not None and not (enough and len(ear.pcm) >= enough):
         raise error_of(ear.failure)
     return bytes(ear.pcm)
 
 
-async def _start(pipe: Pipeline, rung: RungSpec) -> None:
-    setup = FrameProcessorSetup(
-        clock=SystemClock(),
-        task_manager=TaskManager(),
-        pipeline_worker=cast("Any", None),  # a voice alone has none
-        audio_out_sample_rate=rung.sample_rate_hz,
-    )
-    await pipe.setup(setup)
-    await pipe.queue_frame(StartFrame(audio_out_sample_rate=rung.sample_rate_hz))
-
-
-async def _ask(pipe: Pipeline, ear: KeepingEar, text: str) -> None:
+async def _ask(lone: LoneService, ear: KeepingEar, text: str) -> None:
     while not (ear.ready or ear.failure):
         ear.told.clear()
         await ear.told.wait()
@@ -141,7 +122,7 @@ async def _ask(pipe: Pipeline, ear: KeepingEar, text: str) -> None:
     spoken = AggregatedTextFrame(text, TextType.SENTENCE, raw_text=text)
     frames: tuple[Frame, ...] = (start, spoken, LLMFullResponseEndFrame())
     for frame in () if ear.failure else frames:
-        await pipe.queue_frame(frame, FrameDirection.DOWNSTREAM)
+        await lone.send(frame)
 
 
 async def _wait(ear: KeepingEar, *, enough: int) -> None:
@@ -153,13 +134,6 @@ async def _wait(ear: KeepingEar, *, enough: int) -> None:
                 await ear.told.wait()
         except TimeoutError:
             return
-
-
-async def _end(pipe: Pipeline) -> None:
-    for step in (pipe.queue_frame(CancelFrame()), pipe.cleanup()):
-        task = asyncio.get_running_loop().create_task(step)
-        await asyncio.wait({task}, timeout=CLOSE_S)
-        task.cancel()
 
 
 async def probe_voice(rung: RungSpec, make: Make, *, timeout_s: float) -> None:

@@ -203,7 +203,7 @@ class RungModel(FrameProcessor):
             self._rung_prepared = True
 
     def _own_view(self, context: LLMContext) -> LLMContext:
-        """Return the conversation with this vendor's private entries, and nobody else's."""
+        """Return the conversation with the private entries of this vendor only."""
         messages = [item for item in context.messages if not isinstance(item, LLMSpecificMessage)]
         return LLMContext(
             messages=[*messages, *self._private_entries],

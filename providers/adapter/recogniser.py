@@ -126,7 +126,7 @@ class HearingPart(ConnectedPart):
             await self.report(finding(Kind.TIMEOUT), "it takes no audio")
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Note what the caller does, and that the call ends, before the service does."""
+        """Record what the caller does, and that the call ends, before the service does."""
         match frame:
             case VADUserStartedSpeakingFrame():
                 self.stream.begin()
@@ -142,7 +142,7 @@ class HearingPart(ConnectedPart):
         await super().process_frame(frame, direction)
 
     def _note_request(self, frame: VADUserStoppedSpeakingFrame) -> None:
-        """Note a request to finish; if it may stay without an answer, wait only for a while."""
+        """Record a request to finish; if it may stay without an answer, wait only for a while."""
         cancelled = not frame.stop_secs and not isinstance(frame, WordsWanted)
         if cancelled and not (self.rung.facts.finalises or self.in_segments):
             return

@@ -71,7 +71,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, object]) -> Exception
 def _forget(task: "asyncio.Task[Any]") -> None:
     _abandoned.discard(task)
     if not task.cancelled():
-        task.exception()  # nobody waits for it any more
+        task.exception()  # it is awaited no more
 
 
 class ConnectedPart(STTService):
@@ -184,7 +184,7 @@ class ConnectedPart(STTService):
         return socket
 
     async def _read_message(self, message: str | bytes) -> None:
-        """Note what a message says before Pipecat reads it."""
+        """Record what a message says before Pipecat reads it."""
         self._goes_on, self.pushed, self.note = False, False, Note()
         try:
             parsed = parse_json(message) if isinstance(message, str) else None

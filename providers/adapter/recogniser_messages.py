@@ -1,4 +1,4 @@
-"""What recognisers' messages say beyond the transcripts that Pipecat makes of them.
+"""Reads in recognisers' messages what Pipecat's transcripts leave out.
 
 A reader adds word times, the end of the audio that a result covers, and the answers without words.
 A service without a reader works, too; its words have no times.

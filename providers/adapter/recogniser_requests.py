@@ -25,7 +25,7 @@ from engines.espeak import UnknownVoiceError
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import Failure, Kind, Scope, ServiceError, failed, finding
 from fallbacks.symptoms import Symptom
-from providers.adapter.alone import Alone
+from providers.adapter.lone_service import LoneService
 from providers.adapter.recogniser import HearingPart, build
 from providers.batch import rung_error
 from providers.local_tts import Manner, names, speak
@@ -130,7 +130,7 @@ async def _recognise(service: HearingPart, sound: bytes) -> AsyncGenerator[Resul
         ServiceError: The recogniser failed.
     """
     service.supervised = True
-    async with Alone(service, rate_hz=RATE_HZ) as alone:
+    async with LoneService(service, rate_hz=RATE_HZ) as alone:
         work = _send(alone, sound)
         sending = asyncio.get_running_loop().create_task(work, name="send audio")
         try:
@@ -144,7 +144,7 @@ async def _recognise(service: HearingPart, sound: bytes) -> AsyncGenerator[Resul
             sending.cancel()
 
 
-async def _send(alone: Alone, sound: bytes) -> None:
+async def _send(alone: LoneService, sound: bytes) -> None:
     """Send audio, then silence without end, as a line does: some need it to finish."""
     await alone.send(VADUserStartedSpeakingFrame(start_secs=0.0))
     for piece in _pieces(sound):

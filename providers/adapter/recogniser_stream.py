@@ -13,8 +13,8 @@ from calls.transcript import HeardWord
 
 HEARS_S: Final = 2.5  # after its last word, until which it counts as listening (chosen)
 SIGN_S: Final = 0.5  # between two reports of messages without words (chosen)
-AHEAD_S: Final = 1.0  # by which a word may end after the audio that was sent (chosen)
-BACK_S: Final = 0.5  # by which a word may begin before the previous one: they may overlap (chosen)
+AHEAD_S: Final = 1.0  # the most that a word may end after the audio sent (chosen)
+BACK_S: Final = 0.5  # the most that a word may overlap the previous one (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ class Resampler:
         return _as_bytes(self._stream.resample_chunk(whole))
 
     def drain(self) -> bytes:
-        """Return what is held back, and begin anew."""
+        """Return what is held back, and empty it."""
         stream, self._stream = self._stream, None
         if stream is None:
             return b""

@@ -39,7 +39,7 @@ class UnusableServiceError(ValueError):
 
     Attributes:
         word: The name that is wrong, if one is.
-        known: Names of which one was probably meant.
+        known: Names, one of them probably meant.
     """
 
     def __init__(self, text: str, *, word: str = "", known: tuple[str, ...] = ()) -> None:

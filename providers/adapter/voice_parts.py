@@ -325,8 +325,8 @@ class VoicePart(Service):
 
     async def _fall_silent(self) -> None:
         """Reconnect if sound of the interrupted attempt may still come."""
-        owed, self.reports.owes = self.reports.owes, False
-        if owed and not self._rung.facts.cancels and self.reports.ear is not None:
+        sounding, self.reports.expects_sound = self.reports.expects_sound, False
+        if sounding and not self._rung.facts.cancels and self.reports.ear is not None:
             self._cannot_be_silenced = self._guesses and not hasattr(self, "_connect")
             await self.reconnect()
 

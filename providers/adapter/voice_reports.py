@@ -40,13 +40,13 @@ class AttemptReports(VoiceTap):
 
     Attributes:
         ear: The stage's listener; `None` without a stage.
-        owes: Whether text was sent whose sound has not ended, so that sound may still come.
+        expects_sound: Whether text was sent whose sound has not ended.
     """
 
     def __init__(self, rung: RungSpec) -> None:
         super().__init__(rung.name, kind=rung.symptoms)
         self.ear: VoiceEar | None = None
-        self.owes = False
+        self.expects_sound = False
         self._rung = rung
         self._begins_s: dict[str, float] = {}  # the attempt's contexts: its sound before each
         self._open: set[str] = set()  # contexts with text whose sound has not ended
@@ -85,7 +85,7 @@ class AttemptReports(VoiceTap):
 
     def ask(self, name: str, text: str) -> None:
         """Record that text is sent in a context."""
-        self.owes = True
+        self.expects_sound = True
         if name in self._begins_s:
             self._open.add(name)
             self._text += f"{text} "
@@ -184,7 +184,7 @@ class AttemptReports(VoiceTap):
             found = classify_symptom(Symptom.END_UNFINISHED)
             raise InvalidOutputError("far too little sound for the text", found)
         context = self.context
-        self.owes = False
+        self.expects_sound = False
         if pcm := self._sounds.end():
             await self.ear.sound(context.attempt, pcm)
         self.forget()

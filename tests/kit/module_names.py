@@ -1,4 +1,4 @@
-"""Finds strings in code that name a module of ours, which has another name in the wheel."""
+"""Finds strings in code that name one of our modules, which has another name in the wheel."""
 
 import ast
 import re
@@ -31,7 +31,7 @@ def modules() -> frozenset[str]:
 
 
 def named_in_strings(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield the strings that name a module or a folder of ours, but for documentation."""
+    """Yield the strings that name one of our modules or folders, but for documentation."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Tuple | ast.List):
             yield from after_dash_m(node.elts)

@@ -35,7 +35,7 @@ Message: TypeAlias = str | Mapping[str, Any]
 """A message: a mapping is sent as JSON."""
 
 Said: TypeAlias = Literal["finish", "end", "ignore", "unknown"]
-"""What a client's text message asks for."""
+"""The requests of a client's text messages."""
 
 
 class RecogniserDialect(ABC):

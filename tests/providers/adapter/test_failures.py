@@ -1,4 +1,4 @@
-"""What an error of a Pipecat service means for its rung."""
+"""The meaning of a Pipecat service's errors for its rung."""
 
 import asyncio
 from dataclasses import dataclass, field

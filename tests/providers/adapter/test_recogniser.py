@@ -1,4 +1,4 @@
-"""What the adapter does with a recogniser that does not behave."""
+"""The adapter handles recognisers that do not behave."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""What the constructor of each service takes, and the arguments that build it for a rung."""
+"""The parameters of each service's constructor, and the arguments that build it for a rung."""
 
 import csv
 import importlib

@@ -14,8 +14,8 @@ from pipecat.utils.asyncio.task_manager import TaskManager
 CLOSE_S: Final = 1.0  # for an orderly end, and again for the release (chosen)
 
 
-class Alone:
-    """A service in a pipeline of its own: `async with Alone(service, rate_hz=16_000) as alone:`.
+class LoneService:
+    """A service in a pipeline of its own: `async with LoneService(service, rate_hz=8000) as lone:`.
 
     Attributes:
         out: The frames that it pushes, in either direction.
