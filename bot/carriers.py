@@ -23,6 +23,7 @@ from transports.plivo.dialling import PlivoCarrier
 from transports.plivo.rest import PlivoRest
 from transports.plivo.routes import PlivoRoutes
 from transports.telnyx.dialect import CODECS
+from transports.telnyx.dialling import VOICE_PATH as TELNYX_VOICE_PATH
 from transports.telnyx.dialling import TelnyxCarrier
 from transports.telnyx.rest import TelnyxRest
 from transports.telnyx.routes import TelnyxRoutes
@@ -92,6 +93,7 @@ def _telnyx_routes(settings: TelnyxSettings, host: CarrierHost) -> Iterator[APIR
         api_url=settings.api_url,
         codec=settings.codec,
         rate_hz=CODECS[settings.codec].rate_hz,
+        webhook_url=f"{host.public_url}{TELNYX_VOICE_PATH}" if host.machine else "",
     )
     yield TelnyxRoutes(
         host,
@@ -156,7 +158,7 @@ def carrier_of(
         news: Reports from carriers' callbacks, such as the carrier's ids of our dials.
         tasks: Owns the carrier's background tasks.
     """
-    transports, public_url = settings.transports, settings.server.public_url
+    transports, public_url = settings.transports, settings.server.own_url
     return (
         _twilio_carrier(transports.twilio, public_url, news)
         or _telnyx_carrier(transports.telnyx, public_url, news)

@@ -35,6 +35,7 @@ from configuration.values import (
     HttpUrl,
     IceUrl,
     IpNetwork,
+    MachineName,
     Number,
     Port,
     PublicUrl,
@@ -47,6 +48,7 @@ from configuration.values import (
     Text,
 )
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, OF_AGENT, FallbackText, Situation
+from runtime.machines import machine_path
 
 
 class ServerSettings(Section):
@@ -62,6 +64,14 @@ class ServerSettings(Section):
     """The address that carriers call: https with a public name. By default from host and port."""
     also_called: tuple[PublicUrl, ...] = ()
     """Further addresses that webhook signatures may cover."""
+    machine: MachineName | None = None
+    """The name of this machine, if several are behind `public_url`. Carriers get `public_url` with
+    `/m/NAME` for what belongs to a call of this machine. Each machine has its own name.
+    """
+    agent_check_port: Port | None = None
+    """The port on which the load balancer asks for this machine's free seats (HAProxy's
+    `agent-check`). By default none.
+    """
     public_ip: str | None = None
     """This machine's address as a SIP carrier sees it, for `holdline sip setup`."""
     max_calls: Count = 20
@@ -101,9 +111,18 @@ class ServerSettings(Section):
         return self.admission == "measured"
 
     @property
+    def own_url(self) -> str:
+        """The address of this machine alone, without a final slash."""
+        return f"{self.public_url}{machine_path(self.machine)}" if self.machine else self.public_url
+
+    @property
     def addresses(self) -> tuple[str, ...]:
-        """All addresses for which a carrier may sign a webhook, without a final slash."""
-        return (self.public_url, *(address.rstrip("/") for address in self.also_called))
+        """All addresses for which a carrier may sign a webhook, this machine's own first.
+
+        Without a final slash. Webhooks under another machine's path are signed for that path, too.
+        """
+        also = (address.rstrip("/") for address in self.also_called)
+        return tuple(dict.fromkeys((self.own_url, self.public_url, *also)))
 
 
 class LatencySettings(Section):

@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from configuration.files import UnquotedDigits
+from runtime.machines import MACHINE
 
 LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `multi` to detect it
 ICE_SERVER: Final = re.compile(  # RFC 7064, RFC 7065
@@ -31,6 +32,7 @@ NUMBER: Final = r"^\+?[0-9*#]{2,20}$"
 DIALLED: Final = r"^(\+?[0-9*#]{2,20}|sips?:[^\s@<>;]+@[^\s@<>;]+)$"
 MIN_NOT_EXTENSION: Final = 1_000_000  # chosen: an extension has at most six digits
 REGION: Final = r"^[A-Z]{2}$"  # ISO 3166, such as DE or GB
+MACHINE_NAME: Final = rf"^{MACHINE}$"
 REGION_OR_NONE: Final = r"^([A-Z]{2})?$"
 PREFIX: Final = r"^\+[1-9][0-9]{0,14}$"
 NUMBER_SHAPE: Final = r"^\+[1-9][0-9.]{1,14}$"
@@ -179,6 +181,7 @@ SocketUrl = Annotated[
 ]
 IceUrl = Annotated[str, AfterValidator(_check_ice_url)]
 Number = Annotated[str, BeforeValidator(_as_number), StringConstraints(pattern=NUMBER)]
+MachineName = Annotated[str, StringConstraints(pattern=MACHINE_NAME)]
 Region = Annotated[str, StringConstraints(pattern=REGION), AfterValidator(_check_region)]
 RegionOrNone = Annotated[
     str, StringConstraints(pattern=REGION_OR_NONE), AfterValidator(_check_region)

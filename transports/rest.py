@@ -46,11 +46,13 @@ class NumberSetup:
         account: The account's state; `active` if calls are possible.
         has_number: Whether the number belongs to the account.
         webhook: The address for the number's calls, empty if none is set; `None` if unknown.
+        fallback: The address that is asked after an error at `webhook`, likewise.
     """
 
     account: str
     has_number: bool = False
     webhook: str | None = None
+    fallback: str | None = None
 
 
 def text_at(body: object, *keys: str) -> str:

@@ -85,7 +85,13 @@ async def _check_carrier(settings: Settings, name: str) -> DoctorFinding:
     if wrong:
         return DoctorFinding(about=about, text=wrong, ok=False)
     webhook = f", and {section.number} has our webhook" if setup.webhook else ""
-    return DoctorFinding(about=about, text=f"the account is {setup.account}{webhook}", ok=True)
+    text = f"the account is {setup.account}{webhook}"
+    if settings.server.machine and section.number and setup.fallback == "":
+        text += (
+            f"; {section.number} has no fallback URL: set it to {expected}, so that a call that"
+            " meets an error is sent to another machine"
+        )
+    return DoctorFinding(about=about, text=text, ok=True)
 
 
 def _why_no_calls(

@@ -21,6 +21,7 @@ from bot.server.credentials import ConsoleCredentials
 from bot.server.inbox_routes import inbox_router
 from bot.server.limits import BodyLimit, OneRequest, explain_request
 from bot.server.live_routes import PoolLiveView, live_router
+from bot.server.machine_paths import MachinePaths
 from bot.server.operator_routes import (
     Disclosures,
     metrics_router,
@@ -104,7 +105,8 @@ def _bare_application(access: Access, *, one_request: bool) -> FastAPI:
     app.add_middleware(Guard, access=access)
     if one_request:
         app.add_middleware(OneRequest)
-    app.add_middleware(BodyLimit)  # the middleware added last runs first
+    app.add_middleware(BodyLimit)
+    app.add_middleware(MachinePaths)  # the middleware added last runs first
     return app
 
 
@@ -130,6 +132,7 @@ def _transport_routers(
         yield webrtc_router(process, tasks, Parked(pool, "webrtc"), pool)
     host = CarrierHost(
         addresses=process.settings.server.addresses,
+        machine=process.settings.server.machine or "",
         answer=process.switchboard.answer,
         emit=process.switchboard.emit,
         clock=clock.monotonic,

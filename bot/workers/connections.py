@@ -18,12 +18,16 @@ from bot.health.readiness_rules import Readiness
 from calls.languages.facts import language_of, languages
 from configuration.texts import sentence
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
+from runtime.machines import ANY_MACHINE
 
 MAX_HELD_S: Final = 20.0  # how long a call without a worker is held
 REDIRECT_PAUSE_S: Final = 2  # before the carrier asks again; whole seconds
 MAX_REDIRECTS: Final = round(MAX_HELD_S / REDIRECT_PAUSE_S)
-REDIRECTED: Final = re.compile(rb"POST (/(?:twilio|plivo)/after)(?:\?meanwhile=(\d{1,2}))? HTTP/")
-TELNYX_WEBHOOK: Final = re.compile(rb"POST /telnyx/voice HTTP/")
+_ANY: Final = ANY_MACHINE.encode()
+REDIRECTED: Final = re.compile(
+    rb"POST %s(/(?:twilio|plivo)/after)(?:\?meanwhile=(\d{1,2}))? HTTP/" % _ANY
+)
+TELNYX_WEBHOOK: Final = re.compile(rb"POST %s/telnyx/voice HTTP/" % _ANY)
 
 
 def hold_response(request: bytes, *, public_url: str, language: str) -> bytes | None:
@@ -82,12 +86,8 @@ ACCEPT_PAUSE_S: Final = 0.001  # after each connection: at most 1,000 connection
 ACCEPT_BURST: Final = 64  # connections accepted without a pause; thirty callers at once do not wait
 FAILED_ACCEPT_PAUSE_S: Final = 0.05
 DESCRIPTORS_USED_UP: Final = (errno.EMFILE, errno.ENFILE)
-CALL_REQUESTS: Final = (
-    b"GET /twilio/media",
-    b"GET /telnyx/media",
-    b"GET /plivo/media",
-    b"GET /exotel/media",
-    b"POST /api/offer",
+CALL_REQUEST: Final = re.compile(
+    rb"GET %s/(?:twilio|telnyx|plivo|exotel)/media|POST %s/api/offer" % (_ANY, _ANY)
 )
 HEALTHZ: Final = re.compile(rb"(GET|HEAD) /healthz[ ?]")
 READYZ: Final = re.compile(rb"(GET|HEAD) /readyz[ ?]")
@@ -97,7 +97,9 @@ HEAD_METHOD: Final = b"HEAD "  # requests only the head of the response
 # answers. Chosen: half of the 10 s after which a server that does not answer is considered dead.
 HEALTHZ_WAIT_S: Final = 5.0
 MAX_WAITING: Final = 512  # requests that wait for a worker; further ones get 503
-RESUME: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # continues a call in the named worker
+RESUME: Final = re.compile(
+    rb"GET %s/\w+/media/(w\d+) " % _ANY
+)  # continues a call in the named worker
 NO_WORKER: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNo worker is available now."
@@ -262,7 +264,7 @@ class ConnectionListener:
         """Respond to a request here, or pass its connection on to a worker."""
         resuming = RESUME.match(first)
         name = resuming[1].decode() if resuming else ""
-        begins_call = first.startswith(CALL_REQUESTS) and not name
+        begins_call = bool(CALL_REQUEST.match(first)) and not name
         if response := self._answer(first):
             _respond(connection, response)
         elif self._hand(connection, begins_call, name):

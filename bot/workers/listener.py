@@ -48,8 +48,13 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def bind_socket(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int, *, key: str = "server.port") -> socket.socket:
     """Return a listening socket.
+
+    Args:
+        host: The address.
+        port: The port.
+        key: The setting that has the port, for the error.
 
     Raises:
         UsageError: The address is in use or not this machine's.
@@ -63,7 +68,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
     except OSError as taken:
         listener.close()
         raise UsageError(
-            f"server.port is {port}, and {host}:{port} cannot be used ({taken.strerror}); "
+            f"{key} is {port}, and {host}:{port} cannot be used ({taken.strerror}); "
             "stop the program there, or choose another port (--port, or `make demo PORT=8081`)"
         ) from taken
     listener.set_inheritable(True)
@@ -99,11 +104,12 @@ def ready_line(settings: Settings, *, port: int, refused: Sequence[str] = ()) ->
 
 
 READY: Final = "READY=1"
+ALIVE: Final = "WATCHDOG=1"  # within `WatchdogSec`, or systemd restarts the service
 ABSTRACT: Final = "@"  # systemd's spelling of the NUL before an abstract socket's name
 
 
-def notify_ready() -> None:
-    """Tell the service manager that we are ready, if it has asked to be told (sd_notify(3))."""
+def notify(state: str) -> None:
+    """Send `READY` or `ALIVE` to the service manager, if there is one (sd_notify(3))."""
     name = service_manager()
     if not name:
         return
@@ -111,6 +117,6 @@ def notify_ready() -> None:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifier:
             notifier.settimeout(0)
-            notifier.sendto(READY.encode(), address)
+            notifier.sendto(state.encode(), address)
     except OSError as gone:
-        logger.warning("systemd could not be notified that the server is ready: {}", gone)
+        logger.warning("systemd could not be notified ({}): {}", state, gone)

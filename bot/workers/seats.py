@@ -1,5 +1,6 @@
 """Reserves seats for the calls of all workers, and refuses calls in the supervisor."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -9,10 +10,12 @@ from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 
 from bot.workers.admission_rules import PoolAdmission, PublicLimits
+from bot.workers.agent_check import check_line
 from bot.workers.connections import NO_WORKER, STARTING
 from bot.workers.worker_process import Worker
 from configuration.settings import Settings
 from runtime.clock import Clock
+from runtime.machines import ANY_MACHINE, split_path
 from transports.pool import DRAINING
 from transports.twilio.webhook import (
     VOICE_PATH,
@@ -52,6 +55,17 @@ class SeatTable:
         """Why no worker is ready, if none is: `draining` or `starting`."""
         return DRAINING if self._stopping else STARTING
 
+    def check_line(self) -> bytes:
+        """Return the response to the load balancer's check."""
+        room = self._seats.room(self._clock())
+        is_open = not self._stopping and any(item.ready.is_set() for item in self._workers.values())
+        return check_line(
+            why_not_ready="" if is_open else self.why_not_ready,
+            room=room,
+            seats=self._seats.seats,
+            calls=self._seats.taken,
+        )
+
     def stop(self) -> None:
         """Reserve no more seats."""
         self._stopping = True
@@ -89,7 +103,7 @@ class SeatTable:
         return self._seats.admit(self._clock(), call=call, address=address)
 
 
-VOICE_REQUEST: Final = f"POST {VOICE_PATH}".encode()
+VOICE_REQUEST: Final = re.compile(f"POST {ANY_MACHINE}{re.escape(VOICE_PATH)}".encode())
 
 Admit = Callable[[str], str]
 """Reserves a seat for a call, by the carrier's id; returns why it is refused, or empty."""
@@ -110,7 +124,7 @@ def refuse(request: bytes, settings: Settings, *, admit: Admit, emit: Callable[.
         emit: Called with the `reason` of each refusal.
     """
     twilio = settings.transports.twilio
-    if not (request.startswith(VOICE_REQUEST) and twilio.enabled and twilio.auth_token):
+    if not (VOICE_REQUEST.match(request) and twilio.enabled and twilio.auth_token):
         return b""
     form = _signed_form(request, settings.server.addresses, twilio.auth_token)
     call = form.get("CallSid", "") if form else ""
@@ -134,7 +148,7 @@ def _signed_form(request: bytes, addresses: Sequence[str], token: SecretStr) -> 
             body += event.data
         if not isinstance(event, h11.EndOfMessage):
             return None
-        path, _, query = head.target.decode().partition("?")
+        target, _, query = head.target.decode().partition("?")
     except (h11.RemoteProtocolError, ValueError):
         return None  # a worker responds with the error
     form = read_form(body)
@@ -142,7 +156,14 @@ def _signed_form(request: bytes, addresses: Sequence[str], token: SecretStr) -> 
         return None
     signature = dict(head.headers).get(b"x-twilio-signature", b"").decode("latin-1")
     validator = RequestValidator(token.get_secret_value())
-    signed = is_signed(validator, form, addresses=addresses, query=query, signature=signature)
+    machine, path = split_path(target)
+    signed = is_signed(
+        validator,
+        form,
+        addresses=[*addresses, *(f"{address}{machine}" for address in addresses if machine)],
+        query=query,
+        signature=signature,
+    )
     return form if signed and path == VOICE_PATH else None
 
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +13,16 @@ from typing import Any, Final
 from loguru import logger
 
 from bot.workers.admission_rules import PoolAdmission
+from bot.workers.agent_check import serve_checks
 from bot.workers.connections import ConnectionListener, hold_response
-from bot.workers.listener import listening_socket, notify_ready, ready_line
+from bot.workers.listener import (
+    ALIVE,
+    READY,
+    bind_socket,
+    listening_socket,
+    notify,
+    ready_line,
+)
 from bot.workers.plan import ServePlan
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.saved_values import SavedValues
@@ -23,7 +32,7 @@ from bot.workers.stacks import WRITE_S, ask_for_stacks, place_in, read_stacks
 from bot.workers.worker_process import Worker
 from configuration.loading import Loaded
 from configuration.machine import own_cores
-from configuration.settings import Settings
+from configuration.settings import ServerSettings, Settings
 from runtime import clock
 from runtime.exits import DONE, CommandError
 
@@ -38,10 +47,13 @@ HUNG_S: Final = 3.0  # without a report; a ready worker reports every 0.25 s
 class Supervisor:
     """Keeps the workers running, and passes them the connections of one listening socket."""
 
-    def __init__(self, plan: ServePlan, listener: socket.socket) -> None:
+    def __init__(
+        self, plan: ServePlan, listener: socket.socket, checks: socket.socket | None = None
+    ) -> None:
+        """Serve on `listener`, and answer the load balancer's checks on `checks`."""
         server = plan.settings.server
         self._plan = plan
-        self._listener = listener
+        self._listener, self._checks = listener, checks
         self._signals = 0
         self._tasks = asyncio.TaskGroup()
         self._seats = PoolAdmission(
@@ -72,7 +84,11 @@ class Supervisor:
         """
         self._listen_to_signals()
         connections = self._make_listener()
-        async with self._tasks:
+        async with AsyncExitStack() as stack, self._tasks:
+            if self._checks:
+                await stack.enter_async_context(
+                    await serve_checks(self._checks, self._server.seats.check_line)
+                )
             accepting = self._tasks.create_task(connections.run(), name="accept connections")
             if code := await self._slots.begin():
                 accepting.cancel()
@@ -113,7 +129,7 @@ class Supervisor:
 
     def _hold_response(self, request: bytes) -> bytes | None:
         settings = self._plan.settings
-        public_url, language = settings.server.public_url, settings.agent.language
+        public_url, language = settings.server.own_url, settings.agent.language
         return hold_response(request, public_url=public_url, language=language)
 
     async def _watch_workers(self, connections: ConnectionListener) -> None:
@@ -127,6 +143,7 @@ class Supervisor:
                 connections.open()  # for requests that wait for the replacement of a lost worker
             self._server.broadcast_state()
             self._quotas.divide()
+            notify(ALIVE)
             await asyncio.sleep(ROUND_S)
 
     def _listen_to_signals(self) -> None:
@@ -178,14 +195,24 @@ def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Lo
     def ready(refused: Sequence[str]) -> None:
         line = ready_line(plan.settings, port=port, refused=refused)
         print(line, flush=True)  # noqa: T201 - for the terminal
-        notify_ready()
+        notify(READY)
 
     async def run() -> int:
-        return await Supervisor(plan, listener).run(ready)
+        return await Supervisor(plan, listener, checks).run(ready)
 
-    with listener, tempfile.TemporaryDirectory(prefix="holdline-") as folder:
+    with ExitStack() as stack:
+        stack.enter_context(listener)
+        checks = _check_socket(server)
+        if checks:
+            stack.enter_context(checks)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="holdline-"))
         plan = ServePlan(config, flags, loaded, folder=Path(folder))
         return asyncio.run(run())
+
+
+def _check_socket(server: ServerSettings) -> socket.socket | None:
+    port = server.agent_check_port
+    return bind_socket(server.host, port, key="server.agent_check_port") if port else None
 
 
 async def _kill_hung(worker: Worker, folder: Path) -> None:

@@ -574,6 +574,41 @@ def test_a_public_host_is_accepted_with_a_token() -> None:
     assert server.public_url == "http://127.0.0.1:7"
 
 
+def test_a_machine_has_its_own_path_behind_the_common_name() -> None:
+    text = """server:
+      public_url: https://phone.example.com/
+      also_called: [https://old.example.com/]
+      machine: a
+      agent_check_port: 8079
+    """
+    server = read(text).settings.server
+
+    assert server.public_url == "https://phone.example.com"
+    assert server.own_url == "https://phone.example.com/m/a"
+    assert server.addresses == (
+        "https://phone.example.com/m/a",
+        "https://phone.example.com",
+        "https://old.example.com",
+    )
+    assert server.agent_check_port == 8079
+
+
+def test_a_server_of_one_machine_has_one_address() -> None:
+    server = read("server: {public_url: 'https://phone.example.com'}").settings.server
+
+    assert server.own_url == "https://phone.example.com"
+    assert server.addresses == ("https://phone.example.com",)
+
+
+@pytest.mark.parametrize("name", ["A", "a/b", "-a", "a.b", "ä", "''", "a" * 32])
+def test_a_machines_name_that_cannot_be_in_a_path_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(f"server: {{machine: {name}}}")
+
+    assert "server.machine" in str(raised.value)
+    assert "a name of small letters, digits and - such as a" in str(raised.value)
+
+
 def test_an_address_that_is_not_a_url_is_refused_with_an_example() -> None:
     with pytest.raises(ConfigError) as raised:
         read("server: {also_called: [calls.example.com]}")

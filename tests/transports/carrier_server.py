@@ -82,6 +82,7 @@ class CarrierServer:
             api_url=self.telnyx.url,
             codec=self.codec,
             rate_hz=CODES[self.codec].rate_hz,
+            webhook_url=f"{host.public_url}/telnyx/voice" if host.machine else "",
         )
         yield TelnyxRoutes(host, key=key, rest=telnyx_rest, utc_s=utc_s, patience=patience)
         plivo_rest = PlivoRest(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
-from typing import Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request, Response
@@ -14,6 +14,7 @@ from calls.entry import Emit
 from calls.events import InputRefused
 from calls.leg_progress import LegEvent, LegProgress, StatusCallback
 from runtime.clock import Clock
+from runtime.machines import machine_path, machine_path_of
 from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import is_id
@@ -44,6 +45,7 @@ class CarrierHost:
         pool: Holds a seat from a call's first webhook to its end.
         has_brief: Returns whether there is an agent for the call of a dial; `None` without
             campaigns.
+        machine: The name of this machine; empty if it is the only one.
     """
 
     addresses: tuple[str, ...]
@@ -52,11 +54,24 @@ class CarrierHost:
     clock: Clock
     pool: CallPool
     has_brief: HasBrief | None = None
+    machine: str = ""
 
     @property
     def public_url(self) -> str:
         """The address that is given to carriers."""
         return self.addresses[0]
+
+    def addresses_for(self, scope: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the addresses for which a carrier may have signed this request.
+
+        If it came under another machine's path, also our addresses with that path.
+        """
+        machine = machine_path_of(scope)
+        return (*self.addresses, *(f"{item}{machine}" for item in self.addresses if machine))
+
+    def is_ours(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether a request is for this machine, or for a server of one machine."""
+        return not self.machine or machine_path_of(scope) == machine_path(self.machine)
 
     def socket_url(self, path: str, worker: str = "") -> str:
         """Return the URL of a media socket, of one worker if `worker` is not empty."""

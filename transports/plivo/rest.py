@@ -93,7 +93,12 @@ class PlivoRest:
         if not application:
             return NumberSetup(account="active", has_number=found is not None, webhook="")
         shown = await self.ask("GET", f"Application/{quote(application, safe='')}/")
-        return NumberSetup(account="active", has_number=True, webhook=text_at(shown, "answer_url"))
+        return NumberSetup(
+            account="active",
+            has_number=True,
+            webhook=text_at(shown, "answer_url"),
+            fallback=text_at(shown, "fallback_answer_url"),
+        )
 
     @property
     def _client(self) -> RestClient:

@@ -240,7 +240,7 @@ class PlivoRoutes:
         signatures = request.headers.get("x-plivo-signature-v3", "")
         texts = (
             signed_text(f"{address}{path}", request.url.query, form, nonce)
-            for address in self._host.addresses
+            for address in self._host.addresses_for(request.scope)
         )
         token = self._auth_token.get_secret_value()
         return any(is_signed(token, text, signatures) for text in texts)

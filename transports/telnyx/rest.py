@@ -32,6 +32,8 @@ class TelnyxRest:
         api_url: The API's address.
         codec: The codec of the sound, by Telnyx's name.
         rate_hz: The samples per second of the sound that we send.
+        webhook_url: Where Telnyx reports a call from our answer on; empty for the application's
+            address, which may lead to any machine.
 
     Source: developers.telnyx.com/api-reference/call-commands.
     """
@@ -40,11 +42,16 @@ class TelnyxRest:
     api_url: str = API_URL
     codec: str = "PCMU"
     rate_hz: int = 8000
+    webhook_url: str = ""
 
     async def pick_up(self, call_id: str, *, token: str) -> int:
         """Answer a call; Telnyx sends the token back with all its events. Return the status."""
-        state = base64.b64encode(token.encode()).decode()
-        fields = {"client_state": state, "command_id": "answer"}
+        fields = {
+            "client_state": base64.b64encode(token.encode()).decode(),
+            "command_id": "answer",
+        }
+        if self.webhook_url:
+            fields |= {"webhook_url": self.webhook_url, "webhook_url_method": "POST"}
         return await self._command(call_id, "answer", fields)
 
     async def reject(self, call_id: str) -> int:
@@ -160,7 +167,8 @@ class TelnyxRest:
         resource = f"call_control_applications/{connection}"
         shown = await self.ask("GET", resource, none_for=(HTTPStatus.NOT_FOUND,))
         webhook = text_at(shown, "data", "webhook_event_url")
-        return NumberSetup(account="active", has_number=True, webhook=webhook)
+        fallback = text_at(shown, "data", "webhook_event_failover_url") if shown else None
+        return NumberSetup(account="active", has_number=True, webhook=webhook, fallback=fallback)
 
     async def _command_once(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
         """Send a command, up to `TRIES` times until there is a response; return its status.

@@ -79,17 +79,22 @@ class TelnyxStreams:
         return OK if await self.tokens.streamed_calls.find(call_id) else await self.end(call_id)
 
     async def follow(
-        self, call: CarriedCall, payload: dict[str, Any], *, news_id: str = ""
+        self,
+        call: CarriedCall,
+        payload: dict[str, Any],
+        *,
+        news_id: str = "",
+        is_ours: bool = True,
     ) -> Response:
         """Open another stream for a call that has lost its stream and goes on.
 
         A repeated webhook, which Telnyx sends if it has no response after two seconds, opens no
         further stream: that would end the first one, and cause another webhook.
 
-        A call that gets no new stream is ended, with two exceptions. If we transferred its caller,
-        the caller talks with a person, or will in a moment; the call's state shows this also to a
-        process that does not know the call. A call without our state belongs to another
-        application.
+        A call that gets no new stream is ended, with three exceptions. If we transferred its
+        caller, the caller talks with a person, or will in a moment; the call's state shows this
+        also to a process that does not know the call. A call without our state belongs to another
+        application. A call of another machine may go on there.
         """
         answer = await self.tokens.follow(call, news_id=news_id)
         if isinstance(answer, StreamPass):
@@ -98,7 +103,7 @@ class TelnyxStreams:
             return OK
         state = payload.get("client_state")
         transferred = is_handed_on(state) or self.transfers.is_connected(call.call_ref)
-        if transferred or not state_text(state):
+        if transferred or not state_text(state) or not is_ours:
             return OK
         return await self.end(call.call_ref)
 
@@ -220,10 +225,11 @@ class TelnyxRoutes:
             return self._webhooks.refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
         if (attempt_id := _attempt_id_in(payload)) is not None:
             return await self._handle_person(attempt_id, event, payload)
-        return await self._handle_call(call_id, event, payload, news_id)
+        is_ours = self._streams.host.is_ours(request.scope)
+        return await self._handle_call(call_id, event, payload, news_id, is_ours=is_ours)
 
     async def _handle_call(
-        self, call_id: str, event: str, payload: dict[str, Any], news_id: str
+        self, call_id: str, event: str, payload: dict[str, Any], news_id: str, *, is_ours: bool
     ) -> Response:
         """Act on a webhook about an inbound call, or one that we placed."""
         ref = ref_of(payload.get("client_state"))
@@ -232,7 +238,7 @@ class TelnyxRoutes:
             # Both "streaming.failed" and "streaming.stopped" may report the same loss.
             stream_id = text(payload, "stream_id")
             loss_id = stream_id if is_id(stream_id) else news_id
-            return await self._streams.follow(call, payload, news_id=loss_id)
+            return await self._streams.follow(call, payload, news_id=loss_id, is_ours=is_ours)
         if ref:
             return await self._handle_dial(ref, call_id, event, payload)
         handlers = {

@@ -190,7 +190,10 @@ class TwilioRest:
         first = first_of(listed, "incoming_phone_numbers")
         instead = text_at(first, "trunk_sid") or text_at(first, "voice_application_sid")
         webhook = instead or text_at(first, "voice_url")
-        return NumberSetup(account=account, has_number=bool(first), webhook=webhook)
+        fallback = text_at(first, "voice_fallback_url") if first and not instead else None
+        return NumberSetup(
+            account=account, has_number=bool(first), webhook=webhook, fallback=fallback
+        )
 
     @property
     def _client(self) -> RestClient:

@@ -155,7 +155,7 @@ class TwilioRoutes:
         return is_signed(
             self._validator,
             form,
-            addresses=self._host.addresses,
+            addresses=self._host.addresses_for(request.scope),
             path=path,
             query=request.url.query,
             signature=request.headers.get("x-twilio-signature", ""),

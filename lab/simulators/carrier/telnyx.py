@@ -67,6 +67,7 @@ class TelnyxAccount(LoopbackServer):
         calls: The known calls, by their ids.
         over: The ids of ended calls.
         states: By call, the `client_state` of its latest command, which all its events carry.
+        addresses: By call, the `webhook_url` of its latest command, to which all its events go.
         app: The REST interface; it accepts requests for calls only with a `TelnyxExchange`.
     """
 
@@ -84,6 +85,7 @@ class TelnyxAccount(LoopbackServer):
         self._private = Ed25519PrivateKey.generate()
         self.over: set[str] = set()
         self.states: dict[str, str] = {}
+        self.addresses: dict[str, str] = {}
         self._received = asyncio.Condition()
         self.app.router.add_post("/v2/calls/{call}/actions/{action}", self._command)
         update = "/v2/calls/{call}/actions/{action:client_state_update}"
@@ -198,8 +200,8 @@ class TelnyxAccount(LoopbackServer):
         if action in self.refuses:
             return telnyx_refusal(self.refuses[action], "10015", "Bad Request")
         fields = await request.json()
-        if "client_state" in fields:
-            self.states[call] = fields["client_state"]
+        for name, kept in (("client_state", self.states), ("webhook_url", self.addresses)):
+            kept.update({call: fields[name]} if name in fields else {})
         is_repeat = _was_given(self.commands, call, fields)
         async with self._received:
             self.commands.append((call, action, fields))
@@ -269,6 +271,7 @@ class TelnyxManner(CarrierManner):
         action, fields = await self.account.wait_for_command(phone.call_sid, "answer", "reject")
         if action == "reject":
             raise NotConnectedError(status=200, said=fields["cause"])
+        url = self._address(phone, server)
         await self.account.emit(session, url, "call.answered", self.payload(phone))
         action, fields = await self.account.wait_for_command(
             phone.call_sid, "streaming_start", "hangup"
@@ -280,6 +283,10 @@ class TelnyxManner(CarrierManner):
     def payload(self, phone: PhoneCall) -> dict[str, Any]:
         """Return a call's fields in an event."""
         return telnyx_payload(phone) | {"client_state": self.account.states.get(phone.call_sid)}
+
+    def _address(self, phone: PhoneCall, server: AgentServer) -> str:
+        default = f"{server.base_url}/telnyx/voice"
+        return self.account.addresses.get(phone.call_sid, default)
 
     def stream(self, fields: dict[str, Any]) -> CallInstructions:
         """Return the media address in a `streaming_start`.
@@ -314,7 +321,7 @@ class TelnyxManner(CarrierManner):
         """
         # Counted before the event, because the command may come while `emit` still waits.
         number = len(self.account.commands_so_far(phone.call_sid, "streaming_start"))
-        url = f"{server.base_url}/telnyx/voice"
+        url = self._address(phone, server)
         reason = {"failure_reason": "connection_failed", "stream_id": phone.stream_sid}
         with suppress(NotConnectedError):  # a refused event does not end the call
             await self.account.emit(session, url, "streaming.failed", self.payload(phone) | reason)

@@ -96,6 +96,20 @@ async def test_a_running_calls_connection_names_its_worker_and_is_no_new_call() 
     assert hands.named == ["w12", "", ""]
 
 
+async def test_connections_under_a_machines_path_are_told_apart_as_others_are() -> None:
+    again = b"GET /m/a/plivo/media/w12 HTTP/1.1\r\n\r\n"
+    new = b"GET /m/other-1/exotel/media HTTP/1.1\r\n\r\n"
+    offer = b"POST /m/a/api/offer HTTP/1.1\r\n\r\n"
+    page = b"GET /m/a/client/ HTTP/1.1\r\n\r\n"
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        for item in (again, new, offer, page):
+            await send(item)
+
+    assert hands.taken == [(again, False), (new, True), (offer, True), (page, False)]
+    assert hands.named == ["w12", "", "", ""]
+
+
 async def test_without_a_worker_the_answer_says_so() -> None:
     hands = Hands()
     hands.there = False

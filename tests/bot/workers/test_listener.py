@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bot.workers.listener import bind_socket, listening_socket, notify_ready, ready_line
+from bot.workers.listener import READY, bind_socket, listening_socket, notify, ready_line
 from configuration.settings import Settings
 from runtime.exits import UsageError
 from tests.bot.serving import free_port
@@ -125,7 +125,7 @@ def test_the_service_manager_is_told_that_we_are_ready(
         listening.settimeout(10)
         monkeypatch.setenv("NOTIFY_SOCKET", address.replace("\0", "@"))
 
-        notify_ready()
+        notify(READY)
 
         assert listening.recv(100) == b"READY=1"
 
@@ -136,7 +136,7 @@ def test_a_missing_listener_does_not_stop_the_program(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", place)
 
-    notify_ready()
+    notify(READY)
 
 
 STAGES = {

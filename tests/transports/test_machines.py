@@ -1,0 +1,216 @@
+"""Calls over two machines behind one name, through a real HAProxy with `deploy/haproxy.cfg`."""
+
+import asyncio
+import base64
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+from fastapi import FastAPI
+
+from bot.server.machine_paths import MachinePaths
+from bot.workers.agent_check import serve_checks
+from bot.workers.listener import bind_socket
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.exotel import ExotelManner, exotel_call
+from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from lab.simulators.carrier.rest import CarrierRest
+from lab.simulators.carrier.telnyx import TelnyxManner, telnyx_call, telnyx_payload
+from lab.simulators.carrier.telnyx_exchange import telnyx_exchange
+from runtime import clock
+from tests.absent import report_absent
+from tests.campaigns.placing import ACCOUNT
+from tests.share_servers import free_port
+from tests.transports.carrier_server import KEY, TOKEN, CarrierServer
+from tests.transports.twilio_server import TOKEN as TWILIO_TOKEN
+from tests.transports.twilio_server import WorkerPool, serving, until
+from transports.media_stream.line import LinePatience
+
+CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
+CARRIERS = ("twilio", "telnyx", "plivo", "exotel")
+MACHINES = ("a", "b")
+UP = b"ready up 100%\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """Two machines behind one address, with all carriers' accounts."""
+
+    url: str
+    servers: Mapping[str, CarrierServer]
+    lines: dict[str, bytes]  # what each machine answers to the balancer's checks
+    stacks: Mapping[str, AsyncExitStack]  # each machine, until its stack is closed
+
+    def caller(self, carrier: str) -> Carrier:
+        """Return a call to the common address, that rings when it is entered."""
+        it = self.servers["a"]
+        match carrier:
+            case "twilio":
+                call = Carrier(self.url, TWILIO_TOKEN)
+                it.twilio.register_call(call)
+            case "telnyx":
+                manner = TelnyxManner(it.telnyx)
+                call = Carrier(self.url, "", phone=telnyx_call(), manner=manner)
+                it.telnyx.register_call(call)
+            case "plivo":
+                call = Carrier(self.url, "", phone=plivo_call(), manner=PlivoManner(it.plivo))
+                it.plivo.register_call(call)
+            case _:
+                manner = ExotelManner(key=KEY, token=TOKEN, rate_hz=8000)
+                call = Carrier(self.url, "", phone=exotel_call(), manner=manner)
+        return call
+
+    def counts(self) -> list[int]:
+        """Return how many calls each machine has answered."""
+        return [len(self.servers[name].pool.calls) for name in MACHINES]
+
+
+@contextmanager
+def haproxy(ports: Mapping[str, int], checks: Mapping[str, int]) -> Iterator[str]:
+    """Run HAProxy with the documented configuration, on loopback and without TLS; yield its URL."""
+    program = shutil.which("haproxy")
+    if program is None:
+        report_absent("Debian's haproxy")
+    port = free_port()
+    text = CONFIGURATION.read_text(encoding="utf-8")
+    text = re.sub(r"bind :443 \S+ crt \S+ ", f"bind 127.0.0.1:{port} ", text)
+    for number, name in enumerate(MACHINES, start=1):
+        there = re.escape(f"10.0.0.{number}:8080")
+        text = re.sub(rf"({there}.*agent-port )\d+", rf"\g<1>{checks[name]}", text)
+        text = re.sub(there, f"127.0.0.1:{ports[name]}", text)
+    with tempfile.TemporaryDirectory(prefix="holdline-haproxy-") as folder:
+        file = Path(folder) / "haproxy.cfg"
+        file.write_text(text, encoding="utf-8")
+        with subprocess.Popen([program, "-db", "-f", file]) as process:  # noqa: S603 - ours
+            try:
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                process.kill()
+
+
+@asynccontextmanager
+async def machines() -> AsyncIterator[Machines]:
+    lines = dict.fromkeys(MACHINES, UP)
+    async with AsyncExitStack() as stack:
+        twilio = await stack.enter_async_context(CarrierRest(ACCOUNT, TWILIO_TOKEN))
+        exchange = await stack.enter_async_context(telnyx_exchange())
+        plivo = await stack.enter_async_context(PlivoAccount())
+        apps = {name: FastAPI() for name in MACHINES}
+        pools = {name: WorkerPool() for name in MACHINES}
+        checks, stacks = dict[str, int](), dict[str, AsyncExitStack]()
+        for name, app in apps.items():
+            app.add_middleware(MachinePaths)
+            stacks[name] = await stack.enter_async_context(AsyncExitStack())
+            pools[name].port = await stacks[name].enter_async_context(serving(app))
+            listener = bind_socket("127.0.0.1", 0)
+            checks[name] = listener.getsockname()[1]
+            server = await serve_checks(listener, lambda name=name: lines[name])
+            await stacks[name].enter_async_context(server)
+        url = stack.enter_context(haproxy({name: it.port for name, it in pools.items()}, checks))
+        servers = dict[str, CarrierServer]()
+        for name, pool in pools.items():
+            addresses = (f"{url}/m/{name}", url)
+            servers[name] = CarrierServer(
+                pool=pool,
+                twilio=twilio,
+                exchange=exchange,
+                host=replace(pool.host(), addresses=addresses, machine=name),
+                plivo=plivo,
+                codec="PCMU",
+                content_type="audio/x-mulaw;rate=8000",
+                rate_hz=8000,
+            )
+            patience = LinePatience(returns_within_s=10.0)
+            for routes in servers[name].routes(
+                patience, utc_s=lambda: clock.utc_now().timestamp(), hands_on=True
+            ):
+                apps[name].include_router(routes.router)
+        await answers(url)
+        yield Machines(url=url, servers=servers, lines=lines, stacks=stacks)
+
+
+async def answers(url: str) -> None:
+    """Wait until the balancer answers."""
+    async with asyncio.timeout(10), aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(f"{url}/m/a/twilio/media") as answer:
+                    if answer.status != 503:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_calls_spread_and_each_stays_on_its_machine(carrier: str) -> None:
+    async with machines() as them, AsyncExitStack() as stack, asyncio.timeout(30):
+        callers = [await stack.enter_async_context(them.caller(carrier)) for _ in range(6)]
+        await until(lambda: sum(them.counts()) == len(callers))
+
+        assert them.counts() == [3, 3]
+        for caller in callers:
+            await caller.break_off()
+        if carrier != "exotel":  # it opens no second stream
+            await until(lambda: all(len(caller.lost_at) == 1 for caller in callers))
+            await asyncio.sleep(0.5)  # the balancer could send the next streams anywhere
+            assert them.counts() == [3, 3]  # no call has begun again
+            assert not any(caller.ended.is_set() for caller in callers)
+
+
+@pytest.mark.slow
+async def test_calls_stay_with_a_machine_that_takes_no_more() -> None:
+    async with machines() as them, AsyncExitStack() as stack, asyncio.timeout(30):
+        callers = [await stack.enter_async_context(them.caller("twilio")) for _ in range(2)]
+        await until(lambda: them.counts() == [1, 1])
+        them.lines["a"] = b"drain\n"
+        await asyncio.sleep(1.5)  # the balancer asks every second
+        for caller in callers:
+            await caller.break_off()
+        await until(lambda: all(len(caller.lost_at) == 1 for caller in callers))
+        callers += [await stack.enter_async_context(them.caller("twilio")) for _ in range(2)]
+        await until(lambda: sum(them.counts()) == 4)
+
+        assert them.counts() == [1, 3]
+        assert not any(caller.ended.is_set() for caller in callers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("carrier", ["twilio", "telnyx", "plivo"])
+async def test_requests_for_a_machine_that_is_gone_reach_the_other_one(carrier: str) -> None:
+    async with machines() as them, asyncio.timeout(30):
+        caller = await them.stacks["b"].enter_async_context(them.caller(carrier))
+        await until(lambda: sum(them.counts()) == 1)
+        had = MACHINES[them.counts().index(1)]
+        assert had == "a"  # both are empty, and the balancer takes the first
+        await them.stacks["a"].aclose()
+        await until(lambda: bool(caller.lost_at))
+
+        # The other one does not know the call: it has no store in common with the first.
+        if carrier == "telnyx":
+            await asyncio.sleep(1.0)
+            assert "hangup" not in [action for _, action, _ in them.servers["b"].telnyx.commands]
+        else:
+            await asyncio.wait_for(caller.ended.wait(), 5)
+        assert "wrong_signature" not in them.servers["b"].pool.reasons()
+
+
+async def test_a_telnyx_call_that_its_own_machine_does_not_know_is_ended() -> None:
+    async with machines() as them, asyncio.timeout(30):
+        it = them.servers["b"]
+        state = base64.b64encode(b"a-token").decode()
+        for machine, ended in (("a", False), ("b", True)):
+            call = Carrier(them.url, "", phone=telnyx_call(), manner=TelnyxManner(it.telnyx))
+            payload = telnyx_payload(call.phone) | {"client_state": state}
+            async with aiohttp.ClientSession() as session:
+                url = f"{it.pool.url}/m/{machine}/telnyx/voice"  # what the balancer sends to b
+                await it.telnyx.emit(session, url, "streaming.failed", payload)
+            found = [(one, action) for one, action, _ in it.telnyx.commands]
+            assert ((call.phone.call_sid, "hangup") in found) is ended
