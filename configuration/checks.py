@@ -1,7 +1,6 @@
 """Checks that concern more than one value: names, addresses, keys, transports."""
 
 import base64
-import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +12,11 @@ from configuration.errors import Key, Problem, dotted, nearest, shown, without_s
 from configuration.layers import Layers, says_yes
 from configuration.service_checks import check_service
 from configuration.stages import STAGES
-from providers.catalog import ADAPTED, kinds, openai_servers, provider
+from providers.catalog import ADAPTED, kinds, provider
+from providers.openai_servers import openai_servers
 from providers.provider import Provider, Stage
 from providers.sphinx_ear import NOT_INSTALLED, is_installed
-from runtime.hosts import is_loopback
+from runtime.hosts import is_loopback, is_near
 
 UNENCRYPTED: Final = ("ws", "http")
 NOT_PRIVATE: Final = "is not a loopback or private address"  # host names count as public
@@ -34,18 +34,6 @@ MIN_TOKEN: Final = 16  # characters; that many random ones cannot be guessed
 def is_short(token: str) -> bool:
     """Return whether a token is short enough to be guessed."""
     return len(token) < MIN_TOKEN
-
-
-def is_near(host: str) -> bool:
-    """Return whether a host is this machine or an address in a private network.
-
-    Any other name counts as public, because it is not resolved.
-    """
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return is_loopback(host)
-    return address.is_loopback or address.is_private or address.is_link_local
 
 
 def check(layers: Layers) -> Iterator[Problem]:
@@ -102,12 +90,13 @@ def _check_rung(
 
 def _meant_kind(kind: str, stage: Stage) -> str:
     """Return what to write instead of an unknown kind; empty if that is not known."""
-    url = openai_servers().get("".join(filter(str.isalnum, kind.lower())))
+    server = openai_servers().get("".join(filter(str.isalnum, kind.lower())))
     meant = [name for name in kinds(stage) if name[:2] == kind[:2].lower() or name != ADAPTED]
-    close = None if url and stage == "llm" else nearest(kind, meant)
+    close = None if server and stage == "llm" else nearest(kind, meant)
     if close or stage != "llm":
         return f'did you mean "{close}"? ' if close else ""
-    place = f'with url: "{url}"' if url else "with its url, if it speaks OpenAI's protocol"
+    unknown = "with its url, if it speaks OpenAI's protocol"
+    place = f'with url: "{server.url}"' if server else unknown
     return f"use kind: openai {place} "
 
 

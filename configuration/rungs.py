@@ -13,7 +13,6 @@ from configuration.texts import DETECTED
 from providers.catalog import provider
 from providers.facts import RungFacts
 from providers.provider import RungSpec, Stage
-from runtime.hosts import is_loopback
 
 LOCAL: Final = "local"  # the kind and the name of the local voice
 TITLES: Final = {
@@ -87,18 +86,16 @@ def other_voices(voices: Sequence[RungSettings]) -> frozenset[str]:
 def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
     """Return a rung's vendor and the variable with its key.
 
-    The vendor is named only if the server is its own, or a simulated one: a rung on this machine
-    that is named for its kind. Of several rungs of one kind, those with another name are named.
+    The vendor is named only if the server is its own, or a simulated one. Of several rungs of one
+    kind, those with another name are named.
     """
     vendor = provider(stage, settings.kind, settings.service)
-    name, address = settings.name, urlsplit(settings.url)
-    host, place = address.hostname or "", f"stages.{stage} {name}"
-    is_simulated = is_loopback(host) and name.startswith(settings.kind)
-    if not host or vendor.owns(host) or is_simulated:
+    name, place = settings.name, f"stages.{stage} {settings.name}"
+    if vendor.serves(settings.url, name):
         is_named = settings.is_one_of_several and name != settings.kind
         title = f"{vendor.title} ({name})" if is_named else vendor.title
     else:
-        title = f"{name} ({address.netloc.rpartition('@')[2]})"
+        title = f"{name} ({urlsplit(settings.url).netloc.rpartition('@')[2]})"
     return Vendor(title=title, key=settings.api_key_env or vendor.key_env or place, place=place)
 
 

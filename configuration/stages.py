@@ -19,7 +19,7 @@ from providers.provider import Stage
 STAGES: Final[tuple[Stage, ...]] = ("stt", "llm", "tts")
 
 
-Fact: TypeAlias = Literal["word_times", "cancels", "finalises", "interim", "replays", "says_why"]
+Fact: TypeAlias = Literal["word_times", "cancels", "finalises", "interim", "says_why"]
 
 
 class ConnectionLimits(Section):
@@ -96,9 +96,8 @@ class RungSettings(Section):
     facts: dict[Fact, bool] = Field(default_factory=dict)
     """For `kind: pipecat`: what the service can do, if that differs from Holdline's table of
     services, or from the careful values for others. A voice reports `word_times`, and `cancels`: it
-    falls silent without being reconnected. A recogniser `finalises` on request, sends `interim`
-    results, and `replays` its recent audio after it has reconnected. A model `says_why` an answer
-    ended.
+    falls silent without being reconnected. A recogniser `finalises` on request, and sends
+    `interim` results. A model `says_why` an answer ended.
     """
     _namesakes: int = PrivateAttr(default=0)
 

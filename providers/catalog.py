@@ -178,9 +178,10 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
 
 
 @cache
-def openai_servers() -> Mapping[str, str]:
-    """Return addresses of servers that `kind: openai` can use, by name."""
-    return yaml.safe_load((DATA / "openai_servers.yaml").read_text("utf-8"))
+def end_reasons() -> Mapping[str, str]:
+    """Return OpenAI's `finish_reason` for each vendor's word for why an answer ended."""
+    table = yaml.safe_load((DATA / "stop_reasons.yaml").read_text("utf-8"))
+    return {word: reason for reason, words in table.items() for word in words}
 
 
 @cache

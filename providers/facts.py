@@ -19,7 +19,6 @@ class RungFacts:
         cancels: A voice falls silent on request; otherwise it must be reconnected.
         finalises: A recogniser sends its final result on request.
         interim: A recogniser sends results while the caller speaks; otherwise it is not late then.
-        replays: A recogniser sends its own recent audio again after it has reconnected.
         says_why: A model reports why an answer ended, so that a stream cut short is noticed.
         rates_hz: The only sample rates that it supports, the preferred one first; empty for any.
         is_local: It runs on this machine.
@@ -34,7 +33,6 @@ class RungFacts:
     cancels: bool = False
     finalises: bool = False
     interim: bool = False
-    replays: bool = False
     says_why: bool = False
     rates_hz: tuple[int, ...] = ()
     is_local: bool = False

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import openai
 from loguru import logger
@@ -12,6 +13,7 @@ from openai import AsyncOpenAI, AsyncStream
 from openai._streaming import ServerSentEvent, SSEDecoder
 from openai.resources.chat import AsyncChat
 from openai.types.chat import ChatCompletionChunk
+from pipecat.adapters.llm.services.open_ai_adapter import OpenAILLMInvocationParams
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.utils.http import connection_limits
@@ -20,6 +22,8 @@ from fallbacks.classification import classify_error, classify_http, classify_mes
 from fallbacks.failure import Failure, Kind, Scope, error_of, failed, finding
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
+from providers.catalog import end_reasons, provider
+from providers.openai_servers import is_strict, server_at, strict
 from providers.probing import ask_http
 from providers.provider import PenAnswer, PenQuestion, RungSpec
 from providers.sockets import tls_context
@@ -89,10 +93,18 @@ class EventStream(SSEDecoder):
 
 
 async def _decode(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield valid UTF-8 without a byte order mark, and a blank line after the last event."""
+    """Yield valid UTF-8 without a byte order mark, and a blank line after the last event.
+
+    A body that is JSON, such as an error with a status of 200, becomes one event.
+    """
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
+    begun = is_json = False
     async for chunk in chunks:
-        yield decoder.decode(chunk).encode()
+        text = decoder.decode(chunk)
+        if not begun and (first := text.lstrip()[:1]):
+            begun, is_json = True, first in "{["
+            text = f"data: {text.lstrip()}" if is_json else text
+        yield (" ".join(text.splitlines()) if is_json else text).encode()
     yield b"\n\n"
 
 
@@ -115,14 +127,22 @@ def _error_in(name: str | None, data: object) -> object:
     if not isinstance(choices, list):
         return None
     candidates = [choice for choice in choices if isinstance(choice, Mapping)]
-    return next((choice.get("error") or choice for choice in candidates if _is_error(choice)), None)
+    return next(filter(None, map(_error_of, candidates)), None)
 
 
-def _is_error(choice: Mapping[str, Any]) -> bool:
-    return bool(choice.get("error")) or choice.get("finish_reason") == "error"
+def _error_of(choice: Mapping[str, Any]) -> object:
+    """Return the error in a choice: as an object, or as why the answer ended."""
+    reason = str(choice.get("finish_reason"))
+    return choice.get("error") or ({"code": reason} if _known(reason) == "error" else None)
+
+
+def _known(reason: str) -> str:
+    """Return OpenAI's word for why an answer ended; a word that we do not know as it is."""
+    return end_reasons().get(reason.lower(), reason)
 
 
 MODEL: Final = "gpt-4.1-mini"
+AZURE_VERSION: Final = "api-version"  # in the query of a URL of Azure's dated versions
 CONNECT_S: Final = 1.0  # a slower handshake would use up a budget of 1.5 s
 MAX_REASON: Final = 80  # characters logged of each part of a refusal (chosen)
 IDLE_S: Final = 120.0  # chosen: longer than pauses in calls, shorter than routers keep connections
@@ -144,6 +164,9 @@ class OneTryOpenAI(OpenAILLMService):
 
     def __init__(self, rung: RungSpec, **kwargs: Any) -> None:
         self._rung = rung
+        self._server = server_at(rung.url, name=rung.name)
+        self._is_strict = self._server.strict or is_strict(rung.model or "")
+        self.supports_developer_role = provider("llm", "openai").serves(rung.url, rung.name)
         self._on_headers: Callable[[Mapping[str, str]], None] | None = None
         super().__init__(api_key=rung.api_key, base_url=rung.url, **kwargs)
 
@@ -157,6 +180,15 @@ class OneTryOpenAI(OpenAILLMService):
     def asks_for(self) -> str:
         """The requested model's name."""
         return self._rung.model or MODEL
+
+    def build_chat_completion_params(
+        self, params_from_context: OpenAILLMInvocationParams
+    ) -> dict[str, Any]:
+        """Return a request as this server accepts it."""
+        params = super().build_chat_completion_params(params_from_context)
+        if self._is_strict:
+            params["messages"] = [*strict(params["messages"])]
+        return self._server.adapted(params)
 
     def on_headers(self, listener: Callable[[Mapping[str, str]], None]) -> None:
         """Call `listener` with the headers of each answer, which show the remaining rate limit."""
@@ -175,7 +207,7 @@ class OneTryOpenAI(OpenAILLMService):
         on_answered()
         try:
             async for chunk in stream:
-                yield chunk
+                yield _with_known_end(chunk)
         finally:
             await stream.close()
 
@@ -206,6 +238,14 @@ class OneTryOpenAI(OpenAILLMService):
         """Close the client's sockets, too."""
         await super().cleanup()
         await self.close()
+
+
+def _with_known_end(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
+    """Return the chunk with OpenAI's word for why the answer ended, if it is the last one."""
+    for choice in getattr(chunk, "choices", None) or ():
+        if choice.finish_reason:
+            choice.finish_reason = cast("Any", _known(str(choice.finish_reason)))
+    return chunk
 
 
 def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
@@ -252,9 +292,11 @@ def share(rung: RungSpec) -> AsyncOpenAI:
     A connection that is idle for `IDLE_S` is closed. Otherwise the client would keep as many
     connections as it ever needed, and routers silently drop connections that are idle for long.
     """
+    base, query = address_of(rung)
     client = Client(
         api_key=rung.api_key,
-        base_url=rung.url,
+        base_url=base,
+        default_query=query,
         max_retries=0,
         timeout=openai.Timeout(rung.timeout_s, connect=CONNECT_S),
         http_client=openai.DefaultAsyncHttpxClient(
@@ -263,10 +305,22 @@ def share(rung: RungSpec) -> AsyncOpenAI:
             follow_redirects=False,  # callers' words go only to the configured address
             trust_env=False,
             proxy=proxy_for(rung.url),
+            event_hooks={"request": [_send_azure_key] if AZURE_VERSION in query else []},
         ),
     )
     client.rung_name = rung.name
     return client
+
+
+async def _send_azure_key(request: Any) -> None:
+    """Send the key as Azure's dated versions take it."""
+    request.headers["api-key"] = request.headers.pop("Authorization").removeprefix("Bearer ")
+
+
+def address_of(rung: RungSpec) -> tuple[str, dict[str, str]]:
+    """Return a rung's base URL, and the query of each request."""
+    parts = urlsplit(rung.url)
+    return urlunsplit(parts._replace(query="")), dict(parse_qsl(parts.query))
 
 
 def build(rung: RungSpec) -> OneTryOpenAI:
@@ -283,11 +337,12 @@ def build(rung: RungSpec) -> OneTryOpenAI:
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     """List the models: authenticated, free of charge, without tokens."""
-    await ask_http(
-        f"{rung.url.rstrip('/')}/models",
-        headers={"Authorization": f"Bearer {rung.api_key}"},
-        timeout_s=timeout_s,
-    )
+    base, query = address_of(rung)
+    is_azure = AZURE_VERSION in query
+    key = {"api-key": rung.api_key} if is_azure else {"Authorization": f"Bearer {rung.api_key}"}
+    base = base.partition("/deployments/")[0]  # Azure lists the models of the whole resource
+    url = f"{base.rstrip('/')}/models" + (f"?{urlencode(query)}" if query else "")
+    await ask_http(url, headers=key, timeout_s=timeout_s)
 
 
 async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
@@ -317,13 +372,15 @@ async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
     """
     client = rung.shared if isinstance(rung.shared, AsyncOpenAI) else share(rung)
     try:
-        answer = await client.chat.completions.create(
-            model=rung.model or MODEL,
-            messages=[
+        request: dict[str, Any] = {
+            "model": rung.model or MODEL,
+            "messages": [
                 {"role": "system", "content": question.instruction},
                 {"role": "user", "content": question.text},
             ],
-        )
+        }
+        server = server_at(rung.url, name=rung.name)
+        answer = await client.chat.completions.create(**server.adapted(request))
     except (openai.OpenAIError, ValueError, OSError) as error:
         raise error_of(failure_of(error, rung.name, flowing=False)) from error
     finally:

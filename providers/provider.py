@@ -12,6 +12,7 @@ from calls.transcript import Transcript
 from fallbacks.classification import classify_error, classify_http
 from fallbacks.failure import Failure, failed
 from providers.facts import RungFacts
+from runtime.hosts import is_loopback
 
 if TYPE_CHECKING:  # importing Pipecat prints a banner, and configuration is read before that
     from pipecat.processors.frame_processor import FrameProcessor
@@ -218,6 +219,15 @@ class Provider:
         """Return whether a host is the vendor's own: in the domain of its usual address."""
         domain = ".".join((urlsplit(self.url).hostname or "").split(".")[-2:])
         return bool(domain) and f".{host}".endswith(f".{domain}")
+
+    def serves(self, url: str, name: str) -> bool:
+        """Return whether a rung's server is the vendor's own, or a simulated one.
+
+        A rung on this machine that is named for its kind counts as simulated.
+        """
+        host = urlsplit(url).hostname or ""
+        is_simulated = is_loopback(host) and name.startswith(self.kind)
+        return not host or self.owns(host) or is_simulated
 
     def build(self, rung: RungSpec) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""

@@ -23,6 +23,18 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def is_near(host: str) -> bool:
+    """Return whether a host is this machine or an address in a private network.
+
+    Any other name counts as public, because it is not resolved.
+    """
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return is_loopback(host)
+    return address.is_loopback or address.is_private or address.is_link_local
+
+
 def use_proxies(variables: Mapping[str, str]) -> None:
     """Use the proxies in these environment variables; lower-case names win, as in curl."""
     _PROXIES.clear()

@@ -23,7 +23,7 @@ from lab.simulators.faults import FAULTS
 from lab.simulators.lab import schedule_for
 from operations.crm.customer import CrmReport
 from operations.numbers import CallableNumber, read_number
-from scripts import commands_page, configuration_page
+from scripts import commands_page, configuration_page, services_page
 from tests.documents import BLOCK, CODE, DOCUMENTS, LINK, ROOT, blocks, commands, name_of
 from tests.quoted_numbers import PLACE, constant, quotes
 
@@ -213,7 +213,10 @@ def test_the_documents_use_only_existing_options_of_a_command(command: str) -> N
     assert used <= options_of(command)
 
 
-@pytest.mark.parametrize("script", [commands_page, configuration_page], ids=lambda it: it.__name__)
+GENERATED = [commands_page, configuration_page, services_page]
+
+
+@pytest.mark.parametrize("script", GENERATED, ids=lambda it: it.__name__)
 def test_a_generated_page_is_as_its_script_writes_it(script: ModuleType) -> None:
     page = script.PAGE.read_text(encoding="utf-8")
 

@@ -21,7 +21,6 @@ from calls.sentences import callers_get, cure_of, explain
 from configuration.agent import AgentSettings
 from configuration.alerts import missing_of
 from configuration.carriers import CARRIERS
-from configuration.checks import is_near
 from configuration.database_urls import LOCAL
 from configuration.folders import why_exposed
 from configuration.machine import check_memory, worker_count
@@ -32,6 +31,7 @@ from configuration.settings import ServerSettings, Settings
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 from runtime.exits import UsageError
+from runtime.hosts import is_near
 
 MIN_FREE_BYTES: Final = 500_000_000  # enough for a busy month of journals and logs
 WRITTEN_BYTES: Final = 64 * 1024

@@ -14,6 +14,7 @@ from lab.simulators.elevenlabs.simulator import ElevenLabsSimulator
 from lab.simulators.faults import suggestion
 from lab.simulators.gemini.simulator import GeminiSimulator
 from lab.simulators.instance import Core, Instance
+from lab.simulators.openai.like import OpenAILikeSimulator
 from lab.simulators.openai.simulator import OpenAISimulator
 from lab.simulators.recognisers.assemblyai import AssemblySimulator
 from lab.simulators.recognisers.soniox import SonioxSimulator
@@ -186,4 +187,5 @@ def _build_all(specs: Sequence[Spec], core: Core) -> dict[str, Instance]:
 def _build(spec: Spec, core: Core) -> Instance:
     if spec.kind not in KINDS:
         raise ValueError(f"{spec.name}: kind is {spec.kind!r}; it takes {', '.join(KINDS)}")
-    return KINDS[spec.kind](spec.name, api_key=spec.api_key, core=core, **spec.options)
+    cls = OpenAILikeSimulator if "like" in spec.options else KINDS[spec.kind]
+    return cls(spec.name, api_key=spec.api_key, core=core, **spec.options)

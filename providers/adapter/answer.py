@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
-import yaml
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import (
@@ -19,19 +18,14 @@ from pipecat.frames.frames import FunctionCallFromLLM
 from pipecat.metrics.metrics import LLMTokenUsage
 
 from fallbacks.classification import classify_symptom
-from fallbacks.failure import Failure, failed
+from fallbacks.failure import Failure, Kind, failed
 from fallbacks.symptoms import Moment, Symptom
 from providers.adapter.failures import failure_of
-from providers.catalog import DATA
+from providers.catalog import end_reasons
 from providers.provider import RungSpec
 
 UNREAD: Final = 64  # chunks that wait to be read; then the service waits
 ENDING_S: Final = 0.25  # for what follows the reason of the end: tool calls and usage (chosen)
-REASONS: Final[Mapping[str, str]] = {
-    word: reason
-    for reason, words in yaml.safe_load((DATA / "stop_reasons.yaml").read_text("utf-8")).items()
-    for word in words
-}
 
 
 class PipecatAnswer:
@@ -129,6 +123,8 @@ class PipecatAnswer:
         """Note why the answer ended; only tool calls and usage may follow."""
         if reason and not self.reason:
             self.reason = str(reason)
+            if end_reasons().get(self.reason.lower()) == "error":
+                self.fail(failed(Kind.OVERLOADED, "llm", provider=self._rung.name))
             if not self._chunks.full():  # else the reader does not wait for a chunk
                 self._chunks.put_nowait(self._chunk(None))
 
@@ -219,7 +215,7 @@ class PipecatAnswer:
             yield self._chunk(None, usage=self._usage)
         reason = self.reason or ("" if says_why else "stop")
         if reason:
-            finish = REASONS.get(reason.lower(), reason)
+            finish = end_reasons().get(reason.lower(), reason)
             yield self._chunk(ChoiceDelta(), finish=finish)
 
     def _chunk(

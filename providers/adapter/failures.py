@@ -9,6 +9,7 @@ none of them.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any, Final
 
 from pipecat.frames.frames import ErrorFrame
@@ -39,7 +40,22 @@ CATEGORIES: Final[Mapping[ErrorCategory, Finding]] = {
     ErrorCategory.APPLICATION: finding(Kind.BAD_REQUEST, Scope.PAYLOAD),
 }
 INTERRUPTED: Final[Mapping[Kind, Kind]] = {Kind.NETWORK: Kind.CUT, Kind.TIMEOUT: Kind.STALLED}
-STATUS: Final = re.compile(r"(?i)(?:status|code|http|error)\D{0,12}\b([45]\d\d)\b")
+# A number is a status if a word before it says so, if it begins the text, or if its own phrase
+# stands next to it. "401 frames", "port 443", "line 404" and "500 ms" are none.
+STATUS: Final = re.compile(
+    r"""(?ix) (?: ^\W{0,3}
+            | \b (?: status_?(?:code)? | code | https? (?:/[\d.]+)? | error | exception | failure
+                | respon[a-z]+ | return(?:ed|s) | answer(?:ed|s)? | reject(?:ed|s) | refused
+                | failed | got | received ) \b
+              (?: [\s:;=('"\[\#-] | \w+\) | (?: code | status | error | https? (?:/[\d.]+)? | with
+                | is | was | an? | occurred | response | message | by\ server ) \b ){0,12} )
+        (?<![\w./]) (?P<status>[45]\d\d) (?![\w%/] | \.\d)
+        (?: \s* $ | \s* [^\w\s] | \s+ (?-i:[A-Z]) | \s+ (?: from | for | on | while | when | by
+            | in | at | and | to | with | response | error | status | retrying | because ) \b )""",
+)
+MAX_TEXT: Final = 1000  # characters of a sentence that are read (chosen)
+PHRASES: Final = {str(item.value): item.phrase.lower() for item in HTTPStatus if item >= 400}
+OTHERS: Final = ("420", "498", "499", "520", "521", "522", "523", "524", "525", "526", "529", "530")
 
 
 def failure_in(frame: ErrorFrame, rung: RungSpec, *, moment: Moment) -> Failure:
@@ -95,6 +111,7 @@ def _signs(
 ) -> Iterator[Finding | None]:
     """Yield what each sign says, the surest first; `None` if it is missing."""
     told = getattr(error, "body", None) or getattr(error, "details", None)
+    text = text or str(error or "")
     said = told or text
     status = extract_http_status_code(error) if error else None
     if status and status >= 400:  # an error inside an answer comes with a status of 200
@@ -106,9 +123,23 @@ def _signs(
         yield classify_close(rung.symptoms, code, reason, stage=rung.stage, moment=moment)
     yield CATEGORIES.get(category) if category else None
     yield _known(classify_error(error)) if isinstance(error, Exception) else None
-    if in_text := STATUS.search(text):
-        yield classify_http(rung.symptoms, int(in_text[1]), text)
+    if in_text := status_in(text):
+        yield classify_http(rung.symptoms, in_text, text)
     yield classify_message(rung.symptoms, said, moment=moment)
+
+
+def status_in(text: str) -> int | None:
+    """Return the HTTP status that a sentence names; `None` if its numbers are something else."""
+    text = text[:MAX_TEXT]
+    named = (found["status"] for found in STATUS.finditer(text))
+    phrased = (
+        number
+        for number in re.findall(r"(?<![\w./])[45]\d\d\b", text)
+        if (phrase := re.escape(PHRASES.get(number, "\0")))
+        and re.search(rf"{number}\W{{1,3}}{phrase}|{phrase}\W{{1,3}}{number}\b", text.lower())
+    )
+    known = (number for number in (*named, *phrased) if number in PHRASES or number in OTHERS)
+    return next(map(int, known), None)
 
 
 def _known(found: Finding) -> Finding | None:

@@ -32,10 +32,11 @@ from pipecat.utils.asyncio.task_manager import TaskManager
 
 from fallbacks.failure import Failure, Kind, Scope, error_of, failed, finding
 from fallbacks.symptoms import Moment
-from providers.adapter.answer import REASONS, PipecatAnswer
+from providers.adapter.answer import PipecatAnswer
 from providers.adapter.building import build_service
 from providers.adapter.failures import failure_of
-from providers.catalog import provider
+from providers.catalog import end_reasons, provider
+from providers.openai_servers import is_strict, strict
 from providers.provider import PenAnswer, PenQuestion, RungSpec
 from providers.word_probe import ask_for_word
 
@@ -123,7 +124,7 @@ class RungModel(FrameProcessor):
             async for chunk in answer.read():
                 found += [choice.delta.content for choice in chunk.choices]
             self._raise_failure(answer)
-        if REASONS.get(answer.reason.lower()) == "content_filter":
+        if end_reasons().get(answer.reason.lower()) == "content_filter":
             raise error_of(_refused(self._rung))
         return "".join(text for text in found if text) or None
 
@@ -205,6 +206,8 @@ class RungModel(FrameProcessor):
     def _own_view(self, context: LLMContext) -> LLMContext:
         """Return the conversation with the private entries of this vendor only."""
         messages = [item for item in context.messages if not isinstance(item, LLMSpecificMessage)]
+        if is_strict(f"{self._rung.service} {self.asks_for}"):
+            messages = [*strict(messages)]
         return LLMContext(
             messages=[*messages, *self._private_entries],
             tools=context.tools,

@@ -6,6 +6,7 @@ that each of them is a sign of life.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final, cast
 
@@ -147,7 +148,7 @@ class ConnectedPart(STTService):
         self.stream = RecogniserStream(counts=self.reader.counts)
         self.resampler = Resampler(self.sample_rate)
         for value in vars(self).values():
-            if isinstance(value, bytearray):  # audio that the service would send again
+            if _is_audio(value):  # the service would send it again, and the stage does that
                 value.clear()
 
     def end(self) -> None:
@@ -280,6 +281,13 @@ class ConnectedPart(STTService):
         error = error_of(failure)
         frame = ErrorFrame(str(error), exception=error, processor=self)
         await self.push_frame(frame, FrameDirection.UPSTREAM)
+
+
+def _is_audio(value: object) -> bool:
+    """Return whether an attribute of a service is a buffer of audio."""
+    pieces = cast("list[object]", value) if isinstance(value, list | deque) else ()
+    is_list = bool(pieces) and all(isinstance(piece, bytes | bytearray) for piece in pieces)
+    return is_list or isinstance(value, bytearray)
 
 
 def now_s() -> float:

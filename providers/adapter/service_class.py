@@ -100,14 +100,15 @@ def _import_error(module: str, error: BaseException) -> UnusableServiceError:
         return UnusableServiceError(text, word=missing, known=known)
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     _, lacks, package = reason.partition("No module named ")
-    if not module.startswith(SERVICES) or not lacks:
+    if not module.startswith(SERVICES):
         return UnusableServiceError(f"it cannot be imported: {reason}")
-    extra = _extra_of(module)
+    extra = extra_of(module)  # a part of it may be installed, or an older version
     cure = f'; pip install "pipecat-ai[{extra}]"' if extra else ""
-    return UnusableServiceError(f"it needs {package.strip(chr(39))}, which is not installed{cure}")
+    absent = f"it needs {package.strip(chr(39))}, which is not installed"
+    return UnusableServiceError(f"{absent if lacks else f'it cannot be imported: {reason}'}{cure}")
 
 
-def _extra_of(module: str) -> str:
+def extra_of(module: str) -> str:
     """Return the extra of `pipecat-ai` that a module of its services needs; empty if unknown."""
     extras = metadata("pipecat-ai").get_all("Provides-Extra") or ()
     parts = [part.replace("_", "-") for part in module.split(".")[2:-1]]

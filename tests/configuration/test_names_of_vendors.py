@@ -11,10 +11,10 @@ from configuration.rungs import rung_of, vendor_of, vendors_of
 from configuration.settings import Settings
 from configuration.stages import ModelSettings, RungSettings
 from fallbacks.failure import Kind
-from providers.catalog import openai_servers
+from providers.openai_servers import openai_servers
 from providers.provider import Stage
 
-DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
+DOCS = Path(__file__).parents[2] / "docs" / "services.md"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,10 @@ def advice_for(kind: str, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize(
     ("kind", "url"),
-    [*openai_servers().items(), ("LM-Studio", "http://localhost:1234/v1")],
+    [
+        *((name, server.url) for name, server in openai_servers().items()),
+        ("LM-Studio", "http://localhost:1234/v1"),
+    ],
 )
 def test_a_server_that_speaks_openais_protocol_gets_its_address(
     kind: str, url: str, tmp_path: Path

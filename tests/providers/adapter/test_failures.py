@@ -13,7 +13,7 @@ from websockets.frames import Close
 
 from fallbacks.failure import Kind, Scope, error_of, failed
 from fallbacks.symptoms import Moment
-from providers.adapter.failures import failure_in, failure_of
+from providers.adapter.failures import failure_in, failure_of, status_in
 from providers.facts import RungFacts
 from providers.provider import RungSpec
 
@@ -106,3 +106,57 @@ def test_a_failure_that_is_already_known_stays_as_it_is() -> None:
     known = failed(Kind.SILENT, "tts", provider="it")
 
     assert failure_of(error_of(known), RUNG, moment=Moment.ASKED) is known
+
+
+NAMED: dict[str, int] = {
+    "401 Unauthorized": 401,
+    "Unauthorized (401)": 401,
+    "401: invalid api key": 401,
+    "401, message='Unauthorized', url='https://x/y'": 401,
+    "Unknown error occurred: 401 Unauthorized": 401,
+    "Unknown error occurred: 401, message='Invalid'": 401,
+    "server rejected WebSocket connection: HTTP 403": 403,
+    "Error code: 429 - {'error': {}}": 429,
+    "429 Resource has been exhausted (e.g. check quota).": 429,
+    "400 Request contains an invalid argument.": 400,
+    "WebSocket upgrade failed: Authentication error (401). Please check": 401,
+    "status=503": 503,
+    "status_code=503, body=b''": 503,
+    '{"status": 503}': 503,
+    "HTTP/1.1 502 Bad Gateway": 502,
+    "Failed with status code 500": 500,
+    "Gladia error: 401: Unauthorized": 401,
+    "request failed with 503": 503,
+    "server returned 502": 502,
+    "Got 429 from server": 429,
+    "the server responded with a 404 Not Found": 404,
+    "too many requests: 429": 429,
+    "API error 529": 529,
+    "It#0 exception (ValueError): 401 Invalid credentials": 401,
+    "AuthError(code=401)": 401,
+    "HTTP Error 403: Forbidden": 403,
+    "402 Payment Required": 402,
+    "gateway: 504 gateway timeout after 500 ms": 504,
+}
+NO_STATUS = (
+    "after 401 frames", "error after 401 frames", "401 frames were lost", "error: 401 frames lost",
+    "close code 1008", "received 1008 (policy violation)", "port 443", "error on port 443",
+    "connect to 10.0.0.1:443 failed", "error 443", "line 401", "error in line 404: syntax",
+    "timed out after 500 ms", "HTTP timeout of 500 ms", "Error: 500 ms without audio",
+    "error after 500ms", "failed 500 times", "it spoke 503 words", "returned 401 frames",
+    "got 429 tokens", "received 410 bytes", "error at byte 404 of 512", "code 4010", "error 4.01",
+    "sample rate 44100", "took 404.5 s", "exceeded 500 characters", "error 0x401", "gpt-401 error",
+    "status of 401 frames", "error 499999", "",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "status"), [*NAMED.items(), *dict.fromkeys(NO_STATUS).items()])
+def test_a_number_in_a_sentence_is_a_status_only_if_the_sentence_says_so(
+    text: str, status: int | None
+) -> None:
+    assert status_in(text) == status
+
+
+def test_a_status_is_found_in_an_exceptions_own_words_and_quickly_in_a_long_text() -> None:
+    assert failure_of(ValueError("401 Unauthorized"), RUNG, moment=Moment.ASKED).kind is Kind.AUTH
+    assert status_in("error code " * 100_000) is None

@@ -22,9 +22,8 @@ from lab.simulators.faults import Fault
 from lab.simulators.instance import Instance
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
-from providers.adapter.answer import REASONS
 from providers.adapter.model import ANSWER, build, share, write
-from providers.catalog import provider
+from providers.catalog import end_reasons, provider
 from providers.facts import RungFacts
 from providers.provider import PenQuestion, ProbeFailedError, RungSpec
 from tests.kit.bench import rung_spec, running
@@ -411,7 +410,7 @@ async def test_both_of_two_parallel_calls_survive(kind: str) -> None:
 
     assert got.failure is None
     assert got.calls == {"price": {"of": "price"}, "hours": {"of": "hours"}}
-    assert REASONS[got.finish] in ("tool_calls", "stop")
+    assert end_reasons()[got.finish] in ("tool_calls", "stop")
 
 
 @pytest.mark.parametrize("kind", SERVICES)

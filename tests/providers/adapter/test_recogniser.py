@@ -4,6 +4,7 @@ import asyncio
 import io
 import itertools
 import wave
+from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -224,10 +225,13 @@ class Restless(Says):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.buffer = bytearray()
+        self.pieces, self.frames, self.names = deque[bytes](), list[bytes](), ["a"]
         self.connections = 0
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         self.buffer += audio
+        self.pieces.append(audio)
+        self.frames.append(audio)
         if len(self.buffer) == 1280:
             await self._request_reconnect()
         yield None
@@ -236,7 +240,7 @@ class Restless(Says):
         self.connections += 1
 
 
-async def test_a_service_that_wants_to_reconnect_leaves_that_to_the_stage() -> None:
+async def test_a_service_that_wants_to_reconnect_and_to_replay_leaves_both_to_the_stage() -> None:
     service: Any = build(spec("Restless"))
     async with running(service) as bench:
         await bench.put(VADUserStartedSpeakingFrame(), *frames_of(bytes(1280)))
@@ -245,7 +249,8 @@ async def test_a_service_that_wants_to_reconnect_leaves_that_to_the_stage() -> N
         assert failures(bench)[0].kind is Kind.NETWORK
         assert service.connections == 0
         assert await service.reconnect()
-        assert not service.buffer
+        held = [service.buffer, service.pieces, service.frames, service.names]
+        assert [len(buffer) for buffer in held] == [0, 0, 0, 1]
 
 
 class Pieces(SegmentedSTTService):

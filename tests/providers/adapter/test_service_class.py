@@ -174,6 +174,8 @@ def test_a_rate_is_to_blame_only_if_the_service_can_be_built_without_it(
         (PIPECAT + "aws.nova_sonic.llm:A", "llm", '"pipecat-ai[aws-nova-sonic]"'),
         (PIPECAT + "speechmatics.stt:A", "stt", '"pipecat-ai[speechmatics]"'),
         (PIPECAT + "aws.llm:AWSBedrockLLMService", "llm", '"pipecat-ai[aws]"'),
+        (PIPECAT + "google.stt:GoogleSTTService", "stt", "ImportError: cannot import name"),
+        (PIPECAT + "google.tts:GoogleTTSService", "tts", 'pip install "pipecat-ai[google]"'),
         (PIPECAT + "minimax.tts:MinimaxTTSService", "tts", "has no class MinimaxTTSService"),
         (PIPECAT + "soniox.stt:SonioxSTTService", "tts", "it is a recogniser, for stages.stt"),
         (PIPECAT + "soniox.tts:SonioxTTSService", "llm", "it is a voice, for stages.tts"),
