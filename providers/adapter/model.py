@@ -1,15 +1,10 @@
-"""Any of Pipecat's model services as a rung: an answer is read at the places where it leaves.
-
-Each answer is a task of its own, in which `ANSWER` is set. What the service pushes there goes to
-the answer instead of into a pipeline: the stage runs tools, counts usage and judges failures.
-"""
-# ruff: noqa: D102, SLF001 - methods that override Pipecat's, and call them
+"""Any of Pipecat's model services as a rung; an answer is read at the places where it leaves."""
+# ruff: noqa: D102 - methods that override Pipecat's
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
@@ -18,16 +13,11 @@ from loguru import logger
 from openai.types.chat import ChatCompletionChunk
 from pipecat.clocks.system_clock import SystemClock
 from pipecat.frames.frames import (
-    ErrorFrame,
-    Frame,
     LLMContextFrame,
-    LLMMessagesAppendFrame,
-    LLMTextFrame,
     StartFrame,
 )
-from pipecat.metrics.metrics import LLMTokenUsage
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMSpecificMessage
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 from pipecat.utils.asyncio.task_manager import TaskManager
 
 from fallbacks.failure import Failure, Kind, Scope, error_of, failed, finding
@@ -35,12 +25,12 @@ from fallbacks.symptoms import Moment
 from providers.adapter.answer import PipecatAnswer
 from providers.adapter.building import build_service
 from providers.adapter.failures import failure_of
+from providers.adapter.model_places import ANSWER, AnswerPlaces
 from providers.catalog import end_reasons, provider
 from providers.openai_servers import is_strict, strict
 from providers.provider import PenAnswer, PenQuestion, RungSpec
 from providers.word_probe import ask_for_word
 
-ANSWER: Final[ContextVar[PipecatAnswer | None]] = ContextVar("answer", default=None)
 LEFT_S: Final = 1.0  # a service that is still busy so long after its cancellation is abandoned
 CLOSE_S: Final = 1.0  # for an SDK's client
 PRIVATE: Final = 64  # the vendor's own entries kept for a call, such as signatures (chosen)
@@ -63,7 +53,7 @@ class SharedModel:
         await _close(self.client)
 
 
-class RungModel(FrameProcessor):
+class RungModel(AnswerPlaces):
     """The adapter's part of a model."""
 
     def __init__(self, *, rung: RungSpec, **kwargs: Any) -> None:
@@ -222,85 +212,6 @@ class RungModel(FrameProcessor):
         failure = answer.failure
         if failure and not (answer.reason and failure.kind in LOST):  # it had said everything
             raise error_of(failure)
-
-    # -- the places where an answer leaves Pipecat's service
-
-    async def push_frame(
-        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
-    ) -> None:
-        answer = ANSWER.get()
-        if answer is None:
-            await super().push_frame(frame, direction)
-        elif isinstance(frame, LLMTextFrame):
-            await answer.write(frame.text)
-        elif isinstance(frame, LLMMessagesAppendFrame):
-            self._private_entries.extend(
-                item for item in frame.messages if isinstance(item, LLMSpecificMessage)
-            )
-        elif isinstance(frame, ErrorFrame):
-            await self.push_error_frame(frame)
-
-    async def push_error_frame(self, error: ErrorFrame, *args: Any, **kwargs: Any) -> None:
-        if answer := ANSWER.get():
-            answer.fail(
-                error.exception or RuntimeError(), text=error.error, category=error.category
-            )
-        else:
-            await super().push_error_frame(error, *args, **kwargs)
-
-    async def run_function_calls(self, function_calls: Any) -> None:
-        if answer := ANSWER.get():
-            await answer.call(function_calls)
-        else:
-            await cast("Any", super()).run_function_calls(function_calls)
-
-    async def start_llm_usage_metrics(self, tokens: LLMTokenUsage) -> None:
-        if answer := ANSWER.get():
-            answer.use(tokens)
-        else:
-            await super().start_llm_usage_metrics(tokens)
-
-    async def stop_ttfb_metrics(self, *args: Any, **kwargs: Any) -> None:
-        if answer := ANSWER.get():
-            answer.begin()
-        else:
-            await super().stop_ttfb_metrics(*args, **kwargs)
-
-    async def _call_event_handler(self, event_name: str, *args: Any, **kwargs: Any) -> None:
-        answer = ANSWER.get()
-        if answer and event_name == "on_completion_timeout":
-            answer.fail(TimeoutError())
-        else:
-            await super()._call_event_handler(event_name, *args, **kwargs)
-
-    def _sync_registered_tool_handlers(self, tools: Any) -> None:
-        if ANSWER.get() is None:  # otherwise the stage runs the tools
-            cast("Any", super())._sync_registered_tool_handlers(tools)
-
-    async def get_chat_completions(self, context: LLMContext) -> Any:
-        stream = await cast("Any", super()).get_chat_completions(context)
-        return answer.tapped(stream) if (answer := ANSWER.get()) else stream
-
-    async def _create_message_stream(self, *args: Any, **kwargs: Any) -> Any:
-        stream = await cast("Any", super())._create_message_stream(*args, **kwargs)
-        return answer.tapped(stream) if (answer := ANSWER.get()) else stream
-
-    async def _create_converse_stream(self, *args: Any, **kwargs: Any) -> Any:
-        response = await cast("Any", super())._create_converse_stream(*args, **kwargs)
-        answer = ANSWER.get()
-        return response | {"stream": answer.tapped(response["stream"])} if answer else response
-
-    def _handle_stop_reason(self, result: Any) -> None:
-        if answer := ANSWER.get():
-            answer.say_why(getattr(result, "stop_reason", None))
-        else:
-            cast("Any", super())._handle_stop_reason(result)
-
-    def _handle_finish_reason(self, finish_reason: Any) -> None:
-        if answer := ANSWER.get():
-            answer.say_why(getattr(finish_reason, "name", finish_reason))
-        else:
-            cast("Any", super())._handle_finish_reason(finish_reason)
 
     # -- its client
 

@@ -1,0 +1,106 @@
+"""The places where an answer leaves Pipecat's model services.
+
+Each answer is a task of its own, in which `ANSWER` is set. What the service pushes there goes to
+the answer instead of into a pipeline: the stage runs tools, counts usage and judges failures.
+"""
+# ruff: noqa: D102, SLF001 - methods that override Pipecat's, and call them
+
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import wraps
+from typing import Any, Final, cast
+
+from pipecat.frames.frames import ErrorFrame, Frame, LLMMessagesAppendFrame, LLMTextFrame
+from pipecat.metrics.metrics import LLMTokenUsage
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMSpecificMessage
+from pipecat.processors.frame_processor import FrameProcessor
+
+from providers.adapter.answer import PipecatAnswer
+
+ANSWER: Final[ContextVar[PipecatAnswer | None]] = ContextVar("answer", default=None)
+
+
+def _in_answer(take: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an override of Pipecat's method that hands the call to the answer in progress.
+
+    The parameters' names are Pipecat's: services give them by keyword.
+    """
+
+    @wraps(take)
+    def method(self: "AnswerPlaces", *args: Any, **kwargs: Any) -> Any:
+        if answer := ANSWER.get():
+            return take(self, answer, *args, **kwargs)
+        return getattr(super(AnswerPlaces, self), take.__name__)(*args, **kwargs)
+
+    return method
+
+
+class AnswerPlaces(FrameProcessor):
+    """Stands in front of the class of Pipecat's service."""
+
+    _private_entries: deque[Any]  # the vendor's own, such as signatures
+
+    @_in_answer
+    async def push_frame(self, answer: PipecatAnswer, frame: Frame, *_: Any, **__: Any) -> None:
+        if isinstance(frame, LLMTextFrame):
+            await answer.write(frame.text)
+        elif isinstance(frame, LLMMessagesAppendFrame):
+            entries = (item for item in frame.messages if isinstance(item, LLMSpecificMessage))
+            self._private_entries.extend(entries)
+        elif isinstance(frame, ErrorFrame):
+            await self.push_error_frame(frame)
+
+    @_in_answer
+    async def push_error_frame(
+        self, answer: PipecatAnswer, error: ErrorFrame, *_: Any, **__: Any
+    ) -> None:
+        answer.fail(error.exception or RuntimeError(), text=error.error, category=error.category)
+
+    @_in_answer
+    async def run_function_calls(self, answer: PipecatAnswer, function_calls: Any) -> None:
+        await answer.call(function_calls)
+
+    @_in_answer
+    async def start_llm_usage_metrics(self, answer: PipecatAnswer, tokens: LLMTokenUsage) -> None:
+        answer.use(tokens)
+
+    @_in_answer
+    async def stop_ttfb_metrics(self, answer: PipecatAnswer, *_: Any, **__: Any) -> None:
+        answer.begin()
+
+    @_in_answer
+    async def _call_event_handler(
+        self, answer: PipecatAnswer, event_name: str, *args: Any, **kwargs: Any
+    ) -> None:
+        if event_name == "on_completion_timeout":
+            answer.fail(TimeoutError())
+        else:
+            await super()._call_event_handler(event_name, *args, **kwargs)
+
+    @_in_answer
+    def _sync_registered_tool_handlers(self, answer: PipecatAnswer, tools: Any) -> None:
+        """Do nothing: the stage runs the tools."""
+
+    @_in_answer
+    async def get_chat_completions(self, answer: PipecatAnswer, context: LLMContext) -> Any:
+        return answer.tapped(await cast("Any", super()).get_chat_completions(context))
+
+    @_in_answer
+    async def _create_message_stream(self, answer: PipecatAnswer, *args: Any, **kwargs: Any) -> Any:
+        return answer.tapped(await cast("Any", super())._create_message_stream(*args, **kwargs))
+
+    @_in_answer
+    async def _create_converse_stream(
+        self, answer: PipecatAnswer, *args: Any, **kwargs: Any
+    ) -> Any:
+        response = await cast("Any", super())._create_converse_stream(*args, **kwargs)
+        return response | {"stream": answer.tapped(response["stream"])}
+
+    @_in_answer
+    def _handle_stop_reason(self, answer: PipecatAnswer, result: Any) -> None:
+        answer.say_why(getattr(result, "stop_reason", None))
+
+    @_in_answer
+    def _handle_finish_reason(self, answer: PipecatAnswer, finish_reason: Any) -> None:
+        answer.say_why(getattr(finish_reason, "name", finish_reason))
