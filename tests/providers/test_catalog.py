@@ -1,15 +1,18 @@
 """Every provider in the catalogue can be used like the others, and owners find its name."""
 
 import inspect
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
 from lab.simulators.lab import KINDS
 from processors.hearing.rung import Supervised
-from providers.catalog import PROVIDERS, kinds
+from providers.catalog import DATA, PROVIDERS, kinds
+from providers.facts import RungFacts
 from providers.provider import Provider, Stage
 from tests.kit.bench import rung_spec
 
@@ -33,6 +36,21 @@ def test_each_providers_modules_can_build_and_probe(item: Provider) -> None:
     assert callable(module.build)
     assert not item.facts.asks_cheaply or inspect.iscoroutinefunction(module.probe)
     assert inspect.iscoroutinefunction(requests.probe_real)
+
+
+FACTS = {field.name for field in fields(RungFacts)}
+COLUMNS = {
+    "kinds": {field.name for field in fields(Provider)} - {"facts"} | FACTS,
+    "services": {"stage", "title", "url", "key_env", "tried"} | FACTS,
+}
+
+
+@pytest.mark.parametrize("table", COLUMNS)
+def test_each_column_of_a_table_is_read(table: str) -> None:
+    rows = yaml.safe_load((DATA / f"{table}.yaml").read_text("utf-8"))
+    listed = rows.values() if isinstance(rows, dict) else rows
+
+    assert [{*row} - COLUMNS[table] for row in listed if not {*row} <= COLUMNS[table]] == []
 
 
 @pytest.mark.parametrize("kind", [item.kind for item in REMOTE if item.stage == "stt"])
