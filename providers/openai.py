@@ -142,6 +142,7 @@ def _known(reason: str) -> str:
 
 
 MODEL: Final = "gpt-4.1-mini"
+USAGE: Final = "stream_options"  # asks for the usage; some servers refuse it, or send it unasked
 AZURE_VERSION: Final = "api-version"  # in the query of a URL of Azure's dated versions
 CONNECT_S: Final = 1.0  # a slower handshake would use up a budget of 1.5 s
 MAX_REASON: Final = 80  # characters logged of each part of a refusal (chosen)
@@ -154,6 +155,7 @@ class Client(AsyncOpenAI):
     """The SDK's client for one rung, with our decoder for event streams."""
 
     rung_name: str
+    is_plain = False  # the server has refused `USAGE`
 
     def _make_sse_decoder(self) -> EventStream:
         return EventStream(self.rung_name)
@@ -161,6 +163,8 @@ class Client(AsyncOpenAI):
 
 class OneTryOpenAI(OpenAILLMService):
     """Pipecat's service without the SDK's two hidden retries and its 600 s read time-out."""
+
+    _client: Client
 
     def __init__(self, rung: RungSpec, **kwargs: Any) -> None:
         self._rung = rung
@@ -170,11 +174,11 @@ class OneTryOpenAI(OpenAILLMService):
         self._on_headers: Callable[[Mapping[str, str]], None] | None = None
         super().__init__(api_key=rung.api_key, base_url=rung.url, **kwargs)
 
-    def create_client(self, *args: Any, **kwargs: Any) -> AsyncOpenAI:
+    def create_client(self, *args: Any, **kwargs: Any) -> Client:
         """Return the client that all calls share, or else a new one."""
         del args, kwargs
         shared = self._rung.shared
-        return shared if isinstance(shared, AsyncOpenAI) else share(self._rung)
+        return shared if isinstance(shared, Client) else share(self._rung)
 
     @property
     def asks_for(self) -> str:
@@ -186,9 +190,21 @@ class OneTryOpenAI(OpenAILLMService):
     ) -> dict[str, Any]:
         """Return a request as this server accepts it."""
         params = super().build_chat_completion_params(params_from_context)
+        if self._client.is_plain:
+            params.pop(USAGE, None)
         if self._is_strict:
             params["messages"] = [*strict(params["messages"])]
         return self._server.adapted(params)
+
+    async def get_chat_completions(self, context: LLMContext) -> AsyncStream[ChatCompletionChunk]:
+        """Open a stream; if the server does not know `USAGE`, ask without it from now on."""
+        try:
+            return await super().get_chat_completions(context)
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            if self._client.is_plain or USAGE not in str(error.body):
+                raise
+            self._client.is_plain = True
+            return await super().get_chat_completions(context)
 
     def on_headers(self, listener: Callable[[Mapping[str, str]], None]) -> None:
         """Call `listener` with the headers of each answer, which show the remaining rate limit."""
@@ -286,7 +302,7 @@ def _refusal(error: openai.APIStatusError, rung_name: str) -> Failure:
     )
 
 
-def share(rung: RungSpec) -> AsyncOpenAI:
+def share(rung: RungSpec) -> Client:
     """Return a client without retries and with short timeouts, which keeps connections warm.
 
     A connection that is idle for `IDLE_S` is closed. Otherwise the client would keep as many
@@ -370,7 +386,7 @@ async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
     Raises:
         ServiceError: The rung failed, or refused this request; holds the failure.
     """
-    client = rung.shared if isinstance(rung.shared, AsyncOpenAI) else share(rung)
+    client = rung.shared if isinstance(rung.shared, Client) else share(rung)
     try:
         request: dict[str, Any] = {
             "model": rung.model or MODEL,

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from lab.simulators.openai.like import oddities
 from lab.simulators.schedule import Window
 from processors.answering.tool_calls import ToolCalls
 from providers.catalog import provider
-from providers.openai import build, probe, write
+from providers.openai import build, probe, share, write
 from providers.openai_servers import is_strict, openai_servers, server_at, strict
 from providers.provider import PenQuestion, ProbeFailedError, RungSpec
 from tests.kit.bench import rung_spec
@@ -65,6 +66,13 @@ async def ladder(*names: str) -> AsyncIterator[Bench]:
         policy = StagePolicy(stage="llm", availability=availability, pace=PACES["llm"])
         shared = {name: rung(lab.instance(name)) for name in names}
         yield Bench(lab, names, policy, shared=shared)
+
+
+async def words_of(spec: RungSpec) -> str:
+    """Return the words of one answer of a rung by itself."""
+    pieces = build(spec).ask(question(), on_answered=lambda: None)
+    choices = [choice for piece in [piece async for piece in pieces] for choice in piece.choices]
+    return "".join(choice.delta.content or "" for choice in choices if choice.delta)
 
 
 @pytest.mark.parametrize("like", LIKE)
@@ -147,6 +155,18 @@ async def test_each_word_comes_once_if_it_is_cut_or_continues_the_answer_of_anot
     assert answer.split() == ANSWER.split()
     assert [item.after for item in it.told_of(RungChosen)] == [names[1]]
     assert len(it.told_of(AttemptFailed)) == 1
+
+
+async def test_a_server_that_refuses_the_request_for_usage_is_asked_without_from_then_on() -> None:
+    async with Lab([Spec(name="mistral", kind="openai", options={"like": "mistral"})]) as lab:
+        unknown = rung(lab.instance("mistral"), name="fast")  # a name that the table does not have
+        client = share(unknown)
+        answers = [await words_of(replace(unknown, shared=client)) for _ in range(2)]
+        await client.close()
+        requests = lab.instance("mistral").record.requests("mistral")
+
+    assert answers == [ANSWER, ANSWER]
+    assert [request.well_formed for request in requests] == [False, True, True]
 
 
 NO_CREDIT = 0

@@ -175,8 +175,9 @@ class OpenAILikeSimulator(OpenAISimulator):
     def _check(self, body: Mapping[str, Any]) -> None:
         odd, messages = self.odd, body.get("messages") or []
         roles = {message.get("role") for message in messages}
-        if roles - set(odd.roles or roles) or set(body) & set(odd.refuses):
-            raise _refused(odd.refusal["status"], odd.refusal["body"])
+        if wrong := [*(roles - set(odd.roles or roles)), *(set(body) & set(odd.refuses))]:
+            said = json.dumps(odd.refusal["body"]).replace("NAME", str(min(wrong)))
+            raise _refused(odd.refusal["status"], json.loads(said))
         if not odd.strict:
             return
         used = [call["id"] for message in messages for call in message.get("tool_calls") or ()]
