@@ -161,12 +161,10 @@ def _words(body: object) -> frozenset[str]:
 
 def message_of(body: object) -> str:
     """Return the message texts in a response, joined into one line."""
-    texts = [
-        value
-        for part in _parts(body)
-        for key, value in part.items()
-        if key in _TEXT_KEYS or (key in _NESTED_KEYS and isinstance(value, str))
-    ]
+    texts = list[Any]()
+    for part in _parts(body):
+        said = [value for key, value in part.items() if key in _TEXT_KEYS]
+        texts += said or [part[key] for key in _NESTED_KEYS if isinstance(part.get(key), str)]
     found = [body] if isinstance(body, str) else map(str, texts)
     return " ".join(" ".join(found).split())
 

@@ -19,6 +19,7 @@ PURE_VALUES = (
     "bot.tools.opt_out_words",
     "operations.crm.customer",
     "operations.notify.alert",
+    "processors.speaking.speech_actions",
 )  # next to the rules that use them
 # The standard library of a decision: no clock, no chance, no file, no network.
 ALLOWED = {

@@ -6,7 +6,7 @@ is dropped.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from typing import Final
 
 from calls.line import CallerLine
 from fallbacks.attempt_events import (
@@ -29,7 +29,7 @@ from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
 from fallbacks.events import StageExhausted, WordsTimed
 from fallbacks.failure import Severity, failed
-from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
+from fallbacks.symptoms import Symptom
 from fallbacks.word_times import as_written
 from processors.speaking.alignment_rules import (
     ALIGN_S,
@@ -38,13 +38,16 @@ from processors.speaking.alignment_rules import (
     AlignSound,
     SoundAligned,
 )
-from processors.speaking.ledger_rules import (
-    PlaySound,
-    PlayWord,
-    SoundCame,
-    SoundOutlet,
-    SpeechLedger,
-    WordTimed,
+from processors.speaking.ledger_rules import SoundCame, SoundOutlet, WordTimed
+from processors.speaking.speech_actions import (
+    AddSentence,
+    AskVoice,
+    CorrectHeard,
+    EndSpeech,
+    EndText,
+    MuteVoice,
+    SpeechAction,
+    VoiceEvent,
 )
 
 TIMEOUT_S: Final = 1.5  # the deadline of the next attempt, after the end of the audio on the line
@@ -58,80 +61,6 @@ UNTIMED_DONE_S: Final = 3.0
 # and as long again after a stall, to read the sockets.
 STUCK_S: Final = 0.5
 NO_VOICE: Final = 0  # no voice is in use yet; attempt numbers begin with 1
-
-
-VoiceEvent: TypeAlias = SoundCame | WordTimed | Finished | Failed | Paused | Resumed | Dropped
-"""The events of an attempt with a voice."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AskVoice:
-    """Ask a rung to speak the rest of the utterance."""
-
-    provider: str
-    attempt: int
-    rest: str  # the words that have not arrived as audio; more sentences may follow
-    closed: bool  # no sentence follows
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddSentence:
-    """Give a speaking rung another sentence."""
-
-    provider: str
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndText:
-    """Tell a rung that no sentence follows."""
-
-    provider: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MuteVoice:
-    """Stop a rung's work."""
-
-    provider: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CorrectHeard:
-    """Tell the model how much the caller heard before an interruption.
-
-    Attributes:
-        words: The words of the utterance, and whether each has its own spaces.
-        heard: How many of them were heard.
-    """
-
-    words: tuple[tuple[str, bool], ...]
-    heard: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndSpeech:
-    """End the utterance; `unsaid` are the words that no voice could say."""
-
-    unsaid: str
-
-
-QueuedAction: TypeAlias = (
-    AskVoice
-    | AddSentence
-    | EndText
-    | MuteVoice
-    | Use
-    | PlaySound
-    | PlayWord
-    | AlignSound
-    | CorrectHeard
-    | EndSpeech
-)
-"""The actions that the stage queues; it emits events at once."""
-
-SpeechAction: TypeAlias = EmitEvent | QueuedAction
-"""The actions of `SpokenUtterance`."""
 
 
 @dataclass(slots=True)
@@ -280,7 +209,7 @@ class SpokenUtterance:
         if self._ledger.words.timed:
             return ()
         asked = self._request_alignment(self.released_s - unplayed_s)
-        return () if asked is None else (asked,)
+        return (asked,) if asked else ()
 
     def interrupt(self, now: float) -> tuple[SpeechAction, ...]:
         """Drop the rest: the caller speaks."""
@@ -329,16 +258,13 @@ class SpokenUtterance:
             return
         due = (self._attempting.wake_at, self._idle_until, self._align_at)
         is_due = any(at is not None and at <= now for at in due)
-        if self._ledger.alignable and (self._deferred or is_due) and not self._align(now):
-            self._ledger.align(None)
-
-    def _align(self, now: float) -> bool:
-        """Ask for an alignment; return False if it is not possible."""
-        asked = self._request_alignment()
-        if asked is not None:
+        if not (self._ledger.alignable and (self._deferred or is_due)):
+            return
+        if asked := self._request_alignment():
             self._actions.append(asked)
             self._align_until = now + ALIGN_S
-        return asked is not None
+        else:
+            self._ledger.align(None)
 
     def _request_alignment(self, until_s: float | None = None) -> AlignSound | None:
         ledger = self._ledger
@@ -373,7 +299,7 @@ class SpokenUtterance:
         match event:
             case SoundCame() | WordTimed():
                 self._collect(event, live, now)
-            case Finished() if not in_use or _ends_too_soon(self._ledger):
+            case Finished() if not in_use or self._ledger.ends_too_soon:
                 self._end_early(event.attempt, live, now)
             case Finished():
                 self._ledger.done(event.attempt)
@@ -524,11 +450,3 @@ class SpokenUtterance:
         self.idle = self.over or (voice is not None and voice.idle_since is not None)
         actions, self._actions = tuple(self._actions), []
         return actions
-
-
-def _ends_too_soon(ledger: SpeechLedger) -> bool:
-    """Return whether a voice that reports its end has not sent the audio of all its words."""
-    words, sound_s = ledger.words.measure_untimed(ledger.received_s)
-    if words > 0 and sound_s < SHORT_AUDIO_S * words:
-        return True
-    return ledger.words.timed and ledger.words.follower.lacks_end(ledger.audible_s)

@@ -14,6 +14,7 @@ from typing import Final
 
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
+from fallbacks.symptoms import SHORT_AUDIO_S
 from fallbacks.word_times import WordFollower, WordTimes, as_written, set_times
 from processors.speaking.alignment_rules import KeptSound, SoundAligned
 
@@ -144,6 +145,13 @@ class SpeechLedger:
         voice = self._voice
         known_s = max(voice.aligned_s, voice.tried_s)
         return not self.words.timed and voice.received_s > max(0.0, known_s)
+
+    @property
+    def ends_too_soon(self) -> bool:
+        """Whether a voice that reports its end has not sent the audio of all its words."""
+        words, sound_s = self.words.measure_untimed(self.received_s)
+        is_short = words > 0 and sound_s < SHORT_AUDIO_S * words
+        return is_short or (self.words.timed and self.words.follower.lacks_end(self.audible_s))
 
     @property
     def sent(self) -> bool:

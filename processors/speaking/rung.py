@@ -31,9 +31,9 @@ from fallbacks.retrying import Backoff
 from processors.ladder.gate import Seat
 from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
-from processors.speaking.decision import AskVoice, VoiceEvent
 from processors.speaking.ledger_rules import SoundCame, WordTimed
 from processors.speaking.pcm import Pieces, quiet_end
+from processors.speaking.speech_actions import AskVoice, VoiceEvent
 
 CONNECT_S: Final = 0.3  # how long an attempt waits for a handshake: a failed rung may cost 0.4 s
 COLD_S: Final = 1.0  # for a first or requested handshake: DNS, TCP, TLS, upgrade over an ocean

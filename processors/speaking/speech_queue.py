@@ -41,8 +41,9 @@ from calls.resume import OwedWords
 from fallbacks.ladder import ClauseRule
 from fallbacks.word_times import CHARACTER_S, sayable
 from processors.speaking.clause_rules import FirstClause, hurried_end
-from processors.speaking.decision import EndSpeech, SpeechAction, SpokenUtterance
+from processors.speaking.decision import SpokenUtterance
 from processors.speaking.ledger_rules import PlaySound, PlayWord
+from processors.speaking.speech_actions import EndSpeech, SpeechAction
 
 AHEAD_S: Final = 10.0  # speech that a voice may be ahead; more is often interrupted unheard
 NEXT_S: Final = 3.0  # left on the line when the next piece begins: time for three failures (chosen)

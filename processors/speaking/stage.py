@@ -37,7 +37,10 @@ from processors.ladder.stage import Stage
 from processors.speaking.aligner import align_in_thread
 from processors.speaking.alignment_rules import ALIGN_S, AlignSound
 from processors.speaking.clause_rules import HURRY_S
-from processors.speaking.decision import (
+from processors.speaking.decision import SpokenUtterance
+from processors.speaking.ledger_rules import PlaySound
+from processors.speaking.rung import VoiceRung
+from processors.speaking.speech_actions import (
     AddSentence,
     AskVoice,
     CorrectHeard,
@@ -46,11 +49,8 @@ from processors.speaking.decision import (
     MuteVoice,
     QueuedAction,
     SpeechAction,
-    SpokenUtterance,
     VoiceEvent,
 )
-from processors.speaking.ledger_rules import PlaySound
-from processors.speaking.rung import VoiceRung
 from processors.speaking.speech_queue import (
     NEXT_S,
     WITHDRAWN,

@@ -21,19 +21,7 @@ from fallbacks.ladder import Pace, StagePolicy
 from fallbacks.lag import PERIOD_S
 from fallbacks.word_times import CHARACTER_S
 from processors.speaking.alignment_rules import ALIGN_S, STALL_S, AlignSound, SoundAligned
-from processors.speaking.decision import (
-    DONE_S,
-    IDLE_S,
-    TIMEOUT_S,
-    UNTIMED_DONE_S,
-    AddSentence,
-    AskVoice,
-    EndSpeech,
-    EndText,
-    MuteVoice,
-    SpeechAction,
-    SpokenUtterance,
-)
+from processors.speaking.decision import DONE_S, IDLE_S, TIMEOUT_S, UNTIMED_DONE_S, SpokenUtterance
 from processors.speaking.ledger_rules import (
     HELD_S,
     QUIET_S,
@@ -41,6 +29,14 @@ from processors.speaking.ledger_rules import (
     PlayWord,
     SoundCame,
     WordTimed,
+)
+from processors.speaking.speech_actions import (
+    AddSentence,
+    AskVoice,
+    EndSpeech,
+    EndText,
+    MuteVoice,
+    SpeechAction,
 )
 from tests.thoroughness import promised
 

@@ -13,7 +13,6 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 
 from lab.simulators.anthropic import errors as anthropic_errors
-from lab.simulators.instance import Core
 from lab.simulators.openai.request import ChatRequest, OpenAIBadRequest
 from lab.simulators.openai.simulator import OpenAISimulator
 from lab.simulators.openai.stream import AnswerStream, Completion, sse
@@ -206,6 +205,8 @@ class AnthropicSimulator(OpenAISimulator):
     """One simulated Anthropic account."""
 
     kind: ClassVar[str] = "anthropic"
+    all_models = MODELS
+    base_path = ""
     stream = AnthropicStream
     no_credit = (400, anthropic_errors.NO_CREDIT)
     tempo: ClassVar[Tempo] = Tempo(
@@ -214,16 +215,6 @@ class AnthropicSimulator(OpenAISimulator):
         rate=60.0,
         source="chosen: a small model's usual first token and tokens a second; not a measurement",
     )
-
-    def __init__(
-        self, name: str, *, api_key: str | None = None, core: Core | None = None, **options: Any
-    ) -> None:
-        super().__init__(name, api_key=api_key, core=core, **{"models": MODELS, **options})
-
-    @property
-    def url(self) -> str:
-        """The base, without `/v1`."""
-        return self.server.base_url("http")
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route of the Messages API."""

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final
 
 from aiohttp import web
 
-from lab.simulators.instance import Core
 from lab.simulators.openai.request import ChatRequest, OpenAIBadRequest
 from lab.simulators.openai.simulator import OpenAISimulator
 from lab.simulators.openai.stream import AnswerStream, Completion, sse
@@ -174,6 +173,8 @@ class GeminiSimulator(OpenAISimulator):
     """One simulated project of the Gemini API."""
 
     kind: ClassVar[str] = "gemini"
+    all_models = MODELS
+    base_path = ""
     stream = GeminiStream
     no_credit = (429, NO_CREDIT)
     tempo: ClassVar[Tempo] = Tempo(
@@ -182,16 +183,6 @@ class GeminiSimulator(OpenAISimulator):
         rate=60.0,
         source="chosen: a small model's usual first token and tokens a second; not a measurement",
     )
-
-    def __init__(
-        self, name: str, *, api_key: str | None = None, core: Core | None = None, **options: Any
-    ) -> None:
-        super().__init__(name, api_key=api_key, core=core, **{"models": MODELS, **options})
-
-    @property
-    def url(self) -> str:
-        """The base, without the version."""
-        return self.server.base_url("http")
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route of a model's methods."""

@@ -120,6 +120,8 @@ class OpenAISimulator(Instance):
     """One simulated OpenAI account."""
 
     kind: ClassVar[str] = "openai"
+    all_models: ClassVar[Iterable[str]] = MODELS
+    base_path: ClassVar[str] = "/v1"
     no_credit = (429, "insufficient_quota")
     tempo: ClassVar[Tempo] = Tempo(
         ttfb_s=0.35,
@@ -135,7 +137,7 @@ class OpenAISimulator(Instance):
         api_key: str | None = None,
         core: Core | None = None,
         continuation: str = "clean",
-        models: Iterable[str] = MODELS,
+        models: Iterable[str] = (),
         per_minute: int = 5000,
     ) -> None:
         """Create an account.
@@ -145,7 +147,7 @@ class OpenAISimulator(Instance):
             api_key: The accepted key; `None` for a random one.
             core: Shared by the lab's instances.
             continuation: One of `CONTINUATIONS`.
-            models: The existing models.
+            models: The existing models; by default those of the vendor.
             per_minute: The account's request limit, in real time whatever the lab's speed.
 
         Raises:
@@ -156,7 +158,7 @@ class OpenAISimulator(Instance):
             raise ValueError(f"{name}: continuation is {continuation!r}; it takes {known}")
         super().__init__(name, api_key=api_key, core=core)
         self._continuation = continuation
-        self.models = tuple(models)
+        self.models = tuple(models or self.all_models)
         self._rate = RequestRate(per_minute, clock=self.gate.now_s)
         self._open_requests = 0
         self._voice = voice_of(name, word_by_word=core is not None and core.word_by_word)
@@ -164,8 +166,8 @@ class OpenAISimulator(Instance):
 
     @property
     def url(self) -> str:
-        """The base with `/v1`."""
-        return f"{self.server.base_url('http')}/v1"
+        """The base; OpenAI's has `/v1`, others have no version."""
+        return f"{self.server.base_url('http')}{self.base_path}"
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes: chat completions, speech and models."""
