@@ -13,7 +13,7 @@ from configuration.layers import Layers, says_yes
 from configuration.service_checks import check_service
 from configuration.stages import STAGES
 from providers.catalog import ADAPTED, kinds, provider
-from providers.openai_servers import openai_servers
+from providers.openai_servers import openai_servers, server_at
 from providers.provider import Provider, Stage
 from providers.sphinx_ear import NOT_INSTALLED, is_installed
 from runtime.hosts import is_loopback, is_near
@@ -85,7 +85,9 @@ def _check_rung(
     names_no_key = vendor.key_env and not any(map(rung.get, ("api_key_env", "api_key")))
     if names_no_key and usual_variable(stage, rung) is None:  # its host is not the vendor's
         text = f"is missing, and {vendor.key_env} is not sent to {shown(url)} by default"
-        yield layers.problem((*key, "api_key_env"), f"{text}; name the variable with its key")
+        usual = server_at(str(url)).key_env if stage == "llm" else ""
+        cure = "name the variable with its key" + (f", such as {usual}" if usual else "")
+        yield layers.problem((*key, "api_key_env"), f"{text}; {cure}")
 
 
 def _meant_kind(kind: str, stage: Stage) -> str:

@@ -12,7 +12,7 @@ from loguru import logger
 from openai import AsyncOpenAI, AsyncStream
 from openai._streaming import ServerSentEvent, SSEDecoder
 from openai.resources.chat import AsyncChat
-from openai.types.chat import ChatCompletionChunk
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pipecat.adapters.llm.services.open_ai_adapter import OpenAILLMInvocationParams
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
@@ -352,12 +352,13 @@ def build(rung: RungSpec) -> OneTryOpenAI:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """List the models: authenticated, free of charge, without tokens."""
+    """Read the list of models, or what else needs a key: free of charge, without tokens."""
     base, query = address_of(rung)
     is_azure = AZURE_VERSION in query
     key = {"api-key": rung.api_key} if is_azure else {"Authorization": f"Bearer {rung.api_key}"}
     base = base.partition("/deployments/")[0]  # Azure lists the models of the whole resource
-    url = f"{base.rstrip('/')}/models" + (f"?{urlencode(query)}" if query else "")
+    path = server_at(rung.url, name=rung.name).probe
+    url = f"{base.rstrip('/')}/{path}" + (f"?{urlencode(query)}" if query else "")
     await ask_http(url, headers=key, timeout_s=timeout_s)
 
 
@@ -402,6 +403,14 @@ async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
     finally:
         if client is not rung.shared:
             await client.close()
+    return _pen_answer(answer, rung)
+
+
+def _pen_answer(answer: ChatCompletion, rung: RungSpec) -> PenAnswer:
+    """Return a complete answer; raise an error that it holds instead."""
+    if error := getattr(answer, "error", None):  # some servers send it with a status of 200
+        found = classify_message("openai", error, moment=Moment.ASKED)
+        raise error_of(failed(found, "llm", provider=rung.name, reason="an error in the answer"))
     choice = answer.choices[0] if answer.choices else None
     if choice is None or choice.message.refusal or choice.finish_reason == REFUSED:
         found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)

@@ -29,6 +29,7 @@ class OpenAIServer:
     body: Mapping[str, Any] = field(default_factory=dict[str, Any])
     strict: bool = False
     models: tuple[str, ...] = ()
+    probe: str = "models"
     note: str = ""
 
     def adapted(self, request: Mapping[str, Any]) -> dict[str, Any]:

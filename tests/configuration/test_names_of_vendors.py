@@ -109,3 +109,22 @@ def test_an_unknown_kind_of_model_is_told_about_openais_protocol(kind: str, tmp_
 
 def test_a_misspelt_kind_is_corrected(tmp_path: Path) -> None:
     assert 'did you mean "openai"?' in advice_for("opnai", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("https://api.groq.com/openai/v1", "name the variable with its key, such as GROQ_API_KEY"),
+        ("https://us.openai.azure.com/openai/v1", "such as AZURE_OPENAI_API_KEY"),
+        ("https://llm.example/v1", "name the variable with its key"),
+    ],
+)
+def test_a_server_whose_key_is_not_named_gets_its_usual_variable(
+    url: str, cure: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "holdline.yaml"
+    file.write_text(f'stages: {{llm: [{{kind: openai, name: it, url: "{url}"}}]}}')
+    with pytest.raises(ConfigError) as caught:
+        load(file, keys=False)
+
+    assert str(caught.value).rstrip().endswith(cure)

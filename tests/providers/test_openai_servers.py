@@ -16,7 +16,7 @@ from bot.health.policies import PACES, PRIORS_S
 from calls.sentences import Vendor, cure_of, explain
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.events import AttemptFailed, RungChosen
-from fallbacks.failure import Kind, Scope
+from fallbacks.failure import Kind, Scope, ServiceError
 from fallbacks.ladder import StagePolicy
 from lab.simulators import faults
 from lab.simulators.instance import Core, Instance
@@ -30,7 +30,7 @@ from providers.openai_servers import is_strict, openai_servers, server_at, stric
 from providers.provider import PenQuestion, ProbeFailedError, RungSpec
 from tests.kit.bench import rung_spec
 from tests.processors.stages.test_llm import ANSWER, Bench, question
-from tests.providers.scripted_model import chunk, sending
+from tests.providers.scripted_model import chunk, moderating, sending
 
 pytestmark = pytest.mark.virtual_time
 
@@ -70,8 +70,10 @@ async def ladder(*names: str) -> AsyncIterator[Bench]:
 
 async def words_of(spec: RungSpec) -> str:
     """Return the words of one answer of a rung by itself."""
-    pieces = build(spec).ask(question(), on_answered=lambda: None)
-    choices = [choice for piece in [piece async for piece in pieces] for choice in piece.choices]
+    model = build(spec)
+    pieces = [piece async for piece in model.ask(question(), on_answered=lambda: None)]
+    await model.close()
+    choices = [choice for piece in pieces for choice in piece.choices]
     return "".join(choice.delta.content or "" for choice in choices if choice.delta)
 
 
@@ -228,6 +230,16 @@ async def test_an_error_inside_the_stream_moves_the_answer_to_the_next_rung(like
     assert answer == ANSWER
     expected = IN_STREAM.get(like, (Kind.OVERLOADED, Scope.ENDPOINT))
     assert (failure.kind, failure.scope) == expected
+
+
+async def test_an_error_in_place_of_a_whole_answer_with_a_status_of_200_is_no_refusal() -> None:
+    error = {"error": {"code": 429, "message": "Provider returned error"}}
+    async with moderating(lambda _: True, 200, lambda _: [], body=error) as url:
+        spec = rung_spec("llm", "openai", url, name="openrouter")
+        with pytest.raises(ServiceError) as caught:
+            await write(spec, PenQuestion(instruction="Be brief.", text="When do you open?"))
+
+    assert caught.value.failure.kind is Kind.RATE_LIMITED
 
 
 BODIES: Mapping[str, tuple[str, Kind]] = {

@@ -46,6 +46,7 @@ class Oddities:
     query: Mapping[str, str] = field(default_factory=dict[str, str])
     path: str = "/v1"
     wrong_key: int = 401
+    models_are_public: bool = False
 
 
 @cache
@@ -141,10 +142,13 @@ class OpenAILikeSimulator(OpenAISimulator):
         return [
             web.post(f"{path}/chat/completions", self.chat),
             web.get(f"{path.partition('/deployments')[0]}/models", self._list_models),
+            web.get(f"{path}/key", self._list_models),
         ]
 
     def is_authorised(self, request: web.Request) -> bool:
         """Return whether the request carries the key, and the query that each request has."""
+        if self.odd.models_are_public and request.path.endswith("/models"):
+            return True
         header = self.odd.key_header
         has_key = (
             request.headers.get(header) == self.api_key and "Authorization" not in request.headers
