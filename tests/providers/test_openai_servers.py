@@ -15,6 +15,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from bot.health.policies import PACES, PRIORS_S
 from calls.sentences import Vendor, cure_of, explain
 from fallbacks.availability import AvailabilityTable, Place
+from fallbacks.classification import classify_http
 from fallbacks.events import AttemptFailed, RungChosen
 from fallbacks.failure import Kind, Scope, ServiceError
 from fallbacks.ladder import StagePolicy
@@ -215,6 +216,37 @@ async def test_a_refusal_is_read_as_the_vendor_means_it_and_named_with_its_cure(
     assert cure_of(failure.kind) or kind in (Kind.RATE_LIMITED, Kind.OVERLOADED)
     if kind is Kind.AUTH:
         assert "ITS_KEY" in said
+
+
+SUSPENDED = "Account x is suspended, possibly due to reaching the monthly spending limit."
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (412, {"error": {"message": SUSPENDED, "code": "PRECONDITION_FAILED"}}, Kind.QUOTA),
+        (429, {"error": {"message": "?", "type": "exceeded_current_quota_error"}}, Kind.QUOTA),
+        (403, {"error": {"message": "?", "type": "exceeded_current_quota_error"}}, Kind.QUOTA),
+        (400, {"error": {"message": "Access denied.", "code": "Arrearage"}}, Kind.QUOTA),
+        (403, "You have run out of credits or need a Grok subscription.", Kind.QUOTA),
+        (429, "Your team has either used all available credits or more.", Kind.QUOTA),
+        (429, {"code": "x", "error": "Your team has used all available credits."}, Kind.QUOTA),
+        (400, {"error": {"message": "API key not valid.", "code": 400}}, Kind.AUTH),
+        (400, {"code": "x", "error": "Incorrect API key provided: ab***cd."}, Kind.AUTH),
+        (400, {"error": {"message": "Unknown parameter: 'api_key'."}}, Kind.BAD_REQUEST),
+        (403, {"error": {"message": "credits to the author are missing"}}, Kind.AUTH),
+        (412, {"error": {"message": "A precondition failed."}}, Kind.BAD_REQUEST),
+        (
+            429,
+            {"error": {"message": "Your free credits allow 5 a minute"}},
+            Kind.RATE_LIMITED,
+        ),
+    ],
+)
+def test_an_account_without_credit_is_told_from_a_limit_and_a_bad_key(
+    status: int, body: object, kind: Kind
+) -> None:
+    assert classify_http("openai", status, body).kind is kind
 
 
 IN_STREAM = {"groq": (Kind.BAD_REQUEST, Scope.REQUEST)}  # the model made an invalid tool call
