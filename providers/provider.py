@@ -226,8 +226,7 @@ class Provider:
         A rung on this machine that is named for its kind counts as simulated.
         """
         host = urlsplit(url).hostname or ""
-        is_simulated = is_loopback(host) and name.startswith(self.kind)
-        return not host or self.owns(host) or is_simulated
+        return not host or self.owns(host) or (is_loopback(host) and name.startswith(self.kind))
 
     def build(self, rung: RungSpec) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""
