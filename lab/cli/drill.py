@@ -46,6 +46,14 @@ Matrix = Annotated[
         help="Which rows; smoke: a few rows, once.",
     ),
 ]
+Bot = Annotated[
+    str | None,
+    typer.Option(
+        "--bot",
+        metavar="FILE,...",
+        help="Measure your own Pipecat bot instead; more files: for comparison.",
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(
@@ -66,10 +74,7 @@ def command(
         str | None,
         typer.Option("--baseline", metavar="SIDE", help="stock-pipecat: also measure it."),
     ] = None,
-    bot: Annotated[
-        str | None,
-        typer.Option("--bot", metavar="FILE", help="Your Pipecat bot: also measure it."),
-    ] = None,
+    bot: Bot = None,
     jobs: Annotated[
         int, typer.Option("--jobs", metavar="N", min=1, max=8, help="Runs of a row at once.")
     ] = 1,
@@ -87,21 +92,26 @@ def command(
     if scenario is None:
         if bot and baseline:
             raise UsageError("--bot and --baseline cannot be combined")
-        chosen, other = matrix or "full", bot or baseline
-        raise typer.Exit(_run_rows(chosen, only, baseline=other, jobs=jobs, out=out or OUT))
+        options = {"baseline": baseline, "jobs": jobs, "folder": out or OUT}
+        raise typer.Exit(_run_rows(matrix or "full", only, bot, **options))
     if matrix or only or baseline or bot:
         raise UsageError("--scenario cannot be combined with --matrix, --only, --baseline or --bot")
     raise typer.Exit(_play_scenario(scenario, out))
 
 
-def _run_rows(matrix: str, only: str | None, *, baseline: str | None, jobs: int, out: Path) -> int:
+def _names(listed: str | None) -> list[str]:
+    return [name.strip() for name in (listed or "").split(",") if name.strip()]
+
+
+def _run_rows(matrix: str, only: str | None, bot: str | None, **options: Any) -> int:
     """Run the matrix; check the options before anything is written."""
     from lab.drill.drill import Wanted, check_wanted, drill  # noqa: PLC0415 - loads the lab's voices
 
-    names = [name.strip() for name in (only or "").split(",") if name.strip()]
-    wanted = Wanted(matrix=matrix, only=names, baseline=baseline, jobs=jobs, folder=out)
+    if bot is not None and not _names(bot):
+        raise UsageError("--bot is empty; give it the file of a Pipecat bot")
+    wanted = Wanted(matrix=matrix, only=_names(only), bots=_names(bot), **options)
     check_wanted(wanted)
-    check_out(out)
+    check_out(wanted.folder)
     try:
         return asyncio.run(drill(wanted))
     except asyncio.CancelledError:

@@ -11,12 +11,11 @@ from typing import Any, Final, TypeAlias
 from rich.console import Console
 
 from lab.drill import markdown, report
-from lab.drill.matrix import FULL
 from lab.drill.results import DrillPass, Results
 from lab.drill.rows import HEALTHY, LOST
 from lab.drill.runner import Job, run_all
 from lab.drill.selection import chosen
-from lab.drill.servers import BOT, OURS, check_side
+from lab.drill.servers import OURS, check_side, is_bot, title_of
 from lab.drill.table import count_met, judge_passes, missed, table
 from runtime.exits import DONE, FAILED
 
@@ -36,6 +35,7 @@ class Wanted:
         jobs: How many runs of a row go on at once.
         baseline: The other side to measure, if any.
         folder: For results and report.
+        bots: The files of a developer's own bots, which are measured instead; the first is judged.
     """
 
     matrix: str
@@ -43,30 +43,33 @@ class Wanted:
     baseline: str | None
     jobs: int
     folder: Path
+    bots: Sequence[str] = ()
 
     @property
     def sides(self) -> tuple[str, ...]:
-        """The sides to measure, ours first."""
+        """The sides to measure; the first is judged, the others are for comparison."""
+        if self.bots:
+            return tuple(dict.fromkeys(self.bots))
         return (OURS, self.baseline) if self.baseline else (OURS,)
 
     @property
     def options(self) -> str:
         """The options as kept with the results; without the folder, which may move."""
         only = f" --only {','.join(self.only)}" if self.only else ""
-        option = "--bot" if (self.baseline or "").endswith(BOT) else "--baseline"
-        baseline = f" {option} {self.baseline}" if self.baseline else ""
-        return f"--matrix {self.matrix}{only}{baseline} --jobs {self.jobs}"
+        baseline = f" --baseline {self.baseline}" if self.baseline else ""
+        bots = f" --bot {','.join(self.bots)}" if self.bots else ""
+        return f"--matrix {self.matrix}{only}{baseline}{bots} --jobs {self.jobs}"
 
 
 def check_wanted(wanted: Wanted) -> None:
     """Check the options.
 
     Raises:
-        UsageError: An unknown matrix, row or baseline.
+        UsageError: An unknown matrix, row or baseline, or a row that a bot cannot play.
     """
     for side in wanted.sides:
         check_side(side)
-    chosen(wanted.matrix, wanted.only)
+    chosen(wanted.matrix, wanted.only, for_bots=bool(wanted.bots))
 
 
 async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
@@ -77,7 +80,7 @@ async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
         play: Plays a job's rows once, as one pass.
 
     Returns:
-        0, or 1 if a row missed a target in its newest pass.
+        0, or 1 if a row of the first side missed a target in its newest pass.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -85,7 +88,9 @@ async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
     results = await asyncio.to_thread(Results, wanted.folder)
     has_healthy = all(results.of(HEALTHY, side) for side in wanted.sides)
     job = Job(
-        rows=chosen(wanted.matrix, wanted.only, healthy_known=has_healthy),
+        rows=chosen(
+            wanted.matrix, wanted.only, healthy_known=has_healthy, for_bots=bool(wanted.bots)
+        ),
         sides=wanted.sides,
         folder=wanted.folder,
         jobs=wanted.jobs,
@@ -95,21 +100,25 @@ async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
     with _cancel_on_sigterm():
         await play(job, results)
         console.print(table(job.rows, results, sides=job.sides))
-        if wanted.matrix == SMOKE and (again := missed(job.rows, results, OURS)):
+        if wanted.matrix == SMOKE and (again := missed(job.rows, results, job.sides[0])):
             await _play_again(console, job, results, again, play=play)
     return await _report(console, job, results)
 
 
 async def _report(console: Console, job: Job, results: Results) -> int:
     """Write the report of all passes, and return the exit code."""
-    await asyncio.to_thread(markdown.write, FULL, results, job.folder)
+    rows = chosen("full", (), for_bots=is_bot(job.sides[0]))
+    await asyncio.to_thread(markdown.write, rows, results, job.folder)
     await asyncio.to_thread(results.write_figures)
-    pictures = await asyncio.to_thread(report.write, FULL, results, job.folder)
+    pictures = await asyncio.to_thread(report.write, rows, results, job.folder)
     console.print(f"Waterfalls of the runs: {pictures}")
-    if names := missed(job.rows, results, OURS):
-        console.print(f"Missed: {', '.join(names)}")
-        return FAILED
-    return DONE
+    judged, *others = job.sides
+    for side in (*others, judged):
+        if names := missed(job.rows, results, side):
+            by = f" by {title_of(side)}" if is_bot(side) else ""
+            if side == judged or is_bot(side):
+                console.print(f"Missed{by}: {', '.join(names)}")
+    return FAILED if missed(job.rows, results, judged) else DONE
 
 
 async def _play_again(
@@ -122,7 +131,7 @@ async def _play_again(
     await play(replace(job, rows=rows, options=f"{job.options} (again: {listed})"), results)
     console.print(table(rows, results, sides=job.sides))
     for row in rows:
-        passes = judge_passes(row, OURS, results)
+        passes = judge_passes(row, job.sides[0], results)
         each = ", ".join(f"pass {result.within.number} {result.verdict}" for result in passes[-2:])
         console.print(f"{row.name}: {each}; met in {count_met(passes)} passes of this folder")
 

@@ -6,24 +6,21 @@ from typing import Final
 
 from lab.drill.results import DrillPass, Results, measured
 from lab.drill.rows import Row
-from lab.drill.servers import OURS, STOCK
 from lab.drill.table import (
     MARK,
     RowInPass,
+    beside,
     count_met,
     judge_passes,
     marked,
     newest_run,
-    number,
     others_of,
+    titles,
 )
-from lab.drill.verdicts import TargetFinding, extra_requests, findings
+from lab.drill.verdicts import TargetFinding, extra_requests
 
 FILE: Final = "report.md"
-COLUMNS: Final = (
-    *("fault", "target", "p50", "worst", "verdict", "extra requests"),
-    *("stock p50", "stock worst", "passes met"),
-)
+COLUMNS: Final = (*("fault", "target", "p50", "worst", "verdict", "extra requests"),)
 PASS_COLUMNS: Final = ("pass", "started", "commit", "options", "machine", "others used", "rows met")
 RUN_COLUMNS: Final = (
     "fault",
@@ -54,7 +51,8 @@ def write(rows: Sequence[Row], results: Results, folder: Path) -> Path:
 
 def render(rows: Sequence[Row], results: Results) -> str:
     """Return the report: all passes, the newest figures of each row, and each row in each pass."""
-    judged = {row.name: judge_passes(row, OURS, results) for row in rows}
+    side = results.sides[0]
+    judged = {row.name: judge_passes(row, side, results) for row in rows}
     return "".join(_page([row for row in rows if judged[row.name]], results, judged))
 
 
@@ -63,7 +61,8 @@ def _page(
 ) -> Iterator[str]:
     yield "# What callers heard\n\n"
     yield INTRODUCTION
-    yield _head(COLUMNS)
+    beside_it = [title for side in results.sides[1:] for title in titles(side)]
+    yield _head([*COLUMNS, *beside_it, "passes met"])
     for row in rows:
         yield from _lines(row, results, judged[row.name])
     yield "\n## The passes\n\n"
@@ -77,7 +76,12 @@ def _page(
             yield _line([f"`{row.name}`" if index == 0 else "", *_outcome(row_in_pass, row)])
     known = {row.name for row in rows}
     if gone := sorted(
-        {name for drill_pass in results.passes for name in drill_pass.planned.get(OURS, ())} - known
+        {
+            name
+            for drill_pass in results.passes
+            for name in drill_pass.planned.get(results.sides[0], ())
+        }
+        - known
     ):
         yield f"\nNo longer in the matrix, although passes ran them: {', '.join(gone)}.\n"
 
@@ -85,10 +89,10 @@ def _page(
 def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
     newest = newest_run(passes)
     mark = newest.mark
-    stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
-    more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
+    judged, *others = results.sides
+    found_beside = [beside(row, side, results, len(newest.findings)) for side in others]
+    more = extra_requests(row, judged, measured(results.newest(row, judged)))
     for index, finding in enumerate(newest.findings):
-        other = stock[index] if index < len(stock) else None
         yield _line(
             [
                 f"{row.title} (`{row.name}`)" if index == 0 else "",
@@ -97,8 +101,7 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
                 marked(finding.worst, mark),
                 _verdict(finding),
                 "" if index or more is None else f"{more:+.2g}",
-                number(other.p50) if other else "",
-                number(other.worst) if other else "",
+                *(cell for found in found_beside for cell in found[index]),
                 count_met(passes) if index == 0 else "",
             ]
         )
@@ -148,7 +151,7 @@ def _others(drill_pass: DrillPass, results: Results) -> str:
 
 
 def _outcome(row_in_pass: RowInPass, row: Row) -> list[str]:
-    wanted = row_in_pass.within.wanted(row.name, OURS)
+    wanted = row_in_pass.within.wanted(row.name, next(iter(row_in_pass.within.planned)))
     mark = row_in_pass.mark
     worst = [marked(finding.worst, mark) or "-" for finding in row_in_pass.findings]
     bold = [

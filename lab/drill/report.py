@@ -7,9 +7,17 @@ from typing import Any, Final
 
 from lab.drill.results import DrillPass, Results, measured
 from lab.drill.rows import Row
-from lab.drill.servers import OURS, STOCK
-from lab.drill.table import RowInPass, count_met, judge_passes, marked, newest_run, others_of
-from lab.drill.verdicts import TargetFinding, extra_requests, findings
+from lab.drill.table import (
+    RowInPass,
+    beside,
+    count_met,
+    judge_passes,
+    marked,
+    newest_run,
+    others_of,
+    titles,
+)
+from lab.drill.verdicts import TargetFinding, extra_requests
 
 WIDTH: Final = 960
 LEFT: Final = 110
@@ -146,10 +154,12 @@ def _page(rows: Sequence[Row], results: Results) -> Iterator[str]:
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width"><title>Holdline drill</title>'
     yield f"<style>{STYLE}</style></head><body><h1>What callers heard</h1>{INTRODUCTION}"
-    judged = [(row, passes) for row in rows if (passes := judge_passes(row, OURS, results))]
+    side, *others = results.sides
+    judged = [(row, passes) for row in rows if (passes := judge_passes(row, side, results))]
     yield from (_about(drill_pass, results) for drill_pass in results.passes)
     yield "<table><tr><th>fault</th><th>target</th><th>p50</th><th>worst</th><th>verdict</th>"
-    yield "<th>passes met</th><th>extra requests</th><th>stock p50</th><th>stock worst</th></tr>"
+    heads = "".join(f"<th>{escape(title)}</th>" for item in others for title in titles(item))
+    yield f"<th>passes met</th><th>extra requests</th>{heads}</tr>"
     for row, passes in judged:
         yield from _lines(row, results, passes)
     yield "</table>"
@@ -175,8 +185,9 @@ def _about(drill_pass: DrillPass, results: Results) -> str:
 def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
     newest = newest_run(passes)
     mark = newest.mark
-    stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
-    more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
+    judged, *others = results.sides
+    found_beside = [beside(row, side, results, len(newest.findings)) for side in others]
+    more = extra_requests(row, judged, measured(results.newest(row, judged)))
     for index, finding in enumerate(newest.findings):
         title = f'<a href="#{row.name}">{escape(row.title)}</a>' if index == 0 else ""
         verdict = "" if finding.met is None else "met" if finding.met else "missed"
@@ -186,11 +197,12 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
         yield f"<tr><td>{title}</td><td>{escape(finding.words)}</td>{_numbers(finding, mark)}"
         yield f'<td class="{verdict}">{verdict or "not judged"}{reason.removesuffix(": ")}</td>'
         yield f'<td class="n">{counted}</td><td class="n">{asked}</td>'
-        yield f"{_numbers(stock[index] if index < len(stock) else None)}</tr>"
+        cells = (cell for found in found_beside for cell in found[index])
+        yield "".join(f'<td class="n">{cell}</td>' for cell in cells) + "</tr>"
 
 
-def _numbers(finding: TargetFinding | None, mark: str = "") -> str:
-    values = (finding.p50, finding.worst) if finding else (None, None)
+def _numbers(finding: TargetFinding, mark: str) -> str:
+    values = (finding.p50, finding.worst)
     return "".join(f'<td class="n">{marked(value, mark)}</td>' for value in values)
 
 
@@ -203,12 +215,15 @@ def _pictures(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterat
     shown = {drill_pass.within.number for drill_pass in passes if not drill_pass.met} | {
         newest_run(passes).within.number
     }
-    for entry in results.of(row.name, OURS):
+    judged, *others = results.sides
+    for entry in results.of(row.name, judged):
         if entry["pass"] in shown:
             yield from _run(entry)
-    for entry in results.newest(row, STOCK):
-        if entry["row"] == row.name and entry["side"] == STOCK:
-            yield from _run(entry)
+    for side in others:
+        newest = results.newest(row, side)
+        for entry in newest:
+            if (entry["row"], entry["side"]) == (row.name, side):
+                yield from _run(entry)
 
 
 def _run(entry: Mapping[str, Any]) -> Iterator[str]:

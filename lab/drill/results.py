@@ -10,6 +10,7 @@ from lab.drill import judge as judging
 from lab.drill.evidence import JudgedTurn
 from lab.drill.measured import length_of, speech_of
 from lab.drill.rows import HEALTHY, Row
+from lab.drill.servers import OURS, STOCK, is_bot
 from lab.drill.verdicts import Measured
 from runtime.exits import UsageError
 
@@ -68,6 +69,15 @@ class Results:
                     " choose another --out, or move it away"
                 ) from wrong
             self._check_passes()
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The sides of the report: the one that the newest pass judges, and those to compare."""
+        judged = next(iter(self.passes[-1].planned), OURS) if self.passes else OURS
+        if not is_bot(judged):
+            return (judged, STOCK)
+        measured_sides = dict.fromkeys(entry["side"] for entry in self.entries)
+        return (judged, *(side for side in measured_sides if is_bot(side) and side != judged))
 
     def begin(self, **known: Any) -> DrillPass:
         """Record a pass before its first run, and return it."""

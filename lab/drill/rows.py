@@ -10,6 +10,8 @@ HAIRCUT: Final = "How much is a haircut?"  # 23 words answer it: enough for a cu
 HOURS: Final = "What are your opening hours?"
 HEALTHY: Final = "healthy"
 WORKER: Final = "worker"  # in place of a provider's name: the process that has the call
+RECORDED: Final = ("failures", "failures_after", "barge_ins", "calls", "closed")
+"""Measures that are read from the record of Holdline's server."""
 LOST: Final = 99.0  # seconds: a missing event counts as later than any target
 
 Leg: TypeAlias = Literal["carrier", "loopback"]

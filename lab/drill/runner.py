@@ -15,16 +15,17 @@ from typing import Any, Final
 import aiohttp
 
 from lab.callers import NotConnectedError
+from lab.drill.bots import play_bot
 from lab.drill.measured import MeasuredRun
 from lab.drill.plans import play
 from lab.drill.results import DrillPass, Results, turn_as_json
 from lab.drill.rig import Rig, open_rig
 from lab.drill.rows import CallPlan, Row
-from lab.drill.servers import OURS, ROOT
+from lab.drill.servers import OURS, ROOT, is_bot
 from lab.drill.sound import RATE_HZ
 from lab.recording import write
 from runtime import clock
-from runtime.exits import CommandError
+from runtime.exits import CommandError, UsageError
 
 GIT_S: Final = 10.0
 STAT: Final = Path("/proc/stat")
@@ -144,7 +145,7 @@ class Job:
 
     Attributes:
         rows: In this order.
-        sides: Ours, and stock Pipecat's if it should be measured too.
+        sides: Ours, and stock Pipecat's if it should be measured too; or developers' own bots.
         folder: For results and the servers' files.
         jobs: How many runs of a row take place at once; each has its own lab and server.
         options: Of the command line, for the record.
@@ -162,13 +163,16 @@ class Job:
 async def run_all(job: Job, results: Results) -> DrillPass:
     """Run every row on every side as one pass, which is recorded before its first run.
 
-    Each run is stored as soon as it is over. The other side is measured only for rows that have no
-    results of it yet.
+    Each run is stored as soon as it is over. Stock Pipecat is measured only for rows that have no
+    results of it yet; a developer changes their bots.
+
+    Raises:
+        UsageError: A bot cannot be measured.
     """
     rounds = [
         (row, side)
         for row, side in itertools.product(job.rows, job.sides)
-        if side == OURS or not (row.ours_alone or results.of(row.name, side))
+        if side == OURS or is_bot(side) or not (row.ours_alone or results.of(row.name, side))
     ]
     begun = await asyncio.to_thread(results.begin, **await _describe_pass(job, rounds))
     folder = job.folder / "runs" / f"pass-{begun.number}"  # apart from earlier passes' files
@@ -204,14 +208,26 @@ async def _describe_pass(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[st
 async def _run_at_once(
     row: Row, side: str, numbers: Sequence[int], *, folder: Path
 ) -> list[dict[str, Any]]:
-    """Play some runs of a row at once, each starting `APART_S` after the one before."""
+    """Play some runs of a row at once, each starting `APART_S` after the one before.
+
+    Raises:
+        UsageError: A developer's bot cannot be measured.
+    """
     # No call begins before all servers have started: starting one would disturb calls.
     ready = asyncio.Barrier(len(numbers))
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(_run(row, side, number, folder=folder, ready=ready, after_s=after_s))
-            for number, after_s in zip(numbers, itertools.count(0.0, APART_S), strict=False)
-        ]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(
+                    _run(row, side, number, folder=folder, ready=ready, after_s=after_s)
+                )
+                for number, after_s in zip(numbers, itertools.count(0.0, APART_S), strict=False)
+            ]
+    except ExceptionGroup as raised:
+        unusable = raised.subgroup(UsageError)
+        if unusable is None:
+            raise
+        raise next(_errors_in(unusable)) from None
     return [task.result() for task in tasks]
 
 
@@ -236,14 +252,15 @@ async def _run(
                     stack, row, side, number=number, folder=files, ready=ready
                 )
                 await asyncio.sleep(SETTLE_S + after_s)
-                await play(rig, run)
+                await (play_bot(rig, run, side) if is_bot(side) else play(rig, run))
     except RUN_FAILURES as broken:
         entry["error"] = f"{type(broken).__name__}: {broken}"
     except BaseExceptionGroup as group:
         known, other = group.split(RUN_FAILURES)
         if other is not None or known is None:
             raise
-        entry["error"] = "; ".join(_messages_of(known))
+        errors = _errors_in(known)
+        entry["error"] = "; ".join(f"{type(error).__name__}: {error}" for error in errors)
     await asyncio.to_thread(_keep_sound, run, files)
     entry["measures"] = run.measures
     entry["turns"] = [turn_as_json(turn) for turn in run.turns]
@@ -267,9 +284,9 @@ def _keep_sound(run: MeasuredRun, folder: Path) -> None:
         write(folder / f"turn-{number}.wav", turn.recording, rate_hz=RATE_HZ)
 
 
-def _messages_of(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
+def _errors_in(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
     for exception in group.exceptions:
         if isinstance(exception, BaseExceptionGroup):
-            yield from _messages_of(exception)
+            yield from _errors_in(exception)
         else:
-            yield f"{type(exception).__name__}: {exception}"
+            yield exception

@@ -19,7 +19,7 @@ import yaml
 from configuration import environment
 from configuration.settings import Settings
 from lab.process import STAGE_OF, RunningLab, with_lab
-from runtime.exits import CommandError, UsageError
+from runtime.exits import BAD_USAGE, CommandError, UsageError
 
 AUTH_TOKEN: Final = "the-drill-signs-with-this"  # noqa: S105 - of the simulated carrier
 GREETING: Final = "Hello, this is Holdline. How can I help?"
@@ -35,14 +35,19 @@ _PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
     STOCK: ("-m", "benchmarks.stock_pipecat"),
 }
 BOT: Final = ".py"  # ends the name of a side that is a developer's own bot
+_BOT_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "PYTHONPATH": str(ROOT),  # because a bot runs in its own folder
+    "PYTHON_DOTENV_DISABLED": "1",  # a bot's `.env` has the keys of real providers
+}
 WORKER_SIGNALS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 ESTABLISHED: Final = "01"  # in /proc/net/tcp
+CHARACTERS: Final = 300  # of a bot's own message (chosen)
 _RENDERING: Final = ("-m", "holdline", "clips")
 
 
 def check_side(side: str) -> None:
     """Raise a `UsageError` for a side that is unknown or not installed."""
-    if side.endswith(BOT):
+    if is_bot(side):
         if not Path(side).is_file():
             raise UsageError(f"--bot is {side}; there is no such file")
         return
@@ -50,6 +55,16 @@ def check_side(side: str) -> None:
         raise UsageError(f"{side!r}: --baseline takes {STOCK}, --bot a file that ends in {BOT}")
     if side == STOCK and not (ROOT / "benchmarks" / "stock_pipecat.py").is_file():
         raise UsageError(f"--baseline {STOCK} needs Holdline's source, with its benchmarks folder")
+
+
+def is_bot(side: str) -> bool:
+    """Return whether a side is a developer's own bot."""
+    return side.endswith(BOT)
+
+
+def title_of(side: str) -> str:
+    """Return a side's name for the head of a column."""
+    return Path(side).name if is_bot(side) else side.removesuffix("-pipecat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,23 +104,23 @@ async def open_agent(
 
     Raises:
         CommandError: It did not start, or the clips could not be rendered.
+        UsageError: No run can start it.
     """
     port = _free_port()
     tree, keys = _configuration(lab, port, folder / "logs")
     config = await asyncio.to_thread(_write, folder, tree)
-    url = f"http://127.0.0.1:{port}"
-    log_file = (folder / "server.txt").open("wb")
-    options = ("--config", str(config.resolve()))
-
+    url, log = f"http://127.0.0.1:{port}", folder / "server.txt"
+    options, log_file = ("--config", str(config.resolve())), log.open("wb")
     start = partial(
         asyncio.create_subprocess_exec, sys.executable,
-        env=_environment() | keys, cwd=ROOT, stdout=log_file, stderr=log_file,
+        env=_environment() | keys | (_BOT_ENVIRONMENT if is_bot(side) else {}),
+        cwd=_folder_of(side), stdout=log_file, stderr=log_file,
     )  # fmt: skip
     if clips:
-        await _render(await start(*_RENDERING, *options), log=folder / "server.txt")
+        await _render(await start(*_RENDERING, *options), log=log)
     process = await start(*_program(side), *options, *more)
     try:
-        await _wait_until_ready(url, process, log=folder / "server.txt")
+        await _wait_until_ready(url, process, side=side, log=log)
         yield RunningAgent(url=url, pid=process.pid)
     finally:
         log_file.close()
@@ -113,9 +128,13 @@ async def open_agent(
 
 
 def _program(side: str) -> Sequence[str]:
-    if side.endswith(BOT):
-        return ("-m", f"{__package__}.bot_server", "--bot", str(Path(side).resolve()))
+    if is_bot(side):  # `-P`: the modules in its folder must not replace ours
+        return ("-P", "-m", f"{__package__}.bot_server", "--bot", str(Path(side).resolve()))
     return _PROGRAMS[side]
+
+
+def _folder_of(side: str) -> Path:
+    return Path(side).resolve().parent if is_bot(side) else ROOT
 
 
 def break_worker(agent: RunningAgent, fault: str) -> None:
@@ -223,7 +242,9 @@ def _free_port() -> int:
         return port
 
 
-async def _wait_until_ready(url: str, process: asyncio.subprocess.Process, *, log: Path) -> None:
+async def _wait_until_ready(
+    url: str, process: asyncio.subprocess.Process, *, side: str, log: Path
+) -> None:
     try:
         async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
             while process.returncode is None:
@@ -235,8 +256,21 @@ async def _wait_until_ready(url: str, process: asyncio.subprocess.Process, *, lo
                     pass  # it does not listen yet
                 await asyncio.sleep(0.05)
     except TimeoutError:
+        if is_bot(side):
+            raise UsageError(
+                f"{side} was not imported within {READY_S:g} s; does it start its own server?"
+                " Put that below `if __name__ == '__main__':`"
+            ) from None
         raise CommandError(f"the server was not ready within {READY_S:g} s; see {log}") from None
+    if process.returncode == BAD_USAGE:
+        raise UsageError(await asyncio.to_thread(_last_line, log))
     raise CommandError(f"the server ended with {process.returncode}; see {log}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = lines[-1].removeprefix("holdline: ") if lines else f"the server did not start; see {log}"
+    return last[:CHARACTERS]
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

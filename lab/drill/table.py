@@ -9,7 +9,7 @@ from rich.table import Table
 
 from lab.drill.results import DrillPass, Results, measured
 from lab.drill.rows import LOST, Row
-from lab.drill.servers import OURS, STOCK
+from lab.drill.servers import is_bot, title_of
 from lab.drill.verdicts import TargetFinding, extra_requests, findings, passed
 
 BUSY_CORES: Final = 0.25  # chosen: other load above this is marked
@@ -96,13 +96,15 @@ def _is_busy(others: Sequence[float]) -> bool:
 
 
 def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Table:
-    """Return each row's newest results, with those of stock Pipecat if it is one of the sides."""
-    shown = Table(title="What callers heard", title_justify="left")
+    """Return each row's newest results of the first side, and of the others for comparison."""
+    judged, *others = sides
+    heard = f" from {title_of(judged)}" if is_bot(judged) else ""
+    shown = Table(title=f"What callers heard{heard}", title_justify="left")
     for name in ("fault", "target", "p50", "worst", "verdict", "passes met", "extra requests"):
         shown.add_column(name, overflow="fold")
-    if STOCK in sides:
-        for name in ("stock p50", "stock worst"):
-            shown.add_column(name, style="dim")
+    for side in others:
+        for name in titles(side):
+            shown.add_column(name, style="dim", overflow="fold")
     for row in rows:
         _add(shown, row, results, sides=sides)
         shown.add_section()
@@ -110,14 +112,15 @@ def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Tab
 
 
 def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> None:
-    passes = judge_passes(row, OURS, results)
+    judged, *others = sides
+    passes = judge_passes(row, judged, results)
     if not passes:
         shown.add_row(f"{row.title}\n[dim]{row.name}[/dim]", "", "", "", "not run", "0 of 0", "")
         return
     newest = newest_run(passes)
     mark = newest.mark
-    more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
-    stock = _stock(row, results) if STOCK in sides else ()
+    more = extra_requests(row, judged, measured(results.newest(row, judged)))
+    found_beside = [beside(row, side, results, len(newest.findings)) for side in others]
     for index, finding in enumerate(newest.findings):
         cells = [
             f"{row.title}\n[dim]{row.name}[/dim]" if index == 0 else "",
@@ -128,14 +131,26 @@ def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> N
             count_met(passes) if index == 0 else "",
             "" if index or more is None else f"{more:+.2g}",
         ]
-        if STOCK in sides:
-            other = stock[index] if index < len(stock) else None
-            cells += [number(other.p50), number(other.worst)] if other else ["", ""]
+        cells += [cell for found in found_beside for cell in found[index]]
         shown.add_row(*cells)
 
 
-def _stock(row: Row, results: Results) -> tuple[TargetFinding, ...]:
-    return findings(row, STOCK, measured(results.newest(row, STOCK)))
+def titles(side: str) -> tuple[str, str]:
+    """Return the heads of the columns of a side that is shown for comparison."""
+    return f"{title_of(side)} p50", f"{title_of(side)} worst"
+
+
+def beside(row: Row, side: str, results: Results, targets: int) -> list[tuple[str, str]]:
+    """Return the median and the worst figure of such a side, as text; one pair for each target.
+
+    A missed target is marked if the side is a developer's own bot.
+    """
+    found = findings(row, side, measured(results.newest(row, side)))
+    cells = [
+        (number(item.p50), number(item.worst) + " missed" * (is_bot(side) and item.met is False))
+        for item in found
+    ]
+    return [*cells, *([("", "")] * targets)][:targets]
 
 
 def number(value: float | None) -> str:

@@ -116,7 +116,7 @@ def _finding(
     if target.side == side:  # a side is not compared with itself
         return TargetFinding(target=target, values=(), met=None)
     reference = _reference(target, runs, side=target.side or side)
-    if reference is None:
+    if reference is None or reference == LOST:  # nothing to compare with
         return TargetFinding(target=target, values=(), met=None)
     found = (value for run in row_runs if (value := run.get(target)) is not None)
     values = tuple(value if value == LOST else value - reference for value in found)

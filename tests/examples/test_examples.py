@@ -12,7 +12,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TESTS = sorted(path.name for path in EXAMPLES.glob("test_*.py"))
-SERVERS = ["pipecat_bot.py"]  # run until stopped, with keys: `test_pipecat_bot.py`
+SERVERS = ["pipecat_bot.py", "stock_bot.py"]  # with keys, until stopped: `test_pipecat_bot.py`
 PROGRAMS = sorted({path.name for path in EXAMPLES.glob("*.py")} - {*TESTS, *SERVERS})
 MAX_LINES = 60
 AT_ONCE = 2  # programs; each is a call, a lab and its recogniser on two cores

@@ -1,6 +1,7 @@
 """The example of a stock Pipecat bot with ladders, called over Twilio's protocol."""
 
 import asyncio
+import difflib
 import importlib.util
 import socket
 from collections.abc import AsyncIterator
@@ -116,3 +117,12 @@ async def test_the_example_answers_a_telephone_whole(
         verdict = await judged(call, lab, price("haircut"), began_s=began_s)
 
     assert verdict.whole, (verdict.missing, verdict.extra)
+
+
+def test_the_example_differs_from_the_stock_bot_by_six_lines() -> None:
+    stock = EXAMPLE.with_name("stock_bot.py").read_text(encoding="utf-8").splitlines()
+    changed = difflib.ndiff(stock, EXAMPLE.read_text(encoding="utf-8").splitlines())
+    added = [line[2:] for line in changed if line.startswith("+ ") and line[2:].strip()]
+
+    assert len([line for line in added if '"""' not in line]) <= 6
+    assert max(map(len, (stock, EXAMPLE.read_text(encoding="utf-8").splitlines()))) <= 60
