@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from configuration.errors import MASK, without_secrets
+from runtime.exits import install_command
 
 LOCAL: Final = "local"  # `resilience.share` without other servers
 SQLITE: Final = "sqlite+aiosqlite"
@@ -109,7 +110,7 @@ def _missing_driver(scheme: Scheme) -> str | None:
     """Return how to install the scheme's driver; `None` if it is installed."""
     if importlib.util.find_spec(scheme.package) is not None:
         return None
-    cure = f'install it with .venv/bin/pip install "holdline[{scheme.extra}]"'
+    cure = f"install it with {install_command(f'holdline[{scheme.extra}]')}"
     return f"it needs {scheme.package}, which is not installed; {cure}"
 
 

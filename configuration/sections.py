@@ -19,6 +19,7 @@ from pydantic import (
 from configuration.values import Count, CountOrZero, HttpUrl, Seconds, SecondsOrZero, Section, Text
 from processors.holding.late_answer_rules import CLIP_S, FIRST_S, LAST_S, SILENCE_S, TURNS_APART
 from processors.holding.outage_rules import CLIPS, MENUS, STEPS, Step
+from runtime.exits import install_command
 
 CODE: Final = r"^[a-z][a-z0-9_]{0,63}$"
 ResultCode = Annotated[str, StringConstraints(pattern=CODE)]
@@ -255,7 +256,7 @@ class SheetsSettings(Section):
         if importlib.util.find_spec("google") is None or not importlib.util.find_spec(
             "google.auth"
         ):
-            cure = 'install it with .venv/bin/pip install "holdline[sheets]"'
+            cure = f"install it with {install_command('holdline[sheets]')}"
             raise ValueError(f"it needs google-auth, which is not installed; {cure}")
         if not self.spreadsheet_id:
             raise ValueError("it needs spreadsheet_id, the long part of the spreadsheet's address")
@@ -286,7 +287,7 @@ class TracesSettings(Section):
     def _check_installed(self) -> "TracesSettings":
         missing = [need for need in TRACES_PACKAGES if self.enabled and not _is_installed(need)]
         if missing:
-            cure = 'install it with .venv/bin/pip install "holdline[traces]"'
+            cure = f"install it with {install_command('holdline[traces]')}"
             raise ValueError(f"it needs {missing[0]}, which is not installed; {cure}")
         return self
 

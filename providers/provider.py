@@ -226,7 +226,8 @@ class Provider:
         A rung on this machine that is named for its kind counts as simulated.
         """
         host = urlsplit(url).hostname or ""
-        return not host or self.owns(host) or (is_loopback(host) and name.startswith(self.kind))
+        is_simulated = is_loopback(host) and name.startswith(self.kind)
+        return not host or self.owns(host) or is_simulated
 
     def build(self, rung: RungSpec) -> "FrameProcessor":
         """Return the Pipecat service that speaks to this rung."""

@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from runtime.exits import install_command
+
 PACKAGE: Final = "pocketsphinx"
 NOT_INSTALLED: Final = (
     f"needs the package {PACKAGE}, which is not installed: "
-    'use Python 3.11 to 3.13 with the extra `words` (pip install "holdline[words]"), or, with a C '
-    "compiler, .venv/bin/pip install pocketsphinx"
+    f"use Python 3.11 to 3.13 with the extra `words` ({install_command('holdline[words]')}), or, "
+    f"with a C compiler, {install_command(PACKAGE)}"
 )
 
 

@@ -244,7 +244,9 @@ def test_a_servers_command_names_the_extra_that_is_missing(
 
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert line.endswith('install the extra `server` with pip install "holdline[server]"')
+    assert 'pip install "holdline[server]"' in line
+    assert str(library) in line  # the Python of this installation
+    assert line.endswith('for the demo, pipx run --spec "holdline[server]" holdline demo')
 
 
 @pytest.mark.usefixtures("without_words")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from configuration.errors import ConfigError, shown, without_secrets
 from configuration.known_secrets import KNOWN
-from runtime.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
+from runtime.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError, install_command
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 CODES = (DONE, FAILED, BAD_USAGE, INTERRUPTED)
@@ -81,8 +81,10 @@ def _describe_mistake(error: Exception) -> tuple[int, Sequence[str]]:
     An import that fails is none, as long as packages of the extra `server` are missing.
     """
     if isinstance(error, ImportError) and (missing := next(_missing_of_server(), None)):
-        cure = 'install the extra `server` with pip install "holdline[server]"'
-        return BAD_USAGE, [f"holdline: {error.name or missing} is not installed; {cure}"]
+        cure = f"install the extra `server` with {install_command('holdline[server]')}"
+        once = 'or, for the demo, pipx run --spec "holdline[server]" holdline demo'
+        missing = error.name or missing
+        return BAD_USAGE, [f"holdline: {missing} is not installed; {cure}, {once}"]
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     line = f"holdline failed: {type(error).__name__}: {without_secrets(str(error))}{place}"

@@ -25,6 +25,7 @@ from pydantic import BaseModel
 
 from providers.catalog import DATA
 from providers.provider import RungSpec, Stage
+from runtime.exits import install_command
 
 BASES: Final[Mapping[str, type]] = {"stt": STTService, "llm": LLMService, "tts": TTSService}
 NOUNS: Final = {"stt": "a recogniser", "llm": "a model", "tts": "a voice"}
@@ -103,7 +104,7 @@ def _import_error(module: str, error: BaseException) -> UnusableServiceError:
     if not module.startswith(SERVICES):
         return UnusableServiceError(f"it cannot be imported: {reason}")
     extra = extra_of(module)  # a part of it may be installed, or an older version
-    cure = f'; pip install "pipecat-ai[{extra}]"' if extra else ""
+    cure = f"; {install_command(f'pipecat-ai[{extra}]')}" if extra else ""
     absent = f"it needs {package.strip(chr(39))}, which is not installed"
     return UnusableServiceError(f"{absent if lacks else f'it cannot be imported: {reason}'}{cure}")
 

@@ -1,6 +1,7 @@
 """Storage: unusable addresses and folders are reported at the start."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,13 +72,13 @@ def test_a_usable_address_has_no_problem(url: str) -> None:
 
 
 def test_a_missing_driver_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "pip" or None)
 
     text = storage_trouble("postgresql+asyncpg://h/x")
 
     assert text == (
         "it needs asyncpg, which is not installed;"
-        ' install it with .venv/bin/pip install "holdline[postgres]"'
+        f' install it with {sys.executable} -m pip install "holdline[postgres]"'
     )
 
 

@@ -76,11 +76,3 @@ def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, text: str, says: s
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_prices(tmp_path / "nowhere.yaml")
-
-
-def test_a_model_without_a_public_price_costs_an_unknown_amount_and_not_nothing() -> None:
-    usage = UsageMeasured(
-        turn=1, stage="llm", provider="gemini", model="gemini-3.6-flash", prompt_tokens=1000
-    )
-
-    assert cost(usage, load_prices()) is None

@@ -43,6 +43,7 @@ def rung(settings: Settings, stage: str = "tts") -> Any:
 
 
 GIVEN = f'kind: pipecat, service: "{MINIMAX}", api_key_env: KEY, init: {{group_id: "1"}}'
+PIP = f"{sys.executable} -m pip install"
 MINE = "kind: pipecat, service: 'my_services:%s', api_key_env: KEY"
 
 
@@ -56,13 +57,13 @@ MINE = "kind: pipecat, service: 'my_services:%s', api_key_env: KEY"
             "tts",
             f"kind: pipecat, service: '{P}hume.tts:HumeTTSService', api_key_env: KEY",
             "service",
-            'it needs hume, which is not installed; pip install "pipecat-ai[hume]"',
+            f'it needs hume, which is not installed; {PIP} "pipecat-ai[hume]"',
         ),
         (
             "llm",
             f"kind: pipecat, service: '{P}aws.llm:AWSBedrockLLMService', api_key_env: KEY",
             "service",
-            'it needs aiobotocore, which is not installed; pip install "pipecat-ai[aws]"',
+            f'it needs aiobotocore, which is not installed; {PIP} "pipecat-ai[aws]"',
         ),
         (
             "tts",

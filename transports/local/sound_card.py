@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
 from calls.stereo import SAMPLE_BYTES
+from runtime.exits import install_command
 
 Side: TypeAlias = Literal["input", "output"]
 
@@ -24,12 +25,12 @@ NAMES: Final[Mapping[Side, str]] = {"input": "microphone", "output": "loudspeake
 MAX_NAMED: Final = 6  # how many devices an error message lists
 
 NO_PACKAGE: Final = (
-    "the microphone needs the Python package sounddevice: .venv/bin/pip install 'holdline[mic]'"
+    f"the microphone needs the Python package sounddevice: {install_command('holdline[mic]')}"
 )
 NO_PORTAUDIO: Final[Mapping[str, str]] = {  # by sys.platform; macOS and Windows wheels include it
     "linux": "install libportaudio2 (Debian, Ubuntu), portaudio (Fedora, Arch)",
-    "darwin": "pip install --force-reinstall sounddevice, or brew install portaudio",
-    "win32": "pip install --force-reinstall sounddevice, whose wheel brings it",
+    "darwin": f"{install_command('--force-reinstall', 'sounddevice')}, or brew install portaudio",
+    "win32": f"{install_command('--force-reinstall', 'sounddevice')}, whose wheel brings it",
 }
 NO_DEVICE: Final[Mapping[str, str]] = {
     "linux": (

@@ -18,7 +18,7 @@ from bot.programs.guard import INTERRUPTED, guard
 from lab.drill.matrix import FULL
 from lab.drill.scenarios import SCENARIOS
 from lab.drill.selection import MATRICES
-from runtime.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
+from runtime.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError, install_command
 
 ROOT = Path(__file__).parents[3]
 KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
@@ -109,7 +109,8 @@ def test_a_missing_import_names_the_extra_only_if_its_packages_are_missing(
     assert guard(fail) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
-    assert line.endswith('pip install "holdline[server]"') == (code == BAD_USAGE)
+    pip, once = install_command("holdline[server]"), 'pipx run --spec "holdline[server]" holdline'
+    assert (pip in line and once in line) == (code == BAD_USAGE)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_a_rate_is_to_blame_only_if_the_service_can_be_built_without_it(
     [
         ("nowhere_at_all:Voice", "tts", "there is no module nowhere_at_all in the folder"),
         (PIPECAT + "minimx.tts:A", "tts", "there is no module pipecat.services.minimx"),
-        (PIPECAT + "hume.tts:A", "tts", 'needs hume, which is not installed; pip install "pipecat'),
+        (PIPECAT + "hume.tts:A", "tts", 'pip install "pipecat-ai[hume]"'),
         (PIPECAT + "azure.stt:A", "stt", '"pipecat-ai[azure]"'),
         (PIPECAT + "aws.nova_sonic.llm:A", "llm", '"pipecat-ai[aws-nova-sonic]"'),
         (PIPECAT + "speechmatics.stt:A", "stt", '"pipecat-ai[speechmatics]"'),
