@@ -5,9 +5,10 @@ detect the caller's turns and keep the conversation, its transport plays the aud
 read the call from the frames that pass, and push only frames that Pipecat's parts understand.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, cast
+from pathlib import Path
+from typing import Any, Final, NoReturn, cast
 
 import numpy as np
 from pipecat.frames.frames import (
@@ -17,22 +18,28 @@ from pipecat.frames.frames import (
     LLMContextFrame,
     MetricsFrame,
     TranscriptionFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
 )
 from pipecat.metrics.metrics import TurnMetricsData
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
+from calls.entry import Emit
 from calls.events import TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.events import PauseJudged
 from holdline.event_hook import EventHook
-from holdline.health import health_here
+from holdline.health import STAGES, health_here
 from holdline.rescue import make_hold_line
 from holdline.rungs import LadderRung, specs_of
 from processors.answering.model_stream import Model
 from processors.answering.stage import LlmStage
 from processors.hearing.stage import SttStage
+from processors.holding.hold_line import HoldLine
 from processors.speaking.stage import TtsStage
 from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor, FloorEvent, TurnClosed
@@ -47,7 +54,7 @@ WINDOW_TOKENS: Final = 4000  # left of a conversation that a model refuses as to
 
 
 class Ladders:
-    """The three stages of one call, each with a ladder of providers.
+    """The stages of one call, each with a ladder of providers; those left out stay your own.
 
         call = Ladders(
             stt=[rung(DeepgramSTTService, api_key=...), rung(SonioxSTTService, api_key=...)],
@@ -65,43 +72,72 @@ class Ladders:
     def __init__(
         self,
         *,
-        stt: Sequence[LadderRung],
-        llm: Sequence[LadderRung],
-        tts: Sequence[LadderRung],
+        stt: Sequence[LadderRung] | None = None,
+        llm: Sequence[LadderRung] | None = None,
+        tts: Sequence[LadderRung] | None = None,
         rescue: str = "",
+        clips: Mapping[str, str | Path] | None = None,
         on_event: Callable[[Any], object] | None = None,
     ) -> None:
         """Make the stages of one call, in the running event loop; nothing connects yet.
 
         Args:
-            stt: The recognisers, the preferred one first.
+            stt: The recognisers, the preferred one first; `None` to keep your own.
             llm: The models.
             tts: The voices.
-            rescue: Said by the local voice while a stage has no rung left; with it, a filler is
-                said while an answer is late. Empty to say nothing.
+            rescue: Said while a stage has no rung left; with it, a filler is said while an answer
+                is late. Empty to say nothing. Needs `tts`.
+            clips: Audio files of the sentence and of fillers, by their text; other texts are said
+                by the local voice.
             on_event: Called with each event, in a thread of its own.
 
         Raises:
             TypeError: An item of a ladder is no rung.
             ValueError: A rung cannot be used as it is written.
         """
-        self._specs = (*specs_of("stt", stt), *specs_of("llm", llm), *specs_of("tts", tts))
+        given: dict[Stage, Sequence[LadderRung] | None] = {"stt": stt, "llm": llm, "tts": tts}
+        self._specs = _specs(given, rescue, clips)
         self._hook = EventHook(on_event) if on_event else None
         self._line, self._turn = CallerLine(), Turn(budget_s=BUDGET_S)
         self._floor = Floor(self._line)
         self._health = health_here(clock=clock.monotonic)
         self._shared = self._health.ladders(self._specs)
         self._common = {"emit": self._emit, "clock": clock.monotonic, "turn": self._turn}
+        self._hold = self._make_hold(rescue, clips or {}) if rescue else None
+        self._users = 0  # stages that are set up
+        self._make_stages({spec.stage for spec in self._specs})
+
+    def _make_stages(self, stages: Collection[Stage]) -> None:
+        if "stt" in stages:
+            self._floor.listeners.append(self._follow)
+            self.stt = LatePipeline(self._make_stt, self)
+        if "llm" in stages:
+            self.llm = self._make_llm()
+        if "tts" in stages:
+            self.tts = LatePipeline(self._make_tts, self)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        reason = f"it was made without {name}=[rung(...)]" if name in STAGES else f"no {name}"
+        raise AttributeError(f"Ladders: {reason}")
+
+    def join(self) -> None:
+        """Begin to use the rungs with the first stage that is set up."""
+        self._users += 1
+        if self._users == 1:
+            self._health.join(self._shared, self._emit)
+
+    async def leave(self) -> None:
+        """Use the rungs no more after the last stage's cleanup."""
+        self._users -= 1
+        if self._users == 0:
+            await self._health.leave(self._shared, self._emit)
+
+    def _make_hold(self, sentence: str, clips: Mapping[str, str | Path]) -> HoldLine:
         language = next(spec.language for spec in self._specs if spec.stage == "tts")
         place = {"line": self._line, "floor": self._floor}
-        self._hold = make_hold_line(rescue, language, **place, **self._common) if rescue else None
-        self._floor.listeners.append(self._follow)
-        self.stt = LatePipeline(self._make_stt, self._leave)
-        self.llm = self._make_llm()
-        self.tts = LatePipeline(self._make_tts)
+        return make_hold_line(sentence, language, clips, **place, **self._common)
 
     def _make_stt(self, setup: FrameProcessorSetup) -> list[FrameProcessor]:
-        self._health.join(self._shared, self._emit)
         services, policy = self._services("stt", setup.audio_in_sample_rate), self._shared.policies
         turn, now = self._turn, clock.monotonic
         opener = WordedTurnOpener(self._floor, turn=turn, faintness=Faintness(), clock=now)
@@ -110,31 +146,21 @@ class Ladders:
     def _make_llm(self) -> "LadderLlm":
         models, policy = cast("dict[str, Model]", self._services("llm")), self._shared.policies
         common = {"policy": policy["llm"], "window_tokens": WINDOW_TOKENS, **self._common}
-        stage = LadderLlm(models, floor=self._floor, **common)
+        leads = self._specs[0].stage == "llm"  # it is the first one to see the caller's turns
+        stage = LadderLlm(models, floor=self._floor, user=self, leads=leads, **common)
         order_interruptions([stage])
         return stage
 
     def _make_tts(self, setup: FrameProcessorSetup) -> list[FrameProcessor]:
         services, policy = self._services("tts", setup.audio_out_sample_rate), self._shared.policies
         stage = TtsStage(services, policy=policy["tts"], line=self._line, **self._common)
-        return [stage, self._hold] if self._hold else [stage]
+        follower = TurnFollower(self._floor, turn=self._turn, emit=self._emit)
+        above = [follower] if self._specs[0].stage == "tts" else []
+        return [*above, stage, self._hold] if self._hold else [*above, stage]
 
     def _services(self, stage: Stage, rate_hz: int = 0) -> dict[str, FrameProcessor]:
         specs = (spec for spec in self._specs if spec.stage == stage)
-        return {spec.name: self._build(spec, rate_hz) for spec in specs}
-
-    def _build(self, spec: RungSpec, rate_hz: int) -> FrameProcessor:
-        """Return a rung's service; one that cannot be built refuses every request."""
-        asked_hz = spec.rate_hz or spec.facts.rate_hz(rate_hz)
-        shared = self._shared.client_of(spec)
-        spec = replace(spec, sample_rate_hz=rate_hz, rate_hz=asked_hz, shared=shared)
-        try:
-            return provider(spec.stage, spec.kind, spec.service).build(spec)
-        except Exception as error:  # noqa: BLE001 - a vendor's constructor: the ladder goes on
-            return BrokenService(spec, error)
-
-    async def _leave(self) -> None:
-        await self._health.leave(self._shared, self._emit)
+        return {spec.name: _build(spec, self._shared.client_of(spec), rate_hz) for spec in specs}
 
     def _emit(self, event: Any) -> None:
         if self._hook:
@@ -153,19 +179,19 @@ class LatePipeline(Pipeline):
 
     Args:
         make: Returns the processors.
-        on_end: Called after the cleanup of a pipeline that was set up.
+        user: Joins before that, and leaves after the cleanup.
     """
 
     def __init__(
-        self,
-        make: Callable[[FrameProcessorSetup], list[FrameProcessor]],
-        on_end: Callable[[], Any] | None = None,
+        self, make: Callable[[FrameProcessorSetup], list[FrameProcessor]], user: Ladders
     ) -> None:
         super().__init__([])
-        self._make, self._on_end = make, on_end
+        self._make, self._user, self._joined = make, user, False
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Make the processors, and set them up."""
+        self._user.join()
+        self._joined = True
         made = order_interruptions(self._make(setup))
         self._processors = [self._source, *made, self._sink]
         self._link_processors()
@@ -174,9 +200,9 @@ class LatePipeline(Pipeline):
     async def cleanup(self) -> None:
         """Clean the processors up."""
         await super().cleanup()
-        on_end, self._on_end = self._on_end, None
-        if on_end and len(self._processors) > 2:
-            await on_end()
+        joined, self._joined = self._joined, False
+        if joined:
+            await self._user.leave()
 
 
 class WordedTurnOpener(TurnOpener):
@@ -211,27 +237,110 @@ class WordedTurnOpener(TurnOpener):
             await super().push_frame(frame, direction)
 
 
+class TurnFollower(FrameProcessor):
+    """Follows the caller's turns above a ladder of voices alone, below the aggregator."""
+
+    def __init__(self, floor: Floor, *, turn: Turn, emit: Emit) -> None:
+        super().__init__()
+        self._floor, self._turn, self._emit = floor, turn, emit
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Update the floor, and pass everything on."""
+        await super().process_frame(frame, direction)
+        follow(frame, self._floor, self._turn)
+        if isinstance(frame, MetricsFrame):
+            _report_pauses(frame, self._emit)
+        elif isinstance(frame, UserStoppedSpeakingFrame):
+            self._turn.number += 1
+            self._emit(TurnDecided(turn=self._turn.number, at_s=clock.monotonic()))
+        await self.push_frame(frame, direction)
+
+
+def follow(frame: Frame, floor: Floor, turn: Turn) -> None:
+    """Update the floor and the turn's deadline; the words of a turn are not known here."""
+    now = clock.monotonic()
+    match frame:
+        case VADUserStartedSpeakingFrame():
+            floor.caller_started(now)
+        case VADUserStoppedSpeakingFrame():
+            stopped_at = now - frame.stop_secs
+            turn.caller_stopped(stopped_at)
+            floor.caller_stopped(stopped_at, now)
+        case UserStartedSpeakingFrame():
+            floor.turn_began()
+        case UserStoppedSpeakingFrame():
+            floor.turn_ended(now)
+        case _:
+            pass
+
+
 class LadderLlm(LlmStage):
     """Also counts the caller's turns, and reports whether a pause was taken for the end of one."""
 
-    def __init__(self, *args: Any, floor: Floor, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, floor: Floor, user: Ladders, leads: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._floor = floor
+        self._floor, self._user, self._leads = floor, user, leads
+        self._joined = False
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Begin to use the rungs."""
+        self._user.join()
+        self._joined = True
+        await super().setup(setup)
+
+    async def cleanup(self) -> None:
+        """Close the rungs, and use them no more."""
+        await super().cleanup()
+        joined, self._joined = self._joined, False
+        if joined:
+            await self._user.leave()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Count a question of the caller's; report a decision about their pause."""
+        if self._leads:
+            follow(frame, self._floor, self._turn)
         match frame:
             case LLMContextFrame() if self._floor.unanswered:
                 self._floor.model_asked()
                 self._turn.number += 1
                 self._emit(TurnDecided(turn=self._turn.number, at_s=self._now()))
             case MetricsFrame():
-                for data in frame.data:
-                    if isinstance(data, TurnMetricsData):
-                        self._emit(_judged(data))
+                _report_pauses(frame, self._emit)
             case _:
                 pass
         await super().process_frame(frame, direction)
+
+
+def _build(spec: RungSpec, shared: Any, rate_hz: int) -> FrameProcessor:
+    """Return a rung's service; one that cannot be built refuses every request."""
+    asked_hz = spec.rate_hz or spec.facts.rate_hz(rate_hz)
+    spec = replace(spec, sample_rate_hz=rate_hz, rate_hz=asked_hz, shared=shared)
+    try:
+        return provider(spec.stage, spec.kind, spec.service).build(spec)
+    except Exception as error:  # noqa: BLE001 - a vendor's constructor: the ladder goes on
+        return BrokenService(spec, error)
+
+
+def _specs(
+    given: Mapping[Stage, Sequence[LadderRung] | None], rescue: str, clips: object
+) -> tuple[RungSpec, ...]:
+    """Return all rungs; raise a `ValueError` for arguments that do not fit together."""
+    ladders: list[tuple[Stage, Sequence[LadderRung]]] = [
+        (stage, rungs) for stage, rungs in given.items() if rungs is not None
+    ]
+    if not ladders:
+        raise ValueError("Ladders: it has no ladder; give it stt=, llm= or tts=[rung(...)]")
+    if rescue and given["tts"] is None:
+        raise ValueError("Ladders: rescue needs a ladder of voices; give it tts=[rung(...)]")
+    if clips and not rescue:
+        raise ValueError("Ladders: clips are played by rescue; give it rescue='...'")
+    return tuple(spec for item in ladders for spec in specs_of(*item))
+
+
+def _report_pauses(frame: MetricsFrame, emit: Emit) -> None:
+    for data in frame.data:
+        if isinstance(data, TurnMetricsData):
+            emit(_judged(data))
 
 
 def _judged(data: TurnMetricsData) -> PauseJudged:

@@ -1,19 +1,25 @@
-"""Speaks to callers whose answer is late, or whose stage has no rung left, in the local voice.
+"""Speaks to callers whose answer is late, or whose stage has no rung left.
 
-A filler is said while an answer is late, and one sentence in each turn in which it will not come.
+A filler is said while an answer is late, and one sentence in each turn in which it will not come:
+from a file if there is one, else in the local voice.
 The other steps of Holdline's outage menu need its server, so none of them is taken here.
 """
 
 import asyncio
+import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from math import inf
 from pathlib import Path
 from typing import Any, Final, cast
 
+import numpy as np
+import soundfile
+import soxr
 import yaml
+from loguru import logger
 from pipecat.frames.frames import LLMMessagesAppendFrame
 
 from processors.holding import utterance_rules
@@ -34,17 +40,27 @@ from providers.local_tts import say_locally
 TEXTS: Final = Path(utterance_rules.__file__).with_name("utterances.yaml")
 OUT: Final = (Situation.STT, Situation.LLM, Situation.TTS, Situation.DOWN)
 CLIPS: Final = 64  # rendered texts that are kept (chosen)
+CLIP_S: Final = 30.0  # the longest clip (chosen)
+CLIP: Final = "clip"  # in events, the name of the voice of a clip
 STEPS: Final = OutageSettings(steps=(Step.CLIP,), clips=sys.maxsize, silence_s=inf, keys={})
 
 
-def make_hold_line(sentence: str, language: str, **call: Any) -> HoldLine:
+def make_hold_line(
+    sentence: str, language: str, clips: Mapping[str, str | Path], **call: Any
+) -> HoldLine:
     """Return the processor that speaks on one call's line, below its voices.
 
     Args:
         sentence: Said while a stage has no rung left.
         language: The language of the sentence and the fillers.
+        clips: Audio files, by the texts that they say.
         call: The call's line, floor, turn, clock and listener of events, as for `HoldLine`.
+
+    Raises:
+        ValueError: A clip cannot be used; one line, which names it.
     """
+    said = texts(sentence, language)
+    _check_clips(clips, [text.text for text in said])
 
     def remember(words: str) -> None:
         frame = LLMMessagesAppendFrame([{"role": "assistant", "content": words}], run_llm=False)
@@ -53,8 +69,8 @@ def make_hold_line(sentence: str, language: str, **call: Any) -> HoldLine:
     hold = HoldLine(
         holding=Holding(),
         outage=STEPS,
-        phrases=HeldPhrases(chooser=Chooser(texts(sentence, language)), language=language),
-        voice=LocalClips(lambda: hold.voice.speaker.rate_hz),
+        phrases=HeldPhrases(chooser=Chooser(said), language=language),
+        voice=LocalClips(lambda: hold.voice.speaker.rate_hz, clips),
         choices=cast("MenuChoices", None),  # `STEPS` offers none
         ear=NoEar(),
         remember=remember,
@@ -83,19 +99,46 @@ class HeldPhrases(Phrases):
         return super().choose(asked, topical=topical, again=True)
 
 
-class LocalClips:
-    """Renders texts in the local voice, in a thread."""
+def _check_clips(clips: Mapping[str, str | Path], known: list[str]) -> None:
+    for text, file in clips.items():
+        if text not in known:
+            close = difflib.get_close_matches(text, known, n=1, cutoff=0.0)
+            raise ValueError(f"Ladders: clips has {text!r}, which is never said; nearest: {close}")
+        try:
+            length_s = soundfile.info(str(file)).duration
+        except (OSError, soundfile.SoundFileError) as error:
+            raise ValueError(f"Ladders: clips has {str(file)!r}: {error}") from error
+        if not 0.0 < length_s <= CLIP_S:
+            limit = f"it must be at most {CLIP_S:g} s long, and not empty"
+            raise ValueError(f"Ladders: clips has {str(file)!r} of {length_s:g} s; {limit}")
 
-    def __init__(self, rate_hz: Callable[[], int]) -> None:
+
+class LocalClips:
+    """Reads texts from their files, or renders them in the local voice, in a thread."""
+
+    def __init__(self, rate_hz: Callable[[], int], files: Mapping[str, str | Path]) -> None:
         self._rate_hz = rate_hz
+        self._files = files
 
     async def say(self, text: str, language: str) -> SpokenClip:
         """Return a text as audio."""
+        if file := self._files.get(text):
+            try:
+                return SpokenClip(await asyncio.to_thread(_read, str(file), self._rate_hz()), CLIP)
+            except (OSError, soundfile.SoundFileError) as error:
+                logger.error("the clip {} cannot be read any more: {}", file, error)
         return SpokenClip(await self.say_locally(text, language), LOCAL)
 
     async def say_locally(self, text: str, language: str) -> bytes:
         """Return a text as audio."""
         return await asyncio.to_thread(_render, text, language, self._rate_hz())
+
+
+@lru_cache(maxsize=CLIPS)
+def _read(file: str, rate_hz: int) -> bytes:
+    sound, own_hz = soundfile.read(file, dtype="float32", always_2d=True)
+    mono = soxr.resample(sound.mean(axis=1), own_hz, rate_hz)
+    return (mono.clip(-1.0, 1.0) * np.iinfo(np.int16).max).astype(np.int16).tobytes()
 
 
 @lru_cache(maxsize=CLIPS)

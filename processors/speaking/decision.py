@@ -413,9 +413,14 @@ class SpokenUtterance:
         if self._voice != NO_VOICE and self._outlet.hold_s is None:
             self._outlet.hold()
         self._live[ask.attempt] = _Live(ask.provider)
-        rest, closed = self._ledger.rest, not self.accepts
-        asked = AskVoice(provider=ask.provider, attempt=ask.attempt, rest=rest, closed=closed)
-        self._actions.append(asked)
+        self._actions.append(
+            AskVoice(
+                provider=ask.provider,
+                attempt=ask.attempt,
+                rest=self._ledger.rest,
+                closed=not self.accepts,
+            )
+        )
 
     def _drop(self, attempt: int) -> None:
         live = self._live.pop(attempt, None)

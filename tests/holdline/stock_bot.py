@@ -17,6 +17,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
     LLMUserAggregatorParams,
 )
 from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.processors.frameworks.rtvi import RTVIProcessor
 from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
@@ -27,6 +28,7 @@ from holdline import Ladders, rung
 from lab.control import LabControl
 from lab.drill.evidence import sent_between
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
+from lab.drill.matching import TELEPHONE, EarPath
 from lab.simulators.lab import Lab
 from tests.kit.bench import at_work, worker_of
 from tests.kit.caller import frames_of
@@ -56,6 +58,7 @@ class StockCall:
     line: PlayedLine
     context: LLMContext
     told: list[Any]
+    pair: LLMContextAggregatorPair
     call: Ladders | None = None
     _talking: asyncio.Queue[bytes] = field(default_factory=asyncio.Queue)
     stopped_at: float = 0.0
@@ -102,7 +105,9 @@ class StockCall:
             lambda: time.monotonic() > max(self.stopped_at, self.line.free_at_s) + QUIET_S
         )
 
-    async def heard(self, answer: str, *, since_s: float = 0.0) -> ReplyVerdict:
+    async def heard(
+        self, answer: str, *, since_s: float = 0.0, path: EarPath = TELEPHONE
+    ) -> ReplyVerdict:
         """Judge what the caller heard of an answer, by the sound on the line alone."""
         began_s = self.line.played[0][0] if self.line.played else 0.0
         recording = np.zeros(round(RATE_HZ * (self.line.free_at_s - began_s)) + RATE_HZ, np.int16)
@@ -112,7 +117,7 @@ class StockCall:
         async with LabControl(running(self.lab)) as control:
             sent = await sent_between(control, since_s, float("inf"))
         said = ExpectedWords(text=answer)
-        return judge(recording, sent, said=said, stop_s=self.stopped_at - began_s)
+        return judge(recording, sent, said=said, stop_s=self.stopped_at - began_s, line=path)
 
 
 def noise() -> bytes:
@@ -148,28 +153,41 @@ async def stock_call(
     *,
     rate_hz: int = RATE_HZ,
     tools: ToolsSchema | None = None,
+    make: Callable[..., Ladders] = ladders,
+    rtvi: RTVIProcessor | None = None,
+    told: list[Any] | None = None,
     **options: Any,
 ) -> AsyncIterator[StockCall]:
     """Run a stock bot during the block.
 
     Args:
         lab: The simulated providers.
-        stages: The recogniser, the model and the voice; empty for `Ladders`.
+        stages: The recogniser, the model and the voice; empty for those of `make`.
         rate_hz: The sample rate of the bot's own audio.
         tools: The tools in the context.
-        options: Of `Ladders`.
+        make: Makes the call's ladders.
+        rtvi: Sends Pipecat's clients what happens, as in every stock bot.
+        told: Where events are kept.
+        options: Of `make`.
     """
-    told: list[Any] = []
-    call = None if stages else ladders(lab, on_event=told.append, **options)
+    told = [] if told is None else told
+    call = None if stages else make(lab, on_event=told.append, **options)
     stt, llm, tts = (call.stt, call.llm, call.tts) if call else stages
     context = LLMContext(messages=[], tools=tools or NOT_GIVEN)
     pair = LLMContextAggregatorPair(
         context, user_params=LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer())
     )
     line = PlayedLine(ahead_s=0.02)
-    worker = worker_of(stt, pair.user(), llm, tts, line, pair.assistant(), rate_hz=RATE_HZ)
+    above = [rtvi] if rtvi else []
+    observers = [rtvi.create_rtvi_observer()] if rtvi else []
+    worker = worker_of(
+        *above, stt, pair.user(), llm, tts, line, pair.assistant(),
+        rate_hz=RATE_HZ, observers=observers,
+    )  # fmt: skip
     worker._params.audio_out_sample_rate = rate_hz
-    talk = StockCall(lab=lab, worker=worker, line=line, context=context, told=told, call=call)
+    talk = StockCall(
+        lab=lab, worker=worker, line=line, context=context, told=told, call=call, pair=pair
+    )
     async with at_work(worker, limit_s=200.0), asyncio.TaskGroup() as tasks:
         listening = tasks.create_task(talk.run_line())
         yield talk

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from calls.events import AgentSaid
 from fallbacks.events import HeldTheLine, StageExhausted
+from holdline import Ladders, rung
 from lab.drill.rows import HAIRCUT
 from lab.simulators import faults
 from lab.simulators.faults import Fault
@@ -61,6 +65,61 @@ async def test_the_sentence_is_spoken_while_a_stage_is_out(lab: Lab, stage: str)
     assert said_locally(call)[-1:] == [SENTENCE], call.told
     assert first_speech_s(call) <= PROMISED_S
     assert call.facts(StageExhausted)[0].stage == stage
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Return a clip of one second, at a rate other than the line's."""
+    tone = 0.5 * np.sin(np.arange(24_000) * 2 * np.pi * 440 / 24_000)
+    soundfile.write(tmp_path / "clip.wav", np.stack([tone, tone], axis=1), 24_000)
+    return tmp_path / "clip.wav"
+
+
+async def test_the_sentence_and_the_fillers_are_played_from_their_files(
+    lab: Lab, clip: Path
+) -> None:
+    clips = {SENTENCE: clip, "One moment.": clip}
+    async with stock_call(lab, rescue=SENTENCE, clips=clips) as call:
+        await asyncio.sleep(1.0)
+        break_(lab, STAGES["llm"], faults.Refuse())
+        await call.ask(HAIRCUT)
+
+    spoken = [event for event in call.facts(AgentSaid) if event.text == SENTENCE]
+    assert [event.by for event in spoken] == ["clip"]
+    assert call.said("assistant") == [SENTENCE]
+
+
+async def test_a_file_that_is_gone_is_replaced_by_the_local_voice(lab: Lab, clip: Path) -> None:
+    async with stock_call(lab, rescue=SENTENCE, clips={SENTENCE: clip}) as call:
+        await asyncio.to_thread(clip.unlink)
+        await asyncio.sleep(1.0)
+        break_(lab, STAGES["llm"], faults.Refuse())
+        await call.ask(HAIRCUT)
+
+    assert said_locally(call)[-1:] == [SENTENCE]
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "told"),
+    [
+        (SENTENCE, "absent.wav", "absent.wav"),
+        (SENTENCE, __file__, "test_rescue.py"),
+        ("We have a technical problem!", "clip.wav", "which is never said; nearest: "),
+    ],
+    ids=["no file", "no audio", "a text that is never said"],
+)
+async def test_a_clip_that_cannot_be_played_is_refused_in_one_line(
+    clip: Path, text: str, file: str, told: str
+) -> None:
+    with pytest.raises(ValueError, match=told) as refused:
+        Ladders(
+            tts=[rung("cartesia", api_key="KEY")],
+            rescue=SENTENCE,
+            clips={text: clip.parent / file},
+        )
+
+    assert str(refused.value).startswith("Ladders: clips has ")
+    assert len(str(refused.value).splitlines()) == 1
 
 
 async def test_the_call_goes_on_when_the_stage_is_back(lab: Lab) -> None:
