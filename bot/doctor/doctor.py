@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
+from bot.doctor.promises import check_ladder, weaknesses_of
 from bot.doctor.storage import check_share, check_storage
 from bot.doctor.systems import check_systems
 from bot.doctor.telephony import check_telephony
@@ -28,6 +29,7 @@ from configuration.rungs import LOCAL as LOCAL_KIND
 from configuration.rungs import rung_of
 from configuration.sections import near_address
 from configuration.settings import ServerSettings, Settings
+from configuration.stages import STAGES
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 from runtime.exits import UsageError
@@ -36,7 +38,6 @@ from runtime.hosts import is_near
 MIN_FREE_BYTES: Final = 500_000_000  # enough for a busy month of journals and logs
 WRITTEN_BYTES: Final = 64 * 1024
 PHONE_RATE_HZ: Final = 8000
-SLOW_ANSWER_S: Final = 2.5  # of a recogniser that finishes by itself (providers/data/services.yaml)
 MAX_BYTES: Final = 4096  # of a response to `GET /readyz`; Holdline's has about 100
 
 
@@ -92,17 +93,15 @@ async def _check_providers(settings: Settings, *, online: bool) -> list[DoctorFi
         others = [other.name for other in working if other.stage == rung.stage]
         instead = "" if finding.ok else f"; {callers_get(others, settings.hold.steps, stage=stage)}"
         findings.append(replace(finding, text=f"{finding.text}{instead}{_promise(rung)}"))
+    for stage in STAGES:
+        ladder = [rung for rung in rungs if rung.stage == stage]
+        findings += check_ladder(stage, ladder, settings.hold.steps)
     return findings
 
 
 def _promise(rung: RungSpec) -> str:
     """Return what a rung promises if that is weaker than usual; else nothing."""
-    if rung.stage == "stt" and not rung.facts.finalises:
-        return (
-            "; it does not finish on request, so callers lose no word, but may wait"
-            f" {SLOW_ANSWER_S:g} s for an answer instead of 1.5 s"
-        )
-    return ""
+    return "".join(f"; {weak.text}: {weak.cure}" for weak in weaknesses_of(rung))
 
 
 def _check_folder(about: str, directory: Path) -> DoctorFinding:

@@ -22,49 +22,57 @@ from providers.probing import MAX_REASON, STATUS_MEANINGS, WORDS
 from providers.provider import ProbeFailedError, RungSpec
 
 QUIET_S: Final = 3.0  # a voice that reports no end has ended after this time without sound
-ONLY: Final = 1  # the number of the only attempt
 
 Make = Callable[[], Any]
 
 
 class KeepingEar:
-    """Keeps the sound of the only attempt, and how it ended."""
+    """Keeps the sound and the words of the latest attempt, and how it ended."""
 
     def __init__(self) -> None:
-        self.pcm = bytearray()
-        self.over = False
-        self.ready = False
-        self.failure: Failure | None = None
+        self.attempt = 0
+        self.ready = self.lost_it = False  # whether it can be asked, or has to be revived first
         self.told = asyncio.Event()
+        self.begin()
+
+    def begin(self) -> int:
+        """Begin another attempt; return its number."""
+        self.attempt += 1
+        self.pcm = bytearray()
+        self.words = list[tuple[str, float]]()
+        self.over = False
+        self.failure: Failure | None = None
+        return self.attempt
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
         """Keep sound."""
-        del attempt
-        self.pcm += pcm
+        self.pcm += pcm if attempt == self.attempt else b""
         self.told.set()
 
     async def word(
         self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
     ) -> None:
-        """Ignore a word's time."""
+        """Keep a word's time."""
+        if attempt == self.attempt:
+            self.words.append((text, start_s))
 
     async def spoken(self, attempt: int) -> None:
         """Record the end."""
-        del attempt
-        self.over = True
+        self.over = self.over or attempt == self.attempt
         self.told.set()
 
     async def failed(self, attempt: int, failure: Failure) -> None:
         """Record a failure."""
-        del attempt
-        await self.unreachable(failure)
+        if attempt == self.attempt:
+            await self.unreachable(failure)
 
     async def connecting(self) -> None:
-        """Do nothing."""
+        """Record that the voice cannot be asked yet."""
+        self.ready = self.lost_it = False
 
     async def connected(self) -> None:
         """Record that the voice can be asked."""
-        self.ready = True
+        self.ready, self.lost_it = True, False
         self.told.set()
 
     async def unreachable(self, failure: Failure) -> None:
@@ -73,7 +81,8 @@ class KeepingEar:
         self.told.set()
 
     async def lost(self, failure: Failure | None) -> None:
-        """Record that the connection is lost, unless nothing was asked of it."""
+        """Record that the connection is lost; that is a failure unless nothing was asked of it."""
+        self.ready, self.lost_it = False, True
         if failure is not None:
             await self.unreachable(failure)
 
@@ -100,8 +109,8 @@ async def speak_alone(
             service.listen(ear)
             async with LoneService(service, rate_hz=rung.sample_rate_hz) as lone:
                 try:
-                    await _ask(lone, ear, text)
-                    await _wait(ear, enough=enough)
+                    await ask(lone, ear, text)
+                    await wait_for_sound(ear, enough=enough)
                 finally:
                     service.listen(KeepingEar())  # the end that we cause is no failure
     except TimeoutError:
@@ -113,19 +122,20 @@ async def speak_alone(
     return bytes(ear.pcm)
 
 
-async def _ask(lone: LoneService, ear: KeepingEar, text: str) -> None:
+async def ask(lone: LoneService, ear: KeepingEar, text: str) -> None:
+    """Ask for a text as soon as the voice can be asked."""
     while not (ear.ready or ear.failure):
         ear.told.clear()
         await ear.told.wait()
     start = LLMFullResponseStartFrame()
-    start.metadata[ATTEMPT] = ONLY
+    start.metadata[ATTEMPT] = ear.attempt
     spoken = AggregatedTextFrame(text, TextType.SENTENCE, raw_text=text)
     frames: tuple[Frame, ...] = (start, spoken, LLMFullResponseEndFrame())
     for frame in () if ear.failure else frames:
         await lone.send(frame)
 
 
-async def _wait(ear: KeepingEar, *, enough: int) -> None:
+async def wait_for_sound(ear: KeepingEar, *, enough: int = 0) -> None:
     """Wait until the sound is complete: the voice says so, or falls silent."""
     while not (ear.over or ear.failure or (enough and any(ear.pcm) and len(ear.pcm) >= enough)):
         ear.told.clear()
