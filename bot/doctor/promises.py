@@ -1,8 +1,7 @@
 """Names rungs that promise their callers less than usual, and ladders of one vendor."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from bot.doctor.finding import DoctorFinding
@@ -17,8 +16,7 @@ SLOW_ANSWER_S: Final = 2.5  # of a recogniser that finishes by itself (providers
 WORD_TIMES: Final = "word_times"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Weakness:
+class Weakness(NamedTuple):
     """One reason why a rung promises less, and what its owner can do."""
 
     text: str
@@ -84,11 +82,10 @@ def check_ladder(
         steps: The enabled steps of the outage menu.
     """
     others = [rung.name for rung in rungs if rung.kind == "local"]
-    owners = [owner_of(rung) for rung in rungs if rung.kind != "local"]
-    if len(set(owners)) != 1:
+    owners = {owner_of(rung) for rung in rungs if rung.kind != "local"}
+    if len(owners) != 1:
         return
-    owner = owners[0]
-    held = "all rungs are of" if len(owners) > 1 else "the only rung is of"
+    (owner,) = owners
     instead = callers_get(others, steps, stage=stage)
     kinds = dict.fromkeys(
         item.kind
@@ -96,7 +93,7 @@ def check_ladder(
         if item.stage == stage and item.kind not in (ADAPTED, "local") and item.title != owner
     )
     text = (
-        f"{held} one vendor, {owner}; when it is down, {instead}. Add a rung of another vendor,"
+        f"depends on one vendor, {owner}; when it is down, {instead}. Add a rung of another vendor,"
         f" such as {' or '.join(kinds) or 'any service of Pipecat'}"
     )
     yield DoctorFinding(about=f"stages.{stage}", text=text, ok=True)
