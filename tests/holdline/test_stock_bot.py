@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import EndFrame, TTSSpeakFrame
+from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator
+from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.processors.frameworks.rtvi import RTVIProcessor
 from pipecat.services.llm_service import FunctionCallParams
+from pydantic import BaseModel
 
 from benchmarks.stock_pipecat import switchers
 from calls.events import TurnDecided
@@ -149,6 +154,45 @@ async def test_a_tool_is_called_once_and_its_result_is_spoken(
 
     assert asked == ["opening_hours"]
     assert "from seven to seven on weekdays" in " ".join(call.said("assistant")).lower()
+
+
+class ToldClient(RTVIProcessor):
+    """Keeps what Pipecat tells its clients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[dict[str, Any]] = []
+
+    async def push_transport_message(self, model: BaseModel, exclude_none: bool = True) -> None:  # noqa: FBT001, FBT002 - Pipecat's signature
+        self.told.append(model.model_dump(exclude_none=exclude_none))
+
+    def words(self, kind: str, between: str = " ") -> list[str]:
+        """Return the words of all final messages of one kind."""
+        data = (message["data"] for message in self.told if message.get("type") == kind)
+        return words(between.join(item["text"] for item in data if item.get("final", True)))
+
+
+async def test_pipecats_clients_and_its_turn_events_have_each_word_once(lab: Lab) -> None:
+    client, turns = ToldClient(), list[tuple[str, str]]()
+
+    async def note(aggregator: FrameProcessor, *given: Any) -> None:
+        side = "user" if isinstance(aggregator, LLMUserAggregator) else "assistant"
+        turns.append((side, str(given[-1].content)))
+
+    async with stock_call(lab, rtvi=client) as call:
+        call.pair.user().event_handler("on_user_turn_stopped")(note)
+        call.pair.assistant().event_handler("on_assistant_turn_stopped")(note)
+        await asyncio.sleep(BEFORE_S)
+        lab.instance("cartesia").set_faults([Window(fault=faults.Cut(after_words=4))])
+        await call.ask(HAIRCUT)
+
+    assert client.words("user-transcription") == words(HAIRCUT)
+    assert client.words("bot-llm-text", between="") == words(PRICE)
+    assert client.words("bot-tts-text") == words(PRICE)
+    assert [(side, words(text)) for side, text in turns] == [
+        ("user", words(HAIRCUT)),
+        ("assistant", words(PRICE)),
+    ]
 
 
 async def test_a_bot_with_its_own_greeting_says_it_and_ends_after_its_last_words(lab: Lab) -> None:
