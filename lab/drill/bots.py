@@ -60,10 +60,11 @@ async def _why_unjudged(rig: Rig, run: MeasuredRun) -> str:
         return f"it made no request to {' or '.join(sorted(broken))}, which this row breaks"
     if rig.row.name != HEALTHY:
         return ""
+    heard = "; the caller heard nothing" if _was_silent(run) else ""
     if missing := next(_unasked_stages(rig, asked), ""):
         return (
             f"a healthy call asked no simulated {CURES[missing]} from the environment"
-            " (docs/drill.md, Your own bot)"
+            f" (docs/drill.md, Your own bot){heard}"
         )
     return "the caller heard nothing in a healthy call" if _was_silent(run) else ""
 
