@@ -24,6 +24,7 @@ from tests.kit.near import steady_lab
 pytestmark = pytest.mark.virtual_time
 
 PRICE = price("haircut")
+PROMISED_S = 1.5
 STAGES = {
     "stt": ("deepgram", "deepgram-b"),
     "llm": ("openai", "openai-b"),
@@ -106,6 +107,7 @@ async def test_a_ladder_of_voices_alone_bridges_a_late_answer_but_no_pause(lab: 
         await call.ask(HAIRCUT)
 
     assert not paused
+    assert call.line.audible_from - call.stopped_at <= PROMISED_S
     assert [event.utterance for event in call.facts(HeldTheLine)] == ["en.filler.0"]
     assert [event.turn for event in call.facts(TurnDecided)] == [1]
 
