@@ -21,6 +21,7 @@ RETURN_S: Final = 30.0  # after the loss of a line; a caller who returns later s
 # How long a state is kept after a process's last report: time to notice that a worker hangs, and to
 # start another one.
 KEPT_S: Final = 60.0
+MOMENTS: Final = ("began_at", "kept_at", "sensitive_until")  # fields on the monotonic clock
 # Of the messages that may be left out: three times the size of a long conversation (chosen).
 MAX_BYTES: Final = 64 * 1024
 IN_PROGRESS: Final = "IN_PROGRESS"  # Pipecat's placeholder for a pending tool result

@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from calls.outside_text import placeholders
-from configuration.database_urls import masked, share_trouble, storage_trouble
+from configuration.database_urls import masked, share_trouble, storage_trouble, store_trouble
 from configuration.errors import Key, Problem, dotted, nearest, shown, without_secrets
 from configuration.layers import Layers, says_yes
 from configuration.service_checks import check_service
@@ -241,6 +241,7 @@ def _check_databases(layers: Layers) -> Iterator[Problem]:
     for key, trouble in (
         (("resilience", "share"), share_trouble),
         (("storage", "url"), storage_trouble),
+        (("server", "store"), store_trouble),
     ):
         address = layers.value_at(key)
         if isinstance(address, str) and (text := trouble(address)):

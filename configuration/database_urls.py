@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 from configuration.errors import MASK, without_secrets
 from runtime.exits import install_command
 
+STORE_ADDRESS: Final = r"^[a-z][a-z0-9+]*://\S+$"
 LOCAL: Final = "local"  # `resilience.share` without other servers
 SQLITE: Final = "sqlite+aiosqlite"
 POSTGRES: Final = "postgresql+asyncpg"
@@ -104,6 +105,14 @@ def share_trouble(url: str) -> str | None:
     return _missing_driver(scheme) or (
         None if scheme is _SQLITE else _why_address_is_wrong(url, scheme)
     )
+
+
+def store_trouble(url: str) -> str | None:
+    """Return what is wrong with `server.store`, and the cure; `None` if it is valid."""
+    scheme = SHARES.get(url.partition("://")[0])
+    if scheme not in (_REDIS, _REDISS):
+        return _must_be_like("redis://:password@host:6379/0")
+    return _missing_driver(scheme) or _why_address_is_wrong(url, scheme)
 
 
 def _missing_driver(scheme: Scheme) -> str | None:

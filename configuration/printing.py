@@ -104,7 +104,7 @@ def _name(name: str) -> str:
 
 def _scalar(value: Any, key: Key) -> str:
     """Return a value as JSON, which is valid YAML; its secrets are masked."""
-    if key in DATABASE_URLS:
+    if key in DATABASE_URLS and value is not None:
         return json.dumps(masked(str(value)), ensure_ascii=False)
     text = without_secrets(json.dumps(_masked(value), ensure_ascii=False, default=str))
     if key == ("alerts", "webhook", "url") and value:  # the path may authorise posting there

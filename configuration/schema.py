@@ -8,6 +8,7 @@ from pydantic_core import ErrorDetails
 
 from configuration.agent import DESTINATION
 from configuration.campaigns import DAYS_END
+from configuration.database_urls import STORE_ADDRESS
 from configuration.errors import Key, Problem, dotted, nearest, shown
 from configuration.layers import Layers
 from configuration.resilience import SHARE_ADDRESS
@@ -49,6 +50,7 @@ PATTERNS: Final[dict[str, str]] = {  # patterns and their descriptions in messag
     PREFIX: 'the beginning of a number with its country code, such as "+49", in quotes',
     REGION: "a country such as US or DE (ISO 3166-1), in capitals",
     REGION_OR_NONE: "a country such as US or DE (ISO 3166-1), in capitals",
+    STORE_ADDRESS: "a URL such as redis://127.0.0.1:6379",
     SHARE_ADDRESS: "local or a URL such as redis://127.0.0.1:6379",
     SOCKET_URL: "a URL such as wss://example.livekit.cloud",
     TELEPHONE_KEY: "a key of a telephone, in quotes: 0 to 9, * or #",

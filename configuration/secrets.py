@@ -36,8 +36,8 @@ def named_secrets(variables: Environment) -> Iterator[str]:
 def configured_secrets(settings: Settings) -> Iterator[str]:
     """Yield each secret of a configuration, and the passwords in its URLs."""
     yield from _secrets_in(settings)
-    for address in (settings.storage.url, settings.resilience.share):
-        yield from _passwords_of(address)
+    for address in (settings.storage.url, settings.resilience.share, settings.server.store):
+        yield from _passwords_of(address or "")
     for address in (settings.alerts.webhook.url, settings.transfer.webhook_url):
         yield from _passwords_of(address or "")
         parts = urlsplit(address or "").path.split("/")
@@ -72,7 +72,11 @@ def _passwords_of(address: str) -> Iterator[str]:
 
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, has a digit, no _
-DATABASE_URLS: Final[tuple[Key, ...]] = (("storage", "url"), ("resilience", "share"))
+DATABASE_URLS: Final[tuple[Key, ...]] = (
+    ("storage", "url"),
+    ("resilience", "share"),
+    ("server", "store"),
+)
 PATH_FIELDS: Final = ("credentials_file",)  # fields with the path of a secret, not used in headers
 RUNG_PARTS: Final = 3  # of a rung's key: `stages`, the stage, the index
 TOOL_SCHEMA: Final = "parameters"  # a tool's schema may have a property named `password`

@@ -10,6 +10,7 @@ from configuration.agent import AgentSettings
 from configuration.alerts import AlertsSettings
 from configuration.campaigns import CampaignName, CampaignSettings, OutboundSettings
 from configuration.carriers import CarrierSections
+from configuration.database_urls import STORE_ADDRESS
 from configuration.errors import ConfigError
 from configuration.resilience import ResilienceSection
 from configuration.sections import (
@@ -67,6 +68,10 @@ class ServerSettings(Section):
     machine: MachineName | None = None
     """The name of this machine, if several are behind `public_url`. Carriers get `public_url` with
     `/m/NAME` for what belongs to a call of this machine. Each machine has its own name.
+    """
+    store: str | None = Field(default=None, pattern=STORE_ADDRESS)
+    """A Redis through which several machines share their calls' states and the console's sessions.
+    By default each machine keeps its own. A secret if it has a password.
     """
     agent_check_port: Port | None = None
     """The port on which the load balancer asks for this machine's free seats (HAProxy's

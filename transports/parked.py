@@ -5,7 +5,7 @@ import secrets
 from contextlib import suppress
 from typing import Any, Final
 
-from calls.resume import KEPT_S, RETURN_S, ResumeState
+from calls.resume import KEPT_S, MOMENTS, RETURN_S, ResumeState
 from transports.pool import CallPool, KeyValues
 
 CHECK_EVERY_S: Final = 1.0  # whether a call was resumed
@@ -28,7 +28,7 @@ class ParkedCall:
         """Store a state in place of the previous one; after the `last` one, store nothing more."""
         if self._last is None:
             self._last = state if last else None
-            await self._key_values.keep(self._place, state.as_json(), for_s=KEPT_S)
+            await self._key_values.keep(self._place, state.as_json(), for_s=KEPT_S, moments=MOMENTS)
 
     async def wait_for_return(self) -> bool:
         """Wait up to `RETURN_S` for a caller whose line was lost; return whether the call resumed.
@@ -49,7 +49,7 @@ class ParkedCall:
                 return True
         kept = await self._key_values.take(self._place)
         if kept and not self._is_last(kept):  # the resumed call's own state: put it back
-            await self._key_values.keep(self._place, kept, for_s=KEPT_S)
+            await self._key_values.keep(self._place, kept, for_s=KEPT_S, moments=MOMENTS)
         return not self._is_last(kept)
 
     def _is_last(self, kept: Any) -> bool:

@@ -40,8 +40,18 @@ class NoSeat:
 class KeyValues(Protocol):
     """A key-value store that all processes of the pool share."""
 
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Store a value, to be taken once within `for_s`; a failure is only logged."""
+    async def keep(
+        self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
+    ) -> None:
+        """Store a value, to be taken once within `for_s`; a failure is only logged.
+
+        Args:
+            token: The key; the part before its last space is its kind.
+            value: Plain values.
+            for_s: How long it is kept.
+            moments: The fields of the value that are times on this machine's monotonic clock;
+                another machine gets them on its own.
+        """
         ...
 
     async def take(self, token: str) -> Any:

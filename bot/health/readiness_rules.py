@@ -16,6 +16,7 @@ USELESS_ALONE: Final = frozenset({Step.CLIP, Step.CHOSEN, Step.GOODBYE})
 
 VOICES: Final = "tts"
 STORAGE: Final = "storage"
+STORE: Final = "store"  # of several machines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,12 @@ class Readiness:
 
 
 def judge_readiness(
-    *, why_closed: str, usable: Mapping[str, bool], steps: Collection[Step], recorded: bool = True
+    *,
+    why_closed: str,
+    usable: Mapping[str, bool],
+    steps: Collection[Step],
+    recorded: bool = True,
+    store_away: bool = False,
 ) -> Readiness:
     """Return whether a call could be answered now.
 
@@ -37,10 +43,12 @@ def judge_readiness(
         usable: By stage, whether any of its rungs may be used now.
         steps: The enabled steps of the outage menu.
         recorded: Whether calls can be recorded in the database; they go on without it.
+        store_away: Whether the store of several machines is away; calls go on without it, too.
     """
     down = [stage for stage, any_rung in usable.items() if not any_rung]
     can_answer = all(_can_do_without(stage, steps) for stage in down)
-    missing = down if recorded else [*down, STORAGE]
+    away = ((STORAGE, not recorded), (STORE, store_away))
+    missing = [*down, *(name for name, is_away in away if is_away)]
     reasons = ((why_closed,) if why_closed else ()) + tuple(f"{item}_down" for item in missing)
     ready = not why_closed and can_answer
     return Readiness(ready=ready, degraded=ready and bool(missing), reasons=reasons)

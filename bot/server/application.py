@@ -183,6 +183,7 @@ def _health(process: Process, pool: WorkerPool) -> APIRouter:
             usable=process.providers.usable(),
             steps=process.settings.hold.steps,
             recorded=process.listeners.recorded,
+            store_away=pool.store_away,
         )
         return JSONResponse(asdict(readiness), status_code=200 if readiness.ready else 503)
 

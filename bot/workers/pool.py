@@ -13,7 +13,7 @@ from bot.workers.saved_values import SavedValues
 from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
 from runtime.clock import Clock
-from transports.pool import Answer, CallPool, HeldSeat, NoSeat
+from transports.pool import Answer, CallPool, HeldSeat, KeyValues, NoSeat
 
 MAX_CLAIMS: Final = 10_000  # about the rooms of a day; the least recently used claim is dropped
 
@@ -88,11 +88,13 @@ class KeyValueStore:
         self._saved = saved
         self._kept: dict[str, dict[str, _Kept]] = {}  # by kind
         for token, (left_s, value) in (saved.load() if saved else {}).items():
-            self._kept.setdefault(_kind(token), {})[token] = _Kept(clock() + left_s, value)
+            self._kept.setdefault(kind_of(token), {})[token] = _Kept(clock() + left_s, value)
 
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+    async def keep(
+        self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
+    ) -> None:
         """Store a value; if there are too many of its kind, an old one is dropped (`FAIR`)."""
-        now, kind = self._clock(), _kind(token)
+        now, kind = self._clock(), kind_of(token)
         kept = self._kept.get(kind, {})
         kept.pop(token, None)  # so that it becomes the newest
         if kept and (len(kept) >= self._most or _oldest(kept).until <= now):
@@ -105,19 +107,19 @@ class KeyValueStore:
 
     async def take(self, token: str) -> Any:
         """Return the value of a token, once; `None` if there is none or it has expired."""
-        kept = self._kept.get(_kind(token), {}).pop(token, None)
+        kept = self._kept.get(kind_of(token), {}).pop(token, None)
         return kept.value if kept and kept.until > self._clock() else None
 
     async def read(self, token: str) -> Any:
         """Return the value of a token and keep it; `None` if there is none or it has expired."""
-        kept = self._kept.get(_kind(token), {}).get(token)
+        kept = self._kept.get(kind_of(token), {}).get(token)
         return kept.value if kept and kept.until > self._clock() else None
 
     async def drop(self, token: str) -> None:
         """Remove a value; if `token` is a kind, all its values."""
         if self._kept.pop(token, None) is None:
-            self._kept.get(_kind(token), {}).pop(token, None)
-        await self._save(_kind(token) or token)
+            self._kept.get(kind_of(token), {}).pop(token, None)
+        await self._save(kind_of(token) or token)
 
     async def _save(self, kind: str) -> None:
         if self._saved and kind == self._saved.kind:
@@ -128,12 +130,18 @@ class KeyValueStore:
         now, kept = self._clock(), self._kept.get(kind, {})
         return {key: (item.until - now, item.value) for key, item in kept.items()}
 
-    def serve(self, wire: Wire) -> None:
-        """Answer the requests of one worker over its wire."""
-        wire.answer("keep", lambda it: self.keep(it["token"], it["value"], for_s=it["for_s"]))
-        wire.answer("take", lambda it: self.take(it["token"]))
-        wire.answer("read", lambda it: self.read(it["token"]))
-        wire.answer("drop", lambda it: self.drop(it["token"]))
+
+def serve_values(values: KeyValues, wire: Wire) -> None:
+    """Answer the requests of one worker over its wire."""
+    wire.answer(
+        "keep",
+        lambda it: values.keep(
+            it["token"], it["value"], for_s=it["for_s"], moments=it.get("moments", ())
+        ),
+    )
+    wire.answer("take", lambda it: values.take(it["token"]))
+    wire.answer("read", lambda it: values.read(it["token"]))
+    wire.answer("drop", lambda it: values.drop(it["token"]))
 
 
 def _oldest(kept: Mapping[str, _Kept]) -> _Kept:
@@ -150,7 +158,8 @@ def _least_fair(kept: Mapping[str, _Kept], kind: str) -> str:
     return next(iter(tokens))
 
 
-def _kind(token: str) -> str:
+def kind_of(token: str) -> str:
+    """Return the kind of a token."""
     return token.rpartition(" ")[0]
 
 
@@ -272,6 +281,11 @@ class WorkerPool(CallPool, Protocol):
         ...
 
     @property
+    def store_away(self) -> bool:
+        """Whether the store that several machines share is away."""
+        ...
+
+    @property
     def quiet(self) -> bool:
         """Whether the pool has no call in progress."""
         ...
@@ -311,6 +325,7 @@ class SingleProcess:
     name = ""
     views = None
     leads = True
+    store_away = False
 
     def __init__(
         self,

@@ -20,10 +20,14 @@ class PooledKeyValueStore:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
 
-    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+    async def keep(
+        self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
+    ) -> None:
         """Store a value in the supervisor; a failure is only logged."""
         try:
-            await self._wire.ask("keep", token=token, value=value, for_s=for_s)
+            await self._wire.ask(
+                "keep", token=token, value=value, for_s=for_s, moments=list(moments)
+            )
         except WireError as gone:
             logger.warning("a value was not stored in the supervisor: {}", gone)
 
@@ -151,6 +155,11 @@ class PoolClient:
     def leads(self) -> bool:
         """Whether this worker is the one that works for the whole pool, by the last report."""
         return self._state.get("leads") == self.name
+
+    @property
+    def store_away(self) -> bool:
+        """Whether the store that several machines share is away, by the last report."""
+        return bool(self._state.get("store_away"))
 
     @property
     def quiet(self) -> bool:

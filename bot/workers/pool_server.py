@@ -10,15 +10,14 @@ from loguru import logger
 
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.lease_rules import Leases
-from bot.workers.pool import Claims, KeyValueStore, ViewRelay
-from bot.workers.saved_values import SavedValues
+from bot.workers.pool import Claims, ViewRelay, serve_values
 from bot.workers.seats import SeatTable
 from bot.workers.wire import WireError
 from bot.workers.worker_process import Worker
 from configuration.settings import Settings
 from fallbacks.limits import MINUTE_S
 from runtime.clock import Clock
-from transports.pool import Answer
+from transports.pool import Answer, KeyValues
 
 MAX_PENDING: Final = 100  # events kept until a worker can emit them; then the oldest is dropped
 
@@ -131,13 +130,13 @@ class PoolServer:
         quotas: Quotas,
         *,
         clock: Clock,
-        saved: SavedValues | None = None,
+        values: KeyValues,
     ) -> None:
         self.workers: dict[str, Worker] = {}
         self._admission = admission
         self._quotas = quotas
         self._clock = clock
-        self._store = KeyValueStore(clock=clock, saved=saved)
+        self._values = values
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
         self.messages = PoolMessages(self.workers)
@@ -155,7 +154,7 @@ class PoolServer:
         wire.on("leaving", lambda _: worker.close_hand())
         wire.on("report", lambda message: self._note_load(worker, message))
         self.seats.serve(worker)
-        self._store.serve(wire)
+        serve_values(self._values, wire)
         self._claims.serve(wire, holder=worker.name)
         wire.answer("peer", self._ask_peer)
         for what, answer in self.answers.items():
@@ -218,6 +217,7 @@ class PoolServer:
             room=self._admission.room(self._clock()),
             leads=leader.name if leader else "",
             full_paces=self._quotas.full_paces(),
+            store_away=getattr(self._values, "is_away", False),
             workers=[worker.name for worker in ready],
         )
 

@@ -1,14 +1,15 @@
 """The supervisor: runs several workers behind one port; does not import Pipecat."""
 
 import asyncio
+import secrets
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
@@ -24,6 +25,7 @@ from bot.workers.listener import (
     ready_line,
 )
 from bot.workers.plan import ServePlan
+from bot.workers.pool import KeyValueStore
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.saved_values import SavedValues
 from bot.workers.seats import public_limits, refuse
@@ -35,6 +37,9 @@ from configuration.machine import own_cores
 from configuration.settings import ServerSettings, Settings
 from runtime import clock
 from runtime.exits import DONE, CommandError
+
+if TYPE_CHECKING:
+    from bot.workers.shared_values import SharedValues
 
 ROUND_S: Final = 0.2  # between two rounds; each sends the pool's state to the workers
 # How long a worker may run after the drain before it is killed: the limits of everything that it
@@ -66,7 +71,11 @@ class Supervisor:
         sessions = SavedValues(
             kind="session", path=plan.settings.logs.dir / "sessions.json", utc_s=clock.utc_s
         )
-        self._server = PoolServer(self._seats, self._quotas, clock=clock.monotonic, saved=sessions)
+        local = KeyValueStore(clock=clock.monotonic, saved=sessions)
+        self._shared = _shared_values(server, local)
+        self._server = PoolServer(
+            self._seats, self._quotas, clock=clock.monotonic, values=self._shared or local
+        )
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
             plan, self._slots, apply=self._apply, emit=self._server.messages.send_to_one
@@ -89,6 +98,8 @@ class Supervisor:
                 await stack.enter_async_context(
                     await serve_checks(self._checks, self._server.seats.check_line)
                 )
+            if self._shared:
+                await stack.enter_async_context(opened(self._shared))
             accepting = self._tasks.create_task(connections.run(), name="accept connections")
             if code := await self._slots.begin():
                 accepting.cancel()
@@ -208,6 +219,40 @@ def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Lo
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="holdline-"))
         plan = ServePlan(config, flags, loaded, folder=Path(folder))
         return asyncio.run(run())
+
+
+def _shared_values(server: ServerSettings, local: KeyValueStore) -> "SharedValues | None":
+    """Return the store that this machine shares with others; `None` without one."""
+    if server.store is None:
+        return None
+    from bot.workers.shared_values import SharedValues  # noqa: PLC0415 - its driver is an extra
+
+    return SharedValues(
+        server.store,
+        machine=server.machine or "",
+        holder=secrets.token_hex(8),
+        local=local,
+        clock=clock.monotonic,
+    )
+
+
+@asynccontextmanager
+async def opened(shared: "SharedValues") -> AsyncIterator[None]:
+    """Use a shared store during the block.
+
+    Raises:
+        UsageError: It cannot be used.
+    """
+    try:
+        await shared.open()
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(shared.look_after(), name="look after the store")
+            try:
+                yield
+            finally:
+                watching.cancel()
+    finally:
+        await shared.close()
 
 
 def _check_socket(server: ServerSettings) -> socket.socket | None:

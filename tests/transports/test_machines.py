@@ -2,14 +2,9 @@
 
 import asyncio
 import base64
-import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -25,17 +20,14 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.telnyx import TelnyxManner, telnyx_call, telnyx_payload
 from lab.simulators.carrier.telnyx_exchange import telnyx_exchange
 from runtime import clock
-from tests.absent import report_absent
 from tests.campaigns.placing import ACCOUNT
-from tests.share_servers import free_port
+from tests.kit.haproxy import MACHINES, answers, haproxy
 from tests.transports.carrier_server import KEY, TOKEN, CarrierServer
 from tests.transports.twilio_server import TOKEN as TWILIO_TOKEN
 from tests.transports.twilio_server import WorkerPool, serving, until
 from transports.media_stream.line import LinePatience
 
-CONFIGURATION = Path(__file__).parents[2] / "deploy" / "haproxy.cfg"
 CARRIERS = ("twilio", "telnyx", "plivo", "exotel")
-MACHINES = ("a", "b")
 UP = b"ready up 100%\n"
 
 
@@ -70,29 +62,6 @@ class Machines:
     def counts(self) -> list[int]:
         """Return how many calls each machine has answered."""
         return [len(self.servers[name].pool.calls) for name in MACHINES]
-
-
-@contextmanager
-def haproxy(ports: Mapping[str, int], checks: Mapping[str, int]) -> Iterator[str]:
-    """Run HAProxy with the documented configuration, on loopback and without TLS; yield its URL."""
-    program = shutil.which("haproxy")
-    if program is None:
-        report_absent("Debian's haproxy")
-    port = free_port()
-    text = CONFIGURATION.read_text(encoding="utf-8")
-    text = re.sub(r"bind :443 \S+ crt \S+ ", f"bind 127.0.0.1:{port} ", text)
-    for number, name in enumerate(MACHINES, start=1):
-        there = re.escape(f"10.0.0.{number}:8080")
-        text = re.sub(rf"({there}.*agent-port )\d+", rf"\g<1>{checks[name]}", text)
-        text = re.sub(there, f"127.0.0.1:{ports[name]}", text)
-    with tempfile.TemporaryDirectory(prefix="holdline-haproxy-") as folder:
-        file = Path(folder) / "haproxy.cfg"
-        file.write_text(text, encoding="utf-8")
-        with subprocess.Popen([program, "-db", "-f", file]) as process:  # noqa: S603 - ours
-            try:
-                yield f"http://127.0.0.1:{port}"
-            finally:
-                process.kill()
 
 
 @asynccontextmanager
@@ -134,19 +103,6 @@ async def machines() -> AsyncIterator[Machines]:
                 apps[name].include_router(routes.router)
         await answers(url)
         yield Machines(url=url, servers=servers, lines=lines, stacks=stacks)
-
-
-async def answers(url: str) -> None:
-    """Wait until the balancer answers."""
-    async with asyncio.timeout(10), aiohttp.ClientSession() as session:
-        while True:
-            try:
-                async with session.get(f"{url}/m/a/twilio/media") as answer:
-                    if answer.status != 503:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

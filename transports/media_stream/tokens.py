@@ -54,7 +54,7 @@ class Tokens:
         """Return a new token for `ticket`."""
         token = secrets.token_hex(TOKEN_BYTES)  # Plivo accepts only letters and digits
         kept = asdict(ticket) | {"until": now + for_s}
-        await self._key_values.keep(self._place(token), kept, for_s=KNOWN_S)
+        await self._key_values.keep(self._place(token), kept, for_s=KNOWN_S, moments=("until",))
         return token
 
     async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:

@@ -227,5 +227,5 @@ class StatusCallbacks:
             kept, now = await key_values.take(place), self._host.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)
             after, events = before.apply(callback, now)
-            await key_values.keep(place, asdict(after), for_s=KEPT_S)
+            await key_values.keep(place, asdict(after), for_s=KEPT_S, moments=("began_at",))
         return events, after

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.workers.admission_rules import PoolAdmission
+from bot.workers.pool import KeyValueStore
 from bot.workers.pool_client import PoolClient
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.saved_values import SavedValues
@@ -62,7 +63,9 @@ async def lines(
 ) -> AsyncIterator[Lines]:
     pool = PoolAdmission(seats=seats, cores=2, measured=False)
     clock = asyncio.get_running_loop().time
-    office = PoolServer(pool, Quotas(settings), clock=clock, saved=saved)
+    office = PoolServer(
+        pool, Quotas(settings), clock=clock, values=KeyValueStore(clock=clock, saved=saved)
+    )
     it = Lines(office, [], [])
     async with asyncio.TaskGroup() as tasks:
         for number in range(1, workers + 1):

@@ -47,13 +47,17 @@ async def goes_on(call: Carrier) -> None:
     await call.listen(within_s=20)
 
 
-async def assert_heard_once(served: Served, lab: RunningLab) -> None:
+async def assert_heard_once(served: Served, lab: RunningLab, *others: Served) -> None:
     """Assert that one call of the record has the answer once, with what was said before."""
-    started = told(served, "CallStarted")
+    servers = (served, *others)
+    started = [call for server in servers for call in told(server, "CallStarted")]
     (resumed,) = [call for call in started if call["gap_s"]]
     ended = resumed["call_id"]
-    await becomes(lambda: ended in {entry["call_id"] for entry in told(served, "CallEnded")})
-    entries = [entry for entry in entries_of(served) if entry["call_id"] == resumed["call_id"]]
+    await becomes(
+        lambda: ended in {entry["call_id"] for item in servers for entry in told(item, "CallEnded")}
+    )
+    everything = [entry for server in servers for entry in entries_of(server)]
+    entries = [entry for entry in everything if entry["call_id"] == resumed["call_id"]]
     words = [entry for entry in entries if entry["event"] == "AgentSaid" and not entry["by"]]
     said = " ".join(str(entry["text"]) for entry in words)
     answer = said.replace(BACK, "").partition("How can I help?")[2].partition("We are at twelve")[0]

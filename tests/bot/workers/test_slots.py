@@ -15,6 +15,7 @@ from loguru import logger
 
 from bot.workers import slots
 from bot.workers.admission_rules import PoolAdmission
+from bot.workers.pool import KeyValueStore
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.slots import Renewal, Slots
 from bot.workers.worker_process import Worker, WorkerParameters
@@ -123,7 +124,12 @@ def start_small_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerPool]:
     start_small_workers(monkeypatch)
     clock = asyncio.get_running_loop().time
-    office = PoolServer(PoolAdmission(seats=9, cores=2), Quotas(settings_with()), clock=clock)
+    office = PoolServer(
+        PoolAdmission(seats=9, cores=2),
+        Quotas(settings_with()),
+        clock=clock,
+        values=KeyValueStore(clock=clock),
+    )
     async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as tasks:
         it = WorkerPool(orders, Slots(orders, office, tasks, clock=clock), office, tasks)
         assert await it.slots.begin() == 0
@@ -375,7 +381,9 @@ async def test_a_round_interrupted_by_a_stop_is_no_error(
 async def begin(orders: Orders) -> tuple[int, PoolServer]:
     clock = asyncio.get_running_loop().time
     seats = PoolAdmission(seats=1, cores=1)
-    office = PoolServer(seats, Quotas(settings_with()), clock=clock)
+    office = PoolServer(
+        seats, Quotas(settings_with()), clock=clock, values=KeyValueStore(clock=clock)
+    )
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         code = await Slots(orders, office, tasks, clock=clock).begin()
     return code, office

@@ -1,0 +1,395 @@
+"""The pool's values in Redis, so that another machine can go on with a call.
+
+Each value is kept in this process as well. While Redis is away, slow, full or read-only, requests
+are answered from there at once; what was kept meanwhile is stored in Redis when it is back, and so
+is everything if Redis has lost its data. A machine's clock means nothing to another one: the age of
+a value is Redis's, and its moments are moved to the clock of the machine that reads it.
+
+Scripts are executed by Redis as a whole (https://redis.io/docs/latest/develop/programmability/).
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from loguru import logger
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
+
+from bot.workers.pool import FAIR, MAX_KEPT, KeyValueStore, kind_of
+from runtime.clock import Clock
+from runtime.exits import UsageError
+
+Outcome = TypeVar("Outcome")
+
+PREFIX: Final = "{holdline}:value:"  # the braces put all keys into one slot of a cluster
+INDEX: Final = "{holdline}:values:"  # by kind: tokens, by the time at which they expire
+MACHINE: Final = "{holdline}:machine:"
+FIRST_ANSWER_S: Final = 2.0  # at the start
+ANSWER_S: Final = 0.25  # a slower Redis counts as away (chosen: a caller does not notice it)
+CHECK_EVERY_S: Final = 1.0
+PRESENT_S: Final = 5.0  # a machine that has not renewed its name for so long is gone
+CONNECTIONS: Final = 8
+MAX_FAIR: Final = MAX_KEPT // 10  # values of one owner, of the kinds in `FAIR`
+MAX_OWN: Final = 4 * MAX_KEPT  # values that are stored again after Redis has lost them
+ONCE: Final = "token"  # kinds whose values may have been used elsewhere: they are not stored again
+SAME_CLOCK_S: Final = 0.5  # moments are moved only by more: on one machine, Redis's delay is less
+OLDEST: Final = (6, 2)  # `SET … GET` is newer than 6.0
+EVICTING: Final = ("allkeys", "volatile")  # policies that drop values before they expire
+
+KEEP: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+redis.call('ZADD', KEYS[2], now + ARGV[2], KEYS[1])
+local over = redis.call('ZCARD', KEYS[2]) - ARGV[3]
+if over > 0 then
+  for _, key in ipairs(redis.call('ZRANGE', KEYS[2], 0, over - 1)) do
+    redis.call('DEL', key)
+    redis.call('ZREM', KEYS[2], key)
+  end
+end
+if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
+"""
+READ: Final = """
+local value = redis.call('GET', KEYS[1])
+if not value then return false end
+local left = redis.call('PTTL', KEYS[1])
+if ARGV[1] == 'take' then redis.call('DEL', KEYS[1]) end
+return {value, left}
+"""
+
+
+class StoreAwayError(Exception):
+    """Redis does not answer, or refuses to store."""
+
+
+class RedisLink:
+    """The connections to Redis, and whether it is there.
+
+    Attributes:
+        redis: The client.
+        is_away: Whether Redis failed at the last request; then no further one is sent.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Connect at the first request."""
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=ANSWER_S,
+            socket_timeout=ANSWER_S,
+            socket_connect_timeout=ANSWER_S,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+        )
+        self.redis = Redis.from_pool(pool)
+        self.is_away = False
+
+    async def check(self) -> None:
+        """Check that a Redis that answers can be used.
+
+        Raises:
+            UsageError: It is no Redis, too old, needs another password, or drops values.
+        """
+        try:
+            async with asyncio.timeout(FIRST_ANSWER_S):
+                about: Mapping[str, Any] = await self.redis.info()
+        except (AuthenticationError, InvalidResponse, ResponseError) as refused:
+            raise _unusable(
+                f"it answers: {_plain(refused)}; it must be a Redis, with the right password in the"
+                " URL (redis://:PASSWORD@HOST:6379)"
+            ) from refused
+        version = str(about.get("redis_version", "0"))
+        if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < OLDEST:
+            needed = ".".join(map(str, OLDEST))
+            raise _unusable(f"it is Redis {version}; {needed} or newer is needed")
+        policy = str(about.get("maxmemory_policy", ""))
+        if policy.startswith(EVICTING) and about.get("maxmemory"):
+            raise _unusable(
+                f"its maxmemory-policy is {policy}, which drops calls; set it to noeviction"
+            )
+
+    async def ask(self, request: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Return a request's answer.
+
+        Raises:
+            StoreAwayError: Redis is away, does not answer in time, or refuses.
+        """
+        if self.is_away:
+            raise StoreAwayError("the store is away")
+        return await self.try_again(request)
+
+    async def try_again(self, request: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Do as `ask` does, even if Redis is away."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await request()
+        except (OSError, TimeoutError, RedisError) as error:
+            self.lose(error)
+            raise StoreAwayError(_plain(error)) from error
+
+    def lose(self, error: BaseException) -> None:
+        """Note that Redis is away."""
+        if not self.is_away:
+            logger.error(
+                "the store (server.store) is away: {}; calls go on, but another machine cannot take"
+                " them over",
+                _plain(error),
+            )
+        self.is_away = True
+
+    def find(self) -> None:
+        """Note that Redis is there."""
+        if self.is_away:
+            logger.info("the store (server.store) is back")
+        self.is_away = False
+
+
+class MachineNames:
+    """The name of this machine in the store, which no other one may use.
+
+    Attributes:
+        is_kept: Whether Redis had it at the last check.
+    """
+
+    def __init__(self, link: RedisLink, *, machine: str, holder: str) -> None:
+        """Take no name yet.
+
+        Args:
+            link: The connections.
+            machine: The name; empty if there is none.
+            holder: A random id of this process.
+        """
+        self.is_kept = False
+        self._link, self._machine, self._holder = link, machine, holder
+        self._key = f"{MACHINE}{machine or holder}"
+
+    async def take(self) -> None:
+        """Take the name; wait for that of a machine that has died.
+
+        Raises:
+            StoreAwayError: Redis does not answer.
+            UsageError: Another machine has it.
+        """
+        for _ in range(round(PRESENT_S / CHECK_EVERY_S) + 1):
+            if await self._link.try_again(self._renew):
+                self.is_kept = True
+                return
+            await asyncio.sleep(CHECK_EVERY_S)
+        raise _unusable(
+            f"another server with server.machine: {self._machine} uses it; "
+            "give each machine its own name"
+        )
+
+    async def check(self) -> bool:
+        """Renew the name; return whether Redis has lost it, and so its data.
+
+        Raises:
+            StoreAwayError: Redis does not answer.
+        """
+        was_kept = self.is_kept
+        is_ours = await self._link.try_again(self._renew)
+        if not is_ours:
+            logger.error("another server with server.machine: {} uses the store", self._machine)
+        is_lost = was_kept and is_ours and not self.is_kept
+        self.is_kept = is_ours
+        return is_lost
+
+    async def give_back(self) -> None:
+        """Let another machine have the name at once."""
+        if self.is_kept:
+            await self._link.ask(lambda: self._link.redis.delete(self._key))
+
+    async def _renew(self) -> bool:
+        """Store the name for another while; return False if another machine has it."""
+        held = await self._link.redis.get(self._key)
+        self.is_kept = held == self._holder
+        if held not in (None, self._holder):
+            return False
+        await self._link.redis.set(self._key, self._holder, px=round(PRESENT_S * 1000))
+        return True
+
+
+class SharedValues:
+    """Values by token in Redis; the interface of `KeyValueStore`."""
+
+    def __init__(
+        self, url: str, *, machine: str, holder: str, local: KeyValueStore, clock: Clock
+    ) -> None:
+        """Connect at the first request.
+
+        Args:
+            url: Redis's address.
+            machine: The name of this machine; empty if it has none.
+            holder: A random id of this process.
+            local: Keeps the values in this process.
+            clock: Monotonic, in seconds.
+        """
+        self._link = RedisLink(url)
+        self._name = MachineNames(self._link, machine=machine, holder=holder)
+        self._keep = self._link.redis.register_script(KEEP)
+        self._read = self._link.redis.register_script(READ)
+        self._local, self._clock = local, clock
+        self._own: dict[str, str] = {}  # by token: what this process has kept, as Redis gets it
+        self._unshared: set[str] = set()  # tokens of `_own` that Redis does not have
+
+    @property
+    def is_away(self) -> bool:
+        """Whether values are kept in this process only."""
+        return self._link.is_away
+
+    async def open(self) -> None:
+        """Check the store, and take the machine's name; the server goes on without a Redis.
+
+        Raises:
+            UsageError: It is no Redis, too old, needs another password, or drops values; or
+                another machine has our name.
+        """
+        try:
+            await self._link.check()
+            await self._name.take()
+        except (OSError, TimeoutError, RedisError) as error:
+            self._link.lose(error)
+        except StoreAwayError as away:
+            logger.debug("the store is away at the start: {}", away)
+
+    async def close(self) -> None:
+        """Give the machine's name back, and disconnect."""
+        try:
+            await self._name.give_back()
+        except StoreAwayError as away:
+            logger.debug("the store was not told that this machine leaves: {}", away)
+        await self._link.redis.aclose()
+
+    async def look_after(self) -> None:
+        """Renew the machine's name, and notice whether Redis is there; runs until cancelled."""
+        task = asyncio.current_task()
+        # The client may swallow a cancellation that arrives while it reads.
+        while not (task and task.cancelling()):
+            await asyncio.sleep(CHECK_EVERY_S)
+            try:
+                has_lost_data = await self._name.check()
+            except StoreAwayError:
+                continue  # told by the link
+            if has_lost_data:
+                self._unshared |= {item for item in self._own if not kind_of(item).endswith(ONCE)}
+            self._link.find()
+            for token in tuple(self._unshared):
+                await self._share(token)
+
+    async def keep(
+        self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
+    ) -> None:
+        """Store a value; see `KeyValueStore.keep`."""
+        await self._local.keep(token, value, for_s=for_s)
+        wrapped = json.dumps(
+            {"value": value, "moments": list(moments), "at": self._clock(), "for_s": for_s}
+        )
+        self._own.pop(token, None)  # so that it becomes the newest
+        while len(self._own) >= MAX_OWN:
+            self._forget(next(iter(self._own)))
+        self._own[token] = wrapped
+        self._unshared.add(token)
+        await self._share(token)
+
+    async def take(self, token: str) -> Any:
+        """Return the value of a token, once; `None` if there is none or it has expired."""
+        here = await self._local.take(token)
+        is_unshared = token in self._unshared
+        self._forget(token)
+        try:
+            found = await self._link.ask(lambda: self._read(keys=[_key(token)], args=["take"]))
+        except StoreAwayError:
+            return here
+        return _unwrapped(found, self._clock()) if found or not is_unshared else here
+
+    async def read(self, token: str) -> Any:
+        """Return the value of a token and keep it; `None` if there is none or it has expired."""
+        try:
+            found = await self._link.ask(lambda: self._read(keys=[_key(token)], args=["read"]))
+        except StoreAwayError:
+            found = None
+        if found or (not self.is_away and token not in self._unshared):
+            return _unwrapped(found, self._clock())
+        return await self._local.read(token)
+
+    async def drop(self, token: str) -> None:
+        """Remove a value; if `token` is a kind, all its values.
+
+        Raises:
+            LookupError: Redis does not answer, so other machines still have them.
+        """
+        await self._local.drop(token)
+        for kept in [item for item in self._own if token in (item, kind_of(item))]:
+            self._forget(kept)
+        try:
+            await self._link.ask(lambda: self._drop(token))
+        except StoreAwayError as away:
+            raise LookupError(str(away)) from away
+
+    async def _share(self, token: str) -> None:
+        """Store a value of ours in Redis; if that fails, it stays marked as unshared."""
+        wrapped = self._own[token]
+        try:
+            await self._link.ask(lambda: self._store(token, wrapped))
+        except StoreAwayError:
+            return
+        if self._own.get(token) == wrapped:
+            self._unshared.discard(token)
+
+    def _forget(self, token: str) -> None:
+        self._own.pop(token, None)
+        self._unshared.discard(token)
+
+    async def _store(self, token: str, wrapped: str) -> None:
+        kept = json.loads(wrapped)
+        left_s = kept["for_s"] - (self._clock() - kept["at"])
+        if left_s <= 0:
+            return
+        kind = kind_of(token)
+        owner = " ".join(str(kept["value"].get(name)) for name in FAIR.get(kind, ()))
+        most = MAX_FAIR if owner else MAX_KEPT
+        keys = [_key(token), f"{INDEX}{kind}{' ' if owner else ''}{owner}"]
+        await self._keep(keys=keys, args=[wrapped, round(left_s * 1000), most])
+
+    async def _drop(self, token: str) -> None:
+        found = self._link.redis.scan_iter(match=f"{PREFIX}{_escaped(token)} *", count=1000)
+        of_kind = [key async for key in found if kind_of(str(key).removeprefix(PREFIX)) == token]
+        await self._link.redis.unlink(_key(token), *of_kind)
+
+
+def _unwrapped(found: Any, now: float) -> Any:
+    """Return a stored value, with its moments on this machine's clock; `None` without one."""
+    if not found:
+        return None
+    wrapped, left_ms = found
+    kept = json.loads(wrapped)
+    value = kept["value"]
+    age_s = kept["for_s"] - int(left_ms) / 1000
+    later_s = now - age_s - kept["at"]
+    if abs(later_s) > SAME_CLOCK_S:
+        for name in kept["moments"]:
+            value[name] += later_s if value[name] else 0.0
+    return value
+
+
+def _unusable(why: str) -> UsageError:
+    return UsageError(f"server.store cannot be used: {why}")
+
+
+def _plain(error: BaseException) -> str:
+    """Return the first line of an error; addresses in it have no password."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _key(token: str) -> str:
+    return f"{PREFIX}{token}"
+
+
+def _escaped(token: str) -> str:
+    return "".join(f"\\{letter}" if letter in "*?[]\\^" else letter for letter in token)

@@ -1,0 +1,79 @@
+"""A call whose whole machine is killed: another one goes on with it, through the shared store."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from lab.process import RunningLab
+from tests.bot.serving import Served, free_port, serving
+from tests.bot.workers.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
+from tests.bot.workers.multi_worker import told, workers_of
+from tests.bot.workers.test_resumed_calls import assert_heard_once, goes_on, is_answered
+from tests.kit.haproxy import MACHINES, answers, haproxy
+from tests.share_servers import running_redis
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+
+@asynccontextmanager
+async def two_machines(
+    lab: RunningLab, folder: Path, line: Twilio | TelnyxLine | PlivoLine
+) -> AsyncIterator[tuple[str, dict[str, Served]]]:
+    """Run two servers that share a Redis, behind one HAProxy; yield its URL, and the servers."""
+    front = free_port()
+    ports, checks = ({name: free_port() for name in MACHINES} for _ in range(2))
+    url = f"http://127.0.0.1:{front}"
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(running_redis())
+        tree = dict(await stack.enter_async_context(line.prepare(folder)))
+        keys = secrets_in(tree)
+        starting = dict[str, asyncio.Task[Served]]()
+        for name in MACHINES:
+            (folder / name).mkdir()
+            server = {
+                "public_url": url,
+                "machine": name,
+                "agent_check_port": checks[name],
+                "workers": 1,
+            }
+            served = serving(
+                lab,
+                folder / name,
+                changes={"server": server, "hold": {"render": False}, **tree},
+                environment={"HOLDLINE__SERVER__STORE": store.url, **keys},
+                port=ports[name],
+            )
+            starting[name] = asyncio.ensure_future(stack.enter_async_context(served))
+        servers = {name: await task for name, task in starting.items()}
+        stack.enter_context(haproxy(ports, checks, port=front))
+        await answers(url)
+        yield url, servers
+
+
+@pytest.mark.parametrize(
+    "line", [Twilio(), TelnyxLine(), PlivoLine()], ids=["twilio", "telnyx", "plivo"]
+)
+async def test_a_call_of_a_killed_machine_goes_on_at_the_other_one(
+    line: Twilio | TelnyxLine | PlivoLine, lab: RunningLab, tmp_path: Path
+) -> None:
+    async with two_machines(lab, tmp_path, line) as (url, servers), asyncio.timeout(180):
+        async with line.carrier(url) as call:
+            await is_answered(call)
+            (had,) = [name for name in MACHINES if told(servers[name], "CallStarted")]
+            (other,) = set(MACHINES) - {had}
+            await kill(servers[had])
+            await goes_on(call)
+            assert len(call.lost_at) == 1
+        await assert_heard_once(servers[had], lab, servers[other])
+
+
+async def kill(served: Served) -> None:
+    """Kill all processes of a machine at once."""
+    for pid in (served.process.pid, *workers_of(served).values()):
+        os.kill(pid, signal.SIGKILL)
+    await served.process.wait()

@@ -1,0 +1,260 @@
+"""Values that several machines share through a real Redis, also while it is away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import redis.asyncio
+
+from bot.workers import shared_values
+from bot.workers.pool import KeyValueStore
+from bot.workers.shared_values import SharedValues
+from runtime import clock
+from runtime.exits import UsageError
+from tests.share_servers import PASSWORD, Server, free_port, running_redis
+
+AWAY = "redis://127.0.0.1:{}/0"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_redis() as found:
+        yield found
+
+
+@asynccontextmanager
+async def client(server: Server) -> AsyncIterator[redis.asyncio.Redis]:
+    async with redis.asyncio.Redis.from_url(server.url) as found:
+        yield found
+
+
+@pytest.fixture(autouse=True)
+async def fresh(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_values, "CHECK_EVERY_S", 0.05)
+    await server.fresh_url()
+
+
+@asynccontextmanager
+async def machine(
+    url: str, name: str = "", *, holder: str = "", ahead_s: float = 0.0
+) -> AsyncIterator[SharedValues]:
+    """Open the store on a machine whose clock is ahead."""
+
+    def now() -> float:
+        return clock.monotonic() + ahead_s
+
+    local = KeyValueStore(clock=now)
+    values = SharedValues(url, machine=name, holder=holder or name, local=local, clock=now)
+    try:
+        await values.open()
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(values.look_after())
+            yield values
+            watching.cancel()
+    finally:
+        await values.close()
+
+
+async def becomes(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not fact():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+
+async def test_another_machine_takes_a_value_once(server: Server) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        await a.keep("twilio token 1", {"seat": 7}, for_s=60)
+
+        assert await b.read("twilio token 1") == {"seat": 7}
+        assert await b.take("twilio token 1") == {"seat": 7}
+        assert [await a.take("twilio token 1"), await b.take("twilio token 1")] == [None, None]
+
+
+async def test_two_machines_at_once_get_a_value_once(server: Server) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        for number in range(50):
+            await a.keep(f"call {number}", number, for_s=60)
+        taken = await asyncio.gather(
+            *(one.take(f"call {number}") for number in range(50) for one in (a, b))
+        )
+
+        assert sorted(item for item in taken if item is not None) == list(range(50))
+
+
+@pytest.mark.parametrize("ahead_s", [0.0, 120.0, -120.0, 86_400.0])
+async def test_moments_are_read_on_the_readers_clock(server: Server, ahead_s: float) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b", ahead_s=ahead_s) as b:
+        now = clock.monotonic()
+        value = {"began_at": now - 5.0, "until": now + 60.0, "none": 0.0, "turn": 3}
+        await a.keep("parked 1", value, for_s=60, moments=("began_at", "until", "none"))
+        found = await b.take("parked 1")
+
+        there = clock.monotonic() + ahead_s
+        assert there - found["began_at"] == pytest.approx(5.0, abs=1.0)
+        assert found["until"] - there == pytest.approx(60.0, abs=1.0)
+        assert (found["none"], found["turn"]) == (0.0, 3)
+
+
+async def test_a_value_expires_by_the_clock_of_redis(server: Server) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b", ahead_s=-500.0) as b:
+        await a.keep("parked 1", 1, for_s=0.05)
+        await asyncio.sleep(0.1)
+
+        assert await b.read("parked 1") is None
+
+
+async def test_all_sessions_end_on_all_machines(server: Server) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        session = {"role": "act", "network": "192.0.2.0"}
+        await a.keep("session 1", session, for_s=60)
+        await b.keep("session 2", session, for_s=60)
+        await b.keep("session of another 3", "not a session", for_s=60)
+        await a.drop("session")
+
+        assert [await b.read("session 1"), await a.read("session 2")] == [None, None]
+        assert await b.read("session of another 3") == "not a session"
+
+
+async def test_one_owners_sign_ins_displace_no_other_owners(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_values, "MAX_FAIR", 3)
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        await a.keep("session me", {"role": "act", "network": "192.0.2.0"}, for_s=60)
+        for number in range(5):
+            flood = {"role": "act", "network": "198.51.100.0"}
+            await a.keep(f"session {number}", flood, for_s=60 + number)
+
+        assert await b.read("session me")
+        found = [number for number in range(5) if await b.read(f"session {number}")]
+        assert found == [2, 3, 4]
+
+
+@pytest.mark.parametrize("how", ["gone", "frozen"])
+async def test_while_redis_is_away_each_machine_goes_on_alone_and_shares_later(how: str) -> None:
+    with running_redis() as server:
+        async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+            await a.keep("parked before", 1, for_s=60)
+            server.pause()
+            if how == "gone":
+                server.process.kill()
+                server.process.wait()
+            async with asyncio.timeout(5):
+                began = clock.monotonic()
+                await a.keep("parked during", 2, for_s=60)
+                for _ in range(50):
+                    await a.keep("parked during", 2, for_s=60)
+                assert clock.monotonic() - began < 2.0  # one time limit at most, not fifty
+            assert a.is_away
+            assert await a.read("parked before") == 1
+            assert await a.take("parked during") == 2
+            await a.keep("parked during", 3, for_s=60)
+            with pytest.raises(LookupError):
+                await a.drop("session")
+            if how == "frozen":
+                server.resume()
+                await becomes(lambda: not a.is_away and not b.is_away)
+                await asyncio.sleep(0.1)
+                assert await b.take("parked during") == 3
+
+
+async def test_what_redis_has_lost_is_stored_again_but_no_token(server: Server) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        await a.keep("parked 1", "a state", for_s=60)
+        await a.keep("twilio token 1", "a ticket", for_s=60)
+        await asyncio.sleep(0.15)  # the name has been renewed
+        async with client(server) as redis_client:
+            await redis_client.flushall()
+        await asyncio.sleep(0.3)
+
+        assert await b.read("parked 1") == "a state"
+        assert await b.read("twilio token 1") is None
+
+
+async def test_a_full_redis_counts_as_away_until_it_has_room(server: Server) -> None:
+    async with client(server) as redis_client, machine(server.url, "a") as a:
+        await redis_client.config_set("maxmemory", 1)
+        try:
+            await a.keep("parked 1", "a state", for_s=60)
+            assert a.is_away
+            await asyncio.sleep(0.2)
+            assert a.is_away
+        finally:
+            await redis_client.config_set("maxmemory", 0)
+        await becomes(lambda: not a.is_away)
+        await asyncio.sleep(0.05)
+        async with machine(server.url, "b") as b:
+            assert await b.read("parked 1") == "a state"
+
+
+async def test_of_two_machines_with_one_name_the_second_does_not_start(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_values, "PRESENT_S", 0.4)
+    async with machine(server.url, "a", holder="first"):
+        with pytest.raises(UsageError, match=r"another server with server\.machine: a"):
+            async with machine(server.url, "a", holder="second"):
+                pass
+    async with machine(server.url, "a", holder="third") as third:  # the first has left
+        assert not third.is_away
+
+
+async def test_a_machine_that_died_gives_its_name_free(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_values, "PRESENT_S", 0.4)
+    async with client(server) as redis_client:
+        await redis_client.set(f"{shared_values.MACHINE}a", "the dead one", px=300)
+    async with machine(server.url, "a", holder="its successor") as successor:
+        assert not successor.is_away
+
+
+async def test_a_server_starts_while_redis_is_away() -> None:
+    async with machine(AWAY.format(free_port()), "a") as a:
+        assert a.is_away
+
+
+async def test_a_wrong_password_is_one_line_without_it(server: Server) -> None:
+    url = server.url.replace(PASSWORD, "wr0ng-words")
+    with pytest.raises(UsageError) as raised:
+        async with machine(url, "a"):
+            pass
+
+    line = str(raised.value)
+    assert line.startswith("server.store cannot be used: ")
+    assert "with the right password" in line
+    assert "wr0ng" not in line
+    assert "\n" not in line
+
+
+async def test_a_store_without_its_password_is_refused(server: Server) -> None:
+    with pytest.raises(UsageError, match="with the right password"):
+        async with machine(AWAY.format(server.port), "a"):
+            pass
+
+
+async def test_a_server_that_is_no_redis_is_refused() -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as web:
+        port = web.sockets[0].getsockname()[1]
+        with pytest.raises(UsageError, match="it must be a Redis"):
+            async with machine(AWAY.format(port), "a"):
+                pass
+
+
+async def test_a_redis_that_drops_values_is_refused(server: Server) -> None:
+    async with client(server) as redis_client:
+        await redis_client.config_set("maxmemory", "100mb")
+        await redis_client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            with pytest.raises(UsageError, match="set it to noeviction"):
+                async with machine(server.url, "a"):
+                    pass
+        finally:
+            await redis_client.config_set("maxmemory-policy", "noeviction")
+            await redis_client.config_set("maxmemory", 0)
