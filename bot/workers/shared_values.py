@@ -328,7 +328,7 @@ class SharedValues:
         for kept in [item for item in self._own if token in (item, kind_of(item))]:
             self._forget(kept)
         try:
-            await self._link.ask(lambda: self._drop(token))
+            await self._link.ask(lambda: _drop(self._link.redis, token))
         except StoreAwayError as away:
             raise LookupError(str(away)) from away
 
@@ -357,11 +357,6 @@ class SharedValues:
         keys = [_key(token), f"{INDEX}{kind}{' ' if owner else ''}{owner}"]
         await self._keep(keys=keys, args=[wrapped, round(left_s * 1000), most])
 
-    async def _drop(self, token: str) -> None:
-        found = self._link.redis.scan_iter(match=f"{PREFIX}{_escaped(token)} *", count=1000)
-        of_kind = [key async for key in found if kind_of(str(key).removeprefix(PREFIX)) == token]
-        await self._link.redis.unlink(_key(token), *of_kind)
-
 
 def _unwrapped(found: Any, now: float) -> Any:
     """Return a stored value, with its moments on this machine's clock; `None` without one."""
@@ -376,6 +371,13 @@ def _unwrapped(found: Any, now: float) -> Any:
         for name in kept["moments"]:
             value[name] += later_s if value[name] else 0.0
     return value
+
+
+async def _drop(client: Redis, token: str) -> None:
+    """Remove a value, or all of a kind."""
+    found = client.scan_iter(match=f"{PREFIX}{_escaped(token)} *", count=1000)
+    of_kind = [key async for key in found if kind_of(str(key).removeprefix(PREFIX)) == token]
+    await client.unlink(_key(token), *of_kind)
 
 
 def _unusable(why: str) -> UsageError:
