@@ -108,7 +108,8 @@ async def test_a_ladder_of_voices_alone_bridges_a_late_answer_but_no_pause(lab: 
 
     assert not paused
     assert call.line.audible_from - call.stopped_at <= PROMISED_S
-    assert [event.utterance for event in call.facts(HeldTheLine)] == ["en.filler.0"]
+    (held,) = call.facts(HeldTheLine)
+    assert (held.utterance, held.after_s > 1.0) == ("en.filler.0", True)
     assert [event.turn for event in call.facts(TurnDecided)] == [1]
 
 
