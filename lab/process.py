@@ -9,7 +9,7 @@ import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ from rich.console import Console
 from configuration.settings import Settings
 from lab.simulators.ears.known import KnownEars, KnownUtterance
 from lab.simulators.instance import Core
-from lab.simulators.lab import DEFAULT, KINDS, Lab, schedule_for
+from lab.simulators.lab import DEFAULT, KINDS, Lab, Spec, schedule_for
 from lab.simulators.pace import TEMPOS
 from lab.simulators.schedule import Window, load_schedules
 from lab.simulators.voices.voices import voice_of, word_sound
@@ -45,7 +45,7 @@ class RunningLab:
 
     control_url: str
     control_token: str
-    instances: Sequence[Mapping[str, Any]]  # name, kind, url, port, api_key
+    instances: Sequence[Mapping[str, Any]]  # name, kind, url, port, api_key; perhaps stage, service
     started_at_s: float = 0.0  # on the monotonic clock; the lab's record counts from there
     pid: int = 0  # of its process
 
@@ -54,9 +54,14 @@ class RunningLab:
         """The ladders with this lab's providers, as `Settings.stages` takes them."""
         ladders: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
         for instance in self.instances:
-            rung = {key: instance[key] for key in ("name", "kind", "url", "api_key")}
-            ladders[STAGE_OF[instance["kind"]]].append(rung)
+            rung = {key: value for key, value in instance.items() if key not in ("port", "stage")}
+            ladders[stage_of(instance)].append(rung)
         return ladders
+
+
+def stage_of(instance: Mapping[str, Any]) -> str:
+    """Return the stage of a simulated provider; of a kind with two stages, the earlier one."""
+    return instance.get("stage") or STAGE_OF[instance["kind"]]
 
 
 def phrases() -> list[str]:
@@ -109,6 +114,9 @@ class LabOptions:
             look the words up, and voices speak word by word.
         ready: With `known`, texts whose words the voices prepare before the first call.
         text_only: No speech will be recognised, so that no recogniser is needed.
+        instances: The simulated providers.
+        rungs: By an instance's name, what differs in its rung: `stage`, `kind`, `service`, `path`
+            (appended to its URL), ...
     """
 
     speed: float = 1.0
@@ -120,6 +128,8 @@ class LabOptions:
     known: tuple[KnownUtterance, ...] = ()
     ready: tuple[str, ...] = ()
     text_only: bool = False
+    instances: tuple[Spec, ...] = DEFAULT
+    rungs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
 
 @asynccontextmanager
@@ -146,13 +156,21 @@ async def lab_process(
     process.start()
     theirs.close()
     try:
-        yield replace(await _receive_description(ours), pid=process.pid or 0)
+        lab = await _receive_description(ours)
+        instances = [_with_rung(item, options) for item in lab.instances] if options else None
+        yield replace(lab, pid=process.pid or 0, instances=instances or lab.instances)
     finally:
         ours.close()  # the lab ends when its pipe closes, even if this process is killed
         await asyncio.to_thread(process.join, STOP_S)
         if process.is_alive():
             process.kill()
             await asyncio.to_thread(process.join, STOP_S)
+
+
+def _with_rung(instance: Mapping[str, Any], options: LabOptions) -> Mapping[str, Any]:
+    """Return an instance with what is configured differently in its rung."""
+    rung = dict(options.rungs.get(instance["name"], {}))
+    return {**instance, "url": instance["url"] + rung.pop("path", ""), **rung}
 
 
 async def _receive_description(pipe: Connection) -> RunningLab:
@@ -192,6 +210,7 @@ async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) ->
 def _build_lab(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
     early = options.delays == "quick"
     return Lab(
+        options.instances,
         schedule=schedule,
         speed=options.speed,
         seed=options.seed,

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -342,7 +342,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def open_rig(row: Row, side: str, *, run: int, folder: Path) -> AsyncIterator[Rig]:
+async def open_rig(
+    row: Row, side: str, *, run: int, folder: Path, lab_options: LabOptions | None = None
+) -> AsyncIterator[Rig]:
     """Start a lab and a server, and stop both when the block ends.
 
     Args:
@@ -350,8 +352,10 @@ async def open_rig(row: Row, side: str, *, run: int, folder: Path) -> AsyncItera
         side: The server's side.
         run: The number of the run, which seeds the lab's random numbers.
         folder: For the server's files.
+        lab_options: Of the lab, besides those of the row and the run.
     """
-    options = LabOptions(
+    options = replace(
+        lab_options or LabOptions(),
         seed=run,
         steady=row.steady,
         keep_audio=True,

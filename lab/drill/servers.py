@@ -18,7 +18,7 @@ import yaml
 
 from configuration import environment
 from configuration.settings import Settings
-from lab.process import STAGE_OF, RunningLab, with_lab
+from lab.process import RunningLab, stage_of, with_lab
 from runtime.exits import BAD_USAGE, CommandError, UsageError
 
 AUTH_TOKEN: Final = "the-drill-signs-with-this"  # noqa: S105 - of the simulated carrier
@@ -202,8 +202,9 @@ def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, An
         keys[variable] = instance["api_key"]
         vendor = variable.removeprefix("KEY_")  # as a developer's own bot finds it
         keys |= {f"{vendor}_API_KEY": instance["api_key"], f"{vendor}_BASE_URL": instance["url"]}
-        rung = {"name": instance["name"], "kind": instance["kind"], "url": instance["url"]}
-        stages[STAGE_OF[instance["kind"]]].append(rung | {"api_key_env": variable})
+        left_out = ("port", "stage", "api_key")
+        rung = {key: value for key, value in instance.items() if key not in left_out}
+        stages[stage_of(instance)].append(rung | {"api_key_env": variable})
     tree = {
         "server": {"host": "127.0.0.1", "port": port, "public_url": f"http://127.0.0.1:{port}"},
         "agent": {"greeting": GREETING},

@@ -31,12 +31,14 @@ class Spec:
         kind: A key of `KINDS`.
         api_key: The accepted key; `None` for a random one.
         options: Further keyword arguments for its class.
+        simulator: Its class, for a kind that is not in `KINDS`.
     """
 
     name: str
     kind: str
     api_key: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    simulator: type[Instance] | None = None
 
 
 KINDS: Final[Mapping[str, type[Instance]]] = {
@@ -185,7 +187,8 @@ def _build_all(specs: Sequence[Spec], core: Core) -> dict[str, Instance]:
 
 
 def _build(spec: Spec, core: Core) -> Instance:
-    if spec.kind not in KINDS:
+    if spec.simulator is None and spec.kind not in KINDS:
         raise ValueError(f"{spec.name}: kind is {spec.kind!r}; it takes {', '.join(KINDS)}")
-    cls = OpenAILikeSimulator if "like" in spec.options else KINDS[spec.kind]
+    like = OpenAILikeSimulator if "like" in spec.options else None
+    cls = like or spec.simulator or KINDS[spec.kind]
     return cls(spec.name, api_key=spec.api_key, core=core, **spec.options)
