@@ -1,6 +1,7 @@
 """Turns the frames of a call into events, from outside the pipeline, without delaying frames."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from pipecat.frames.frames import (
@@ -10,7 +11,9 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InterruptionFrame,
+    LLMContextAssistantTurnFrame,
     LLMContextFrame,
+    LLMMessagesTransformFrame,
     LLMTextFrame,
     TTSAudioRawFrame,
     TTSStoppedFrame,
@@ -40,7 +43,7 @@ from calls.turn import Turn
 from processors.holding.own_voice import ClipAudioRawFrame
 from processors.readings import READINGS, Seen
 from processors.speaking.captions import joined
-from processors.speaking.speech_queue import WITHDRAWN
+from processors.speaking.speech_queue import CORRECTIONS, WITHDRAWN
 from processors.turn.floor import Floor, FloorEvent
 
 # Read again, after the first push, when the output passes them on: by `UnkeptWords`, `Captions`.
@@ -110,10 +113,15 @@ class CallObserver(BaseObserver):
         self._clock_offset_s: float | None = None
         self._awaited: set[type[Frame]] = set()  # types whose first frame of this turn is pending
         self._cut_short = False
+        self._interruption: Frame | None = None  # the latest since the agent began to speak
+        self._said: AgentSaid | None = None  # waits for corrections
+        self._corrections = 0  # that it waits for
         self._played: set[type[Frame]] = set()  # types of audio since the agent began to speak
         self._heard_at_s: float | None = None  # not published yet
         self._frame_readers: Mapping[type[Frame], FrameReader] = {
             LLMContextFrame: self._note_question,
+            LLMContextAssistantTurnFrame: self._note_agent_turn,
+            LLMMessagesTransformFrame: self._note_correction,
             LLMTextFrame: self._note_first_token,
             TTSAudioRawFrame: self._note_first_speech,
             ClipAudioRawFrame: self._note_first_speech,
@@ -163,6 +171,7 @@ class CallObserver(BaseObserver):
 
     def ended(self) -> None:
         """Record that the call is over."""
+        self._emit_said()
         self._say(*self.phase.transition_to(Phase.ENDED, "call_ended"))
 
     def _locate(self, data: FramePushed) -> Seen:
@@ -218,7 +227,36 @@ class CallObserver(BaseObserver):
             provider = self._provider_of(data.source.name)
             self._say(FirstSpeech(turn=turn, at_s=at_s, provider=provider))
 
+    def _note_agent_turn(
+        self, frame: LLMContextAssistantTurnFrame, _data: FramePushed, _at_s: float
+    ) -> None:
+        """Publish what the agent said; first wait for corrections if the caller interrupted it."""
+        self._emit_said()
+        self._said = AgentSaid(turn=self._timeline.number, text=frame.text)
+        interrupted = self._interruption
+        self._corrections = interrupted.metadata.get(CORRECTIONS, 0) if interrupted else 0
+        if not self._corrections:
+            self._emit_said()
+
+    def _note_correction(
+        self, frame: LLMMessagesTransformFrame, _data: FramePushed, _at_s: float
+    ) -> None:
+        if self._said is None or CORRECTIONS not in frame.metadata:
+            return
+        heard = frame.transform([{"role": "assistant", "content": self._said.text}])
+        self._said = replace(self._said, text=heard[-1]["content"] if heard else "")
+        self._corrections -= 1
+        if self._corrections <= 0:
+            self._emit_said()
+
+    def _emit_said(self) -> None:
+        said, self._said = self._said, None
+        if said and said.text:
+            self._say(said)
+
     def _note_speech(self, _frame: Frame, _data: FramePushed, _at_s: float) -> None:
+        self._emit_said()
+        self._interruption = None
         self._cut_short = False
         self._played.clear()
         self._say(*self.phase.transition_to(Phase.SPEAKING, "agent_speaks"))
@@ -226,6 +264,7 @@ class CallObserver(BaseObserver):
     def _note_interruption(self, frame: Frame, _data: FramePushed, at_s: float) -> None:
         if frame.metadata.get(WITHDRAWN):
             return  # no caller interrupted the agent
+        self._interruption = frame
         if self.phase.current_state is Phase.SPEAKING:
             self._cut_short = True
             self._say(BargedIn(turn=self._timeline.number, at_s=at_s))

@@ -8,7 +8,6 @@ from pipecat.frames.frames import (
     ErrorFrame,
     Frame,
     InputDTMFFrame,
-    LLMContextAssistantTurnFrame,
     MetricsFrame,
     TranscriptionFrame,
 )
@@ -20,7 +19,6 @@ from pipecat.metrics.metrics import (
 )
 
 from calls.events import (
-    AgentSaid,
     Event,
     KeyPressed,
     ProviderFailed,
@@ -95,11 +93,6 @@ def _read_transcript(frame: TranscriptionFrame, seen: Seen) -> Iterable[Event]:
     )
 
 
-def _read_agent_turn(frame: LLMContextAssistantTurnFrame, seen: Seen) -> Iterable[Event]:
-    if frame.text:
-        yield AgentSaid(turn=seen.turn, text=frame.text)
-
-
 def _read_key(_frame: InputDTMFFrame, _seen: Seen) -> Iterable[Event]:
     yield KeyPressed(key=MASKED)
 
@@ -138,7 +131,6 @@ def _read_metrics(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
 
 READINGS: Final[Mapping[type[Frame], Reading]] = {
     TranscriptionFrame: _read_transcript,
-    LLMContextAssistantTurnFrame: _read_agent_turn,
     InputDTMFFrame: _read_key,
     KeyedFrame: _read_entry,
     ErrorFrame: _read_error,

@@ -276,9 +276,9 @@ class SpokenUtterance:
         if aligned.asked.heard_s is not None:
             words = self._ledger.words.words
             written = tuple(as_written(words, at) for at in range(len(words)))
-            if aligned.ends_s is not None:
-                heard = aligned.asked.first + len(aligned.ends_s)
-                self._actions.append(CorrectHeard(words=written, heard=heard))
+            ends_s = aligned.ends_s
+            heard = None if ends_s is None else aligned.asked.first + len(ends_s)
+            self._actions.append(CorrectHeard(words=written, heard=heard))
         elif self._align_until is not None and aligned.attempt == self._voice:
             self._outlet.align(aligned)
             self._end_alignment(now)

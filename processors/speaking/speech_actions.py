@@ -49,11 +49,11 @@ class CorrectHeard:
 
     Attributes:
         words: The words of the utterance, and whether each has its own spaces.
-        heard: How many of them were heard.
+        heard: How many of them were heard; `None` if the estimate holds.
     """
 
     words: tuple[tuple[str, bool], ...]
-    heard: int
+    heard: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,6 +53,9 @@ RUNG: Final = "rung"
 WITHDRAWN: Final = "withdrawn"
 """The metadata key of an interruption that takes back a reply; no caller interrupted it."""
 
+CORRECTIONS: Final = "corrections"
+"""The metadata key of an interruption for how many corrections of the heard words will follow."""
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SpokenPiece:

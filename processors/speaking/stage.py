@@ -52,6 +52,7 @@ from processors.speaking.speech_actions import (
     VoiceEvent,
 )
 from processors.speaking.speech_queue import (
+    CORRECTIONS,
     NEXT_S,
     WITHDRAWN,
     SpeechQueue,
@@ -222,18 +223,26 @@ class TtsStage(Stage[VoiceEvent]):
             if piece.utterance:
                 self._plan(piece, piece.utterance.interrupt(now))
         if not frame.metadata.get(WITHDRAWN):
-            self._align_heard(unplayed_s)
+            frame.metadata[CORRECTIONS] = self._align_heard(unplayed_s)
         await self._go_on()
 
-    def _align_heard(self, unplayed_s: float) -> None:
-        """Find out how much the caller heard of a voice without word times before interrupting."""
+    def _align_heard(self, unplayed_s: float) -> int:
+        """Find out how much the caller heard of a voice without word times before interrupting.
+
+        Returns:
+            How many corrections of what was heard will follow.
+        """
+        corrections = 0
         for piece in (self._spoken, self._before):
             utterance = piece.utterance
             if utterance is None or unplayed_s <= 0.0 or not piece.interruptible:
-                return
+                break
             if piece.append_to_context:
-                self._plan(piece, utterance.align_heard(unplayed_s))
+                asked = utterance.align_heard(unplayed_s)
+                corrections += len(asked)
+                self._plan(piece, asked)
             unplayed_s -= utterance.released_s
+        return corrections
 
     async def _withdraw(self) -> None:
         """Stop the reply so far, which was no speech, and remove what was heard from the context.
@@ -315,8 +324,9 @@ class TtsStage(Stage[VoiceEvent]):
 
     async def _find_words(self, piece: SpokenPiece, action: AlignSound | CorrectHeard) -> None:
         if isinstance(action, CorrectHeard):
-            correct = partial(as_heard, action.words, action.heard)
-            await self.push_frame(LLMMessagesTransformFrame(correct))
+            correction = LLMMessagesTransformFrame(partial(as_heard, action.words, action.heard))
+            correction.metadata[CORRECTIONS] = 1
+            await self.push_frame(correction)
             return
         task = self.create_task(self._align(piece, action), f"{self.name}: align")
         self._alignments.add(task)

@@ -17,18 +17,20 @@ def without_words(said: str, messages: list[Any]) -> list[Any]:
     return messages[:-1] if heard and is_said else messages
 
 
-def as_heard(words: Sequence[tuple[str, bool]], heard: int, messages: list[Any]) -> list[Any]:
+def as_heard(
+    words: Sequence[tuple[str, bool]], heard: int | None, messages: list[Any]
+) -> list[Any]:
     """Return a conversation whose last message ends with the words of an utterance that were heard.
 
     Args:
         words: The words of the utterance, and whether each has its own spaces.
-        heard: How many of them were heard.
+        heard: How many of them were heard; `None` if the estimate holds.
         messages: The conversation; it has as many of the words as were estimated to be heard.
     """
     last: Any = messages[-1] if messages else {}
     is_agent = isinstance(last, dict) and last.get("role") == "assistant"
     told = last.get("content") if is_agent else ""
-    if not isinstance(told, str):
+    if heard is None or not isinstance(told, str):
         return messages
     texts = [_text_of(words[:count]) for count in range(len(words) + 1)]
     common = next(text for text in reversed(texts) if told.endswith(text))

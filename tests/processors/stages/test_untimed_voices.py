@@ -15,6 +15,7 @@ from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
 from processors.speaking.rung import VoiceRungEar
+from processors.speaking.speech_queue import CORRECTIONS
 from tests.kit.faults import cuts, stalls
 from tests.processors.stages.tts_bench import Talk, laboratory, policy, talking
 
@@ -75,7 +76,8 @@ async def test_the_model_is_told_what_was_heard_before_a_barge_in(lab: Lab, at_s
     async with talking(lab, shared=untimed()) as talk:
         await talk.reply(*TEXT.split())
         await talk.until(lambda: talk.line.length_s > at_s)
-        await talk.put(InterruptionFrame())
+        interruption = InterruptionFrame()
+        await talk.put(interruption)
         heard_s = talk.line.length_s
         await talk.until(lambda: talk.kept_of(LLMMessagesTransformFrame))
         await asyncio.sleep(0.1)
@@ -85,3 +87,6 @@ async def test_the_model_is_told_what_was_heard_before_a_barge_in(lab: Lab, at_s
     said = "".join(talk.said)
     assert TEXT.startswith(said)
     assert abs(len(said.split()) - len(heard)) <= 1
+    corrections = talk.kept_of(LLMMessagesTransformFrame)
+    assert interruption.metadata[CORRECTIONS] == len(corrections) == 1
+    assert CORRECTIONS in corrections[0].metadata
