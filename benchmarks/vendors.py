@@ -39,6 +39,7 @@ from tests.providers.adapter.own_lab import OwnSimulator as OwnVoiceSimulator
 from tests.providers.adapter.own_recogniser import OwnSimulator as OwnRecogniserSimulator
 
 RUN_S: Final = 120.0
+CROWD_RUN_S: Final = 300.0
 SETTLE_S: Final = 2.0
 TURNS: Final = 2  # with the same question
 CALLERS: Final = 8
@@ -262,7 +263,7 @@ async def run_once(item: VendorRow, number: int, *, folder: Path) -> dict[str, A
     found: dict[str, Any] = {"row": item.name, "run": number}
     try:
         async with (
-            asyncio.timeout(RUN_S),
+            asyncio.timeout(CROWD_RUN_S if item.name == TWO_DEEPGRAMS else RUN_S),
             open_rig(item.row, OURS, run=number, folder=folder, lab_options=item.options) as rig,
         ):
             await asyncio.sleep(SETTLE_S)
