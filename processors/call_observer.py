@@ -243,7 +243,8 @@ class CallObserver(BaseObserver):
     ) -> None:
         if self._said is None or CORRECTIONS not in frame.metadata:
             return
-        heard = frame.transform([{"role": "assistant", "content": self._said.text}])
+        said: Any = {"role": "assistant", "content": self._said.text}
+        heard: list[Any] = frame.transform([said])
         self._said = replace(self._said, text=heard[-1]["content"] if heard else "")
         self._corrections -= 1
         if self._corrections <= 0:
