@@ -332,6 +332,8 @@ def _specs(
         raise ValueError("Ladders: it has no ladder; give it stt=, llm= or tts=[rung(...)]")
     if rescue and given["tts"] is None:
         raise ValueError("Ladders: rescue needs a ladder of voices; give it tts=[rung(...)]")
+    if given["llm"] is not None and given["tts"] is None:  # only our voices take back half a word
+        raise ValueError("Ladders: llm needs a ladder of voices; give it tts=[rung(...)]")
     if clips and not rescue:
         raise ValueError("Ladders: clips are played by rescue; give it rescue='...'")
     return tuple(spec for item in ladders for spec in specs_of(*item))
