@@ -137,7 +137,7 @@ def build_rows() -> Iterator[VendorRow]:
             yield VendorRow(row=row, stage=stage, options=options)
     window = {"fault": "refuse"}
     breaks = tuple(Break(provider=item, window=window) for item in ("deepgram", "deepgram-b"))
-    row = Row(name=TWO_DEEPGRAMS, title="", breaks=breaks, known=(HAIRCUT, HOURS), uncapped=True)
+    row = Row(name=TWO_DEEPGRAMS, title="", breaks=breaks, uncapped=True)
     soniox = Spec(name="soniox-stt", kind="soniox")
     options = LabOptions(instances=(*DEFAULT, soniox))
     yield VendorRow(row=row, stage="stt", options=options)
