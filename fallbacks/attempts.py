@@ -68,7 +68,7 @@ class LiveAttempt:
         spoke: Whether it has produced output.
         late: Whether it has been silent for too long, so that another rung may be asked as well.
         hedge_at: When another rung is asked although this one is not late, on the provider's clock.
-        replaceable: Whether it is late, a new rung is available, and no race is permitted.
+        replaceable: Whether it is late, a rung can be asked in its place, and no race is permitted.
     """
 
     def __init__(
@@ -414,8 +414,7 @@ class Attempting:
         if second is not None:
             self._ask(second, now)
         if not is_hedge and len(self._running) == 1:  # no race was permitted
-            fresh = self._choice.find_fresh(self.until, running, now)
-            attempt.replaceable = fresh is not None
+            attempt.replaceable = self._choice.can_replace(self.until, running, now)
 
     def _progress(self, attempt: LiveAttempt, event: Progressed, now: float) -> None:
         """Use this attempt's output from now on, and end all other attempts."""

@@ -34,6 +34,7 @@ class Pace:
     late_max_s: float = 0.8  # every rung is late then
     gap_s: float = 0.4  # the longest gap in useful output, while work is pending
     silent_end_ok: bool = False  # an end without output is valid, as for a recogniser after a cough
+    races_itself: bool = True  # a second request to a rung leaves its first one in progress
 
     def late_after_s(self, rung: Availability | None) -> float:
         """Return how long after its start a rung without useful output is late."""
@@ -334,11 +335,14 @@ class RungChoice:
 
         `None` if two are already being asked, no rung may be asked at once, or the allowance is
         used up. A hedge is asked before the first rung is late, and has an allowance of its own.
+        A voice says one thing at a time: a second request would end the first, which may be about
+        to speak, so it is asked again only when its patience has ended.
         """
         if len(running) > 1:
             return None
-        repeated = (rung for rung, wait_s in self._repeatable(until, now) if wait_s == 0)
-        second = self.find_fresh(until, running, now) or next(repeated, None)
+        second = self.find_fresh(until, running, now)
+        if second is None and self._policy.pace.races_itself:
+            second = self._repeatable_at_once(until, now)
         allowance = (self._policy.hedges if hedge else None) or self._policy.allowance
         if second is None or not allowance.take():
             return None
@@ -349,6 +353,17 @@ class RungChoice:
         busy_or_failed = {*running, *self._failures}
         free = [rung for rung in self.ranked(until, now) if rung not in busy_or_failed]
         return next((rung for rung in free if rung not in self._starts), next(iter(free), None))
+
+    def can_replace(self, until: Deadline, running: Collection[str], now: float) -> bool:
+        """Return whether a rung could be asked at once in place of those that are running."""
+        if self.find_fresh(until, running, now) is not None:
+            return True
+        again = None if self._policy.pace.races_itself else self._repeatable_at_once(until, now)
+        return again is not None
+
+    def _repeatable_at_once(self, until: Deadline, now: float) -> str | None:
+        found = (rung for rung, wait_s in self._repeatable(until, now) if wait_s == 0)
+        return next(found, None)
 
     def ranked(self, until: Deadline, now: float) -> tuple[str, ...]:
         """Return the rungs that may be asked, best first."""

@@ -17,8 +17,9 @@ from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
 from fallbacks.events import AttemptFailed, FallbackEvent, StageExhausted, WordsTimed
 from fallbacks.failure import Kind, Severity, failed
-from fallbacks.ladder import Pace, StagePolicy
+from fallbacks.ladder import StagePolicy
 from fallbacks.lag import PERIOD_S
+from fallbacks.paces import PACES
 from fallbacks.word_times import CHARACTER_S
 from processors.speaking.alignment_rules import ALIGN_S, STALL_S, AlignSound, SoundAligned
 from processors.speaking.decision import DONE_S, IDLE_S, TIMEOUT_S, UNTIMED_DONE_S, SpokenUtterance
@@ -70,7 +71,7 @@ class Bench:
         self.policy = StagePolicy(
             stage="tts",
             availability=AvailabilityTable(places, now=self.now, priors_s={"tts": 0.3}),
-            pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
+            pace=PACES["tts"],
         )
         self.begin(itertools.count(1))
 
@@ -236,6 +237,47 @@ def test_the_sound_of_a_race_is_held_until_it_is_won_and_the_late_voice_may_cont
     bench.speak(first)  # as if it had begun again; the line gets the first two words once
     assert MuteVoice(provider="second") in bench.done
     assert bench.of(Use) == [Use(attempt=1, provider="first")]
+
+
+@pytest.mark.parametrize("spoken", [0, 2], ids=["from the start", "in mid-speech"])
+def test_the_only_voice_is_not_asked_again_while_it_is_only_a_little_late(spoken: int) -> None:
+    bench = Bench(names=("only",))
+    ask = bench.start()
+    if spoken:
+        bench.speak(ask, spoken * WORD)
+    bench.pass_s(0.55)
+
+    sound = tone(TEXT.split())[spoken * WORD :]
+    bench.sound(ask, sound)
+    bench.finish(ask)
+
+    assert bench.asks == [ask]
+    assert bench.failures == []
+    assert bench.whole == [WORD] * 8
+
+
+def test_the_only_voice_is_asked_again_when_its_patience_has_ended() -> None:
+    bench = Bench(names=("only",))
+    first = bench.start()
+    bench.pass_s(0.65)
+    second = bench.asks[1]
+    bench.speak(second)
+    bench.finish(second)
+
+    assert [failure.attempt for failure in bench.failures] == [first.attempt]
+    assert bench.said == TEXT
+
+
+def test_after_another_voice_has_died_the_last_one_is_not_asked_twice_at_once() -> None:
+    bench = Bench(names=("first", "second"))
+    bench.fail(bench.start(), Kind.NETWORK)
+    last = bench.asks[1]
+    bench.pass_s(0.5)
+    bench.speak(last)
+    bench.finish(last)
+
+    assert [ask.provider for ask in bench.asks] == ["first", "second"]
+    assert bench.said == TEXT
 
 
 def test_a_late_voice_is_replaced_and_each_word_is_heard_once() -> None:
