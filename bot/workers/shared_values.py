@@ -17,6 +17,7 @@ from loguru import logger
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.commands.core import AsyncScript
 from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
 
 from bot.workers.pool import FAIR, MAX_KEPT, KeyValueStore, kind_of
@@ -134,7 +135,7 @@ class RedisLink:
             raise StoreAwayError(_plain(error)) from error
 
     def lose(self, error: BaseException) -> None:
-        """Note that Redis is away."""
+        """Send no further requests, and say so once."""
         if not self.is_away:
             logger.error(
                 "the store (server.store) is away: {}; calls go on, but another machine cannot take"
@@ -144,7 +145,7 @@ class RedisLink:
         self.is_away = True
 
     def find(self) -> None:
-        """Note that Redis is there."""
+        """Send requests again."""
         if self.is_away:
             logger.info("the store (server.store) is back")
         self.is_away = False
@@ -273,14 +274,19 @@ class SharedValues:
         while not (task and task.cancelling()):
             await asyncio.sleep(CHECK_EVERY_S)
             try:
-                has_lost_data = await self._name.check()
+                await self._look()
             except StoreAwayError:
-                continue  # told by the link
-            if has_lost_data:
-                self._unshared |= {item for item in self._own if not kind_of(item).endswith(ONCE)}
-            self._link.find()
-            for token in tuple(self._unshared):
-                await self._share(token)
+                pass  # told by the link
+            except Exception as error:  # noqa: BLE001 - the top of a task: calls go on without it
+                logger.opt(exception=error).error("looking after the store failed")
+
+    async def _look(self) -> None:
+        """Renew the name; if Redis answers, store what it does not have."""
+        if await self._name.check():
+            self._unshared |= {item for item in self._own if not kind_of(item).endswith(ONCE)}
+        self._link.find()
+        for token in tuple(self._unshared):
+            await self._share(token)
 
     async def keep(
         self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
@@ -333,10 +339,10 @@ class SharedValues:
             raise LookupError(str(away)) from away
 
     async def _share(self, token: str) -> None:
-        """Store a value of ours in Redis; if that fails, it stays marked as unshared."""
+        """Store a value in Redis; if that fails, it stays marked as unshared."""
         wrapped = self._own[token]
         try:
-            await self._link.ask(lambda: self._store(token, wrapped))
+            await self._link.ask(lambda: _store(self._keep, token, wrapped, self._clock()))
         except StoreAwayError:
             return
         if self._own.get(token) == wrapped:
@@ -345,17 +351,6 @@ class SharedValues:
     def _forget(self, token: str) -> None:
         self._own.pop(token, None)
         self._unshared.discard(token)
-
-    async def _store(self, token: str, wrapped: str) -> None:
-        kept = json.loads(wrapped)
-        left_s = kept["for_s"] - (self._clock() - kept["at"])
-        if left_s <= 0:
-            return
-        kind = kind_of(token)
-        owner = " ".join(str(kept["value"].get(name)) for name in FAIR.get(kind, ()))
-        most = MAX_FAIR if owner else MAX_KEPT
-        keys = [_key(token), f"{INDEX}{kind}{' ' if owner else ''}{owner}"]
-        await self._keep(keys=keys, args=[wrapped, round(left_s * 1000), most])
 
 
 def _unwrapped(found: Any, now: float) -> Any:
@@ -371,6 +366,19 @@ def _unwrapped(found: Any, now: float) -> Any:
         for name in kept["moments"]:
             value[name] += later_s if value[name] else 0.0
     return value
+
+
+async def _store(script: AsyncScript, token: str, wrapped: str, now: float) -> None:
+    """Store a value for the rest of its time, in Redis."""
+    kept = json.loads(wrapped)
+    left_s = kept["for_s"] - (now - kept["at"])
+    if left_s <= 0:
+        return
+    kind = kind_of(token)
+    owner = " ".join(str(kept["value"].get(name)) for name in FAIR.get(kind, ()))
+    keys = [_key(token), f"{INDEX}{kind}{' ' if owner else ''}{owner}"]
+    most = MAX_FAIR if owner else MAX_KEPT
+    await script(keys=keys, args=[wrapped, round(left_s * 1000), most])
 
 
 async def _drop(client: Redis, token: str) -> None:

@@ -5,8 +5,8 @@ import secrets
 import signal
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -90,26 +90,36 @@ class Supervisor:
 
         Raises:
             CommandError: A worker failed during the drain.
+            UsageError: The store cannot be used.
         """
         self._listen_to_signals()
-        connections = self._make_listener()
-        async with AsyncExitStack() as stack, self._tasks:
+        async with AsyncExitStack() as stack:
             if self._checks:
-                await stack.enter_async_context(
-                    await serve_checks(self._checks, self._server.seats.check_line)
-                )
+                line = self._server.seats.check_line
+                await stack.enter_async_context(await serve_checks(self._checks, line))
             if self._shared:
-                await stack.enter_async_context(opened(self._shared))
-            accepting = self._tasks.create_task(connections.run(), name="accept connections")
+                stack.push_async_callback(self._shared.close)
+                await self._shared.open()
+            return await self._serve(ready)
+
+    async def _serve(self, ready: Callable[[Sequence[str]], None]) -> int:
+        """Do what `run` does once its sockets and the store are open."""
+        connections = self._make_listener()
+        async with self._tasks:
+            running = [
+                self._tasks.create_task(work, name=name)
+                for name, work in (
+                    ("accept connections", connections.run()),
+                    ("look after the store", self._shared.look_after() if self._shared else None),
+                )
+                if work is not None
+            ]
             if code := await self._slots.begin():
-                accepting.cancel()
+                for item in running:
+                    item.cancel()
                 return DONE if self._signals else code
-            running = (
-                accepting,
-                self._tasks.create_task(
-                    self._watch_workers(connections), name="look after workers"
-                ),
-            )
+            watching = self._watch_workers(connections)
+            running.append(self._tasks.create_task(watching, name="look after workers"))
             connections.open()
             self._reloading.open = not self._signals
             workers = self._server.workers.values()
@@ -128,7 +138,7 @@ class Supervisor:
             self._listener,
             hand=self._server.hand,
             answer=self._refuse,
-            hold_response=self._hold_response,
+            hold_response=lambda request: _hold(request, self._plan.settings),
             why_not_ready=lambda: self._server.seats.why_not_ready,
             is_open=False,
         )
@@ -137,11 +147,6 @@ class Supervisor:
         """Return the response to the webhook of a call that gets no seat; else empty."""
         emit = partial(self._server.messages.send_to_one, "turned_away")
         return refuse(request, self._plan.settings, admit=self._server.seats.hold, emit=emit)
-
-    def _hold_response(self, request: bytes) -> bytes | None:
-        settings = self._plan.settings
-        public_url, language = settings.server.own_url, settings.agent.language
-        return hold_response(request, public_url=public_url, language=language)
 
     async def _watch_workers(self, connections: ConnectionListener) -> None:
         """Kill workers that hang, send the pool's state and divide the limits, every `ROUND_S`."""
@@ -236,23 +241,9 @@ def _shared_values(server: ServerSettings, local: KeyValueStore) -> "SharedValue
     )
 
 
-@asynccontextmanager
-async def opened(shared: "SharedValues") -> AsyncIterator[None]:
-    """Use a shared store during the block.
-
-    Raises:
-        UsageError: It cannot be used.
-    """
-    try:
-        await shared.open()
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(shared.look_after(), name="look after the store")
-            try:
-                yield
-            finally:
-                watching.cancel()
-    finally:
-        await shared.close()
+def _hold(request: bytes, settings: Settings) -> bytes | None:
+    public_url, language = settings.server.own_url, settings.agent.language
+    return hold_response(request, public_url=public_url, language=language)
 
 
 def _check_socket(server: ServerSettings) -> socket.socket | None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.bot.workers.carrier_lines import PlivoLine, TelnyxLine, Twilio, secre
 from tests.bot.workers.multi_worker import told, workers_of
 from tests.bot.workers.test_resumed_calls import assert_heard_once, goes_on, is_answered
 from tests.kit.haproxy import MACHINES, answers, haproxy
-from tests.share_servers import running_redis
+from tests.share_servers import PASSWORD, running_redis
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -77,3 +78,33 @@ async def kill(served: Served) -> None:
     for pid in (served.process.pid, *workers_of(served).values()):
         os.kill(pid, signal.SIGKILL)
     await served.process.wait()
+
+
+async def test_a_server_whose_store_cannot_be_used_ends_with_one_line(tmp_path: Path) -> None:
+    with running_redis() as store:
+        config = tmp_path / "holdline.yaml"
+        config.write_text(
+            "stages: {stt: [{kind: deepgram}], llm: [{kind: openai}], tts: [{kind: local}]}"
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bot", "serve", "--config", str(config),
+            "--port", str(free_port()),
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "OPENAI_API_KEY": "a-key",
+                "DEEPGRAM_API_KEY": "a-key",
+                "HOLDLINE__LOGS__DIR": str(tmp_path / "logs"),
+                "HOLDLINE__SERVER__STORE": store.url.replace(PASSWORD, "wr0ng-words"),
+            },
+            cwd=Path(__file__).parents[3],
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        async with asyncio.timeout(60):
+            _, told = await process.communicate()
+
+    lines = told.decode().strip().splitlines()
+    assert process.returncode == 2
+    assert "server.store cannot be used" in lines[-1]
+    assert "Traceback" not in told.decode()
+    assert "wr0ng" not in told.decode()
