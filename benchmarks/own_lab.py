@@ -18,11 +18,11 @@ RUNGS: Final[Mapping[str, Mapping[str, Any]]] = {
     "llm": {"service": "own_models:OwnModel", "path": "/ask"},
     "tts": {"service": "own_voices:SocketVoice", "path": "/v1/speak", "rate_hz": 16_000},
 }
-"""By stage: the service in a file beside the configuration, and what else its rung says."""
+"""By stage: the service, in a file next to the configuration, and its rung's other settings."""
 
 
 def copy_services(folder: Path) -> None:
-    """Put the services beside the configuration in a folder, as an owner would."""
+    """Put the services next to the configuration in a folder, as an owner would."""
     folder.mkdir(parents=True, exist_ok=True)
     for module in MODULES:
         source = Path(str(module.__file__))

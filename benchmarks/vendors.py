@@ -189,7 +189,7 @@ async def ask_while_broken(rig: Rig, call: Conversation, run: MeasuredRun) -> Ju
 
 
 def describe(healthy: JudgedTurn, broken: JudgedTurn) -> dict[str, Any]:
-    """Return what a caller heard of an answer, beside the healthy one."""
+    """Return what a caller heard of an answer, and of the healthy one."""
     verdict = broken.verdict
     wanted = len(bare_words(broken.turn.answer))
     return {

@@ -122,9 +122,10 @@ class ServerSettings(Section):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """All addresses for which a carrier may sign a webhook, this machine's own first.
+        """The addresses that webhook signatures may cover, without a final slash.
 
-        Without a final slash. Webhooks under another machine's path are signed for that path, too.
+        This machine's own is the first. A webhook under another machine's path is signed for that
+        path.
         """
         also = (address.rstrip("/") for address in self.also_called)
         return tuple(dict.fromkeys((self.own_url, self.public_url, *also)))

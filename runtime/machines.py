@@ -6,7 +6,7 @@ the request's scope.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 MACHINE: Final = r"[a-z0-9][a-z0-9-]{0,30}"
@@ -29,3 +29,8 @@ def split_path(path: str) -> tuple[str, str]:
 def machine_path_of(scope: Mapping[str, Any]) -> str:
     """Return the beginning of a request's path that names a machine; empty if it names none."""
     return str(scope.get(SCOPE_KEY, ""))
+
+
+def addresses_under(addresses: Sequence[str], machine: str) -> tuple[str, ...]:
+    """Return addresses; if a machine's path is given, also each of them with that path."""
+    return (*addresses, *(f"{address}{machine}" for address in addresses if machine))

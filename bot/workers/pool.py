@@ -75,6 +75,8 @@ class KeyValueStore:
     also holds the resume state of calls, and other kinds must not displace it.
     """
 
+    is_away = False  # as `SharedValues` may be
+
     def __init__(
         self,
         *,

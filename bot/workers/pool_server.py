@@ -3,21 +3,24 @@
 import socket
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiolimiter import AsyncLimiter
 from loguru import logger
 
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.lease_rules import Leases
-from bot.workers.pool import Claims, ViewRelay, serve_values
+from bot.workers.pool import Claims, KeyValueStore, ViewRelay, serve_values
 from bot.workers.seats import SeatTable
 from bot.workers.wire import WireError
 from bot.workers.worker_process import Worker
 from configuration.settings import Settings
 from fallbacks.limits import MINUTE_S
 from runtime.clock import Clock
-from transports.pool import Answer, KeyValues
+from transports.pool import Answer
+
+if TYPE_CHECKING:
+    from bot.workers.shared_values import SharedValues
 
 MAX_PENDING: Final = 100  # events kept until a worker can emit them; then the oldest is dropped
 
@@ -130,7 +133,7 @@ class PoolServer:
         quotas: Quotas,
         *,
         clock: Clock,
-        values: KeyValues,
+        values: "KeyValueStore | SharedValues",
     ) -> None:
         self.workers: dict[str, Worker] = {}
         self._admission = admission
@@ -217,7 +220,7 @@ class PoolServer:
             room=self._admission.room(self._clock()),
             leads=leader.name if leader else "",
             full_paces=self._quotas.full_paces(),
-            store_away=getattr(self._values, "is_away", False),
+            store_away=self._values.is_away,
             workers=[worker.name for worker in ready],
         )
 

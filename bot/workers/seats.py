@@ -15,7 +15,7 @@ from bot.workers.connections import NO_WORKER, STARTING
 from bot.workers.worker_process import Worker
 from configuration.settings import Settings
 from runtime.clock import Clock
-from runtime.machines import ANY_MACHINE, split_path
+from runtime.machines import ANY_MACHINE, addresses_under, split_path
 from transports.pool import DRAINING
 from transports.twilio.webhook import (
     VOICE_PATH,
@@ -160,7 +160,7 @@ def _signed_form(request: bytes, addresses: Sequence[str], token: SecretStr) -> 
     signed = is_signed(
         validator,
         form,
-        addresses=[*addresses, *(f"{address}{machine}" for address in addresses if machine)],
+        addresses=addresses_under(addresses, machine),
         query=query,
         signature=signature,
     )

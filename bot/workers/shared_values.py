@@ -27,12 +27,12 @@ from runtime.exits import UsageError
 Outcome = TypeVar("Outcome")
 
 PREFIX: Final = "{holdline}:value:"  # the braces put all keys into one slot of a cluster
-INDEX: Final = "{holdline}:values:"  # by kind: tokens, by the time at which they expire
+INDEX: Final = "{holdline}:values:"  # by kind: tokens, sorted by their expiry
 MACHINE: Final = "{holdline}:machine:"
 FIRST_ANSWER_S: Final = 2.0  # at the start
 ANSWER_S: Final = 0.25  # a slower Redis counts as away (chosen: a caller does not notice it)
 CHECK_EVERY_S: Final = 1.0
-PRESENT_S: Final = 5.0  # a machine that has not renewed its name for so long is gone
+PRESENT_S: Final = 5.0  # after this time without renewal, a machine is gone
 CONNECTIONS: Final = 8
 MAX_FAIR: Final = MAX_KEPT // 10  # values of one owner, of the kinds in `FAIR`
 MAX_OWN: Final = 4 * MAX_KEPT  # values that are stored again after Redis has lost them

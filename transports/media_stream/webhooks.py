@@ -14,7 +14,7 @@ from calls.entry import Emit
 from calls.events import InputRefused
 from calls.leg_progress import LegEvent, LegProgress, StatusCallback
 from runtime.clock import Clock
-from runtime.machines import machine_path, machine_path_of
+from runtime.machines import addresses_under, machine_path, machine_path_of
 from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import is_id
@@ -62,12 +62,8 @@ class CarrierHost:
         return self.addresses[0]
 
     def addresses_for(self, scope: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the addresses for which a carrier may have signed this request.
-
-        If it came under another machine's path, also our addresses with that path.
-        """
-        machine = machine_path_of(scope)
-        return (*self.addresses, *(f"{item}{machine}" for item in self.addresses if machine))
+        """Return the addresses that the signature of this request may cover."""
+        return addresses_under(self.addresses, machine_path_of(scope))
 
     def is_ours(self, scope: Mapping[str, Any]) -> bool:
         """Return whether a request is for this machine, or for a server of one machine."""

@@ -58,10 +58,12 @@ class Far:
         usual = {"enabled": True, "number": NUMBER, "api_url": self.account.url}
         return usual | keys[self.name]
 
-    async def found(self, *, online: bool = True, **changes: Any) -> DoctorFinding:
+    async def found(
+        self, *, online: bool = True, machine: str | None = None, **changes: Any
+    ) -> DoctorFinding:
         settings = Settings.model_validate(
             {
-                "server": {"public_url": PUBLIC},
+                "server": {"public_url": PUBLIC, "machine": machine},
                 "stages": STAGES,
                 "transports": {self.name: self.section | changes},
             }
@@ -95,6 +97,21 @@ async def test_a_right_account_is_no_problem(name: str) -> None:
 
     assert finding.ok, finding.text
     assert "the account is active" in finding.text
+
+
+@pytest.mark.parametrize("machine", ["a", None])
+@pytest.mark.parametrize("name", WITH_NUMBERS)
+async def test_behind_one_name_a_number_without_a_fallback_is_named(
+    name: str, machine: str | None
+) -> None:
+    async with carrier(name) as far:
+        far.webhooks[NUMBER] = f"{PUBLIC}/{name}/voice"
+
+        finding = await far.found(machine=machine)
+
+    wanted = f"{NUMBER} has no fallback URL: set it to {PUBLIC}/{name}/voice"
+    assert finding.ok, finding.text
+    assert (wanted in finding.text) is (machine is not None)
 
 
 @pytest.mark.parametrize("name", KEYS)

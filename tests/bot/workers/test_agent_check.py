@@ -1,4 +1,4 @@
-"""What a load balancer learns about this machine."""
+"""Responses to a load balancer's checks."""
 
 import asyncio
 import socket
