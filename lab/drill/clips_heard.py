@@ -46,7 +46,7 @@ async def read_clips(control: LabControl) -> tuple[RenderedClip, ...]:
     words = await control.words()
     sounds = await read_sounds(control, words)
     clips: list[RenderedClip] = []
-    for (provider, request), sound in sounds.items():
+    for (provider, request), (sound, _) in sounds.items():
         spoken = [w for w in words if (w["instance"], w["request"]) == (provider, request)]
         first, last = round(spoken[0]["start_s"] * RATE_HZ), round(spoken[-1]["end_s"] * RATE_HZ)
         text = " ".join(word["text"] for word in spoken)

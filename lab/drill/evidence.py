@@ -104,13 +104,16 @@ async def sent_between(control: LabControl, from_s: float, until_s: float) -> li
     """Return the words that all voices sent between two moments of the lab's record, in seconds."""
     words = [word for word in await control.words() if from_s <= word["sent_at_s"] <= until_s]
     sounds = await read_sounds(control, words)
-    return [_sent(word, sounds[word["instance"], word["request"]]) for word in words]
+    return [_sent(word, *sounds[word["instance"], word["request"]]) for word in words]
 
 
 async def read_sounds(
     control: LabControl, words: Iterable[Mapping[str, Any]]
-) -> dict[tuple[str, int], Pcm]:
-    """Return the sound of each request that some words belong to, at 8000 Hz."""
+) -> dict[tuple[str, int], tuple[Pcm, int]]:
+    """Return the sound of each request that some words belong to.
+
+    It is at 8000 Hz; the number is the rate at which it was sent.
+    """
     keys = dict.fromkeys((word["instance"], word["request"]) for word in words)
     return {key: _at_telephone_rate(*await control.audio(*key)) for key in keys}
 
@@ -139,7 +142,7 @@ def is_of_call(request: Mapping[str, Any]) -> bool:
     return request["method"] != method or not request["path"].partition("?")[0].endswith(path)
 
 
-def _sent(word: Mapping[str, Any], sound: Pcm) -> Sent:
+def _sent(word: Mapping[str, Any], sound: Pcm, rate_hz: int) -> Sent:
     span = slice(round(word["start_s"] * RATE_HZ), round(word["end_s"] * RATE_HZ))
     return Sent(
         text=word["text"],
@@ -148,10 +151,11 @@ def _sent(word: Mapping[str, Any], sound: Pcm) -> Sent:
         start_s=word["start_s"],
         end_s=word["end_s"],
         samples=sound[span],
+        rate_hz=rate_hz,
     )
 
 
-def _at_telephone_rate(samples: Pcm, rate_hz: int) -> Pcm:
+def _at_telephone_rate(samples: Pcm, rate_hz: int) -> tuple[Pcm, int]:
     if rate_hz == RATE_HZ:
-        return samples
-    return soxr.resample(samples, rate_hz, RATE_HZ).astype(np.int16)
+        return samples, rate_hz
+    return soxr.resample(samples, rate_hz, RATE_HZ).astype(np.int16), rate_hz

@@ -7,7 +7,7 @@ reply as the local voice says it.
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -21,6 +21,9 @@ Pcm: TypeAlias = NDArray[np.int16]
 
 LOCAL: Final = "local"  # the voice without a provider
 WORDS_PER_OMISSION: Final = 3  # a voice may leave out one word for this many that it spoke
+FINEST: Final = (
+    4  # positions for each sample; at 44.1 kHz there are more, and these are near enough
+)
 MAX_SHARED: Final = 0.4  # of the shorter word; two words that overlap more cannot both be there
 
 
@@ -35,6 +38,7 @@ class Sent:
         start_s: The word's start in that request's sound.
         end_s: The word's end there.
         samples: The word's sound.
+        rate_hz: The rate at which it was sent.
     """
 
     text: str
@@ -43,6 +47,16 @@ class Sent:
     start_s: float
     end_s: float
     samples: Pcm
+    rate_hz: int = RATE_HZ
+
+    @property
+    def positions(self) -> int:
+        """The positions between two samples of the line at which it can begin.
+
+        An agent may resample several requests as one stream, so the next one's first sample can be
+        between two of the line's.
+        """
+        return min(self.rate_hz // math.gcd(self.rate_hz, RATE_HZ), FINEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +125,17 @@ def heard_words(
     recording: Pcm, sent: Iterable[Sent], *, line: EarPath = TELEPHONE
 ) -> tuple[RecordedWord, ...]:
     """Return the words in a recording, in the order in which they are heard."""
-    found = SearchedRecording(recording, line=line)
     # Callers with the same question get the same sound: one search finds all places.
     sounds = {(word.text, word.samples.tobytes()): word for word in reversed(list(sent))}
-    matches = [(match, word) for word in sounds.values() for match in found.matches(word.samples)]
+    searched = {
+        positions: SearchedRecording(recording, line=replace(line, finer=positions))
+        for positions in {max(line.finer, word.positions) for word in sounds.values()}
+    }
+    matches = [
+        (match, word)
+        for word in sounds.values()
+        for match in searched[max(line.finer, word.positions)].matches(word.samples)
+    ]
     # The best match first; of two words at one place the longer one explains more of it.
     matches.sort(key=lambda match: (-round(match[0].alike, 2), match[0].start - match[0].end))
     occupied: list[tuple[int, int]] = []
