@@ -3,7 +3,7 @@
 The resume state contains the conversation so far. The next process first says that it is back. Then
 it continues with one of these:
 
-- It answers words of the caller that have no answer.
+- It answers words of the caller that have no answer; if it has none, it asks the caller to repeat.
 - If an answer was completely written, it says the words that the caller has not heard.
 - If an answer was still being written, it asks the model to continue after the heard words.
 """
@@ -30,6 +30,10 @@ CUT_OFF: Final = {
     "again. Tell the caller that it is not certain yet."
 }
 """The result that the model gets for a tool whose outcome is unknown."""
+CUT_SHORT: Final = (
+    "The line was cut while the caller was speaking: some of their last words may be missing. If "
+    "you cannot tell what they want, ask them to say it again."
+)
 GO_ON: Final = (
     "The line was cut while you were speaking. The caller heard your last message only as far as "
     "it is shown here. Go on from there, and repeat nothing."
@@ -61,6 +65,7 @@ class ResumeState:
         voice: The TTS rung that was heard last; `None` if none was.
         messages: The conversation as the caller heard it.
         words: Words of the caller that are not in the conversation yet.
+        caller_speaking: Whether the caller's turn was open: words may be missing.
         said: The agent's words since the caller last spoke, whether they were heard or not.
         heard: All words that were heard since then.
         partial: The end of `heard`, which is not in a message yet.
@@ -80,6 +85,7 @@ class ResumeState:
     voice: str | None = None
     messages: Sequence[Mapping[str, Any]] = ()
     words: str = ""
+    caller_speaking: bool = False
     said: str = ""
     heard: str = ""
     partial: str = ""
@@ -192,6 +198,7 @@ class Next(Enum):
     LISTEN = "listen"
     SAY = "say"  # say the rest of an answer
     ASK = "ask"  # ask the model
+    REPEAT = "repeat"  # ask the caller to repeat
 
 
 def next_step(state: ResumeState) -> tuple[Next, str]:
@@ -205,7 +212,9 @@ def next_step(state: ResumeState) -> tuple[Next, str]:
         return Next.ASK, ""
     roles = [message.get("role") for message in state.messages]
     last_role = next((role for role in reversed(roles) if role != "system"), None)
-    return (Next.ASK if last_role in ("user", "tool") else Next.LISTEN), ""
+    if last_role in ("user", "tool"):
+        return Next.ASK, ""
+    return (Next.REPEAT if state.caller_speaking else Next.LISTEN), ""
 
 
 def conversation(state: ResumeState) -> list[dict[str, Any]]:
@@ -216,9 +225,19 @@ def conversation(state: ResumeState) -> list[dict[str, Any]]:
     spoke = bool(messages) and messages[-1].get("role") == "assistant"
     if spoke and not state.written and not state.words:
         messages.append({"role": "system", "content": GO_ON})
-    if state.words:
+    if state.caller_speaking:
+        messages.append({"role": "system", "content": CUT_SHORT})
+    if state.words and not _ends_with(messages, state.words):
         messages.append({"role": "user", "content": state.words})
     return messages
+
+
+def _ends_with(messages: Sequence[Mapping[str, Any]], words: str) -> bool:
+    """Return whether the conversation ends with these words of the caller."""
+    spoken = [item for item in messages if item.get("role") != "system"]
+    return bool(
+        spoken and spoken[-1].get("role") == "user" and str(spoken[-1]["content"]).endswith(words)
+    )
 
 
 def unheard(said: str, heard: str) -> str:

@@ -6,7 +6,7 @@ Parts get the earlier parts that they need in their constructors. The processors
 and stop with the pipeline; `bot/call/call.py` closes everything else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 from typing import Final, cast
@@ -83,6 +83,7 @@ class CallPipeline:
         line: What the caller's line is playing. The TTS stage and `HoldLine` add audio, and the leg
             corrects the position if the far end reports what it has played.
         floor: Who speaks, since when, and what is pending.
+        listeners: Get the call's events.
         transfer: Transfers the caller to a person; `None` if the agent has no destinations or keys.
         opt_out: Puts the other party's number on the do-not-call list; `None` if this process
             places no calls.
@@ -123,7 +124,7 @@ class CallPipeline:
             agent, leg, folder, call_id=call_id, clock=shared.clock, hides=hides
         )
         self.outside = emit_to_recording(emit, self.recording) if self.recording else emit
-        self._listeners: Sequence[Emit] = ()
+        self.listeners: list[Emit] = []
         self.turn = turn_of(leg, budget_s=self._settings.latency.budget_s)
         self.line = CallerLine()
         self.floor = Floor(self.line)
@@ -142,7 +143,7 @@ class CallPipeline:
     def emit(self, event: Event) -> None:
         """Publish an event outside the call, then to the parts that follow the call's events."""
         self.outside(event)
-        for listen in self._listeners:
+        for listen in self.listeners:
             listen(event)
 
     def _make_stages(self) -> None:
@@ -337,7 +338,7 @@ class CallPipeline:
         )
         self._captions = captions_for(self._leg)
         parts = (dialogue, self.hold_line, wordless, self.opt_out, self.observer, self._captions)
-        self._listeners = [part.notice for part in parts if part]
+        self.listeners = [part.notice for part in parts if part]
 
     def _make_tools(self) -> None:
         """Give the model the built-in tools, the owner's, and those that only this call has."""

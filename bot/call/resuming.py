@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from loguru import logger
@@ -10,7 +11,7 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot.call.conversation import opening_frames
 from bot.call.pipeline import CallPipeline
-from calls.events import AgentSaid
+from calls.events import AgentSaid, CallerStarted, CallerStopped, Event, TurnDecided
 from calls.resume import (
     Next,
     ResumePlace,
@@ -21,9 +22,11 @@ from calls.resume import (
 )
 from configuration.agent import AgentSettings
 from processors.holding.utterance_rules import Situation
+from processors.turn.floor import FloorEvent, TurnBegan, TurnClosed, WordsCame
 
 BACK: Final = "I am back."  # used if the owner's texts have none
 CHECK_EVERY_S: Final = 0.5  # between two checks for a change
+AT_ONCE: Final = (CallerStarted, CallerStopped, TurnBegan, TurnClosed, TurnDecided)
 SAVE_AGAIN_S: Final = 10.0  # save again after this time even without a change: saved states expire
 
 
@@ -34,12 +37,21 @@ class StateSender:
         self._parked = parked
         self._state = state
         self._kept: ResumeState | None = None
+        self._at_once = asyncio.Event()
 
     async def run(self) -> None:
         """Save the state when it has changed or after `SAVE_AGAIN_S`, until cancelled."""
         while True:
             await self.keep()
-            await asyncio.sleep(CHECK_EVERY_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_EVERY_S):
+                    await self._at_once.wait()
+            self._at_once.clear()
+
+    def follow(self, event: FloorEvent | Event) -> None:
+        """Save at once what the caller says; words that may still change can wait."""
+        if isinstance(event, AT_ONCE) or (isinstance(event, WordsCame) and event.final):
+            self._at_once.set()
 
     async def keep(self) -> None:
         """Save the state if it has changed or is `SAVE_AGAIN_S` old; an error is only logged."""
@@ -72,6 +84,7 @@ def state_of(
     is_answer_pending = queue.in_reply or not queue.empty or pipeline.floor.is_agent_audible(now)
     spoken = [item.get("content") for item in messages[speech.since :] if _is_spoken(item)]
     heard = without_last(" ".join([*map(str, spoken), partial]).strip(), unsure)
+    collected = dialogue.pair.user().aggregation_string()  # it gets the words after the floor
     return ResumeState(
         call_id=call_id,
         began_at=began_at,
@@ -81,7 +94,8 @@ def state_of(
         language=pipeline.phrases.language,
         voice=pipeline.tts.speaker,
         messages=messages,
-        words=dialogue.pair.user().aggregation_string(),
+        words=max(collected, pipeline.floor.words_so_far, key=len),
+        caller_speaking=pipeline.floor.caller_speaking or pipeline.floor.turn_open,
         said=speech.text if is_answer_pending else "",
         heard=heard if is_answer_pending else "",
         partial=without_last(partial, unsure),
@@ -105,9 +119,10 @@ async def speak_first(
     pipeline: CallPipeline, agent: AgentSettings, before: ResumeState | None = None
 ) -> None:
     """Speak the opening of a new or resumed call, and then the rest of a pending answer."""
-    resumed = _resumed_greeting(pipeline, agent) if before else ""
     step, rest = next_step(before) if before else (Next.LISTEN, "")
-    for frame in opening_frames(agent, resumed=resumed, owed=step is not Next.LISTEN):
+    resumed = _resumed_greeting(pipeline, agent, step) if before else ""
+    is_owed = step in (Next.SAY, Next.ASK)
+    for frame in opening_frames(agent, resumed=resumed, owed=is_owed):
         await pipeline.tts.queue_frame(frame)
     if step is Next.SAY:
         await pipeline.tts.queue_frame(TTSSpeakFrame(rest))
@@ -120,17 +135,23 @@ async def keep(
 ) -> None:
     """Save the state until cancelled, also before each tool runs, so that no tool runs twice."""
     sender = StateSender(place, state)
+    pipeline.floor.listeners.append(sender.follow)
+    pipeline.listeners.append(sender.follow)
     pipeline.tools.box.before_each = sender.keep
     await sender.run()
 
 
-def _resumed_greeting(pipeline: CallPipeline, agent: AgentSettings) -> str:
+def _resumed_greeting(pipeline: CallPipeline, agent: AgentSettings, step: Next) -> str:
     """Return what replaces the greeting in a resumed call."""
-    if agent.resumed:
-        return agent.resumed
-    phrases = pipeline.phrases
-    found = phrases.choose((Situation.RESUMED,), topical=False, again=True)
-    return found.text if found else BACK
+    texts = [agent.resumed or _text(pipeline, Situation.RESUMED) or BACK]
+    if step is Next.REPEAT:
+        texts.append(_text(pipeline, Situation.SAY_AGAIN))
+    return " ".join(texts).strip()
+
+
+def _text(pipeline: CallPipeline, situation: Situation) -> str:
+    found = pipeline.phrases.choose((situation,), topical=False, again=True)
+    return found.text if found else ""
 
 
 def _is_spoken(message: dict[str, Any]) -> bool:

@@ -106,6 +106,7 @@ class Situation(StrEnum):
     BRIDGE = "bridge"  # a tool's result, or the server, is late
     FAREWELL = "farewell"
     APOLOGY = "apology"  # the last sentence of a broken call
+    SAY_AGAIN = "say_again"  # after `RESUMED`: the caller was speaking meanwhile
 
     # The sentences that are said when a provider cannot answer, from clips.
     FILLER = "filler"  # an answer is late

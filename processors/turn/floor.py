@@ -83,6 +83,7 @@ class Floor:
         turn_over_at: When the caller's last turn ended.
         worded: Whether the latest turn has words from a recogniser, or keypad digits.
         unanswered: Whether the caller has said something that no model was asked about yet.
+        words_so_far: The recogniser's words since the last turn ended; the latest may still change.
     """
 
     def __init__(self, line: CallerLine) -> None:
@@ -99,6 +100,8 @@ class Floor:
         self.turn_over_at = -inf
         self.worded = False
         self.unanswered = False
+        self.words_so_far = ""
+        self._final_words = ""  # the part of `words_so_far` that does not change
         self._line = line
         self._between_turns = False  # no speech, words or digits since the last turn
         self._interim = False  # the latest result is not final
@@ -162,7 +165,9 @@ class Floor:
             self._begin_words()
             self.worded = True
         self._interim = not final
+        self.words_so_far = f"{self._final_words}{'' if spaced else ' '}{text}".strip()
         if final:
+            self._final_words = self.words_so_far
             self.unanswered, self._untranscribed = True, False
         self._emit(WordsCame(text=text, final=final, spaced=spaced))
 
@@ -184,6 +189,7 @@ class Floor:
         """Record that the caller's turn is over."""
         self.turn_open, self.turn_over_at = False, now
         self._between_turns, self._interim = True, False
+        self.words_so_far = self._final_words = ""
         self._emit(TurnClosed())
 
     def model_asked(self) -> None:

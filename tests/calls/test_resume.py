@@ -7,6 +7,7 @@ import pytest
 
 from calls.resume import (
     CUT_OFF,
+    CUT_SHORT,
     GO_ON,
     MAX_BYTES,
     CutSpeech,
@@ -75,6 +76,9 @@ def test_the_last_words_can_be_left_out(text: str, words: int, left: str) -> Non
         ),
         (ResumeState(messages=ASKED, said=SAID, heard="We", written=False), (Next.ASK, "")),
         (ResumeState(messages=ASKED[:2], words="I would like"), (Next.ASK, "")),
+        (ResumeState(messages=ASKED[:2], caller_speaking=True), (Next.REPEAT, "")),
+        (ResumeState(messages=ASKED, caller_speaking=True), (Next.ASK, "")),
+        (ResumeState(messages=ASKED[:2], said=SAID, caller_speaking=True), (Next.SAY, SAID)),
         (ResumeState(messages=[*ASKED, {"role": "tool", "content": "{}"}]), (Next.ASK, "")),
         (ResumeState(messages=[*ASKED[:2], {"role": "system", "content": "x"}]), (Next.LISTEN, "")),
     ],
@@ -93,6 +97,29 @@ def test_the_conversation_has_the_heard_words_and_those_still_being_said() -> No
     assert conversation(heard)[3:] == [{"role": "assistant", "content": "We open"}]
     assert [message["content"] for message in conversation(cut)[3:]] == ["We", GO_ON]
     assert conversation(spoke)[2:] == [{"role": "user", "content": "I would like"}]
+
+
+@pytest.mark.parametrize(
+    ("messages", "words", "added"),
+    [
+        (ASKED[:2], "When do you open?", ["When do you open?"]),
+        (ASKED, "When do you open?", []),  # the turn has just closed
+        (ASKED, "do you open?", []),  # its first words are from before a pause
+        ([*ASKED, {"role": "system", "content": "x"}], "When do you open?", []),
+        (ASKED, "And on Sunday?", ["And on Sunday?"]),
+        ([*ASKED, ASKED[1]], "When do you open?", ["When do you open?"]),  # asked again
+        (ASKED, "", []),
+    ],
+)
+@pytest.mark.parametrize("speaking", [True, False])
+def test_the_callers_last_words_are_in_the_conversation_once(
+    messages: list[dict[str, Any]], words: str, added: list[str], *, speaking: bool
+) -> None:
+    state = ResumeState(messages=messages, words=words, caller_speaking=speaking)
+    rest = conversation(state)[len(messages) :]
+
+    assert [item["content"] for item in rest if item["role"] == "user"] == added
+    assert [item["content"] for item in rest if item["role"] == "system"] == [CUT_SHORT] * speaking
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 
 from bot.call.resuming import CHECK_EVERY_S, SAVE_AGAIN_S, StateSender
+from calls.events import AgentSaid, CallerStarted, Event, TurnDecided
 from calls.resume import ResumeState
+from processors.turn.floor import FloorEvent, TurnClosed, WordsCame
 
 
 class Place:
@@ -45,6 +47,32 @@ async def test_a_state_is_stored_twice_a_second_while_it_changes_and_before_it_i
     keeping.cancel()
 
     assert len(place.kept) == kept
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("event", "is_at_once"),
+    [
+        (CallerStarted(at_s=0.0), True),
+        (WordsCame(text="Hello", final=False), False),
+        (WordsCame(text="Hello", final=True), True),
+        (TurnClosed(), True),
+        (TurnDecided(turn=1, at_s=0.0), True),
+        (AgentSaid(turn=1, text="Yes."), False),
+    ],
+)
+async def test_what_the_caller_said_is_stored_without_waiting_for_the_next_check(
+    event: FloorEvent | Event, *, is_at_once: bool
+) -> None:
+    loop, place = asyncio.get_running_loop(), Place()
+    sender = StateSender(place, lambda: ResumeState(call_id="c", said=str(loop.time())))
+    keeping = loop.create_task(sender.run())
+    await asyncio.sleep(CHECK_EVERY_S / 10)
+    sender.follow(event)
+    await asyncio.sleep(CHECK_EVERY_S / 10)
+    keeping.cancel()
+
+    assert len(place.kept) == 1 + is_at_once
 
 
 async def test_a_change_can_be_stored_at_once() -> None:
