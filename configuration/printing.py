@@ -1,5 +1,6 @@
 """Prints the merged configuration as YAML: secrets masked, with the origin of each value."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -13,7 +14,30 @@ from configuration.loading import Loaded
 from configuration.secrets import DATABASE_URLS
 from configuration.settings import Settings
 
+FINGERPRINT_CHARACTERS: Final = 8
 MAX_CHANGED: Final = 50  # keys; a new ladder has about twenty
+
+
+OF_A_MACHINE: Final[Mapping[str, frozenset[str]]] = {
+    "server": frozenset(
+        {"machine", "host", "port", "agent_check_port", "public_ip", "max_calls", "workers"}
+    ),
+    "logs": frozenset({"dir"}),
+}
+"""The keys that may differ between machines with the same configuration."""
+
+
+def fingerprint(settings: Settings) -> str:
+    """Return a short hash of the configuration, the same on machines that behave the same."""
+    shown = settings.model_dump()
+    for section, names in OF_A_MACHINE.items():
+        shown[section] = {key: it for key, it in shown[section].items() if key not in names}
+    text = json.dumps(shown, sort_keys=True, default=_revealed)
+    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_CHARACTERS]
+
+
+def _revealed(value: Any) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else repr(value)
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:

@@ -62,6 +62,10 @@ class KeyValues(Protocol):
         """Return a value and keep it, or `None`; raise `LookupError` without an answer."""
         ...
 
+    async def read_all(self, kind: str) -> Mapping[str, Any]:
+        """Return all values of a kind by token, the last to expire last; raise `LookupError`."""
+        ...
+
     async def drop(self, token: str) -> None:
         """Remove a value, or all of a kind; raise `LookupError` if the store does not answer."""
         ...

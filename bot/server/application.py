@@ -35,6 +35,7 @@ from bot.server.pages.site import (
     explain_missing,
 )
 from bot.server.webrtc_routes import webrtc_router
+from bot.workers.machine_views import MachineViews
 from bot.workers.pool import SingleProcess, WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.process import Process
@@ -79,12 +80,13 @@ def application(
         public_client=settings.transports.webrtc.public,
         public_url=server.public_url,
     )
+    machines = MachineViews(pool, server)
     app = _bare_application(access, one_request=extras.pool is not None)
     for router in (
         SignIn(access).routes(),
-        *_page_routers(process, pool, extras),
+        *_page_routers(process, pool, extras, machines),
         *_transport_routers(process, tasks, pool),
-        *_call_routers(process, pool, extras),
+        *_call_routers(process, pool, extras, machines),
         *extras.routers,
     ):
         app.include_router(router)
@@ -110,7 +112,9 @@ def _bare_application(access: Access, *, one_request: bool) -> FastAPI:
     return app
 
 
-def _page_routers(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
+def _page_routers(
+    process: Process, pool: WorkerPool, extras: Extras, machines: MachineViews
+) -> list[APIRouter]:
     """Return the routes of health checks, pages, providers, metrics and reloads."""
     return [
         _health(process, pool),
@@ -118,7 +122,7 @@ def _page_routers(process: Process, pool: WorkerPool, extras: Extras) -> list[AP
         asset_routes(),
         provider_router(process.providers, pool, process.listeners.sums.recent),
         metrics_router(process.listeners.exposition),
-        reload_router(extras.pool),
+        reload_router(extras.pool, machines),
     ]
 
 
@@ -146,10 +150,12 @@ def _transport_routers(
         yield livekit_router(process, tasks, pool, transports.livekit)
 
 
-def _call_routers(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
+def _call_routers(
+    process: Process, pool: WorkerPool, extras: Extras, machines: MachineViews
+) -> list[APIRouter]:
     """Return the routes that show calls, in progress and recorded, and what callers left."""
     settings = process.settings
-    calls = PoolCalls(process.listeners.sums, pool)
+    calls = PoolCalls(process.listeners.sums, pool, machines)
     view = PoolLiveView(process.listeners.live, pool)
     disclosures = Disclosures(process.switchboard.emit)
     reader = RecordReader(process.database)

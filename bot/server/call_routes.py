@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse
 
 from bot.server.api_route import ApiRoute, Refused
 from bot.server.operator_routes import Disclosures
+from bot.workers.machine_views import MachineViews
 from bot.workers.pool import WorkerPool
 from calls.sentences import (
     ENDS,
@@ -43,17 +44,18 @@ REFRESH_EVERY_S: Final = 0.5  # between two queries for an open page
 
 
 class PoolCalls:
-    """The calls in progress in all processes; the watchers of this process share one query.
+    """The calls in progress of all machines; the watchers of this process share one query.
 
     Attributes:
         vendors: The vendors' names and keys, for sentences about failures.
     """
 
-    def __init__(self, sums: ConsoleSums, pool: WorkerPool) -> None:
-        """Show the calls of `pool`, and answer its other processes' queries from `sums`."""
+    def __init__(self, sums: ConsoleSums, pool: WorkerPool, machines: MachineViews) -> None:
+        """Show the calls of `pool` and of other machines; answer other processes from `sums`."""
         self.vendors = sums.vendors
         self._sums = sums
         self._pool = pool
+        self._machines = machines
         self._last: Sequence[Mapping[str, Any]] = ()
         self._refreshed_at = -REFRESH_EVERY_S
         self._refreshing = asyncio.Lock()
@@ -62,8 +64,17 @@ class PoolCalls:
 
     async def live(self) -> list[Mapping[str, Any]]:
         """Return the calls in progress, the oldest first."""
-        views = await self._pool.peers.ask_all("calls")
-        return sorted((item for view in views for item in view), key=_started_at)
+        answers = await self._pool.peers.ask_all("calls")
+        own = self._machines.own([call for calls in answers for call in calls])
+        # A call that has moved may still be in the older view of the machine that had it.
+        views = (*await self._machines.others(), own)
+        by_id = {call["id"]: call for view in views for call in view["calls"]}
+        return sorted(by_id.values(), key=_started_at)
+
+    @property
+    def store_problem(self) -> str:
+        """Why only the calls of this machine are shown, as a sentence; empty if all are."""
+        return self._machines.problem
 
     async def turns(self) -> list[list[Any]]:
         """Return the latest answers, each as time, the caller's wait in seconds, and call id."""
@@ -146,7 +157,8 @@ def call_router(
             disclosures.note(request, "unmask", "the list of calls")
         recorded = await _recorded(reader, now, limit, before, currency, numbers=numbers)
         live, turns = await calls.live(), await calls.turns()
-        return {"live": live, "turns": turns, **recorded}
+        problem = {"store_problem": calls.store_problem}
+        return {"live": live, "turns": turns, **problem, **recorded}
 
     @router.get("/{call_id}", response_model=None)
     async def one_call(  # pyright: ignore[reportUnusedFunction]

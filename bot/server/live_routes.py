@@ -140,7 +140,7 @@ def live_router(
 
     def watch_pool() -> AsyncIterator[Sequence[str]]:
         more = (_campaigns(campaigns),) if campaigns else ()
-        return gather(_beats(), _entries(live), _calls(calls), *more, within_s=GATHER_S)
+        return gather(_beats(calls), _entries(live), _calls(calls), *more, within_s=GATHER_S)
 
     @router.get("/api/live", response_model=None)
     async def watch(  # pyright: ignore[reportUnusedFunction]
@@ -166,10 +166,10 @@ async def _console(opening: str, merged: AsyncIterator[Sequence[str]]) -> AsyncI
         await merged.aclose()  # type: ignore[attr-defined] - a generator
 
 
-async def _beats() -> AsyncIterator[str]:
+async def _beats(calls: PoolCalls) -> AsyncIterator[str]:
     while True:
         await asyncio.sleep(BEAT_S)
-        yield "event: beat\ndata: {}\n\n"
+        yield f"event: beat\n{_message({'store_problem': calls.store_problem})}"
 
 
 async def _entries(live: PoolLiveView) -> AsyncIterator[str]:

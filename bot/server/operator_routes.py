@@ -15,6 +15,7 @@ from bot.health.view import ProviderView, emptied_by, merge_rungs
 from bot.server.access import address_of, check_may_act
 from bot.server.api_route import ApiRoute, Refused
 from bot.server.credentials import Role, identity_of
+from bot.workers.machine_views import MachineViews
 from bot.workers.pool import WorkerPool
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import WireError
@@ -138,8 +139,11 @@ NO_SUPERVISOR: Final = "This process has no supervisor that could replace it. Re
 By = Annotated[str, Body(embed=True, max_length=NAME_CHARACTERS)]
 
 
-def reload_router(pool: PoolClient | None) -> APIRouter:
-    """Return the reload route; `pool` is `None` without a supervisor, as in the demo."""
+def reload_router(pool: PoolClient | None, machines: MachineViews) -> APIRouter:
+    """Return the reload route; `pool` is `None` without a supervisor, as in the demo.
+
+    The response has a fingerprint of the configuration of each of the `machines`, ours first.
+    """
     router = APIRouter(route_class=ApiRoute)
 
     @router.post("/api/reload")
@@ -159,7 +163,16 @@ def reload_router(pool: PoolClient | None) -> APIRouter:
         if problems := reply["problems"]:
             body = {"detail": "The new configuration has errors.", "problems": problems}
             return JSONResponse(body, HTTPStatus.BAD_REQUEST)
-        return JSONResponse({"changed": reply["changed"]}, HTTPStatus.ACCEPTED)
+        own = machines.own() | {"configuration": reply["configuration"]}
+        body = {
+            "changed": reply["changed"],
+            "machines": [
+                {name: view[name] for name in ("machine", "configuration")}
+                for view in (own, *await machines.others())
+            ],
+            "store_problem": machines.problem,
+        }
+        return JSONResponse(body, HTTPStatus.ACCEPTED)
 
     return router
 

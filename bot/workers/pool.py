@@ -117,6 +117,11 @@ class KeyValueStore:
         kept = self._kept.get(kind_of(token), {}).get(token)
         return kept.value if kept and kept.until > self._clock() else None
 
+    async def read_all(self, kind: str) -> Mapping[str, Any]:
+        """Return all values of a kind by token, the newest last."""
+        now, kept = self._clock(), self._kept.get(kind, {})
+        return {token: item.value for token, item in kept.items() if item.until > now}
+
     async def drop(self, token: str) -> None:
         """Remove a value; if `token` is a kind, all its values."""
         if self._kept.pop(token, None) is None:
@@ -143,6 +148,7 @@ def serve_values(values: KeyValues, wire: Wire) -> None:
     )
     wire.answer("take", lambda it: values.take(it["token"]))
     wire.answer("read", lambda it: values.read(it["token"]))
+    wire.answer("read_all", lambda it: values.read_all(it["kind"]))
     wire.answer("drop", lambda it: values.drop(it["token"]))
 
 
@@ -288,6 +294,11 @@ class WorkerPool(CallPool, Protocol):
         ...
 
     @property
+    def configuration(self) -> str:
+        """The fingerprint of the configuration for new calls; empty without a supervisor."""
+        ...
+
+    @property
     def quiet(self) -> bool:
         """Whether the pool has no call in progress."""
         ...
@@ -328,6 +339,7 @@ class SingleProcess:
     views = None
     leads = True
     store_away = False
+    configuration = ""
 
     def __init__(
         self,

@@ -50,6 +50,17 @@ class PooledKeyValueStore:
         except WireError as gone:
             raise LookupError(str(gone)) from gone
 
+    async def read_all(self, kind: str) -> Mapping[str, Any]:
+        """Read all values of a kind in the supervisor.
+
+        Raises:
+            LookupError: The supervisor does not answer.
+        """
+        try:
+            return await self._wire.ask("read_all", kind=kind)
+        except WireError as gone:
+            raise LookupError(str(gone)) from gone
+
     async def drop(self, token: str) -> None:
         """Remove a value, or all values of a kind, in the supervisor.
 
@@ -115,7 +126,11 @@ class WirePeers:
 
 
 class PoolClient:
-    """The worker pool as one of its workers sees it."""
+    """The worker pool as one of its workers sees it.
+
+    Attributes:
+        configuration: The fingerprint of the configuration for new calls, by the last report.
+    """
 
     def __init__(self, wire: Wire, *, number: int, workers: int, pool_id: str = "") -> None:
         """Join the pool.
@@ -133,6 +148,7 @@ class PoolClient:
         self.name = f"w{number}"
         self.key_values = PooledKeyValueStore(wire)
         self.peers = WirePeers(wire, self.name)
+        self.configuration = ""
         self._state: Mapping[str, Any] = {}
         wire.on("pool", self._store_state)
 
@@ -188,7 +204,7 @@ class PoolClient:
         self.wire.send("end", seat=seat)
 
     def _store_state(self, state: Mapping[str, Any]) -> None:
-        self._state = state
+        self._state, self.configuration = state, str(state.get("configuration", ""))
         self.peers.others = [item for item in state.get("workers", ()) if item != self.name]
 
 

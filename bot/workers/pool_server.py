@@ -125,6 +125,7 @@ class PoolServer:
         messages: Sends messages to all workers, and events for one of them to emit.
         seats: Admits calls.
         answers: Handlers of further requests by name; to be filled before the first worker.
+        configuration: The fingerprint of the configuration for new workers.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class PoolServer:
         self.messages = PoolMessages(self.workers)
         self.seats = SeatTable(admission, self.workers, clock=clock)
         self.answers: dict[str, Answer] = {}
+        self.configuration = ""
         self._hung_checked_at = clock()  # the last call of `find_hung`
 
     def receive(self, worker: Worker) -> None:
@@ -221,6 +223,7 @@ class PoolServer:
             leads=leader.name if leader else "",
             full_paces=self._quotas.full_paces(),
             store_away=self._values.is_away,
+            configuration=self.configuration,
             workers=[worker.name for worker in ready],
         )
 

@@ -10,7 +10,7 @@ Scripts are executed by Redis as a whole (https://redis.io/docs/latest/develop/p
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from typing import Any, Final, TypeVar
 
 from loguru import logger
@@ -37,6 +37,7 @@ CONNECTIONS: Final = 8
 MAX_FAIR: Final = MAX_KEPT // 10  # values of one owner, of the kinds in `FAIR`
 MAX_OWN: Final = 4 * MAX_KEPT  # values that are stored again after Redis has lost them
 ONCE: Final = "token"  # kinds whose values may have been used elsewhere: they are not stored again
+SESSION: Final = "session"  # the kind whose values may be dropped by another machine
 SAME_CLOCK_S: Final = 0.5  # moments are moved only by more: on one machine, Redis's delay is less
 OLDEST: Final = (6, 2)  # `SET … GET` is newer than 6.0
 EVICTING: Final = ("allkeys", "volatile")  # policies that drop values before they expire
@@ -62,6 +63,11 @@ if not value then return false end
 local left = redis.call('PTTL', KEYS[1])
 if ARGV[1] == 'take' then redis.call('DEL', KEYS[1]) end
 return {value, left}
+"""
+READ_ALL: Final = """
+local keys = redis.call('ZRANGE', KEYS[1], 0, -1)
+if #keys == 0 then return {} end
+return {keys, redis.call('MGET', unpack(keys))}
 """
 
 
@@ -235,6 +241,7 @@ class SharedValues:
         self._name = MachineNames(self._link, machine=machine, holder=holder)
         self._keep = self._link.redis.register_script(KEEP)
         self._read = self._link.redis.register_script(READ)
+        self._read_all = self._link.redis.register_script(READ_ALL)
         self._local, self._clock = local, clock
         self._own: dict[str, str] = {}  # by token: what this process has kept, as Redis gets it
         self._unshared: set[str] = set()  # tokens of `_own` that Redis does not have
@@ -268,25 +275,30 @@ class SharedValues:
         await self._link.redis.aclose()
 
     async def look_after(self) -> None:
-        """Renew the machine's name, and notice whether Redis is there; runs until cancelled."""
-        task = asyncio.current_task()
+        """Renew the machine's name, and notice whether Redis is there; runs until cancelled.
+
+        Stores in Redis what it does not have, and forgets the sessions that it has no more.
+        """
+        task, missing = asyncio.current_task(), set[str]()
         # The client may swallow a cancellation that arrives while it reads.
         while not (task and task.cancelling()):
             await asyncio.sleep(CHECK_EVERY_S)
             try:
-                await self._look()
+                if await self._name.check():
+                    lost = (item for item in self._own if not kind_of(item).endswith(ONCE))
+                    self._unshared |= set(lost)
+                self._link.find()
+                for token in tuple(self._unshared):
+                    await self._share(token)
+                lacking = await _lacking_sessions(self._link, self._local) - self._unshared
+                for ended in lacking & missing:  # twice: a new one is kept here first
+                    self._forget(ended)
+                    await self._local.drop(ended)
+                missing = lacking
             except StoreAwayError:
                 pass  # told by the link
             except Exception as error:  # noqa: BLE001 - the top of a task: calls go on without it
                 logger.opt(exception=error).error("looking after the store failed")
-
-    async def _look(self) -> None:
-        """Renew the name; if Redis answers, store what it does not have."""
-        if await self._name.check():
-            self._unshared |= {item for item in self._own if not kind_of(item).endswith(ONCE)}
-        self._link.find()
-        for token in tuple(self._unshared):
-            await self._share(token)
 
     async def keep(
         self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
@@ -320,9 +332,25 @@ class SharedValues:
             found = await self._link.ask(lambda: self._read(keys=[_key(token)], args=["read"]))
         except StoreAwayError:
             found = None
-        if found or (not self.is_away and token not in self._unshared):
-            return _unwrapped(found, self._clock())
-        return await self._local.read(token)
+        here = await self._local.read(token)
+        if not found and (self.is_away or token in self._unshared):
+            return here
+        value = _unwrapped(found, self._clock())
+        if found and here is None and kind_of(token) == SESSION:  # so that it holds without Redis
+            await self._local.keep(token, value, for_s=int(found[1]) / 1000)
+        return value
+
+    async def read_all(self, kind: str) -> Mapping[str, Any]:
+        """Return the values of a kind, which has no owners; while Redis is away, only our own."""
+        try:
+            found = await self._link.ask(lambda: self._read_all(keys=[f"{INDEX}{kind}"]))
+        except StoreAwayError:
+            return await self._local.read_all(kind)
+        return {
+            str(key).removeprefix(PREFIX): json.loads(wrapped)["value"]
+            for key, wrapped in zip(*found, strict=True)
+            if wrapped
+        }
 
     async def drop(self, token: str) -> None:
         """Remove a value; if `token` is a kind, all its values.
@@ -340,7 +368,9 @@ class SharedValues:
 
     async def _share(self, token: str) -> None:
         """Store a value in Redis; if that fails, it stays marked as unshared."""
-        wrapped = self._own[token]
+        wrapped = self._own.get(token)
+        if wrapped is None:  # it was dropped meanwhile
+            return
         try:
             await self._link.ask(lambda: _store(self._keep, token, wrapped, self._clock()))
         except StoreAwayError:
@@ -379,6 +409,17 @@ async def _store(script: AsyncScript, token: str, wrapped: str, now: float) -> N
     keys = [_key(token), f"{INDEX}{kind}{' ' if owner else ''}{owner}"]
     most = MAX_FAIR if owner else MAX_KEPT
     await script(keys=keys, args=[wrapped, round(left_s * 1000), most])
+
+
+async def _lacking_sessions(link: RedisLink, local: KeyValueStore) -> Set[str]:
+    """Return the sessions of this process that Redis does not have.
+
+    They were ended elsewhere, or while this server was down. They must be forgotten, because they
+    would be valid here while Redis is away.
+    """
+    held = list(await local.read_all(SESSION))
+    found = await link.ask(lambda: link.redis.mget(map(_key, held))) if held else []
+    return {token for token, value in zip(held, found, strict=True) if value is None}
 
 
 async def _drop(client: Redis, token: str) -> None:

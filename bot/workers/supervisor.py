@@ -34,6 +34,7 @@ from bot.workers.stacks import WRITE_S, ask_for_stacks, place_in, read_stacks
 from bot.workers.worker_process import Worker
 from configuration.loading import Loaded
 from configuration.machine import own_cores
+from configuration.printing import fingerprint
 from configuration.settings import ServerSettings, Settings
 from runtime import clock
 from runtime.exits import DONE, CommandError
@@ -81,6 +82,7 @@ class Supervisor:
             plan, self._slots, apply=self._apply, emit=self._server.messages.send_to_one
         )
         self._server.answers["reload"] = self._answer_reload
+        self._server.configuration = fingerprint(plan.settings)
 
     async def run(self, ready: Callable[[Sequence[str]], None]) -> int:
         """Serve until SIGTERM or SIGINT, then drain; return the exit code.
@@ -192,7 +194,7 @@ class Supervisor:
     async def _answer_reload(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         reply: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._reload(message["by"], reply)
-        return await reply
+        return {**await reply, "configuration": fingerprint(self._plan.settings)}
 
     def _apply(self, settings: Settings) -> None:
         """Apply a configuration to the seats and the rungs' limits."""
@@ -200,6 +202,8 @@ class Supervisor:
         self._seats.measured = settings.server.counts_load
         self._seats.public = public_limits(settings)
         self._quotas.renew(settings)
+        self._server.configuration = fingerprint(settings)
+        self._server.broadcast_state()
 
 
 def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Loaded) -> int:

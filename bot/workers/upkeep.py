@@ -10,6 +10,7 @@ from typing import Final
 from bot.batch.batch import Batch
 from bot.batch.messages import transcribe_messages
 from bot.clips.rendering import keep_clips
+from bot.workers.machine_views import publish_view
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from operations.record.forgetting import forget_rows_daily
@@ -26,6 +27,7 @@ async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
     async with (
         _render_clips(process, pool),
         _transcribe_messages(process, pool),
+        publish_view(pool, settings.server),
         forget_rows_daily(settings, process.database, leads=lambda: pool.leads),
         voicemails_listed(messages, process.database, leads=lambda: pool.leads),
     ):

@@ -12,7 +12,7 @@ const RECORDED_MS = 20_000;
 const LOOKED_UP = 200; // the latest calls, among which ours are looked up
 const NEWS = new Set(["CallEnded", "RungChosen", "AttemptFailed"]); // these change the list or its counts
 const STAGES = ["stt", "llm", "tts"];
-const WRITTEN = ["began", "name", "agent", "length", "doing", "waited", "trouble", "served", "verdict"];
+const WRITTEN = ["began", "name", "agent", "length", "doing", "waited", "trouble", "served", "machine", "verdict"];
 const VERDICTS = ["", "served", "degraded", "hurt", "lost"];
 const WELL = new Set(["", "served"]);
 const DOING = { listening: "listening", processing: "thinking", speaking: "speaking" };
@@ -100,7 +100,7 @@ export class LiveCalls {
   }
 
   #add(call) {
-    const result = ["doing", "waited", "trouble", "served"].map((name) => el("span", { class: name }));
+    const result = ["doing", "waited", "trouble", "served", "machine"].map((name) => el("span", { class: name }));
     const drawn = row({ number: link(call), result }, { "data-call": call.id });
     this.#rows.set(call.id, drawn);
     return drawn;
@@ -118,6 +118,7 @@ export class LiveCalls {
       waited: call.v2v_s === null ? "" : `last answer after ${seconds(call.v2v_s)}`,
       trouble: trouble.filter(Boolean).join(" · "),
       served: STAGES.map((stage) => (call.down.includes(stage) ? "none" : (call.providers[stage] ?? "–"))).join(", "),
+      machine: call.machine ? `machine ${call.machine}` : "",
       verdict: call.verdict || "–",
     };
   }

@@ -52,11 +52,11 @@ function count(news) {
 }
 
 /** Take the rest of the response that has the recorded calls. */
-function remember({ live, turns: answers, lately, today, problem }) {
+function remember({ live, turns: answers, lately, today, problem, store_problem: storeProblem }) {
   latency.fill(answers);
   showCalls(live);
   count({ lately, today });
-  verdict.learn({ problem });
+  verdict.learn({ problem, storeProblem });
 }
 
 /** Show how many entries wait in the inbox. */
@@ -150,7 +150,7 @@ function follow() {
   source.onopen = opened;
   source.onerror = () => broken(source);
   source.onmessage = receiving(take);
-  source.addEventListener("beat", receiving(() => {}));
+  source.addEventListener("beat", receiving(({ store_problem: storeProblem }) => verdict.learn({ storeProblem })));
   source.addEventListener("calls", receiving(showCalls));
   source.addEventListener("campaigns", receiving((all) => campaigns.show(all)));
   source.addEventListener("settings", receiving(({ budget_s }) => {

@@ -15,7 +15,7 @@ export function mountReload(place) {
     button.disabled = true;
     said.textContent = "Loading…";
     const done = await act("/api/reload");
-    said.textContent = done.ok ? changed(done.body?.changed ?? []) : wrong(done);
+    said.textContent = done.ok ? `${changed(done.body?.changed ?? [])}${elsewhere(done.body ?? {})}` : wrong(done);
     button.disabled = false;
   }
 }
@@ -23,6 +23,15 @@ export function mountReload(place) {
 function changed(keys) {
   if (!keys.length) return "Nothing has changed.";
   return `Changed for new calls: ${some(keys)}. Calls in progress keep their configuration.`;
+}
+
+/** Which of several machines have another configuration than this one, the first. */
+function elsewhere({ machines: [own, ...others] = [], store_problem: storeProblem }) {
+  if (storeProblem) return " The configuration of the other machines is not known, because the store does not answer.";
+  if (!others.length) return "";
+  const different = others.filter(({ configuration }) => configuration !== own.configuration);
+  const names = different.map(({ machine }) => machine || "without a name").join(", ");
+  return different.length ? ` Another configuration is in use on: ${names}. Reload there, too.` : ` All ${1 + others.length} machines have the same configuration.`;
 }
 
 function wrong(done) {

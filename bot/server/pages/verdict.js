@@ -22,7 +22,7 @@ export function forSummary(alerts) {
 
 /** The card; pass it the data of the other cards: alerts, rungs, calls, numbers, the connection. */
 export class Verdict {
-  #known = { alerts: [], rungs: [], calls: [], numbers: {}, lost: null, signedOut: false, problem: "" };
+  #known = { alerts: [], rungs: [], calls: [], numbers: {}, lost: null, signedOut: false, problem: "", storeProblem: "" };
   #headline = el("p", { class: "headline", role: "status" }, "Loading…");
   #troubles = el("ol", { class: "troubles" });
   #figures = el("dl", { class: "figures" });
@@ -37,7 +37,7 @@ export class Verdict {
     setInterval(() => document.hidden || this.#soon(), 1000); // updates "2 min"
   }
 
-  /** Update the data: any of `alerts`, `rungs`, `calls`, `numbers`, `lost`, `signedOut`, `problem`. */
+  /** Update the data: any of `alerts`, `rungs`, `calls`, `numbers`, `lost`, `signedOut`, `problem`, `storeProblem`. */
   learn(news) {
     Object.assign(this.#known, news);
     this.#soon();
@@ -77,7 +77,7 @@ export class Verdict {
   }
 
   #find() {
-    const { alerts, rungs, lost, signedOut, problem } = this.#known;
+    const { alerts, rungs, lost, signedOut, problem, storeProblem } = this.#known;
     const found = [];
     if (signedOut) found.push({ tone: "bad", name: "You", alone: "You are signed out.", since_ms: lost, says: "The data below is old. Reload this page to sign in." });
     else if (lost) found.push({ tone: "bad", name: "The server", alone: "The server does not answer.", since_ms: lost, says: "The data below is old. Is the process running? Its log shows why it ended." });
@@ -88,6 +88,7 @@ export class Verdict {
     for (const rung of rungs) if (rung.withdrawn || !told(rung)) found.push(...ofRung(rung));
     found.push(...this.#slow());
     if (problem) found.push({ tone: "warn", name: "The database", word: "does not answer", says: problem });
+    if (storeProblem) found.push({ tone: "warn", name: "The store", word: "does not answer", says: storeProblem });
     return found.sort((one, other) => TONES.indexOf(one.tone) - TONES.indexOf(other.tone));
   }
 

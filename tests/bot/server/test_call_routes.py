@@ -14,9 +14,11 @@ from fastapi import FastAPI
 from bot.server.call_routes import PoolCalls, call_router
 from bot.server.live_routes import live_router
 from bot.server.operator_routes import Disclosures
+from bot.workers.machine_views import MachineViews
 from bot.workers.pool import SingleProcess
 from calls.entry import Entry
 from calls.events import AnswerHeard, CallStarted, Event, OperatorActed, TurnParts
+from configuration.settings import ServerSettings
 from operations.database.database import Database
 from operations.database.tables import (
     CALL_RESULTS,
@@ -102,13 +104,14 @@ async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     sums = ConsoleSums()
     database = Database(url)
     pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
-    pool_calls = PoolCalls(sums, pool)
+    pool_calls = PoolCalls(sums, pool, MachineViews(pool, ServerSettings()))
     app = FastAPI()
     told: list[Event] = []
     disclosures = Disclosures(told.append)
     reader = RecordReader(database)
     app.include_router(call_router(pool_calls, reader, disclosures, currency="EUR"))
-    app.include_router(live_router(Live(words=False), budget_s=1.5, calls=pool_calls))
+    live: Any = Live(words=False)
+    app.include_router(live_router(live, budget_s=1.5, calls=pool_calls))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
     ) as client:
@@ -273,7 +276,7 @@ async def test_each_access_to_a_recording_or_to_numbers_is_reported_once(tmp_pat
     by = "an operator (no token from 127.0.0.1)"
     assert silent == []
     assert it.told == [
-        OperatorActed(action=action, target=target, by=by)
+        OperatorActed(action=action, target=target, by=by)  # type: ignore[arg-type] - of the table
         for action, target in (
             ("hear", "the recording of call c1"),
             ("unmask", "call c1"),

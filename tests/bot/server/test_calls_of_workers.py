@@ -12,10 +12,11 @@ from bot.health.policies import build_policies
 from bot.health.view import ProviderView
 from bot.server.call_routes import PoolCalls
 from bot.server.operator_routes import provider_router
+from bot.workers.machine_views import MachineViews
 from bot.workers.pool import WorkerPool
 from calls.entry import Entry
 from calls.events import CallStarted, Event, OperatorActed
-from configuration.settings import Settings
+from configuration.settings import ServerSettings, Settings
 from fallbacks.events import AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
 from operations.telemetry.live import ConsoleSums
@@ -42,7 +43,7 @@ class Worker:
     def __post_init__(self) -> None:
         self.app = FastAPI()
         self.app.include_router(provider_router(self.view, self.pool, self.sums.recent))
-        self.all_calls = PoolCalls(self.sums, self.pool)
+        self.all_calls = PoolCalls(self.sums, self.pool, MachineViews(self.pool, ServerSettings()))
 
     async def hears(self, call_id: str, *events: Event) -> None:
         at = clock.utc_now().isoformat()

@@ -27,10 +27,12 @@ from bot.server.operator_routes import (
     operator_name,
     reload_router,
 )
+from bot.workers.machine_views import MachineViews
 from bot.workers.pool import KeyValueStore, SingleProcess
 from bot.workers.pool_client import PoolClient
 from bot.workers.saved_values import SavedValues
 from calls.events import Event, InputRefused
+from configuration.settings import ServerSettings
 from runtime import clock
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
@@ -403,7 +405,7 @@ class SupervisorWire:
 
     async def ask(self, what: str, *, within_s: float, by: str) -> dict[str, Any]:
         self.by.append(by)
-        return {"problems": [], "changed": []}
+        return {"problems": [], "changed": [], "configuration": ""}
 
 
 @pytest.mark.parametrize(
@@ -415,7 +417,8 @@ async def test_a_reload_is_recorded_under_the_name_of_the_sign_in(
     given: str, signed_in: str, recorded: str
 ) -> None:
     wire = SupervisorWire()
-    routes = reload_router(cast(PoolClient, SimpleNamespace(wire=wire))).routes
+    machines = MachineViews(SingleProcess(why_closed=str, clock=lambda: 0.0), ServerSettings())
+    routes = reload_router(cast(PoolClient, SimpleNamespace(wire=wire)), machines).routes
     async with guarding() as site:
         site.app.router.routes[:0] = routes
         headers = await site.cookie(ACT, name=signed_in) if signed_in else _bearer(ACT)

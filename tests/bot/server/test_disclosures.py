@@ -20,10 +20,12 @@ from bot.server.credentials import ConsoleCredentials
 from bot.server.do_not_call_routes import do_not_call_router
 from bot.server.inbox_routes import inbox_router
 from bot.server.operator_routes import Disclosures
+from bot.workers.machine_views import MachineViews
 from bot.workers.pool import SingleProcess
 from calls.events import Event, OperatorActed
 from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.figures import Figures
+from configuration.settings import ServerSettings
 from operations.database.database import Database
 from operations.database.tables import CALLS, VOICEMAILS
 from operations.inbox.store import Inbox
@@ -105,7 +107,7 @@ async def opened(folder: Path, *, number: str = NUMBER) -> AsyncIterator[Site]:
         for router in (
             call_list_router(CallList(database), disclosures),
             call_router(
-                PoolCalls(ConsoleSums(), pool),
+                PoolCalls(ConsoleSums(), pool, MachineViews(pool, ServerSettings())),
                 RecordReader(database),
                 disclosures,
                 currency="EUR",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import pytest
+from fastapi import APIRouter
 from starlette.responses import StreamingResponse
 
 from bot.server.live_routes import BEAT_S, GATHER_S, live_router
@@ -15,14 +16,21 @@ from operations.telemetry.live import Live
 class NoCalls:
     """A pool without calls."""
 
+    store_problem = "Only our own."
+
     async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         for _ in ():
             yield ()
 
 
+def router_of(calls: Any) -> APIRouter:
+    view: Any = Live(words=False)
+    return live_router(view, budget_s=1.5, calls=calls)
+
+
 @pytest.mark.virtual_time
 async def test_an_idle_feed_sends_heartbeats() -> None:
-    router = live_router(Live(words=False), budget_s=1.5, calls=NoCalls())
+    router = router_of(NoCalls())
     answer = await router.routes[0].endpoint(calls=True)  # type: ignore[attr-defined] - a route
     assert isinstance(answer, StreamingResponse)
     told, began_s = answer.body_iterator, time.monotonic()
@@ -31,7 +39,7 @@ async def test_an_idle_feed_sends_heartbeats() -> None:
     took_s = time.monotonic() - began_s
     await told.aclose()  # type: ignore[attr-defined] - a generator
 
-    beat = "event: beat\ndata: {}\n\n"
+    beat = 'event: beat\ndata: {"store_problem": "Only our own."}\n\n'
     assert said == ['event: settings\ndata: {"budget_s": 1.5}\n\n', beat, beat]
     assert took_s == pytest.approx(2 * BEAT_S + GATHER_S)
 
@@ -46,7 +54,7 @@ class BrokenCalls:
 
 @pytest.mark.virtual_time
 async def test_a_feed_ends_when_one_of_its_sources_fails() -> None:
-    router = live_router(Live(words=False), budget_s=1.5, calls=BrokenCalls())
+    router = router_of(BrokenCalls())
     answer = await router.routes[0].endpoint(calls=True)  # type: ignore[attr-defined] - a route
     assert isinstance(answer, StreamingResponse)
 

@@ -12,6 +12,7 @@ from bot.workers.pool import KeyValueStore
 from bot.workers.pool_client import PoolClient
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.saved_values import SavedValues
+from bot.workers.shared_values import SharedValues
 from bot.workers.wire import Wire
 
 
@@ -59,13 +60,17 @@ class Lines:
 
 @asynccontextmanager
 async def lines(
-    settings: Any, *, workers: int = 2, seats: int = 20, saved: SavedValues | None = None
+    settings: Any,
+    *,
+    workers: int = 2,
+    seats: int = 20,
+    saved: SavedValues | None = None,
+    values: SharedValues | None = None,
 ) -> AsyncIterator[Lines]:
     pool = PoolAdmission(seats=seats, cores=2, measured=False)
     clock = asyncio.get_running_loop().time
-    office = PoolServer(
-        pool, Quotas(settings), clock=clock, values=KeyValueStore(clock=clock, saved=saved)
-    )
+    kept = values or KeyValueStore(clock=clock, saved=saved)
+    office = PoolServer(pool, Quotas(settings), clock=clock, values=kept)
     it = Lines(office, [], [])
     async with asyncio.TaskGroup() as tasks:
         for number in range(1, workers + 1):

@@ -121,7 +121,9 @@ async def test_a_reload_with_the_credential_is_recorded_with_its_author(
             session.post(f"{served.url}/api/reload") as unknown,
         ):
             assert unknown.status == 401
-        assert await ask_to_reload(served, by="Ada") == (202, {"changed": ["agent.greeting"]})
+        status, said = await ask_to_reload(served, by="Ada")
+        assert (status, said["changed"]) == (202, ["agent.greeting"])
+        assert [found["machine"] for found in said["machines"]] == [""]
         assert (await ask_to_reload(served))[0] == 409
         await becomes(lambda: len(workers_of(served)) == 4, within_s=LOADED_S)
         await becomes(lambda: len(reloads(served)) == 1)

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import redis.asyncio
 
 from bot.workers import shared_values
 from bot.workers.pool import KeyValueStore
+from bot.workers.saved_values import SavedValues
 from bot.workers.shared_values import SharedValues
 from runtime import clock
 from runtime.exits import UsageError
@@ -37,14 +39,19 @@ async def fresh(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def machine(
-    url: str, name: str = "", *, holder: str = "", ahead_s: float = 0.0
+    url: str,
+    name: str = "",
+    *,
+    holder: str = "",
+    ahead_s: float = 0.0,
+    saved: SavedValues | None = None,
 ) -> AsyncIterator[SharedValues]:
     """Open the store on a machine whose clock is ahead."""
 
     def now() -> float:
         return clock.monotonic() + ahead_s
 
-    local = KeyValueStore(clock=now)
+    local = KeyValueStore(clock=now, saved=saved)
     values = SharedValues(url, machine=name, holder=holder or name, local=local, clock=now)
     try:
         await values.open()
@@ -60,6 +67,16 @@ async def becomes(fact: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not fact():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
+
+
+async def settle() -> None:
+    """Let every machine look after the store a few times."""
+    await asyncio.sleep(0.3)
+
+
+async def flush(server: Server) -> None:
+    async with client(server) as there:
+        await there.flushall()
 
 
 async def test_another_machine_takes_a_value_once(server: Server) -> None:
@@ -114,6 +131,62 @@ async def test_all_sessions_end_on_all_machines(server: Server) -> None:
 
         assert [await b.read("session 1"), await a.read("session 2")] == [None, None]
         assert await b.read("session of another 3") == "not a session"
+
+
+SESSION = {"role": "act", "network": "192.0.2.0"}
+
+
+async def test_a_session_that_was_ended_elsewhere_does_not_return(tmp_path: Path) -> None:
+    with running_redis() as server:
+        saved = SavedValues(kind="session", path=tmp_path / "sessions.json", utc_s=clock.utc_s)
+        async with machine(server.url, "a", saved=saved) as a, machine(server.url, "b") as b:
+            for name in ("session 1", "session 2", "session 3"):
+                await a.keep(name, SESSION, for_s=60)
+                assert await b.read(name) == SESSION  # so that `b` has them, too
+            await b.drop("session 1")
+            await a.drop("session 2")
+            await becomes(lambda: '"session 1"' not in saved.path.read_text())
+            await settle()
+
+            await flush(server)  # what a machine still had, it stores again
+            async with asyncio.timeout(10):
+                while await b.read("session 3") != SESSION:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.01)
+            assert [await one.read("session 1") for one in (a, b)] == [None, None]
+            assert [await one.read("session 2") for one in (a, b)] == [None, None]
+
+            server.pause()
+            assert [await one.read("session 1") for one in (a, b)] == [None, None]
+            assert [await one.read("session 2") for one in (a, b)] == [None, None]
+            assert [await one.read("session 3") for one in (a, b)] == [SESSION, SESSION]
+
+
+async def test_a_session_that_was_ended_during_a_restart_does_not_return(tmp_path: Path) -> None:
+    with running_redis() as server:
+        saved = SavedValues(kind="session", path=tmp_path / "sessions.json", utc_s=clock.utc_s)
+        async with machine(server.url, "b") as b:
+            async with machine(server.url, "a", saved=saved) as a:
+                await a.keep("session 1", SESSION, for_s=60)
+                await a.keep("session 2", SESSION, for_s=60)
+            await b.drop("session 1")
+            async with machine(server.url, "a", saved=saved) as a:
+                await becomes(lambda: '"session 1"' not in saved.path.read_text())
+                server.pause()
+                assert [await a.read(f"session {number}") for number in (1, 2)] == [None, SESSION]
+
+
+async def test_all_values_of_a_kind_are_read_the_newest_last(server: Server) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        assert await a.read_all("view") == {}
+        await a.keep("view a", {"calls": 1}, for_s=60)
+        await asyncio.sleep(0.01)
+        await b.keep("view b", {"calls": 2}, for_s=60)
+        await b.keep("view gone", 3, for_s=0.05)
+        await asyncio.sleep(0.1)
+
+        wanted = [("view a", {"calls": 1}), ("view b", {"calls": 2})]
+        assert list((await a.read_all("view")).items()) == wanted
+        assert list((await b.read_all("view")).items()) == wanted
 
 
 async def test_one_owners_sign_ins_displace_no_other_owners(
