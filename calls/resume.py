@@ -10,7 +10,7 @@ it continues with one of these:
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Protocol
 
@@ -22,8 +22,6 @@ RETURN_S: Final = 30.0  # after the loss of a line; a caller who returns later s
 # start another one.
 KEPT_S: Final = 60.0
 MOMENTS: Final = ("began_at", "kept_at", "sensitive_until")  # fields on the monotonic clock
-# Of the messages that may be left out: three times the size of a long conversation (chosen).
-MAX_BYTES: Final = 64 * 1024
 IN_PROGRESS: Final = "IN_PROGRESS"  # Pipecat's placeholder for a pending tool result
 CUT_OFF: Final = {
     "error": "The connection broke while this was being done. It may have been done: do not do it "
@@ -94,22 +92,6 @@ class ResumeState:
     verdict: str = ""
     sensitive_until: float = 0.0
     sensitive_said: Sequence[str] = field(default_factory=list[str])
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values; if the conversation is too long, its oldest turns are left out.
-
-        What cannot be left out, such as the owner's instructions, does not count.
-        """
-        plain = asdict(self)
-        plain["messages"] = _latest(plain["messages"], most_bytes=MAX_BYTES)
-        return plain
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "ResumeState":
-        """Return the state from the values of `as_json`."""
-        values = dict(plain)
-        values["tools"] = [KeptTool(**tool) for tool in plain["tools"]]
-        return cls(**values)
 
 
 class ResumePlace(Protocol):
@@ -291,20 +273,3 @@ def _key_of_call(messages: Sequence[Mapping[str, Any]], tool_call_id: Any) -> st
                     return ""
                 return tool_key(function["name"], arguments)
     return ""
-
-
-def _latest(messages: Sequence[Any], *, most_bytes: int) -> list[Any]:
-    """Return messages without the oldest turns: at most `most_bytes` of JSON.
-
-    The system messages at the beginning stay and do not count. A tool result is dropped with its
-    call.
-    """
-    roles = [message.get("role") for message in messages]
-    kept_from = first = next((i for i, role in enumerate(roles) if role != "system"), len(roles))
-    over = len(json.dumps(messages[first:])) - most_bytes
-    while kept_from < len(messages) and (
-        over > 0 or (kept_from > first and messages[kept_from].get("role") != "user")
-    ):
-        over -= len(json.dumps(messages[kept_from]))
-        kept_from += 1
-    return [*messages[:first], *messages[kept_from:]]

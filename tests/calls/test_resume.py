@@ -9,7 +9,6 @@ from calls.resume import (
     CUT_OFF,
     CUT_SHORT,
     GO_ON,
-    MAX_BYTES,
     CutSpeech,
     KeptTool,
     Next,
@@ -142,62 +141,6 @@ def test_an_interrupted_tool_does_not_stay_in_progress(
 
     assert before == messages[:-1]
     assert json.loads(last["content"]) == told
-
-
-def test_a_state_survives_its_serialisation() -> None:
-    tool = KeptTool(key="book {}", turn=2, result={"result": 1})
-    state = ResumeState(call_id="c", messages=ASKED, said=SAID, turn=2, tools=[tool])
-
-    assert ResumeState.from_json(json.loads(json.dumps(state.as_json()))) == state
-
-
-def test_the_latest_turns_of_a_long_conversation_are_kept() -> None:
-    call = {"role": "assistant", "tool_calls": [{"id": "a"}]}
-    turn = [{"role": "user", "content": "x" * 5_000}, call, {"role": "tool", "content": "y"}]
-    state = ResumeState(messages=[ASKED[0], *turn * 20])
-
-    kept = state.as_json()
-
-    assert len(json.dumps(kept)) <= MAX_BYTES
-    assert kept["messages"][0] == ASKED[0]
-    assert kept["messages"][1:4] == turn
-    assert kept["messages"][-1] == turn[-1]
-
-
-@pytest.mark.parametrize(
-    "fixed",
-    [
-        {"messages": [{"role": "system", "content": "x" * 66_000}, *ASKED[1:]]},
-        {"messages": [{"role": "system", "content": "\u00fc" * 66_000}] * 2 + ASKED[1:]},
-        {"messages": ASKED, "tools": [KeptTool(key="x" * 4_000, turn=1)] * 20},
-        {"messages": ASKED, "sensitive_said": ["x" * 400] * 200},
-        {"messages": ASKED, "said": "x" * 70_000},
-    ],
-    ids=["instructions", "with a contact's fields", "tools", "a sensitive section", "an answer"],
-)
-def test_what_cannot_be_left_out_displaces_no_turn(fixed: dict[str, Any]) -> None:
-    state = ResumeState(**fixed)
-
-    assert state.as_json()["messages"] == state.messages
-
-
-def test_a_long_conversation_is_serialised_once_and_not_for_each_dropped_turn(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    written: list[int] = []
-    dumps = json.dumps
-
-    def counted(value: Any) -> str:
-        text = dumps(value)
-        written.append(len(text))
-        return text
-
-    turn = [{"role": "user", "content": "x" * 500}]
-    state = ResumeState(messages=[ASKED[0], *turn * 500])
-    monkeypatch.setattr(json, "dumps", counted)
-    state.as_json()
-
-    assert sum(written) <= 2 * written[0]
 
 
 def test_a_speech_begins_at_the_conversations_end_and_ends_with_an_interruption() -> None:

@@ -1,7 +1,6 @@
 """A process dies at some moment of a call, and the next one goes on from the kept state."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,6 @@ class Store:
         caller = Telephone()
         caller.parked = await self.parked.take(REF)
         assert caller.parked.state
-        json.dumps(caller.parked.state.as_json())  # it can be sent
         return caller
 
 

@@ -1,14 +1,19 @@
 """The state that another process needs of a call is stored whenever it changes."""
 
 import asyncio
+import json
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bot.call.resuming import CHECK_EVERY_S, SAVE_AGAIN_S, StateSender
+from bot.workers.pool import KeyValueStore
 from calls.events import AgentSaid, CallerStarted, Event, TurnDecided
 from calls.resume import ResumeState
 from processors.turn.floor import FloorEvent, TurnClosed, WordsCame
+from transports.parked import ParkedCall
 
 
 class Place:
@@ -100,3 +105,74 @@ async def test_a_failed_write_loses_one_state_and_not_the_call() -> None:
     await sender.keep()
 
     assert place.kept == [state]
+
+
+WORDS_HZ = 2.5  # of speech
+PER_S = 1000  # bytes
+LONG = [
+    {"role": role, "content": "word " * 24} for role in ("user", "assistant") for _ in range(70)
+]
+
+
+class Counted(KeyValueStore):
+    """A store that counts the bytes of what is sent to it."""
+
+    sent = 0
+
+    async def keep(
+        self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
+    ) -> None:
+        asked = {"token": token, "value": value, "for_s": for_s, "moments": list(moments)}
+        self.sent += len(json.dumps({**asked, "number": 100, "ask": "keep"})) + 1
+        await super().keep(token, value, for_s=for_s, moments=moments)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("messages", "answer_s", "length_s"),
+    [(LONG, 30.0, 34.0), ([], 8.0, 300.0), (LONG, 8.0, 300.0)],
+    ids=["a long answer", "a call", "a long call"],
+)
+async def test_less_than_a_kilobyte_a_second_is_sent(
+    messages: list[dict[str, str]], answer_s: float, length_s: float
+) -> None:
+    """The caller asks for 4 s, then the agent answers, again and again."""
+    loop = asyncio.get_running_loop()
+    store = Counted(clock=loop.time)
+    instructions, spoken = {"role": "system", "content": "x" * 66_000}, list(messages)
+    began_at, said = loop.time(), [f"word{number}" for number in range(int(answer_s * WORDS_HZ))]
+
+    def state() -> ResumeState:
+        now = loop.time() - began_at
+        turn, into_s = divmod(now, 4.0 + answer_s)
+        words = round(max(0.0, into_s - 4.0) * WORDS_HZ)
+        while len(spoken) < len(messages) + 2 * int(turn) + (into_s >= 4.0):
+            role = "assistant" if len(spoken) % 2 else "user"
+            spoken.append({"role": role, "content": " ".join(said)})
+        heard = " ".join(said[:words])
+        return ResumeState(
+            call_id="0123456789ab",
+            began_at=began_at,
+            kept_at=loop.time(),
+            entries=20 * int(turn),
+            turn=int(turn) + 1,
+            language="en",
+            voice="elevenlabs",
+            messages=[instructions, *spoken],
+            words=" ".join(said[: int(into_s * WORDS_HZ)]) if into_s < 4.0 else "",
+            caller_speaking=into_s < 4.0,
+            said=" ".join(said) if words else "",
+            heard=heard,
+            partial=heard,
+            verdict="served",
+        )
+
+    sender = StateSender(ParkedCall(store, f"parked twilio CA{'0' * 32}"), state)
+    await sender.keep()  # what was said before
+    first, store.sent = store.sent, 0
+    keeping = loop.create_task(sender.run())
+    await asyncio.sleep(length_s)
+    keeping.cancel()
+
+    assert first > len(instructions["content"])
+    assert store.sent / length_s <= PER_S, store.sent / length_s

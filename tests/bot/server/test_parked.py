@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from loguru import logger
 
 from bot.workers.pool import SingleProcess
 from calls.resume import KEPT_S, RETURN_S, ResumeState
@@ -108,3 +110,35 @@ async def test_a_lost_call_has_either_returned_or_expired(
     assert loop.time() - began <= RETURN_S + 3.0
     left = (await parked.take("t")).state
     assert (left.entries if left else None) == (120 if caller is goes_on else None)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("parked twilio CA1", {"version": 0, "call_id": "c", "messages": []}, "another version"),
+        ("parked twilio CA1", {"call_id": "c", "entries": 7}, "another version"),
+        ("part0 twilio CA1.{at}", None, "incomplete"),
+        ("part2 twilio CA1.{at}", ["x" * 10_000_000], "more than"),
+        ("part3 twilio CA1.{at}", [{"role": "us"}], "messages are missing"),
+        ("parked twilio CA2", "{small}", "incomplete"),  # of another call
+    ],
+)
+async def test_a_state_that_cannot_be_used_is_declined_and_told_once(
+    key: str, value: Any, why: str
+) -> None:
+    pool, told = SingleProcess(why_closed=str, clock=lambda: 0.0), list[str]()
+    parked = Parked(pool, "twilio")
+    messages = [{"role": "user", "content": "Hello."}] * 2
+    await parked.place("CA1").keep(replace(GOES_ON, messages=messages))
+    small = await pool.key_values.read("parked twilio CA1")
+    kept = small if value == "{small}" else value
+    await pool.key_values.keep(key.format(at=small["at"]), kept, for_s=60)
+
+    sink = logger.add(told.append, level="WARNING")
+    found = await parked.take(key.rsplit(maxsplit=1)[-1] if "parked" in key else "CA1")
+    logger.remove(sink)
+
+    assert found.state is None
+    assert len(told) == 1
+    assert why in told[0]
+    assert "Traceback" not in told[0]

@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import redis.asyncio
 
 from bot.workers import shared_values
-from bot.workers.pool import KeyValueStore
+from bot.workers.pool import KeyValueStore, SingleProcess
 from bot.workers.saved_values import SavedValues
 from bot.workers.shared_values import SharedValues
+from calls.resume import ResumeState
 from runtime import clock
 from runtime.exits import UsageError
 from tests.share_servers import PASSWORD, Server, free_port, running_redis
+from transports.parked import Parked, ParkedCall
 
 AWAY = "redis://127.0.0.1:{}/0"
 
@@ -328,3 +331,16 @@ async def test_a_redis_that_drops_values_is_refused(server: Server) -> None:
         finally:
             await redis_client.config_set("maxmemory-policy", "noeviction")
             await redis_client.config_set("maxmemory", 0)
+
+
+async def test_a_call_with_long_instructions_and_many_turns_moves_whole(server: Server) -> None:
+    fixed = [{"role": "system", "content": "\u00fc" * 66_000}]
+    turns = [{"role": "user", "content": "x" * 190}, {"role": "assistant", "content": "y" * 190}]
+    state = ResumeState(call_id="c", messages=[*fixed, *turns * 130], said="Yes.", heard="Yes.")
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        await ParkedCall(a, "parked twilio CA1").keep(state)
+        pool = SingleProcess(why_closed=str, clock=clock.monotonic)
+        pool.key_values = b  # pyright: ignore[reportAttributeAccessIssue]
+        found = (await Parked(pool, "twilio").take("CA1")).state
+
+    assert found == replace(state, tools=[])

@@ -1,0 +1,167 @@
+"""Splits a resume state into parts, so that little is sent while only the position changes.
+
+The first part is small, and sent twice a second: how far an answer was heard, and what else changes
+often. The others are sent when they change: the answer, what changes seldom, the instructions, and
+the conversation in blocks, of which only the last one changes. A process may die between two parts.
+The small one is sent last and says how many messages there were, so a newer block does no harm.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from itertools import takewhile
+from typing import Any, Final, cast
+
+from calls.resume import KeptTool, ResumeState, unheard
+
+VERSION: Final = 1  # of the stored values; a process of another version declines them
+BLOCK_BYTES: Final = 2048  # of the conversation (chosen: some turns)
+MAX_BYTES: Final = 4_000_000  # of all parts; a longer state is damaged or somebody else's
+DEFAULTS: Final[Mapping[str, Any]] = {
+    item.name: getattr(ResumeState(), item.name) for item in fields(ResumeState)
+}
+LISTS: Final = ("sensitive_said",)
+IN_PARTS: Final = ("messages", "tools", "said", "heard", "partial")
+SELDOM: Final = ("call_id", "language", "voice", "verdict", "sensitive_said")  # change seldom
+# Of the messages that may be left out: three times the size of a long conversation (chosen).
+CONVERSATION_BYTES: Final = 64 * 1024
+DROP_BYTES: Final = 8 * 1024
+MAX_PARTS: Final = 3 + 2 * CONVERSATION_BYTES // BLOCK_BYTES
+
+
+class BadStateError(Exception):
+    """A stored state cannot be used; the message says why."""
+
+
+def split(state: ResumeState) -> tuple[dict[str, Any], list[Any]]:
+    """Return the small part of a state, and the others in order; all are plain values."""
+    said, partial = state.said, state.partial
+    kept = latest(state.messages)
+    fixed = list(takewhile(_is_system, kept))
+    messages = kept[len(fixed) :]
+    blocks = _blocks(messages)
+    small: dict[str, Any] = {
+        "version": VERSION,
+        "kept_at": round(state.kept_at, 3),
+        "messages": len(messages),
+        "parts": 3 + len(blocks),
+    }
+    seldom: dict[str, Any] = {"tools": [asdict(tool) for tool in state.tools]}
+    for name, default in DEFAULTS.items():
+        value = getattr(state, name)
+        if name not in IN_PARTS and value != default:
+            part = seldom if name in SELDOM else small
+            part[name] = round(value, 3) if isinstance(default, float) else value
+    if heard_to := len(said) - len(unheard(said, state.heard)) if state.heard else 0:
+        small["heard_to"] = heard_to
+    if partial:
+        small["partial"] = _position(partial, said) or partial
+    return small, [said, seldom, fixed, *blocks]
+
+
+def latest(messages: Sequence[Any], *, most_bytes: int = CONVERSATION_BYTES) -> list[Any]:
+    """Return messages without the oldest turns: at most `most_bytes` of JSON.
+
+    The system messages at the beginning stay and do not count. A tool result is dropped with its
+    call. At least `DROP_BYTES` are dropped, so that the rest begins at the same turn for a while.
+    """
+    roles = [message.get("role") for message in messages]
+    kept_from = first = next((i for i, role in enumerate(roles) if role != "system"), len(roles))
+    over = len(json.dumps(messages[first:])) - most_bytes
+    over = math.ceil(over / DROP_BYTES) * DROP_BYTES
+    while kept_from < len(messages) and (
+        over > 0 or (kept_from > first and messages[kept_from].get("role") != "user")
+    ):
+        over -= len(json.dumps(messages[kept_from]))
+        kept_from += 1
+    return [*messages[:first], *messages[kept_from:]]
+
+
+def parts_of(small: Any) -> int:
+    """Return how many other parts belong to a small one.
+
+    Raises:
+        BadStateError: It is of another version, or damaged.
+    """
+    found = cast("dict[str, Any]", small if isinstance(small, dict) else {})
+    if found.get("version") != VERSION:
+        raise BadStateError("it is of another version")
+    count = found.get("parts")
+    if not isinstance(count, int) or count > MAX_PARTS:
+        raise BadStateError(f"it is damaged: {count!r} parts")
+    return count
+
+
+def joined(small: Any, parts: Sequence[Any]) -> ResumeState:
+    """Return the state of these parts.
+
+    Raises:
+        BadStateError: They are of another version, incomplete, too long or damaged.
+    """
+    if len(parts) != parts_of(small) or any(part is None for part in parts):
+        raise BadStateError("it is incomplete")
+    if len(json.dumps([small, parts])) > MAX_BYTES:
+        raise BadStateError(f"it has more than {MAX_BYTES} bytes")
+    try:
+        return _state(small, parts)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise BadStateError(f"it is damaged: {error}") from error
+
+
+def _state(small: Mapping[str, Any], parts: Sequence[Any]) -> ResumeState:
+    said, seldom, fixed, *blocks = parts
+    messages = [message for block in blocks for message in block][: small["messages"]]
+    if len(messages) < small["messages"]:
+        raise ValueError("messages are missing")
+    if not all(isinstance(message["role"], str) for message in (*fixed, *messages)):
+        raise ValueError("a message has no role")
+    given = {**small, **seldom}
+    values = {name: given[name] for name in DEFAULTS if name not in IN_PARTS and name in given}
+    for name, value in values.items():
+        if not isinstance(value, _types(name)):
+            raise ValueError(f"{name} is {value!r}")  # noqa: TRY004 - of a stored value, not an argument
+    partial = small.get("partial", "")
+    if isinstance(partial, list):
+        partial = " ".join(said.split()[partial[0] : partial[1]])
+    return ResumeState(
+        **values,
+        messages=[*fixed, *messages],
+        tools=[KeptTool(**tool) for tool in seldom["tools"]],
+        said=said,
+        heard=said[: small.get("heard_to", 0)],
+        partial=partial,
+    )
+
+
+def _types(name: str) -> Any:
+    """Return the types of a field's stored value."""
+    default = DEFAULTS[name]
+    if name in LISTS or default is None:
+        return list if name in LISTS else str
+    return (int, float) if isinstance(default, float) else cast("Any", type(default))
+
+
+def _position(partial: str, said: str) -> list[int] | None:
+    """Return where words are among the words of `said`; `None` if they are not."""
+    words, wanted = said.split(), partial.split()
+    for begin in range(len(words) - len(wanted) + 1):
+        if words[begin : begin + len(wanted)] == wanted and " ".join(wanted) == partial:
+            return [begin, begin + len(wanted)]
+    return None
+
+
+def _blocks(messages: Sequence[Any]) -> list[list[Any]]:
+    blocks: list[list[Any]] = []
+    size = BLOCK_BYTES
+    for message in messages:
+        if size >= BLOCK_BYTES:
+            blocks.append([])
+            size = 0
+        blocks[-1].append(message)
+        size += len(json.dumps(message))
+    return blocks
+
+
+def _is_system(message: Mapping[str, Any]) -> bool:
+    return message.get("role") == "system"

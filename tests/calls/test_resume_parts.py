@@ -1,0 +1,184 @@
+"""A resume state is sent in parts, and one that cannot be used is declined."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from calls.resume import KeptTool, ResumeState, unheard
+from calls.resume_parts import (
+    CONVERSATION_BYTES,
+    MAX_BYTES,
+    VERSION,
+    BadStateError,
+    joined,
+    latest,
+    split,
+)
+
+ASKED: list[dict[str, Any]] = [
+    {"role": "system", "content": "Be kind."},
+    {"role": "assistant", "content": "Hello."},
+    {"role": "user", "content": "When do you open?"},
+]
+SAID = "We open at nine. On Sunday we are closed."
+STATE = ResumeState(
+    call_id="c",
+    began_at=1.0,
+    kept_at=9.0,
+    turn=2,
+    entries=7,
+    voice="cartesia",
+    messages=ASKED,
+    said=SAID,
+    heard="We open at",
+    partial="We open at",
+    tools=[KeptTool(key="book {}", turn=2, result={"result": 1})],
+    sensitive_said=["1234"],
+)
+
+
+def sent(state: ResumeState) -> tuple[Any, list[Any]]:
+    """Return the parts as the next process reads them."""
+    small, parts = json.loads(json.dumps(split(state)))
+    return small, parts
+
+
+def test_a_state_survives_its_parts() -> None:
+    found = joined(*sent(STATE))
+
+    assert replace(found, heard=STATE.heard) == STATE
+    assert unheard(found.said, found.heard) == "nine. On Sunday we are closed."
+    assert joined(*sent(ResumeState(call_id="c", messages=[], tools=[]))).call_id == "c"
+
+
+@pytest.mark.parametrize("partial", ["at nine. On", "Right. We open", "We  open", ""])
+def test_heard_words_that_no_message_has_survive(partial: str) -> None:
+    assert joined(*sent(replace(STATE, partial=partial))).partial == partial
+
+
+def test_only_the_parts_that_changed_differ_and_the_instructions_are_one_of_their_own() -> None:
+    turn = [{"role": "user", "content": "x" * 900}, {"role": "assistant", "content": "y" * 900}]
+    long = replace(STATE, messages=[{"role": "system", "content": "x" * 66_000}, *turn * 20])
+    _, before = sent(long)
+    _, after = sent(replace(long, messages=[*long.messages, turn[0]], heard=SAID))
+
+    changed = [number for number, part in enumerate(after) if part not in before]
+    assert changed == [len(after) - 1]
+    assert before[2] == [long.messages[0]]
+
+
+@pytest.mark.parametrize("later", [0, 1, 4], ids=["none", "one", "a block"])
+def test_parts_of_a_later_state_add_nothing_to_the_conversation(later: int) -> None:
+    small, _ = sent(STATE)
+    more = [{"role": "user", "content": "x" * 3_000}] * later
+    _, parts = sent(replace(STATE, messages=[*ASKED, *more]))
+
+    assert joined(small, parts[: small["parts"]]).messages == ASKED
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"version": VERSION + 1}, "of another version"),
+        ({"version": None}, "of another version"),
+        ({"parts": "x"}, "damaged"),
+        ({"parts": 10**9}, "damaged"),
+        ({"parts": 5}, "incomplete"),
+        ({"messages": 9}, "damaged: messages are missing"),
+        ({"turn": "2"}, "damaged: turn is '2'"),
+        ({"entries": None}, "damaged: entries is None"),
+        ({"partial": [0]}, "damaged"),
+    ],
+)
+def test_a_state_of_which_the_small_part_is_wrong_is_declined(
+    change: dict[str, Any], why: str
+) -> None:
+    small, parts = sent(STATE)
+    with pytest.raises(BadStateError, match=why):
+        joined({**small, **change}, parts)
+
+
+@pytest.mark.parametrize(
+    ("number", "part", "why"),
+    [
+        (0, None, "incomplete"),
+        (0, ["x"], "damaged"),
+        (1, {"tools": [{"name": "book"}]}, "damaged"),
+        (1, {"tools": [], "voice": 1}, "damaged: voice is 1"),
+        (1, [], "damaged"),
+        (2, "x" * MAX_BYTES, "more than"),
+        (2, [{"content": "x"}], "damaged"),
+        (3, None, "incomplete"),
+        (3, {"role": "user"}, "damaged"),
+        (3, ["x", "y"], "damaged"),
+    ],
+)
+def test_a_state_of_which_another_part_is_wrong_is_declined(
+    number: int, part: Any, why: str
+) -> None:
+    small, parts = sent(STATE)
+    with pytest.raises(BadStateError, match=why):
+        joined(small, [*parts[:number], part, *parts[number + 1 :]])
+
+
+@pytest.mark.parametrize("state", [None, "", [], {"call_id": "c", "messages": []}])
+def test_what_is_no_state_is_declined(state: Any) -> None:
+    with pytest.raises(BadStateError):
+        joined(state, [])
+
+
+def test_the_latest_turns_of_a_long_conversation_are_kept() -> None:
+    call = {"role": "assistant", "tool_calls": [{"id": "a"}]}
+    turn = [{"role": "user", "content": "x" * 5_000}, call, {"role": "tool", "content": "y"}]
+
+    kept = latest([ASKED[0], *turn * 20])
+
+    assert len(json.dumps(kept)) <= CONVERSATION_BYTES
+    assert kept[0] == ASKED[0]
+    assert kept[1:4] == turn
+    assert kept[-1] == turn[-1]
+
+
+def test_a_long_conversation_keeps_its_beginning_while_some_turns_are_added() -> None:
+    turn = [{"role": "user", "content": "x" * 500}, {"role": "assistant", "content": "y" * 500}]
+    firsts = [len(turn * count) - len(latest(turn * count)) for count in range(60, 90)]
+
+    assert len(set(firsts)) <= 5
+    assert firsts[-1] > 0
+
+
+@pytest.mark.parametrize(
+    "fixed",
+    [
+        {"messages": [{"role": "system", "content": "x" * 66_000}, *ASKED[1:]]},
+        {"messages": [{"role": "system", "content": "\u00fc" * 66_000}] * 2 + ASKED[1:]},
+        {"messages": ASKED, "tools": [KeptTool(key="x" * 4_000, turn=1)] * 20},
+        {"messages": ASKED, "sensitive_said": ["x" * 400] * 200},
+        {"messages": ASKED, "said": "x" * 70_000},
+    ],
+    ids=["instructions", "with a contact's fields", "tools", "a sensitive section", "an answer"],
+)
+def test_what_cannot_be_left_out_displaces_no_turn(fixed: dict[str, Any]) -> None:
+    state = ResumeState(**fixed)
+
+    assert joined(*sent(state)).messages == state.messages
+
+
+def test_a_long_conversation_is_not_serialised_for_each_dropped_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[int] = []
+    dumps = json.dumps
+
+    def counted(value: Any) -> str:
+        text = dumps(value)
+        written.append(len(text))
+        return text
+
+    turn = [{"role": "user", "content": "x" * 500}]
+    monkeypatch.setattr(json, "dumps", counted)
+    latest([ASKED[0], *turn * 500])
+
+    assert sum(written) <= 2 * written[0]
