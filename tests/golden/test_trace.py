@@ -49,6 +49,13 @@ def test_a_change_of_order_is_a_difference() -> None:
     assert compare_traces(["one", "two"], ["two", "one"], name="call")
 
 
+def test_the_order_of_refused_connections_is_no_difference() -> None:
+    one, two = (f'["{name}",{{"reason":"ConnectionRefusedError"}}]' for name in "ab")
+
+    assert compare_traces([one, two, "end"], [two, one, "end"], name="call") == []
+    assert compare_traces([one, two, "end"], [two, "end", one], name="call")
+
+
 def test_a_long_difference_is_cut_short() -> None:
     found = compare_traces(["old"] * 100, ["new"] * 100, name="call")
 

@@ -66,6 +66,7 @@ LEFT_OUT: Final = {
 }
 UNTOLD: Final = {"answer", "user_agent"}  # of a request
 TRACES: Final = Path(__file__).parent / "traces"
+REFUSED: Final = '"reason":"ConnectionRefusedError"'
 SHOWN: Final = 60  # lines of a difference
 MASKS: Final = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12,}"), "ID"),
@@ -74,12 +75,26 @@ MASKS: Final = (
 
 
 def compare_traces(recorded: Sequence[str], now: Sequence[str], *, name: str) -> list[str]:
-    """Return how two traces of a call differ, as a unified diff; empty if they are equal."""
+    """Return how two traces of a call differ, as a unified diff; empty if they are equal.
+
+    The kernel decides in which order connections of the same moment are refused.
+    """
+    before, after = _with_refusals_sorted(recorded), _with_refusals_sorted(now)
     lines = list(
-        difflib.unified_diff(recorded, now, f"{name}, recorded", f"{name}, now", "", "", 2, "")
+        difflib.unified_diff(before, after, f"{name}, recorded", f"{name}, now", "", "", 2, "")
     )
     more = len(lines) - SHOWN
     return lines if more <= 0 else [*lines[:SHOWN], f"... and {more} lines more"]
+
+
+def _with_refusals_sorted(lines: Sequence[str]) -> list[str]:
+    """Return the lines, with neighbours that are refused connections in one order."""
+    neighbours = itertools.groupby(lines, key=lambda line: REFUSED in line)
+    return [
+        line
+        for is_refused, group in neighbours
+        for line in (sorted(group) if is_refused else group)
+    ]
 
 
 def normalised(value: Any) -> Any:
