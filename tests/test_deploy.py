@@ -401,3 +401,12 @@ def test_systemd_accepts_the_unit_and_rates_it_as_hardened(name: str, tmp_path: 
     found = analyze("security", "--offline=true").stdout
     (exposure,) = re.findall(rf"exposure level for {name}.service: ([\d.]+)", found)
     assert float(exposure) < 2.5
+
+
+def test_each_machine_of_the_balancer_is_given_up_when_nothing_is_confirmed() -> None:
+    text = (ROOT / "deploy" / "haproxy.cfg").read_text(encoding="utf-8")
+
+    servers = [line for line in text.splitlines() if line.startswith("    server ")]
+
+    assert len(servers) == 8
+    assert [line for line in servers if "tcp-ut 4s" not in line] == []  # no use in `default-server`
