@@ -14,12 +14,12 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pytest
 import soundfile
@@ -37,7 +37,7 @@ from lab.drill.sound import RATE_HZ, Pcm
 from lab.drill.telephones import Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 from operations.telemetry import logs
-from providers.openai import PROMPT
+from providers.word_probe import PROMPT
 from runtime.exits import CommandError
 from tests.bot.server.page_telephone import PageTelephone
 from tests.bot.server.peer import _loopback_only
@@ -50,7 +50,7 @@ from tests.peers.children import UnprovenError
 from tests.peers.media_server import running_media_server
 from tests.peers.sip_telephone import SipTelephone
 
-FAULTS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
+SIGNALS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 WITHIN_S: Final = {"killed": 2.5, "frozen": 5.0}  # from the fault to the next speech, p95
 MAX_DOUBLED_WORDS: Final = 5  # the position that was heard is stored twice a second
 FAULT_AFTER_S: Final = (0.8, 1.6, 2.4, 3.2, 4.0)  # into an answer of some ten seconds
@@ -133,15 +133,30 @@ class Death:
         return once and heard and self.remembered and not self.wrong
 
 
+Fault: TypeAlias = Callable[[int], Awaitable[None]]
+"""Breaks what a call runs on, by its process; returns once that is broken."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Place:
-    """A server with several workers, its providers, and a line to it."""
+    """The servers of one phone number, their providers, and a line to them.
+
+    Attributes:
+        door: The line.
+        url: The address that the line rings.
+        servers: One, or one for each machine.
+        lab: The providers.
+        control: Asks them what they were asked.
+        runs: A file with one line for each tool run: the process.
+        workers: The number of all servers' workers.
+    """
 
     door: OpenDoor
-    served: Served
+    url: str
+    servers: Sequence[Served]
     lab: RunningLab
     control: LabControl
-    runs: Path  # one line for each tool run: the process
+    runs: Path
     workers: int
     numbers: itertools.count = field(default_factory=itertools.count)
 
@@ -155,7 +170,11 @@ class Place:
         await asyncio.sleep(SETTLED_S)
 
     def _alive(self) -> int:
-        return sum(Path(f"/proc/{pid}").exists() for pid in workers_of(self.served).values())
+        return sum(
+            Path(f"/proc/{pid}").exists()
+            for served in self.servers
+            for pid in workers_of(served).values()
+        )
 
 
 def main() -> int:
@@ -164,7 +183,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10, help="of each line and fault")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--doors", type=lambda text: text.split(","), default=USUAL_DOORS)
-    parser.add_argument("--faults", type=lambda text: text.split(","), default=[*FAULTS])
+    parser.add_argument("--faults", type=lambda text: text.split(","), default=[*SIGNALS])
     parser.add_argument("--keep", type=Path, help="folder for the audio of runs that missed")
     options = parser.parse_args()
     logs.set_up(level="ERROR", folder=None)
@@ -204,14 +223,24 @@ async def _measure(
     async with _open(DOORS[name], options.workers, folder) as place:
         for number in range(options.runs):
             await place.until_all_work()
-            death = await _run_once(place, fault, FAULT_AFTER_S[number % len(FAULT_AFTER_S)])
-            _print(number, death)
-            if options.keep and death.sound is not None and not death.whole:
-                file = options.keep / f"{name}-{fault}-{number}.wav"
-                await asyncio.to_thread(soundfile.write, file, death.sound, RATE_HZ)
-                file.with_suffix(".txt").write_text("\n".join(death.heard))
+            into_s = FAULT_AFTER_S[number % len(FAULT_AFTER_S)]
+            death = await run_once(place, partial(_signal, SIGNALS[fault]), into_s)
+            show_death(number, death)
+            await keep_missed(death, options.keep, f"{name}-{fault}-{number}")
             deaths.append(death)
     return deaths
+
+
+async def _signal(fault: signal.Signals, pid: int) -> None:
+    os.kill(pid, fault)
+
+
+async def keep_missed(death: Death, folder: Path | None, name: str) -> None:
+    """Write what was heard in a run that missed to the folder, if there is one."""
+    if folder and death.sound is not None and not death.whole:
+        file = folder / f"{name}.wav"
+        await asyncio.to_thread(soundfile.write, file, death.sound, RATE_HZ)
+        file.with_suffix(".txt").write_text("\n".join(death.heard))
 
 
 @asynccontextmanager
@@ -220,16 +249,7 @@ async def _open(
 ) -> AsyncIterator[Place]:
     """Open a line, and run a lab and a server for it, during the block."""
     runs = folder / "runs.txt"
-    (folder / "hours.py").write_text(TOOL.format(runs=str(runs), said=HOURS), encoding="utf-8")
-    changes: dict[str, Any] = {
-        "server": {"workers": workers},
-        "hold": {"render": False},
-        "agent": {
-            "greeting": GREETING,
-            "resumed": RESUMED,
-            "tools": [{"entry_point": "hours:opening_hours"}],
-        },
-    }
+    changes = {"server": {"workers": workers}, **agent_with_tool(folder, runs)}
     async with (
         open_door(folder) as door,
         lab_process(options=LabOptions(keep_audio=True)) as lab,
@@ -240,22 +260,53 @@ async def _open(
             lab, folder, changes={**changes, **door.tree}, environment=keys, port=door.port
         ) as served:
             yield Place(
-                door=door, served=served, lab=lab, control=control, runs=runs, workers=workers
+                door=door,
+                url=served.url,
+                servers=[served],
+                lab=lab,
+                control=control,
+                runs=runs,
+                workers=workers,
             )
+
+
+def agent_with_tool(folder: Path, runs: Path) -> dict[str, Any]:
+    """Return the sections for an agent with the tool that the question needs.
+
+    Args:
+        folder: Where the configuration is; the tool is written beside it.
+        runs: The file in which the tool notes its runs.
+    """
+    (folder / "hours.py").write_text(TOOL.format(runs=str(runs), said=HOURS), encoding="utf-8")
+    return {
+        "hold": {"render": False},
+        "agent": {
+            "greeting": GREETING,
+            "resumed": RESUMED,
+            "tools": [{"entry_point": "hours:opening_hours"}],
+        },
+    }
 
 
 # -- one death
 
 
-async def _run_once(place: Place, fault: str, into_s: float) -> Death:
-    """Ask, break the worker in the middle of the answer, hear the rest, and ask again."""
+async def run_once(place: Place, fault: Fault, into_s: float, *, lasts_s: float = 0.0) -> Death:
+    """Ask, break something in the middle of the answer, hear the rest, and ask again.
+
+    Args:
+        place: The servers.
+        fault: What breaks.
+        into_s: When, after the answer began.
+        lasts_s: The second question is asked no earlier than so long after the fault.
+    """
     death, runs_before = Death(), len(place.tool_runs())
-    earlier_calls = {entry["call_id"] for entry in entries_of(place.served)}
-    telephone = place.door.ring(place.served.url)
+    earlier_calls = {entry["call_id"] for entry in _entries(place, set())}
+    telephone = place.door.ring(place.url)
     try:
         async with asyncio.timeout(RUN_S):
             async with telephone:
-                times = await _talk(place, telephone, FAULTS[fault], into_s)
+                times = await _talk(place, telephone, fault, into_s, lasts_s=lasts_s)
                 sound, began_at = telephone.heard(), telephone.started_at
             await becomes(lambda: "CallEnded" in _events(place, earlier_calls), within_s=20.0)
     except (TimeoutError, ConnectionError, ExceptionGroup) as broken:
@@ -282,8 +333,10 @@ class Times:
     end_s: float
 
 
-async def _talk(place: Place, telephone: Telephone, fault: signal.Signals, into_s: float) -> Times:
-    """Ask, send the fault `into_s` after the answer began, hear the rest, and ask again.
+async def _talk(
+    place: Place, telephone: Telephone, fault: Fault, into_s: float, *, lasts_s: float
+) -> Times:
+    """Ask, break something `into_s` after the answer began, hear the rest, and ask again.
 
     Raises:
         ConnectionError: There was no answer, or the tool did not run.
@@ -296,14 +349,15 @@ async def _talk(place: Place, telephone: Telephone, fault: signal.Signals, into_
         raise ConnectionError("no answer was heard")
     if len(place.tool_runs()) == before:
         raise ConnectionError("the tool did not run")
-    os.kill(place.tool_runs()[-1], fault)
-    fault_s = telephone.now_s
     gaps = len(_gaps(place))  # until another worker has taken over the call
+    fault_s = telephone.now_s
+    await fault(place.tool_runs()[-1])
     await becomes(lambda: len(_gaps(place)) > gaps)
     await ear.hear_some(0.3, since_s=telephone.now_s, within_s=10.0)
     while telephone.now_s - telephone.bursts()[-1][1] < QUIET_S:
         await ear.wait(0.1)
     rested_s = telephone.now_s
+    await asyncio.sleep(max(0.0, fault_s + lasts_s - rested_s))
     second_s = await telephone.say(caller_says(SECOND_QUESTION))
     await ear.hear_some(1.0, since_s=second_s, within_s=15.0)
     return Times(asked_s=asked_s, fault_s=fault_s, rested_s=rested_s, end_s=telephone.now_s)
@@ -370,7 +424,8 @@ def _is_of_call(details: Mapping[str, Any]) -> bool:
 
 
 def _entries(place: Place, earlier_calls: set[str]) -> list[dict[str, Any]]:
-    return [entry for entry in entries_of(place.served) if entry["call_id"] not in earlier_calls]
+    entries = [entry for served in place.servers for entry in entries_of(served)]
+    return [entry for entry in entries if entry["call_id"] not in earlier_calls]
 
 
 def _events(place: Place, earlier_calls: set[str]) -> list[str]:
@@ -381,12 +436,13 @@ def _gaps(place: Place) -> list[dict[str, Any]]:
     """Return the entries about calls that another process continued."""
     return [
         entry
-        for entry in entries_of(place.served)
+        for entry in _entries(place, set())
         if entry["event"] == "CallStarted" and entry["gap_s"]
     ]
 
 
-def _print(number: int, death: Death) -> None:
+def show_death(number: int, death: Death) -> None:
+    """Print the result of a run."""
     again = "never" if death.again_s is None else f"{death.again_s:.2f} s"
     print(
         f"  {number + 1:2}: speech after {again}; lost {len(death.missing)}, doubled"

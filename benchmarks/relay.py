@@ -11,10 +11,11 @@ PIECES: Final = 1000  # in transit at most; then the sender waits
 
 
 @asynccontextmanager
-async def relay(port: int, *, away_s: float) -> AsyncIterator[int]:
+async def relay(port: int, *, away_s: float, at: tuple[str, int] = (HOST, 0)) -> AsyncIterator[int]:
     """Yield a port that relays to `port` with this delay each way, including the handshake.
 
-    A TCP handshake takes one round trip before anything is sent.
+    A TCP handshake takes one round trip before anything is sent. `at` is the address that
+    listens.
     """
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -27,7 +28,7 @@ async def relay(port: int, *, away_s: float) -> AsyncIterator[int]:
         except* OSError:
             writer.close()
 
-    server = await asyncio.start_server(connect, HOST, 0)
+    server = await asyncio.start_server(connect, *at)
     async with server:
         yield server.sockets[0].getsockname()[1]
 

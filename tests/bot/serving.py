@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +73,12 @@ async def serving(
     changes: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
+    within: Sequence[str] = (),
 ) -> AsyncIterator[Served]:
-    """Run `python -m bot serve` during the block, then stop it as an operator would."""
+    """Run `python -m bot serve` during the block, then stop it as an operator would.
+
+    `within` is a command that runs it, such as one that enters a network namespace.
+    """
     port = port or free_port()
     tree, keys = configuration(lab, port, folder / "logs")
     keys |= environment or {}
@@ -83,12 +87,12 @@ async def serving(
         tree[key] = {**tree.get(key, {}), **change}
     config.write_text(yaml.safe_dump(tree))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bot", "serve", "--config", str(config),
+        *within, sys.executable, "-m", "bot", "serve", "--config", str(config),
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **keys},
         cwd=Path(__file__).parents[2],
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{tree['server']['host']}:{port}"
     try:
         await _ready(url, process)
         yield Served(url=url, process=process, logs=folder / "logs")
