@@ -15,6 +15,11 @@ _PATH: Final = re.compile(rf"(/m/{MACHINE})(/.*)", re.DOTALL)
 SCOPE_KEY: Final = "holdline.machine_path"  # of the beginning, in the scope of a request
 
 
+def is_machine(name: str) -> bool:
+    """Return whether a text can be the name of a machine."""
+    return re.fullmatch(MACHINE, name) is not None
+
+
 def machine_path(name: str) -> str:
     """Return the beginning of the paths of one machine."""
     return f"/m/{name}"

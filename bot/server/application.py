@@ -155,6 +155,7 @@ def _call_routers(
 ) -> list[APIRouter]:
     """Return the routes that show calls, in progress and recorded, and what callers left."""
     settings = process.settings
+    machine = settings.server.machine or ""
     calls = PoolCalls(process.listeners.sums, pool, machines)
     view = PoolLiveView(process.listeners.live, pool)
     disclosures = Disclosures(process.switchboard.emit)
@@ -168,8 +169,10 @@ def _call_routers(
         ),
         # Before `call_router`, which would take `search` for the id of a call.
         call_list_router(CallList(process.database), disclosures),
-        call_router(calls, reader, disclosures, currency=process.currency),
-        inbox_router(Inbox(process.database), process.switchboard.emit, disclosures),
+        call_router(calls, reader, disclosures, currency=process.currency, machine=machine),
+        inbox_router(
+            Inbox(process.database), process.switchboard.emit, disclosures, machine=machine
+        ),
     ]
 
 

@@ -6,10 +6,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse, Response
 
+from bot.server.access import path_of
 from bot.server.api_route import ApiRoute, Refused
 from bot.server.operator_routes import Disclosures
 from bot.workers.machine_views import MachineViews
@@ -39,6 +41,7 @@ from operations.record.reader import (
 )
 from operations.telemetry.live import ConsoleSums, merge_turns
 from runtime import clock
+from runtime.machines import is_machine, machine_path, machine_path_of
 
 REFRESH_EVERY_S: Final = 0.5  # between two queries for an open page
 
@@ -136,11 +139,17 @@ class CallRoute(ApiRoute):
 
 
 def call_router(
-    calls: PoolCalls, reader: RecordReader, disclosures: Disclosures, *, currency: str
+    calls: PoolCalls,
+    reader: RecordReader,
+    disclosures: Disclosures,
+    *,
+    currency: str,
+    machine: str = "",
 ) -> APIRouter:
     """Return the routes under `/api/calls`; numbers are masked unless a request asks for them.
 
-    `disclosures` records who saw complete numbers and who played a recording.
+    `disclosures` records who saw complete numbers and who played a recording. `machine` is the name
+    of this one, which may be empty.
     """
     router = APIRouter(prefix="/api/calls", route_class=CallRoute)
 
@@ -171,34 +180,50 @@ def call_router(
             return _page(page, calls.vendors, numbers=numbers)
         return _live_page(call_id, await calls.live())
 
-    _add_audio(router, reader, disclosures)
+    _add_audio(router, reader, disclosures, machine)
     return router
 
 
-def _add_audio(router: APIRouter, reader: RecordReader, disclosures: Disclosures) -> None:
+def _add_audio(
+    router: APIRouter, reader: RecordReader, disclosures: Disclosures, machine: str
+) -> None:
     @router.get("/{call_id}/audio", response_model=None)
     async def audio(  # pyright: ignore[reportUnusedFunction]
         request: Request, call_id: str
-    ) -> FileResponse:
+    ) -> Response:
         page = await reader.call(call_id)
         return await recording_response(
+            request,
             page.call.recording if page else "",
-            lambda: disclosures.note(request, "hear", f"the recording of call {call_id}"),
+            machines=(page.call.machine if page else "", machine),
+            note=lambda: disclosures.note(request, "hear", f"the recording of call {call_id}"),
         )
 
 
-async def recording_response(recording: str, note: Callable[[], None]) -> FileResponse:
-    """Return a recording, which caches must not store; refuse with 404 if there is none.
+async def recording_response(
+    request: Request, recording: str, *, machines: tuple[str, str], note: Callable[[], None]
+) -> Response:
+    """Return a recording, which caches must not store, or a redirection to the machine that has it.
 
     Args:
+        request: The request, which may name a machine in its path.
         recording: The path of the file; empty if the call was not recorded.
-        note: Records the access; called before the response is sent.
+        machines: The names of the machine that has the file, and of this one; may be empty.
+        note: Records the access; called before the recording is sent.
+
+    Raises:
+        Refused: There is no recording (404), or its machine does not answer (503).
     """
-    if not recording or not await asyncio.to_thread(Path(recording).is_file):
+    if recording and await asyncio.to_thread(Path(recording).is_file):
+        note()
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(recording, media_type="audio/wav", headers=headers)
+    has_it, own = machines
+    if not (recording and own and is_machine(has_it)) or has_it == own:
         raise Refused("This call was not recorded.", 404)
-    note()
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return FileResponse(recording, media_type="audio/wav", headers=headers)
+    if machine_path_of(request.scope) == machine_path(has_it):  # it came here instead
+        raise Refused(f"Machine {has_it} has this recording, and does not answer now.", 503)
+    return RedirectResponse(f"{machine_path(has_it)}{quote(path_of(request))}")
 
 
 async def _recorded(
@@ -240,7 +265,7 @@ def to_utc(at: datetime) -> datetime:
 
 def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
     """Return a call without the path of its recording; numbers are masked unless `numbers`."""
-    shown = asdict(row) | {"recorded": bool(row.recording)} | _phrases(row)
+    shown = asdict(row) | {"recorded": bool(row.recording), "machine": row.machine} | _phrases(row)
     del shown["recording"]
     if not numbers:
         shown |= {"caller": masked(row.caller), "called": masked(row.called)}

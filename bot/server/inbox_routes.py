@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import Response
 
 from bot.server.api_route import Refused
 from bot.server.call_routes import CallRoute, recording_response, to_utc, with_iso_times
@@ -14,16 +14,22 @@ from calls.entry import Emit
 from calls.events import OperatorAction
 from operations.inbox.store import MAX_ENTRIES, Inbox, InboxEntry, InboxKind
 from operations.masking import masked
+from operations.record.reader import machine_of
 from runtime import clock
 
 NO_ENTRY = "There is no such entry. It may have been deleted after the retention time."
 Limit = Annotated[int, Query(ge=1, le=MAX_ENTRIES)]
 
 
-def inbox_router(inbox: Inbox, emit: Emit, disclosures: Disclosures) -> APIRouter:
-    """Return the routes under `/api/inbox`; numbers are masked, and each disclosure is recorded."""
+def inbox_router(
+    inbox: Inbox, emit: Emit, disclosures: Disclosures, *, machine: str = ""
+) -> APIRouter:
+    """Return the routes under `/api/inbox`; numbers are masked, and each disclosure is recorded.
+
+    `machine` is the name of this one, which may be empty.
+    """
     router = APIRouter(prefix="/api/inbox", route_class=CallRoute)
-    routes = InboxRoutes(inbox, emit, disclosures)
+    routes = InboxRoutes(inbox, emit, disclosures, machine)
     router.add_api_route("", routes.list_entries, methods=["GET"], response_model=None)
     entry = "/{kind}/{call_id}"
     for name, act in (("done", routes.done), ("reopen", routes.reopen), ("number", routes.number)):
@@ -35,10 +41,11 @@ def inbox_router(inbox: Inbox, emit: Emit, disclosures: Disclosures) -> APIRoute
 class InboxRoutes:
     """Lists the entries and changes their state; emits an event for each action."""
 
-    def __init__(self, inbox: Inbox, emit: Emit, disclosures: Disclosures) -> None:
+    def __init__(self, inbox: Inbox, emit: Emit, disclosures: Disclosures, machine: str) -> None:
         self._inbox = inbox
         self._emit = emit
         self._disclosures = disclosures
+        self._machine = machine
 
     async def list_entries(
         self, limit: Limit = 50, before: datetime | None = None, *, done: bool = False
@@ -67,11 +74,14 @@ class InboxRoutes:
         self._disclosures.note(request, "unmask", f"the number of call {call_id}")
         return {"number": entry.number}
 
-    async def audio(self, request: Request, kind: InboxKind, call_id: str) -> FileResponse:
+    async def audio(self, request: Request, kind: InboxKind, call_id: str) -> Response:
         """Return a message's recording; the disclosure is recorded first."""
         entry = await self._entry(kind, call_id)
         return await recording_response(
-            entry.path, lambda: self._disclosures.note(request, "hear", f"the message of {call_id}")
+            request,
+            entry.path,
+            machines=(machine_of(entry.holder), self._machine),
+            note=lambda: self._disclosures.note(request, "hear", f"the message of {call_id}"),
         )
 
     async def _mark(

@@ -39,6 +39,7 @@ class InboxEntry:
     length_s: float | None  # of the recording
     path: str  # of the recording; empty for a callback
     campaign: str  # that calls back; empty if the staff does
+    holder: str  # the process that served the call; empty if the call is not on record
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ def _columns(kind: InboxKind) -> Select[*tuple[Any, ...]]:
         (table.c.length_s if message else literal(None)).label("length_s"),
         (table.c.path if message else literal("")).label("path"),
         campaign.label("campaign"),
+        func.coalesce(CALLS.c.holder, "").label("holder"),
     ).select_from(joined)
 
 

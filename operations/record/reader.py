@@ -54,6 +54,16 @@ class CallRow:
     why: str
     hurt_at: datetime | None  # when its caller was first hurt
 
+    @property
+    def machine(self) -> str:
+        """The machine that serves it, and has its recording."""
+        return machine_of(self.holder)
+
+
+def machine_of(holder: str) -> str:
+    """Return the machine of a process that records calls: `server.machine`, or its host name."""
+    return holder.rpartition("-")[0]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRow:

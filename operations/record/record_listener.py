@@ -269,7 +269,8 @@ class RecordListener:
 
 def make_record_listener(settings: Settings, database: Database) -> RecordListener:
     """Return the record's listener for this process."""
-    holder = f"{socket.gethostname()[:40]}-{secrets.token_hex(6)}"
+    machine = settings.server.machine or socket.gethostname()[:40]
+    holder = f"{machine}-{secrets.token_hex(6)}"
     return RecordListener(
         RecordWriter(database, holder=holder),
         RecordFold(holder=holder, messages=str(settings.logs.dir / "messages")),
