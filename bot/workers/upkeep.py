@@ -13,7 +13,7 @@ from bot.clips.rendering import keep_clips
 from bot.workers.machine_views import publish_view
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
-from operations.record.forgetting import forget_rows_daily
+from operations.record.forgetting import erase_files_on_request, forget_rows_daily
 from operations.record.voicemails import voicemails_listed
 from operations.retrying import Retries
 from operations.telemetry.emitter import Emitter
@@ -29,6 +29,7 @@ async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
         _transcribe_messages(process, pool),
         publish_view(pool, settings.server),
         forget_rows_daily(settings, process.database, leads=lambda: pool.leads),
+        erase_files_on_request(settings, process.database, leads=lambda: pool.leads),
         voicemails_listed(messages, process.database, leads=lambda: pool.leads),
     ):
         yield

@@ -50,6 +50,7 @@ def _utc(value: datetime | None) -> datetime | None:
 METADATA: Final = MetaData()
 NUMBER_LENGTH: Final = 64  # of a caller: may be a SIP address
 HANDLE_LENGTH: Final = 100  # of a message's id in its channel
+MACHINE_LENGTH: Final = 32
 REASON_LENGTH: Final = 300  # characters of the reason for a callback
 
 CALLBACKS: Final = Table(
@@ -462,4 +463,21 @@ RECORD_WRITERS: Final = Table(  # one row for each process: its last written bat
     Column("holder", String(NAME_LENGTH), primary_key=True),
     Column("batch", Integer, nullable=False),  # identifies a repeated batch
     Column("seen_at", UtcDateTime(), nullable=False),
+)
+
+MACHINES: Final = Table(  # the servers with a name of their own that use this database
+    "machines",
+    METADATA,
+    Column("name", String(MACHINE_LENGTH), primary_key=True),
+    Column("seen_at", UtcDateTime(), nullable=False),
+)
+
+ERASURE_REQUESTS: Final = Table(  # a row until the machine has deleted its files of the number
+    "erasure_requests",
+    METADATA,
+    Column("machine", String(MACHINE_LENGTH), primary_key=True),
+    Column("number", String(NUMBER_LENGTH), primary_key=True),
+    Column("calls", JSON, nullable=False),  # the ids of its calls, whose rows are erased
+    Column("paths", JSON, nullable=False),  # their recordings and messages
+    Column("why", String(REASON_LENGTH), nullable=False),  # why it failed; empty before
 )

@@ -7,9 +7,9 @@ each kind.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -21,9 +21,11 @@ from calls.operations_events import RecordsForgotten
 from configuration.settings import Settings
 from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database, StorageError
-from operations.keep_running import at_work, keep_running
+from operations.keep_running import at_work, keep_repeating, keep_running
+from operations.moments import for_people
 from operations.numbers import ending_of, same_as
 from operations.record.erasing import Erasure, SameNumber, their_numbers, unlink_all
+from operations.record.machine_files import ErasureRequest, MachineFiles
 from operations.record.voicemails import LEFT_S, finish_left
 from operations.telemetry.journal import forget_old
 from runtime import clock
@@ -104,6 +106,8 @@ async def forget_rows_daily(
         yield
 
 
+MACHINES_S: Final = 20.0  # for the answers of other machines, which look every `LOOK_EVERY_S`
+LOOK_EVERY_S: Final = 5.0
 FIRST_LINES: Final = 20  # of a call's journal, which include its start
 
 
@@ -114,48 +118,134 @@ class Forgotten:
     counts: Mapping[str, int]
     live: int  # calls in progress, just ended or being placed: they are still being written
     left: Mapping[str, str]  # by path: why it could not be deleted; its call remains, too
+    machines: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By name the other machines that have not deleted their files yet, and why."""
 
 
-async def forget_number(settings: Settings, number: str) -> Forgotten:
-    """Erase everything about a number, even while a server runs.
+async def forget_number(
+    settings: Settings, number: str, *, gone: Collection[str] = ()
+) -> Forgotten:
+    """Erase everything about a number, even while a server runs; files also on other machines.
 
     Args:
         settings: The configuration.
         number: E.164.
+        gone: Machines that exist no more; they are not asked.
 
     Raises:
         StorageError: The database failed; what was erased before stays erased.
     """
+    async with Database(settings.storage.url) as database:
+        machines = MachineFiles(database)
+        await machines.strike(gone)
+        forgotten = await _erase_number(settings, database, number)
+        return replace(forgotten, machines=await _not_confirmed(machines, number))
+
+
+async def _erase_number(settings: Settings, database: Database, number: str) -> Forgotten:
+    """Erase a number's rows, and its files on this machine; ask other machines to erase theirs."""
     same, ending = same_as(number, region=settings.server.region), ending_of(number)
     logs = settings.logs.dir
     ours = _is_ours(settings, same)
-    async with Database(settings.storage.url) as database:
-        erasure = Erasure(database)
-        traced = await erasure.calls_of(ending, same, ours=ours, settled=_settled(settings))
-        ended = [call for call in traced if not call.live]
-        live = {call.id: call.dial_id for call in traced if call.live}
-        in_journals = await asyncio.to_thread(_calls_in_journal, logs / "calls", same, ours=ours)
-        ids = sorted(({call.id for call in ended} | in_journals) - live.keys())
-        voicemails = await erasure.voicemails_of(ids, same)
-        voicemail_paths = {path for call_id, path in voicemails if call_id not in live}
-        audio = {
-            "recordings": await asyncio.to_thread(_audio_files, logs / "recordings", ids)
-            | {call.recording for call in ended},
-            "voicemail files": await asyncio.to_thread(_audio_files, logs / "messages", ids)
-            | voicemail_paths,
-        }
-        counts, left = await asyncio.to_thread(_unlink, audio)
-        # Calls whose files could not be deleted stay, because their rows lead to the files. A file
-        # may also have been written by another process that had the call.
-        kept = {_call_of(Path(path).stem) for path in left} | live.keys()
-        ids = sorted(set(ids) - kept)
-        counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
-        counts.update(await erasure.erase_calls(ids))
-        without_call = sorted({call_id for call_id, _ in voicemails} - kept - set(ids))
-        counts["voicemails"] += await erasure.erase_voicemails(without_call)
-        counts.update(await erasure.erase_numbered(ending, same, now=clock.utc_s()))
-        called = await erasure.count_called(ending, same, besides=live.values())
+    erasure = Erasure(database)
+    traced = await erasure.calls_of(ending, same, ours=ours, settled=_settled(settings))
+    ended = [call for call in traced if not call.live]
+    live = {call.id: call.dial_id for call in traced if call.live}
+    in_journals = await asyncio.to_thread(_calls_in_journal, logs / "calls", same, ours=ours)
+    ids = sorted(({call.id for call in ended} | in_journals) - live.keys())
+    voicemails = await erasure.voicemails_of(ids, same)
+    voicemail_paths = {path for call_id, path in voicemails if call_id not in live}
+    audio = {
+        "recordings": await asyncio.to_thread(_audio_files, logs / "recordings", ids)
+        | {call.recording for call in ended},
+        "voicemail files": await asyncio.to_thread(_audio_files, logs / "messages", ids)
+        | voicemail_paths,
+    }
+    paths = {call.recording for call in ended if call.recording} | voicemail_paths
+    own = settings.server.machine or ""
+    await MachineFiles(database).request(number, ids, paths, besides=own)
+    counts, left = await asyncio.to_thread(_unlink, audio)
+    # Calls whose files could not be deleted stay, because their rows lead to the files. A file
+    # may also have been written by another process that had the call.
+    kept = {_call_of(Path(path).stem) for path in left} | live.keys()
+    ids = sorted(set(ids) - kept)
+    counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
+    counts.update(await erasure.erase_calls(ids))
+    without_call = sorted({call_id for call_id, _ in voicemails} - kept - set(ids))
+    counts["voicemails"] += await erasure.erase_voicemails(without_call)
+    counts.update(await erasure.erase_numbered(ending, same, now=clock.utc_s()))
+    called = await erasure.count_called(ending, same, besides=live.values())
     return Forgotten(counts=counts, live=len(live) + called, left=left)
+
+
+async def _not_confirmed(machines: MachineFiles, number: str) -> Mapping[str, str]:
+    """Wait for the other machines; return by name why one has not deleted its files."""
+    requests = await machines.wait(number, within_s=MACHINES_S)
+    seen = await machines.last_seen() if requests else {}
+    return {
+        item.machine: item.why or f"no answer, last seen at {for_people(seen.get(item.machine))}"
+        for item in requests
+    }
+
+
+@asynccontextmanager
+async def erase_files_on_request(
+    settings: Settings, database: Database, *, leads: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Carry out the requests of `forget_number` at other machines during the block.
+
+    Does so while `leads` returns True. A server without `server.machine` gets no requests.
+    """
+    machines, machine = MachineFiles(database), settings.server.machine
+    list_at = try_at = clock.monotonic()
+
+    async def look() -> bool:
+        nonlocal list_at, try_at
+        now = clock.monotonic()
+        if machine is None or not leads():
+            return False
+        if now >= list_at:
+            await machines.list_machine(machine, now=clock.utc_now())
+            list_at = now + CHECK_LEADER_S
+        for request in await machines.requests(machine=machine):
+            if not request.why or now >= try_at:
+                left = await _erase_files(settings, database, request)
+                why = "; ".join(f"{path}: {why}" for path, why in left.items())
+                await machines.answer(request, why=why)
+                logger.info("deleted a number's files on request; not deleted: {}", why or "none")
+        try_at = now + RETRY_S if now >= try_at else try_at
+        return False
+
+    if machine is None:
+        yield
+        return
+    repeating = keep_repeating("erasure of files on request", look, rest_s=lambda: LOOK_EVERY_S)
+    async with at_work(requests=repeating):
+        yield
+
+
+async def _erase_files(
+    settings: Settings, database: Database, request: ErasureRequest
+) -> Mapping[str, str]:
+    """Delete this machine's files of a number; return by path why one remains."""
+    same, logs = same_as(request.number, region=settings.server.region), settings.logs.dir
+    ours = _is_ours(settings, same)
+    traced = await Erasure(database).calls_of(
+        ending_of(request.number), same, ours=ours, settled=_settled(settings)
+    )
+    live = {call.id for call in traced if call.live}
+    in_journals = await asyncio.to_thread(_calls_in_journal, logs / "calls", same, ours=ours)
+    ids = sorted((in_journals | set(request.calls)) - live)
+
+    def erase() -> Mapping[str, str]:
+        folders = (logs / "recordings", logs / "messages")
+        audio = {str(it): _audio_files(it, ids) for it in folders} | {"paths": request.paths}
+        _, left = _unlink(audio)
+        kept = {_call_of(Path(path).stem) for path in left}
+        _unlink_records(logs / "calls", set(ids) - kept)
+        return left
+
+    return await asyncio.to_thread(erase)
 
 
 def _is_ours(settings: Settings, same: SameNumber) -> bool:
