@@ -50,6 +50,7 @@ class StandIn:
     """The application and the pages' requests."""
 
     beats = True  # interval of the feed's heartbeat
+    store_problem = ""  # in the heartbeat
     found: Sequence[dict[str, Any]] = ()  # in the list of calls
     half_made = 0  # connections whose offer is being answered
 
@@ -229,7 +230,8 @@ class StandIn:
                     async with asyncio.timeout(BEAT_S):
                         shown = await self._live.get()
                 except TimeoutError:
-                    yield "event: beat\ndata: {}\n\n" if self.beats else ""
+                    beat = json.dumps({"store_problem": self.store_problem})
+                    yield f"event: beat\ndata: {beat}\n\n" if self.beats else ""
                     continue
                 if shown is None:
                     return

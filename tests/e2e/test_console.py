@@ -426,6 +426,38 @@ async def test_a_changed_configuration_is_reloaded_or_reported_as_wrong(
     await expect(page.get_by_text("Changed for new calls: agent.greeting.")).to_be_visible()
 
 
+async def test_a_reload_names_the_machines_with_another_configuration(
+    page: Page, served: Served
+) -> None:
+    machines = [
+        {"machine": name, "configuration": mark} for name, mark in zip("abc", "xxy", strict=True)
+    ]
+    answers = ({"machines": machines}, {"machines": machines[:2]}, {"store_problem": "Away."})
+    served.stand_in.reloads = [(202, {"changed": [], **answer}) for answer in answers]
+    await opened(page, served)
+    button = page.get_by_role("button", name="Reload configuration")
+
+    for said in ("in use on: c. Reload", "All 2 machines", "of the other machines is not known"):
+        await button.click()
+        await expect(page.get_by_text(said)).to_be_visible()
+
+
+async def test_calls_have_their_machine_and_a_store_that_is_away_is_told(
+    page: Page, served: Served
+) -> None:
+    served.stand_in.providers = rungs()
+    served.stand_in.show_calls([live_call(0, machine="b"), live_call(1)])
+    await opened(page, served)
+
+    await expect(page.locator(".machine").filter(has_text="machine b")).to_have_count(1)
+    await expect(page.locator(".machine").filter(visible=True)).to_have_count(1)
+
+    served.stand_in.store_problem = "Only machine a is shown."
+    await expect(page.get_by_text("Only machine a is shown.")).to_be_visible(timeout=WITHIN_MS)
+    served.stand_in.store_problem = ""
+    await expect(page.get_by_text("Only machine a is shown.")).to_have_count(0, timeout=WITHIN_MS)
+
+
 async def test_events_of_several_processes_are_complete_and_in_order(
     page: Page, served: Served
 ) -> None:
