@@ -4,9 +4,10 @@ All go through `ConsoleCredentials.check`, which counts, limits and logs wrong o
 
 - `HOLDLINE_TOKEN` gives the role `act`, `HOLDLINE_VIEW_TOKEN` the role `see`, which only reads.
 - A sign-in opens a session in the pool's key-value store, in the supervisor, which saves it, so it
-  outlives a worker and a restart of the server. It ends after `SESSION_S`, by its own sign-out, by
-  a sign-out of all, and when its token changes. The store holds a hash of the cookie. Sign-ins of
-  one role or from one network end no other sessions (`bot/workers/pool.py`).
+  outlives a worker and a restart of the server; with `server.store`, it holds on every machine.
+  It ends after `SESSION_S`, by its own sign-out, by a sign-out of all, and when its token changes.
+  The store holds a hash of the cookie. Sign-ins of one role or from one network end no other
+  sessions (`bot/workers/pool.py`).
 - After `FREE_ATTEMPTS` wrong credentials, each further one makes its address wait longer, in every
   process of the pool. Repeating the same one is not counted: a forgotten tab or scraper does so,
   and a guesser learns nothing from it.
