@@ -155,7 +155,6 @@ def _call_routers(
 ) -> list[APIRouter]:
     """Return the routes that show calls, in progress and recorded, and what callers left."""
     settings = process.settings
-    machine = settings.server.machine or ""
     calls = PoolCalls(process.listeners.sums, pool, machines)
     view = PoolLiveView(process.listeners.live, pool)
     disclosures = Disclosures(process.switchboard.emit)
@@ -169,9 +168,9 @@ def _call_routers(
         ),
         # Before `call_router`, which would take `search` for the id of a call.
         call_list_router(CallList(process.database), disclosures),
-        call_router(calls, reader, disclosures, currency=process.currency, machine=machine),
+        call_router(calls, reader, disclosures, currency=process.currency),
         inbox_router(
-            Inbox(process.database), process.switchboard.emit, disclosures, machine=machine
+            Inbox(process.database), process.switchboard.emit, disclosures, machine=machines.machine
         ),
     ]
 

@@ -51,6 +51,7 @@ class PoolCalls:
 
     Attributes:
         vendors: The vendors' names and keys, for sentences about failures.
+        machines: The views of all machines.
     """
 
     def __init__(self, sums: ConsoleSums, pool: WorkerPool, machines: MachineViews) -> None:
@@ -58,7 +59,7 @@ class PoolCalls:
         self.vendors = sums.vendors
         self._sums = sums
         self._pool = pool
-        self._machines = machines
+        self.machines = machines
         self._last: Sequence[Mapping[str, Any]] = ()
         self._refreshed_at = -REFRESH_EVERY_S
         self._refreshing = asyncio.Lock()
@@ -68,16 +69,16 @@ class PoolCalls:
     async def live(self) -> list[Mapping[str, Any]]:
         """Return the calls in progress, the oldest first."""
         answers = await self._pool.peers.ask_all("calls")
-        own = self._machines.own([call for calls in answers for call in calls])
+        own = self.machines.own([call for calls in answers for call in calls])
         # A call that has moved may still be in the older view of the machine that had it.
-        views = (*await self._machines.others(), own)
+        views = (*await self.machines.others(), own)
         by_id = {call["id"]: call for view in views for call in view["calls"]}
         return sorted(by_id.values(), key=_started_at)
 
     @property
     def store_problem(self) -> str:
         """Why only the calls of this machine are shown, as a sentence; empty if all are."""
-        return self._machines.problem
+        return self.machines.problem
 
     async def turns(self) -> list[list[Any]]:
         """Return the latest answers, each as time, the caller's wait in seconds, and call id."""
@@ -139,17 +140,11 @@ class CallRoute(ApiRoute):
 
 
 def call_router(
-    calls: PoolCalls,
-    reader: RecordReader,
-    disclosures: Disclosures,
-    *,
-    currency: str,
-    machine: str = "",
+    calls: PoolCalls, reader: RecordReader, disclosures: Disclosures, *, currency: str
 ) -> APIRouter:
     """Return the routes under `/api/calls`; numbers are masked unless a request asks for them.
 
-    `disclosures` records who saw complete numbers and who played a recording. `machine` is the name
-    of this one, which may be empty.
+    `disclosures` records who saw complete numbers and who played a recording.
     """
     router = APIRouter(prefix="/api/calls", route_class=CallRoute)
 
@@ -180,7 +175,7 @@ def call_router(
             return _page(page, calls.vendors, numbers=numbers)
         return _live_page(call_id, await calls.live())
 
-    _add_audio(router, reader, disclosures, machine)
+    _add_audio(router, reader, disclosures, calls.machines.machine)
     return router
 
 

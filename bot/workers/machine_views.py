@@ -25,7 +25,11 @@ View = dict[str, Any]
 
 
 class MachineViews:
-    """Publishes the view of this machine, and reads those of the others."""
+    """Publishes the view of this machine, and reads those of the others.
+
+    Attributes:
+        machine: The name of this machine; empty if it has none.
+    """
 
     def __init__(
         self, pool: WorkerPool, server: ServerSettings, *, clock: Clock = clock.monotonic
@@ -33,7 +37,7 @@ class MachineViews:
         """Share through the key-value store of `pool`, if the server has a shared one."""
         self._pool = pool
         self._clock = clock
-        self._machine = server.machine or ""
+        self.machine = server.machine or ""
         self._is_shared = server.store is not None
         self._others: Sequence[View] = ()
         self._read_at = -READ_EVERY_S
@@ -43,14 +47,14 @@ class MachineViews:
         """Why the other machines cannot be seen, as a sentence; empty if they can."""
         if not self._pool.store_away:
             return ""
-        name = f"machine {self._machine}" if self._machine else "this machine"
+        name = f"machine {self.machine}" if self.machine else "this machine"
         return f"Only {name} is shown. Calls of the others go on, too."
 
     def own(self, calls: Sequence[Mapping[str, Any]] = ()) -> View:
         """Return the view of this machine, with these calls."""
-        named = [{**call, "machine": self._machine} for call in calls]
+        named = [{**call, "machine": self.machine} for call in calls]
         configuration = self._pool.configuration
-        return {"machine": self._machine, "configuration": configuration, "calls": named}
+        return {"machine": self.machine, "configuration": configuration, "calls": named}
 
     async def publish(self, calls: Sequence[Mapping[str, Any]]) -> None:
         """Store the view of this machine, with the calls of all its processes."""
@@ -71,7 +75,7 @@ class MachineViews:
 
     @property
     def _token(self) -> str:
-        return f"{VIEW} {self._machine or self._pool.id}"
+        return f"{VIEW} {self.machine or self._pool.id}"
 
 
 @asynccontextmanager

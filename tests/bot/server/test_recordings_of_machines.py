@@ -77,12 +77,12 @@ async def site(url: str, *, names: Mapping[str, str] | None = None) -> AsyncIter
             app, machine = FastAPI(), (names or {}).get(name, name)
             app.add_middleware(MachinePaths)
             pool = SingleProcess(why_closed=str, clock=clock.monotonic)
-            calls = PoolCalls(ConsoleSums(), pool, MachineViews(pool, ServerSettings()))
+            calls = PoolCalls(
+                ConsoleSums(), pool, MachineViews(pool, ServerSettings(machine=machine or None))
+            )
             disclosures = Disclosures(told[name].append)
             reader, inbox = RecordReader(database), Inbox(database)
-            app.include_router(
-                call_router(calls, reader, disclosures, currency="EUR", machine=machine)
-            )
+            app.include_router(call_router(calls, reader, disclosures, currency="EUR"))
             app.include_router(inbox_router(inbox, told[name].append, disclosures, machine=machine))
             at[name] = await stack.enter_async_context(AsyncExitStack())
             ports[name] = await at[name].enter_async_context(serving(app))
