@@ -83,26 +83,31 @@ class Incident:
         self._failures = failures
 
     def add(
-        self, more: IncidentBegan, *, is_breaker_open: bool = False, failures: int = 1
+        self,
+        more: IncidentBegan,
+        *,
+        is_wider: bool = False,
+        is_breaker_open: bool = False,
+        failures: int = 1,
     ) -> IncidentGrew | None:
         """Count further failures; return an event if the incident has become worse, else `None`.
 
-        It is worse if it is more severe, if the rung's breaker has opened, or if it is proved not
-        to concern only one call.
+        It is worse if it is more severe, if it concerns another rung as well, if the rung's breaker
+        has opened, or if it is proved not to concern only one call.
 
         Args:
             more: The event that would begin an incident with these failures.
+            is_wider: Whether another rung of the same vendor fails alike.
             is_breaker_open: Whether the breaker is open, or about to open.
             failures: The number of further failures.
         """
         self._failures += failures
         self.well_since = None
-        if more.kind == UNKNOWN:  # a report without a cause does not replace one with a cause
-            more = replace(more, kind=self._worst.kind, reason=self._worst.reason)
+        more = self._as_reported(more, is_wider=is_wider)
         more_severe = WEIGHT[more.severity] > WEIGHT[self._worst.severity]
         opened = bool(more.rung) and is_breaker_open and not self._is_breaker_open
         proved = ONE_CALL in self._worst.reason and ONE_CALL not in more.reason
-        if not (more_severe or opened or proved):
+        if not (more_severe or is_wider or opened or proved):
             return None
         self._worst, self._is_breaker_open = more, is_breaker_open
         return IncidentGrew(
@@ -114,6 +119,13 @@ class Incident:
             then=more.then,
             failures=self._failures,
         )
+
+    def _as_reported(self, more: IncidentBegan, *, is_wider: bool) -> IncidentBegan:
+        """Return further failures with the names by which the incident is recognised."""
+        more = replace(more, rung=self._worst.rung)  # of several, the first that failed
+        if more.kind == UNKNOWN:  # a report without a cause does not replace one with a cause
+            more = replace(more, kind=self._worst.kind, reason=self._worst.reason)
+        return replace(more, kind=self._worst.kind) if is_wider else more
 
     def end(self, at: float) -> IncidentEnded:
         """Return the event that ends the incident at `at`."""

@@ -1,10 +1,17 @@
 """The health of each rung, as the events report it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
-from calls.sentences import Vendors, callers_get, explain, vendor_at
+from calls.sentences import VENDOR_DOWN, Vendors, callers_get, explain, vendor_at
 from fallbacks.breaker import State
+from fallbacks.failure import ONE_CALL, Kind
+
+OUTAGE: Final = frozenset(
+    {Kind.TIMEOUT, Kind.NETWORK, Kind.OVERLOADED, Kind.CUT, Kind.STALLED, Kind.SILENT}
+)
+"""The kinds of failure of a vendor that is down; which of them a rung has is chance."""
 
 
 @dataclass(slots=True)
@@ -15,6 +22,11 @@ class KnownRung:
     suspect: bool = False
     kind: str = ""  # of the latest failure; empty if the rung seems healthy
     reason: str = ""  # of that failure, as a sentence
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it is suspected, or its breaker is not closed."""
+        return self.suspect or self.breaker != State.CLOSED
 
     def clear(self) -> None:
         """Forget the failures."""
@@ -56,6 +68,27 @@ class KnownRungs:
         rung = self.get(stage, name)
         rung.reason = rung.kind and self.explain(stage, name, rung.kind, rung.reason)
 
+    def failing_alike(self, stage: str, name: str, kind: str) -> list[str]:
+        """Return the rungs that are out because their vendor is, the preferred one first.
+
+        They include the rung itself, whose latest failure has this kind.
+        """
+        vendor = vendor_at(self._vendors, stage, name).name
+        if not vendor or kind not in OUTAGE:
+            return [name]
+        return [
+            other
+            for other in self._ladders.get(stage, ())
+            if vendor_at(self._vendors, stage, other).name == vendor
+            and (other == name or _is_down(self.get(stage, other)))
+        ]
+
+    def explain_together(self, stage: str, names: Sequence[str]) -> str:
+        """Return an operator's sentence about rungs of one vendor that fail alike."""
+        vendor = vendor_at(self._vendors, stage, names[0])
+        place = f"{', '.join(names[:-1])} and {names[-1]}"
+        return explain(VENDOR_DOWN, "", replace(vendor, title=vendor.name, place=place))
+
     def has(self, stage: str, name: str) -> bool:
         """Return whether a rung exists; if `name` is empty, whether the stage does."""
         return stage in self._ladders if not name else (stage, name) in self._rungs
@@ -70,30 +103,37 @@ class KnownRungs:
         rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
         return "; ".join(dict.fromkeys(rung.reason for rung in rungs if rung.reason))
 
-    def describe_replacement(self, stage: str, name: str, *, is_breaker_open: bool = False) -> str:
+    def describe_replacement(
+        self, stage: str, name: str, *, alike: Sequence[str] = (), is_breaker_open: bool = False
+    ) -> str:
         """Return what callers get instead of a rung (of a stage if `name` is empty), in words.
 
-        `is_breaker_open` is whether the rung's breaker is open or about to open, so that only
-        probes ask it.
+        `alike` are rungs that are no replacement, because their vendor is down. `is_breaker_open`
+        is whether the rung's breaker is open or about to open, so that only probes ask it.
         """
         if not self.has(stage, name):
             return "calls go on without it"
         is_breaker_open = is_breaker_open or self.get(stage, name).breaker == State.OPEN
-        other = self._other(stage, name) if name else None
+        other = self._other(stage, (name, *alike)) if name else None
         then = callers_get([other] if other else [], self._steps, stage=stage)
         if not name:
             return then
         tested = f"; {name} is tested until it works again"
         return then + tested if is_breaker_open else then
 
-    def _other(self, stage: str, name: str) -> str | None:
-        """Return the rung that is used instead, or `None`.
+    def _other(self, stage: str, names: Sequence[str]) -> str | None:
+        """Return the rung that is used instead of others, or `None`.
 
         Its breaker is closed; of several such rungs, one without a failure is preferred.
         """
-        others = (rung for rung in self._ladders[stage] if rung != name)
+        others = (rung for rung in self._ladders[stage] if rung not in names)
         known = {rung: self.get(stage, rung) for rung in others}
         usable = [name for name, rung in known.items() if rung.breaker == State.CLOSED]
         return min(
             usable, key=lambda name: (known[name].suspect, bool(known[name].kind)), default=None
         )
+
+
+def _is_down(rung: KnownRung) -> bool:
+    """Return whether a rung is out for a reason that may be its vendor's outage."""
+    return rung.is_out and rung.kind in OUTAGE and ONE_CALL not in rung.reason

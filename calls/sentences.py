@@ -20,6 +20,10 @@ from fallbacks.failure import ONE_CALL, Kind
 
 STATUS: Final = re.compile(r"\b4[0-9]{2}\b")
 FORBIDDEN: Final = "403"
+VENDOR_DOWN: Final = "vendor_down"
+"""The code of the sentence about rungs of one vendor that fail alike."""
+FAIL_ALIKE: Final = "fail alike"
+"""The end of that sentence."""
 MAX_DETAIL: Final = 200  # characters of a provider's message that are shown
 
 
@@ -31,11 +35,13 @@ class Vendor:
         title: The vendor's name.
         key: The environment variable with the key.
         place: The place in the configuration, such as `stages.llm openai`.
+        name: The name that all rungs of the vendor share; empty if it is not known.
     """
 
     title: str
     key: str
     place: str
+    name: str = ""
 
 
 Vendors: TypeAlias = Mapping[tuple[str, str], Vendor]
@@ -158,7 +164,8 @@ def planned_retry(event: RetryPlanned, vendors: Vendors) -> str:
 
 def cure_of(kind: str, reason: str = "") -> str:
     """Return what a person can do about a failure or an incident; empty if that is not known."""
-    return "" if ONE_CALL in reason else CURES.get(kind, "")
+    code = VENDOR_DOWN if reason.endswith(FAIL_ALIKE) else kind
+    return "" if ONE_CALL in reason else CURES.get(code, "")
 
 
 def headline(stage: str, rung: str, kind: str, reason: str) -> str:

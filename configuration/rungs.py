@@ -93,10 +93,12 @@ def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
     name, place = settings.name, f"stages.{stage} {settings.name}"
     if vendor.serves(settings.url, name):
         is_named = settings.is_one_of_several and name != settings.kind
-        title = f"{vendor.title} ({name})" if is_named else vendor.title
+        shared, title = vendor.title, f"{vendor.title} ({name})" if is_named else vendor.title
     else:
-        title = f"{name} ({urlsplit(settings.url).netloc.rpartition('@')[2]})"
-    return Vendor(title=title, key=settings.api_key_env or vendor.key_env or place, place=place)
+        shared = urlsplit(settings.url).netloc.rpartition("@")[2]
+        title = f"{name} ({shared})"
+    key = settings.api_key_env or vendor.key_env or place
+    return Vendor(title=title, key=key, place=place, name=shared)
 
 
 def vendors_of(settings: Settings) -> Vendors:

@@ -17,6 +17,7 @@ from math import inf
 from typing import Final
 
 from calls.incident import UNKNOWN, WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
+from calls.sentences import FAIL_ALIKE
 from calls.state import STAGES
 from fallbacks.failure import ONE_CALL, Severity
 from operations.notify.alert import (
@@ -342,6 +343,7 @@ def _fuller_reason(alert: Alert, fact: IncidentBegan | IncidentGrew) -> str:
     knows_cause = alert.kind != UNKNOWN and bool(alert.reason)
     says_less = fact.kind == UNKNOWN or ONE_CALL in fact.reason
     says_less = says_less or alert.reason.startswith(fact.reason)
+    says_less = says_less or (FAIL_ALIKE in alert.reason and FAIL_ALIKE not in fact.reason)
     return alert.reason if knows_cause and says_less else fact.reason or alert.reason
 
 

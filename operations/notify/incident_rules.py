@@ -9,7 +9,8 @@ incident at once. A suspicion is lifted by one good answer and returns as easily
 ends when the rung has been healthy for a while. A stage's incident starts when a request found no
 rung, or when all its rungs are unavailable. A system without a ladder, such as a carrier, reports
 no success: if it still fails after a while, that is a new incident, and its recovery is never
-reported.
+reported. Rungs of one vendor that fail alike at the same time share one incident, which names them
+all; it ends when each of them is healthy.
 """
 
 from collections import Counter
@@ -120,19 +121,27 @@ class Incidents:
             failures: The number of failures to add.
         """
         place = (found.stage, found.rung)
+        alike = self.rungs.failing_alike(*place, found.kind)
         then = found.then or self.rungs.describe_replacement(
-            *place, is_breaker_open=is_breaker_open
+            *place, alike=alike, is_breaker_open=is_breaker_open
         )
         found = replace(found, then=then)
-        incident = self._open.get(place)
+        if len(alike) > 1:
+            found = replace(found, reason=self.rungs.explain_together(found.stage, alike))
+        shared = [self._open[found.stage, rung] for rung in alike if self.has(found.stage, rung)]
+        incident = self._open.get(place) or next(iter(shared), None)
         # A system without a ladder reports no success, so its old incident may be over.
         is_stale = incident and not self.rungs.has(*place) and now >= incident.began + AGAIN_S
         if incident is None or is_stale:
-            self._open[place] = Incident(
-                found, now=now, is_breaker_open=is_breaker_open, failures=failures
-            )
+            found = replace(found, rung=alike[0])
+            incident = Incident(found, now=now, is_breaker_open=is_breaker_open, failures=failures)
+            self._open |= {(found.stage, rung): incident for rung in alike}
             return (found,)
-        grew = incident.add(found, is_breaker_open=is_breaker_open, failures=failures)
+        more = {(found.stage, rung) for rung in alike} - self._open.keys()
+        self._open |= dict.fromkeys(more, incident)
+        grew = incident.add(
+            found, is_wider=bool(more), is_breaker_open=is_breaker_open, failures=failures
+        )
         return (grew,) if grew else ()
 
     def recover(self, stage: str, name: str, now: float) -> None:
@@ -145,19 +154,30 @@ class Incidents:
         if rung.suspect or rung.breaker != State.CLOSED:
             return
         rung.clear()
-        incident = self._open.get((stage, name))
-        if incident and incident.well_since is None:
+        self._check_health(self._open.get((stage, name)), now)
+
+    def _check_health(self, incident: Incident | None, now: float) -> None:
+        """Record that an incident's rungs are healthy, if all of them are."""
+        places = [place for place, other in self._open.items() if other is incident]
+        is_out = any(self.rungs.get(*place).is_out for place in places)
+        if incident and not is_out and incident.well_since is None:
             incident.well_since = now
 
     def close(self, stage: str, name: str, now: float) -> IncidentEvents:
         """End a rung's and its stage's incident: the closed breaker proves it healthy."""
         self.rungs.get(stage, name).clear()
-        return (*self.end((stage, name), now), *self.end((stage, ""), now))
+        incident = self._open.get((stage, name))
+        ended = (*self.end((stage, name), now), *self.end((stage, ""), now))
+        self._check_health(incident, now)
+        return ended
 
     def end(self, place: Place, now: float) -> tuple[IncidentEnded, ...]:
-        """End the incident of a rung or stage, if one is open: when it became healthy, or now."""
+        """End the incident of a rung or stage, if one is open: when it became healthy, or now.
+
+        One that it shares with other rungs goes on until theirs ends.
+        """
         incident = self._open.pop(place, None)
-        if incident is None:
+        if incident is None or incident in self._open.values():
             return ()
         return (incident.end(now if incident.well_since is None else incident.well_since),)
 

@@ -51,6 +51,23 @@ def test_a_vendor_is_named_only_for_its_own_server_and_a_simulated_one(
     assert vendor_of(RungSettings(name=name, kind=kind, url=url), stage).title == title
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "vendor"),
+    [
+        ("deepgram", "wss://api.deepgram.com", "Deepgram"),
+        ("deepgram-b", "wss://api.eu.deepgram.com", "Deepgram"),
+        ("deepgram-c", "ws://127.0.0.1:9", "Deepgram"),
+        ("ears", "wss://ears.example", "ears.example"),
+    ],
+)
+def test_the_rungs_of_a_vendor_share_its_name_and_those_of_another_server_do_not(
+    name: str, url: str, vendor: str
+) -> None:
+    settings = RungSettings(name=name, kind="deepgram", url=url)
+
+    assert vendor_of(settings, "stt").name == vendor
+
+
 def test_two_rungs_of_one_vendor_have_two_sentences_and_a_probe_says_the_same_as_an_alert() -> None:
     rungs = [{"kind": "openai"}, {"kind": "openai", "name": "spare"}]
     settings = Settings.model_validate(
