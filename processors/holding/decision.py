@@ -40,6 +40,8 @@ VOICE_S: Final = 0.13  # from a sentence to its first audio
 TIMEOUT_S: Final = 0.35  # a voice without audio for this long is late, and another one is asked
 USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
 """Usual time from a rung's start to the first audio of the answer, by stage."""
+THEN_S: Final = {"llm": SENTENCE_S + VOICE_S, "tts": 0.0}
+"""Usual time from a rung's first output to the first audio of the answer, by stage."""
 HELD_WITH: Final = {
     Say.FILLER: (Situation.FILLER,),
     Say.CLIP: (Situation.LLM, Situation.DOWN),
@@ -173,8 +175,8 @@ class HoldDecision:
         The outage menu then no longer prevents silence, and the rung may be slow, or fail before
         its first sentence.
         """
-        if event.stage == "llm":
-            self._holding.expected(now + SENTENCE_S + VOICE_S)
+        if event.stage in THEN_S:
+            self._holding.expected(now + THEN_S[event.stage])
         if event.stage == "stt":
             self._announcements.drop("stt")  # the rung gets the utterance again, from its start
         was_down = self.outage.in_charge

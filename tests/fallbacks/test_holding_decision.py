@@ -83,6 +83,7 @@ def early(*, calls_tool: bool = False) -> EarlyAnswerTaken:
 
 STT_FAILED, MODEL_ASKED, VOICE_ASKED = failed("stt"), asked("llm"), asked("tts")
 MODEL_WON = AttemptWon(stage="llm", provider="a", attempt=1, after_s=0.3)
+VOICE_WON = AttemptWon(stage="tts", provider="b", attempt=1, after_s=0.2)
 
 
 def judged(*, finished: bool) -> PauseJudged:
@@ -150,6 +151,9 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         ([(SILENT_WORDED, 0.2), (failed("llm"), 0.6)], FIRST_S),
         ([(SILENT_WORDED, 0.2), (VOICE_ASKED, 0.7)], 1.28),
         ([(SILENT_WORDED, 0.2), (VOICE_ASKED, 0.5), (asked("tts", extra=True), 0.9)], 1.13),
+        ([(SILENT_WORDED, 0.2), (asked("tts", extra=True), 0.9), (VOICE_WON, 1.12)], 1.22),
+        ([(SILENT_WORDED, 0.2), (VOICE_ASKED, 0.5), (VOICE_WON, 0.7)], FIRST_S),
+        ([(SILENT_WORDED, 0.2), (VOICE_ASKED, 0.7), (VOICE_WON, 1.4)], 1.43),
         ([(SILENT, 0.2), (failed("llm"), 0.6)], None),
         ([(SILENT, 0.2), (asked("llm", extra=True), 0.6)], None),
         ([(SILENT, 0.2), (asked("stt"), 0.6)], None),
@@ -229,6 +233,9 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         "a model that failed is not waited for",
         "a voice was asked with time for another",
         "the second voice has no further standby",
+        "the second voice has just begun to send",
+        "a voice that began to send early is no reason to wait",
+        "a voice that begins to send never delays the filler beyond its latest time",
         "a model's failure does not make a cough a turn",
         "a second model does not make a cough a turn",
         "a recogniser's first attempt does not make a cough a turn",
