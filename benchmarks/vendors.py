@@ -218,13 +218,15 @@ async def play_crowd(rig: Rig, run: MeasuredRun) -> Mapping[str, Any]:
         async with rig.greeted_call() as call:
             await greeted.wait()
             await call.ear.wait(number * APART_S)
-            before = await ask(rig, call, run, texts[number % 2])
+            before = await call.ask(texts[number % 2])
             await healthy.wait()
             if not number:
                 await rig.break_now(When.BEFORE_TURN)
             await call.ear.wait(0.5 + number * APART_S)
-            after = await ask(rig, call, run, texts[number % 2])
-            return describe(before, after)
+            after = await call.ask(texts[number % 2])
+        # Judged after the call: an agent hangs up on callers who wait silently for that.
+        judged = [await judge_turn(call, rig.control, turn) for turn in (before, after)]
+        return describe(*map(run.add, judged))
 
     found = await asyncio.gather(*(hold(number) for number in range(CALLERS)))
     worst = max(found, key=lambda item: item["later_s"])

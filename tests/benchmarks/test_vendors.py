@@ -36,6 +36,9 @@ def test_two_dead_deepgrams_are_one_incident() -> None:
     good = {"healthy_whole": True, "missing": [], "extra": [], "misheard": 0.0, "later_s": 0.6}
     row = next(item for item in ROWS if item.name == TWO_DEEPGRAMS)
 
-    met = [is_met(row, good | {"alerts": [{}] * count}) for count in range(3)]
+    both = {"error_message": "Deepgram is down: deepgram and deepgram-b fail alike"}
+    one = {"error_message": "Deepgram cannot be reached"}
 
-    assert met == [False, True, False]
+    met = [is_met(row, good | {"alerts": told}) for told in ([], [both], [both, both], [one])]
+
+    assert met == [False, True, False, False]
