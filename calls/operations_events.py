@@ -168,9 +168,19 @@ class WorkerLost:
 
     worker: str
     code: int  # its exit code; if negative, the signal
-    calls: int  # the number of calls that ended with it
+    calls: int  # the number of calls that it interrupted; other workers go on with most of them
     kind: str = "lost"  # or `frozen`, `out_of_memory`
     reason: str = ""  # in words that follow its name
+    severity: Severity = Severity.MEDIUM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsLost:
+    """Calls that a lost worker interrupted were not continued in time."""
+
+    worker: str
+    interrupted: int
+    lost: int
     severity: Severity = Severity.HIGH
 
 
@@ -227,6 +237,7 @@ OperationsEvent: TypeAlias = (
     | ConfigurationLoaded
     | WorkerStarted
     | WorkerLost
+    | CallsLost
     | CallCut
     | ClipsRendered
     | RecordsForgotten

@@ -30,7 +30,7 @@ from bot.workers.process import Process, open_process
 from bot.workers.seats import public_limits
 from bot.workers.upkeep import do_chores, update_gauges
 from calls.events import CallRefused, Event
-from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
+from calls.operations_events import CallsLost, ConfigurationReloaded, WorkerLost, WorkerStarted
 from configuration.machine import own_cores
 from configuration.settings import Settings
 from operations.database.database import Database
@@ -98,6 +98,7 @@ SUPERVISOR_EVENTS: Final[Mapping[str, Callable[..., Event]]] = {
     "reloaded": partial(ConfigurationReloaded, changed=(), workers=0),
     "worker_started": WorkerStarted,  # it may be this worker
     "worker_lost": WorkerLost,
+    "calls_lost": CallsLost,
 }
 """The supervisor's events, which a worker emits, because the supervisor has no listeners."""
 

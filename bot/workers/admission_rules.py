@@ -238,7 +238,7 @@ class PoolAdmission:
         self.workers[worker] = WorkerLoad(now)
 
     def lose(self, worker: int) -> int:
-        """Remove a worker that is gone; return how many calls were lost with it."""
+        """Remove a worker that is gone; return how many calls it interrupted."""
         lost = self.workers.pop(worker, None)
         return len(lost.calls) if lost else 0
 

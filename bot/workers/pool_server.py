@@ -1,8 +1,11 @@
 """The supervisor's side of the pool: seats, shared values, claims, limits and messages."""
 
+import asyncio
 import socket
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from aiolimiter import AsyncLimiter
@@ -117,6 +120,36 @@ class Quotas:
 STALL_S: Final = 0.4  # chosen: two of the supervisor's rounds; a longer gap means that it stalled
 
 
+@dataclass(slots=True)
+class _LostWorker:
+    left: int  # of its calls do not go on yet
+    none_left: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class InterruptedCalls:
+    """Counts the calls of lost workers until other workers go on with them."""
+
+    def __init__(self) -> None:
+        self._workers: list[_LostWorker] = []  # the one that was lost first comes first
+
+    def resumed(self) -> None:
+        """Count a call that goes on."""
+        if worker := next((item for item in self._workers if item.left), None):
+            worker.left -= 1
+            if not worker.left:
+                worker.none_left.set()
+
+    async def wait(self, calls: int, *, within_s: float) -> int:
+        """Wait until so many calls go on; return how many do not within this time."""
+        worker = _LostWorker(calls)
+        self._workers.append(worker)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await worker.none_left.wait()
+        self._workers.remove(worker)
+        return worker.left
+
+
 class PoolServer:
     """Keeps the list of workers and answers their requests.
 
@@ -124,6 +157,7 @@ class PoolServer:
         workers: The workers by name.
         messages: Sends messages to all workers, and events for one of them to emit.
         seats: Admits calls.
+        interrupted: The calls of lost workers.
         answers: Handlers of further requests by name; to be filled before the first worker.
         configuration: The fingerprint of the configuration for new workers.
     """
@@ -145,6 +179,7 @@ class PoolServer:
         self._views = ViewRelay(self.workers)
         self.messages = PoolMessages(self.workers)
         self.seats = SeatTable(admission, self.workers, clock=clock)
+        self.interrupted = InterruptedCalls()
         self.answers: dict[str, Answer] = {}
         self.configuration = ""
         self._hung_checked_at = clock()  # the last call of `find_hung`
@@ -157,6 +192,7 @@ class PoolServer:
         wire.on("ready", lambda message: self._open(worker, message))
         wire.on("closing", lambda _: self._close(worker))
         wire.on("leaving", lambda _: worker.close_hand())
+        wire.on("resumed", lambda _: self.interrupted.resumed())
         wire.on("report", lambda message: self._note_load(worker, message))
         self.seats.serve(worker)
         serve_values(self._values, wire)
@@ -166,7 +202,7 @@ class PoolServer:
             wire.answer(what, answer)
 
     def lose(self, worker: Worker) -> int:
-        """Remove a worker that is gone; return how many calls were lost with it."""
+        """Remove a worker that is gone; return how many calls it interrupted."""
         self.workers.pop(worker.name, None)
         self._views.lose(worker)
         self._claims.lose(worker.name)

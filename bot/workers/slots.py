@@ -12,6 +12,7 @@ from bot.workers.plan import Reread, ServePlan
 from bot.workers.pool_server import PoolServer
 from bot.workers.worker_process import Worker
 from calls.operations_events import ReloadOutcome, WorkerCause
+from calls.resume import KEPT_S
 from configuration.settings import Settings
 from runtime.clock import Clock
 from runtime.exits import BAD_USAGE, DONE, FAILED
@@ -130,9 +131,12 @@ class Slots:
             worker.kill()
         self._tasks.create_task(self._replace_early(worker), name="replace one that closes")
         code = await worker.run()
-        lost = self._lose(worker)
+        calls = self._lose(worker)
         began_work = worker.ready.is_set()
-        _report_end(self._server, worker, lost=lost, expected=worker.leaving or self._closing)
+        _report_end(self._server, worker, calls=calls, expected=worker.leaving or self._closing)
+        if calls and not self._closing:
+            counting = _count_lost(self._server, worker, calls)
+            self._tasks.create_task(counting, name=f"the calls of {worker.name}")
         if worker not in self._slots or not began_work:
             return  # it has been replaced, or the task that waits for it to be ready replaces it
         if self._closing:
@@ -141,7 +145,7 @@ class Slots:
         await self._replace(worker, lived_s=self._clock() - began_at)
 
     def _lose(self, worker: Worker) -> int:
-        """Remove a worker that has ended; return how many calls were lost with it."""
+        """Remove a worker that has ended; return how many calls it interrupted."""
         lost = self._server.lose(worker)
         if self._closing and not self._server.workers:
             self.all_gone.set()
@@ -210,19 +214,31 @@ class Slots:
         return False
 
 
-def _report_end(server: PoolServer, worker: Worker, *, lost: int, expected: bool) -> None:
-    """Log the end of a worker with its `lost` calls, and emit an event if it was unexpected."""
+def _report_end(server: PoolServer, worker: Worker, *, calls: int, expected: bool) -> None:
+    """Log the end of a worker, which interrupts `calls`; emit an event if it was unexpected."""
     code, (kind, reason) = worker.code or 0, worker.loss
     began_work = worker.ready.is_set()
     if began_work and not expected:
         server.messages.send_to_one(
-            "worker_lost", worker=worker.name, code=code, calls=lost, kind=kind, reason=reason
+            "worker_lost", worker=worker.name, code=code, calls=calls, kind=kind, reason=reason
         )
     level = "INFO" if expected and (code == 0 or not began_work) else "ERROR"
     if worker.configured.is_set() or code < 0:  # otherwise the worker has printed the error
-        logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
+        logger.log(
+            level, "worker {} has ended with {}, {} calls interrupted", worker.name, code, calls
+        )
     if kind != "lost":
         logger.error("worker {} {}", worker.name, reason)
+
+
+async def _count_lost(server: PoolServer, worker: Worker, calls: int) -> None:
+    """Report how many calls of a worker that has ended were not continued within `KEPT_S`."""
+    lost = await server.interrupted.wait(calls, within_s=KEPT_S)
+    if lost:
+        logger.error("{} of {} calls of worker {} were lost", lost, calls, worker.name)
+        server.messages.send_to_one("calls_lost", worker=worker.name, interrupted=calls, lost=lost)
+    else:
+        logger.info("all {} calls of worker {} go on", calls, worker.name)
 
 
 async def _wait_until_ready(worker: Worker) -> bool:

@@ -36,6 +36,7 @@ from calls.incident import (
 )
 from calls.known_rungs import KnownRungs
 from calls.operations_events import (
+    CallsLost,
     DoNotCallDropped,
     DoNotCallListed,
     DoNotCallOwed,
@@ -411,8 +412,10 @@ def _ended_elsewhere(event: CampaignResumed) -> IncidentEnded:
     )
 
 
-def _worker_changed(_: Incidents, event: WorkerLost | WorkerStarted, _now: float) -> IncidentEvents:
-    """Return the events for a lost worker, and for its replacement.
+def _worker_changed(
+    _: Incidents, event: WorkerLost | CallsLost | WorkerStarted, _now: float
+) -> IncidentEvents:
+    """Return the events for a lost worker, for its calls that were lost, and for its replacement.
 
     No incident is stored: the process that reports the loss may itself be lost before the
     replacement starts.
@@ -424,10 +427,20 @@ def _worker_changed(_: Incidents, event: WorkerLost | WorkerStarted, _now: float
             rung=event.worker,
             kind=event.kind,
             severity=event.severity,
-            reason=f"it {event.reason or f'exited with {event.code}'}, which ended {calls}",
-            then="a replacement is started",
+            reason=f"it {event.reason or f'exited with {event.code}'}, which interrupted {calls}",
+            then="a replacement is started, and other workers go on with the calls",
         )
         return (lost,)
+    if isinstance(event, CallsLost):
+        return (
+            IncidentBegan(
+                stage=WORKER,
+                rung=event.worker,
+                kind="calls_lost",
+                severity=event.severity,
+                reason=f"{event.lost} of {event.interrupted} calls of this worker were lost",
+            ),
+        )
     if not event.replaces:
         return ()
     return (
@@ -478,7 +491,7 @@ HANDLERS: Final[Mapping[type[Event], Callable[[Incidents, Any, float], IncidentE
     **dict.fromkeys((DoNotCallOwed, DoNotCallDropped), _listing_changed),
     **dict.fromkeys((DoNotCallListed, DoNotCallWanted), _listing_changed),
     **dict.fromkeys((CampaignHeld, CampaignPaused, CampaignResumed), _campaign_changed),
-    **dict.fromkeys((WorkerLost, WorkerStarted), _worker_changed),
+    **dict.fromkeys((WorkerLost, CallsLost, WorkerStarted), _worker_changed),
     **dict.fromkeys((Suspected, SuspicionCleared), _record_health),
     **dict.fromkeys((AttemptWon, StageRecovered, RecordResumed), _record_health),
 }

@@ -8,6 +8,7 @@ from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
 from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
 from calls.incident import IncidentBegan, IncidentEnded
 from calls.operations_events import (
+    CallsLost,
     DoNotCallDropped,
     DoNotCallListed,
     DoNotCallOwed,
@@ -180,11 +181,19 @@ def test_a_lost_worker_is_an_incident_with_its_calls(
             stage="worker",
             rung="w1",
             kind="lost",
-            severity=Severity.HIGH,
-            reason=f"it exited with -9, which ended {lost}",
-            then="a replacement is started",
+            severity=Severity.MEDIUM,
+            reason=f"it exited with -9, which interrupted {lost}",
+            then="a replacement is started, and other workers go on with the calls",
         ),
     )
+
+
+def test_calls_that_did_not_go_on_are_urgent_and_counted_apart(incidents: Incidents) -> None:
+    (began,) = incidents.handle(CallsLost(worker="w1", interrupted=3, lost=2), 61.0)
+
+    assert isinstance(began, IncidentBegan)
+    assert (began.kind, began.severity) == ("calls_lost", Severity.HIGH)
+    assert began.reason == "2 of 3 calls of this worker were lost"
 
 
 def test_a_worker_killed_for_memory_is_named_as_such(incidents: Incidents) -> None:
@@ -196,7 +205,7 @@ def test_a_worker_killed_for_memory_is_named_as_such(incidents: Incidents) -> No
     assert isinstance(began, IncidentBegan)
     assert (began.kind, began.reason) == (
         "out_of_memory",
-        "it had no memory left, which ended 1 call",
+        "it had no memory left, which interrupted 1 call",
     )
 
 

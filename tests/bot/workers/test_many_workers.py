@@ -51,7 +51,10 @@ async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(
 
             assert not left.ended.is_set()
             assert not lost.ended.is_set()
-            assert "w1 has ended with -9, 1 calls lost" in log_of(served)
+            assert "w1 has ended with -9, 1 calls interrupted" in log_of(served)
+            assert "all 1 calls of worker w1 go on" in log_of(served)
+            assert "CallsLost" not in log_of(served)
+            await metrics_with(served, "holdline_worker_calls_interrupted_total 1.0")
             assert served.process.returncode is None
     assert served.process.returncode == 0
 
@@ -101,8 +104,10 @@ async def test_workers_are_replaced_during_a_call(tmp_path: Path, lab: RunningLa
             async with Carrier(served.url, AUTH_TOKEN) as later:
                 assert (await later.listen(within_s=20)).size > RATE_HZ
             assert not call.ended.is_set()
-            await becomes(lambda: log_of(served).count("has ended with 0, 0 calls lost") == 1)
-        await becomes(lambda: log_of(served).count("has ended with 0, 0 calls lost") == 2)
+            await becomes(
+                lambda: log_of(served).count("has ended with 0, 0 calls interrupted") == 1
+            )
+        await becomes(lambda: log_of(served).count("has ended with 0, 0 calls interrupted") == 2)
 
     assert call.complaints == []
     assert {item["reason"] for item in told(served, "CallEnded")} == {"caller_hung_up"}
