@@ -70,6 +70,7 @@ class KeyedEntry:
 
     Attributes:
         wake_at: When to call `tick`; `None` without keys.
+        keys: The keys so far.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class KeyedEntry:
         """
         self.wake_at: float | None = None
         self._lengths = self._unmasked_lengths = frozenset[int]()
-        self._keys = ""
+        self.keys = ""
         self._ended_at = -math.inf  # when a length ended the latest entry
         self._goes_on = False  # the keys follow such an entry without a pause
         self.expect(lengths, unmasked_lengths)
@@ -101,16 +102,16 @@ class KeyedEntry:
 
     def press(self, key: str, now: float) -> str | None:
         """Add a key; return the entry, without the final `#`, if this key ends it, else `None`."""
-        if key == END_KEY and self._keys:
+        if key == END_KEY and self.keys:
             return self.end()
-        if not self._keys:
+        if not self.keys:
             self._goes_on = now < self._ended_at + PAUSE_S
             if self._goes_on and key == END_KEY:
                 return None  # it belongs to the entry that its length has ended
-        self._keys += key
+        self.keys += key
         self.wake_at = now + PAUSE_S
         expected = 0 if self._goes_on else max(self._lengths, default=0)
-        if len(self._keys) < min(expected or MAX_KEYS, MAX_KEYS):
+        if len(self.keys) < min(expected or MAX_KEYS, MAX_KEYS):
             return None
         self._ended_at = now if expected else self._ended_at
         return self.end()
@@ -121,7 +122,7 @@ class KeyedEntry:
 
     def end(self) -> str:
         """Return the keys so far, and start over."""
-        entry, self._keys, self.wake_at = self._keys, "", None
+        entry, self.keys, self.wake_at = self.keys, "", None
         return entry
 
     def recorded(self, entry: str) -> str:

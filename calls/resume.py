@@ -72,6 +72,8 @@ class ResumeState:
         verdict: The verdict on the call so far.
         sensitive_until: When the open sensitive section ends, on the same clock; 0 without one.
         sensitive_said: The words said in sensitive sections.
+        under_way: What else was not finished, by its part of the call: the opening, the end, a
+            transfer, keys, the outage menu, callbacks, an opt-out.
     """
 
     call_id: str = ""
@@ -92,6 +94,7 @@ class ResumeState:
     verdict: str = ""
     sensitive_until: float = 0.0
     sensitive_said: Sequence[str] = field(default_factory=list[str])
+    under_way: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class ResumePlace(Protocol):

@@ -23,7 +23,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 }
 LISTS: Final = ("sensitive_said",)
 IN_PARTS: Final = ("messages", "tools", "said", "heard", "partial")
-SELDOM: Final = ("call_id", "language", "voice", "verdict", "sensitive_said")  # change seldom
+SELDOM: Final = ("call_id", "language", "voice", "verdict", "sensitive_said", "under_way")
 # Of the messages that may be left out: three times the size of a long conversation (chosen).
 CONVERSATION_BYTES: Final = 64 * 1024
 DROP_BYTES: Final = 8 * 1024

@@ -325,6 +325,7 @@ LISTED_AS = {  # how the page names a part that the code has by its place
     ),
     "self.farewell": "Farewell",
     "self.hold_line": "HoldLine",
+    "self.keypad": "Keypad",
     "self.llm": "llm",
     "self.silence": "CallerSilence",
     "self.stt": "stt",

@@ -116,6 +116,8 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
 class Call:
     """Runs one pipeline on one leg and ends it exactly once, with a reason."""
 
+    _opened = False  # the opening was sent to the voice
+
     def __init__(
         self,
         shared: Shared,
@@ -144,7 +146,7 @@ class Call:
         self._shared, self._leg, self._agent = shared, leg, agent
         self._emit, self._numbers, self._verdict = emit, numbers, verdict
         self._before = leg.before
-        self._answering = None if leg.before else answering
+        self._answering = answering if _is_opening(leg.before) else None
         is_resumed = leg.before is not None and leg.before.call_id == call_id
         self._began_at = leg.before.began_at if leg.before and is_resumed else shared.clock()
         gap_s = shared.clock() - leg.before.kept_at if leg.before else 0.0
@@ -161,11 +163,14 @@ class Call:
         """Return what another process needs to resume the call."""
         now, entries = self._shared.clock(), self._numbers.last
         about = {"call_id": self.call_id, "began_at": self._began_at, "entries": entries}
+        if self._before and not self._opened:
+            return replace(self._before, **about, kept_at=now)
         if self._pipeline is None:
-            return self._before or ResumeState(**about)
+            return ResumeState(**about)
         unsure = self._leg.output().unsure_words
         state = state_of(self._pipeline, **about, unsure=unsure, now=now)
-        return replace(state, verdict=self._verdict.worst)
+        under_way = state.under_way if self._opened else {**state.under_way, "opening": True}
+        return replace(state, verdict=self._verdict.worst, under_way=under_way)
 
     @property
     def reason(self) -> str:
@@ -226,7 +231,7 @@ class Call:
         if self._known_caller:
             self._known_caller.tell_model(pipeline.dialogue.memory, again=self._before is not None)
         if self._before:
-            take_up(pipeline, self._before)
+            take_up(pipeline, self._before, now=self._shared.clock())
 
     def _disclose_withheld(self) -> None:
         """Give the model the withheld fields, now that a tool has verified the caller."""
@@ -337,7 +342,7 @@ class Call:
                 tearing.cancel()
 
     async def _greet(self, pipeline: CallPipeline) -> None:
-        """Speak first once a person has answered, then save the state until cancelled.
+        """Speak first once a person has answered, and save the state meanwhile until cancelled.
 
         If the call is not answered, cancel it.
         """
@@ -353,6 +358,14 @@ class Call:
             await self.cancel("failed")
             return
         await pipeline.worker.queue_frame(AnsweredFrame())
+        async with asyncio.TaskGroup() as group:
+            if self._leg.parked:
+                keeping = keep(pipeline, self._leg.parked, self.resume_state)
+                group.create_task(keeping, name="keep the state")
+            await self._open(pipeline)
+
+    async def _open(self, pipeline: CallPipeline) -> None:
+        """Speak first, once it is known that a person has picked up."""
         if pipeline.answerer:
             await self._wait_for_person(pipeline.answerer)
         agent = self._agent
@@ -362,9 +375,10 @@ class Call:
         # A resumed call does not repeat the notice.
         if pipeline.recording and pipeline.recording.has_earlier_notice:
             agent = agent.model_copy(update={"recording": RecordingSettings()})
+        if self._before:
+            await self._started.wait()  # what was under way may begin at once
         await speak_first(pipeline, agent, self._before)
-        if self._leg.parked:
-            await keep(pipeline, self._leg.parked, self.resume_state)
+        self._opened = True
 
     async def _wait_for_person(self, answerer: AnswererWatch) -> None:
         """Wait until it is known that a person, not a machine, has picked up."""
@@ -414,6 +428,12 @@ class Call:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a failing screen must not end the call
             logger.debug("call {}: the event was not shown: {!r}", self.call_id, broken)
+
+
+def _is_opening(before: ResumeState | None) -> bool:
+    """Return whether it is not known yet who picked up: a person was not greeted."""
+    under_way = before.under_way if before else {"opening": True}
+    return "opening" in under_way and "ending" not in under_way
 
 
 def _words_of(agent: AgentSettings, before: ResumeState | None, clock: Clock) -> StoredWords:

@@ -136,6 +136,7 @@ class CallPipeline:
         self._make_opt_out()
         self._observe_line()
         self._make_tools()
+        self._make_keypad()
         self.llm.answer_early(self.dialogue.memory, self.floor, dictation_of(agent))
         observers = [self.observer, *filter(None, [self._captions])]
         self.worker = make_worker(self._processors(), observers, rate_hz=leg.facts.sample_rate_hz)
@@ -372,6 +373,16 @@ class CallPipeline:
         self.tools.box.verified, self.tools.box.words = self._verified, self.words
         dialogue.memory.set_tools(ToolsSchema(standard_tools=list(self.tools.schemas)))
 
+    def _make_keypad(self) -> None:
+        self.keypad = Keypad(
+            asked=self._digits_asked,
+            own_keys=self._agent.keys,
+            is_taken=lambda: self.hold_line.decision.outage.takes_keys,
+            floor=self.floor,
+            turn=self.turn,
+            clock=self._clock,
+        )
+
     def _is_agent_audible(self) -> bool:
         return self.floor.is_agent_audible(self._clock())
 
@@ -396,14 +407,7 @@ class CallPipeline:
             SoundWindows(  # pieces that are long enough for the VAD
                 self.floor, quiet=lambda: dialogue.vad.quiet, hear=self._hear
             ),
-            Keypad(  # pressed keys become the caller's turn
-                asked=self._digits_asked,
-                own_keys=agent.keys,
-                is_taken=lambda: self.hold_line.decision.outage.takes_keys,
-                floor=self.floor,
-                turn=self.turn,
-                clock=self._clock,
-            ),
+            self.keypad,  # pressed keys become the caller's turn
             TurnOpener(  # updates the floor; the budget runs from the last sample
                 self.floor, turn=self.turn, faintness=dialogue.vad.faintness, clock=self._clock
             ),

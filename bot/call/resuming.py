@@ -1,8 +1,11 @@
 """Saves what another process needs to resume a call, and resumes one."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from functools import partial
 from typing import Any, Final, cast
 
 from loguru import logger
@@ -11,6 +14,7 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot.call.conversation import opening_frames
 from bot.call.pipeline import CallPipeline
+from bot.tools.do_not_call import kept_number, list_again
 from calls.events import AgentSaid, CallerStarted, CallerStopped, Event, TurnDecided
 from calls.resume import (
     Next,
@@ -18,9 +22,14 @@ from calls.resume import (
     ResumeState,
     conversation,
     next_step,
+    unheard,
     without_last,
 )
 from configuration.agent import AgentSettings
+from operations.record.callbacks import Callback
+from processors.answerer.watch import VOICEMAIL
+from processors.holding.caller_silence import PartFrame
+from processors.holding.own_voice import OUTAGE
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import FloorEvent, TurnBegan, TurnClosed, WordsCame
 
@@ -84,7 +93,6 @@ def state_of(
     is_answer_pending = queue.in_reply or not queue.empty or pipeline.floor.is_agent_audible(now)
     spoken = [item.get("content") for item in messages[speech.since :] if _is_spoken(item)]
     heard = without_last(" ".join([*map(str, spoken), partial]).strip(), unsure)
-    collected = dialogue.pair.user().aggregation_string()  # it gets the words after the floor
     return ResumeState(
         call_id=call_id,
         began_at=began_at,
@@ -94,7 +102,7 @@ def state_of(
         language=pipeline.phrases.language,
         voice=pipeline.tts.speaker,
         messages=messages,
-        words=max(collected, pipeline.floor.words_so_far, key=len),
+        words=_caller_words(pipeline),
         caller_speaking=pipeline.floor.caller_speaking or pipeline.floor.turn_open,
         said=speech.text if is_answer_pending else "",
         heard=heard if is_answer_pending else "",
@@ -103,31 +111,101 @@ def state_of(
         tools=pipeline.tools.box.kept,
         sensitive_until=pipeline.words.until,
         sensitive_said=list(pipeline.words.said),
+        under_way=_under_way(pipeline),
     )
 
 
-def take_up(pipeline: CallPipeline, state: ResumeState) -> None:
+def _caller_words(pipeline: CallPipeline) -> str:
+    """Return the caller's words of this turn; the aggregator gets them after the floor."""
+    collected = pipeline.dialogue.pair.user().aggregation_string()
+    return max(collected, pipeline.floor.words_so_far, key=len)
+
+
+def _under_way(pipeline: CallPipeline) -> dict[str, Any]:
+    """Return what is not finished, by its part of the call."""
+    found: dict[str, Any] = {
+        "ending": _ending(pipeline),
+        "keys": pipeline.keypad.kept,
+        "menu": pipeline.hold_line.decision.outage.kept,
+        "transfer": pipeline.transfer.kept if pipeline.transfer else {},
+        "callbacks": [_plain(item) for item in pipeline.requests.owed],
+        "opt_out": kept_number(pipeline.opt_out) if pipeline.opt_out else {},
+    }
+    return {name: kept for name, kept in found.items() if kept}
+
+
+def _plain(callback: Callback) -> dict[str, str]:
+    return asdict(callback) | {"asked_at": callback.asked_at.isoformat()}
+
+
+def _callback(plain: Mapping[str, str]) -> Callback:
+    asked_at = datetime.fromisoformat(plain["asked_at"])
+    return Callback(**{**plain, "asked_at": asked_at})  # pyright: ignore[reportArgumentType]
+
+
+def _ending(pipeline: CallPipeline) -> dict[str, Any]:
+    """Return the end of the call that is under way, with what must still be said."""
+    ending = {"reason": VOICEMAIL, "words": "", "final": True}
+    if pipeline.answerer and pipeline.answerer.leaving:
+        return ending
+    if pipeline.hold_line.decision.outage.over:
+        return ending | {"reason": OUTAGE, "words": _text(pipeline, Situation.GOODBYE)}
+    return pipeline.farewell.kept
+
+
+def take_up(pipeline: CallPipeline, state: ResumeState, *, now: float) -> None:
     """Give a new call the state of the call that it resumes."""
-    pipeline.dialogue.memory.set_messages(cast("list[LLMContextMessage]", conversation(state)))
+    if messages := conversation(state):
+        pipeline.dialogue.memory.set_messages(cast("list[LLMContextMessage]", messages))
     pipeline.tools.box.restore(state.tools)
     pipeline.tts.speaker = state.voice
     if state.partial:
         pipeline.outside(AgentSaid(turn=state.turn, text=state.partial))
+    restores: dict[str, Callable[[Any], None]] = {
+        "keys": pipeline.keypad.restore,
+        "menu": lambda kept: pipeline.hold_line.decision.outage.restore(kept, now),
+        "callbacks": lambda kept: pipeline.requests.owed.extend(map(_callback, kept)),
+    }
+    if pipeline.opt_out:
+        restores["opt_out"] = partial(list_again, pipeline.opt_out)
+    for name in restores.keys() & state.under_way.keys():
+        try:
+            restores[name](state.under_way[name])
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            logger.error("{} of a resumed call cannot be restored: {!r}", name, error)
 
 
 async def speak_first(
     pipeline: CallPipeline, agent: AgentSettings, before: ResumeState | None = None
 ) -> None:
-    """Speak the opening of a new or resumed call, and then the rest of a pending answer."""
+    """Speak the opening of a new or resumed call, and then go on with what was under way."""
+    under_way = before.under_way if before else {}
+    if before and (ending := under_way.get("ending")):
+        await pipeline.worker.queue_frame(_rest_of_goodbye(before, ending, agent.farewell))
+        return
+    before = None if "opening" in under_way else before
     step, rest = next_step(before) if before else (Next.LISTEN, "")
     resumed = _resumed_greeting(pipeline, agent, step) if before else ""
     is_owed = step in (Next.SAY, Next.ASK)
     for frame in opening_frames(agent, resumed=resumed, owed=is_owed):
         await pipeline.tts.queue_frame(frame)
+    transfer = under_way.get("transfer")
+    if transfer and pipeline.transfer and await pipeline.transfer.restore(transfer):
+        return
     if step is Next.SAY:
         await pipeline.tts.queue_frame(TTSSpeakFrame(rest))
     elif step is Next.ASK:
         await pipeline.dialogue.pair.user().queue_frame(LLMRunFrame())
+
+
+def _rest_of_goodbye(
+    state: ResumeState, ending: Mapping[str, Any], farewell: str | None
+) -> PartFrame:
+    """Return the frame that says what was not heard of a goodbye, and ends the call."""
+    unsaid = ending["words"] or ("" if state.written else farewell)
+    words = [unheard(state.said, state.heard), unsaid]
+    text = " ".join(filter(None, words))
+    return PartFrame(reason=ending["reason"], words=text or None, final=ending["final"])
 
 
 async def keep(

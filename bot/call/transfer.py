@@ -109,6 +109,28 @@ class Transfer:
         """Whether the caller waits for a person or talks with one."""
         return self._running is not None and not self._running.done()
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What is under way, for the call's resume state; empty if nothing is."""
+        if self.busy and self._attempt:
+            return self._attempt.kept
+        return {"key": self._first_press[0]} if self._first_press != NO_PRESS else {}
+
+    async def restore(self, kept: Mapping[str, Any]) -> bool:
+        """Go on with it; return whether the agent need not go on with the conversation.
+
+        The person's leg was lost, so they are called again. If the carrier had the caller, it has
+        returned them.
+        """
+        if key := kept.get("key"):
+            self._first_press = (str(key), self.shared.clock())
+            return False
+        if kept["left"]:
+            await self.waiting.say(Situation.NOT_REACHED)
+            await self.waiting.say(Situation.OFFER_CALLBACK)
+            return True
+        return self.reach(str(kept["to"]), str(kept["reason"]))
+
     def reach(self, name: str, reason: str, *, words_first: bool = False) -> bool:
         """Begin a transfer; return False if it is impossible, or if another one is in progress.
 
@@ -321,6 +343,12 @@ class TransferAttempt:
         self._gate, self._order = transfer.shared.gate, transfer.order(to)
         self._answered_at: float | None = None  # by the person
         self._tasks = _Tasks(self._now)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The attempt, for the call's resume state."""
+        left = self._decision.at is At.LEAVING
+        return {"to": self._to.name, "reason": self._reason, "left": left}
 
     def caller_gone(self) -> None:
         """End the attempt, because the caller's leg or the call has ended."""

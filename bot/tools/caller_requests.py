@@ -131,7 +131,8 @@ class CallerRequests:
         self._end = end
         self._utc_now = utc_now
         self.stored = stored
-        self._owed: deque[Callback] = deque(maxlen=MAX_OWED)  # not in the database yet
+        self.owed: deque[Callback] = deque(maxlen=MAX_OWED)
+        """Callbacks that are not in the database yet; `close` stores them."""
         self._message: RecordedMessage | None = None  # the message being recorded
         self._ending: asyncio.Task[Any] | None = None  # finishes or drops a message
         self.reach: Callable[[], Awaitable[bool]] | None = None
@@ -164,15 +165,15 @@ class CallerRequests:
             reason=self.stored(reason),
             asked_at=self._utc_now(),
         )
-        self._owed.append(callback)  # so that `close` stores it if the caller hangs up first
+        self.owed.append(callback)  # so that `close` stores it if the caller hangs up first
         try:
             async with asyncio.timeout(KEPT_S):
                 await self._callbacks.add(callback)
         except (TimeoutError, StorageError) as error:
             logger.error("a callback could not be stored: {}", type(error).__name__)
             return Unkept.NOT_STORED
-        if callback in self._owed:
-            self._owed.remove(callback)
+        if callback in self.owed:
+            self.owed.remove(callback)
         return None
 
     async def close(self) -> None:
@@ -190,13 +191,13 @@ class CallerRequests:
                 self._ending.cancel()
 
     async def _keep_owed(self) -> None:
-        while self._owed:
+        while self.owed:
             try:
-                await self._callbacks.add(self._owed[0])
+                await self._callbacks.add(self.owed[0])
             except StorageError:
                 await asyncio.sleep(RETRY_EVERY_S)
             else:
-                self._owed.popleft()
+                self.owed.popleft()
                 logger.info("a callback that could not be stored during the call is stored")
 
     async def connect(self) -> bool:

@@ -12,7 +12,7 @@ call stays listed.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Protocol
 
 from loguru import logger
@@ -280,15 +280,15 @@ class DoNotCallRequests:
         `say` speaks a prepared sentence, for requests that no model has confirmed. `stored` returns
         words of the call as they may be stored.
         """
-        self._opt_outs = opt_outs
+        self.opt_outs = opt_outs
         self._call_id = call_id
         listable = is_dialable(number) and len(number) <= CONTACT_NUMBER_LENGTH
         self._number = number if listable else ""
         self._turn, self._utc_s = turn, utc_s
         self._emit, self._say, self._stored = emit, say, stored
         self._dial_id, self._also = dial_id, also
-        self._owed: OwedNumber | None = None  # what `_listing` lists
-        self._listing: asyncio.Task[None] | None = None  # owned by `OptOuts`, which continues it
+        self.owed: OwedNumber | None = None  # what `_listing` lists
+        self.listing: asyncio.Task[None] | None = None  # owned by `OptOuts`, which continues it
         self._request = (0, "")  # its turn, and how it was recognised: by `words` or by the `model`
         self._judge = SentenceJudge(opt_outs.question, self._act, turn=turn, emit=emit)
         # Owned by this object, which cancels them: see `close`.
@@ -354,7 +354,7 @@ class DoNotCallRequests:
                 if result != TAKEN_BACK:
                     raise ToolFailed(result)
                 return result
-            if self._listing is None:
+            if self.listing is None:
                 raise ToolFailed(NOT_LISTED_HERE)
             if self._unconfirmed:
                 self._unconfirmed = False
@@ -370,14 +370,14 @@ class DoNotCallRequests:
         Words that no turn contains count as well: the person may have hung up after them.
         """
         words, self._finals = " ".join(self._finals), []
-        if words and self._listing is None:
+        if words and self.listing is None:
             self._judge.decide()
             self._words = self._stored(words)
             self._note_turn(words, self._turn())
         self._judge.decide()
         try:
             await self._judge.wait()
-            pending = {task for task in (self._listing, self._saying, self._taking_back) if task}
+            pending = {task for task in (self.listing, self._saying, self._taking_back) if task}
             if pending:
                 await asyncio.wait(pending, timeout=KEPT_S)
         finally:
@@ -385,18 +385,18 @@ class DoNotCallRequests:
             self._over = True
             for task in filter(None, (self._saying, self._taking_back)):
                 task.cancel()
-            if self._listing and not self._listing.done():
+            if self.listing and not self.listing.done():
                 turn, by = self._request
                 self._emit(DoNotCallOwed(turn=turn, by=by))
 
     def _note_turn(self, words: str, turn: int) -> None:
         if self._number:
-            wish = Wish.CALLS_AGAIN if self._listing else Wish.NO_CALLS
+            wish = Wish.CALLS_AGAIN if self.listing else Wish.NO_CALLS
             self._judge.note(NotedTurn(number=turn, said=words, stored=self._words, wish=wish))
 
     def _act(self, turn: NotedTurn, by: str) -> None:
         """List the number, or ask whether to take it off, unless the model has done so."""
-        if (turn.wish is Wish.NO_CALLS) != (self._listing is None):
+        if (turn.wish is Wish.NO_CALLS) != (self.listing is None):
             return
         if turn.wish is Wish.NO_CALLS:
             self._speak(Situation.NOT_CALLED, after=self._begin(by, turn.stored))
@@ -407,7 +407,7 @@ class DoNotCallRequests:
     def _hear_confirmation(self, words: str) -> bool:
         """Read a turn as the answer to the question; return whether it was a clear yes."""
         asked, self._confirmation = self._confirmation, None
-        if asked is None or self._listing is None:
+        if asked is None or self.listing is None:
             return False
         if not (asked.is_asked and is_clear_yes(words)):
             self._unconfirmed = asked.by == "model"
@@ -421,12 +421,12 @@ class DoNotCallRequests:
 
     async def _take_back(self, by: str) -> str:
         """Take the number off the list and return the result for the model."""
-        listing, owed = self._listing, self._owed
+        listing, owed = self.listing, self.owed
         if listing is None or owed is None:
             return NOT_LISTED_HERE
-        if not await self._opt_outs.take_back(owed, listing):
+        if not await self.opt_outs.take_back(owed, listing):
             return NOT_TAKEN_BACK
-        self._listing = self._owed = None
+        self.listing = self.owed = None
         self._emit(DoNotCallTakenBack(turn=self._turn(), by=by))
         return TAKEN_BACK
 
@@ -446,10 +446,10 @@ class DoNotCallRequests:
 
     def _begin(self, by: str, words: str = "") -> "asyncio.Task[None]":
         """Return the task that lists the number; begin it unless there is one."""
-        if self._listing is None:
+        if self.listing is None:
             self._request = (self._turn(), by)
             words = words or self._words or self._stored(" ".join(self._finals))
-            self._owed = OwedNumber(
+            self.owed = OwedNumber(
                 call_id=self._call_id,
                 number=self._number,
                 source=f"voice: {by}",
@@ -459,11 +459,23 @@ class DoNotCallRequests:
                 words=words[-MAX_WORDS:],
             )
             self._taking_back, self._unconfirmed = None, False
-            self._listing = self._opt_outs.begin(self._owed)
-            self._listing.add_done_callback(self._emit_listed)
-        return self._listing
+            self.listing = self.opt_outs.begin(self.owed)
+            self.listing.add_done_callback(self._emit_listed)
+        return self.listing
 
     def _emit_listed(self, listing: "asyncio.Task[None]") -> None:
         if not self._over and not listing.cancelled():
             turn, by = self._request
             self._emit(DoNotCallWanted(turn=turn, by=by))
+
+
+def kept_number(requests: DoNotCallRequests) -> dict[str, Any]:
+    """Return the number that is not listed yet, for a call's resume state; empty without one."""
+    owed, listing = requests.owed, requests.listing
+    return asdict(owed) if owed and listing and not listing.done() else {}
+
+
+def list_again(requests: DoNotCallRequests, kept: Mapping[str, Any]) -> None:
+    """Begin to list this number again; to list it twice does no harm."""
+    requests.owed = OwedNumber(**kept)
+    requests.listing = requests.opt_outs.begin(requests.owed)

@@ -59,6 +59,7 @@ RECORDER_HZ: Final = 1400.0  # the warning tone of a call recorder, about 0.2 s 
 RECORDER_S: Final = 0.22  # the longest warning tone, with a margin for inexact devices
 AUDIBLE_RMS: Final = 250.0  # of 32768, about -42 dBFS
 DRIFT_HZ: Final = 35.0  # the greatest change between two windows of one tone
+VOICEMAIL: Final = "voicemail"  # the reason in `CallEnded` after a message
 _BESIDE: Final = 1  # bins on either side of the peak: a Hann window spreads a tone over them
 
 
@@ -210,6 +211,7 @@ class AnswererWatch(SoundPath):
     Attributes:
         judge: Decides who answered.
         ear: Detects speech and beeps.
+        leaving: Whether a message for a mailbox is being spoken.
     """
 
     def __init__(
@@ -251,7 +253,7 @@ class AnswererWatch(SoundPath):
         self._alarm = Alarm(clock)
         self._opened = asyncio.Event()
         self._first_words = FirstWords()
-        self._leaving = False  # a message for a mailbox is being spoken
+        self.leaving = False
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Read the line's sample rate."""
@@ -309,9 +311,9 @@ class AnswererWatch(SoundPath):
                 self._alarm.start(self, lambda: self.judge.wake_at, self.act)
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
-            case BotStoppedSpeakingFrame() if self._leaving:
-                self._leaving = False
-                await self._end_call("voicemail")
+            case BotStoppedSpeakingFrame() if self.leaving:
+                self.leaving = False
+                await self._end_call(VOICEMAIL)
             case VADUserStartedSpeakingFrame() if not self.judge.listens:
                 self._first_words.still_come = False
             case _:
@@ -367,7 +369,7 @@ class AnswererWatch(SoundPath):
                     self._set_away(away=True)
                 case LeaveMessage():
                     self._set_away(away=False)  # if no voice can speak, the silence ends the call
-                    self._leaving = True
+                    self.leaving = True
                     await self._say(_uninterruptible(self._plan.message))
                 case PartFromMachine():
                     await self._end_call(action.answerer.value)

@@ -69,6 +69,16 @@ class Keypad(SoundPath):
         self._now = clock
         self._alarm = Alarm(clock)
 
+    @property
+    def kept(self) -> str:
+        """The keys of an entry that is not over, for the call's resume state."""
+        return self._entry.keys
+
+    def restore(self, keys: str) -> None:
+        """Go on with an entry."""
+        for key in keys:
+            self._entry.press(key, self._now())
+
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Collect digits, and pass frames on, except keys of `own_keys` within an entry."""
         await super().process_frame(frame, direction)

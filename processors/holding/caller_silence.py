@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
@@ -49,10 +49,12 @@ class PartFrame(ControlFrame):
     Attributes:
         reason: As in `CallEnded`.
         words: The last words; spoken only if the answer in progress contains no words.
+        final: Whether the call ends even if the caller speaks.
     """
 
     reason: str = "agent_hung_up"
     words: str | None = None
+    final: bool = False
 
 
 class Farewell(FrameProcessor):
@@ -114,6 +116,13 @@ class Farewell(FrameProcessor):
         if not self._answering:
             await self._send_end()
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The end of the call, for its resume state; empty if it is not ending."""
+        words = "" if self._end_sent else self._words or ""
+        ending = {"reason": self.reason, "words": words, "final": self._final}
+        return ending if self.reason else {}
+
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass frames on, except those of `_withholds`; send a requested end after the answer."""
         await super().process_frame(frame, direction)
@@ -148,7 +157,8 @@ class Farewell(FrameProcessor):
         context itself keeps the result.
         """
         if isinstance(frame, PartFrame):
-            await self.end_call(frame.reason, words=None if self._spoke else frame.words)
+            words = None if self._spoke else frame.words
+            await self.end_call(frame.reason, words=words, final=frame.final)
             return True
         if self._answers_dropped and isinstance(frame, ANSWER):
             return True

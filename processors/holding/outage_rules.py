@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import inf
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from calls.events import CallerStarted, CallerStopped
 from fallbacks.events import AnswerEmpty, AttemptWon, StageExhausted, StageRecovered, StepTaken
@@ -149,6 +149,19 @@ class OutageSteps:
             self._at += 1
         return None
 
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The steps so far, for the call's resume state. A choice must be made again."""
+        taken = {step.value: times for step, times in self._taken.items()}
+        menus = [at for at, step in enumerate(self._settings.steps) if step in MENU and taken]
+        at = min(menus[-1:] or [0]) if self.step is Step.CHOSEN else self._at
+        return {"stage": self.stage, "at": at, "taken": taken, "explained": self.explained}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on after these steps."""
+        self._at, self.explained = int(kept["at"]), bool(kept["explained"])
+        self._taken.update({Step(step): int(times) for step, times in kept["taken"].items()})
+
     def choose(self) -> bool:
         """Go to the step `CHOSEN`; return False if it does not follow the current step."""
         self._at += 1
@@ -245,6 +258,17 @@ class OutageMenu:
         message_at = self.message.over_at if self.message else None
         moments = (self._step_at, message_at, self._hang_up_at)
         return min((moment for moment in moments if moment is not None), default=None)
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The outage in progress, for the call's resume state; empty without one."""
+        return self._outage.kept if self._outage else {}
+
+    def restore(self, kept: Mapping[str, Any], now: float) -> None:
+        """Go on with an outage."""
+        self._outage = OutageSteps(str(kept["stage"]), self._settings, now=now)
+        self._outage.restore(kept)
+        self.quiet_since = now
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Return the actions for an event."""

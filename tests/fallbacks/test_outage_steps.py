@@ -1,5 +1,7 @@
 """The outage menu and its steps while a whole stage is down."""
 
+import json
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -573,3 +575,34 @@ class Machine(RuleBasedStateMachine):
 
 TestDescent = Machine.TestCase
 TestDescent.settings = settings(max_examples=200, deadline=None)
+
+
+@pytest.mark.parametrize("taken", range(1, 5))
+def test_an_outage_goes_on_in_another_process_where_it_was(taken: int) -> None:
+    call, other = OutageCall(), OutageCall()
+    for turn in range(taken):
+        call.down("llm", 10.0 * turn)
+    other.restore(json.loads(json.dumps(call.kept)), 50.0)
+
+    assert other.step is call.step
+    for turn in range(5, 10):
+        assert other.down("llm", 10.0 * turn) == call.down("llm", 10.0 * turn)
+
+
+def test_a_choice_that_was_under_way_is_offered_again_in_another_process() -> None:
+    call, other = OutageCall(), OutageCall()
+    for turn in range(3):
+        call.down("llm", 10.0 * turn)
+    assert call.key("2", 35.0) == "carry message"
+    other.restore(call.kept, 50.0)
+
+    assert not other.has_the_line
+    assert other.key("2", 55.0) == "carry message"
+
+
+def test_without_an_outage_there_is_nothing_to_go_on_with() -> None:
+    call = OutageCall()
+    call.down("llm", 10.0)
+    call.handle(AttemptWon(stage="llm", provider="openai", attempt=1, after_s=0.1), 20.0)
+
+    assert not call.kept

@@ -1,18 +1,35 @@
 """A process dies at some moment of a call, and the next one goes on from the kept state."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.greetings import BEEP
+from bot.call.pipeline import CallPipeline
+from bot.call.resuming import CHECK_EVERY_S
 from bot.workers.pool import KeyValueStore
-from calls.events import CallerStarted, CallerStopped, FirstSpeech, TurnDecided
+from calls.events import CallEnded, CallerStarted, CallerStopped, FirstSpeech, TurnDecided
+from calls.handover import Handover
 from calls.resume import ResumeState
 from lab.callers import caller_says
+from operations.record.callbacks import Callbacks
+from processors.answerer.answerer_rules import AnsweringPlan
 from runtime import clock
-from tests.bot.call.transfer_bench import HOURS, Telephone, WorkerPool, pool
+from tests.bot.call.test_answered_machines import TAPE, sound
+from tests.bot.call.transfer_bench import (
+    HOURS,
+    NOBODY,
+    PLAIN,
+    WARM,
+    People,
+    Telephone,
+    WorkerPool,
+    asked,
+    pool,
+)
 from tests.kit.waiting import until
 from transports.parked import Parked
 
@@ -24,6 +41,7 @@ pytestmark = [
 
 AGENT: dict[str, Any] = {"greeting": "Hello.", "resumed": "I am back."}
 AGAIN = "I am back. Please say that again."
+LONG_GOODBYE = "Thank you for calling us today, and that is all there is for now. Goodbye."
 SOON_S = 0.02  # to store a state, which is not waited for
 REF = "1"
 
@@ -86,16 +104,17 @@ async def until_kept(store: Store, fact: Callable[[ResumeState], object]) -> Non
             await asyncio.sleep(SOON_S)
 
 
-async def die(there: WorkerPool, store: Store, moment: Mapping[str, Any] | None = None) -> None:
+async def die(there: WorkerPool, store: Store, plan: AnsweringPlan | None = None) -> None:
     """End the call at once; its successor gets what is stored now."""
-    del moment
     caller = await store.telephone()
     assert there.call
     await there.caller.put_down()
     await there.call
+    await there.process.emitter.flush()
     there.notes.entries.clear()
     there.caller = caller
-    there.call = asyncio.create_task(there.process.switchboard.answer(caller))
+    call = there.process.call(caller, answering=plan)
+    there.call = asyncio.create_task(there.process.switchboard.answer(caller, call))
 
 
 @pytest.mark.parametrize("turn", [1, 2])
@@ -129,3 +148,170 @@ async def test_a_question_is_answered_or_asked_for_again(
         heard = " ".join(there.said_texts)
     assert heard.count("I am back.") == 1
     assert "Hello" not in heard
+
+
+async def asks_for_a_person(there: WorkerPool) -> None:
+    await asked(there)
+    await there.until(lambda: there.people.called)
+    await asyncio.sleep(1.0)
+
+
+async def talks_to_a_person(there: WorkerPool) -> None:
+    await asks_for_a_person(there)
+    person = await there.picked_up()
+    await person.press("1")
+    await there.until(lambda: there.outcomes)
+    await asyncio.sleep(2.0)
+
+
+async def is_handed_on(there: WorkerPool) -> None:
+    await asked(there)
+    await there.until(lambda: there.caller.handed_on)
+    await asyncio.sleep(1.0)
+
+
+async def says_goodbye(there: WorkerPool) -> None:
+    await there.greeted()
+    await there.caller.says("Goodbye.")
+    await there.until(lambda: running(there).farewell.reason)
+    await asyncio.sleep(0.6)
+
+
+async def is_said_goodbye_to(there: WorkerPool) -> None:
+    await there.greeted()
+    (call,) = there.process.switchboard.calls.values()
+    await call.end("shutdown")
+    await asyncio.sleep(1.0)
+
+
+async def presses_keys(there: WorkerPool) -> None:
+    await there.greeted()
+    await there.caller.press("12")
+    await asyncio.sleep(0.6)
+
+
+async def has_not_been_greeted(there: WorkerPool) -> None:
+    await there.until(lambda: there.caller.line.started_at_s)
+
+
+def running(there: WorkerPool) -> CallPipeline:
+    (call,) = there.process.switchboard.calls.values()
+    return call._pipeline  # pyright: ignore[reportAttributeAccessIssue]
+
+
+async def is_called_again(there: WorkerPool) -> None:
+    """The person, whose line was lost too, is called again and connected."""
+    there.people.person = None
+    await there.until(lambda: len(there.people.called) == 2)
+    person = await there.picked_up()
+    await person.press("1")
+    await there.until(lambda: there.outcomes == ["connected"])
+
+
+async def is_told_that_nobody_came(there: WorkerPool) -> None:
+    await there.until(lambda: NOBODY in there.said_texts)
+    assert not there.caller.handed_on
+
+
+async def is_hung_up_on(there: WorkerPool) -> None:
+    await there.until(lambda: there.events(CallEnded), within_s=8.0)
+    assert there.events(CallEnded)[0].reason == "agent_hung_up"
+    assert "back" not in " ".join(there.said_texts)
+
+
+async def is_hung_up_on_in_the_end(there: WorkerPool) -> None:
+    await there.until(lambda: there.events(CallEnded), within_s=8.0)
+    assert there.events(CallEnded)[0].reason == "shutdown"
+    assert " ".join(there.said_texts) == LONG_GOODBYE  # its first words are recorded, not said
+
+
+async def has_all_keys(there: WorkerPool) -> None:
+    await asyncio.sleep(0.5)
+    await there.caller.press("3#")
+    await there.until(lambda: "Keys pressed: 123" in str(running(there).dialogue.memory.messages))
+
+
+async def is_greeted(there: WorkerPool) -> None:
+    await there.until(lambda: there.said_texts)
+    assert there.said_texts[0].startswith("Hello.")
+
+
+Step = Callable[[WorkerPool], Awaitable[None]]
+
+
+@pytest.mark.parametrize(
+    ("agent", "hands_on", "before", "after"),
+    [
+        ({"farewell": LONG_GOODBYE}, None, is_said_goodbye_to, is_hung_up_on_in_the_end),
+        ({}, None, says_goodbye, is_hung_up_on),
+        ({}, None, presses_keys, has_all_keys),
+        ({}, None, has_not_been_greeted, is_greeted),
+        (WARM, None, asks_for_a_person, is_called_again),
+        (WARM, None, talks_to_a_person, is_called_again),
+        (PLAIN, "no_answer", is_handed_on, is_told_that_nobody_came),
+    ],
+)
+async def test_what_was_under_way_is_finished(
+    tmp_path: Path, agent: dict[str, Any], hands_on: Handover | None, before: Step, after: Step
+) -> None:
+    store, caller = Store(), Telephone(hands_on=hands_on)
+    caller.parked = store.parked.place(REF)
+    everything = {**AGENT, **agent}
+    async with pool(tmp_path, agent=everything, people=People(), caller=caller) as there:
+        await before(there)
+        await asyncio.sleep(CHECK_EVERY_S)
+        await die(there, store)
+        await after(there)
+
+
+PLAN = AnsweringPlan(
+    who="This is Holdline.", message="Please call us back about your appointment on Monday."
+)
+
+
+@pytest.mark.parametrize("at", ["greeting", "message"])
+async def test_a_mailbox_gets_the_rest_of_its_message(tmp_path: Path, at: str) -> None:
+    store, mailbox = Store(), Telephone()
+    mailbox.parked = store.parked.place(REF)
+    async with pool(tmp_path, agent=AGENT, people=None, caller=mailbox, plan=PLAN) as there:
+        words = asyncio.create_task(there.caller.say(sound(TAPE, BEEP)))
+        if at == "message":
+            await until_kept(store, lambda state: state.heard)
+        else:
+            await asyncio.sleep(1.0)
+        words.cancel()
+        await die(there, store, PLAN)
+        if at == "greeting":
+            await there.caller.say(sound(TAPE, BEEP))
+        await there.until(lambda: there.events(CallEnded))
+
+        assert there.events(CallEnded)[0].reason == "voicemail"
+        said = " ".join(there.said_texts)
+    assert said.endswith("appointment on Monday.")
+    assert "back." not in said
+
+
+async def test_a_callback_that_is_not_stored_yet_is_stored(tmp_path: Path) -> None:
+    store, caller = Store(), Telephone()
+    caller.parked = store.parked.place(REF)
+    async with pool(tmp_path, agent=AGENT, people=None, caller=caller) as there:
+        await there.greeted()
+        add, stuck = Callbacks.add, asyncio.Event()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Callbacks, "add", lambda *_: stuck.wait())
+            asking = asyncio.create_task(running(there).requests.call_back("prices"))
+            await until_kept(store, lambda state: "callbacks" in state.under_way)
+            asking.cancel()
+            caller = await store.telephone()
+            running(there).requests.owed.clear()
+            patch.setattr(Callbacks, "add", add)
+            there.caller, before = caller, there.caller
+            await before.put_down()
+            assert there.call
+            await there.call
+            there.call = asyncio.create_task(there.process.switchboard.answer(caller))
+            await there.greeted()
+            await caller.put_down()
+            await there.call
+        (callback,) = await there.process.shared.last_resort.callbacks.waiting()
+    assert callback.reason == "prices"

@@ -23,6 +23,7 @@ from calls.leg_events import HandedOver
 from fallbacks.events import StepTaken
 from lab.callers import caller_says
 from lab.simulators.lab import Lab
+from processors.answerer.answerer_rules import AnsweringPlan
 from processors.transfer.waiting_line import hold_tone
 from providers.local_tts import say_locally
 from runtime import clock
@@ -66,7 +67,7 @@ class Telephone(LoopbackLeg):
             caller=caller,
             transfers=hands_on is not None,
         )
-        self.hands_on = hands_on
+        self.hands_on: Handover | None = hands_on
         self.handed_on: list[Destination] = []
         self.over = asyncio.Event()
         self.why = ""
@@ -237,9 +238,10 @@ async def pool(
     agent: dict[str, Any],
     people: People | None,
     caller: Telephone | None = None,
+    plan: AnsweringPlan | None = None,
     **sections: Any,
 ) -> AsyncIterator[WorkerPool]:
-    """Keep a caller in a call during the block."""
+    """Keep a caller in a call during the block; `plan` if we have called them."""
     notes, lab = Notes(), steady_lab(keep_audio=True)
     tree: dict[str, Any] = {
         "agent": agent,
@@ -261,7 +263,8 @@ async def pool(
             notes=notes,
             caller=caller or Telephone(),
         )
-        found.call = tasks.create_task(process.switchboard.answer(found.caller))
+        call = process.call(found.caller, answering=plan)
+        found.call = tasks.create_task(process.switchboard.answer(found.caller, call))
         yield found
         if not found.call.done():
             await found.caller.put_down()

@@ -17,6 +17,8 @@ from bot.tools.do_not_call import (
     DoNotCallList,
     DoNotCallRequests,
     OptOuts,
+    kept_number,
+    list_again,
 )
 from bot.tools.opt_out_question import MAX_QUESTIONS, OptOutQuestion, Wish
 from bot.tools.toolbox import ToolFailed
@@ -165,6 +167,21 @@ async def test_words_are_enough_without_a_model(tmp_path: Path, desks: Desks) ->
 
     assert listed == {NUMBER}
     assert desks.told == [DoNotCallWanted(turn=2, by="words")]
+
+
+async def test_a_number_that_is_not_listed_yet_is_listed_by_the_process_that_resumes_the_call(
+    desks: Desks,
+) -> None:
+    away, there = AwayList(times=9), AwayList(times=0)
+    desk, other = desks.desk(away), desks.desk(there)
+    assert not kept_number(desk)
+    with pytest.raises(ToolFailed):
+        await desk.tool().run({})
+    list_again(other, json.loads(json.dumps(kept_number(desk))))
+    await other.close()
+
+    assert there.listed == [NUMBER]
+    assert not kept_number(other)
 
 
 async def test_the_caller_is_told_only_after_the_commit(desks: Desks) -> None:
