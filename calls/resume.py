@@ -21,6 +21,7 @@ RETURN_S: Final = 30.0  # after the loss of a line; a caller who returns later s
 # How long a state is kept after a process's last report: time to notice that a worker hangs, and to
 # start another one.
 KEPT_S: Final = 60.0
+UNSAVED_ENTRIES: Final = 100  # those that a lost process may have made after its last save (chosen)
 MOMENTS: Final = ("began_at", "kept_at", "sensitive_until")  # fields on the monotonic clock
 IN_PROGRESS: Final = "IN_PROGRESS"  # Pipecat's placeholder for a pending tool result
 CUT_OFF: Final = {
@@ -106,16 +107,27 @@ class ResumePlace(Protocol):
 
     state: ResumeState | None
 
-    async def keep(self, state: ResumeState, *, last: bool = False) -> None:
-        """Store a state in place of the previous one; after the `last` one, store nothing more."""
+    async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
+        """Store a state in place of the previous one; after the `last` one, store nothing more.
+
+        Returns False if another process has the call.
+        """
+        ...
+
+    async def is_ours(self) -> bool:
+        """Return whether no other process has taken the call up, as far as the store answers."""
+        ...
+
+    async def wait_until_taken(self) -> None:
+        """Return once we learn that another process has taken the call up."""
         ...
 
     async def wait_for_return(self) -> bool:
         """Wait for a caller whose line was lost; return whether the call was resumed."""
         ...
 
-    async def forget(self) -> None:
-        """Delete the stored state."""
+    async def forget(self) -> bool:
+        """Delete the stored state; return False if it is that of another process."""
         ...
 
 

@@ -63,6 +63,10 @@ class Leg(Protocol):
         """The call's earlier state, from another process or line; `None` for a new call."""
         ...
 
+    async def may_order(self) -> bool:
+        """Return whether we may send orders about the call: no other process has taken it up."""
+        ...
+
     def tell_to(self, emit: Emit) -> None:
         """Publish the leg's events as events of the call, once the call exists."""
         ...
@@ -125,6 +129,10 @@ class PlainLeg:
     def before(self) -> ResumeState | None:
         """Return the call's earlier state from the resume store."""
         return self.parked.state if self.parked else None
+
+    async def may_order(self) -> bool:
+        """Return whether no other process has taken the call up, as far as the store answers."""
+        return self.parked is None or await self.parked.is_ours()
 
     def tell_to(self, emit: Emit) -> None:
         """Do nothing, because this line publishes no events."""

@@ -1,16 +1,21 @@
-"""Stores the resume states of calls outside the calls' processes."""
+"""Stores the resume states of calls outside the calls' processes.
+
+Each call has an epoch, which rises when a process takes the call up. A process with an earlier
+epoch can store nothing more for the call, and so learns that the call is not its own any longer.
+"""
 
 import asyncio
 import json
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
 from loguru import logger
 
-from calls.resume import KEPT_S, MOMENTS, RETURN_S, ResumeState
+from calls.resume import KEPT_S, MOMENTS, RETURN_S, UNSAVED_ENTRIES, ResumeState
 from calls.resume_parts import MAX_BYTES, BadStateError, joined, parts_of, split
 from transports.pool import CallPool, KeyValues
 
@@ -67,6 +72,10 @@ class StoredParts:
         return f"part{number} {place}.{owner}"  # a kind for each number: kinds are limited
 
 
+class CallTakenError(Exception):
+    """Another process has taken the call up in the meantime."""
+
+
 class ParkedCall:
     """Stores one call's resume state.
 
@@ -74,55 +83,73 @@ class ParkedCall:
         state: The stored state when the line connected; `None` for a new call.
     """
 
-    def __init__(self, key_values: KeyValues, place: str, state: ResumeState | None = None) -> None:
+    def __init__(
+        self,
+        key_values: KeyValues,
+        place: str,
+        state: ResumeState | None = None,
+        *,
+        epoch: int | None = 1,
+    ) -> None:
+        """Store a call under the key `place`, in this epoch; `None` if it is not known."""
         self.state = state
+        self._taken = asyncio.Event()
         self._key_values = key_values
         self._place = place
         self._parts = StoredParts(key_values, place)
-        self._last: ResumeState | None = None
+        self._epoch = epoch
+        self._last_stored = False
 
-    async def keep(self, state: ResumeState, *, last: bool = False) -> None:
-        """Store a state in place of the previous one; after the `last` one, store nothing more."""
-        if self._last is None:
-            self._last = state if last else None
-            small, parts = split(state)
-            small["at"] = await self._parts.keep(parts, now=state.kept_at)
-            await self._keep(small)
+    async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
+        """Store a state in place of the previous one; after the `last` one, store nothing more.
+
+        Returns False if another process has the call.
+        """
+        if self._last_stored:
+            return not self._taken.is_set()
+        self._last_stored = last
+        small, parts = split(state)
+        small["at"] = await self._parts.keep(parts, now=state.kept_at)
+        return await self._store(small)
+
+    async def is_ours(self) -> bool:
+        """Return whether no other process has taken the call up, as far as the store answers."""
+        if self._epoch is not None and not self._taken.is_set():
+            with suppress(LookupError):
+                if await self._key_values.epoch(self._place) > self._epoch:
+                    self._taken.set()
+        return not self._taken.is_set()
+
+    async def wait_until_taken(self) -> None:
+        """Return once we learn that another process has taken the call up."""
+        await self._taken.wait()
 
     async def wait_for_return(self) -> bool:
         """Wait up to `RETURN_S` for a caller whose line was lost; return whether the call resumed.
 
-        A call that resumes takes our state out of the store, and later stores its own. If the
-        caller does not return, our state is deleted, so that a later call is a new one. If the
-        store does not answer, the call counts as resumed; if it was not, the record shows that it
-        has no end.
+        If the caller does not return, our state is deleted, so that a later call is a new one.
         """
-        # One miss is not enough: a call that is refused for lack of a seat puts the state back.
-        misses = 0  # in a row
         for _ in range(round(RETURN_S / CHECK_EVERY_S)):
             await asyncio.sleep(CHECK_EVERY_S)
-            with suppress(LookupError):
-                found = self._is_last(await self._key_values.read(self._place))
-                misses = 0 if found else misses + 1
-            if misses > 1:
+            if not await self.is_ours():
                 return True
-        kept = await self._key_values.take(self._place)
-        if kept and not self._is_last(kept):  # the resumed call's own state: put it back
-            await self._keep(kept)
-        return not self._is_last(kept)
+        return not await self.forget()
 
-    async def _keep(self, small: Mapping[str, Any]) -> None:
-        moments = [name for name in MOMENTS if name in small]
-        await self._key_values.keep(self._place, small, for_s=KEPT_S, moments=moments)
-
-    def _is_last(self, kept: Any) -> bool:
-        """Return whether a stored state is the last one that this call has stored."""
-        return bool(kept and self._last and kept.get("entries", 0) == self._last.entries)
-
-    async def forget(self) -> None:
-        """Delete the stored state."""
-        await self._key_values.take(self._place)
+    async def forget(self) -> bool:
+        """Delete the stored state; return False if it is that of another process."""
         await self._parts.forget()
+        return await self._store(None)
+
+    async def _store(self, small: Mapping[str, Any] | None) -> bool:
+        if self._taken.is_set():
+            return False
+        moments = [name for name in MOMENTS if small and name in small]
+        is_ours = await self._key_values.keep(
+            self._place, small, for_s=KEPT_S, moments=moments, epoch=self._epoch
+        )
+        if not is_ours:
+            self._taken.set()
+        return is_ours
 
 
 class Parked:
@@ -139,22 +166,43 @@ class Parked:
         return secrets.token_urlsafe(24)
 
     def place(self, token: str) -> ParkedCall:
-        """Return the store of a new call's state."""
-        return ParkedCall(self._pool.key_values, f"{PREFIX}{self._kind} {token}")
+        """Return the store of a new call's state, whose token no call has had."""
+        return ParkedCall(self._pool.key_values, self._key(token))
 
     async def holds(self, token: str) -> bool:
-        """Return whether a state is stored; it stays stored, for another `KEPT_S`."""
-        kept = await self.take(token)
-        if kept.state is not None:
-            await kept.keep(kept.state)
-        return kept.state is not None
+        """Return whether a state is stored, as far as the store answers."""
+        with suppress(LookupError):
+            return bool(await self._pool.key_values.read(self._key(token)))
+        return False
 
-    async def take(self, token: str) -> ParkedCall:
-        """Remove a call's state from the store; return the call's store with that state.
+    async def epoch(self, token: str) -> int | None:
+        """Return the epoch of a call; `None` if the store does not answer."""
+        with suppress(LookupError):
+            return await self._pool.key_values.epoch(self._key(token))
+        return None
+
+    async def take(self, token: str, *, epoch: int | None = None) -> ParkedCall:
+        """Take a call up in the next epoch; return the call's store with its state.
 
         A state that cannot be used counts as none.
+
+        Args:
+            token: The token of the line.
+            epoch: The epoch in which the call was promised to us; `None` if it does not matter.
+
+        Raises:
+            CallTakenError: Another process has taken the call up since `epoch`.
         """
-        key_values, place = self._pool.key_values, f"{PREFIX}{self._kind} {token}"
-        small = await key_values.take(place)
+        place, key_values = self._key(token), self._pool.key_values
+        taken = await key_values.take_up(place, epoch=epoch)
+        if taken is None:
+            raise CallTakenError
+        small = taken.value
         state = await StoredParts(key_values, place).state(small) if small else None
-        return ParkedCall(key_values, place, state)
+        call = ParkedCall(key_values, place, state, epoch=taken.epoch)
+        if state:  # this process may die before it stores a state: the next one numbers after it
+            await call.keep(replace(state, entries=state.entries + UNSAVED_ENTRIES))
+        return call
+
+    def _key(self, token: str) -> str:
+        return f"{PREFIX}{self._kind} {token}"

@@ -37,13 +37,34 @@ class NoSeat:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUp:
+    """A value that now belongs to us.
+
+    Attributes:
+        epoch: The new epoch; `None` if the store did not answer.
+        value: The value, which stays stored; `None` if there is none.
+    """
+
+    epoch: int | None
+    value: Any = None
+
+
 class KeyValues(Protocol):
     """A key-value store that all processes of the pool share."""
 
     async def keep(
-        self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
-    ) -> None:
+        self,
+        token: str,
+        value: Any,
+        *,
+        for_s: float,
+        moments: Sequence[str] = (),
+        epoch: int | None = None,
+    ) -> bool:
         """Store a value, to be taken once within `for_s`; a failure is only logged.
+
+        Returns False, without storing the value, if the token has a later epoch.
 
         Args:
             token: The key; the part before its last space is its kind.
@@ -51,7 +72,24 @@ class KeyValues(Protocol):
             for_s: How long it is kept.
             moments: The fields of the value that are times on this machine's monotonic clock;
                 another machine gets them on its own.
+            epoch: The epoch in which we took the token up; `None` for a value without epochs.
         """
+        ...
+
+    async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
+        """Raise the token's epoch, so that processes with an earlier one cannot store it any more.
+
+        Args:
+            token: The key.
+            epoch: The expected epoch; `None` for any.
+
+        Returns:
+            `None` if the epoch is not the expected one.
+        """
+        ...
+
+    async def epoch(self, token: str) -> int:
+        """Return the token's epoch, 0 if it has none; raise `LookupError` without an answer."""
         ...
 
     async def take(self, token: str) -> Any:

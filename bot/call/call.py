@@ -28,7 +28,7 @@ from calls.entry import Emit, Numbering
 from calls.events import AgentSaid, CallEnded, CallFailed, CallMoved, CallStarted, Event
 from calls.languages.facts import language_of
 from calls.outside_text import quoted
-from calls.resume import ResumeState
+from calls.resume import UNSAVED_ENTRIES, ResumeState
 from calls.verdict import VerdictMeter
 from configuration.agent import AgentSettings, RecordingSettings
 from configuration.rungs import other_voices
@@ -71,7 +71,7 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
 CALLED_PERSON: Final = "What is known of the person who was called."
 VERIFIED_PERSON: Final = "The person is verified. What is known of them besides."
 LINE_LOST: Final = "line_lost"  # the end reason of a call that may be resumed
-UNSAVED_ENTRIES: Final = 100  # those that a lost process may have made after its last save (chosen)
+MOVED: Final = "moved"  # the end reason in a process whose call another one has taken up
 MIN_GAP_S: Final = 0.001  # a resumed call has a gap, even if its caller returned at once
 MakeCall: TypeAlias = "Callable[..., Call]"
 """Makes the call of a leg; `answering` is what to say to a machine that picks up."""
@@ -247,10 +247,12 @@ class Call:
         call_id, pipeline = self.call_id, self._pipeline
         if self._known_caller:
             self._known_caller.close()
+        if self.reason != LINE_LOST and not await self._leg.may_order():
+            self._reason = MOVED
         if pipeline:
             for what, step in closing_steps(pipeline):
                 await take_step(what, step(), call_id=call_id)
-        if self._leg.parked and self.reason != LINE_LOST:
+        if self._leg.parked and self.reason not in (LINE_LOST, MOVED):
             await take_step("forgetting the call", self._leg.parked.forget(), call_id=call_id)
         length_s = self._shared.clock() - self._began_at
         ended = CallEnded(reason=self.reason, length_s=length_s)
@@ -259,9 +261,10 @@ class Call:
             keeping = self._leg.parked.keep(self.resume_state(), last=True)
             await take_step("keeping the call", keeping, call_id=call_id)
         else:
-            self.emit(ended)
+            self.emit(CallMoved() if self.reason == MOVED else ended)
         await take_step("hanging up", self._leg.hang_up(self.reason), call_id=call_id)
-        if pipeline:  # after the hang-up, because it retries while the database fails
+        if pipeline and self.reason != MOVED:
+            # after the hang-up, because it retries while the database fails
             await take_step("keeping a callback", pipeline.requests.close(), call_id=call_id)
 
     async def end(self, reason: str) -> None:
@@ -335,11 +338,20 @@ class Call:
             greeting = group.create_task(self._greet(pipeline), name="greet")
             running = group.create_task(runner.run(), name="pipeline")
             tearing = group.create_task(tear_down(self._must_tear_down, running), name="tear down")
+            yielding = group.create_task(self._yield_when_taken(), name="yield the call")
             try:
                 await asyncio.wait([running])
             finally:
-                greeting.cancel()
-                tearing.cancel()
+                for task in (greeting, tearing, yielding):
+                    task.cancel()
+
+    async def _yield_when_taken(self) -> None:
+        """Fall silent and end at once when another process has taken the call up."""
+        if self._leg.parked:
+            await self._leg.parked.wait_until_taken()
+            self._reason = self._reason or MOVED
+            await take_step("falling silent", self._leg.hang_up(MOVED), call_id=self.call_id)
+            await self.cancel(MOVED)
 
     async def _greet(self, pipeline: CallPipeline) -> None:
         """Speak first once a person has answered, and save the state meanwhile until cancelled.

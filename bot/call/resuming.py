@@ -62,15 +62,19 @@ class StateSender:
         if isinstance(event, AT_ONCE) or (isinstance(event, WordsCame) and event.final):
             self._at_once.set()
 
-    async def keep(self) -> None:
-        """Save the state if it has changed or is `SAVE_AGAIN_S` old; an error is only logged."""
+    async def keep(self) -> bool:
+        """Save the state if it has changed or is `SAVE_AGAIN_S` old; an error is only logged.
+
+        Returns False if another process has taken the call up.
+        """
         try:
             state, kept = self._state(), self._kept
             if kept is None or state != kept or state.kept_at - kept.kept_at >= SAVE_AGAIN_S:
                 self._kept = state
-                await self._parked.keep(state)
+                return await self._parked.keep(state)
         except Exception as broken:  # noqa: BLE001 - the call continues without it
             logger.opt(exception=broken).error("the resume state of a call was not saved")
+        return True
 
 
 def state_of(

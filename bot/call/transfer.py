@@ -425,8 +425,8 @@ class TransferAttempt:
         """Call the person, and run their leg if they pick up."""
         decision, transfer = self._decision, self._transfer
         assert transfer.people_carrier  # noqa: S101 - `_transfer_kind` has checked
-        refusal = await self._gate.admit(self._order)
-        if refusal:
+        may_call = await transfer.leg.may_order() and not await self._gate.admit(self._order)
+        if not may_call:
             return partial(decision.person_called, outcome="failed")
         result = await transfer.people_carrier.call_person(self._to, ring_s=self._ring_s)
         if isinstance(result, str):  # the reason why the person has no leg

@@ -74,22 +74,23 @@ class BrowserCalls:
             resumed: The resume token of its lost call; empty for a new call.
             public: The network of a caller who has not signed in; empty for an operator.
         """
-        parked = await self._take_lost_call(resumed)
+        if resumed:  # a call that still runs ends first, so that its seat is free
+            await self.pool.peers.ask_all("take_up", token=resumed)
         admitted = await self.pool.admit(address=public)
         if isinstance(admitted, NoSeat):
             self._emit(CallRefused(transport="webrtc", reason=admitted.reason))
-            if parked and parked.state:
-                await parked.keep(parked.state)
             detail = CROWDED if admitted.reason == "address_full" else BUSY
             await connection.send_last({"type": "refused", "detail": detail})
             return
-        # A resumed call keeps its token: the connection may be lost again before the page has a new
-        # one.
-        if parked is None:
-            resumed = self._parked.token()
         with take_seat(self.pool, admitted.seat):
+            # A resumed call keeps its token: the connection may be lost again before the page has a
+            # new one.
+            parked = await self._parked.take(resumed) if resumed else None
+            if parked is None or parked.state is None:
+                resumed = self._parked.token()
+                parked = self._parked.place(resumed)
             leg = WebrtcLeg(connection, public=bool(public))
-            await self._converse(leg, parked or self._parked.place(resumed), resumed)
+            await self._converse(leg, parked, resumed)
 
     async def _converse(self, leg: WebrtcLeg, parked: ParkedCall, token: str) -> None:
         """Run a call to its end; keep its conversation if its connection was lost."""
@@ -118,11 +119,3 @@ class BrowserCalls:
         del self._running[token]
         if running.call.reason == LINE_LOST:
             await running.parked.keep(running.call.resume_state(), last=True)
-
-    async def _take_lost_call(self, token: str) -> ParkedCall | None:
-        """Return a lost call's state, if there is any; end the call first if it still runs."""
-        if not token:
-            return None
-        await self.pool.peers.ask_all("take_up", token=token)
-        parked = await self._parked.take(token)
-        return parked if parked.state else None

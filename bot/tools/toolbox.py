@@ -40,6 +40,7 @@ TELL_LATE: Final = (
     "The tool in the message before this one is done. Tell the caller of its result now. Do not "
     "call it again for that."
 )
+MOVED: Final = "it was not done: the call goes on elsewhere"
 RESULT_LIMIT: Final = 4_000  # characters of a result for the model
 MESSAGE_CHARACTERS: Final = 300  # of an error's message in the log
 
@@ -106,8 +107,9 @@ class _Attempt:
         )
 
 
-async def _nothing() -> None:
-    """Do nothing."""
+async def _allow() -> bool:
+    """Allow a tool to begin."""
+    return True
 
 
 def _ignore() -> None:
@@ -133,7 +135,8 @@ class Toolbox:
     speaking: Callable[[], bool] = lambda: False  # returns whether the agent is heard now
     late: LateResults | None = None  # `None` if late results wait until the model calls again
     bridge_after_s: float = BRIDGE_AFTER_S
-    before_each: Callable[[], Awaitable[None]] = _nothing  # awaited before a tool begins
+    # Awaited before a tool begins; returns False if the call now belongs to another process.
+    before_each: Callable[[], Awaitable[bool]] = _allow
     verified: Callable[[], None] = _ignore  # called when a tool has verified the caller
     words: StoredWords | None = None  # keeps the call's sensitive section; `None` in tests
     _attempts: list[_Attempt] = field(default_factory=list[_Attempt], init=False)
@@ -280,7 +283,8 @@ class Toolbox:
         began = self.clock()
         if self.words and tool.sensitive == "begin":
             self.words.begin()
-        await self.before_each()
+        if not await self.before_each():
+            return {"error": MOVED}
         outcome, result = await _run(tool, arguments)
         if self.words and tool.sensitive == "end" and outcome == "ok":
             self.words.end()

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any, Final, Protocol
 
@@ -13,7 +13,7 @@ from bot.workers.saved_values import SavedValues
 from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
 from runtime.clock import Clock
-from transports.pool import Answer, CallPool, HeldSeat, KeyValues, NoSeat
+from transports.pool import Answer, CallPool, HeldSeat, KeyValues, NoSeat, TakenUp
 
 MAX_CLAIMS: Final = 10_000  # about the rooms of a day; the least recently used claim is dropped
 
@@ -57,6 +57,7 @@ class Claims:
         self._holders = {what: by for what, by in self._holders.items() if by != holder}
 
 
+MAX_EPOCHS: Final = 10_000  # about the calls of a day; the least recently stored is dropped
 MAX_KEPT: Final = 1000  # per kind: tickets between webhook and stream, states of lost calls
 FAIR: Final[Mapping[str, Sequence[str]]] = {"session": ("role", "network")}
 """By kind, the fields of a value that name its owner: the owner of most values loses the oldest."""
@@ -89,13 +90,22 @@ class KeyValueStore:
         self._most = most
         self._saved = saved
         self._kept: dict[str, dict[str, _Kept]] = {}  # by kind
+        self._epochs: dict[str, int] = {}
         for token, (left_s, value) in (saved.load() if saved else {}).items():
             self._kept.setdefault(kind_of(token), {})[token] = _Kept(clock() + left_s, value)
 
     async def keep(
-        self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
-    ) -> None:
+        self,
+        token: str,
+        value: Any,
+        *,
+        for_s: float,
+        moments: Sequence[str] = (),
+        epoch: int | None = None,
+    ) -> bool:
         """Store a value; if there are too many of its kind, an old one is dropped (`FAIR`)."""
+        if epoch is not None and not self.note_epoch(token, epoch):
+            return False
         now, kind = self._clock(), kind_of(token)
         kept = self._kept.get(kind, {})
         kept.pop(token, None)  # so that it becomes the newest
@@ -106,6 +116,29 @@ class KeyValueStore:
         kept[token] = _Kept(now + for_s, value)
         self._kept[kind] = kept
         await self._save(kind)
+        return True
+
+    async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
+        """Raise a token's epoch and return its value; `None` if its epoch is not `epoch`."""
+        current = self._epochs.get(token, 0)
+        if epoch not in (None, current):
+            return None
+        self.note_epoch(token, current + 1)
+        return TakenUp(epoch=current + 1, value=await self.read(token))
+
+    async def epoch(self, token: str) -> int:
+        """Return a token's epoch; 0 if it has none."""
+        return self._epochs.get(token, 0)
+
+    def note_epoch(self, token: str, epoch: int) -> bool:
+        """Make this the token's epoch; return False if it has a later one."""
+        if self._epochs.get(token, 0) > epoch:
+            return False
+        self._epochs.pop(token, None)  # so that it becomes the newest
+        while len(self._epochs) >= MAX_EPOCHS:
+            del self._epochs[next(iter(self._epochs))]
+        self._epochs[token] = epoch
+        return True
 
     async def take(self, token: str) -> Any:
         """Return the value of a token, once; `None` if there is none or it has expired."""
@@ -143,9 +176,20 @@ def serve_values(values: KeyValues, wire: Wire) -> None:
     wire.answer(
         "keep",
         lambda it: values.keep(
-            it["token"], it["value"], for_s=it["for_s"], moments=it.get("moments", ())
+            it["token"],
+            it["value"],
+            for_s=it["for_s"],
+            moments=it["moments"],
+            epoch=it["epoch"],
         ),
     )
+
+    async def take_up(asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        taken = await values.take_up(asked["token"], epoch=asked["epoch"])
+        return asdict(taken) if taken else None
+
+    wire.answer("take_up", take_up)
+    wire.answer("epoch", lambda it: values.epoch(it["token"]))
     wire.answer("take", lambda it: values.take(it["token"]))
     wire.answer("read", lambda it: values.read(it["token"]))
     wire.answer("read_all", lambda it: values.read_all(it["kind"]))

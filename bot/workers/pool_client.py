@@ -13,7 +13,7 @@ from calls.entry import Entry
 from calls.events import CallStarted
 from fallbacks.ladder import StagePolicy
 from processors.ladder.gate import RungGate
-from transports.pool import Answer, HeldSeat, NoSeat
+from transports.pool import Answer, HeldSeat, NoSeat, TakenUp
 
 
 class PooledKeyValueStore:
@@ -23,15 +23,43 @@ class PooledKeyValueStore:
         self._wire = wire
 
     async def keep(
-        self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
-    ) -> None:
+        self,
+        token: str,
+        value: Any,
+        *,
+        for_s: float,
+        moments: Sequence[str] = (),
+        epoch: int | None = None,
+    ) -> bool:
         """Store a value in the supervisor; a failure is only logged."""
         try:
-            await self._wire.ask(
-                "keep", token=token, value=value, for_s=for_s, moments=list(moments)
+            kept = await self._wire.ask(
+                "keep", token=token, value=value, for_s=for_s, moments=list(moments), epoch=epoch
             )
         except WireError as gone:
             logger.warning("a value was not stored in the supervisor: {}", gone)
+            return True
+        return bool(kept)
+
+    async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
+        """Raise a token's epoch in the supervisor, or return an unknown one on no answer."""
+        try:
+            taken = await self._wire.ask("take_up", token=token, epoch=epoch)
+        except WireError as gone:
+            logger.warning("a value was not taken from the supervisor: {}", gone)
+            return TakenUp(epoch=None)
+        return TakenUp(**taken) if taken else None
+
+    async def epoch(self, token: str) -> int:
+        """Return a token's epoch in the supervisor.
+
+        Raises:
+            LookupError: The supervisor does not answer.
+        """
+        try:
+            return int(await self._wire.ask("epoch", token=token))
+        except WireError as gone:
+            raise LookupError(str(gone)) from gone
 
     async def take(self, token: str) -> Any:
         """Take a value from the supervisor; `None` if it has none or does not answer."""

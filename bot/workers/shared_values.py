@@ -23,6 +23,7 @@ from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, R
 from bot.workers.pool import FAIR, MAX_KEPT, KeyValueStore, kind_of
 from runtime.clock import Clock
 from runtime.exits import UsageError
+from transports.pool import TakenUp
 
 Outcome = TypeVar("Outcome")
 
@@ -42,7 +43,14 @@ SAME_CLOCK_S: Final = 0.5  # moments are moved only by more: on one machine, Red
 OLDEST: Final = (6, 2)  # `SET … GET` is newer than 6.0
 EVICTING: Final = ("allkeys", "volatile")  # policies that drop values before they expire
 
+EPOCH_S: Final = 3600.0  # how long an epoch is kept after the last value; a machine is frozen less
+EPOCH: Final = "{holdline}:epoch:"
+
 KEEP: Final = """
+if ARGV[4] ~= '' then
+  if tonumber(redis.call('GET', KEYS[3]) or 0) > tonumber(ARGV[4]) then return 0 end
+  redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5])
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -56,6 +64,15 @@ if over > 0 then
   end
 end
 if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
+return 1
+"""
+TAKE_UP: Final = """
+local epoch = tonumber(redis.call('GET', KEYS[2]) or 0)
+if ARGV[1] ~= '' and tonumber(ARGV[1]) ~= epoch then return {epoch, 0} end
+redis.call('SET', KEYS[2], epoch + 1, 'PX', ARGV[2])
+local value = redis.call('GET', KEYS[1])
+if value then return {epoch + 1, 1, value, redis.call('PTTL', KEYS[1])} end
+return {epoch + 1, 1}
 """
 READ: Final = """
 local value = redis.call('GET', KEYS[1])
@@ -242,6 +259,7 @@ class SharedValues:
         self._keep = self._link.redis.register_script(KEEP)
         self._read = self._link.redis.register_script(READ)
         self._read_all = self._link.redis.register_script(READ_ALL)
+        self._take_up = self._link.redis.register_script(TAKE_UP)
         self._local, self._clock = local, clock
         self._own: dict[str, str] = {}  # by token: what this process has kept, as Redis gets it
         self._unshared: set[str] = set()  # tokens of `_own` that Redis does not have
@@ -301,19 +319,64 @@ class SharedValues:
                 logger.opt(exception=error).error("looking after the store failed")
 
     async def keep(
-        self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
-    ) -> None:
-        """Store a value; see `KeyValueStore.keep`."""
-        await self._local.keep(token, value, for_s=for_s)
+        self,
+        token: str,
+        value: Any,
+        *,
+        for_s: float,
+        moments: Sequence[str] = (),
+        epoch: int | None = None,
+    ) -> bool:
+        """Store a value; see `KeyValues.keep`."""
+        if not await self._local.keep(token, value, for_s=for_s, epoch=epoch):
+            return False
         wrapped = json.dumps(
-            {"value": value, "moments": list(moments), "at": self._clock(), "for_s": for_s}
+            {
+                "value": value,
+                "moments": list(moments),
+                "at": self._clock(),
+                "for_s": for_s,
+                "epoch": epoch,
+            }
         )
         self._own.pop(token, None)  # so that it becomes the newest
         while len(self._own) >= MAX_OWN:
             self._forget(next(iter(self._own)))
         self._own[token] = wrapped
         self._unshared.add(token)
-        await self._share(token)
+        return await self._share(token)
+
+    async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
+        """Raise a token's epoch; see `KeyValues.take_up`."""
+        expected = "" if epoch is None else epoch
+        args = [expected, round(EPOCH_S * 1000)]
+        keys = [_key(token), f"{EPOCH}{token}"]
+        try:
+            current, is_taken, *found = await self._link.ask(
+                lambda: self._take_up(keys=keys, args=args)
+            )
+        except StoreAwayError:
+            return await self._local.take_up(token, epoch=epoch)
+        self._local.note_epoch(token, current)
+        if not is_taken:
+            return None
+        here = await self._local.read(token) if token in self._unshared else None
+        self._forget(token)
+        return TakenUp(epoch=current, value=_unwrapped(found, self._clock()) if found else here)
+
+    async def epoch(self, token: str) -> int:
+        """Return a token's epoch.
+
+        Raises:
+            LookupError: Redis does not answer, and this machine does not know the token.
+        """
+        try:
+            found = await self._link.ask(lambda: self._link.redis.get(f"{EPOCH}{token}"))
+        except StoreAwayError as away:
+            if here := await self._local.epoch(token):
+                return here
+            raise LookupError(str(away)) from away
+        return max(int(found or 0), await self._local.epoch(token))
 
     async def take(self, token: str) -> Any:
         """Return the value of a token, once; `None` if there is none or it has expired."""
@@ -366,17 +429,26 @@ class SharedValues:
         except StoreAwayError as away:
             raise LookupError(str(away)) from away
 
-    async def _share(self, token: str) -> None:
-        """Store a value in Redis; if that fails, it stays marked as unshared."""
+    async def _share(self, token: str) -> bool:
+        """Store a value in Redis; if that fails, it stays marked as unshared.
+
+        Returns False if another machine has taken it up since.
+        """
         wrapped = self._own.get(token)
         if wrapped is None:  # it was dropped meanwhile
-            return
+            return True
         try:
-            await self._link.ask(lambda: _store(self._keep, token, wrapped, self._clock()))
+            is_ours = await self._link.ask(
+                lambda: _store(self._keep, token, wrapped, self._clock())
+            )
         except StoreAwayError:
-            return
+            return True
         if self._own.get(token) == wrapped:
             self._unshared.discard(token)
+        if not is_ours:
+            self._forget(token)
+            self._local.note_epoch(token, json.loads(wrapped)["epoch"] + 1)
+        return is_ours
 
     def _forget(self, token: str) -> None:
         self._own.pop(token, None)
@@ -398,17 +470,19 @@ def _unwrapped(found: Any, now: float) -> Any:
     return value
 
 
-async def _store(script: AsyncScript, token: str, wrapped: str, now: float) -> None:
-    """Store a value for the rest of its time, in Redis."""
+async def _store(script: AsyncScript, token: str, wrapped: str, now: float) -> bool:
+    """Store a value for the rest of its time, in Redis; return False if its epoch is over."""
     kept = json.loads(wrapped)
     left_s = kept["for_s"] - (now - kept["at"])
     if left_s <= 0:
-        return
+        return True
     kind = kind_of(token)
     owner = " ".join(str(kept["value"].get(name)) for name in FAIR.get(kind, ()))
-    keys = [_key(token), f"{INDEX}{kind}{' ' if owner else ''}{owner}"]
+    keys = [_key(token), f"{INDEX}{kind}{' ' if owner else ''}{owner}", f"{EPOCH}{token}"]
     most = MAX_FAIR if owner else MAX_KEPT
-    await script(keys=keys, args=[wrapped, round(left_s * 1000), most])
+    epoch = "" if kept["epoch"] is None else kept["epoch"]
+    args = [wrapped, round(left_s * 1000), most, epoch, round(EPOCH_S * 1000)]
+    return bool(await script(keys=keys, args=args))
 
 
 async def _lacking_sessions(link: RedisLink, local: KeyValueStore) -> Set[str]:

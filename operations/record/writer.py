@@ -139,6 +139,9 @@ class RecordWriter:
 
     def _write_rows(self, connection: Connection, batch: RecordBatch, now: datetime) -> None:
         self._earlier |= _read_earlier(connection, batch.taken_over, except_holder=self._holder)
+        if batch.taken_over:
+            taken = CALLS.c.id.in_(batch.taken_over)
+            connection.execute(update(CALLS).where(taken).values(holder=self._holder))
         calls = [
             {**_merge(row, self._earlier.get(row["id"])), "seen_at": now} for row in batch.calls
         ]
@@ -191,7 +194,9 @@ class RecordWriter:
         new = {name: added.excluded[name] for name in names if name not in keys}
         for name in keep:
             new[name] = case((added.excluded[name] == "", table.c[name]), else_=new[name])
-        return added.on_conflict_do_update(index_elements=list(keys), set_=new)
+        # A process whose call another one has taken over does not get the row back.
+        ours = table.c.holder == added.excluded.holder if table is CALLS else None
+        return added.on_conflict_do_update(index_elements=list(keys), set_=new, where=ours)
 
 
 async def _caller_wishes(connection: AsyncConnection, call_id: str) -> RecordRow:

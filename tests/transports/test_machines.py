@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from fastapi import FastAPI
 from bot.server.machine_paths import MachinePaths
 from bot.workers.agent_check import serve_checks
 from bot.workers.listener import bind_socket
+from bot.workers.pool import KeyValueStore
+from calls.handover import Destination
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exotel import ExotelManner, exotel_call
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
@@ -59,20 +62,28 @@ class Machines:
                 call = Carrier(self.url, "", phone=exotel_call(), manner=manner)
         return call
 
+    def orders(self) -> list[object]:
+        """Return the orders about calls that the carriers have had."""
+        it = self.servers["a"]
+        started = ("answer", "streaming_start")
+        telnyx = [action for _, action, _ in it.telnyx.commands if action not in started]
+        return [*it.twilio.requests, *telnyx, *it.plivo.requests]
+
     def counts(self) -> list[int]:
         """Return how many calls each machine has answered."""
         return [len(self.servers[name].pool.calls) for name in MACHINES]
 
 
 @asynccontextmanager
-async def machines() -> AsyncIterator[Machines]:
-    lines = dict.fromkeys(MACHINES, UP)
+async def machines(store: KeyValueStore | None = None) -> AsyncIterator[Machines]:
+    """Run two machines, with a common store if there is one."""
+    lines: dict[str, bytes] = dict.fromkeys(MACHINES, UP)
     async with AsyncExitStack() as stack:
         twilio = await stack.enter_async_context(CarrierRest(ACCOUNT, TWILIO_TOKEN))
         exchange = await stack.enter_async_context(telnyx_exchange())
         plivo = await stack.enter_async_context(PlivoAccount())
         apps = {name: FastAPI() for name in MACHINES}
-        pools = {name: WorkerPool() for name in MACHINES}
+        pools: dict[str, WorkerPool] = {name: WorkerPool(store) for name in MACHINES}
         checks, stacks = dict[str, int](), dict[str, AsyncExitStack]()
         for name, app in apps.items():
             app.add_middleware(MachinePaths)
@@ -156,6 +167,29 @@ async def test_requests_for_a_machine_that_is_gone_reach_the_other_one(carrier: 
         else:
             await asyncio.wait_for(caller.ended.wait(), 5)
         assert "wrong_signature" not in them.servers["b"].pool.reasons()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("carrier", ["twilio", "telnyx", "plivo"])
+async def test_a_machine_that_lost_its_call_sends_no_order_about_it(carrier: str) -> None:
+    store = KeyValueStore(clock=time.monotonic)
+    async with machines(store) as them, asyncio.timeout(30):
+        caller = await them.stacks["b"].enter_async_context(them.caller(carrier))
+        await until(lambda: them.counts() == [1, 0])
+        lost = them.servers["a"].pool.calls[0].leg
+        await them.stacks["a"].aclose()  # from now on the machine is cut off
+        await until(lambda: them.counts() == [1, 1])
+        orders = them.orders()
+        person = Destination(name="a person", number="+41445550100")
+
+        assert lost.parked
+        assert not await lost.press("1")
+        assert await lost.transfer(person, ring_s=1.0) == "failed"
+        await lost.hang_up()
+        assert them.orders() == orders
+        assert not caller.ended.is_set()
+        await them.servers["b"].pool.calls[0].leg.hang_up()
+        await asyncio.wait_for(caller.ended.wait(), 5)
 
 
 async def test_a_telnyx_call_that_its_own_machine_does_not_know_is_ended() -> None:

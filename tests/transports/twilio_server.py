@@ -27,7 +27,7 @@ from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
 from bot.server.limits import BoundedSocket, bounds
-from bot.workers.pool import SingleProcess
+from bot.workers.pool import KeyValueStore, SingleProcess
 from calls.events import Event
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
@@ -136,7 +136,8 @@ class Call:
 class WorkerPool:
     """A switchboard with as many seats as a test wants, and the server in front of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: KeyValueStore | None = None) -> None:
+        self._store = store  # of several servers
         self.open = True
         self.why_closed = ""
         self._houses: list[SingleProcess] = []
@@ -163,6 +164,7 @@ class WorkerPool:
 
     def _new_process(self) -> SingleProcess:
         process = SingleProcess(why_closed=lambda: self.why_closed, clock=self.clock)
+        process.key_values = self._store or process.key_values
         self._houses.append(process)
         return process
 

@@ -147,11 +147,13 @@ class LivekitLeg(PlainLeg):
         party = self.line.party
         if not self.facts.transfers or self._rooms is None or party is None:
             return "not_offered"
+        if not await self.may_order():
+            return "failed"
         room = self.line.place.room
         return await self._rooms.transfer(party.identity, room=room, to=to, ring_s=ring_s)
 
     async def hang_up(self, reason: str = "") -> None:
-        """Close the room, unless the server has ended our stay, and leave.
+        """Close the room, unless the server or another process has ended our stay, and leave.
 
         Closing the room ends the call. If the server does not close it, for example during a
         restart, the request is repeated later.
@@ -162,7 +164,7 @@ class LivekitLeg(PlainLeg):
         try:
             # A caller who has left may still be in the room: see `LivekitLine._note_participant`.
             is_ours = self.line.left_reason or not self.line.sent_away
-            if self._rooms is not None and is_ours:
+            if self._rooms is not None and is_ours and await self.may_order():
                 await self._rooms.delete(self.line.place.room)
         except RoomsError as error:
             logger.warning("{} was not closed: {}", mask_number(self.line.place.room), error)

@@ -246,6 +246,8 @@ class StreamLeg(PlainLeg):
         tones = key_tones(keys, rate_hz=self.facts.sample_rate_hz)
         if tones is None or self._line.over:
             return False
+        if not await self.may_order():
+            return False
         if self._control is not None and await self._control.press(self.facts.call_ref, keys):
             return True
         return await self.output().press(tones)
@@ -256,6 +258,8 @@ class StreamLeg(PlainLeg):
         If the carrier rings the person (`RingOrder`), the caller hears the ringing and none of our
         audio meanwhile.
         """
+        if not await self.may_order():
+            return "failed"
         if self._ring is not None:
             return await self._ring_for(to, self._ring, ring_s=ring_s)
         if self._transfer is None:
@@ -271,7 +275,9 @@ class StreamLeg(PlainLeg):
             self._transfer_result.set_result(outcome)
 
     async def hang_up(self, reason: str = "") -> None:
-        """Close the socket, and end the call at the carrier unless the caller was transferred.
+        """Close the socket, and end the call at the carrier unless it goes on without us.
+
+        It does if the caller was transferred, or if another process has taken the call up.
 
         If the result of a transfer is unknown, the call is not ended either: the caller may be
         talking to the person. In that case the carrier asks us for instructions after their
@@ -284,7 +290,7 @@ class StreamLeg(PlainLeg):
         over = self._line.gone_reason in {HUNG_UP, ENDED} or self._transferred
         self._line.leave()
         self._line.socket.ended.set()
-        if self._control is not None and not over:
+        if self._control is not None and not over and await self.may_order():
             error = await self._control.complete(self.facts.call_ref)
             if error is not None:
                 self._emit_failure(error)

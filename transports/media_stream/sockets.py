@@ -133,9 +133,11 @@ class MediaSockets:
                         await self.end(admitted.call.call_ref)
                     host.emit(CallRefused(transport=carrier, reason="no_brief"))
                     return
-                leg.parked = await Parked(host.pool, carrier).take(leg.facts.call_ref)
+                call_ref = leg.facts.call_ref
+                leg.parked = admitted.parked or await Parked(host.pool, carrier).take(call_ref)
                 await host.answer(leg)
-            await self.streamed_calls.forget(leg.facts.call_ref)
+            if await leg.may_order():
+                await self.streamed_calls.forget(call_ref)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
         except Exception as error:  # noqa: BLE001 - top of a call: only this call ends

@@ -17,6 +17,7 @@ from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
 from transports.media_stream.webhooks import CarrierHost, fallback_response
+from transports.parked import CallTakenError, Parked, ParkedCall
 from transports.pool import (
     DRAINING,
     SEAT_S,
@@ -41,6 +42,7 @@ class Ticket:
     call: CarriedCall
     seat: int = 0  # the seat held for the call
     goes_on: bool = False  # whether the call is in progress, and has lost its stream
+    epoch: int | None = None  # of the call when the ticket was issued; `None` if not known
 
 
 class Tokens:
@@ -103,10 +105,12 @@ class Whereabouts:
     Attributes:
         worker: The name of the process; empty if there is only this one.
         goes_on: Whether the call may continue on another stream.
+        moved: Whether another process has taken the call up from this one.
     """
 
     worker: str
     goes_on: bool
+    moved: bool = False
 
 
 class StreamedCalls:
@@ -160,7 +164,7 @@ class StreamedCalls:
             self._question, call_sid=call_sid, over=over, by=by[:MAX_BY_CHARS], handed_on=handed_on
         )
         found = [Whereabouts(**answer) for answer in answers if answer]
-        return found[0] if found else None
+        return min(found, key=lambda item: item.moved, default=None)
 
     async def keep(self, kept: Kept) -> None:
         """Store a call before its stream is requested."""
@@ -176,6 +180,8 @@ class StreamedCalls:
         leg = self._legs.get(asked["call_sid"])
         if leg is None:
             return None
+        if not await leg.may_order():  # it goes on in another process, which this news is not for
+            return asdict(Whereabouts(worker=self._pool.name, goes_on=False, moved=True))
         if asked["handed_on"]:
             leg.note_transfer_result(asked["handed_on"])
         if asked["over"]:
@@ -195,11 +201,13 @@ class AdmittedStream:
         seat: The seat held for the call.
         taker: Runs the stream until it ends, for a leg that waits for it, such as that of a resumed
             call; `None` if the stream begins a call.
+        parked: Where the state of the call is stored; `None` if that was not asked yet.
     """
 
     call: CarriedCall
     seat: int
     taker: Callable[[WebSocket], Awaitable[None]] | None = None
+    parked: ParkedCall | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +265,7 @@ class StreamTokens:
         self._carrier = carrier
         self._tokens = Tokens(host.pool.key_values, carrier)
         self._locks = PoolLocks(host.pool.peers)
+        self._parked = Parked(host.pool, carrier)
 
     async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:
         """Hold a seat for a call; return the pass for its stream, or why it gets none.
@@ -290,7 +299,7 @@ class StreamTokens:
                 empty if it has none.
         """
         found = await self.streamed_calls.find(call.call_ref, over=over, handed_on=handed_on)
-        if found is not None and found.goes_on:
+        if found is not None and (found.goes_on or found.moved):
             return await self._go_on(call, found)
         # Another process may get a webhook about the same loss, and must then find the stored call.
         async with self._locks.hold(f"{self._carrier} loss {call.call_ref}"):
@@ -326,9 +335,13 @@ class StreamTokens:
             return Refusal(reason=ticket, close_code=POLICY)
         call = ticket.call
         if not ticket.goes_on and await self.streamed_calls.find(call.call_ref) is None:
-            return AdmittedStream(call=call, seat=ticket.seat)
+            try:
+                parked = await self._parked.take(call.call_ref, epoch=ticket.epoch)
+            except CallTakenError:
+                return Refusal(reason="token_of_an_old_epoch", close_code=POLICY)
+            return AdmittedStream(call=call, seat=ticket.seat, parked=parked)
         leg = self.streamed_calls.find_resumable(call.call_ref)
-        if leg is None:
+        if leg is None or not await leg.may_order():
             return Refusal(reason="call_is_over", close_code=POLICY)
         resume = partial(leg.resume, stream_id=started.stream_sid)
         return AdmittedStream(call=call, seat=ticket.seat, taker=resume)
@@ -372,6 +385,7 @@ class StreamTokens:
             leaving = admitted.reason == DRAINING and call.direction == "inbound"
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
         await self.streamed_calls.keep(kept)
-        ticket = Ticket(call=replace(call, dial_id=kept.dial_id), seat=admitted.seat)
+        epoch = await self._parked.epoch(call.call_ref)
+        ticket = Ticket(call=replace(call, dial_id=kept.dial_id), seat=admitted.seat, epoch=epoch)
         token = await self._tokens.issue(ticket, now=clock())
         return StreamPass(token=token)

@@ -1,15 +1,15 @@
 """A resumed call continues the counters of the process in which it began."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from bot.call.call import UNSAVED_ENTRIES
 from bot.workers.pool import KeyValueStore
-from calls.events import AgentSaid, CallEnded, CallRecorded
-from calls.resume import ResumeState
+from calls.events import AgentSaid, CallEnded, CallMoved, CallRecorded
+from calls.resume import UNSAVED_ENTRIES, ResumeState
 from runtime import clock
-from tests.bot.call.transfer_bench import Telephone, pool
+from tests.bot.call.transfer_bench import RATE_HZ, Telephone, pool
 from transports.parked import ParkedCall
 
 pytestmark = [
@@ -70,3 +70,32 @@ async def test_the_numbers_of_the_lost_process_are_not_reused(tmp_path: Path) ->
 
         numbers = [item.number for item in there.notes.entries if item.call_id == "c1"]
     assert numbers == list(range(7 + UNSAVED_ENTRIES + 1, 7 + UNSAVED_ENTRIES + 1 + len(numbers)))
+
+
+@pytest.mark.parametrize("learns_s", [1.0, 40.0])
+async def test_a_call_that_another_process_has_taken_up_falls_silent(
+    tmp_path: Path, learns_s: float
+) -> None:
+    store, long = KeyValueStore(clock=clock.monotonic), "one two three four five. " * 40
+    caller = Telephone()
+    caller.parked = ParkedCall(store, "parked phone 1")
+    async with pool(tmp_path, agent={"greeting": long}, people=None, caller=caller) as there:
+        await there.until(lambda: caller.line.heard().any())
+        reachable, store.keep = store.keep, unanswered  # type: ignore[method-assign]
+        taken = await store.take_up("parked phone 1")
+        assert taken
+        await asyncio.sleep(learns_s)  # it cannot reach the store meanwhile, and goes on
+        assert caller.line.heard()[-RATE_HZ:].any()
+        store.keep = reachable  # type: ignore[method-assign]
+        await there.until(caller.over.is_set, within_s=12.0)
+        silent_since = caller.line.heard().size
+        await there.until(lambda: there.events(CallMoved))
+        await there.call
+
+        assert caller.line.heard().size - silent_since <= 0.1 * RATE_HZ
+        assert not there.events(CallEnded)
+        assert await store.read("parked phone 1") == taken.value
+
+
+async def unanswered(*_: object, **__: object) -> bool:
+    return True

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from bot.workers.pool import SingleProcess
-from calls.resume import KEPT_S, RETURN_S, ResumeState
-from transports.parked import CHECK_EVERY_S, Parked
+from bot.workers.pool import KeyValueStore, SingleProcess
+from calls.resume import KEPT_S, RETURN_S, UNSAVED_ENTRIES, ResumeState
+from transports.parked import CallTakenError, Parked, ParkedCall
 
 GOES_ON = ResumeState(call_id="c", turn=3, entries=9)
 
 
-async def test_the_latest_stored_call_is_resumed_once_and_only_by_its_kind_of_line() -> None:
+async def test_the_latest_stored_call_is_resumed_only_by_its_kind_of_line() -> None:
     pool = SingleProcess(why_closed=str, clock=lambda: 0.0)
     parked = Parked(pool, "twilio")
     await parked.place("CA1").keep(GOES_ON)
@@ -25,7 +25,71 @@ async def test_the_latest_stored_call_is_resumed_once_and_only_by_its_kind_of_li
     found = (await parked.take("CA1")).state
     assert found is not None
     assert found.turn == 4
-    assert (await parked.take("CA1")).state is None
+
+
+async def test_a_process_that_dies_at_once_after_taking_a_call_loses_nothing() -> None:
+    parked = Parked(SingleProcess(why_closed=str, clock=lambda: 0.0), "twilio")
+    await (await parked.take("CA1")).keep(GOES_ON)
+    numbers = [await parked.take("CA1") for _ in range(3)]
+
+    # Each numbers its entries after those that the one before may have published.
+    assert [it.state and it.state.entries for it in numbers] == [9, 109, 209]
+
+
+async def test_a_process_whose_call_was_taken_up_can_neither_store_nor_delete_its_state() -> None:
+    parked = Parked(SingleProcess(why_closed=str, clock=lambda: 0.0), "twilio")
+    old = await parked.take("CA1")
+    await old.keep(GOES_ON)
+    new = await parked.take("CA1")
+    await new.keep(replace(GOES_ON, turn=7))
+
+    assert not await old.keep(GOES_ON)
+    assert not await old.keep(GOES_ON, last=True)
+    assert not await old.forget()
+    assert not await old.is_ours()
+    assert await new.is_ours()
+    state = (await parked.take("CA1")).state
+    assert state
+    assert state.turn == 7
+
+
+@pytest.mark.parametrize("how", ["keeps", "asks"])
+async def test_a_process_learns_once_that_its_call_was_taken_up(how: str) -> None:
+    parked = Parked(SingleProcess(why_closed=str, clock=lambda: 0.0), "twilio")
+    old = await parked.take("CA1")
+    waiting = asyncio.ensure_future(old.wait_until_taken())
+    await old.keep(GOES_ON)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await parked.take("CA1")
+    await (old.keep(GOES_ON) if how == "keeps" else old.is_ours())
+
+    async with asyncio.timeout(5):
+        await waiting
+
+
+async def test_a_call_is_taken_up_only_in_the_epoch_that_was_promised() -> None:
+    parked = Parked(SingleProcess(why_closed=str, clock=lambda: 0.0), "twilio")
+    epoch = await parked.epoch("CA1")
+    assert epoch == 0
+    first = await parked.take("CA1", epoch=epoch)
+    with pytest.raises(CallTakenError):
+        await parked.take("CA1", epoch=epoch)
+
+    assert await first.is_ours()
+
+
+class Unanswered(KeyValueStore):
+    """A store that stops answering questions."""
+
+    async def epoch(self, token: str) -> int:
+        raise LookupError(token)
+
+
+async def test_a_process_that_cannot_reach_the_store_goes_on() -> None:
+    place = ParkedCall(Unanswered(clock=lambda: 0.0), "parked twilio CA1", epoch=1)
+
+    assert await place.is_ours()
 
 
 async def test_a_call_that_ended_is_not_resumed() -> None:
@@ -71,12 +135,6 @@ async def goes_on(parked: Parked) -> None:
     await place.keep(replace(GOES_ON, entries=120))
 
 
-async def finds_no_seat(parked: Parked) -> None:
-    place = await parked.take("t")
-    await asyncio.sleep(CHECK_EVERY_S)
-    await place.keep(GOES_ON)
-
-
 @pytest.mark.virtual_time
 @pytest.mark.parametrize(
     ("at_s", "caller", "returned"),
@@ -85,7 +143,6 @@ async def finds_no_seat(parked: Parked) -> None:
         (0.2, takes, True),
         (5.0, takes, True),
         (5.0, goes_on, True),
-        (5.0, finds_no_seat, False),
         (RETURN_S - 0.4, takes, True),
         (RETURN_S - 0.8, goes_on, True),
         (RETURN_S + 2.0, takes, False),
@@ -109,7 +166,9 @@ async def test_a_lost_call_has_either_returned_or_expired(
     assert found == returned
     assert loop.time() - began <= RETURN_S + 3.0
     left = (await parked.take("t")).state
-    assert (left.entries if left else None) == (120 if caller is goes_on else None)
+    assert (left.entries if left else None) == (
+        None if not returned else 120 if caller is goes_on else GOES_ON.entries + UNSAVED_ENTRIES
+    )
 
 
 @pytest.mark.parametrize(

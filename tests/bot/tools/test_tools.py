@@ -673,18 +673,20 @@ async def test_a_result_of_another_process_is_not_repeated() -> None:
     assert done == [{"day": "Monday"}] * 2  # once by each: it was asked for in another turn
 
 
-async def test_a_tools_start_is_stored_before_it_runs() -> None:
+@pytest.mark.parametrize("ours", [True, False])
+async def test_a_tools_start_is_stored_before_it_runs_unless_the_call_moved(*, ours: bool) -> None:
     order: list[str] = []
 
     async def run(_: Mapping[str, Any]) -> str:
         order.append("run")
         return ""
 
-    async def keep() -> None:
+    async def keep() -> bool:
         order.append(f"kept {[tool.key for tool in it.toolbox.kept]}")
+        return ours
 
     async with desk(Tool(name="a", description="", parameters={}, run=run)) as it:
         it.toolbox.before_each = keep
         await it.use("a")
 
-    assert order == ["kept ['a {}']", "run"]
+    assert order == ["kept ['a {}']", *(["run"] if ours else [])]

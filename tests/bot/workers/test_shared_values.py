@@ -18,6 +18,7 @@ from runtime import clock
 from runtime.exits import UsageError
 from tests.share_servers import PASSWORD, Server, free_port, running_redis
 from transports.parked import Parked, ParkedCall
+from transports.pool import TakenUp
 
 AWAY = "redis://127.0.0.1:{}/0"
 
@@ -122,6 +123,60 @@ async def test_a_value_expires_by_the_clock_of_redis(server: Server) -> None:
         await asyncio.sleep(0.1)
 
         assert await b.read("parked 1") is None
+
+
+async def test_a_machine_whose_call_was_taken_up_can_store_nothing(server: Server) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b", ahead_s=-500.0) as b:
+        await a.take_up("parked 1")
+        await a.keep("parked 1", {"turn": 1}, for_s=60, epoch=1)
+        taken = await b.take_up("parked 1")
+
+        assert taken == TakenUp(epoch=2, value={"turn": 1})
+        assert not await a.keep("parked 1", {"turn": 2}, for_s=60, epoch=1)
+        assert await b.keep("parked 1", {"turn": 3}, for_s=60, epoch=2)
+        assert await a.read("parked 1") == {"turn": 3}
+        assert [await a.epoch("parked 1"), await b.epoch("parked 1")] == [2, 2]
+
+
+async def test_of_many_that_take_a_call_up_in_the_same_epoch_one_gets_it(server: Server) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        await a.keep("parked 1", "a state", for_s=60, epoch=1)
+        taken = await asyncio.gather(
+            *(one.take_up("parked 1", epoch=1) for _ in range(10) for one in (a, b))
+        )
+
+    assert [one for one in taken if one] == [TakenUp(epoch=2, value="a state")]
+
+
+async def test_a_machine_that_was_cut_off_learns_that_its_call_was_taken_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        await a.take_up("parked 1")
+        await a.keep("parked 1", {"turn": 1}, for_s=60, epoch=1)
+        a._link.lose(OSError("cut off"))
+        assert await a.keep("parked 1", {"turn": 2}, for_s=60, epoch=1)  # it goes on
+        assert await a.epoch("parked 1") == 1
+        assert await b.take_up("parked 1") == TakenUp(epoch=2, value={"turn": 1})
+        await becomes(lambda: not a.is_away)
+        await becomes(lambda: not a._unshared)
+
+        assert not await a.keep("parked 1", {"turn": 3}, for_s=60, epoch=1)
+        assert await b.read("parked 1") == {"turn": 1}
+
+
+async def test_epochs_outlive_a_redis_that_loses_its_data(server: Server) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        await a.keep("parked 1", "of a", for_s=60, epoch=1)
+        await b.take_up("parked 1")
+        await b.keep("parked 1", "of b", for_s=60, epoch=2)
+        await asyncio.sleep(0.15)  # the names have been renewed
+        async with client(server) as redis_client:
+            await redis_client.flushall()
+        await asyncio.sleep(0.3)
+
+        assert await b.read("parked 1") == "of b"
+        assert not await a.keep("parked 1", "of a again", for_s=60, epoch=1)
 
 
 async def test_all_sessions_end_on_all_machines(server: Server) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from calls.entry import Entry
-from calls.events import AgentSaid, CallStarted, Event, TranscriptFinal
+from calls.events import AgentSaid, CallEnded, CallStarted, Event, TranscriptFinal
 from calls.operations_events import CallCut
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALLBACKS, CALLS
@@ -202,3 +202,21 @@ async def test_a_cut_calls_row_has_what_the_record_knows_of_the_caller(
         await keeper._writer.database.close()
 
     assert [(row["id"], row["said"], row["callback"]) for row in rows] == [("c1", said, callback)]
+
+
+async def test_a_process_whose_call_another_one_took_over_does_not_get_its_row_back(
+    pool: WorkerPool,
+) -> None:
+    frozen, taker = pool.keeper("first"), pool.keeper("second")
+    await hear(frozen, "c1", STARTED)
+    await frozen.write()
+    await hear(taker, "c1", replace(STARTED, gap_s=1.0, began_at=MORNING.isoformat()))
+    await hear(taker, "c1", CallEnded(reason="caller_hung_up", length_s=9.0))
+    await taker.write()
+    await hear(frozen, "c1", SAID)  # it wakes up
+    await frozen.write()
+
+    assert await pool.states() == {"c1": "ended"}
+    for keeper in (frozen, taker):
+        await keeper.close()
+        await keeper._writer.database.close()

@@ -1,0 +1,118 @@
+"""Several processes and one call: who has taken it up carries it, alone."""
+
+import asyncio
+from typing import Any, Final
+
+import pytest
+
+from bot.workers.pool import KeyValueStore, SingleProcess
+from calls.resume import ResumeState
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import POLICY, Refusal, Started
+from transports.media_stream.tokens import AdmittedStream, StreamPass, StreamTokens
+from transports.media_stream.webhooks import CarrierHost
+from transports.parked import Parked
+from transports.pool import SEAT_S
+
+pytestmark = pytest.mark.virtual_time
+
+CALL: Final = CarriedCall(call_ref="CA1")
+STARTED: Final = Started(stream_sid="MZ1", call_sid="CA1", parameters={})
+
+
+def machines(count: int) -> list[StreamTokens]:
+    """Return the tokens of machines that share a store, and nothing else."""
+    clock = asyncio.get_running_loop().time
+    store = KeyValueStore(clock=clock)
+    found = list[StreamTokens]()
+    for _ in range(count):
+        pool = SingleProcess(why_closed=str, clock=clock)
+        pool.key_values = store
+        host = CarrierHost(
+            addresses=("https://phone.example.com",),
+            answer=lambda _: asyncio.sleep(0),
+            emit=lambda _: None,
+            clock=clock,
+            pool=pool,
+        )
+        found.append(StreamTokens(host, "twilio", LinePatience(returns_within_s=10.0)))
+    return found
+
+
+async def begun(tokens: StreamTokens, given: Any) -> AdmittedStream:
+    assert isinstance(given, StreamPass)
+    admitted = await tokens.admit(STARTED, given.token)
+    assert isinstance(admitted, AdmittedStream)
+    assert admitted.parked
+    await admitted.parked.keep(ResumeState(call_id="c"))
+    return admitted
+
+
+async def test_of_two_machines_that_were_asked_at_once_one_gets_the_call() -> None:
+    a, b, c = machines(3)
+    lost = await begun(a, await a.begin(CALL))
+    passes = await asyncio.gather(b.follow(CALL), c.follow(CALL))
+    first = await begun(b, passes[0])
+    assert isinstance(passes[1], StreamPass)
+    refused = await c.admit(STARTED, passes[1].token)
+
+    assert refused == Refusal(reason="token_of_an_old_epoch", close_code=POLICY)
+    assert first.parked
+    assert await first.parked.is_ours()
+    assert lost.parked
+    assert not await lost.parked.is_ours()
+
+
+async def test_a_call_goes_on_at_a_third_machine_when_the_second_dies_too() -> None:
+    a, b, c = machines(3)
+    await begun(a, await a.begin(CALL))
+    second = await begun(b, await b.follow(CALL))
+    third = await begun(c, await c.follow(CALL))
+
+    assert third.parked
+    assert third.parked.state
+    assert await third.parked.is_ours()
+    assert second.parked
+    assert not await second.parked.is_ours()
+
+
+async def test_a_call_whose_taker_dies_before_its_stream_goes_on_elsewhere() -> None:
+    a, b, c = machines(3)
+    await begun(a, await a.begin(CALL))
+    assert isinstance(await b.follow(CALL), StreamPass)  # b dies here
+    third = await begun(c, await c.follow(CALL))
+
+    assert third.parked
+    assert third.parked.state
+
+
+@pytest.mark.parametrize("token", ["replayed", "guessed", "of another call"])
+async def test_a_wrong_ticket_is_refused_and_the_call_does_not_notice(token: str) -> None:
+    a, b = machines(2)
+    given = await a.begin(CALL)
+    call = await begun(a, given)
+    other = await b.begin(CarriedCall(call_ref="CA2"))
+    assert isinstance(given, StreamPass)
+    assert isinstance(other, StreamPass)
+    wrong = {"replayed": given.token, "guessed": "0" * 64, "of another call": other.token}[token]
+    refused = await b.admit(STARTED, wrong)
+
+    assert isinstance(refused, Refusal)
+    assert refused.close_code == POLICY
+    assert call.parked
+    assert await call.parked.is_ours()
+
+
+async def test_a_call_ended_by_its_taker_is_over_for_a_machine_that_wakes() -> None:
+    a, b = machines(2)
+    lost = await begun(a, await a.begin(CALL))
+    taker = await begun(b, await b.follow(CALL))
+    assert taker.parked
+    await taker.parked.forget()
+    await b.end(CALL.call_ref)
+    await asyncio.sleep(4 * SEAT_S)
+
+    assert lost.parked
+    assert not await lost.parked.is_ours()
+    assert not await Parked(b._host.pool, "twilio").holds(CALL.call_ref)
