@@ -47,6 +47,8 @@ class StateSender:
         self._state = state
         self._kept: ResumeState | None = None
         self._at_once = asyncio.Event()
+        self._keeping = asyncio.Lock()  # a tool waits for a state of it that is on its way
+        self._is_ours = True
 
     async def run(self) -> None:
         """Save the state when it has changed or after `SAVE_AGAIN_S`, until cancelled."""
@@ -68,13 +70,14 @@ class StateSender:
         Returns False if another process has taken the call up.
         """
         try:
-            state, kept = self._state(), self._kept
-            if kept is None or state != kept or state.kept_at - kept.kept_at >= SAVE_AGAIN_S:
-                self._kept = state
-                return await self._parked.keep(state)
+            async with self._keeping:
+                state, kept = self._state(), self._kept
+                if kept is None or state != kept or state.kept_at - kept.kept_at >= SAVE_AGAIN_S:
+                    self._kept = state
+                    self._is_ours = await self._parked.keep(state)
         except Exception as broken:  # noqa: BLE001 - the call continues without it
             logger.opt(exception=broken).error("the resume state of a call was not saved")
-        return True
+        return self._is_ours
 
 
 def state_of(

@@ -90,6 +90,7 @@ async def test_a_call_that_another_process_has_taken_up_falls_silent(
         await there.until(caller.over.is_set, within_s=12.0)
         silent_since = caller.line.heard().size
         await there.until(lambda: there.events(CallMoved))
+        assert there.call
         await there.call
 
         assert caller.line.heard().size - silent_since <= 0.1 * RATE_HZ
