@@ -10,7 +10,7 @@ Scripts are executed by Redis as a whole (https://redis.io/docs/latest/develop/p
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Final, TypeVar
 
 from loguru import logger
@@ -239,6 +239,65 @@ class MachineNames:
         return True
 
 
+class OwnValues:
+    """What this process has kept, as Redis gets it.
+
+    Attributes:
+        unshared: The tokens of values that Redis does not have.
+    """
+
+    def __init__(self, link: RedisLink, *, local: KeyValueStore, clock: Clock) -> None:
+        """Start without values.
+
+        Args:
+            link: The connections.
+            local: Keeps the values in this process, and learns of later epochs.
+            clock: Monotonic, in seconds.
+        """
+        self.unshared: set[str] = set()
+        self._link, self._local, self._clock = link, local, clock
+        self._script = link.redis.register_script(KEEP)
+        self._kept: dict[str, str] = {}  # by token
+
+    def __iter__(self) -> Iterator[str]:
+        """Return an iterator over the tokens."""
+        return iter(tuple(self._kept))
+
+    def add(self, token: str, wrapped: str) -> None:
+        """Add a value as the newest; too many, and the oldest is forgotten."""
+        self.forget(token)
+        while len(self._kept) >= MAX_OWN:
+            self.forget(next(iter(self._kept)))
+        self._kept[token] = wrapped
+        self.unshared.add(token)
+
+    def forget(self, token: str) -> None:
+        """Forget a value, so that it is not stored in Redis again."""
+        self._kept.pop(token, None)
+        self.unshared.discard(token)
+
+    async def share(self, token: str) -> bool:
+        """Store a value in Redis; if that fails, it stays unshared.
+
+        Returns False if another machine has taken it up since.
+        """
+        wrapped = self._kept.get(token)
+        if wrapped is None:  # it was dropped meanwhile
+            return True
+        try:
+            is_ours = await self._link.ask(
+                lambda: _store(self._script, token, wrapped, self._clock())
+            )
+        except StoreAwayError:
+            return True
+        if self._kept.get(token) == wrapped:
+            self.unshared.discard(token)
+        if not is_ours:
+            self.forget(token)
+            self._local.note_epoch(token, json.loads(wrapped)["epoch"] + 1)
+        return is_ours
+
+
 class SharedValues:
     """Values by token in Redis; the interface of `KeyValueStore`."""
 
@@ -256,13 +315,11 @@ class SharedValues:
         """
         self._link = RedisLink(url)
         self._name = MachineNames(self._link, machine=machine, holder=holder)
-        self._keep = self._link.redis.register_script(KEEP)
         self._read = self._link.redis.register_script(READ)
         self._read_all = self._link.redis.register_script(READ_ALL)
         self._take_up = self._link.redis.register_script(TAKE_UP)
         self._local, self._clock = local, clock
-        self._own: dict[str, str] = {}  # by token: what this process has kept, as Redis gets it
-        self._unshared: set[str] = set()  # tokens of `_own` that Redis does not have
+        self._own = OwnValues(self._link, local=local, clock=clock)
 
     @property
     def is_away(self) -> bool:
@@ -304,13 +361,13 @@ class SharedValues:
             try:
                 if await self._name.check():
                     lost = (item for item in self._own if not kind_of(item).endswith(ONCE))
-                    self._unshared |= set(lost)
+                    self._own.unshared |= set(lost)
                 self._link.find()
-                for token in tuple(self._unshared):
-                    await self._share(token)
-                lacking = await _lacking_sessions(self._link, self._local) - self._unshared
+                for token in tuple(self._own.unshared):
+                    await self._own.share(token)
+                lacking = await _lacking_sessions(self._link, self._local) - self._own.unshared
                 for ended in lacking & missing:  # twice: a new one is kept here first
-                    self._forget(ended)
+                    self._own.forget(ended)
                     await self._local.drop(ended)
                 missing = lacking
             except StoreAwayError:
@@ -339,12 +396,8 @@ class SharedValues:
                 "epoch": epoch,
             }
         )
-        self._own.pop(token, None)  # so that it becomes the newest
-        while len(self._own) >= MAX_OWN:
-            self._forget(next(iter(self._own)))
-        self._own[token] = wrapped
-        self._unshared.add(token)
-        return await self._share(token)
+        self._own.add(token, wrapped)
+        return await self._own.share(token)
 
     async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
         """Raise a token's epoch; see `KeyValues.take_up`."""
@@ -360,8 +413,8 @@ class SharedValues:
         self._local.note_epoch(token, current)
         if not is_taken:
             return None
-        here = await self._local.read(token) if token in self._unshared else None
-        self._forget(token)
+        here = await self._local.read(token) if token in self._own.unshared else None
+        self._own.forget(token)
         return TakenUp(epoch=current, value=_unwrapped(found, self._clock()) if found else here)
 
     async def epoch(self, token: str) -> int:
@@ -381,8 +434,8 @@ class SharedValues:
     async def take(self, token: str) -> Any:
         """Return the value of a token, once; `None` if there is none or it has expired."""
         here = await self._local.take(token)
-        is_unshared = token in self._unshared
-        self._forget(token)
+        is_unshared = token in self._own.unshared
+        self._own.forget(token)
         try:
             found = await self._link.ask(lambda: self._read(keys=[_key(token)], args=["take"]))
         except StoreAwayError:
@@ -396,7 +449,7 @@ class SharedValues:
         except StoreAwayError:
             found = None
         here = await self._local.read(token)
-        if not found and (self.is_away or token in self._unshared):
+        if not found and (self.is_away or token in self._own.unshared):
             return here
         value = _unwrapped(found, self._clock())
         if found and here is None and kind_of(token) == SESSION:  # so that it holds without Redis
@@ -423,36 +476,11 @@ class SharedValues:
         """
         await self._local.drop(token)
         for kept in [item for item in self._own if token in (item, kind_of(item))]:
-            self._forget(kept)
+            self._own.forget(kept)
         try:
             await self._link.ask(lambda: _drop(self._link.redis, token))
         except StoreAwayError as away:
             raise LookupError(str(away)) from away
-
-    async def _share(self, token: str) -> bool:
-        """Store a value in Redis; if that fails, it stays marked as unshared.
-
-        Returns False if another machine has taken it up since.
-        """
-        wrapped = self._own.get(token)
-        if wrapped is None:  # it was dropped meanwhile
-            return True
-        try:
-            is_ours = await self._link.ask(
-                lambda: _store(self._keep, token, wrapped, self._clock())
-            )
-        except StoreAwayError:
-            return True
-        if self._own.get(token) == wrapped:
-            self._unshared.discard(token)
-        if not is_ours:
-            self._forget(token)
-            self._local.note_epoch(token, json.loads(wrapped)["epoch"] + 1)
-        return is_ours
-
-    def _forget(self, token: str) -> None:
-        self._own.pop(token, None)
-        self._unshared.discard(token)
 
 
 def _unwrapped(found: Any, now: float) -> Any:

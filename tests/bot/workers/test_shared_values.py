@@ -159,7 +159,7 @@ async def test_a_machine_that_was_cut_off_learns_that_its_call_was_taken_up(
         assert await a.epoch("parked 1") == 1
         assert await b.take_up("parked 1") == TakenUp(epoch=2, value={"turn": 1})
         await becomes(lambda: not a.is_away)
-        await becomes(lambda: not a._unshared)
+        await becomes(lambda: not a._own.unshared)
 
         assert not await a.keep("parked 1", {"turn": 3}, for_s=60, epoch=1)
         assert await b.read("parked 1") == {"turn": 1}
