@@ -72,7 +72,8 @@ class CutCalls:
                     await self._writer.reach()
                     self._was_down = False
                     return ()
-                return await self._writer.interrupt_cut(self._utc_now())
+                now = await self._writer.shared_moment(self._utc_now())
+                return await self._writer.interrupt_cut(now)
         except (StorageError, TimeoutError):
             self.note_down()
             return ()  # the next batch reports it if it lasts
@@ -183,7 +184,7 @@ class RecordListener:
                 if self._batch is None:  # only find out whether the outage is over
                     await self._writer.reach()
                 else:
-                    now = self._utc_now()
+                    now = await self._writer.shared_moment(self._utc_now())
                     await self._writer.write(self._batch, number=self._number, now=now)
         except RefusedRowsError as error:
             self.lost += len(self._batch.happenings) if self._batch else 0

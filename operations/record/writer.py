@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     case,
     delete,
+    func,
     insert,
     select,
     update,
@@ -99,6 +100,13 @@ class RecordWriter:
         async with self.database.reading() as connection:
             await connection.execute(select(1))
 
+    async def shared_moment(self, here: datetime) -> datetime:
+        """Return the time on the clock of a database server, which machines share; else `here`."""
+        if self.database.url.get_backend_name() == "sqlite":
+            return here
+        async with self.database.reading() as connection:
+            return (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+
     async def interrupt_cut(self, now: datetime) -> Sequence[RecordRow]:
         """Mark calls without a heartbeat for `CUT_S` as interrupted and lost; return their rows.
 
@@ -114,7 +122,7 @@ class RecordWriter:
             rows = (await connection.execute(select(CALLS).where(cut))).mappings().all()
             for row in rows:
                 seen_at = row["seen_at"]
-                length_s = (seen_at - row["started_at"]).total_seconds()
+                length_s = max(0.0, (seen_at - row["started_at"]).total_seconds())
                 values = {**INTERRUPTED, "ended_at": seen_at, "length_s": length_s}
                 values["hurt_at"] = row["hurt_at"] or seen_at
                 statement = update(CALLS).where(CALLS.c.id == row["id"], cut)

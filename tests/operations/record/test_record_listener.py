@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from loguru import logger
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from calls.entry import Entry
@@ -30,6 +30,7 @@ from configuration.settings import Settings
 from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
 from operations.database.database import Database, StorageError
+from operations.database.tables import CALLS
 from operations.postmortem.gathering import close_for_dead_processes, find_outages, gather
 from operations.record import record_listener
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
@@ -173,6 +174,9 @@ class SlowWriter(RecordWriter):
 
     async def reach(self) -> None:
         pass
+
+    async def shared_moment(self, here: datetime) -> datetime:
+        return here
 
     async def interrupt_cut(self, now: datetime) -> list[RecordRow]:
         found, self.cut = self.cut, 0
@@ -478,6 +482,41 @@ async def test_a_server_with_a_full_disk_loses_nothing_within_the_bound(
     assert told.kinds == ["RecordHalted", "RecordResumed"]
     assert found == [*range(1, 402)]
     assert keeper.lost == 0
+
+
+@pytest.mark.parametrize("ahead_s", [-120.0, -75.0, 120.0])
+async def test_no_call_of_a_machine_whose_clock_is_wrong_is_taken_for_cut(
+    postgres: Server, ahead_s: float
+) -> None:
+    url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+    cut = list[RecordRow]()
+
+    def keeper(holder: str, *, ahead_s: float) -> RecordListener:
+        found = RecordListener(
+            RecordWriter(Database(url), holder=holder),
+            RecordFold(holder=holder, messages=""),
+            utc_now=lambda: clock.utc_now() + timedelta(seconds=ahead_s),
+            clock=clock.monotonic,
+        )
+        found.report_cut = cut.append
+        return found
+
+    wrong, right = keeper("wrong", ahead_s=ahead_s), keeper("right", ahead_s=0.0)
+    await hear(wrong, STARTED)
+    await wrong.write()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(right.run())
+        await asyncio.sleep(1.0)
+        right.end()
+        await running
+    async with right._writer.database.reading() as connection:
+        states = (await connection.execute(select(CALLS.c.state))).scalars().all()
+    for one in (wrong, right):
+        await one.close()
+        await one._writer.database.close()
+
+    assert states == ["live"]
+    assert not cut
 
 
 @pytest.mark.slow
