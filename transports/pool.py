@@ -112,8 +112,14 @@ class KeyValues(Protocol):
 class Peers(Protocol):
     """Claims and questions between the processes of the pool."""
 
-    async def claim(self, what: str) -> bool:
-        """Claim `what`; return False if another live process has claimed it, or on no answer."""
+    async def claim(self, what: str, *, everywhere: bool = False) -> bool:
+        """Claim `what`; return False if another live process has claimed it, or on no answer.
+
+        Args:
+            what: The name of the claim.
+            everywhere: Whether it holds on all machines with our store; such a claim must be
+                released soon, as a lock or with a call.
+        """
         ...
 
     def give_back(self, what: str) -> None:
@@ -215,7 +221,8 @@ LOCK_S: Final = 2.0  # how long to wait for a lock before continuing without it 
 class PoolLocks:
     """Named locks across the processes of the worker pool.
 
-    A process that dies releases its locks. If a lock is not free within `LOCK_S`, or the supervisor
+    A process that dies releases its locks. They hold on all machines that share a store, as long as
+    it can be reached. If a lock is not free within `LOCK_S`, or the supervisor
     does not answer, the process continues without the lock.
     """
 
@@ -236,5 +243,5 @@ class PoolLocks:
     async def _take(self, what: str) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOCK_S):
-                while not await self._peers.claim(what):  # noqa: ASYNC110 - another process has it
+                while not await self._peers.claim(what, everywhere=True):  # noqa: ASYNC110 - another process has it
                     await asyncio.sleep(LOCK_RETRY_S)

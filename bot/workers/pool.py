@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.saved_values import SavedValues
@@ -15,14 +15,23 @@ from bot.workers.worker_process import Worker
 from runtime.clock import Clock
 from transports.pool import Answer, CallPool, HeldSeat, KeyValues, NoSeat, TakenUp
 
+if TYPE_CHECKING:
+    from bot.workers.shared_claims import SharedClaims
+
 MAX_CLAIMS: Final = 10_000  # about the rooms of a day; the least recently used claim is dropped
 
 
 class Claims:
     """Claims on work that only one worker may do, such as answering a call that all can see."""
 
-    def __init__(self, *, most: int = MAX_CLAIMS) -> None:
-        self._most = most
+    def __init__(self, *, most: int = MAX_CLAIMS, shared: "SharedClaims | None" = None) -> None:
+        """Hold no claims.
+
+        Args:
+            most: How many are kept.
+            shared: The claims that hold on all machines; `None` if there is only this one.
+        """
+        self._most, self._shared = most, shared
         self._holders: dict[str, str] = {}
 
     def claim(self, what: str, *, holder: str) -> bool:
@@ -40,12 +49,25 @@ class Claims:
         """Allow a new claim; does nothing if another worker holds it."""
         if self._holders.get(what) == holder:
             del self._holders[what]
+            if self._shared:
+                self._shared.give_back(what)
 
     def serve(self, wire: Wire, *, holder: str) -> None:
         """Answer the claims of one worker over its wire."""
 
         async def claim(message: Mapping[str, Any]) -> bool:
-            return self.claim(message["what"], holder=holder)
+            what = message["what"]
+            if not self.claim(what, holder=holder):
+                return False
+            if self._shared is None or not message["everywhere"]:
+                return True
+            is_ours = False
+            try:
+                is_ours = await self._shared.claim(what)
+            finally:
+                if not is_ours:  # or the worker has revoked its request
+                    self.give_back(what, holder=holder)
+            return is_ours
 
         # Revocable: a worker that no longer waits for the reply must not get the claim, because it
         # would never give it back.
@@ -54,7 +76,8 @@ class Claims:
 
     def lose(self, holder: str) -> None:
         """Release the claims of a worker that is gone."""
-        self._holders = {what: by for what, by in self._holders.items() if by != holder}
+        for what in [what for what, by in self._holders.items() if by == holder]:
+            self.give_back(what, holder=holder)
 
 
 MAX_EPOCHS: Final = 10_000  # about the calls of a day; the least recently stored is dropped
@@ -355,7 +378,7 @@ class NoPeers:
         self._claims = Claims()
         self._answers: dict[str, Answer] = {}
 
-    async def claim(self, what: str) -> bool:
+    async def claim(self, what: str, *, everywhere: bool = False) -> bool:
         """Return whether this process gets the work; False if it already has it."""
         return self._claims.claim(what, holder="")
 

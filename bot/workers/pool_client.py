@@ -117,10 +117,10 @@ class WirePeers:
         self._name = name
         self._answers: dict[str, Answer] = {}
 
-    async def claim(self, what: str) -> bool:
+    async def claim(self, what: str, *, everywhere: bool = False) -> bool:
         """Claim work in the supervisor; return False if another worker has it, or on no answer."""
         try:
-            return bool(await self._wire.ask("claim", what=what))
+            return bool(await self._wire.ask("claim", what=what, everywhere=everywhere))
         except WireError as gone:
             logger.warning("claim failed: {}", gone)
             return False

@@ -23,6 +23,7 @@ from runtime.clock import Clock
 from transports.pool import Answer
 
 if TYPE_CHECKING:
+    from bot.workers.shared_claims import SharedClaims
     from bot.workers.shared_values import SharedValues
 
 MAX_PENDING: Final = 100  # events kept until a worker can emit them; then the oldest is dropped
@@ -169,13 +170,14 @@ class PoolServer:
         *,
         clock: Clock,
         values: "KeyValueStore | SharedValues",
+        claims: "SharedClaims | None" = None,
     ) -> None:
         self.workers: dict[str, Worker] = {}
         self._admission = admission
         self._quotas = quotas
         self._clock = clock
         self._values = values
-        self._claims = Claims()
+        self._claims = Claims(shared=claims)
         self._views = ViewRelay(self.workers)
         self.messages = PoolMessages(self.workers)
         self.seats = SeatTable(admission, self.workers, clock=clock)

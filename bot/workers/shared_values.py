@@ -299,7 +299,11 @@ class OwnValues:
 
 
 class SharedValues:
-    """Values by token in Redis; the interface of `KeyValueStore`."""
+    """Values by token in Redis; the interface of `KeyValueStore`.
+
+    Attributes:
+        link: The connections.
+    """
 
     def __init__(
         self, url: str, *, machine: str, holder: str, local: KeyValueStore, clock: Clock
@@ -313,18 +317,18 @@ class SharedValues:
             local: Keeps the values in this process.
             clock: Monotonic, in seconds.
         """
-        self._link = RedisLink(url)
-        self._name = MachineNames(self._link, machine=machine, holder=holder)
-        self._read = self._link.redis.register_script(READ)
-        self._read_all = self._link.redis.register_script(READ_ALL)
-        self._take_up = self._link.redis.register_script(TAKE_UP)
+        self.link = RedisLink(url)
+        self._name = MachineNames(self.link, machine=machine, holder=holder)
+        self._read = self.link.redis.register_script(READ)
+        self._read_all = self.link.redis.register_script(READ_ALL)
+        self._take_up = self.link.redis.register_script(TAKE_UP)
         self._local, self._clock = local, clock
-        self._own = OwnValues(self._link, local=local, clock=clock)
+        self._own = OwnValues(self.link, local=local, clock=clock)
 
     @property
     def is_away(self) -> bool:
         """Whether values are kept in this process only."""
-        return self._link.is_away
+        return self.link.is_away
 
     async def open(self) -> None:
         """Check the store, and take the machine's name; the server goes on without a Redis.
@@ -334,10 +338,10 @@ class SharedValues:
                 another machine has our name.
         """
         try:
-            await self._link.check()
+            await self.link.check()
             await self._name.take()
         except (OSError, TimeoutError, RedisError) as error:
-            self._link.lose(error)
+            self.link.lose(error)
         except StoreAwayError as away:
             logger.debug("the store is away at the start: {}", away)
 
@@ -347,7 +351,7 @@ class SharedValues:
             await self._name.give_back()
         except StoreAwayError as away:
             logger.debug("the store was not told that this machine leaves: {}", away)
-        await self._link.redis.aclose()
+        await self.link.redis.aclose()
 
     async def look_after(self) -> None:
         """Renew the machine's name, and notice whether Redis is there; runs until cancelled.
@@ -362,10 +366,10 @@ class SharedValues:
                 if await self._name.check():
                     lost = (item for item in self._own if not kind_of(item).endswith(ONCE))
                     self._own.unshared |= set(lost)
-                self._link.find()
+                self.link.find()
                 for token in tuple(self._own.unshared):
                     await self._own.share(token)
-                lacking = await _lacking_sessions(self._link, self._local) - self._own.unshared
+                lacking = await _lacking_sessions(self.link, self._local) - self._own.unshared
                 for ended in lacking & missing:  # twice: a new one is kept here first
                     self._own.forget(ended)
                     await self._local.drop(ended)
@@ -405,7 +409,7 @@ class SharedValues:
         args = [expected, round(EPOCH_S * 1000)]
         keys = [_key(token), f"{EPOCH}{token}"]
         try:
-            current, is_taken, *found = await self._link.ask(
+            current, is_taken, *found = await self.link.ask(
                 lambda: self._take_up(keys=keys, args=args)
             )
         except StoreAwayError:
@@ -424,7 +428,7 @@ class SharedValues:
             LookupError: Redis does not answer, and this machine does not know the token.
         """
         try:
-            found = await self._link.ask(lambda: self._link.redis.get(f"{EPOCH}{token}"))
+            found = await self.link.ask(lambda: self.link.redis.get(f"{EPOCH}{token}"))
         except StoreAwayError as away:
             if here := await self._local.epoch(token):
                 return here
@@ -437,7 +441,7 @@ class SharedValues:
         is_unshared = token in self._own.unshared
         self._own.forget(token)
         try:
-            found = await self._link.ask(lambda: self._read(keys=[_key(token)], args=["take"]))
+            found = await self.link.ask(lambda: self._read(keys=[_key(token)], args=["take"]))
         except StoreAwayError:
             return here
         return _unwrapped(found, self._clock()) if found or not is_unshared else here
@@ -445,7 +449,7 @@ class SharedValues:
     async def read(self, token: str) -> Any:
         """Return the value of a token and keep it; `None` if there is none or it has expired."""
         try:
-            found = await self._link.ask(lambda: self._read(keys=[_key(token)], args=["read"]))
+            found = await self.link.ask(lambda: self._read(keys=[_key(token)], args=["read"]))
         except StoreAwayError:
             found = None
         here = await self._local.read(token)
@@ -459,7 +463,7 @@ class SharedValues:
     async def read_all(self, kind: str) -> Mapping[str, Any]:
         """Return the values of a kind, which has no owners; while Redis is away, only our own."""
         try:
-            found = await self._link.ask(lambda: self._read_all(keys=[f"{INDEX}{kind}"]))
+            found = await self.link.ask(lambda: self._read_all(keys=[f"{INDEX}{kind}"]))
         except StoreAwayError:
             return await self._local.read_all(kind)
         return {
@@ -478,7 +482,7 @@ class SharedValues:
         for kept in [item for item in self._own if token in (item, kind_of(item))]:
             self._own.forget(kept)
         try:
-            await self._link.ask(lambda: _drop(self._link.redis, token))
+            await self.link.ask(lambda: _drop(self.link.redis, token))
         except StoreAwayError as away:
             raise LookupError(str(away)) from away
 

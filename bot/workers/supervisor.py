@@ -40,6 +40,7 @@ from runtime import clock
 from runtime.exits import DONE, CommandError
 
 if TYPE_CHECKING:
+    from bot.workers.shared_claims import SharedClaims
     from bot.workers.shared_values import SharedValues
 
 ROUND_S: Final = 0.2  # between two rounds; each sends the pool's state to the workers
@@ -74,8 +75,13 @@ class Supervisor:
         )
         local = KeyValueStore(clock=clock.monotonic, saved=sessions)
         self._shared = _shared_values(server, local)
+        self._claims = _shared_claims(self._shared)
         self._server = PoolServer(
-            self._seats, self._quotas, clock=clock.monotonic, values=self._shared or local
+            self._seats,
+            self._quotas,
+            clock=clock.monotonic,
+            values=self._shared or local,
+            claims=self._claims,
         )
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
@@ -113,6 +119,7 @@ class Supervisor:
                 for name, work in (
                     ("accept connections", connections.run()),
                     ("look after the store", self._shared.look_after() if self._shared else None),
+                    ("renew claims", self._claims.look_after() if self._claims else None),
                 )
                 if work is not None
             ]
@@ -243,6 +250,15 @@ def _shared_values(server: ServerSettings, local: KeyValueStore) -> "SharedValue
         local=local,
         clock=clock.monotonic,
     )
+
+
+def _shared_claims(values: "SharedValues | None") -> "SharedClaims | None":
+    """Return the claims that hold on all machines; `None` without a store."""
+    if values is None:
+        return None
+    from bot.workers.shared_claims import SharedClaims  # noqa: PLC0415 - as above
+
+    return SharedClaims(values.link)
 
 
 def _hold(request: bytes, settings: Settings) -> bytes | None:

@@ -154,7 +154,7 @@ async def test_a_machine_that_was_cut_off_learns_that_its_call_was_taken_up(
     async with machine(server.url, "a") as a, machine(server.url, "b") as b:
         await a.take_up("parked 1")
         await a.keep("parked 1", {"turn": 1}, for_s=60, epoch=1)
-        a._link.lose(OSError("cut off"))
+        a.link.lose(OSError("cut off"))
         assert await a.keep("parked 1", {"turn": 2}, for_s=60, epoch=1)  # it goes on
         assert await a.epoch("parked 1") == 1
         assert await b.take_up("parked 1") == TakenUp(epoch=2, value={"turn": 1})

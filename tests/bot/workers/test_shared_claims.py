@@ -1,0 +1,128 @@
+"""Claims and locks that hold on several machines, through a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from bot.workers import shared_claims
+from bot.workers.pool import Claims
+from bot.workers.shared_claims import SharedClaims
+from bot.workers.shared_values import RedisLink
+from tests.share_servers import Server, running_redis
+from transports.pool import PoolLocks
+
+LOCK = "twilio loss CA1"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_redis() as found:
+        yield found
+
+
+class MachinePeers:
+    """The claims of the only worker of a machine, with the interface of `Peers`."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self.link, self.shared = link, SharedClaims(link)
+        self.claims = Claims(shared=self.shared)
+        self._answers: dict[str, Any] = {}
+        self.claims.serve(self, holder="w1")  # type: ignore[arg-type] - as a wire
+
+    def answer(self, what: str, answer: Any, *, revocable: bool = False) -> None:
+        del revocable
+        self._answers[what] = answer
+
+    on = answer
+
+    async def claim(self, what: str, *, everywhere: bool = False) -> bool:
+        return await self._answers["claim"]({"what": what, "everywhere": everywhere})
+
+    def give_back(self, what: str) -> None:
+        self._answers["give_back"]({"what": what})
+
+
+@asynccontextmanager
+async def machine(server: Server) -> AsyncIterator[MachinePeers]:
+    found = MachinePeers(RedisLink(server.url))
+    renewing = asyncio.ensure_future(found.shared.look_after())
+    yield found
+    renewing.cancel()
+    await found.link.redis.aclose()
+
+
+async def test_only_one_machine_gets_a_claim_until_it_is_released(server: Server) -> None:
+    async with machine(server) as a, machine(server) as b:
+        claimed = await asyncio.gather(
+            *(one.claim("x", everywhere=True) for _ in range(5) for one in (a, b))
+        )
+        first, second = (a, b) if claimed[0] else (b, a)
+        again = await second.claim("x", everywhere=True)
+        first.give_back("x")
+        await asyncio.sleep(0.1)
+
+        assert claimed.count(True) == 1
+        assert not again
+        assert await second.claim("x", everywhere=True)
+
+
+async def test_a_claim_of_this_machine_alone_is_not_in_the_store(server: Server) -> None:
+    async with machine(server) as a, machine(server) as b:
+        assert [await a.claim("y"), await b.claim("y")] == [True, True]
+
+
+async def test_a_lock_is_held_by_one_machine_at_a_time(server: Server) -> None:
+    inside, most = 0, 0
+    async with machine(server) as a, machine(server) as b:
+        locks = [PoolLocks(one) for one in (a, b)]  # type: ignore[arg-type] - claims only
+
+        async def work(number: int) -> None:
+            nonlocal inside, most
+            async with locks[number % 2].hold(LOCK):
+                inside += 1
+                most = max(most, inside)
+                await asyncio.sleep(0.01)
+                inside -= 1
+
+        await asyncio.gather(*map(work, range(10)))
+
+    assert most == 1
+
+
+async def test_the_claims_of_a_dead_machine_expire_and_those_of_a_living_one_do_not(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_claims, "CLAIM_S", 0.4)
+    monkeypatch.setattr(shared_claims, "RENEW_EVERY_S", 0.05)
+    async with machine(server) as b:
+        async with machine(server) as a:
+            assert await a.claim("of the dead", everywhere=True)
+            assert await b.claim("of the living", everywhere=True)
+        await asyncio.sleep(0.6)
+        async with machine(server) as c:
+            assert await c.claim("of the dead", everywhere=True)
+            assert not await c.claim("of the living", everywhere=True)
+
+
+async def test_a_worker_that_dies_releases_its_claims_everywhere(server: Server) -> None:
+    async with machine(server) as a, machine(server) as b:
+        assert await a.claim("z", everywhere=True)
+        a.claims.lose("w1")
+        await asyncio.sleep(0.1)
+
+        assert await b.claim("z", everywhere=True)
+
+
+async def test_while_the_store_is_away_a_claim_holds_on_its_own_machine() -> None:
+    with running_redis() as server:
+        async with machine(server) as a, machine(server) as b:
+            server.pause()
+            try:
+                assert await a.claim("x", everywhere=True)
+                assert not await a.claim("x", everywhere=True)
+                assert await b.claim("x", everywhere=True)
+            finally:
+                server.resume()
