@@ -163,6 +163,11 @@ class CallPool(Protocol):
         ...
 
     @property
+    def claims_everywhere(self) -> bool:
+        """Whether claims hold on several machines now: they share a store that answers."""
+        ...
+
+    @property
     def leads(self) -> bool:
         """Whether this process does work that is done once per pool, such as rendering clips."""
         ...

@@ -34,6 +34,11 @@ class Claims:
         self._most, self._shared = most, shared
         self._holders: dict[str, str] = {}
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether claims may hold on other machines as well."""
+        return self._shared is not None
+
     def claim(self, what: str, *, holder: str) -> bool:
         """Return whether the holder gets the work; only the first claim succeeds."""
         if what in self._holders:
@@ -405,7 +410,7 @@ class SingleProcess:
     name = ""
     views = None
     leads = True
-    store_away = False
+    store_away = claims_everywhere = False
     configuration = ""
 
     def __init__(

@@ -179,6 +179,7 @@ class PoolClient:
         self.key_values = PooledKeyValueStore(wire)
         self.peers = WirePeers(wire, self.name)
         self.configuration = ""
+        self.claims_everywhere = False  # whether claims hold on several machines now
         self._state: Mapping[str, Any] = {}
         wire.on("pool", self._store_state)
 
@@ -235,6 +236,7 @@ class PoolClient:
 
     def _store_state(self, state: Mapping[str, Any]) -> None:
         self._state, self.configuration = state, str(state.get("configuration", ""))
+        self.claims_everywhere = bool(state.get("claims_everywhere"))
         self.peers.others = [item for item in state.get("workers", ()) if item != self.name]
 
 

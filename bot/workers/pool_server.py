@@ -261,6 +261,7 @@ class PoolServer:
             leads=leader.name if leader else "",
             full_paces=self._quotas.full_paces(),
             store_away=self._values.is_away,
+            claims_everywhere=self._claims.is_shared and not self._values.is_away,
             configuration=self.configuration,
             workers=[worker.name for worker in ready],
         )

@@ -29,7 +29,6 @@ DIALS = {
     "DeleteRoom": "delete",
     "ListParticipants": "participants",
     "ListRooms": "rooms",
-    "PerformRpc": "call",
     "RemoveParticipant": "remove",
     "TransferSIPParticipant": "transfer",
 }
@@ -127,11 +126,6 @@ class Exchange:
     def _rooms(self, _body: bytes) -> Any:
         return api.ListRoomsResponse()
 
-    def _call(self, _body: bytes) -> Any:
-        while self.hangs:
-            sleep(0.01)
-        return api.PerformRpcResponse()
-
     def _delete(self, body: bytes) -> Any:
         self.deleted.append(api.DeleteRoomRequest.FromString(body).room)
         return api.DeleteRoomResponse()
@@ -171,8 +165,8 @@ def running_exchange() -> Iterator[Exchange]:
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, *_args: object) -> None:
-            pass
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+            del format, args
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Window) as server:
         exchange.url = f"http://127.0.0.1:{server.server_port}"

@@ -12,7 +12,6 @@ import aiohttp
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from livekit import api
-from livekit.api.twirp_client import TwirpClient
 from loguru import logger
 from pydantic import SecretStr
 
@@ -27,8 +26,6 @@ ASK_S: Final = 3.0  # the time limit of a request, except for a transfer
 IDLE_S: Final = 0.75
 RESPONSE_MARGIN_S: Final = 5.0  # after the ringing time, for the response to a transfer
 SERVER: Final = "holdline.server"  # an attribute of our agents: the id of their server
-ALIVE_S: Final = 1.2  # how long an agent may take to respond; a live one takes about 0.01 s
-ALIVE_TRIES: Final = 2  # to reach an agent: a request is lost while the agent reconnects
 DELETE_AGAIN_S: Final = 2.0  # between two tries; short, because the caller hears silence
 DELETE_FOR_S: Final = 600.0  # chosen: a gateway without a server ends its calls much sooner
 TOKEN_S: Final = 24 * 3600.0  # longer than a LiveKit call, because a reconnect needs the token
@@ -80,7 +77,6 @@ class LivekitRooms:
         self._api = api.LiveKitAPI(
             url, self._key, self._secret, session=self._session, failover=False
         )
-        self._twirp = TwirpClient(self._session, url, "livekit", failover=False)
         self._deleting: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
@@ -120,45 +116,21 @@ class LivekitRooms:
         participants = await _participants(self._api, room)
         return any(participant.kind == api.ParticipantInfo.SIP for participant in participants)
 
-    async def is_free(self, room: str) -> bool:
-        """Return whether an agent of this server may enter a room: no live agent is in it.
+    async def is_free(self, room: str, *, claimed: bool) -> bool:
+        """Return whether an agent of this server may enter a room.
 
-        LiveKit lists a dead agent for about 20 s. So an agent of another server is asked whether it
-        is alive. One of this server is not asked: it is dead, because the worker of a live one has
-        claimed the room.
+        Args:
+            room: The room.
+            claimed: Whether we have claimed the room on all machines; then no agent in it lives.
+                Otherwise an agent of another server may live: LiveKit lists a dead one for about
+                20 s. One of this server is dead, because a live one's worker has the claim.
 
         Raises:
-            RoomsError: LiveKit refuses or does not respond.
+            RoomsError: There is no such room any more, or LiveKit refuses or does not respond.
         """
-        for agent in await _participants(self._api, room):
-            if agent.identity == AGENT and agent.attributes.get(SERVER) != self._server_id:
-                return not await self._is_alive(room)
-        return True
-
-    async def _is_alive(self, room: str) -> bool:
-        """Return whether the agent in a room is alive, by calling a method that no agent has.
-
-        In an agent of any version, LiveKit's library refuses the call at once. The agent counts as
-        dead only if it does not respond. If LiveKit cannot ask it, because the server has no
-        `PerformRpc`, the agent counts as alive until LiveKit removes it.
-        """
-        grants = api.VideoGrants(room_admin=True, room=room)
-        token = api.AccessToken(self._key, self._secret).with_grants(grants).to_jwt()
-        question = api.PerformRpcRequest(room=room, destination_identity=AGENT, method="alive")
-        for _ in range(ALIVE_TRIES):
-            request = self._twirp.request(
-                "RoomService",
-                "PerformRpc",
-                question,
-                {"authorization": f"Bearer {token}"},
-                api.PerformRpcResponse,
-            )
-            with suppress(TimeoutError):
-                async with asyncio.timeout(ALIVE_S):
-                    with suppress(RoomsError):  # a refusal: LiveKit's or that of a live agent
-                        await _request(request)
-                    return True
-        return False
+        there = await _participants(self._api, room)
+        agents = [agent for agent in there if agent.identity == AGENT]
+        return claimed or all(agent.attributes.get(SERVER) == self._server_id for agent in agents)
 
     async def delete(self, room: str) -> None:
         """Close a room, which ends the call of every participant; no effect if it is closed.
@@ -182,7 +154,7 @@ class LivekitRooms:
             task.cancel()
 
     async def _retry_deletion(self, room: str) -> None:
-        """Close a room once the server can and no live agent is in it, within `DELETE_FOR_S`."""
+        """Close a room once the server can and no agent is in it, within `DELETE_FOR_S`."""
         try:
             async with asyncio.timeout(DELETE_FOR_S):
                 while True:
@@ -191,8 +163,7 @@ class LivekitRooms:
                         there: Sequence[api.ParticipantInfo] = ()
                         with suppress(NoRoomError):
                             there = await _participants(self._api, room)
-                        has_agent = any(participant.identity == AGENT for participant in there)
-                        if not (has_agent and await self._is_alive(room)):
+                        if all(participant.identity != AGENT for participant in there):
                             await self.delete(room)
                             break
         except TimeoutError:

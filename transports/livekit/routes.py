@@ -220,17 +220,20 @@ class RoomAnswerer:
     async def _take(self, room: OpenRoom) -> None:
         """Answer a room that no other process has claimed; an error ends only this call."""
         try:
+            if not await self.pool.peers.claim(_claim_on(room)):
+                return
             async with _claimed(room, self.pool, self.rooms) as ours:
-                if not ours:
+                if not ours:  # it is checked again later, because the other process may die
+                    self.pool.peers.give_back(_claim_on(room))
                     return
                 goes_on = await self.parked.holds(room.name)
                 within_s = SEAT_S if goes_on else 0.0
                 admitted = await seat_for(room.name, self.pool, clock.monotonic, within_s=within_s)
-                if not isinstance(admitted, HeldSeat):
-                    await self._refuse(room, admitted.reason)
+                if isinstance(admitted, HeldSeat):
+                    with take_seat(self.pool, admitted.seat):
+                        await self._answer(room)
                     return
-                with take_seat(self.pool, admitted.seat):
-                    await self._answer(room)
+            await self._refuse(room, admitted.reason)
         except Exception as error:  # noqa: BLE001 - top of a call: only this call ends
             self.emit(CallFailed(where="livekit_door", error=type(error).__name__))
             logger.opt(exception=error).error("a telephone call ended with an internal error")
@@ -286,19 +289,20 @@ class RoomAnswerer:
     async def _refuse(self, room: OpenRoom, reason: str) -> None:
         """Reject a call by closing its room; before an answer, LiveKit then sends 486 (busy).
 
-        The telephone has up to `PHONE_JOINS_S` to join the room, so that it can hear busy. While
-        this server drains, it always waits that long, and leaves a room that another server's agent
-        has joined meanwhile.
+        The telephone has up to `PHONE_JOINS_S` to join the room, so that it can hear busy. If
+        another server may answer the call, because this one drains or is one of several machines,
+        it always has that long; a room that is not free any more is left.
         """
+        others = reason == "draining" or self.pool.claims_everywhere
         with suppress(RoomsError):  # `_close` reports it
             for _ in range(round(PHONE_JOINS_S / CHECK_EVERY_S)):
-                if reason != "draining" and await self.rooms.has_caller(room.name):
+                if not others and await self.rooms.has_caller(room.name):
                     break
                 await asyncio.sleep(CHECK_EVERY_S)
-            if not await self.rooms.is_free(room.name):
-                return
-        self.emit(CallRefused(transport="livekit", reason=reason))
-        await self._close(room)
+        async with _claimed(room, self.pool, self.rooms) as ours:
+            if ours:
+                self.emit(CallRefused(transport="livekit", reason=reason))
+                await self._close(room)
 
     async def _close(self, room: OpenRoom) -> None:
         """Close a room; if that fails, give up the claim on it, so that the poll retries it."""
@@ -318,27 +322,19 @@ def _claim_on(room: OpenRoom) -> str:
 
 @asynccontextmanager
 async def _claimed(room: OpenRoom, pool: CallPool, rooms: LivekitRooms) -> AsyncIterator[bool]:
-    """Claim a room, and its name while the block runs; yield whether we may answer it.
+    """Claim a room's name while the block runs; yield whether we may answer it.
 
     The name is claimed because a restarted LiveKit server recreates the room of a running call with
-    another id, and a second agent in it would end the first one's conversation. For the same reason
-    a room with the agent of another Holdline server is left alone; it is checked again later,
-    because that server may die.
+    another id, and a second agent in it would end the first one's conversation. The claim holds on
+    all machines; without a common store, a room with the agent of another server is left alone.
     """
-    if not await pool.peers.claim(_claim_on(room)):
+    name, ours = f"call in {room.name}", False
+    if not await pool.peers.claim(name, everywhere=True):
         yield False
         return
-    name = f"call in {room.name}"
-    if not await pool.peers.claim(name):
-        pool.peers.give_back(_claim_on(room))
-        yield False
-        return
-    ours = False
     try:
         with suppress(RoomsError):  # the poll reports it
-            ours = await rooms.is_free(room.name)
-        if not ours:
-            pool.peers.give_back(_claim_on(room))
+            ours = await rooms.is_free(room.name, claimed=pool.claims_everywhere)
         yield ours
     finally:
         pool.peers.give_back(name)

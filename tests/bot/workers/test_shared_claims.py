@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from bot.workers.pool import Claims
 from bot.workers.shared_claims import SharedClaims
 from bot.workers.shared_values import RedisLink
 from tests.share_servers import Server, running_redis
+from transports.livekit.rooms import OpenRoom
+from transports.livekit.routes import _claimed
 from transports.pool import PoolLocks
 
 LOCK = "twilio loss CA1"
@@ -105,6 +108,33 @@ async def test_the_claims_of_a_dead_machine_expire_and_those_of_a_living_one_do_
         async with machine(server) as c:
             assert await c.claim("of the dead", everywhere=True)
             assert not await c.claim("of the living", everywhere=True)
+
+
+async def test_one_machine_at_a_time_may_answer_a_livekit_room(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_claims, "CLAIM_S", 0.4)
+    monkeypatch.setattr(shared_claims, "RENEW_EVERY_S", 0.05)
+    room: Any = OpenRoom(sid="RM_1", name="call-1")
+
+    async def is_free(_: str, *, claimed: bool) -> bool:
+        return claimed
+
+    rooms: Any = SimpleNamespace(is_free=is_free)
+
+    def claimed(peers: MachinePeers) -> AbstractAsyncContextManager[bool]:
+        pool: Any = SimpleNamespace(peers=peers, claims_everywhere=True)
+        return _claimed(room, pool, rooms)
+
+    async with machine(server) as b:
+        async with machine(server) as a, claimed(a) as first, claimed(b) as second:
+            assert [first, second] == [True, False]
+            a.give_back = lambda what: None  # type: ignore[method-assign] - it dies
+        async with claimed(b) as at_once:
+            assert not at_once
+        await asyncio.sleep(0.6)
+        async with claimed(b) as later:
+            assert later
 
 
 async def test_a_worker_that_dies_releases_its_claims_everywhere(server: Server) -> None:
