@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.saved_values import SavedValues
@@ -15,16 +15,25 @@ from bot.workers.worker_process import Worker
 from runtime.clock import Clock
 from transports.pool import Answer, CallPool, HeldSeat, KeyValues, NoSeat, TakenUp
 
-if TYPE_CHECKING:
-    from bot.workers.shared_claims import SharedClaims
-
 MAX_CLAIMS: Final = 10_000  # about the rooms of a day; the least recently used claim is dropped
+
+
+class WiderClaims(Protocol):
+    """Claims that hold on other machines as well."""
+
+    async def claim(self, what: str) -> bool:
+        """Return False if another machine has claimed this."""
+        ...
+
+    def give_back(self, what: str) -> None:
+        """Release a claim; does nothing if this machine does not hold it."""
+        ...
 
 
 class Claims:
     """Claims on work that only one worker may do, such as answering a call that all can see."""
 
-    def __init__(self, *, most: int = MAX_CLAIMS, shared: "SharedClaims | None" = None) -> None:
+    def __init__(self, *, most: int = MAX_CLAIMS, shared: "WiderClaims | None" = None) -> None:
         """Hold no claims.
 
         Args:
