@@ -31,7 +31,7 @@ from tests.bot.call.transfer_bench import (
     pool,
 )
 from tests.kit.waiting import until
-from transports.parked import Parked
+from transports.parked import Parked, StoredParts
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -44,6 +44,7 @@ AGAIN = "I am back. Please say that again."
 LONG_GOODBYE = "Thank you for calling us today, and that is all there is for now. Goodbye."
 SOON_S = 0.02  # to store a state, which is not waited for
 REF = "1"
+PLACE = f"parked phone {REF}"
 
 
 class Store:
@@ -54,11 +55,10 @@ class Store:
         self.parked = Parked(self, "phone")  # pyright: ignore[reportArgumentType] - enough of a pool
 
     async def state(self) -> ResumeState:
-        """Return the state that the next process would get now, and keep it."""
-        kept = await self.parked.take(REF)
-        if kept.state:
-            await kept.keep(kept.state)
-        return kept.state or ResumeState()
+        """Return the state that the next process would get now."""
+        small = await self.key_values.read(PLACE)
+        stored = StoredParts(self.key_values, PLACE)
+        return (await stored.state(small) if small else None) or ResumeState()
 
     async def telephone(self) -> Telephone:
         """Return the telephone of a call that goes on from the stored state."""
