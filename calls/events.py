@@ -46,7 +46,7 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallMoved:
-    """The line was lost and another process has resumed the call, which does not end here."""
+    """Another process goes on with the call: its line was lost, or it was moved on purpose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

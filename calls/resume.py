@@ -75,6 +75,7 @@ class ResumeState:
         sensitive_said: The words said in sensitive sections.
         under_way: What else was not finished, by its part of the call: the opening, the end, a
             transfer, keys, the outage menu, callbacks, an opt-out.
+        moved: Whether the call was moved on purpose: the caller must not notice.
     """
 
     call_id: str = ""
@@ -96,6 +97,7 @@ class ResumeState:
     sensitive_until: float = 0.0
     sensitive_said: Sequence[str] = field(default_factory=list[str])
     under_way: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    moved: bool = False
 
 
 class ResumePlace(Protocol):

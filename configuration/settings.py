@@ -358,10 +358,14 @@ class LogsSettings(Section):
 
 
 class ShutdownSettings(Section):
-    """How long calls in progress may continue after SIGTERM."""
+    """What happens to calls in progress after SIGTERM."""
 
     drain_s: SecondsOrZero = 30.0
     """How long calls in progress may continue after SIGTERM. Then the agent says goodbye."""
+    move: bool = False
+    """Whether another machine goes on with the calls in progress after SIGTERM, if one with the
+    same `server.store` has free seats: each call at its next quiet moment, within 20 s. Calls whose
+    carrier opens no second stream (Exotel), and those of browsers and LiveKit, go on here."""
 
 
 class TransferSettings(Section):

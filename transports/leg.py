@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from pipecat.transports.base_input import BaseInputTransport
 
@@ -40,6 +40,8 @@ class LegFacts:
 
 Clock: TypeAlias = Callable[[], float]
 """Seconds on the monotonic clock."""
+
+MOVED: Final = "moved"  # the reason to `hang_up` a call with which another machine goes on
 
 Gone: TypeAlias = Callable[[str], Awaitable[None]]
 """Called once with a reason, as in `CallEnded`, when the far end is gone."""
@@ -111,11 +113,16 @@ class Leg(Protocol):
         """
         ...
 
+    @property
+    def may_move(self) -> bool:
+        """Whether the carrier opens another stream, on any machine, after we close this one."""
+        ...
+
     async def hang_up(self, reason: str = "") -> None:
         """End the connection from our side; does nothing if it has ended.
 
         Args:
-            reason: The reason, for a carrier that accepts one.
+            reason: The reason, for a carrier that accepts one. After `MOVED`, only the stream ends.
         """
         ...
 
@@ -124,6 +131,7 @@ class PlainLeg:
     """Default implementations of the parts of `Leg` that a kind of line may lack."""
 
     parked: ResumePlace | None = None
+    may_move = False
 
     @property
     def before(self) -> ResumeState | None:

@@ -19,7 +19,7 @@ from pipecat.workers.runner import WorkerRunner
 from bot.call.ending import closing_steps, end_with_rising_force, take_step, tear_down
 from bot.call.last_resort import apologise
 from bot.call.pipeline import CallPipeline
-from bot.call.resuming import keep, speak_first, state_of, take_up
+from bot.call.resuming import is_quiet, keep, speak_first, state_of, take_up
 from bot.call.shared import Shared
 from bot.call.switchboard import RunningCall
 from calls.campaign_events import OutboundCallBegan
@@ -42,7 +42,7 @@ from processors.holding.caller_silence import AnsweredFrame
 from processors.holding.own_voice import LOCAL
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from runtime.clock import Clock, utc_now
-from transports.leg import Leg
+from transports.leg import MOVED, Leg
 
 
 class WatchedLeg(Protocol):
@@ -71,7 +71,6 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
 CALLED_PERSON: Final = "What is known of the person who was called."
 VERIFIED_PERSON: Final = "The person is verified. What is known of them besides."
 LINE_LOST: Final = "line_lost"  # the end reason of a call that may be resumed
-MOVED: Final = "moved"  # the end reason in a process whose call another one has taken up
 MIN_GAP_S: Final = 0.001  # a resumed call has a gap, even if its caller returned at once
 MakeCall: TypeAlias = "Callable[..., Call]"
 """Makes the call of a leg; `answering` is what to say to a machine that picks up."""
@@ -274,6 +273,24 @@ class Call:
         """
         if self._pipeline and self._reason is None:
             await self._pipeline.farewell.end_call(reason, words=self._agent.farewell, final=True)
+
+    async def move(self, *, at_quiet: bool) -> None:
+        """Let another machine go on with the call, if its line can be opened again there.
+
+        Args:
+            at_quiet: Whether to do so only while nobody speaks and nothing is pending.
+        """
+        pipeline, parked = self._pipeline, self._leg.parked
+        if not (self._opened and pipeline and parked and self._leg.may_move):
+            return
+        is_busy = pipeline.farewell.reason or (pipeline.transfer and pipeline.transfer.busy)
+        state = replace(self.resume_state(), moved=True)
+        if is_busy or self._reason or (at_quiet and not is_quiet(pipeline, state, state.kept_at)):
+            return
+        self._reason = MOVED
+        await parked.keep(state, last=True)
+        await self._leg.hang_up(MOVED)
+        await self.cancel(MOVED)
 
     async def cancel(self, reason: str) -> None:
         """End the call at once, even if a processor hangs."""

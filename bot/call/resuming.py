@@ -160,13 +160,22 @@ def _ending(pipeline: CallPipeline) -> dict[str, Any]:
     return pipeline.farewell.kept
 
 
+def is_quiet(pipeline: CallPipeline, state: ResumeState, now: float) -> bool:
+    """Return whether nobody speaks, nothing is pending, and no tool runs."""
+    floor = pipeline.floor
+    busy = floor.caller_speaking or floor.turn_open or floor.unanswered or state.under_way
+    if busy or floor.is_agent_audible(now) or any(tool.result is None for tool in state.tools):
+        return False
+    return next_step(state)[0] is Next.LISTEN
+
+
 def take_up(pipeline: CallPipeline, state: ResumeState, *, now: float) -> None:
     """Give a new call the state of the call that it resumes."""
     if messages := conversation(state):
         pipeline.dialogue.memory.set_messages(cast("list[LLMContextMessage]", messages))
     pipeline.tools.box.restore(state.tools)
     pipeline.tts.speaker = state.voice
-    if state.partial:
+    if state.partial and not state.moved:  # the process of a moved call has reported it
         pipeline.outside(AgentSaid(turn=state.turn, text=state.partial))
     restores: dict[str, Callable[[Any], None]] = {
         "keys": pipeline.keypad.restore,
@@ -192,10 +201,11 @@ async def speak_first(
         return
     before = None if "opening" in under_way else before
     step, rest = next_step(before) if before else (Next.LISTEN, "")
-    resumed = _resumed_greeting(pipeline, agent, step) if before else ""
-    is_owed = step in (Next.SAY, Next.ASK)
-    for frame in opening_frames(agent, resumed=resumed, owed=is_owed):
-        await pipeline.tts.queue_frame(frame)
+    if not (before and before.moved):
+        resumed = _resumed_greeting(pipeline, agent, step) if before else ""
+        is_owed = step in (Next.SAY, Next.ASK)
+        for frame in opening_frames(agent, resumed=resumed, owed=is_owed):
+            await pipeline.tts.queue_frame(frame)
     transfer = under_way.get("transfer")
     if transfer and pipeline.transfer and await pipeline.transfer.restore(transfer):
         return

@@ -13,6 +13,7 @@ from transports.leg import Leg
 from transports.pool import DRAINING, SwitchboardFullError
 
 GOODBYE_S: Final = 8.0  # for the current sentence and two short ones after it
+CHECK_QUIET_S: Final = 0.1  # between two checks whether a call is quiet
 CUT_S: Final = 5.0  # for cancelled calls to end; a backstop, because a cancel has its own limit
 
 
@@ -41,6 +42,10 @@ class RunningCall(Protocol):
 
     async def end(self, reason: str) -> None:
         """Say goodbye and end the call."""
+        ...
+
+    async def move(self, *, at_quiet: bool) -> None:
+        """Let another machine go on with the call, if possible; see `Call.move`."""
         ...
 
     async def cancel(self, reason: str) -> None:
@@ -166,6 +171,21 @@ class Switchboard:
         if not await self._emptied_within(CUT_S):
             calls = "1 call" if self._taken == 1 else f"{self._taken} calls"
             raise CommandError(f"{calls} did not end although cut off")
+
+    async def move_calls(self, may_move: Callable[[], bool], *, within_s: float) -> None:
+        """Move each call to another machine, until cancelled; to be run with `close`.
+
+        Args:
+            may_move: Returns whether another machine can take a call now.
+            within_s: After this time, calls are moved even if they are not quiet.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        while True:
+            for call in tuple(self.calls.values()):
+                if may_move():
+                    await _log_failure(call, call.move(at_quiet=loop.time() < until))
+            await asyncio.sleep(CHECK_QUIET_S)
 
     def hurry(self) -> None:
         """Make `close` cancel every call now, even in the middle of a word."""

@@ -112,6 +112,7 @@ def _emit_for_supervisor(
     process.switchboard.emit(make_event(**fields | lists))
 
 
+MOVE_S: Final = 20.0  # for calls to become quiet before they are moved
 LAST_DIALS_S: Final = 5.0  # for dials cancelled at shutdown to end and be recorded
 CHECK_DIALS_EVERY_S: Final = 0.1  # between two checks whether they have ended
 CLOSE_S: Final = 3.0  # for HTTP connections that are still open after the calls have ended
@@ -149,6 +150,8 @@ class Server(uvicorn.Server):
         """Called after the last call has ended, before waiting for the last requests."""
         self.follows_dials: Callable[[], bool] = lambda: False
         """Returns whether this process still waits for the outcome of a dial."""
+        self.may_move: Callable[[], bool] = lambda: False
+        """Returns whether another machine can go on with our calls."""
         self.drain_s: float | None = None
         """How long calls may go on, by the stop request; `None` for the configured time."""
         self._signals = 0
@@ -293,11 +296,13 @@ async def _serve_and_drain(
     """Serve while the block runs; then drain the calls, and after that the last requests."""
     serving = tasks.create_task(_serve(server, sockets), name="http server")
     stopping = tasks.create_task(_drain(server, process), name="stop when asked")
+    moving = tasks.create_task(_move(server, process), name="move the calls")
     try:
         yield
     finally:
         server.asked_to_stop.set()
         await asyncio.wait([stopping, serving])
+        moving.cancel()
 
 
 async def _serve(server: Server, sockets: list[socket.socket]) -> None:
@@ -313,13 +318,24 @@ async def _serve(server: Server, sockets: list[socket.socket]) -> None:
 async def _drain(server: Server, process: Process) -> None:
     """Once the server is asked to stop, let the calls and cancelled dials end, and then stop it."""
     await server.asked_to_stop.wait()
-    configured_s = process.settings.shutdown.drain_s
-    drain_s = configured_s if server.drain_s is None else server.drain_s
+    drain_s = _drain_s(server, process)
     dials_end_by = asyncio.get_running_loop().time() + LAST_DIALS_S
     await process.switchboard.close(drain_s=drain_s)
     await _await_last_dials(server, dials_end_by)
     await server.leave()
     server.should_exit = True
+
+
+async def _move(server: Server, process: Process) -> None:
+    """Once the server is asked to stop, move its calls to other machines when that is possible."""
+    await server.asked_to_stop.wait()
+    within_s = min(MOVE_S, 2 / 3 * _drain_s(server, process))
+    await process.switchboard.move_calls(server.may_move, within_s=within_s)
+
+
+def _drain_s(server: Server, process: Process) -> float:
+    configured_s = process.settings.shutdown.drain_s
+    return configured_s if server.drain_s is None else server.drain_s
 
 
 async def _await_last_dials(server: Server, until: float) -> None:

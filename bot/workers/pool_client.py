@@ -209,6 +209,11 @@ class PoolClient:
         return bool(self._state.get("store_away"))
 
     @property
+    def may_move(self) -> bool:
+        """Whether calls should be moved to other machines, by the last report."""
+        return bool(self._state.get("may_move"))
+
+    @property
     def quiet(self) -> bool:
         """Whether the pool has no call in progress, by the supervisor's last report."""
         return not self._state.get("calls")

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -161,6 +161,7 @@ class PoolServer:
         interrupted: The calls of lost workers.
         answers: Handlers of further requests by name; to be filled before the first worker.
         configuration: The fingerprint of the configuration for new workers.
+        may_move: Returns whether calls should be moved to other machines.
     """
 
     def __init__(
@@ -184,6 +185,7 @@ class PoolServer:
         self.interrupted = InterruptedCalls()
         self.answers: dict[str, Answer] = {}
         self.configuration = ""
+        self.may_move: Callable[[], bool] = lambda: False
         self._hung_checked_at = clock()  # the last call of `find_hung`
 
     def receive(self, worker: Worker) -> None:
@@ -263,6 +265,7 @@ class PoolServer:
             store_away=self._values.is_away,
             claims_everywhere=self._claims.is_shared and not self._values.is_away,
             configuration=self.configuration,
+            may_move=self.may_move(),
             workers=[worker.name for worker in ready],
         )
 

@@ -55,13 +55,22 @@ class SeatTable:
         """Why no worker is ready, if none is: `draining` or `starting`."""
         return DRAINING if self._stopping else STARTING
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no more seats are reserved."""
+        return self._stopping
+
+    @property
+    def room(self) -> int:
+        """How many more calls are taken."""
+        return 0 if self._stopping else self._seats.room(self._clock())
+
     def check_line(self) -> bytes:
         """Return the response to the load balancer's check."""
-        room = self._seats.room(self._clock())
         is_open = not self._stopping and any(item.ready.is_set() for item in self._workers.values())
         return check_line(
             why_not_ready="" if is_open else self.why_not_ready,
-            room=room,
+            room=self.room,
             seats=self._seats.seats,
             calls=self._seats.taken,
         )

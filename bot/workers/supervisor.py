@@ -40,6 +40,7 @@ from runtime import clock
 from runtime.exits import DONE, CommandError
 
 if TYPE_CHECKING:
+    from bot.workers.other_machines import OtherMachines
     from bot.workers.shared_claims import SharedClaims
     from bot.workers.shared_values import SharedValues
 
@@ -74,7 +75,8 @@ class Supervisor:
             kind="session", path=plan.settings.logs.dir / "sessions.json", utc_s=clock.utc_s
         )
         local = KeyValueStore(clock=clock.monotonic, saved=sessions)
-        self._shared = _shared_values(server, local)
+        holder = secrets.token_hex(8)
+        self._shared = _shared_values(server, local, holder)
         self._claims = _shared_claims(self._shared)
         self._server = PoolServer(
             self._seats,
@@ -83,6 +85,8 @@ class Supervisor:
             values=self._shared or local,
             claims=self._claims,
         )
+        self._others = _other_machines(self._shared, holder, room=lambda: self._server.seats.room)
+        self._server.may_move = self._may_move
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
             plan, self._slots, apply=self._apply, emit=self._server.messages.send_to_one
@@ -108,6 +112,8 @@ class Supervisor:
             if self._shared:
                 stack.push_async_callback(self._shared.close)
                 await self._shared.open()
+            if self._others:
+                stack.push_async_callback(self._others.leave)
             return await self._serve(ready)
 
     async def _serve(self, ready: Callable[[Sequence[str]], None]) -> int:
@@ -120,6 +126,7 @@ class Supervisor:
                     ("accept connections", connections.run()),
                     ("look after the store", self._shared.look_after() if self._shared else None),
                     ("renew claims", self._claims.look_after() if self._claims else None),
+                    ("look for other machines", self._others.run() if self._others else None),
                 )
                 if work is not None
             ]
@@ -141,6 +148,11 @@ class Supervisor:
         if self._signals == 1 and (failed := self._slots.failed):
             raise CommandError(f"worker {failed.name} ended with {failed.code}")
         return DONE
+
+    def _may_move(self) -> bool:
+        """Return whether the calls should be moved to other machines now."""
+        moves = self._plan.settings.shutdown.move and self._server.seats.is_stopping
+        return bool(moves and self._others and self._others.room)
 
     def _make_listener(self) -> ConnectionListener:
         return ConnectionListener(
@@ -237,7 +249,9 @@ def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Lo
         return asyncio.run(run())
 
 
-def _shared_values(server: ServerSettings, local: KeyValueStore) -> "SharedValues | None":
+def _shared_values(
+    server: ServerSettings, local: KeyValueStore, holder: str
+) -> "SharedValues | None":
     """Return the store that this machine shares with others; `None` without one."""
     if server.store is None:
         return None
@@ -246,7 +260,7 @@ def _shared_values(server: ServerSettings, local: KeyValueStore) -> "SharedValue
     return SharedValues(
         server.store,
         machine=server.machine or "",
-        holder=secrets.token_hex(8),
+        holder=holder,
         local=local,
         clock=clock.monotonic,
     )
@@ -259,6 +273,17 @@ def _shared_claims(values: "SharedValues | None") -> "SharedClaims | None":
     from bot.workers.shared_claims import SharedClaims  # noqa: PLC0415 - as above
 
     return SharedClaims(values.link)
+
+
+def _other_machines(
+    shared: "SharedValues | None", holder: str, *, room: Callable[[], int]
+) -> "OtherMachines | None":
+    """Return the other machines of the store; `None` without one."""
+    if shared is None:
+        return None
+    from bot.workers.other_machines import OtherMachines  # noqa: PLC0415 - as above
+
+    return OtherMachines(shared.link, holder=holder, room=room)
 
 
 def _hold(request: bytes, settings: Settings) -> bytes | None:

@@ -16,7 +16,7 @@ from calls.entry import Emit
 from calls.events import ProviderFailed
 from calls.handover import MAX_RING_S, RESULT_S, Destination, Handover, RingTrouble
 from transports.key_tones import key_tones
-from transports.leg import Gone, LegFacts, PlainLeg
+from transports.leg import MOVED, Gone, LegFacts, PlainLeg
 from transports.media_stream.input import StreamInput
 from transports.media_stream.line import ENDED, HUNG_UP, NORMAL, LinePatience, StreamLine, close
 from transports.media_stream.output import StreamOutput
@@ -167,7 +167,7 @@ class StreamLeg(PlainLeg):
             transfers=transfer is not None or ring is not None,
         )
         self._control, self._transfer, self._ring = control, transfer, ring
-        self._hung_up = False
+        self._hung_up = self.is_moved = False
         self._transferred = False  # the caller talks to another person, so we must not hang up
         self._transfer_result: asyncio.Future[Handover] | None = None
         # A transfer has no known result, and the caller has not returned.
@@ -207,6 +207,11 @@ class StreamLeg(PlainLeg):
     def may_come_back(self) -> bool:
         """Whether the call may continue on another stream if this one is lost."""
         return self._line.may_come_back and not self._hung_up and not self._transferred
+
+    @property
+    def may_move(self) -> bool:
+        """Whether the carrier opens another stream, on any machine, after we close this one."""
+        return self.may_come_back and self._transfer_result is None and self._line.up.is_set()
 
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
         """Continue the call on another stream, and wait until that stream has ended.
@@ -285,9 +290,9 @@ class StreamLeg(PlainLeg):
         """
         if self._hung_up:
             return
-        self._hung_up = True
+        self._hung_up, self.is_moved = True, reason == MOVED
         self._transferred = self._transferred or self._transfer_unresolved
-        over = self._line.gone_reason in {HUNG_UP, ENDED} or self._transferred
+        over = self._line.gone_reason in {HUNG_UP, ENDED} or self._transferred or self.is_moved
         self._line.leave()
         self._line.socket.ended.set()
         if self._control is not None and not over and await self.may_order():

@@ -29,7 +29,7 @@ from transports.media_stream.messages import (
     Started,
 )
 from transports.media_stream.stream import Stream
-from transports.media_stream.tokens import AdmittedStream, StreamedCalls
+from transports.media_stream.tokens import AdmittedStream, Kept, StreamedCalls
 from transports.media_stream.webhooks import CarrierHost
 from transports.parked import Parked
 from transports.pool import ASK_S, SwitchboardFullError, take_seat
@@ -133,11 +133,10 @@ class MediaSockets:
                         await self.end(admitted.call.call_ref)
                     host.emit(CallRefused(transport=carrier, reason="no_brief"))
                     return
-                call_ref = leg.facts.call_ref
-                leg.parked = admitted.parked or await Parked(host.pool, carrier).take(call_ref)
+                await self._take_up(admitted, leg)
                 await host.answer(leg)
-            if await leg.may_order():
-                await self.streamed_calls.forget(call_ref)
+            if not leg.is_moved and await leg.may_order():
+                await self.streamed_calls.forget(leg.facts.call_ref)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
         except Exception as error:  # noqa: BLE001 - top of a call: only this call ends
@@ -145,6 +144,14 @@ class MediaSockets:
             logger.opt(exception=error).error("a telephone call ended with an internal error")
         finally:
             await close(websocket, NORMAL)
+
+    async def _take_up(self, admitted: AdmittedStream, leg: StreamLeg) -> None:
+        """Read the state of a call that was interrupted; its streams count anew from here."""
+        facts = leg.facts
+        parked = Parked(self.host.pool, self.dialect.carrier)
+        leg.parked = admitted.parked or await parked.take(facts.call_ref)
+        if leg.before:
+            await self.streamed_calls.keep(Kept(call_sid=facts.call_ref, dial_id=facts.dial_id))
 
     async def _refuse(self, websocket: WebSocket, refusal: Refusal) -> None:
         self.host.emit(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))

@@ -178,7 +178,7 @@ class StreamedCalls:
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Answer the question of `find`: pass the carrier's reports to the leg, if it is here."""
         leg = self._legs.get(asked["call_sid"])
-        if leg is None:
+        if leg is None or leg.is_moved:
             return None
         if not await leg.may_order():  # it goes on in another process, which this news is not for
             return asdict(Whereabouts(worker=self._pool.name, goes_on=False, moved=True))
@@ -361,6 +361,7 @@ class StreamTokens:
         self, call: CarriedCall, kept: Kept, news_id: str
     ) -> StreamPass | TurnedAway:
         """Begin a call again, up to `MAX_BEGINNINGS` times; a repeated webhook does not count."""
+        before = kept
         if not news_id or news_id != kept.news_id:
             kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
         if kept.beginnings > MAX_BEGINNINGS:
@@ -368,7 +369,9 @@ class StreamTokens:
         # During the wait for a seat, other webhooks about this loss must find the stored call.
         await self.streamed_calls.keep(kept)
         given = await self._begin(call, kept, within_s=SEAT_S)
-        if not isinstance(given, StreamPass):
+        if given is TurnedAway.LEAVING:
+            await self.streamed_calls.keep(before)  # another machine begins it again
+        elif not isinstance(given, StreamPass):
             await self.streamed_calls.forget(call.call_ref)
         return given
 
@@ -382,7 +385,9 @@ class StreamTokens:
             if await self.streamed_calls.find(call.call_ref) is not None:
                 return TurnedAway.GOES_ON  # the call may itself have the seat that is missing
             self._host.emit(CallRefused(transport=self._carrier, reason=admitted.reason))
-            leaving = admitted.reason == DRAINING and call.direction == "inbound"
+            goes_on = bool(self._host.machine and within_s)  # another machine may have a seat
+            may_leave = goes_on or call.direction == "inbound"
+            leaving = admitted.reason == DRAINING and may_leave
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
         await self.streamed_calls.keep(kept)
         epoch = await self._parked.epoch(call.call_ref)

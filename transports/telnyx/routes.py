@@ -101,6 +101,8 @@ class TelnyxStreams:
             return await self.open(call.call_ref, answer, command_id=news_id)
         if answer is TurnedAway.GOES_ON:
             return OK
+        if answer is TurnedAway.LEAVING:
+            return fallback_response()
         state = payload.get("client_state")
         transferred = is_handed_on(state) or self.transfers.is_connected(call.call_ref)
         if transferred or not state_text(state) or not is_ours:

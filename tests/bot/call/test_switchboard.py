@@ -28,6 +28,8 @@ class Talk:
         self.says_goodbye = says_goodbye
         self.parted: str | None = None
         self.cancelled: str | None = None
+        self.is_quiet = True
+        self.moved_at_s: float | None = None
 
     async def run(self) -> None:
         await self.over.wait()
@@ -35,6 +37,11 @@ class Talk:
     async def end(self, reason: str) -> None:
         self.parted = reason
         if self.says_goodbye:
+            self.over.set()
+
+    async def move(self, *, at_quiet: bool) -> None:
+        if not at_quiet or self.is_quiet:
+            self.moved_at_s = passed_s()
             self.over.set()
 
     async def cancel(self, reason: str) -> None:
@@ -248,6 +255,30 @@ async def test_a_call_that_cannot_be_ended_does_not_prevent_the_goodbyes_of_othe
 
     assert whole.parted == "shutdown"
     await asyncio.gather(*running)
+
+
+@pytest.mark.parametrize(
+    ("is_quiet", "taken_from_s", "moved_at_s"),
+    [(True, 0.0, 0.0), (False, 0.0, 20.0), (True, 7.0, 7.0), (True, 99.0, None)],
+    ids=["quiet", "never quiet", "no room at first", "no other machine"],
+)
+async def test_calls_move_when_they_are_quiet_and_another_machine_has_room(
+    *, is_quiet: bool, taken_from_s: float, moved_at_s: float | None
+) -> None:
+    switchboard, talk = board([]), Talk()
+    talk.is_quiet = is_quiet
+    running = asyncio.ensure_future(switchboard.answer(LINE, talk))
+    await asyncio.sleep(0)
+    moving = asyncio.ensure_future(
+        switchboard.move_calls(lambda: passed_s() >= taken_from_s, within_s=20.0)
+    )
+
+    await switchboard.close(drain_s=30.0)
+    moving.cancel()
+
+    assert talk.moved_at_s == (moved_at_s and pytest.approx(moved_at_s, abs=0.11))
+    assert talk.parted == (None if moved_at_s is not None else "shutdown")
+    await running
 
 
 async def test_a_call_has_its_seat_until_it_has_ended() -> None:

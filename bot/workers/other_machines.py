@@ -1,0 +1,85 @@
+"""The machines of one store: how many there are, and how many more calls they could take.
+
+Each machine stores its room every second. What a machine has stored expires on Redis's clock.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from loguru import logger
+
+from bot.workers.shared_values import CHECK_EVERY_S, PRESENT_S, RedisLink, StoreAwayError
+
+MACHINES: Final = "{holdline}:machines"
+
+# Stores this machine's room, and returns the others' as a list.
+ANNOUNCE: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local rooms = {}
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  local ends_at, room = string.match(all[i + 1], '(%d+) (%d+)')
+  if tonumber(ends_at) <= now then redis.call('HDEL', KEYS[1], all[i])
+  elseif all[i] ~= ARGV[1] then table.insert(rooms, tonumber(room)) end
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%d %s', now + ARGV[3], ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return rooms
+"""
+
+
+class OtherMachines:
+    """The other machines of the store.
+
+    Attributes:
+        room: How many more calls they can take; 0 while the store is away.
+        count: How many there are; while the store is away, how many there were.
+    """
+
+    def __init__(self, link: RedisLink, *, holder: str, room: Callable[[], int]) -> None:
+        """Know no other machine yet.
+
+        Args:
+            link: The connections.
+            holder: A random id of this process.
+            room: Returns how many more calls this machine can take.
+        """
+        self.room = self.count = 0
+        self._link, self._holder, self._own_room = link, holder, room
+        self._announce = link.redis.register_script(ANNOUNCE)
+
+    async def run(self) -> None:
+        """Look every `CHECK_EVERY_S`, until cancelled."""
+        task = asyncio.current_task()
+        # The client may swallow a cancellation that arrives while it reads.
+        while not (task and task.cancelling()):
+            try:
+                await self.look()
+            except StoreAwayError:
+                pass  # told by the link
+            except Exception as error:  # noqa: BLE001 - the top of a task: calls go on without it
+                logger.opt(exception=error).error("looking for other machines failed")
+            await asyncio.sleep(CHECK_EVERY_S)
+
+    async def look(self) -> None:
+        """Store our room, and read the others'.
+
+        Raises:
+            StoreAwayError: Redis does not answer.
+        """
+        args = [self._holder, self._own_room(), round(PRESENT_S * 1000)]
+        try:
+            rooms = await self._link.ask(lambda: self._announce(keys=[MACHINES], args=args))
+        except StoreAwayError:
+            self.room = 0
+            raise
+        self.room, self.count = sum(rooms), len(rooms)
+
+    async def leave(self) -> None:
+        """Let the others count without this machine at once."""
+        try:
+            await self._link.ask(lambda: self._link.redis.hdel(MACHINES, self._holder))
+        except StoreAwayError as away:
+            logger.debug("the other machines were not told that this one leaves: {}", away)
