@@ -256,6 +256,7 @@ class DialRun:
             patience_s=self.settings.ring_s,
             confirm=self._confirm,  # again, because the carrier's client may delay the dial
             wait=partial(wait_to_ask, self.dial.id, calls=self.calls, pool=self.pool),
+            take_turn=self.pool.take_turn,
         )
         try:
             call_ref = await self.carrier.dial(request)

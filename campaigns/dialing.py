@@ -49,6 +49,10 @@ class DialingCapacity(Protocol):
         """Return how many more calls the worker pool can take now."""
         ...
 
+    async def take_turn(self, calls_per_s: float) -> float:
+        """Count a call of all processes, and return 0; else return how long it has to wait."""
+        ...
+
     def usable(self) -> Mapping[str, bool]:
         """Return for each stage whether it has a rung that may be used now."""
         ...

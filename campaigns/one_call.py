@@ -65,6 +65,7 @@ class OneCall:
             patience_s=self.settings.ring_s,
             confirm=self._confirm,
             wait=partial(wait_to_ask, dial_id, calls=self.calls, pool=self.pool),
+            take_turn=self.pool.take_turn,
         )
         self.under_way.add(dial_id)
         try:

@@ -10,7 +10,7 @@ a failure, and does not make a rung suspect or rest.
 """
 
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
@@ -90,6 +90,7 @@ class RungLimiter:
         limits: The limits, at first as configured.
         inside: The tickets that have a place.
         opens_at: The end of the pause that the provider asked for.
+        is_leased: Returns whether the places may be used now; if not, there are none.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -99,6 +100,7 @@ class RungLimiter:
         self._waiting: dict[Hashable, deque[int]] = {}  # by call; the next call comes first
         self._passing: int | None = None  # has a place, and waits because of the pace
         self.opens_at = 0.0
+        self.is_leased: Callable[[float], bool] = lambda _: True
         self._learnt: tuple[int, float] | None = None  # places, and until when they apply
 
     @property
@@ -108,6 +110,8 @@ class RungLimiter:
 
     def places(self, now: float) -> int | None:
         """Return the number of places; `None` if it is unlimited."""
+        if not self.is_leased(now):
+            return 0
         learnt = self._learnt[0] if self._learnt and now < self._learnt[1] else None
         limits = [item for item in (self.limits.concurrent, learnt) if item is not None]
         return min(limits, default=None)

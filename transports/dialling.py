@@ -40,6 +40,10 @@ def remember(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:
 REFUSED: Final = "carrier_refused"  # the reason of a dial that the carrier did not place
 
 
+async def _take_any_turn(_: float) -> float:
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialRequest:
     """A call that the carrier should place.
@@ -53,6 +57,8 @@ class DialRequest:
         confirm: Called directly before each request to the carrier, after all waits. Raises
             `DialWithdrawnError` if the dial must no longer be placed.
         wait: Waits for a number of seconds, or until the server shuts down.
+        take_turn: Counts a call of all processes that place so many a second, and returns 0; else
+            returns how long it has to wait.
     """
 
     dial_id: str
@@ -61,6 +67,7 @@ class DialRequest:
     patience_s: float = 30.0
     confirm: Callable[[], Awaitable[None]]
     wait: Callable[[float], Awaitable[None]] = asyncio.sleep
+    take_turn: Callable[[float], Awaitable[float]] = _take_any_turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,6 +303,9 @@ class DialPace:
             if failed_tries:
                 await request.wait(self.rate_limit_s)
             await request.wait(self._take_turn())
+            while wait_s := await request.take_turn(self.calls_per_s):
+                await request.confirm()  # the wait ends early if the server shuts down
+                await request.wait(wait_s)
             await request.confirm()  # after both waits, during which the dial may be withdrawn
             try:
                 return await ask()

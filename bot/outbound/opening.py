@@ -41,6 +41,7 @@ from operations.notify.alert import Alert
 from runtime import clock
 from transports.dialling import CampaignCarrier
 
+DIALS: Final = "dials"  # the pace of all processes' dials
 RECORD_S: Final = 1.0  # for one query of the record (chosen); the dialler repeats a failed one
 
 
@@ -66,6 +67,10 @@ class PoolCapacity:
         if self.pool.why_closed:
             return 0
         return min(self.pool.room, self.process.switchboard.free_seats)
+
+    async def take_turn(self, calls_per_s: float) -> float:
+        """Count a call of all processes, and return 0; else return how long it has to wait."""
+        return await self.pool.take_turn(DIALS, per_s=calls_per_s)
 
     def usable(self) -> Mapping[str, bool]:
         """Return for each stage whether any of its rungs may be used now."""

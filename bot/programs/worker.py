@@ -105,7 +105,7 @@ async def _answer_calls(settings: Settings, parameters: Mapping[str, Any]) -> No
                 socket.socket(fileno=parameters["hand"]), commands.take
             )
             server.leave = commands.leave
-            server.may_move = lambda: pool.may_move
+            server.may_move = lambda: bool(pool.state.get("may_move"))
             pool.wire.send("ready", refused=await server.providers.ask_first())
             await server.finished.wait()
         for task in (wire_task, drain_task):

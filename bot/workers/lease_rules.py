@@ -48,6 +48,10 @@ class Leases:
         """Return how many places may be in use."""
         return sum(lease.held for lease in self._leases.values())
 
+    def wanted(self) -> int:
+        """Return how many places could be used now."""
+        return sum(lease.wanted for lease in self._leases.values())
+
     def note_use(self, process: str, *, number: int, inside: int, wanted: int) -> None:
         """Update a process's lease by its report.
 

@@ -384,6 +384,10 @@ class WorkerPool(CallPool, Protocol):
         """Whether the pool has no call in progress."""
         ...
 
+    async def take_turn(self, name: str, *, per_s: float) -> float:
+        """Count a request of all processes, and return 0; else return how long it has to wait."""
+        ...
+
 
 class NoPeers:
     """The peers of a single process, which has only itself to ask."""
@@ -472,6 +476,11 @@ class SingleProcess:
         if seat is not None:
             return HeldSeat(seat=seat)
         return NoSeat(reason=self.seats.why_closed(now, address) or "full")
+
+    async def take_turn(self, name: str, *, per_s: float) -> float:
+        """Return 0: there is no other process."""
+        del name, per_s
+        return 0.0
 
     def begin(self, seat: int) -> None:
         """Record that the call of a seat has begun."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from math import inf
 from typing import Any, Final
 
 from loguru import logger
@@ -180,43 +182,34 @@ class PoolClient:
         self.peers = WirePeers(wire, self.name)
         self.configuration = ""
         self.claims_everywhere = False  # whether claims hold on several machines now
-        self._state: Mapping[str, Any] = {}
+        self.state: Mapping[str, Any] = {}
+        self.on_state: Callable[[], None] = lambda: None
         wire.on("pool", self._store_state)
 
     @property
     def why_closed(self) -> str:
         """Why the pool takes no call, by the supervisor's last report; empty if it does."""
-        return str(self._state.get("why_closed", ""))
+        return str(self.state.get("why_closed", ""))
 
     @property
     def room(self) -> int:
         """How many more calls the pool could take, by the supervisor's last report."""
-        return int(self._state.get("room", 0))
-
-    @property
-    def full_paces(self) -> Collection[str]:
-        """The rungs whose request rate is used up for now."""
-        return self._state.get("full_paces", ())
+        return int(self.state.get("room", 0))
 
     @property
     def leads(self) -> bool:
         """Whether this worker is the one that works for the whole pool, by the last report."""
-        return self._state.get("leads") == self.name
+        return self.state.get("leads") == self.name
 
     @property
     def store_away(self) -> bool:
         """Whether the store that several machines share is away, by the last report."""
-        return bool(self._state.get("store_away"))
-
-    @property
-    def may_move(self) -> bool:
-        """Whether calls should be moved to other machines, by the last report."""
-        return bool(self._state.get("may_move"))
+        return bool(self.state.get("store_away"))
 
     @property
     def quiet(self) -> bool:
         """Whether the pool has no call in progress, by the supervisor's last report."""
-        return not self._state.get("calls")
+        return not self.state.get("calls")
 
     def report(self, cores: float, lag_s: float) -> None:
         """Report the cores in use and the event loop's lag to the supervisor."""
@@ -231,6 +224,14 @@ class PoolClient:
             return NoSeat(reason="busy")
         return NoSeat(reason=reply["reason"]) if "reason" in reply else HeldSeat(seat=reply["seat"])
 
+    async def take_turn(self, name: str, *, per_s: float) -> float:
+        """Ask the supervisor for a turn; without an answer, this process's own pace must do."""
+        try:
+            return float(await self.wire.ask("turn", name=name, per_s=per_s))
+        except WireError as gone:
+            logger.warning("no turn of {}: {}", name, gone)
+            return 0.0
+
     def begin(self, seat: int) -> None:
         """Tell the supervisor that the call of a seat has begun."""
         self.wire.send("begin", seat=seat)
@@ -240,8 +241,9 @@ class PoolClient:
         self.wire.send("end", seat=seat)
 
     def _store_state(self, state: Mapping[str, Any]) -> None:
-        self._state, self.configuration = state, str(state.get("configuration", ""))
+        self.state, self.configuration = state, str(state.get("configuration", ""))
         self.claims_everywhere = bool(state.get("claims_everywhere"))
+        self.on_state()
         self.peers.others = [item for item in state.get("workers", ()) if item != self.name]
 
 
@@ -301,7 +303,7 @@ class PoolPace:
 
     def has_capacity(self) -> bool:
         """Return whether a request would pass at once, by the supervisor's last report."""
-        return self._is_gone or self._rung not in self._pool.full_paces
+        return self._is_gone or self._rung not in self._pool.state.get("full_paces", ())
 
     async def acquire(self) -> None:
         """Wait until a request may be sent; return at once if the supervisor is gone.
@@ -334,6 +336,7 @@ class SharedLimits:
             for name, gate in policy.gates.items():
                 self._share(name, gate)
         pool.wire.on("lease", self._apply_lease)
+        pool.on_state = self._call_in
 
     def report(self) -> None:
         """Report used and wanted places to the supervisor, if they have changed."""
@@ -342,6 +345,19 @@ class SharedLimits:
         if uses:
             self._reported |= uses
             self._pool.wire.send("places", rungs=uses)
+
+    def _call_in(self) -> None:
+        """Admit requests that have waited for a new lease."""
+        for gate in self._gates.values():
+            gate.resize(gate.limits.concurrent or 0)
+
+    def _is_leased(self, rung: str, now: float) -> bool:
+        """Return whether the places of a rung may be used, by the supervisor's last report.
+
+        Without a supervisor they may, so that the last calls still get their answers.
+        """
+        until = self._pool.state.get("leased_until", {}).get(rung, inf)
+        return now < until or self._pool.wire.gone.is_set()
 
     def _share(self, name: str, gate: Any) -> None:
         """Make a rung's gate wait for the pool's request rate and for leased places."""
@@ -354,6 +370,7 @@ class SharedLimits:
             self._numbers[name] = 0
             gate.resize(0)
             gate.on_full = self.report
+            gate.is_leased = partial(self._is_leased, name)
 
     def _apply_lease(self, message: Mapping[str, Any]) -> None:
         gate = self._gates.get(message["rung"])

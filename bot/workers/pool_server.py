@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from aiolimiter import AsyncLimiter
 from loguru import logger
 
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.lease_rules import Leases
 from bot.workers.pool import Claims, KeyValueStore, ViewRelay, serve_values
 from bot.workers.seats import SeatTable
+from bot.workers.share_rules import LeakyBucket, Share
 from bot.workers.wire import WireError
 from bot.workers.worker_process import Worker
 from configuration.settings import Settings
@@ -24,6 +24,7 @@ from transports.pool import Answer
 
 if TYPE_CHECKING:
     from bot.workers.shared_claims import SharedClaims
+    from bot.workers.shared_shares import SharedShares
     from bot.workers.shared_values import SharedValues
 
 MAX_PENDING: Final = 100  # events kept until a worker can emit them; then the oldest is dropped
@@ -59,24 +60,99 @@ class PoolMessages:
             worker.wire.send(what, **fields)
 
 
-class Quotas:
-    """Divides the rungs' limits, of concurrency and of request rate, among the workers."""
+SHARE_EVERY_S: Final = 0.2
 
-    def __init__(self, settings: Settings) -> None:
+
+class RateLimit:
+    """A limit on the rate of requests of all workers, and of all machines of a store.
+
+    While the store is away, this machine's part of the rate applies, from a full bucket.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rate: tuple[float, float],
+        *,
+        clock: Clock,
+        shares: "SharedShares | None" = None,
+        machines: Callable[[], int] = lambda: 1,
+    ) -> None:
+        """Limit the requests of `name` to a burst and a rate per second."""
+        self.rate, self._machines = rate, machines
+        burst, per_s = rate
+        self._name, self._clock, self._shared = name, clock, shares
+        self._bucket = LeakyBucket(capacity=burst, per_s=per_s, at=clock())
+        self._part: LeakyBucket | None = None  # while the store is away
+        self._full_until = 0.0  # by the store's last answer
+        self._turn = asyncio.Lock()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a request would have to wait."""
+        now = self._clock()
+        if self._shared and not self._part:
+            return now < self._full_until
+        return (self._part or self._bucket).wait_s(now) > 0
+
+    async def wait(self) -> None:
+        """Wait until a request may be sent; first come, first served."""
+        async with self._turn:
+            while wait_s := await self.take():  # noqa: ASYNC110 - for as long as Redis says
+                await asyncio.sleep(wait_s)
+
+    async def take(self) -> float:
+        """Count a request and return 0; else return how long it has to wait."""
+        if self._shared is None:
+            return self._bucket.take(self._clock())
+        try:
+            wait_s = await self._shared.take(self._name, self._bucket)
+        except LookupError:  # told by the link
+            return self._take_part(self._clock())
+        self._part, self._full_until = None, self._clock() + wait_s
+        return wait_s
+
+    def _take_part(self, now: float) -> float:
+        if self._part is None:
+            machines, whole = self._machines(), self._bucket
+            capacity, per_s = max(1, whole.capacity // machines), whole.per_s / machines
+            self._part = LeakyBucket(capacity=capacity, per_s=per_s, level=capacity, at=now)
+        return self._part.take(now)
+
+
+class Quotas:
+    """Divides the limits of concurrency and of request rate among the workers.
+
+    With a store, a limit is that of all its machines: what is divided here is this machine's share.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        shares: "SharedShares | None" = None,
+        machines: Callable[[], int] = lambda: 1,
+    ) -> None:
+        """Divide the limits in `settings`; `machines` returns how many machines share them."""
+        self._clock, self._shared, self._machines = clock, shares, machines
         self._leases: dict[str, Leases] = {}
-        self._paces: dict[str, AsyncLimiter] = {}
+        self._shares: dict[str, Share] = {}
+        self._paces: dict[str, RateLimit] = {}
         self._workers: dict[str, Worker] = {}
         self.renew(settings)
 
     def renew(self, settings: Settings) -> None:
         """Apply the limits of a new configuration; existing leases stay."""
+        rates: dict[str, tuple[float, float]] = {}  # by name: the burst, and the rate per second
         for _, rung in settings.stages.rungs():
             if rung.limits.concurrent is not None:
+                self._shares.setdefault(rung.name, Share(0)).limit = rung.limits.concurrent
                 self._leases.setdefault(rung.name, Leases(0)).limit = rung.limits.concurrent
-            per_minute = getattr(rung.limits, "per_minute", None)
-            pace = self._paces.get(rung.name)
-            if per_minute and (pace is None or pace.max_rate != per_minute):
-                self._paces[rung.name] = AsyncLimiter(per_minute, MINUTE_S)
+            if per_minute := getattr(rung.limits, "per_minute", None):
+                rates[rung.name] = (per_minute, per_minute / MINUTE_S)
+        for name, rate in rates.items():
+            self._limit_rate(name, rate)
 
     def receive(self, worker: Worker) -> None:
         """Lease places to a worker that has become ready, and pace its requests to providers."""
@@ -86,6 +162,7 @@ class Quotas:
         worker.wire.on("places", lambda message: self._note_use(worker, message))
         # Revocable: a request that has given up must not use up a place in the queue.
         worker.wire.answer("pace", self._pace, revocable=True)
+        worker.wire.answer("turn", self._take_turn)
         self.divide()
 
     def lose(self, worker: Worker) -> None:
@@ -95,16 +172,40 @@ class Quotas:
             leases.leave(worker.name)
         self.divide()
 
+    async def share(self) -> None:
+        """Ask the store for this machine's shares, every `SHARE_EVERY_S` until cancelled."""
+        task, shared = asyncio.current_task(), self._shared
+        # The client may swallow a cancellation that arrives while it reads.
+        while shared and not (task and task.cancelling()):
+            for name, leases in tuple(self._leases.items()):
+                share, asked_at = self._shares[name], self._clock()
+                try:
+                    places, machines = await shared.places(
+                        name, limit=share.limit, held=leases.held(), wanted=leases.wanted()
+                    )
+                except LookupError:  # told by the link
+                    share.note_away(self._clock())
+                else:
+                    share.grant(places, machines=machines, asked_at=asked_at)
+            self.divide()
+            await asyncio.sleep(SHARE_EVERY_S)
+
     def divide(self) -> None:
         """Divide the places again, and send each worker what has changed for it."""
         for rung, leases in self._leases.items():
+            if self._shared:
+                leases.limit = self._shares[rung].places(self._clock())
             for name, message in leases.divide().items():
                 wire = self._workers[name].wire
                 wire.send("lease", rung=rung, places=message.places, number=message.number)
 
+    def leased_until(self) -> Mapping[str, float]:
+        """Return by rung until when this machine's share may be used; empty without a store."""
+        return {name: share.until for name, share in self._shares.items() if self._shared}
+
     def full_paces(self) -> list[str]:
         """Return the rungs whose request rate is used up for now."""
-        return [name for name, pace in self._paces.items() if not pace.has_capacity()]
+        return [name for name, pace in self._paces.items() if pace.is_full]
 
     def _note_use(self, worker: Worker, message: Mapping[str, Any]) -> None:
         for rung, (number, inside, wanted) in message["rungs"].items():
@@ -112,10 +213,22 @@ class Quotas:
                 leases.note_use(worker.name, number=number, inside=inside, wanted=wanted)
         self.divide()
 
+    def _limit_rate(self, name: str, rate: tuple[float, float]) -> "RateLimit":
+        """Return the pace of a name, with this burst and rate per second."""
+        if name not in self._paces or self._paces[name].rate != rate:
+            self._paces[name] = RateLimit(
+                name, rate, clock=self._clock, shares=self._shared, machines=self._machines
+            )
+        return self._paces[name]
+
+    async def _take_turn(self, message: Mapping[str, Any]) -> float:
+        """Return 0 if the worker may send a request now, which counts; else how long to wait."""
+        return await self._limit_rate(message["name"], (1, message["per_s"])).take()
+
     async def _pace(self, message: Mapping[str, Any]) -> None:
         pace = self._paces.get(message["rung"])
         if pace is not None:
-            await pace.acquire()
+            await pace.wait()
 
 
 STALL_S: Final = 0.4  # chosen: two of the supervisor's rounds; a longer gap means that it stalled
@@ -262,6 +375,7 @@ class PoolServer:
             room=self._admission.room(self._clock()),
             leads=leader.name if leader else "",
             full_paces=self._quotas.full_paces(),
+            leased_until=self._quotas.leased_until(),
             store_away=self._values.is_away,
             claims_everywhere=self._claims.is_shared and not self._values.is_away,
             configuration=self.configuration,

@@ -88,7 +88,7 @@ return {keys, redis.call('MGET', unpack(keys))}
 """
 
 
-class StoreAwayError(Exception):
+class StoreAwayError(LookupError):
     """Redis does not answer, or refuses to store."""
 
 

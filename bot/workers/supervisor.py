@@ -42,6 +42,7 @@ from runtime.exits import DONE, CommandError
 if TYPE_CHECKING:
     from bot.workers.other_machines import OtherMachines
     from bot.workers.shared_claims import SharedClaims
+    from bot.workers.shared_shares import SharedShares
     from bot.workers.shared_values import SharedValues
 
 ROUND_S: Final = 0.2  # between two rounds; each sends the pool's state to the workers
@@ -70,7 +71,6 @@ class Supervisor:
             measured=server.counts_load,
             public=public_limits(plan.settings),
         )
-        self._quotas = Quotas(plan.settings)
         sessions = SavedValues(
             kind="session", path=plan.settings.logs.dir / "sessions.json", utc_s=clock.utc_s
         )
@@ -78,6 +78,13 @@ class Supervisor:
         holder = secrets.token_hex(8)
         self._shared = _shared_values(server, local, holder)
         self._claims = _shared_claims(self._shared)
+        shares = _shared_shares(self._shared, holder)
+        self._quotas = Quotas(
+            plan.settings,
+            clock=clock.monotonic,
+            shares=shares,
+            machines=lambda: self._others.count + 1 if self._others else 1,
+        )
         self._server = PoolServer(
             self._seats,
             self._quotas,
@@ -86,7 +93,7 @@ class Supervisor:
             claims=self._claims,
         )
         self._others = _other_machines(self._shared, holder, room=lambda: self._server.seats.room)
-        self._server.may_move = self._may_move
+        self._server.may_move = partial(_may_move, plan, self._server, self._others)
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
             plan, self._slots, apply=self._apply, emit=self._server.messages.send_to_one
@@ -126,6 +133,7 @@ class Supervisor:
                     ("accept connections", connections.run()),
                     ("look after the store", self._shared.look_after() if self._shared else None),
                     ("renew claims", self._claims.look_after() if self._claims else None),
+                    ("share the limits", self._quotas.share() if self._shared else None),
                     ("look for other machines", self._others.run() if self._others else None),
                 )
                 if work is not None
@@ -148,11 +156,6 @@ class Supervisor:
         if self._signals == 1 and (failed := self._slots.failed):
             raise CommandError(f"worker {failed.name} ended with {failed.code}")
         return DONE
-
-    def _may_move(self) -> bool:
-        """Return whether the calls should be moved to other machines now."""
-        moves = self._plan.settings.shutdown.move and self._server.seats.is_stopping
-        return bool(moves and self._others and self._others.room)
 
     def _make_listener(self) -> ConnectionListener:
         return ConnectionListener(
@@ -275,6 +278,12 @@ def _shared_claims(values: "SharedValues | None") -> "SharedClaims | None":
     return SharedClaims(values.link)
 
 
+def _may_move(plan: ServePlan, server: PoolServer, others: "OtherMachines | None") -> bool:
+    """Return whether the calls should be moved to other machines now."""
+    moves = plan.settings.shutdown.move and server.seats.is_stopping
+    return bool(moves and others and others.room)
+
+
 def _other_machines(
     shared: "SharedValues | None", holder: str, *, room: Callable[[], int]
 ) -> "OtherMachines | None":
@@ -284,6 +293,15 @@ def _other_machines(
     from bot.workers.other_machines import OtherMachines  # noqa: PLC0415 - as above
 
     return OtherMachines(shared.link, holder=holder, room=room)
+
+
+def _shared_shares(shared: "SharedValues | None", holder: str) -> "SharedShares | None":
+    """Return what divides the limits between the machines of the store; `None` without one."""
+    if shared is None:
+        return None
+    from bot.workers.shared_shares import SharedShares  # noqa: PLC0415 - as above
+
+    return SharedShares(shared.link, holder=holder)
 
 
 def _hold(request: bytes, settings: Settings) -> bytes | None:

@@ -39,7 +39,9 @@ class RungGate:
             limits: As configured.
             clock: Monotonic, in seconds.
         """
+        self.is_leased: Callable[[float], bool] = lambda _: True  # whether places may be used now
         self._limiter = RungLimiter(limits)
+        self._limiter.is_leased = lambda now: self.is_leased(now)  # noqa: PLW0108 - it is replaced
         self._clock = clock
         self.pace: RequestPace | None = (
             AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
@@ -91,7 +93,7 @@ class RungGate:
             async with asyncio.timeout(until.left_s(now)):
                 await called.wait()
                 await _wait_turn(self._limiter.opens_at - self._clock(), self.pace)
-            entered = True
+            entered = self.is_leased(self._clock())  # the lease may have ended during the wait
         except TimeoutError:
             return None
         finally:
@@ -101,7 +103,7 @@ class RungGate:
             else:
                 self._limiter.leave(ticket)
             self._call_in()
-        return ticket
+        return ticket if entered else None
 
     def seat(self) -> int | None:
         """Take a place at once; return its ticket, or `None` if no place is free."""

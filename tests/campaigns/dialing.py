@@ -113,6 +113,10 @@ class Floor:
     def usable(self) -> Mapping[str, bool]:
         return self.well
 
+    async def take_turn(self, calls_per_s: float) -> float:
+        del calls_per_s
+        return 0.0
+
     async def prepare(self, campaign: Campaign, claim: Claim) -> None:
         self.numbers[claim.dial.id] = claim.dial.number
 

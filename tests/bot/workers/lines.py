@@ -12,6 +12,7 @@ from bot.workers.pool import KeyValueStore
 from bot.workers.pool_client import PoolClient
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.saved_values import SavedValues
+from bot.workers.shared_shares import SharedShares
 from bot.workers.shared_values import SharedValues
 from bot.workers.wire import Wire
 
@@ -66,13 +67,16 @@ async def lines(
     seats: int = 20,
     saved: SavedValues | None = None,
     values: SharedValues | None = None,
+    shares: SharedShares | None = None,
 ) -> AsyncIterator[Lines]:
     pool = PoolAdmission(seats=seats, cores=2, measured=False)
     clock = asyncio.get_running_loop().time
+    quotas = Quotas(settings, clock=clock, shares=shares)
     kept = values or KeyValueStore(clock=clock, saved=saved)
-    office = PoolServer(pool, Quotas(settings), clock=clock, values=kept)
+    office = PoolServer(pool, quotas, clock=clock, values=kept)
     it = Lines(office, [], [])
     async with asyncio.TaskGroup() as tasks:
+        sharing = tasks.create_task(quotas.share())
         for number in range(1, workers + 1):
             there, here = socket.socketpair()
             desk = WorkerWithoutProcess(number, Wire(there))
@@ -87,6 +91,7 @@ async def lines(
         for item in (*it.joined, *it.desks):
             await item.wire.open.wait()
         yield it
+        sharing.cancel()
         for item in it.joined:
             item.wire.close()
 

@@ -126,12 +126,13 @@ async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     clock = asyncio.get_running_loop().time
     office = PoolServer(
         PoolAdmission(seats=9, cores=2),
-        Quotas(settings_with()),
+        Quotas(settings_with(), clock=clock),
         clock=clock,
         values=KeyValueStore(clock=clock),
     )
     async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as tasks:
-        it = WorkerPool(orders, Slots(orders, office, tasks, clock=clock), office, tasks)
+        plan: Any = orders
+        it = WorkerPool(orders, Slots(plan, office, tasks, clock=clock), office, tasks)
         assert await it.slots.begin() == 0
         try:
             yield it
@@ -378,11 +379,11 @@ async def test_a_round_interrupted_by_a_stop_is_no_error(
     assert said == []
 
 
-async def begin(orders: Orders) -> tuple[int, PoolServer]:
+async def begin(orders: Any) -> tuple[int, PoolServer]:
     clock = asyncio.get_running_loop().time
     seats = PoolAdmission(seats=1, cores=1)
     office = PoolServer(
-        seats, Quotas(settings_with()), clock=clock, values=KeyValueStore(clock=clock)
+        seats, Quotas(settings_with(), clock=clock), clock=clock, values=KeyValueStore(clock=clock)
     )
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         code = await Slots(orders, office, tasks, clock=clock).begin()
