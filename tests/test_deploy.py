@@ -409,4 +409,6 @@ def test_each_machine_of_the_balancer_is_given_up_when_nothing_is_confirmed() ->
     servers = [line for line in text.splitlines() if line.startswith("    server ")]
 
     assert len(servers) == 8
-    assert [line for line in servers if "tcp-ut 3500ms" not in line] == []  # no use in `default-server`
+    assert [
+        line for line in servers if "tcp-ut 3500ms" not in line
+    ] == []  # no use in `default-server`

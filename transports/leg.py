@@ -26,6 +26,7 @@ class LegFacts:
     public: bool = False  # an unauthenticated browser: gets only captions, and has a shorter limit
     call_ref: str = ""  # the carrier's id of the call
     direction: Literal["inbound", "outbound"] = "inbound"
+    moves: bool = False  # whether the carrier opens another stream, anywhere, after we close one
     transfers: bool = False  # whether this kind of line can transfer a call
     dial_id: str = ""  # our own id of the dial, if a campaign placed the call
     attestation: Attestation = "unknown"  # the carrier's attestation of the caller's number
@@ -113,11 +114,6 @@ class Leg(Protocol):
         """
         ...
 
-    @property
-    def may_move(self) -> bool:
-        """Whether the carrier opens another stream, on any machine, after we close this one."""
-        ...
-
     async def hang_up(self, reason: str = "") -> None:
         """End the connection from our side; does nothing if it has ended.
 
@@ -131,7 +127,6 @@ class PlainLeg:
     """Default implementations of the parts of `Leg` that a kind of line may lack."""
 
     parked: ResumePlace | None = None
-    may_move = False
 
     @property
     def before(self) -> ResumeState | None:

@@ -281,7 +281,7 @@ class Call:
             at_quiet: Whether to do so only while nobody speaks and nothing is pending.
         """
         pipeline, parked = self._pipeline, self._leg.parked
-        if not (self._opened and pipeline and parked and self._leg.may_move):
+        if not (self._opened and pipeline and parked and self._leg.facts.moves):
             return
         is_busy = pipeline.farewell.reason or (pipeline.transfer and pipeline.transfer.busy)
         state = replace(self.resume_state(), moved=True)

@@ -42,7 +42,6 @@ from runtime.exits import DONE, CommandError
 if TYPE_CHECKING:
     from bot.workers.other_machines import OtherMachines
     from bot.workers.shared_claims import SharedClaims
-    from bot.workers.shared_shares import SharedShares
     from bot.workers.shared_values import SharedValues
 
 ROUND_S: Final = 0.2  # between two rounds; each sends the pool's state to the workers
@@ -78,13 +77,7 @@ class Supervisor:
         holder = secrets.token_hex(8)
         self._shared = _shared_values(server, local, holder)
         self._claims = _shared_claims(self._shared)
-        shares = _shared_shares(self._shared, holder)
-        self._quotas = Quotas(
-            plan.settings,
-            clock=clock.monotonic,
-            shares=shares,
-            machines=lambda: self._others.count + 1 if self._others else 1,
-        )
+        self._quotas = _quotas(plan, self._shared, holder, others=lambda: self._others)
         self._server = PoolServer(
             self._seats,
             self._quotas,
@@ -295,13 +288,25 @@ def _other_machines(
     return OtherMachines(shared.link, holder=holder, room=room)
 
 
-def _shared_shares(shared: "SharedValues | None", holder: str) -> "SharedShares | None":
-    """Return what divides the limits between the machines of the store; `None` without one."""
-    if shared is None:
-        return None
-    from bot.workers.shared_shares import SharedShares  # noqa: PLC0415 - as above
+def _quotas(
+    plan: ServePlan,
+    shared: "SharedValues | None",
+    holder: str,
+    *,
+    others: "Callable[[], OtherMachines | None]",
+) -> Quotas:
+    """Return what divides the limits, which are those of all machines of a store."""
+    shares = None
+    if shared:
+        from bot.workers.shared_shares import SharedShares  # noqa: PLC0415 - as above
 
-    return SharedShares(shared.link, holder=holder)
+        shares = SharedShares(shared.link, holder=holder)
+
+    def machines() -> int:
+        found = others()
+        return found.count + 1 if found else 1
+
+    return Quotas(plan.settings, clock=clock.monotonic, shares=shares, machines=machines)
 
 
 def _hold(request: bytes, settings: Settings) -> bytes | None:

@@ -16,6 +16,7 @@ from bot.workers.agent_check import serve_checks
 from bot.workers.listener import bind_socket
 from bot.workers.pool import KeyValueStore
 from calls.handover import Destination
+from calls.resume import ResumeState
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exotel import ExotelManner, exotel_call
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
@@ -28,7 +29,9 @@ from tests.kit.haproxy import MACHINES, answers, haproxy
 from tests.transports.carrier_server import KEY, TOKEN, CarrierServer
 from tests.transports.twilio_server import TOKEN as TWILIO_TOKEN
 from tests.transports.twilio_server import WorkerPool, serving, until
+from transports.leg import MOVED
 from transports.media_stream.line import LinePatience
+from transports.media_stream.tokens import MAX_BEGINNINGS
 
 CARRIERS = ("twilio", "telnyx", "plivo", "exotel")
 UP = b"ready up 100%\n"
@@ -204,3 +207,31 @@ async def test_a_telnyx_call_that_its_own_machine_does_not_know_is_ended() -> No
                 await it.telnyx.emit(session, url, "streaming.failed", payload)
             found = [(one, action) for one, action, _ in it.telnyx.commands]
             assert ((call.phone.call_sid, "hangup") in found) is ended
+
+
+@pytest.mark.parametrize("carrier", ["twilio", "telnyx", "plivo"])
+async def test_a_call_moves_between_machines_any_number_of_times(carrier: str) -> None:
+    async with (
+        machines(KeyValueStore(clock=time.monotonic)) as them,
+        asyncio.timeout(30),
+        them.caller(carrier) as caller,
+    ):
+        await until(lambda: them.counts() == [1, 0])  # both are empty: the balancer takes the first
+        for number in range(2 * MAX_BEGINNINGS):
+            await move(them, MACHINES[number % 2])
+            await until(lambda before=number + 1: sum(them.counts()) > before)
+
+        assert [len(caller.lost_at), *them.counts()] == [2 * MAX_BEGINNINGS, 4, 3]
+        assert not caller.ended.is_set()
+        assert "hangup" not in [action for _, action, _ in them.servers["a"].telnyx.commands]
+
+
+async def move(them: Machines, had: str) -> None:
+    """Let a machine go, whose only call moves."""
+    for name, server in them.servers.items():
+        server.pool.why_closed = "draining" if name == had else ""
+    leg = them.servers[had].pool.calls[-1].leg
+    assert leg.facts.moves
+    assert leg.parked
+    await leg.parked.keep(ResumeState(call_id="c"), last=True)
+    await leg.hang_up(MOVED)

@@ -164,6 +164,7 @@ class StreamLeg(PlainLeg):
             direction=call.direction,
             dial_id=call.dial_id,
             attestation=call.attestation,
+            moves=patience is not None and patience.returns_within_s > 0,
             transfers=transfer is not None or ring is not None,
         )
         self._control, self._transfer, self._ring = control, transfer, ring
@@ -207,11 +208,6 @@ class StreamLeg(PlainLeg):
     def may_come_back(self) -> bool:
         """Whether the call may continue on another stream if this one is lost."""
         return self._line.may_come_back and not self._hung_up and not self._transferred
-
-    @property
-    def may_move(self) -> bool:
-        """Whether the carrier opens another stream, on any machine, after we close this one."""
-        return self.may_come_back and self._transfer_result is None and self._line.up.is_set()
 
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
         """Continue the call on another stream, and wait until that stream has ended.
