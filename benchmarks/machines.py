@@ -189,7 +189,7 @@ class Machine:
 
     @property
     def outside(self) -> str:
-        """The address at which it finds everything else."""
+        """The address of everything else, from inside."""
         return f"10.77.{self.number}.1"
 
     def connect(self) -> None:
@@ -246,7 +246,7 @@ class Fleet:
         """Connect a machine to what listens on these ports of loopback, during the block."""
         place = self.folder / machine.name
         place.mkdir()
-        shutil.copy(self.folder / "hours.py", place)  # the owner's tool, beside the configuration
+        shutil.copy(self.folder / "hours.py", place)  # the tool, next to the configuration
         machine.connect()
         async with AsyncExitStack() as stack:
             stack.callback(machine.disconnect)

@@ -121,7 +121,7 @@ class Incident:
         )
 
     def _as_reported(self, more: IncidentBegan, *, is_wider: bool) -> IncidentBegan:
-        """Return further failures with the names by which the incident is recognised."""
+        """Return further failures with the names that identify the incident."""
         more = replace(more, rung=self._worst.rung)  # of several, the first that failed
         if more.kind == UNKNOWN:  # a report without a cause does not replace one with a cause
             more = replace(more, kind=self._worst.kind, reason=self._worst.reason)

@@ -17,7 +17,7 @@ from calls.resume import KeptTool, ResumeState, unheard
 
 VERSION: Final = 1  # of the stored values; a process of another version declines them
 BLOCK_BYTES: Final = 2048  # of the conversation (chosen: some turns)
-MAX_BYTES: Final = 4_000_000  # of all parts; a longer state is damaged or somebody else's
+MAX_BYTES: Final = 4_000_000  # of all parts; a longer state is damaged or not ours
 DEFAULTS: Final[Mapping[str, Any]] = {
     item.name: getattr(ResumeState(), item.name) for item in fields(ResumeState)
 }

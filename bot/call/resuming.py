@@ -161,7 +161,7 @@ def _ending(pipeline: CallPipeline) -> dict[str, Any]:
 
 
 def is_quiet(pipeline: CallPipeline, state: ResumeState, now: float) -> bool:
-    """Return whether nobody speaks, nothing is pending, and no tool runs."""
+    """Return whether all are silent, nothing is pending, and no tool runs."""
     floor = pipeline.floor
     busy = floor.caller_speaking or floor.turn_open or floor.unanswered or state.under_way
     if busy or floor.is_agent_audible(now) or any(tool.result is None for tool in state.tools):

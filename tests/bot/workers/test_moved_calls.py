@@ -1,4 +1,4 @@
-"""Machines that are replaced one by one: each call goes on at another one, and nobody notices."""
+"""Machines that are replaced one by one: each call goes on at another one, without an apology."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""What machines know of each other through a real Redis."""
+"""Machines that learn of each other through a real Redis."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
