@@ -42,7 +42,7 @@ OUT: Final = (Situation.STT, Situation.LLM, Situation.TTS, Situation.DOWN)
 CLIPS: Final = 64  # rendered texts that are kept (chosen)
 CLIP_S: Final = 30.0  # the longest clip (chosen)
 CLIP: Final = "clip"  # in events, the name of the voice of a clip
-STEPS: Final = OutageSettings(steps=(Step.CLIP,), clips=sys.maxsize, silence_s=inf, keys={})
+STEPS: Final = OutageSettings(steps=(Step.CLIP,), clips=sys.maxsize, silence_s=inf)
 
 
 def make_hold_line(

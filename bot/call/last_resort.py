@@ -21,7 +21,7 @@ from configuration.texts import sentence, texts_with
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from processors.holding.late_answer_rules import Holding, HoldSettings
-from processors.holding.line_rules import LANGUAGE
+from processors.holding.menu_rules import CHOICES, LANGUAGE
 from processors.holding.on_device_words import NoEar, WordEar
 from processors.holding.outage_rules import Step
 from processors.holding.utterance_rules import (
@@ -87,9 +87,6 @@ async def _speak_apology(leg: Leg, worker: PipelineWorker, text: str) -> None:
     await worker.queue_frames([TTSSpeakFrame(text), EndFrame()])
 
 
-QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK_PERSON}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastResort:
     """The fallbacks that all calls of a process share, for when no provider answers."""
@@ -152,8 +149,9 @@ def menu_steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
 def menu_ear(last_resort: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
     """Return the recogniser of the menu's words; `NoEar` without its step or its texts."""
     menu = Situation.MENU_EITHER if keys else Situation.MENU_WORDS
+    needed = {menu, *(entry.question for entry in CHOICES.values())}
     found = {fallback_text.situation for fallback_text in last_resort.texts(LANGUAGE)}
-    return last_resort.ear if Step.WORDS in steps and found >= {menu, *QUESTIONS} else NoEar()
+    return last_resort.ear if Step.WORDS in steps and found >= needed else NoEar()
 
 
 def call_voice(

@@ -22,7 +22,7 @@ from calls.turn import Turn
 from configuration.agent import AgentSettings
 from processors.answering.spoken_text_rules import spoken_part
 from processors.answering.stage import LlmStage
-from processors.holding.line_rules import Consent, is_recognised_here
+from processors.holding.menu_rules import Consent, is_recognised_here
 from processors.holding.outage_rules import Step
 from processors.holding.utterance_rules import Situation
 from processors.speaking.stage import TtsStage

@@ -28,7 +28,7 @@ from processors.answering.stage import LlmStage
 from processors.holding.caller_silence import CallerSilence
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_executor import until_heard
-from processors.holding.line_rules import Consent
+from processors.holding.menu_rules import Consent
 from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.decision import At, How, Steps, TransferDecision, TransferStep

@@ -27,13 +27,12 @@ from processors.holding.line_rules import (
     KeepMessage,
     LineAction,
     LineEvent,
-    Meaning,
     RecordMessage,
     RunMenuChoice,
     SpeakFor,
     Spoken,
-    is_recognised_here,
 )
+from processors.holding.menu_rules import Meaning, is_recognised_here
 from processors.holding.on_device_words import OnDeviceWords
 from processors.holding.own_voice import ChoiceActions, OwnVoice
 from processors.ladder.stage import Alarm

@@ -1,6 +1,5 @@
-"""The menu's words, a caller's message, and the events and actions of a caller's line."""
+"""A caller's message, and the events and actions of a caller's line."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -18,45 +17,9 @@ from fallbacks.events import (
     StageRecovered,
     StepTaken,
 )
+from processors.holding.menu_rules import Choice, DeskChoice
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor, TurnBegan, WordsCame
-
-
-class Choice(StrEnum):
-    """The menu's choices."""
-
-    CALLBACK = "callback"
-    MESSAGE = "message"
-    PERSON = "person"
-
-
-class Consent(StrEnum):
-    """A reply to a confirmation."""
-
-    YES = "yes"
-    NO = "no"
-
-
-Meaning: TypeAlias = Choice | Consent | str
-"""The meaning of a caller's word: a choice, a reply, or a digit."""
-
-DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-PHRASES: Final[Mapping[str, Meaning]] = {
-    **{word: str(digit) for digit, word in enumerate(DIGITS)},
-    "callback": Choice.CALLBACK,
-    "call me back": Choice.CALLBACK,
-    "message": Choice.MESSAGE,
-    "person": Choice.PERSON,
-    "yes": Consent.YES,
-    "no": Consent.NO,
-}
-LANGUAGE: Final = "en"  # of the phrases, and of the one model included
-
-
-def is_recognised_here(language: str) -> bool:
-    """Return whether the phrases are in this language; `language` is a tag such as `en-GB`."""
-    return language.partition("-")[0].lower() == LANGUAGE
-
 
 LIMIT_S: Final = 120.0  # the longest message; people leave far shorter ones (chosen)
 QUIET_S: Final = 3.5  # silence that ends a message; a call may be silent for 4 s at most
@@ -142,7 +105,7 @@ class SpeakFor:
 class RunMenuChoice:
     """Carry out the caller's choice, and report with `ChoiceDone`."""
 
-    choice: Choice
+    choice: DeskChoice
     stage: str  # the stage that is down
 
 

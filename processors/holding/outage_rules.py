@@ -16,7 +16,7 @@ for a person or talks to one, so that its goodbye does not cut them off.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 from typing import Any, Final, TypeAlias
@@ -25,21 +25,19 @@ from calls.events import CallerStarted, CallerStopped
 from fallbacks.events import AnswerEmpty, AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.line_rules import (
     CallerMessage,
-    Choice,
     ChoiceDone,
-    Consent,
     CutLine,
     HangUp,
     KeepMessage,
     LineAction,
     LineEvent,
-    Meaning,
     RecordMessage,
     RunMenuChoice,
     SpeakFor,
     Spoken,
     Then,
 )
+from processors.holding.menu_rules import CHOICES, KEYS, Choice, Consent, Meaning
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor, TurnBegan
 
@@ -61,11 +59,6 @@ class Step(StrEnum):
     GOODBYE = "goodbye"
 
 
-KEYS: Final[Mapping[str, Choice]] = {
-    "1": Choice.CALLBACK,
-    "2": Choice.MESSAGE,
-    "0": Choice.PERSON,
-}
 STEPS: Final = tuple(Step)
 MENU: Final = frozenset({Step.WORDS, Step.KEYPAD})
 MENU_OF: Final = {
@@ -74,15 +67,6 @@ MENU_OF: Final = {
     (True, True): Situation.MENU_EITHER,
 }
 """The menu's text; the key is whether words can be recognised, and whether digits can be used."""
-QUESTION: Final = {
-    Choice.CALLBACK: Situation.ASK_CALLBACK,
-    Choice.MESSAGE: Situation.ASK_MESSAGE,
-    Choice.PERSON: Situation.ASK_PERSON,
-}
-# Said after a choice was carried out; a transfer announces itself, and a message needs nothing.
-SAID_AFTER: Final = {Choice.CALLBACK: Situation.CALLBACK}
-SUBSTITUTES: Final = {Choice.PERSON: Choice.CALLBACK, Choice.CALLBACK: Choice.MESSAGE}
-"""Substitutes for choices that fail, for instance because the caller's number is unknown."""
 SITUATION_OF: Final = {"stt": Situation.STT, "llm": Situation.LLM, "tts": Situation.TTS}
 
 Actions: TypeAlias = tuple[LineAction, ...]
@@ -96,7 +80,6 @@ class OutageSettings:
     clips: int = CLIPS
     menus: int = MENUS
     silence_s: float = REPLY_S
-    keys: Mapping[str, Choice] = field(default_factory=lambda: KEYS)  # choices by digit
 
     @property
     def has_keys(self) -> bool:
@@ -310,16 +293,17 @@ class OutageMenu:
             return (CutLine(),)
         if self.is_call_ending or not self._offers_keys:
             return ()
-        chosen = self._settings.keys.get(digit)
+        chosen = KEYS.get(digit)
         if chosen is None:  # read the menu again, but only once for a number that is typed
             is_typed = now - self._unknown_digit_at < BURST_S
             self._unknown_digit_at = now
             if is_typed:
                 return ()
         outage = self._outage
-        if chosen is Choice.CALLBACK and self.reads_number and outage and outage.asked != chosen:
+        question = CHOICES[chosen].confirm_number if chosen and self.reads_number else None
+        if question and outage and outage.asked != chosen:
             outage.asked, self.quiet_since = chosen, now
-            return (CutLine(), _speak(Then.WAIT, Situation.CONFIRM_NUMBER))
+            return (CutLine(), _speak(Then.WAIT, question))
         return (CutLine(), *self._take_step(now, chosen=chosen))
 
     def hear(self, meaning: Meaning, now: float) -> Actions:
@@ -334,14 +318,13 @@ class OutageMenu:
         if isinstance(meaning, Consent):
             confirmed = asked if meaning is Consent.YES else None
             return (CutLine(), *self._take_step(now, chosen=confirmed))
-        choice = meaning if isinstance(meaning, Choice) else self._settings.keys.get(meaning)
+        choice = meaning if isinstance(meaning, Choice) else KEYS.get(meaning)
         if choice is None or outage.questions >= QUESTIONS:
             return (CutLine(), *self._take_step(now))
         outage.asked, self.quiet_since = choice, now
         outage.questions += 1
-        by_number = choice is Choice.CALLBACK and self.reads_number
-        question = Situation.ASK_NUMBER if by_number else QUESTION[choice]
-        return (CutLine(), _speak(Then.WAIT, question))
+        by_number = CHOICES[choice].ask_number if self.reads_number else None
+        return (CutLine(), _speak(Then.WAIT, by_number or CHOICES[choice].question))
 
     def give_up_message(self) -> Actions:
         """Store the message so far, if any: it is complete, or the caller has hung up."""
@@ -411,15 +394,15 @@ class OutageMenu:
         If it failed and has a substitute, that is tried. Otherwise its result is announced, if
         there is a text for it, and the goodbye follows.
         """
-        if not event.done and event.choice in SUBSTITUTES:
+        entry = CHOICES[event.choice]
+        if not event.done and entry.substitute:
             stage = self._outage.stage if self._outage else ""
-            choice = SUBSTITUTES[event.choice]
-            return _carry_out(choice, stage, has_keys=self._settings.has_keys)
+            return _carry_out(entry.substitute, stage, has_keys=self._settings.has_keys)
         result: Actions = ()
         if event.lost:  # a message with words; an empty one is dropped without comment
             result = (_speak(Then.NOTHING, Situation.NOT_KEPT, protected=True),)
-        elif event.done and event.choice in SAID_AFTER:
-            result = (_speak(Then.NOTHING, SAID_AFTER[event.choice], protected=True),)
+        elif event.done and entry.said_after:
+            result = (_speak(Then.NOTHING, entry.said_after, protected=True),)
         return (*result, *self._say_goodbye())
 
     def _take_step(self, now: float, *, chosen: Choice | None = None) -> Actions:

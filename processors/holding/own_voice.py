@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, assert_never
 
 import numpy as np
 from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStoppedFrame
@@ -26,7 +26,6 @@ from calls.turn import Turn
 from fallbacks.events import HeldTheLine, StepTaken
 from processors.holding.line_rules import (
     CallerMessage,
-    Choice,
     ChoiceDone,
     HangUp,
     KeepMessage,
@@ -34,6 +33,7 @@ from processors.holding.line_rules import (
     SpeakFor,
     Then,
 )
+from processors.holding.menu_rules import Choice, DeskChoice
 from processors.holding.utterance_rules import (
     NUMBER,
     Chooser,
@@ -219,14 +219,17 @@ class ChoiceActions:
                 await self._choices.hang_up(OUTAGE)
                 return None
 
-    async def _choose(self, choice: Choice, reason: str) -> bool:
-        if choice is Choice.PERSON:
-            self._emit(PersonWanted(turn=self._turn.number, reason=reason))
-            return await self._choices.connect()
-        if not await self._choices.call_back(reason):
-            return False
-        self._emit(CallbackWanted(turn=self._turn.number, when="", reason=reason))
-        return True
+    async def _choose(self, choice: DeskChoice, reason: str) -> bool:
+        match choice:
+            case Choice.PERSON:
+                self._emit(PersonWanted(turn=self._turn.number, reason=reason))
+                return await self._choices.connect()
+            case Choice.CALLBACK:
+                if kept := await self._choices.call_back(reason):
+                    self._emit(CallbackWanted(turn=self._turn.number, when="", reason=reason))
+                return kept
+            case _:
+                assert_never(choice)
 
     async def _keep(self, message: CallerMessage) -> bool:
         if not message.spoken:

@@ -23,7 +23,7 @@ from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from processors.answerer.watch import SpeechDetector
 from processors.holding.line_executor import OtherSound, until_heard
-from processors.holding.line_rules import Consent, Meaning
+from processors.holding.menu_rules import Consent, Meaning
 from processors.holding.on_device_words import OnDeviceWords, WordEar
 from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import SoundPath

@@ -10,9 +10,7 @@ from fallbacks.events import AttemptWon, StageExhausted, StageRecovered, StepTak
 from processors.holding.line_rules import (
     QUIET_S,
     CallerMessage,
-    Choice,
     ChoiceDone,
-    Consent,
     CutLine,
     HangUp,
     KeepMessage,
@@ -23,6 +21,7 @@ from processors.holding.line_rules import (
     Spoken,
     Then,
 )
+from processors.holding.menu_rules import Choice, Consent
 from processors.holding.outage_rules import REPLY_S, OutageMenu, OutageSettings, Step
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor, TurnBegan

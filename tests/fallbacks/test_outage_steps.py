@@ -9,21 +9,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from calls.line import CallerLine
 from fallbacks.events import AttemptWon, StageExhausted, StageRecovered, StepTaken
-from processors.holding.line_rules import (
+from processors.holding.line_rules import LineAction, RecordMessage, RunMenuChoice, SpeakFor, Then
+from processors.holding.menu_rules import (
+    CHOICES,
     PHRASES,
     Choice,
     Consent,
-    LineAction,
     Meaning,
-    RecordMessage,
-    RunMenuChoice,
-    SpeakFor,
-    Then,
     is_recognised_here,
 )
 from processors.holding.outage_rules import (
     BURST_S,
-    QUESTION,
     QUESTIONS,
     OutageMenu,
     OutageSettings,
@@ -33,7 +29,7 @@ from processors.holding.outage_rules import (
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor
 
-ASKS = {situation: choice for choice, situation in QUESTION.items()}
+ASKS = {entry.question: choice for choice, entry in CHOICES.items()}
 
 
 def done(actions: tuple[LineAction, ...]) -> str:
@@ -271,14 +267,6 @@ def test_a_step_before_the_menu_carries_out_no_choice() -> None:
     call.down("llm", 0.0)
 
     assert call.key("1", 1.0) == "goodbye"
-
-
-def test_the_keys_are_the_owners_to_choose() -> None:
-    call = OutageCall(OutageSettings(clips=0, keys={"5": Choice.MESSAGE}))
-    call.down("llm", 0.0)
-
-    assert call.key("1", 1.0) == "keypad"
-    assert call.key("5", 2.0) == "carry message"
 
 
 def test_a_spoken_menu_after_the_keypad_menu_is_read_as_often_as_is_left() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bot.call.models import VoiceModels
 from configuration.settings import TurnSettings
 from lab.callers import caller_says
-from processors.holding.line_rules import Consent
+from processors.holding.menu_rules import Consent
 from processors.transfer.person_leg import PersonWords
 from providers.menu_ear import MenuEar
 from tests.processors.owner import Owner

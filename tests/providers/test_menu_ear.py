@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soxr
 
-from processors.holding.line_rules import PHRASES
+from processors.holding.menu_rules import PHRASES
 from providers import menu_ear
 from providers.menu_ear import DATA, MAX_FAILURES, MenuEar
 from providers.sphinx_ear import Ear
