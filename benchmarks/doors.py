@@ -42,7 +42,7 @@ from tests.peers.children import UnprovenError
 from tests.peers.echo import measure_line
 from tests.peers.media_server import running_media_server
 from tests.peers.sip_rig import open_sip_rig
-from tests.transports.pulse_telephone import SoundCardTelephone, measure_card
+from tests.transports.local.pulse_telephone import SoundCardTelephone, measure_card
 
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
 PARTS: Final = ("ears", "rows")

@@ -6,9 +6,10 @@
     make mutants TENTH=1 ONLY=fallbacks/attempts.py         # every tenth change of each function
 
 A mutant is a function with one change: a comparison reversed, a number increased by one, an
-argument omitted. mutmut creates the mutants and runs, for each, the tests that reach the function:
-those in tests/fallbacks and tests/calls, with few examples, which are always the same. A mutant for
-which no test fails has survived: a test is missing, or the change has no observable effect.
+argument omitted. mutmut creates the mutants and runs, for each, the tests that reach the function,
+with few examples, which are always the same: all tests in tests/fallbacks and tests/calls, and for
+a decision elsewhere the files that have its path and its name. A mutant for which no test fails has
+survived: a test is missing, or the change has no observable effect.
 
 This works on a copy in a temporary folder. The exit code is 1 if fewer than nine in ten mutants are
 noticed. Code outside functions (tables, the defaults of settings) is not changed.
@@ -18,12 +19,13 @@ import argparse
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -33,15 +35,10 @@ FOLDERS: Final = (
     *("transports", "providers", "engines", "bot"),
 )
 RULES: Final = ("*_rules.py", "decision.py")
-TESTS: Final = ("tests/fallbacks", "tests/calls")
+WHOLE: Final = ("fallbacks", "calls")  # folders of which each file is a decision
 PROFILE: Final = {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
-NEEDED: Final = (
-    "pyproject.toml",
-    "tests/conftest.py",
-    "tests/choosing.py",
-    "tests/thoroughness.py",
-    "tests/virtual_time.py",
-)
+NEEDED: Final = ("pyproject.toml", "tests/conftest.py")
+SHARED: Final = re.compile(r"^from (tests(?:\.\w+)+) import", re.MULTILINE)
 MIN_NOTICED: Final = 0.9  # of the mutants
 # Exit codes, as in mutmut's own `stats.py`; any other means that the mutant was not noticed.
 KILLED: Final = (1, 3)
@@ -68,17 +65,41 @@ def with_getters(source: str) -> str:
 
 def decisions() -> list[str]:
     """Return all files of fallbacks/ and calls/, and the rules of other folders."""
-    found = [path for folder in ("fallbacks", "calls") for path in (ROOT / folder).rglob("*.py")]
+    found = [path for folder in WHOLE for path in (ROOT / folder).rglob("*.py")]
     found += [path for folder in FOLDERS for rule in RULES for path in (ROOT / folder).rglob(rule)]
     return sorted({str(path.relative_to(ROOT)) for path in found})
+
+
+def decision_tests() -> list[str]:
+    """Return the test files of all decisions: those with a decision's path and name."""
+    found = {path for folder in WHOLE for path in (ROOT / "tests" / folder).rglob("test_*.py")}
+    for name in decisions():
+        decision = Path(name)
+        folder = ROOT / "tests" / decision.parent
+        found.update(folder.glob(f"test_{decision.stem}.py"))
+        found.update(folder.glob(f"test_{decision.stem}_*.py"))
+    return sorted(str(path.relative_to(ROOT)) for path in found)
+
+
+def with_shared(names: Iterable[str]) -> set[str]:
+    """Return these files, and the files of tests from which they import."""
+    found: set[str] = set()
+    waiting = set(names)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        text = (ROOT / name).read_text(encoding="utf-8")
+        shared = {f"{module.replace('.', '/')}.py" for module in SHARED.findall(text)}
+        waiting |= {file for file in shared if (ROOT / file).is_file()} - found
+    return found
 
 
 def prepare(place: Path, *, only: Sequence[str]) -> None:
     """Copy the mutated files and their tests to `place`, with mutmut's settings."""
     unwanted = shutil.ignore_patterns("__pycache__")
-    for folder in (*FOLDERS, *TESTS):
+    for folder in FOLDERS:
         shutil.copytree(ROOT / folder, place / folder, ignore=unwanted)
-    for name in NEEDED:
+    for name in with_shared((*NEEDED, *decision_tests())):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, place / name)
     for path in (place / name for name in decisions()):
@@ -88,7 +109,7 @@ def prepare(place: Path, *, only: Sequence[str]) -> None:
         "only_mutate": list(only) or decisions(),
         "also_copy": ["processors/holding/utterances.yaml"],
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:xdist"],
-        "pytest_add_cli_args_test_selection": list(TESTS),
+        "pytest_add_cli_args_test_selection": decision_tests(),
     }
     with (place / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write("\n[tool.mutmut]\n")

@@ -35,7 +35,7 @@ def test_a_file_is_read_if_a_test_in_it_may_be_wanted(
 
 
 def test_marks_come_from_imports_and_from_a_folder_too() -> None:
-    hours = HERE / "processors" / "stages" / "test_stt_hour.py"
+    hours = HERE / "processors" / "hearing" / "test_stage_hour.py"
     phone = HERE / "peers" / "test_peers.py"
 
     assert {"slow", "hours"} <= marks_of(hours)  # from tests/processors/weather.py

@@ -235,3 +235,79 @@ def test_a_string_that_names_a_module_is_found(code: str) -> None:
 )
 def test_a_string_that_names_no_module_is_not_found(code: str) -> None:
     assert list(named_in_strings(ast.parse(code))) == []
+
+
+# Folders of tests that have no folder of the same path in the product, each with the reason.
+OWN_SUBJECTS = {
+    "e2e": "browsers that talk to a whole server",
+    "peers": "calls through a real LiveKit and real SIP telephones",
+    "golden": "whole calls, compared with their traces",
+    "examples": "run as a user runs them, by path",
+    "fixtures": "recorded callers, and what builds them",
+    "kit": "code that tests share",
+    "transports/conformance": "one suite for every line",
+}
+# Modules that run the program as its users do: their tests may be about any part of `bot`.
+PROGRAM = {"bot", "bot.__main__", "lab.process"}
+TESTS = ROOT / "tests"
+
+
+def subject_of(folder: Path) -> str | None:
+    """Return the package whose tests this folder has, or None if it is its own subject."""
+    path = folder.relative_to(TESTS)
+    if path == Path() or any(path.is_relative_to(own) for own in OWN_SUBJECTS):
+        return None
+    return ".".join(path.parts)
+
+
+def reached(path: Path) -> set[str]:
+    """Return the modules that a test file imports, also through other files of tests."""
+    found: set[str] = set()
+    waiting = [path]
+    while waiting:
+        for name in imported_with_members(waiting.pop()) - found:
+            found.add(name)
+            file = ROOT.joinpath(*name.split(".")).with_suffix(".py")
+            if name.startswith("tests.") and file.is_file():
+                waiting.append(file)
+    return found
+
+
+@cache
+def imported_with_members(path: Path) -> set[str]:
+    """Return each imported module, and each imported name as if it were one."""
+    found: set[str] = set()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+def is_about(subject: str, modules: set[str]) -> bool:
+    if subject.partition(".")[0] == "bot" and modules & PROGRAM:
+        return True
+    return any(name == subject or name.startswith(f"{subject}.") for name in modules)
+
+
+def test_each_folder_of_tests_is_named_after_a_folder_of_the_product() -> None:
+    folders = {file.parent for file in TESTS.rglob("*.py")}
+    wrong = {
+        subject
+        for folder in folders
+        if (subject := subject_of(folder))
+        if not ROOT.joinpath(*subject.split(".")).is_dir()
+    }
+
+    assert wrong == set()
+
+
+def test_no_test_file_imports_nothing_from_its_own_subject() -> None:
+    wrong = [
+        str(file.relative_to(ROOT))
+        for file in sorted(TESTS.rglob("test_*.py"))
+        if (subject := subject_of(file.parent)) and not is_about(subject, reached(file))
+    ]
+
+    assert wrong == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.mutants import PROFILE, ROOT, TESTS, prepare, row, with_getters
+from scripts.mutants import PROFILE, ROOT, decision_tests, prepare, row, with_getters
 
 PROPERTY = '''class Line:
     """A line."""
@@ -45,15 +45,27 @@ def test_the_copy_has_the_decisions_their_tests_and_the_mutated_files(
         tmp_path / "processors" / "holding" / "late_answer_rules.py"
     ).read_text(encoding="utf-8")
     for folder in ("tests/fallbacks", "tests/calls"):
-        ours = {path.name for path in (ROOT / folder).glob("*.py")}
-        assert {path.name for path in (tmp_path / folder).glob("*.py")} == ours
+        ours = {path.name for path in (ROOT / folder).glob("test_*.py")}
+        assert {path.name for path in (tmp_path / folder).glob("test_*.py")} == ours
+    holding = {path.name for path in (tmp_path / "tests/processors/holding").glob("test_*.py")}
+    assert {"test_decision.py", "test_outage_rules_menu.py"} <= holding
+    assert "test_hold_line.py" not in holding  # a stage
 
 
 @pytest.mark.slow
 def test_the_tests_of_the_copy_pass_before_any_change(tmp_path: Path) -> None:
     prepare(tmp_path, only=[])
     done = subprocess.run(  # noqa: S603 - our own tests
-        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            *decision_tests(),
+        ],
         cwd=tmp_path,
         env={**os.environ, **PROFILE},
         check=False,

@@ -16,15 +16,15 @@ from campaigns.store.figures import Figures
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.heard_callbacks import ToldNews
-from tests.kit.clock import always
-from tests.kit.dials import confirmed
-from tests.operations.database.campaign_queue import (
+from tests.campaigns.store.campaign_queue import (
     LEASE_S,
     NOON,
     OpenQueue,
     new_contacts,
     open_queue,
 )
+from tests.kit.clock import always
+from tests.kit.dials import confirmed
 from transports.dialling import CarrierError, DialRequest, FoundCall
 from transports.twilio.dialling import TwilioCarrier
 from transports.twilio.rest import TwilioRest

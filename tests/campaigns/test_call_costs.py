@@ -18,15 +18,15 @@ from campaigns.store.figures import Figures
 from operations.database.database import Database
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
-from tests.kit.clock import always
-from tests.kit.dials import dials_of
-from tests.operations.database.campaign_queue import (
+from tests.campaigns.store.campaign_queue import (
     LEASE_S,
     NOON,
     OpenQueue,
     new_contacts,
     open_queue,
 )
+from tests.kit.clock import always
+from tests.kit.dials import dials_of
 
 THRIFTY = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, daily_spend=0.05)
 AT = datetime.fromtimestamp(NOON, UTC)

@@ -18,8 +18,8 @@ from operations.notify.alerting_rules import Alerting
 from operations.notify.outbox import AlertOutbox, ReportedEvent, RoundOutcome
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
+from tests.campaigns.store.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from tests.kit.clock import always
-from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 
 HOUR: Span = (0.0, 3600.0)
 

@@ -18,7 +18,7 @@ import pytest
 
 from campaigns.store.figures import CampaignStanding
 from tests.campaigns.recording_carrier import RecordingCarrier, carrier_running
-from tests.operations.database.campaign_queue import NOON, new_contacts, open_queue
+from tests.campaigns.store.campaign_queue import NOON, new_contacts, open_queue
 
 PROGRAM = Path(__file__).with_name("dialling_program.py")
 ROOT = Path(__file__).parents[2]

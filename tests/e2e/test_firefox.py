@@ -9,7 +9,7 @@ from tests.absent import report_absent
 from tests.e2e.demo_server import running_demo
 from tests.e2e.firefox import FIREFOX, firefox
 from tests.e2e.talking import ANSWER_S
-from tests.transports import pulse
+from tests.transports.local import pulse
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

@@ -32,7 +32,7 @@ from tests.kit.bench import QUIET_S, Bench, running, text_of
 from tests.kit.caller import frames_of, words
 from tests.lab.simulators import synthetic_caller as caller
 from tests.lab.simulators.near_ears import bring_near
-from tests.processors.stages.stt_call import on_stage
+from tests.processors.hearing.stt_call import on_stage
 from tests.providers.conformance import PHONE_HZ, RATE_HZ, Conformance, Simulated
 
 FIRST = "When are you open on Saturday?"

@@ -8,7 +8,7 @@ from loguru import logger
 
 from fallbacks.events import AttemptFailed, AttemptStarted
 from fallbacks.failure import Kind
-from tests.processors.stages.test_llm import ANSWER, bench
+from tests.processors.answering.test_stage import ANSWER, bench
 from tests.providers.scripted_model import chunk, sending
 
 pytestmark = pytest.mark.virtual_time

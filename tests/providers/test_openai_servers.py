@@ -30,7 +30,7 @@ from providers.openai import build, probe, share, write
 from providers.openai_servers import is_strict, openai_servers, server_at, strict
 from providers.provider import PenQuestion, ProbeFailedError, RungSpec
 from tests.kit.bench import rung_spec
-from tests.processors.stages.test_llm import ANSWER, Bench, question
+from tests.processors.answering.test_stage import ANSWER, Bench, question
 from tests.providers.scripted_model import chunk, moderating, sending
 
 pytestmark = pytest.mark.virtual_time

@@ -1,7 +1,7 @@
 """Limits what a browser may send, before aioice and aiortc store it; a flood closes the line.
 
 For each limit, one method or attribute of an instance is replaced
-(`tests/transports/test_webrtc_intake.py` fails if a library stops using it):
+(`tests/transports/webrtc/test_intake.py` fails if a library stops using it):
 
     datagram_received      of each socket: limits datagrams, before aioice parses or queues them
     _handle_data           of SCTP: limits chunks, incomplete messages and channels

@@ -13,8 +13,8 @@ from calls.turn import Turn
 from campaigns.store.contacts import Contacts
 from campaigns.store.owed_numbers import OwedNumbers
 from operations.database.database import Database
+from tests.campaigns.store.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from tests.kit.clock import always
-from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from transports.leg import LegFacts
 
 pytestmark = pytest.mark.virtual_time

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lab.process import lab_process
 from tests.bot.serving import configuration
-from tests.transports import pulse
+from tests.transports.local import pulse
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = Path(__file__).parents[1] / "mic_program.py"

@@ -14,7 +14,10 @@ import pytest
 from tests.bot.call.long_call import held_bytes, open_descriptors
 from tests.bot.judged_call import judged_call
 from tests.bot.server.test_livekit_door import locked_server, started
-from tests.bot.server.test_livekit_webhook import (
+from tests.bot.server.test_strangers import HEAD, drip, pour, stranger
+from tests.kit.waiting import until
+from tests.transports.livekit.floods import FLOODS, Library, library, send
+from tests.transports.livekit.test_webhook import (
     BIG,
     BODY,
     KEY,
@@ -24,9 +27,6 @@ from tests.bot.server.test_livekit_webhook import (
     TORN,
     proof,
 )
-from tests.bot.server.test_strangers import HEAD, drip, pour, stranger
-from tests.kit.waiting import until
-from tests.transports.livekit_floods import FLOODS, Library, library, send
 from transports.livekit.room_watch_rules import EMPTY_S
 
 __all__ = ["library"]

@@ -16,7 +16,7 @@ from lab.simulators.carrier.carrier import Carrier
 from tests.bot.call.long_call import held_bytes, open_descriptors
 from tests.bot.judged_call import AUTH_TOKEN, judged_call
 from tests.bot.server.peer import Peer, on_loopback, open_lines, patch, peer, post, readyz
-from tests.transports.webrtc_floods import FLOODS, fast_sound
+from tests.transports.webrtc.floods import FLOODS, fast_sound
 from transports.webrtc import connection as webrtc_connection
 
 __all__ = ["on_loopback"]

@@ -15,6 +15,7 @@ from operations.after_call.outcome_rules import CallResult
 from operations.database.database import Database
 from operations.database.tables import CALLS
 from operations.record.callbacks import Callback, Callbacks
+from tests.campaigns.store.test_callback_contacts import claim
 from tests.kit.dials import dials_of
 from tests.operations.after_call.bench import (
     BEGIN_S,
@@ -27,7 +28,6 @@ from tests.operations.after_call.bench import (
     utc_s,
 )
 from tests.operations.after_call.test_work import TOMORROW_S, WORDS, told_of, working
-from tests.operations.database.test_callback_contacts import claim
 from tests.operations.postmortem.rows import call_values
 
 pytestmark = pytest.mark.virtual_time

@@ -10,14 +10,14 @@ from campaigns.store.dials import Ledger
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
-from tests.kit.clock import always
-from tests.operations.database.campaign_queue import (
+from tests.campaigns.store.campaign_queue import (
     LEASE_S,
     NOON,
     OpenQueue,
     new_contacts,
     open_queue,
 )
+from tests.kit.clock import always
 
 pytestmark = pytest.mark.virtual_time
 

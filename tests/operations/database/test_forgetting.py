@@ -26,7 +26,7 @@ from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from tests.kit.clock import always
 from tests.operations.database.kept_voicemails import kept_voicemails
-from tests.operations.database.test_alert_outbox import MAIL, decide
+from tests.operations.notify.test_outbox import MAIL, decide
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 KINDS = ("calls", "messages", "happenings", "failures", "voicemails", "callbacks", "alerts")

@@ -37,9 +37,9 @@ from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from operations.telemetry.journal import Journal
 from runtime import clock
+from tests.campaigns.store.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues
 from tests.kit.clock import always
 from tests.kit.dials import dials_of, gate_of, orders_of
-from tests.operations.database.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues
 from tests.operations.database.kept_voicemails import kept_voicemails
 
 MARY, BOB = "+493012345678", "+493087654321"

@@ -12,7 +12,7 @@ from processors.turn.dictation_rules import Dictation
 from processors.turn.ending import DictationWait, TurnOpener
 from processors.turn.floor import Floor
 from processors.turn.sound_path import Faintness
-from tests.processors.decided_turns import STOP_S, Caller, Session, slowly
+from tests.processors.turn.decided_turns import STOP_S, Caller, Session, slowly
 
 pytestmark = pytest.mark.virtual_time
 

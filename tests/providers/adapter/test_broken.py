@@ -17,7 +17,9 @@ from providers.catalog import provider
 from providers.openai import build
 from providers.provider import RungSpec, Stage
 from tests.lab.simulators.near_ears import bring_near
-from tests.processors.stages import stt_call, test_llm, tts_bench
+from tests.processors.answering import test_stage
+from tests.processors.hearing import stt_call
+from tests.processors.speaking import tts_bench
 from tests.providers.adapter.own_services import HERE
 
 pytestmark = pytest.mark.virtual_time
@@ -42,7 +44,7 @@ def test_a_call_gets_a_service_that_refuses_instead_of_an_exception() -> None:
 
 
 @dataclass
-class BrokenFirst(test_llm.Bench):
+class BrokenFirst(test_stage.Bench):
     """A ladder whose first model could not be built."""
 
     def stage(self) -> LlmStage:
@@ -62,10 +64,10 @@ class BrokenFirst(test_llm.Bench):
 
 
 async def test_the_next_model_answers() -> None:
-    async with test_llm.bench() as made:
+    async with test_stage.bench() as made:
         bench = BrokenFirst(made.lab, made.rungs, made.policy)
 
-        assert await bench.ask() == test_llm.ANSWER
+        assert await bench.ask() == test_stage.ANSWER
 
     (failure,) = bench.told_of(AttemptFailed)
     assert (failure.provider, failure.kind) == ("openai", "protocol")

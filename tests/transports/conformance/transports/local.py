@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import soxr
 
-from tests.transports import pulse
 from tests.transports.conformance.server import WorkerPool
 from tests.transports.conformance.transport import ELSEWHERE, RATE_HZ, Sound, audible_s
+from tests.transports.local import pulse
 from transports.local.leg import LocalLeg
 from transports.local.sound_card import _sounddevice
 

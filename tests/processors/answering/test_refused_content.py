@@ -1,0 +1,243 @@
+"""A caller's content that models refuse, in a call with early answers."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pipecat.frames.frames import Frame
+
+from fallbacks.breaker import State
+from fallbacks.events import AnswerEmpty, AttemptFailed, StageExhausted
+from processors.answering.refused_rules import WITHHELD
+from tests.processors.answering.early_bench import (
+    Detector,
+    EarlyBench,
+    early_bench,
+    pause,
+    says,
+    starts,
+    stops,
+    utterance,
+)
+from tests.processors.answering.test_other_servers import END, call, calls
+from tests.providers.scripted_model import chunk, moderating
+
+pytestmark = pytest.mark.virtual_time
+
+BAD = "gefährlich"
+ANSWER, AGAIN, DONE = "We open at nine.", "Please say it in other words.", "It is done."
+STOP = chunk({}, "stop")
+FILTERED: dict[str, Any] = {"error": {"code": "content_filter", "message": "filtered"}}
+SHAPES: dict[str, int | Sequence[Any]] = {
+    "400": 400,
+    "403": 403,
+    "422": 422,
+    "424, a guardrail of Cloudflare": 424,
+    "446, a guardrail of Portkey": 446,
+    "451": 451,
+    "an event with a number": [{"error": {"code": 400, "message": "blocked"}}],
+    "an event with a text for a number": [{"error": {"code": "403", "message": "flagged"}}],
+    "an event without a number": [{"error": {"message": "blocked by a policy"}}],
+    "a finish_reason": [chunk({"role": "assistant", "content": ""}), chunk({}, "content_filter")],
+    "another finish_reason": [chunk({"content": ""}), chunk({}, "SAFETY")],
+}
+
+
+def last_of(body: dict[str, Any]) -> dict[str, Any]:
+    return body["messages"][-1]
+
+
+def answers(body: dict[str, Any]) -> list[Any]:
+    last = last_of(body)
+    if last["role"] == "developer":
+        words = DONE if "withheld" in last["content"] else AGAIN
+    else:
+        words = ANSWER
+    return [chunk({"content": words}), STOP]
+
+
+def holds_bad(body: dict[str, Any]) -> bool:
+    return BAD in json.dumps(body["messages"], ensure_ascii=False)
+
+
+@dataclass
+class Refusing:
+    """A call whose models refuse some content."""
+
+    it: EarlyBench
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def open(self) -> list[str]:
+        rungs = self.it.policy.availability
+        return [rung.provider for rung in rungs if rung.breaker.state is not State.CLOSED]
+
+    def is_calm(self) -> bool:
+        outages = (StageExhausted, AnswerEmpty)
+        return not self.it.told_of(*outages) and not self.open
+
+
+@asynccontextmanager
+async def refusing(
+    refusal: int | Sequence[Any] = 400,
+    *,
+    after_s: float = 0.25,
+    refusers: Sequence[str] = ("openai", "openai-b"),
+    reply: Callable[[dict[str, Any]], Sequence[Any]] = answers,
+    refuses: Callable[[dict[str, Any]], bool] = holds_bad,
+) -> AsyncIterator[Refusing]:
+    async with AsyncExitStack() as stack:
+        it = await stack.enter_async_context(early_bench())
+        call_ = Refusing(it)
+
+        def judge(name: str) -> Callable[[dict[str, Any]], bool]:
+            def judges(body: dict[str, Any]) -> bool:
+                call_.asked.append(body)
+                return name in refusers and refuses(body)
+
+            return judges
+
+        for name in it.rungs:
+            server = moderating(judge(name), refusal, reply, after_s=after_s, body=FILTERED)
+            it.urls[name] = await stack.enter_async_context(server)
+        yield call_
+
+
+def turns(*words: str) -> list[Frame]:
+    return [frame for text in words for frame in utterance(text, then_s=6.0)]
+
+
+@pytest.mark.parametrize("refusal", SHAPES.values(), ids=SHAPES.keys())
+async def test_refused_words_are_left_out_and_the_next_turns_are_answered(
+    refusal: int | Sequence[Any],
+) -> None:
+    async with refusing(refusal) as call_:
+        await call_.it.call(turns("Hello?", f"It is {BAD}.", "When do you open?", "Thank you."))
+
+    assert call_.it.said == [ANSWER, AGAIN, ANSWER, ANSWER]
+    assert call_.it.heard == ["Hello?", "When do you open?", "Thank you."]
+    assert call_.is_calm()
+    assert sum(map(holds_bad, call_.asked)) == 2  # each rung was asked once
+
+
+@pytest.mark.parametrize(
+    ("after_s", "requests"),
+    # After 0.7 s, the second model has just been asked for the late answer of the first.
+    [(0.0, 2), (0.1, 2), (0.25, 2), (0.4, 2), (0.7, 3), (1.2, 2)],
+)
+@pytest.mark.parametrize("detector_s", [0.0, 0.5])
+async def test_it_does_not_matter_when_the_refusal_comes(
+    after_s: float, requests: int, detector_s: float
+) -> None:
+    async with refusing(after_s=after_s) as call_:
+        frames = turns(f"It is {BAD}.", "When do you open?")
+        await call_.it.call(frames, Detector(takes_s=detector_s))
+
+    assert call_.it.said == [AGAIN, ANSWER]
+    assert call_.it.heard == ["When do you open?"]
+    assert call_.is_calm()
+    assert sum(map(holds_bad, call_.asked)) == requests
+
+
+async def test_nothing_is_left_out_if_one_model_accepts_it() -> None:
+    async with refusing(refusers=["openai"]) as call_:
+        await call_.it.call(turns(f"It is {BAD}.", "When do you open?"))
+
+    assert call_.it.said == [ANSWER, ANSWER]
+    assert call_.it.heard == [f"It is {BAD}.", "When do you open?"]
+    assert call_.is_calm()
+
+
+async def test_words_that_an_earlier_model_accepted_are_left_out_when_only_the_other_is_left() -> (
+    None
+):
+    async with refusing(refusers=["openai-b"]) as call_:
+        await call_.it.call(turns(f"It is {BAD}."))
+        call_.it.policy.availability.set_out("openai", 0.0, out=True)
+        await call_.it.call(turns("When do you open?", "And on Sunday?"))
+
+    assert call_.it.said == [AGAIN, ANSWER]
+    assert call_.it.heard == ["And on Sunday?"]
+    assert not call_.it.told_of(StageExhausted)
+
+
+async def test_the_agents_own_earlier_words_are_left_out() -> None:
+    def talks(body: dict[str, Any]) -> list[Any]:
+        words = f"A {BAD} answer." if last_of(body)["content"] == "Tell me." else ""
+        return [chunk({"content": words}), STOP] if words else answers(body)
+
+    async with refusing(reply=talks) as call_:
+        await call_.it.call(turns("Hello?", "Tell me.", "When do you open?", "Thank you."))
+
+    assert call_.it.said == [ANSWER, AGAIN, ANSWER]
+    assert call_.it.heard == ["Hello?", "Tell me.", "Thank you."]
+    assert call_.is_calm()
+
+
+async def test_words_before_a_refusal_are_followed_by_the_request_for_other_words() -> None:
+    events = [chunk({"content": "You take the "}), chunk({}, "content_filter")]
+    async with refusing(events) as call_:
+        frames = turns("Hello?", f"It is {BAD}.", "When do you open?")
+        await call_.it.call(frames, Detector(takes_s=0.0))
+
+    assert call_.it.said == [ANSWER, f"You take the {AGAIN}", ANSWER]
+    assert call_.it.heard == ["Hello?", "When do you open?"]
+    assert call_.is_calm()
+
+
+async def test_a_caller_who_speaks_during_the_refusal_is_asked_again_and_then_answered() -> None:
+    frames = [
+        *starts(), says(f"It is {BAD}."), pause(0.05), stops(), pause(0.7), *starts(),
+        says("Are you there?"), pause(0.05), stops(), pause(6.0), *turns("When do you open?"),
+    ]  # fmt: skip
+    async with refusing(after_s=0.6) as call_:
+        await call_.it.call(frames)
+
+    assert call_.it.said == [AGAIN, ANSWER]
+    assert call_.it.heard == ["When do you open?"]
+    assert call_.is_calm()
+
+
+def books(body: dict[str, Any]) -> list[Any]:
+    """Book once: as long as no booking is in the conversation."""
+    booked = any(message["role"] == "tool" for message in body["messages"])
+    if booked:
+        return answers(body)
+    return [calls(call("transfer_to_person", "{}", number="a", index=0)), END]
+
+
+@pytest.mark.parametrize("refusal", [400, SHAPES["an event without a number"]])
+async def test_a_refused_result_stays_as_done_so_that_nothing_is_done_twice(
+    refusal: int | Sequence[Any],
+) -> None:
+    def holds_result(body: dict[str, Any]) -> bool:
+        return any(
+            '"noted"' in str(message["content"])
+            for message in body["messages"]
+            if message["role"] == "tool"
+        )
+
+    async with refusing(refusal, reply=books, refuses=holds_result) as call_:
+        await call_.it.call(turns("Please book it.", "When do you open?"))
+
+    results: list[Any] = [
+        message for message in list[Any](call_.it.context.messages) if message["role"] == "tool"
+    ]
+    assert call_.it.called == ["transfer_to_person"]
+    assert [result["content"] for result in results] == [WITHHELD]
+    assert call_.it.said[-2:] == [DONE, ANSWER]
+    assert call_.it.heard == ["Please book it.", "When do you open?"]
+    assert call_.is_calm()
+
+
+async def test_a_refusal_of_everything_is_an_outage_and_leaves_the_conversation_whole() -> None:
+    async with refusing(refuses=lambda _: True, after_s=0.0) as call_:
+        await call_.it.call(turns("Hello?", "When do you open?"))
+
+    assert call_.it.heard == ["Hello? When do you open?"]
+    assert len(call_.it.told_of(StageExhausted)) == 2
+    # Each rung: the first turn early, and without it; the second turn early and in the end.
+    assert len(call_.it.told_of(AttemptFailed)) == len(call_.asked) <= 8

@@ -1,0 +1,236 @@
+"""Tool calls that a model writes as text are found by their structure, and never spoken."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.answering.spoken_text_rules import SpokenText
+from processors.answering.written_call_rules import MAX_TRIED, find_calls
+from tests.processors.answering.test_spoken_text_rules import cut, heard
+from tests.thoroughness import promised
+
+ORDER: dict[str, Any] = {
+    "type": "object",
+    "properties": {"order": {"type": "string"}, "copies": {"type": "integer"}},
+    "required": ["order"],
+    "additionalProperties": False,
+}
+NOTHING: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
+TOOLS = {"check_order": ORDER, "hang_up": NOTHING, "search": ORDER}
+OTHERS = {"find_room": ORDER}
+GIVEN = '{"order": "77"}'
+
+
+def tagged(vendor: str) -> str:
+    """Return a call in tags with a vendor's namespace."""
+    opening = f"<{vendor}function_calls>\n<{vendor}invoke name={json.dumps('check_order')}>\n"
+    argument = f"<{vendor}parameter name={json.dumps('order')}>77</{vendor}parameter>\n"
+    return f"{opening}{argument}</{vendor}invoke>\n</{vendor}function_calls>"
+
+
+FORMS = {
+    "JSON": f'{{"name": "check_order", "parameters": {GIVEN}}}',
+    "JSON with input": f'{{"type": "tool_use", "name": "check_order", "input": {GIVEN}}}',
+    "JSON with args": f'{{"command": {{"name": "check_order", "args": {GIVEN}}}}}',
+    "JSON by action": f'{{"action": "check_order", "action_input": {GIVEN}}}',
+    "JSON, flat": '{"tool": "check_order", "order": "77"}',
+    "JSON by name": f'{{"check_order": {GIVEN}}}',
+    "JSON in a list": f'[{{"name": "check_order", "arguments": {GIVEN}}}]',
+    "JSON, nested": f'{{"tool_calls": [{{"function": {{"name": "check_order", "arguments": '
+    f"{json.dumps(GIVEN)}}}}}]}}",
+    "JSON in parallel": f'{{"tool_uses": [{{"recipient_name": "functions.check_order", '
+    f'"parameters": {GIVEN}}}]}}',
+    "Python's quotes": "{'name': 'check_order', 'arguments': {'order': '77'}}",
+    "code": 'check_order(order="77")',
+    "code in a list": '[check_order(order="77")]',
+    "code with a module": 'print(default_api.check_order(order="77"))',
+    "code without a name": 'check_order("77")',
+    "code of JavaScript": 'check_order({order: "77"})',
+    "a fence": f'```json\n{{"name": "check_order", "parameters": {GIVEN}}}\n```',
+    "Gemma": '```tool_code\nprint(check_order(order="77"))\n```',
+    "Gemma 3": "<start_function_call>call:check_order{order:<escape>77<escape>}<end_function_call>",
+    "Gemma 4": '<|tool_call>call:check_order{order:<|"|>77<|"|>}<tool_call|>',
+    "DeepSeek V3": "<\uff5ctool\u2581calls\u2581begin\uff5c><\uff5ctool\u2581call\u2581begin\uff5c>"
+    f"function<\uff5ctool\u2581sep\uff5c>check_order\n```json\n{GIVEN}\n```"
+    "<\uff5ctool\u2581call\u2581end\uff5c><\uff5ctool\u2581calls\u2581end\uff5c>",
+    "DeepSeek V3.1": "<\uff5ctool\u2581calls\u2581begin\uff5c>"
+    f"<\uff5ctool\u2581call\u2581begin\uff5c>check_order<\uff5ctool\u2581sep\uff5c>{GIVEN}"
+    "<\uff5ctool\u2581call\u2581end\uff5c><\uff5ctool\u2581calls\u2581end\uff5c>",
+    "DeepSeek V3.2": tagged("\uff5cDSML\uff5c"),
+    "Claude": tagged(""),
+    "Claude with a namespace": tagged("ns:"),
+    "MiniMax": tagged("minimax:"),
+    "Mistral": f'[TOOL_CALLS] [{{"name": "check_order", "arguments": {GIVEN}}}]',
+    "Mistral, newer": f"[TOOL_CALLS]check_order[ARGS]{GIVEN}",
+    "Mistral, with an id": f"[TOOL_CALLS]check_order[CALL_ID]a1[ARGS]{GIVEN}",
+    "Mistral, its tokens stripped": f"check_order{GIVEN}",
+    "Mistral, one token stripped": f"check_order[ARGS]{GIVEN}",
+    "Qwen3-Coder": "<tool_call>\n<function=check_order>\n<parameter=order>\n77\n</parameter>\n"
+    "</function>\n</tool_call>",
+    "Hermes": f'<tool_call>\n{{"name": "check_order", "arguments": {GIVEN}}}\n</tool_call>',
+    "Llama": f'<|python_tag|>{{"name": "check_order", "parameters": {GIVEN}}}<|eom_id|>',
+    "Llama 3.1": f"<function=check_order>{GIVEN}</function>",
+    "GLM": "<tool_call>check_order\n<arg_key>order</arg_key>\n<arg_value>77</arg_value>\n"
+    "</tool_call>",
+    "GLM 4": f"check_order\n{GIVEN}",
+    "Kimi": "<|tool_calls_section_begin|><|tool_call_begin|>functions.check_order:0"
+    f"<|tool_call_argument_begin|>{GIVEN}<|tool_call_end|><|tool_calls_section_end|>",
+    "Command R": f'Action: ```json\n[{{"tool_name": "check_order", "parameters": {GIVEN}}}]\n```',
+    "Command A": '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "check_order", '
+    f'"parameters": {GIVEN}}}]<|END_ACTION|>',
+    "ReAct": f"Action: check_order\nAction Input: {GIVEN}\n",
+    "ReAct with thoughts": f"Thought: I look.\nAction: check_order\nAction Input: {GIVEN}\n"
+    "Observation: It is there.\nFinal Answer: It is there.",
+    "Functionary": f">>>check_order\n{GIVEN}",
+    "Functionary 2": f"<|from|>assistant\n<|recipient|>check_order\n<|content|>{GIVEN}<|stop|>",
+    "channels": "<|channel|>commentary to=functions.check_order <|constrain|>json<|message|>"
+    f"{GIVEN}<|call|>",
+    "channels, by role": "<|start|>assistant to=functions.check_order<|channel|>commentary json"
+    f"<|message|>{GIVEN}<|call|>",
+    "LFM": '<|tool_call_start|>[check_order(order="77")]<|tool_call_end|>',
+    "Olmo": '<function_calls>\ncheck_order(order="77")\n</function_calls>',
+    "Cline": "<check_order><order>77</order></check_order>",
+    "attributes": '<check_order order="77"/>',
+    "tags for all parts": f"<tool_use><name>check_order</name><arguments>{GIVEN}</arguments>"
+    "</tool_use>",
+    "Nemotron": f'<TOOLCALL>[{{"name": "check_order", "arguments": {GIVEN}}}]</TOOLCALL>',
+    "a tag of one's own": f"<my_tool_request_v2>check_order\n{GIVEN}</my_tool_request_v2>",
+}
+RUNS = [("check_order", {"order": "77"})]
+
+
+def read(text: str, pieces: Sequence[str] = (), *, tools: dict[str, Any]) -> tuple[str, Any]:
+    """Return what is spoken, and the calls that are run."""
+    spoken = SpokenText(tools=tools)
+    said = heard(spoken, pieces or [text])
+    return said.strip(), [call for written in spoken.calls for call in find_calls(written, tools)]
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+def test_a_written_call_is_run_and_not_spoken(text: str) -> None:
+    assert read(text, tools=TOOLS) == ("", RUNS)
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+def test_a_call_of_a_tool_that_is_not_offered_is_neither_run_nor_spoken(text: str) -> None:
+    assert read(text, tools=OTHERS) == ("", [])
+    assert read(text, tools={}) == ("", [])
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+def test_a_call_that_is_not_offered_is_no_sign_of_an_answer(text: str) -> None:
+    spoken = SpokenText(tools=OTHERS)
+    heard(spoken, [text])
+    assert not spoken.signs
+
+
+@pytest.mark.parametrize(
+    "name", ["JSON", "a fence", "Hermes", "DeepSeek V3.1", "Claude", "Mistral"]
+)
+def test_words_before_a_call_are_spoken(name: str) -> None:
+    assert read(f"One moment. {FORMS[name]}", tools=TOOLS) == ("One moment.", RUNS)
+
+
+@pytest.mark.parametrize("name", ["JSON", "code", "Claude", "GLM", "DeepSeek V3.1"])
+def test_two_calls_are_two(name: str) -> None:
+    both = read(f"{FORMS[name]}\n{FORMS[name].replace('77', '78')}", tools=TOOLS)
+    assert both == ("", [*RUNS, ("check_order", {"order": "78"})])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "check_order", "parameters": {"order": 77}}',
+        '{"name": "check_order", "parameters": {"colour": "red"}}',
+        'check_order(order="77", colour="red")',
+        "check_order(order=open('/etc/passwd').read())",
+        '<invoke name="check_order"><parameter name="copies">2</parameter></invoke>',
+        '{"name": "note", "arguments": {"name": "check_order", "arguments": {"order": "77"}}}',
+        '{"name": "note", "arguments": {"text": "check_order(order=\\"77\\")"}}',
+        '{"name": "check_order", "argu',
+    ],
+)
+def test_only_valid_arguments_of_the_named_tool_are_run(text: str) -> None:
+    assert read(text, tools=TOOLS) == ("", [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hang_up()", '{"name": "hang_up"}', "<hang_up/>", '{"function": "hang_up", "args": null}'],
+)
+def test_a_tool_without_arguments_can_be_called(text: str) -> None:
+    assert read(text, tools=TOOLS) == ("", [("hang_up", {})])
+
+
+def test_arguments_in_tags_get_the_types_of_the_schema() -> None:
+    text = "<function=check_order><parameter=order>7</parameter><parameter=copies>2</parameter>"
+    assert find_calls(f"{text}</function>", TOOLS) == [("check_order", {"order": "7", "copies": 2})]
+
+
+@promised
+@given(
+    texts=st.lists(
+        st.sampled_from(
+            [*FORMS.values(), "We open at nine.", "I can search it (or book).", "a {b"]
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    between=st.sampled_from([" ", "\n", ". "]),
+    sizes=st.lists(st.integers(0, 12), max_size=80),
+)
+def test_every_cut_of_a_text_gives_the_same_words_and_calls(
+    texts: list[str], between: str, sizes: list[int]
+) -> None:
+    text = between.join(texts)
+    assert read(text, cut(text, sizes), tools=TOOLS) == read(text, tools=TOOLS)
+
+
+SENTENCES = [
+    "We open at nine, and close at half past six (about two hours later on Fridays).",
+    "I can search for it, check order 77 (or 78), and hang up if you like.",
+    "Your order, no. 5/2024, costs 9.90 - shall I check it?",
+    "That's \"Anna's\" booking: it's for 2 p.m., and/or 3 p.m.",
+    "Wir haben am 3. Mai ge\u00f6ffnet; das ist im 1. Stock (links).",
+    "Bitte sagen Sie \u201eja\u201c \u2013 oder dr\u00fccken Sie die 5.",
+    "Nous ouvrons \u00e0 9 h 30\u00a0; c'est \u00e0 c\u00f4t\u00e9 (environ 200 m).",
+    "\u00bfQuiere reservar para ma\u00f1ana a las 21:00? \u00a1Claro!",
+    "Apriamo alle nove, cio\u00e8 fra un'ora: va bene?",
+    "Abrimos \u00e0s nove horas (exceto aos domingos).",
+    "We zijn om 9.00 uur open; tot zo!",
+    "Otwieramy o dziewi\u0105tej, w pi\u0105tki o dziesi\u0105tej.",
+    "\u041c\u044b \u043e\u0442\u043a\u0440\u044b\u0442\u044b \u0441 9:00 "
+    "(\u043f\u043e\u0447\u0442\u0438 \u0434\u0432\u0430 \u0447\u0430\u0441\u0430).",
+    "Saat 9'da a\u00e7\u0131yoruz, de\u011fil mi?",
+    "\u6211\u4eec\u4e5d\u70b9\u5f00\u95e8\u3002\u8bf7\u95ee\u60a8\u8981\u9884\u8ba2\u5417\uff1f",
+    "\u0646\u0641\u062a\u062d \u0641\u064a \u0627\u0644\u062a\u0627\u0633\u0639\u0629.",
+]
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_an_ordinary_sentence_passes_unchanged_and_each_word_at_once(sentence: str) -> None:
+    spoken = SpokenText(tools=TOOLS)
+    said = written = ""
+    for word in [f"{word} " for word in sentence.split(" ")]:
+        written += word
+        said += spoken.write(word)
+        assert len(written) - len(said) <= len(word)  # only a mark in the latest word is held
+    assert (said + spoken.finish()).strip() == sentence
+    assert spoken.taken_back == 0
+
+
+@pytest.mark.parametrize("first", ["We", "Good", "Yes", "Ja", "\u041c\u044b", "\u6211", "Nine"])
+def test_the_first_word_is_not_held(first: str) -> None:
+    assert SpokenText(tools=TOOLS).write(first) == first
+
+
+@pytest.mark.parametrize("text", ["[" * 8000, '{"a":' * 1600, "search(" * 1100, "<a>" * 2600])
+def test_the_search_for_calls_is_bounded(text: str) -> None:
+    began = time.process_time()
+    assert find_calls(text, TOOLS) == []
+    assert time.process_time() - began < MAX_TRIED * 0.02

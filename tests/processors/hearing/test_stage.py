@@ -1,0 +1,441 @@
+"""The caller's words are transcribed once, whatever the recognisers do."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from deepgram.core.unchecked_base_model import construct_type
+from deepgram.listen.v1.types import ListenV1Results
+from pipecat.frames.frames import (
+    InterimTranscriptionFrame,
+    InterruptionFrame,
+    STTMetadataFrame,
+    TranscriptionFrame,
+)
+from pipecat.metrics.metrics import STTUsageMetricsData
+from pipecat.processors.frame_processor import FrameProcessor
+
+from fallbacks.availability import AvailabilityTable, Place
+from fallbacks.breaker import State
+from fallbacks.events import AttemptFailed, RungChosen, StageExhausted, Suspected
+from fallbacks.failure import Kind, failed
+from lab.simulators import faults
+from lab.simulators.deepgram.socket import StreamLimits
+from lab.simulators.faults import Fault
+from processors.turn.ending import PauseBegan
+from providers.catalog import provider
+from tests.kit.bench import rung_spec
+from tests.kit.faults import REFUSALS, cuts, stalls
+from tests.lab.simulators import synthetic_caller as caller
+from tests.processors.hearing.stt_call import RATE_HZ, calling, words
+from tests.processors.weather import REST_S, availability_of
+from tests.providers.near_sphinx import hear_near
+
+pytestmark = pytest.mark.virtual_time
+
+FIRST = "I would like to book an appointment."
+SECOND = "When are you open on Saturday?"
+
+
+async def test_a_healthy_call_asks_the_first_rung_only() -> None:
+    async with calling() as call:
+        said = [await call.says(FIRST), await call.says(SECOND)]
+
+        assert [words(item) for item in said] == [words(FIRST), words(SECOND)]
+        assert call.asked == ["a", "a"]
+        assert call.failures == []
+        assert not call.facts(Suspected)
+        assert call.stage.writer == "a"
+    (standby,) = call.lab.instance("b").record.requests("b")
+    assert standby.details["audio_s"] < 0.1
+
+
+async def test_the_words_are_written_in_the_pause_before_the_vad_is_sure_and_once() -> None:
+    async with calling() as call:
+        await call.sound(await call.begins(caller.say(SECOND)))
+        await call.silence(0.1)
+        await call.bench.put(PauseBegan())
+        await call.written(SECOND)
+        written = call.text
+        await call.stops()
+        owed = call.stage.awaits_words()
+        await call.silence(1.0)
+
+        assert words(written) == words(call.text) == words(SECOND)
+        assert not owed
+        assert call.asked == ["a"]
+        assert call.failures == []
+
+
+async def test_a_caller_who_pauses_and_continues_loses_no_word_of_either_half() -> None:
+    async with calling() as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        await call.silence(0.1)
+        await call.bench.put(PauseBegan())
+        await call.silence(0.1)
+        await call.sound(caller.say(SECOND))
+        await call.stops()
+        await call.written(f"{FIRST} {SECOND}")
+
+        assert words(call.text) == words(f"{FIRST} {SECOND}")
+        assert call.asked == ["a"]
+
+
+DEATHS: dict[str, Fault] = {
+    **cuts(3),
+    **stalls(2),
+    "garbage": faults.Garbage(),
+    "mute": faults.Silent(),
+    "slow": faults.SlowStart(delay_s=4.0),
+}
+
+
+@pytest.mark.parametrize("fault", DEATHS.values(), ids=DEATHS.keys())
+async def test_a_recogniser_that_fails_in_an_utterance_loses_no_word(fault: Fault) -> None:
+    async with calling(faults={"a": fault}, pace=2.5) as call:
+        said = await call.says(FIRST)
+        asked = len(call.asked)
+        again = await call.says(SECOND)
+
+        assert words(said) == words(FIRST)
+        assert words(again) == words(SECOND)
+        assert call.asked[asked:] == ["b"]  # the second utterance loses no time
+        assert {name for name, _ in call.failures} == {"a"}
+        assert [(fact.before, fact.after) for fact in call.facts(RungChosen)] == [("a", "b")]
+
+
+async def test_a_recogniser_that_fails_between_utterances_is_detected_before_the_next() -> None:
+    async with calling() as call:
+        await call.says(FIRST)
+        call.breaks("a", faults.Quota(where="event"))
+        await call.until(lambda: call.failures)
+        said = await call.says(SECOND)
+
+        assert words(said) == words(SECOND)
+        assert call.asked == ["a", "b"]
+
+
+@pytest.mark.parametrize(("fault", "kind"), REFUSALS.values(), ids=REFUSALS.keys())
+async def test_a_refusal_at_the_start_is_detected_before_the_first_word(
+    fault: Fault, kind: str
+) -> None:
+    async with calling(faults={"a": fault}) as call:
+        await call.until(lambda: call.failures)
+        said = await call.says(FIRST)
+
+        assert words(said) == words(FIRST)
+        assert call.asked == ["b"]
+        assert call.failures[0] == ("a", kind)
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+async def test_a_rung_whose_handshake_hangs_does_not_delay_the_start(name: str) -> None:
+    began = time.monotonic()
+    async with calling(faults={name: faults.Silent(where="handshake")}) as call:
+        started_s = time.monotonic() - began
+        said = await call.says(FIRST)
+
+        assert started_s < 2.0  # the handshake gives up after 3 s
+        assert words(said) == words(FIRST)
+
+
+async def test_an_utterance_that_ended_before_the_failover_is_written_too() -> None:
+    async with calling(faults={"a": faults.Silent()}, pace=6.0) as call:
+        said = await call.says(SECOND)  # over long before a recogniser is late
+
+        assert words(said) == words(SECOND)
+        assert call.bench.all(TranscriptionFrame)[-1].finalized
+
+
+async def test_noise_that_triggers_the_vad_does_not_count_as_a_mute_recogniser() -> None:
+    async with calling(pace=1.0) as call:
+        await call.silence(0.5)
+        await call.starts()
+        await call.sound(caller.noise(3.0, rms=900))
+        await call.stops()
+        await call.until(lambda: not call.stage.awaits_words())
+
+        assert call.asked == ["a"]
+        assert call.failures == []
+        assert not call.facts(Suspected)
+        assert call.text == ""
+
+
+async def test_a_barge_in_does_not_mute_the_recogniser() -> None:
+    async with calling() as call:
+        rest = await call.begins(caller.say(FIRST))
+        await call.sound(rest[: len(rest) // 4 * 2])
+        await call.bench.put(InterruptionFrame())
+        await call.sound(rest[len(rest) // 4 * 2 :])
+        await call.stops()
+        await call.written(FIRST)
+
+        assert words(call.text) == words(FIRST)
+
+
+async def test_the_only_rung_is_reconnected_and_hears_everything_again() -> None:
+    async with calling("a") as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        call.lab.instance("a").drop_connections()
+        await call.stops()
+        await call.written(FIRST)
+
+        assert words(call.text) == words(FIRST)
+        assert call.asked == ["a", "a"]
+
+
+def all_out(*names: str) -> AvailabilityTable:
+    """Return the shared state of healthy recognisers whose breakers are open."""
+    now = time.monotonic()
+    places = [Place(stage="stt", provider=name, credential=name) for name in names]
+    availability = AvailabilityTable(places, now=now, priors_s={"stt": 0.4})
+    for item in availability:
+        item.breaker.trip(now)
+    return availability
+
+
+async def test_with_every_recogniser_out_a_callers_own_attempt_is_made_and_heard() -> None:
+    availability = all_out("a", "b")
+    async with calling(availability=availability) as call:
+        said = [await call.says(FIRST), await call.says(SECOND)]
+
+        assert [words(item) for item in said] == [words(FIRST), words(SECOND)]
+        assert (call.asked, call.failures) == (["a", "a"], [])
+        assert not call.facts(StageExhausted)
+    assert availability.of("stt", "a").breaker.state is State.CLOSED
+
+
+async def test_a_rung_that_returns_writes_the_unwritten_words() -> None:
+    away = faults.Http(status=503)
+    async with calling(faults={"a": away, "b": away}, failures=50) as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        call.breaks("b", None)
+        await call.stops()
+        await call.written(FIRST)
+
+        assert words(call.text) == words(FIRST)
+        assert call.facts(StageExhausted)
+
+
+async def test_a_caller_who_continues_before_the_last_word_is_written_is_in_one_utterance() -> None:
+    async with calling(faults={"a": faults.Silent()}, pace=6.0) as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        await call.stops()
+        await call.sound(await call.begins(caller.say(SECOND)))
+        await call.stops()
+        await call.written(FIRST + SECOND)
+
+        assert words(call.text) == words(FIRST) + words(SECOND)
+        assert call.asked == ["a", "b"]
+
+
+async def test_a_lost_standby_is_connected_again_in_the_background() -> None:
+    async with calling() as call:
+        await call.until(lambda: len(call.lab.record.requests("b")) == 1)
+        await call.until(lambda: len(call.lab.record.requests("a")) == 1)
+        call.lab.instance("b").drop_connections()
+        await call.until(lambda: len(call.lab.record.requests("b")) == 2)
+        said = await call.says(FIRST)
+
+        assert words(said) == words(FIRST)
+        assert [fact.provider for fact in call.facts(AttemptFailed)] == ["b"]
+
+
+async def test_the_first_rung_writes_again_when_it_is_no_longer_suspect() -> None:
+    async with calling(faults={"a": faults.Cut(after_words=2)}) as call:
+        await call.says(FIRST)
+        call.breaks("a", None)
+        health = call.policy.availability.of("stt", "a")
+        await call.until(lambda: call.stage._rungs["a"].connected)
+        permit = health.permit(time.monotonic())
+        assert permit is not None
+        health.succeeded(permit, time.monotonic())  # as a probe does
+        await call.silence(1.1)
+        assert call.stage.writer == "a"  # it already gets the audio when the caller begins
+        said = await call.says(SECOND)
+
+        assert words(said) == words(SECOND)
+        assert call.stage.writer == "a"
+
+
+def fail_another_call(availability: AvailabilityTable, name: str, kind: Kind) -> None:
+    rung, now = availability.of("stt", name), time.monotonic()
+    permit = rung.permit(now)
+    assert permit is not None
+    rung.failed(permit, failed(kind, "stt", provider=name), now=now, call="another")
+
+
+async def test_a_recogniser_on_trial_is_connected_for_it() -> None:
+    availability = availability_of("stt", ("a", "b"))  # without probes: the next caller tries it
+    async with calling(
+        faults={"a": faults.Http(status=503)}, pace=1.0, availability=availability
+    ) as call:
+        breaker = availability.of("stt", "a").breaker
+        fail_another_call(availability, "a", Kind.OVERLOADED)
+        await call.until(lambda: breaker.state is State.OPEN, limit_s=30.0)
+        call.breaks("a", None)
+        call.breaks("b", faults.Silent())
+        await asyncio.sleep(REST_S)
+        availability.tick(time.monotonic())
+        said = await call.says(FIRST)
+
+        assert words(said) == words(FIRST)
+        assert call.stage.writer == "a"
+
+
+async def test_interim_words_come_from_the_rung_that_is_heard() -> None:
+    async with calling(pace=1.5) as call:
+        await call.says(FIRST)
+
+        interim = call.bench.all(InterimTranscriptionFrame)
+        assert interim
+        assert all(item.text and item.metadata["rung"] == "a" for item in interim)
+
+
+async def test_the_turns_timing_is_reported_once_and_by_the_first_rung() -> None:
+    async with calling() as call:
+        await call.says(FIRST)
+
+        told = [item.service_name for item in call.bench.all(STTMetadataFrame)]
+        assert told == [call.stage._services[0].name] * 2  # once in each direction
+
+
+async def test_heard_sound_is_billed_to_its_recogniser() -> None:
+    async with calling(faults={"a": faults.Cut(after_words=3)}, pace=1.5) as call:
+        await call.says(FIRST)
+        await asyncio.sleep(0.05)
+
+        billed = {measured.processor for measured in call.bench.measured(STTUsageMetricsData)}
+        assert billed == {"b"}  # `a` died before it could report its sound
+
+
+async def test_a_recogniser_that_takes_sound_slowly_gets_all_of_it() -> None:
+    capped = StreamLimits(intake_cap=1.25)
+    async with calling(limits=capped, pace=1.0) as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        call.lab.instance("a").drop_connections()
+        await call.stops()
+        await call.written(FIRST)
+
+        assert words(call.text) == words(FIRST)
+
+
+async def test_a_recogniser_that_lagged_does_not_lag_in_the_next_utterance() -> None:
+    capped = StreamLimits(intake_cap=1.25)
+    async with calling(limits=capped, pace=1.0) as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        call.lab.instance("a").drop_connections()
+        await call.stops()
+        await call.written(FIRST)
+        begun = time.monotonic()
+        said = await call.says(SECOND)
+        took_s = time.monotonic() - begun - (0.5 + len(caller.say(SECOND)) / 32_000 + 0.24)
+
+        assert words(said) == words(SECOND)
+        assert took_s < 0.7  # 0.15 s of them is our own waiting; it was 1 s behind
+
+
+async def test_a_caller_who_continues_is_heard_by_a_lagging_recogniser() -> None:
+    capped = StreamLimits(intake_cap=1.25)
+    async with calling(limits=capped, pace=1.0) as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        call.lab.instance("a").drop_connections()
+        await call.stops()
+        await call.sound(await call.begins(caller.say(SECOND)))
+        await call.stops()
+        await call.written(FIRST + SECOND)
+
+        assert words(call.text) == words(FIRST) + words(SECOND)
+
+
+def local() -> FrameProcessor:
+    rung = rung_spec("stt", "local", name="local", sample_rate_hz=RATE_HZ)
+    return provider("stt", "local").build(rung)
+
+
+@pytest.mark.real_time  # the recogniser is a separate process
+async def test_the_local_recogniser_is_started_when_no_other_is_left() -> None:
+    away = faults.Http(status=401)
+    async with calling(faults={"a": away, "b": away}, more={"local": local()}) as call:
+        await call.until(lambda: len(call.failures) == 2)
+        cold = not call.stage._rungs["local"].opened
+        said = await call.says(FIRST)
+
+        assert cold
+        assert words(said)[-1] == "appointment"  # it may take the others for similar words
+        assert call.stage.writer == "local"
+
+
+async def test_noise_is_no_failure_of_the_local_recogniser() -> None:
+    near, away = hear_near(local()), faults.Http(status=401)
+    async with calling("a", faults={"a": away}, more={"local": near}) as call:
+        await call.says(FIRST)
+        await call.starts()
+        await call.sound(caller.noise(1.0, rms=900))
+        await call.stops()
+        await call.until(lambda: not call.stage.awaits_words())
+
+        assert call.failures == [("a", "auth")] * 2  # the first words, and the noise
+        assert not [fact for fact in call.facts(Suspected) if fact.provider == "local"]
+
+
+async def test_the_local_recogniser_writes_once_the_words_from_before_another_was_asked() -> None:
+    near, away = hear_near(local()), faults.Http(status=503)
+    more = {"local": near}
+    async with calling("a", faults={"a": away}, more=more, pace=1.0, failures=50) as call:
+        await call.says(FIRST)
+        health = call.policy.availability.of("stt", "a")
+        permit = health.permit(time.monotonic())
+        assert permit is not None
+        health.succeeded(permit, time.monotonic())  # as in another call: half of them are refused
+        said = await call.says(FIRST)
+
+        assert words(said) == words(FIRST)
+        assert call.asked == ["local", "a", "local"]
+
+
+async def test_late_words_of_the_local_recogniser_are_not_written_again() -> None:
+    caught_up = asyncio.Event()
+    near = hear_near(local(), caught_up=caught_up)  # until then this machine is busy
+    slow = faults.SlowStart(delay_s=3.0)
+    async with calling("a", faults={"a": slow}, more={"local": near}, pace=1.0) as call:
+        await call.until(lambda: call.stage._rungs["a"].connected)
+        first = await call.says(FIRST)
+        call.seen = len(call.bench.out)
+        await call.sound(await call.begins(caller.say(SECOND)))
+        await call.until(lambda: call.asked[2:] == ["a", "local"])
+        caught_up.set()
+        await call.stops()
+        await call.written(SECOND)
+
+        assert words(first) == words(FIRST)
+        assert words(call.text) == words(SECOND)
+
+
+async def test_a_result_with_an_invalid_word_does_not_stop_recognition() -> None:
+    async with calling("a") as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        service: Any = call.stage._services[0]
+        heard = {"transcript": "", "confidence": 0.0, "words": [None]}
+        odd = {"channel_index": [0, 1], "duration": 0.1, "start": 0.0, "is_final": False}
+        odd |= {"type": "Results", "channel": {"alternatives": [heard]}, "metadata": {}}
+        await service._on_message(construct_type(type_=ListenV1Results, object_=odd))
+        await call.stops()
+        await call.written(FIRST)
+
+        assert words(call.text) == words(FIRST)
+
+
+@pytest.mark.parametrize("speaks", [False, True], ids=["between utterances", "in an utterance"])
+async def test_each_refusal_of_a_recogniser_counts_once(*, speaks: bool) -> None:
+    away = faults.Http(status=503)
+    async with calling(faults={"a": away, "b": away}, failures=50) as call:
+        if speaks:
+            await call.sound(await call.begins(caller.say(FIRST)))
+            await call.stops()
+        await asyncio.sleep(4.0)
+        refused = [request.instance for name in "ab" for request in call.lab.record.requests(name)]
+
+        assert sorted(name for name, _ in call.failures) == refused
+        assert len(refused) > 2

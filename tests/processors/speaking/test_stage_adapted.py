@@ -1,0 +1,144 @@
+"""The TTS stage with voices behind the adapter: as the second rung, and as the first one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from pipecat.frames.frames import InterruptionFrame, TTSAudioRawFrame
+
+from fallbacks.failure import Kind
+from lab.simulators import faults
+from lab.simulators.faults import Fault
+from lab.simulators.lab import Lab
+from lab.simulators.schedule import Window
+from tests.kit.faults import DEAD, MUTE, cuts, stalls
+from tests.processors.speaking.tts_bench import Talk, laboratory, talking
+from tests.providers.adapter.own_lab import own_voice
+
+pytestmark = pytest.mark.virtual_time
+
+TEXT = "Hello there, this is Holdline, and we are open from nine today."
+NEXT = "You can park behind the house."
+ADAPTED = ("aura", "openai")
+BROKEN: dict[str, Fault] = {**DEAD, **MUTE, **cuts(4), **stalls(4)}
+
+
+@pytest.fixture
+async def lab() -> AsyncIterator[Lab]:
+    async with laboratory() as lab:
+        yield lab
+
+
+async def spoken(talk: Talk, text: str = TEXT) -> None:
+    await talk.reply(*text.split())
+    await talk.until(lambda: any(text[-10:] in said for said in talk.said), within_s=15.0)
+
+
+def words_of(talk: Talk) -> list[str]:
+    return talk.words.split()
+
+
+@pytest.mark.parametrize("voice", ADAPTED)
+async def test_a_healthy_reply_is_spoken_whole_by_the_first_rung(lab: Lab, voice: str) -> None:
+    async with talking(lab, (voice, "elevenlabs")) as talk:
+        await spoken(talk)
+        await spoken(talk, NEXT)
+
+    assert talk.words == f"{TEXT} {NEXT}"
+    assert (talk.asked, talk.failures) == ([voice, voice], [])
+
+
+@pytest.mark.parametrize("voice", ADAPTED)
+@pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN)
+async def test_a_new_voice_takes_over_and_each_word_is_said_once(
+    lab: Lab, fault: Fault, voice: str
+) -> None:
+    lab.instance("cartesia").set_faults([Window(fault=fault)])
+    async with talking(lab, ("cartesia", voice)) as talk:
+        await spoken(talk)
+
+    assert words_of(talk) == TEXT.split()
+
+
+@pytest.mark.parametrize("voice", ADAPTED)
+@pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN)
+async def test_a_new_voice_that_breaks_is_replaced_and_no_word_is_lost(
+    lab: Lab, fault: Fault, voice: str
+) -> None:
+    lab.instance(voice).set_faults([Window(fault=fault)])
+    async with talking(lab, (voice, "elevenlabs")) as talk:
+        await spoken(talk)
+
+    assert words_of(talk) == TEXT.split()
+    assert "elevenlabs" in talk.asked
+
+
+@pytest.mark.parametrize(
+    ("voice", "fault"),
+    [
+        ("aura", faults.Garbage()),
+        ("openai", faults.Garbage()),
+        ("aura", faults.Mistaken(what="odd_pcm")),
+    ],
+    ids=["aura garbage", "openai garbage", "aura half a sample"],
+)
+async def test_sound_that_is_none_is_never_played(lab: Lab, voice: str, fault: Fault) -> None:
+    lab.instance(voice).set_faults([Window(fault=fault)])
+    async with talking(lab, (voice, "elevenlabs")) as talk:
+        await spoken(talk)
+
+    assert words_of(talk) == TEXT.split()
+    assert (voice, str(Kind.PROTOCOL)) in talk.failures
+
+
+async def test_a_voice_without_contexts_says_no_old_word_after_an_interruption(lab: Lab) -> None:
+    lab.instance("aura").set_faults([Window(fault=faults.LateAfterCancel(delay_s=3.0))])
+    async with talking(lab, ("aura", "elevenlabs")) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: len(talk.words) > 0)
+        await talk.put(InterruptionFrame())
+        await asyncio.sleep(0.05)
+        since = len(talk.kept.frames)
+        await spoken(talk, NEXT)
+
+    after = [frame for frame in talk.kept.frames[since:] if isinstance(frame, TTSAudioRawFrame)]
+    alone_s = talk.spoken_by("aura")[-1].end_s
+    assert words_of(talk)[-len(NEXT.split()) :] == NEXT.split()
+    assert sum(len(frame.audio) for frame in after) / 16000 == pytest.approx(alone_s, abs=0.3)
+    assert talk.failures == []
+
+
+@pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN)
+async def test_an_owners_voice_holds_the_same_rows_as_first_rung(lab: Lab, fault: Fault) -> None:
+    async with own_voice(lab) as (peer, spec):
+        peer.set_faults([Window(fault=fault)])
+        async with talking(lab, ("own", "elevenlabs"), own=spec) as talk:
+            await spoken(talk)
+
+    assert words_of(talk) == TEXT.split()
+    assert "elevenlabs" in talk.asked
+
+
+@pytest.mark.parametrize("fault", BROKEN.values(), ids=BROKEN)
+async def test_an_owners_voice_holds_the_same_rows_as_second_rung(lab: Lab, fault: Fault) -> None:
+    lab.instance("cartesia").set_faults([Window(fault=fault)])
+    async with own_voice(lab) as (_, spec), talking(lab, ("cartesia", "own"), own=spec) as talk:
+        await spoken(talk)
+
+    assert words_of(talk) == TEXT.split()
+
+
+async def test_an_owners_voice_that_never_falls_silent_says_no_old_word(lab: Lab) -> None:
+    async with own_voice(lab) as (_, spec), talking(lab, ("own", "elevenlabs"), own=spec) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: len(talk.words) > 0)
+        await talk.put(InterruptionFrame())
+        await asyncio.sleep(0.05)
+        since = len(talk.kept.frames)
+        await spoken(talk, NEXT)
+
+    after = [frame for frame in talk.kept.frames[since:] if isinstance(frame, TTSAudioRawFrame)]
+    alone_s = talk.spoken_by("own")[-1].end_s
+    assert words_of(talk)[-len(NEXT.split()) :] == NEXT.split()
+    assert sum(len(frame.audio) for frame in after) / 16000 == pytest.approx(alone_s, abs=0.3)
+    assert talk.failures == []

@@ -1,0 +1,92 @@
+"""The TTS stage with voices that report no word times: espeak-ng finds their words."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from pipecat.frames.frames import InterruptionFrame, LLMMessagesTransformFrame
+
+from calls.voice import VoiceEar
+from fallbacks.ladder import StagePolicy
+from lab.simulators import faults
+from lab.simulators.faults import Fault
+from lab.simulators.lab import Lab
+from lab.simulators.schedule import Window
+from processors.speaking.rung import VoiceRungEar
+from processors.speaking.speech_queue import CORRECTIONS
+from tests.kit.faults import cuts, stalls
+from tests.processors.speaking.tts_bench import Talk, laboratory, policy, talking
+
+pytestmark = pytest.mark.virtual_time
+
+TEXT = "Hello there, this is Holdline, how are you doing today?"
+VOICES = ("cartesia", "elevenlabs")
+BROKEN: dict[str, Fault] = {
+    **cuts(4),
+    "inside a word": faults.Cut(after_words=4, how="reset", inside_word=True),
+    **stalls(4),
+}
+
+
+@pytest.fixture
+async def lab(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
+    async def drop(_ear: VoiceEar, *_word: object, **_times: object) -> None:
+        pass
+
+    monkeypatch.setattr(VoiceRungEar, "word", drop)
+    async with laboratory() as lab:
+        yield lab
+
+
+def untimed() -> StagePolicy:
+    shared = policy(VOICES, time.monotonic())
+    return dataclasses.replace(shared, untimed=frozenset(VOICES))
+
+
+async def spoken(talk: Talk) -> None:
+    await talk.reply(*TEXT.split())
+    await talk.until(lambda: talk.said, within_s=15.0)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_an_untimed_voice_that_breaks_loses_no_word(lab: Lab, name: str) -> None:
+    lab.instance("cartesia").set_faults([Window(fault=BROKEN[name])])
+    async with talking(lab, shared=untimed()) as talk:
+        await spoken(talk)
+
+    second = [word.text for word in talk.spoken_by("elevenlabs")]
+    assert talk.said == [TEXT]
+    assert second in (TEXT.split()[4:], TEXT.split()[3:])
+    assert max(talk.line.gaps_s) <= 0.9
+
+
+async def test_a_healthy_untimed_voice_is_heard_whole_and_never_aligned(lab: Lab) -> None:
+    async with talking(lab, shared=untimed()) as talk:
+        await spoken(talk)
+
+    assert talk.said == [TEXT]
+    assert (talk.asked, talk.failures) == (["cartesia"], [])
+    assert talk.line.length_s >= lab.record.words("cartesia")[-1].end_s - 0.05
+
+
+@pytest.mark.parametrize("at_s", [0.5, 1.0, 1.7, 2.4])
+async def test_the_model_is_told_what_was_heard_before_a_barge_in(lab: Lab, at_s: float) -> None:
+    async with talking(lab, shared=untimed()) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.line.length_s > at_s)
+        interruption = InterruptionFrame()
+        await talk.put(interruption)
+        heard_s = talk.line.length_s
+        await talk.until(lambda: talk.kept_of(LLMMessagesTransformFrame))
+        await asyncio.sleep(0.1)
+
+    words = talk.spoken_by("cartesia")
+    heard = [word for word in words if (word.start_s + word.end_s) / 2 <= heard_s]
+    said = "".join(talk.said)
+    assert TEXT.startswith(said)
+    assert abs(len(said.split()) - len(heard)) <= 1
+    corrections = talk.kept_of(LLMMessagesTransformFrame)
+    assert interruption.metadata[CORRECTIONS] == len(corrections) == 1
+    assert CORRECTIONS in corrections[0].metadata
