@@ -48,7 +48,7 @@ class Bench:
     """A service in a running pipeline, driven by a test."""
 
     def __init__(self, service: FrameProcessor, *, rate_hz: int) -> None:
-        self.service = service
+        self.service: Any = service
         self.out: list[Frame] = []  # downstream of the service, and its errors, in order
         self._above = Tap(self.out, FrameDirection.UPSTREAM)
         self._below = Tap(self.out, FrameDirection.DOWNSTREAM)

@@ -1,6 +1,6 @@
 """Soniox and AssemblyAI over the adapter, against their simulators."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -30,7 +30,7 @@ class TestAssemblyAI(SimulatedStt):
 def test_the_rungs_language_is_asked_for(
     kind: str, setting: str, language: str, asked: list[str] | None
 ) -> None:
-    service = provider("stt", kind).build(rung_spec("stt", kind, "ws://x", language=language))
+    service: Any = provider("stt", kind).build(rung_spec("stt", kind, "ws://x", language=language))
     given = getattr(service.settings, setting)
 
     assert (given and [str(item)[:2] for item in given]) == asked

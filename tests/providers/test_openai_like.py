@@ -1,6 +1,7 @@
 """Pipecat's services for servers with OpenAI's protocol, against those servers' oddities."""
 
 import time
+from typing import Any
 
 import pytest
 import yaml
@@ -57,12 +58,13 @@ async def asked(service: str, fault: faults.Fault | None) -> tuple[str, list[Att
     call = {"id": "call_" + "a" * 24, "type": "function",
             "function": {"name": "x", "arguments": "{}"}}  # fmt: skip
     context = question()
-    context.set_messages([
+    messages: list[Any] = [
         {"role": "user", "content": "Please call me back."},
         {"role": "assistant", "content": "", "tool_calls": [call]},
         {"role": "tool", "tool_call_id": call["id"], "content": "{}"},
         *context.messages,
-    ])  # fmt: skip
+    ]
+    context.set_messages(messages)
     specs = [
         Spec(name=like, kind="openai", options={"like": like}),
         Spec(name="openai", kind="openai"),

@@ -118,7 +118,7 @@ async def test_a_tool_is_called_once_with_whole_arguments(like: str) -> None:
         await model.close()
 
     (call,) = calls.whole()
-    (made,) = call.choices[0].delta.tool_calls or ()
+    (made,) = call.choices[0].delta.tool_calls or []
     assert made.function is not None
     assert made.function.name == "request_callback"
     assert isinstance(json.loads(made.function.arguments or ""), dict)

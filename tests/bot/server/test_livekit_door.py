@@ -244,6 +244,9 @@ class LastingCall:
     async def end(self, reason: str) -> None:
         self.over.set()
 
+    async def move(self, *, at_quiet: bool) -> None:
+        """There is no other machine."""
+
     async def cancel(self, reason: str) -> None:
         self.over.set()
 

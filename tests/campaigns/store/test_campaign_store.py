@@ -12,6 +12,7 @@ from calls.outbound import Claim, DialOutcome, DialResult, NextStep, NothingToDi
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
 from campaigns.store.dials import Ledger
+from campaigns.store.queue import Queue
 from operations.database.tables import CAMPAIGNS, CONTACTS, DIALS
 from tests.campaigns.store.campaign_queue import (
     CONSENT,
@@ -34,7 +35,7 @@ FINISHED = NextStep(state="done")
 REST_S = 100.0
 
 
-async def statements_of(store: OpenQueue) -> Counter[str]:
+async def statements_of(store: Queue) -> Counter[str]:
     """Count a store's queries from now on."""
     asked = Counter[str]()
     engine = await store.database.engine()

@@ -419,20 +419,20 @@ def test_only_some_severities_notify_at_night(
     assert RingRules(RULES, lambda _: True).rings(alert, now, among=[alert]) is rings
 
 
-RUNGS = st.sampled_from(["cartesia", "elevenlabs", ""])
+ANY_RUNG = st.sampled_from(["cartesia", "elevenlabs", ""])
 FACTS = st.one_of(
     st.builds(
         replace,
         st.just(BEGAN),
-        rung=RUNGS,
+        rung=ANY_RUNG,
         kind=st.sampled_from(["auth", "timeout"]),
         severity=st.sampled_from(Severity),
     ),
     st.builds(
-        replace, st.just(grew(Severity.HIGH)), rung=RUNGS, severity=st.sampled_from(Severity)
+        replace, st.just(grew(Severity.HIGH)), rung=ANY_RUNG, severity=st.sampled_from(Severity)
     ),
-    st.builds(replace, st.just(ENDED), rung=RUNGS),
-    st.builds(replace, st.just(LASTED), rung=RUNGS),
+    st.builds(replace, st.just(ENDED), rung=ANY_RUNG),
+    st.builds(replace, st.just(LASTED), rung=ANY_RUNG),
 )
 STEPS = st.lists(st.tuples(FACTS, st.floats(min_value=0, max_value=2000)), max_size=40)
 

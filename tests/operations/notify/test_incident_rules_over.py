@@ -110,6 +110,8 @@ def test_another_processes_suspicion_begins_no_incident_here() -> None:
 def test_a_breaker_opened_by_another_process_is_an_incident_here_too() -> None:
     began, ended = told_by(followed("open", suspect=True), followed("closed"))
 
+    assert isinstance(began, IncidentBegan)
+    assert isinstance(ended, IncidentEnded)
     assert (began.rung, began.kind, began.severity) == ("openai", "unknown", Severity.MEDIUM)
     assert (ended.rung, ended.failures) == ("openai", 0)
 
@@ -118,6 +120,7 @@ def test_all_breakers_of_a_stage_opened_by_other_processes_are_an_outage_here_to
     told = told_by(*(followed("open", rung=name) for name in LADDERS["llm"]))
 
     assert [fact.rung for fact in told] == [*LADDERS["llm"], ""]
+    assert isinstance(told[-1], IncidentBegan)
     assert told[-1].severity is Severity.CRITICAL
 
 

@@ -406,8 +406,8 @@ class BrokenAnswer:
 class Owner:
     """Owns one task."""
 
-    def create_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        self.task = asyncio.create_task(work, name=name)
+    def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        self.task = asyncio.create_task(coroutine, name=name)
         return self.task
 
     async def cancel_task(self, task: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from pipecat.frames.frames import (
     Frame,
@@ -104,7 +104,7 @@ class Talk:
     @property
     def said(self) -> list[str]:
         """The assistant's messages."""
-        messages: Sequence[Any] = self.context.messages
+        messages = cast("Sequence[Any]", self.context.messages)
         return [str(m["content"]) for m in messages if m.get("role") == "assistant"]
 
     def spoken_by(self, name: str) -> list[SpokenWord]:
