@@ -116,8 +116,16 @@ class ResumePlace(Protocol):
         """
         ...
 
-    async def is_ours(self) -> bool:
-        """Return whether no other process has taken the call up, as far as the store answers."""
+    async def is_ours(self, *, otherwise: bool = True) -> bool:
+        """Return whether no other process has taken the call up.
+
+        Args:
+            otherwise: The result if that is not known, because the store does not answer.
+        """
+        ...
+
+    async def wait_for_store(self, *, within_s: float) -> None:
+        """Wait until it is known whose the call is, or until that has taken too long."""
         ...
 
     async def wait_until_taken(self) -> None:

@@ -66,8 +66,21 @@ class Leg(Protocol):
         """The call's earlier state, from another process or line; `None` for a new call."""
         ...
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the line is lost without a report of the call's end, so that it may go on."""
+        ...
+
+    async def is_taken(self) -> bool:
+        """Return whether another process has taken the call up, as far as the store answers."""
+        ...
+
     async def may_order(self) -> bool:
-        """Return whether we may send orders about the call: no other process has taken it up."""
+        """Return whether we may send orders about the call, because it is ours.
+
+        The store says so, or, while it does not answer, the line: a call whose line is lost may go
+        on at another machine, which would hear our order as the end of its call.
+        """
         ...
 
     def tell_to(self, emit: Emit) -> None:
@@ -133,9 +146,18 @@ class PlainLeg:
         """Return the call's earlier state from the resume store."""
         return self.parked.state if self.parked else None
 
+    @property
+    def is_lost(self) -> bool:
+        """Return False: the end of the line is the end of the call."""
+        return False
+
+    async def is_taken(self) -> bool:
+        """Return whether another process has taken the call up, as far as the store answers."""
+        return self.parked is not None and not await self.parked.is_ours()
+
     async def may_order(self) -> bool:
-        """Return whether no other process has taken the call up, as far as the store answers."""
-        return self.parked is None or await self.parked.is_ours()
+        """Return whether the store, or a line that is not lost, says that the call is ours."""
+        return self.parked is None or await self.parked.is_ours(otherwise=not self.is_lost)
 
     def tell_to(self, emit: Emit) -> None:
         """Do nothing, because this line publishes no events."""

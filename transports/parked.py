@@ -112,12 +112,30 @@ class ParkedCall:
         small["at"] = await self._parts.keep(parts, now=state.kept_at)
         return await self._store(small)
 
-    async def is_ours(self) -> bool:
-        """Return whether no other process has taken the call up, as far as the store answers."""
-        if self._epoch is not None and not self._taken.is_set():
-            with suppress(LookupError):
-                if await self._key_values.epoch(self._place) > self._epoch:
-                    self._taken.set()
+    async def is_ours(self, *, otherwise: bool = True) -> bool:
+        """Return whether no other process has taken the call up; `otherwise` if it is not known."""
+        is_ours = await self._is_ours()
+        return otherwise if is_ours is None else is_ours
+
+    async def wait_for_store(self, *, within_s: float) -> None:
+        """Wait until the store says whose the call is."""
+        for _ in range(round(within_s / CHECK_EVERY_S)):
+            if await self._is_ours() is not None:
+                return
+            await asyncio.sleep(CHECK_EVERY_S)
+        logger.warning("a lost line's call is left to the carrier: the store is away")
+
+    async def _is_ours(self) -> bool | None:
+        if self._taken.is_set():
+            return False
+        try:
+            epoch = await self._key_values.epoch(self._place)
+        except LookupError:
+            return None
+        if self._epoch is None:  # the call began here without the store
+            return None if epoch else True
+        if epoch > self._epoch:
+            self._taken.set()
         return not self._taken.is_set()
 
     async def wait_until_taken(self) -> None:

@@ -71,6 +71,9 @@ async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
 CALLED_PERSON: Final = "What is known of the person who was called."
 VERIFIED_PERSON: Final = "The person is verified. What is known of them besides."
 LINE_LOST: Final = "line_lost"  # the end reason of a call that may be resumed
+# How long a call that lost its line waits for a store that is away, to learn whether it goes on at
+# another machine (chosen: the time to put a cable back, or to restart a store).
+STORE_AWAY_S: Final = 30.0
 MIN_GAP_S: Final = 0.001  # a resumed call has a gap, even if its caller returned at once
 MakeCall: TypeAlias = "Callable[..., Call]"
 """Makes the call of a leg; `answering` is what to say to a machine that picks up."""
@@ -246,8 +249,7 @@ class Call:
         call_id, pipeline = self.call_id, self._pipeline
         if self._known_caller:
             self._known_caller.close()
-        if self.reason != LINE_LOST and not await self._leg.may_order():
-            self._reason = MOVED
+        await self._learn_whose()
         if pipeline:
             for what, step in closing_steps(pipeline):
                 await take_step(what, step(), call_id=call_id)
@@ -265,6 +267,15 @@ class Call:
         if pipeline and self.reason != MOVED:
             # after the hang-up, because it retries while the database fails
             await take_step("keeping a callback", pipeline.requests.close(), call_id=call_id)
+
+    async def _learn_whose(self) -> None:
+        """End as moved if another process has the call; without a line, wait for the store."""
+        if self._leg.is_lost and self._leg.parked:
+            asking = self._leg.parked.wait_for_store(within_s=STORE_AWAY_S)
+            within_s = 2 * STORE_AWAY_S  # each question takes time as well
+            await take_step("asking", asking, call_id=self.call_id, within_s=within_s)
+        if self.reason != LINE_LOST and await self._leg.is_taken():
+            self._reason = MOVED
 
     async def end(self, reason: str) -> None:
         """Say goodbye after what the agent is saying, and hang up.

@@ -36,13 +36,15 @@ def closing_steps(pipeline: CallPipeline) -> Iterator[tuple[str, Callable[[], Aw
         yield "closing the recording", pipeline.recording.close
 
 
-async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool:
-    """Run a step within `STEP_S` and return whether it succeeded; a failure is only logged.
+async def take_step(
+    what: str, step: Awaitable[object], *, call_id: str, within_s: float = STEP_S
+) -> bool:
+    """Run a step in time and return whether it succeeded; a failure is only logged.
 
     Raises `CancelledError` only if the current task was cancelled.
     """
     try:
-        async with asyncio.timeout(STEP_S):
+        async with asyncio.timeout(within_s):
             await step
     except asyncio.CancelledError:
         if is_cancelled():

@@ -201,3 +201,46 @@ async def test_a_state_that_cannot_be_used_is_declined_and_told_once(
     assert len(told) == 1
     assert why in told[0]
     assert "Traceback" not in told[0]
+
+
+class AwayStore(KeyValueStore):
+    """A store that does not answer whose a call is until `back_s`."""
+
+    def __init__(self, back_s: float, epoch: int) -> None:
+        super().__init__(clock=asyncio.get_running_loop().time)
+        self.back_at = self.now() + back_s
+        self.stored = epoch
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def epoch(self, token: str) -> int:
+        if self.now() < self.back_at:
+            raise LookupError(token)
+        return self.stored
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("ours", "stored", "back_s", "is_ours", "waits_s"),
+    [
+        (1, 1, 0.0, True, 0),
+        (1, 2, 12.0, False, 12),
+        (1, 1, 12.0, True, 12),
+        (1, 2, 60.0, None, 30),
+        (None, 0, 5.0, True, 5),  # nobody has taken it up
+        (None, 1, 5.0, None, 30),  # it has gone on here from an earlier process, or elsewhere
+    ],
+)
+async def test_a_call_without_a_line_waits_until_the_store_says_whose_it_is(
+    ours: int | None, stored: int, back_s: float, waits_s: float, *, is_ours: bool | None
+) -> None:
+    store = AwayStore(back_s, stored)
+    place = ParkedCall(store, "parked c", epoch=ours)
+    began = store.now()
+    await place.wait_for_store(within_s=30.0)
+
+    assert store.now() - began == pytest.approx(waits_s)
+    assert [await place.is_ours(otherwise=it) for it in (True, False)] == (
+        [True, False] if is_ours is None else [is_ours] * 2
+    )

@@ -20,11 +20,13 @@ from pipecat.frames.frames import (
 )
 from pipecat.utils.text.base_text_aggregator import TextType
 
+from bot.workers.pool import KeyValueStore
 from calls.line import CallerLine
 from lab.simulators.carrier.carrier import Carrier
 from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.twilio_server import RATE_HZ, Call, tone, until
 from transports.leg_output import LineEnd
+from transports.parked import ParkedCall
 
 pytestmark = pytest.mark.virtual_time
 
@@ -333,6 +335,52 @@ async def test_a_call_that_is_not_reconnected_ends(carrier: str) -> None:
         await asyncio.wait_for(call.over.wait(), 10)
 
         assert call.gone_for == ["connection_lost"]
+
+
+class StoredEpoch(KeyValueStore):
+    """A store that is away, or says that a call has this epoch; ours is 1."""
+
+    def __init__(self, stored: int | None) -> None:
+        super().__init__(clock=asyncio.get_running_loop().time)
+        self.stored = stored
+
+    async def epoch(self, token: str) -> int:
+        if self.stored is None:
+            raise LookupError(token)
+        return self.stored
+
+
+@RETURNING
+@pytest.mark.parametrize(
+    ("lost", "stored", "ends"),
+    [
+        ("", None, True),
+        ("stream", None, False),
+        ("media", None, False),
+        ("stream", 1, True),
+        ("media", 1, True),
+        ("stream", 2, False),
+        ("", 2, False),
+    ],
+)
+async def test_an_order_needs_the_store_or_a_line_that_says_whose_the_call_is(
+    carrier: str, lost: str, stored: int | None, *, ends: bool
+) -> None:
+    async with line(carrier, returns_within_s=2) as (_, caller, call):
+        call.leg.parked = ParkedCall(StoredEpoch(stored), "parked c")
+        caller.action_s = 60.0  # the carrier does not ask for another stream
+        if lost == "stream":
+            await caller.break_off()
+        elif lost == "media":
+            caller.frozen = True
+        if lost:
+            await asyncio.wait_for(call.over.wait(), 30)
+        await call.leg.hang_up("call_over")
+        await asyncio.sleep(1.0)
+        ended = caller.ended_by
+        await call.worker.cancel()
+
+        assert (ended == "agent") == ends
 
 
 async def test_telnyxs_report_of_the_end_ends_a_waiting_call() -> None:

@@ -127,6 +127,11 @@ class LivekitLeg(PlainLeg):
         if gone:
             await gone(reason)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether we are not connected to the room; then the caller may be there with another."""
+        return not self.line.stay.up
+
     async def press(self, keys: str) -> bool:
         """Send keys as RFC 4733 events, one after the other; return whether all were sent."""
         if not keys or any(key not in KEY_CODES for key in keys):

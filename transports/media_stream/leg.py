@@ -18,7 +18,16 @@ from calls.handover import MAX_RING_S, RESULT_S, Destination, Handover, RingTrou
 from transports.key_tones import key_tones
 from transports.leg import MOVED, Gone, LegFacts, PlainLeg
 from transports.media_stream.input import StreamInput
-from transports.media_stream.line import ENDED, HUNG_UP, NORMAL, LinePatience, StreamLine, close
+from transports.media_stream.line import (
+    ENDED,
+    HUNG_UP,
+    LOST,
+    NORMAL,
+    STALLED,
+    LinePatience,
+    StreamLine,
+    close,
+)
 from transports.media_stream.output import StreamOutput
 from transports.media_stream.stream import Stream, StreamSerializer
 
@@ -209,6 +218,11 @@ class StreamLeg(PlainLeg):
         """Whether the call may continue on another stream if this one is lost."""
         return self._line.may_come_back and not self._hung_up and not self._transferred
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the stream is lost, and the carrier has not reported the call's end."""
+        return self._line.gone_reason in {LOST, STALLED} or not self._line.up.is_set()
+
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
         """Continue the call on another stream, and wait until that stream has ended.
 
@@ -278,7 +292,8 @@ class StreamLeg(PlainLeg):
     async def hang_up(self, reason: str = "") -> None:
         """Close the socket, and end the call at the carrier unless it goes on without us.
 
-        It does if the caller was transferred, or if another process has taken the call up.
+        It does if the caller was transferred, or if another process has taken the call up; it may
+        if the line is lost and the store does not answer.
 
         If the result of a transfer is unknown, the call is not ended either: the caller may be
         talking to the person. In that case the carrier asks us for instructions after their
@@ -289,9 +304,10 @@ class StreamLeg(PlainLeg):
         self._hung_up, self.is_moved = True, reason == MOVED
         self._transferred = self._transferred or self._transfer_unresolved
         over = self._line.gone_reason in {HUNG_UP, ENDED} or self._transferred or self.is_moved
+        may_order = not over and await self.may_order()
         self._line.leave()
         self._line.socket.ended.set()
-        if self._control is not None and not over and await self.may_order():
+        if self._control is not None and may_order:
             error = await self._control.complete(self.facts.call_ref)
             if error is not None:
                 self._emit_failure(error)

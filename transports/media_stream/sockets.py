@@ -135,7 +135,7 @@ class MediaSockets:
                     return
                 await self._take_up(admitted, leg)
                 await host.answer(leg)
-            if not leg.is_moved and await leg.may_order():
+            if not leg.is_moved and not await leg.is_taken():
                 await self.streamed_calls.forget(leg.facts.call_ref)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)

@@ -98,5 +98,44 @@ async def test_a_call_that_another_process_has_taken_up_falls_silent(
         assert await store.read("parked phone 1") == taken.value
 
 
+class CutOffTelephone(Telephone):
+    """A telephone whose machine loses its network."""
+
+    cut_off = False
+
+    @property
+    def is_lost(self) -> bool:
+        return self.cut_off
+
+
+@pytest.mark.parametrize(
+    ("back_s", "taken", "moves"),
+    [(0.5, True, True), (12.0, True, True), (12.0, False, False), (50.0, True, False)],
+)
+async def test_a_machine_that_is_cut_off_asks_the_store_before_it_ends_a_call(
+    tmp_path: Path, back_s: float, *, taken: bool, moves: bool
+) -> None:
+    store, caller = KeyValueStore(clock=clock.monotonic), CutOffTelephone()
+    caller.parked = ParkedCall(store, "parked phone 1")
+    async with pool(tmp_path, agent={}, people=None, caller=caller) as there:
+        await there.until(lambda: there.events(AgentSaid))
+        await asyncio.sleep(2.0)  # the state is stored meanwhile
+        if taken:
+            await store.take_up("parked phone 1")
+        store.keep = unanswered  # type: ignore[method-assign]
+        reachable, store.epoch = store.epoch, unknown  # type: ignore[method-assign]
+        caller.cut_off = True
+        await caller.put_down()
+        await asyncio.sleep(back_s)
+        store.epoch = reachable  # type: ignore[method-assign]
+        await there.until(lambda: there.events(CallMoved) or there.events(CallEnded))
+
+        assert bool(there.events(CallMoved)) == moves
+
+
+async def unknown(token: str) -> int:
+    raise LookupError(token)
+
+
 async def unanswered(*_: object, **__: object) -> bool:
     return True

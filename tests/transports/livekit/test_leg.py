@@ -39,6 +39,7 @@ from transports.livekit.room import RoomPlace
 from transports.livekit.room_watch_rules import RoomWatch
 from transports.livekit.rooms import LivekitRooms
 from transports.livekit.words import CLIENT_INITIATED, USER_REJECTED, party_of
+from transports.parked import ParkedCall
 
 RATE_HZ = 8_000
 PIECE_S = 0.02
@@ -265,6 +266,32 @@ async def test_a_room_is_closed_unless_the_server_sent_us_away(
     await leg.hang_up("line_ended")
 
     assert closed == ["call-1"] * closes
+
+
+@pytest.mark.parametrize("cut_off", [False, True])
+async def test_a_room_stays_open_if_neither_line_nor_store_says_whose_the_call_is(
+    *, cut_off: bool
+) -> None:
+    closed: list[str] = []
+
+    async def delete(room: str) -> None:
+        closed.append(room)
+
+    async def epoch(token: str) -> int:
+        raise LookupError(token)
+
+    line = StillLine()
+    leg = LivekitLeg(
+        line,  # type: ignore[arg-type]
+        emit=list[Event]().append,
+        rooms=SimpleNamespace(delete=delete),  # type: ignore[arg-type]
+    )
+    leg.parked = ParkedCall(SimpleNamespace(epoch=epoch), "parked c")  # type: ignore[arg-type]
+    if cut_off:
+        line.stay.line_lost(1.0)
+    await leg.hang_up("connection_lost")
+
+    assert closed == ([] if cut_off else ["call-1"])
 
 
 def line_to_nowhere() -> LivekitLine:
