@@ -425,13 +425,12 @@ class SharedValues:
         """Return a token's epoch.
 
         Raises:
-            LookupError: Redis does not answer, and this machine does not know the token.
+            LookupError: Redis does not answer. What this machine knows is no answer: another one
+                may have taken the call up since.
         """
         try:
             found = await self.link.ask(lambda: self.link.redis.get(f"{EPOCH}{token}"))
         except StoreAwayError as away:
-            if here := await self._local.epoch(token):
-                return here
             raise LookupError(str(away)) from away
         return max(int(found or 0), await self._local.epoch(token))
 
