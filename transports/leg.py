@@ -71,18 +71,6 @@ class Leg(Protocol):
         """Whether the line is lost without a report of the call's end, so that it may go on."""
         ...
 
-    async def is_taken(self) -> bool:
-        """Return whether another process has taken the call up, as far as the store answers."""
-        ...
-
-    async def may_order(self) -> bool:
-        """Return whether we may send orders about the call, because it is ours.
-
-        The store says so, or, while it does not answer, the line: a call whose line is lost may go
-        on at another machine, which would hear our order as the end of its call.
-        """
-        ...
-
     def tell_to(self, emit: Emit) -> None:
         """Publish the leg's events as events of the call, once the call exists."""
         ...
@@ -151,14 +139,6 @@ class PlainLeg:
         """Return False: the end of the line is the end of the call."""
         return False
 
-    async def is_taken(self) -> bool:
-        """Return whether another process has taken the call up, as far as the store answers."""
-        return self.parked is not None and not await self.parked.is_ours()
-
-    async def may_order(self) -> bool:
-        """Return whether the store, or a line that is not lost, says that the call is ours."""
-        return self.parked is None or await self.parked.is_ours(otherwise=not self.is_lost)
-
     def tell_to(self, emit: Emit) -> None:
         """Do nothing, because this line publishes no events."""
 
@@ -179,6 +159,20 @@ class PlainLeg:
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Return that this line cannot transfer a call."""
         return "not_offered"
+
+
+async def is_taken(leg: Leg) -> bool:
+    """Return whether another process has taken a leg's call up, as far as the store answers."""
+    return leg.parked is not None and not await leg.parked.is_ours()
+
+
+async def may_order(leg: Leg) -> bool:
+    """Return whether we may send orders about a leg's call, because it is ours.
+
+    The store says so, or, while it does not answer, the line: a call whose line is lost may go on
+    at another machine, which would hear our order as the end of its call.
+    """
+    return leg.parked is None or await leg.parked.is_ours(otherwise=not leg.is_lost)
 
 
 class CallsPeople(Protocol):

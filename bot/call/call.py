@@ -42,7 +42,7 @@ from processors.holding.caller_silence import AnsweredFrame
 from processors.holding.own_voice import LOCAL
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from runtime.clock import Clock, utc_now
-from transports.leg import MOVED, Leg
+from transports.leg import MOVED, Leg, is_taken
 
 
 class WatchedLeg(Protocol):
@@ -274,7 +274,7 @@ class Call:
             asking = self._leg.parked.wait_for_store(within_s=STORE_AWAY_S)
             within_s = 2 * STORE_AWAY_S  # each question takes time as well
             await take_step("asking", asking, call_id=self.call_id, within_s=within_s)
-        if self.reason != LINE_LOST and await self._leg.is_taken():
+        if self.reason != LINE_LOST and await is_taken(self._leg):
             self._reason = MOVED
 
     async def end(self, reason: str) -> None:

@@ -33,7 +33,7 @@ from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.decision import At, How, Steps, TransferDecision, TransferStep
 from processors.transfer.waiting_line import JoinedSound, WaitingLine
-from transports.leg import Leg
+from transports.leg import Leg, may_order
 
 
 def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -425,7 +425,7 @@ class TransferAttempt:
         """Call the person, and run their leg if they pick up."""
         decision, transfer = self._decision, self._transfer
         assert transfer.people_carrier  # noqa: S101 - `_transfer_kind` has checked
-        may_call = await transfer.leg.may_order() and not await self._gate.admit(self._order)
+        may_call = await may_order(transfer.leg) and not await self._gate.admit(self._order)
         if not may_call:
             return partial(decision.person_called, outcome="failed")
         result = await transfer.people_carrier.call_person(self._to, ring_s=self._ring_s)

@@ -11,7 +11,7 @@ from calls.entry import Emit
 from calls.events import InputRefused, ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegRinging, LineRestored
-from transports.leg import Gone, LegFacts, PlainLeg
+from transports.leg import Gone, LegFacts, PlainLeg, may_order
 from transports.livekit.dialling import CALLEE
 from transports.livekit.line import LivekitLine
 from transports.livekit.room import RATE_HZ, LineError
@@ -21,6 +21,7 @@ from transports.livekit.streams import LivekitInput, LivekitOutput
 from transports.livekit.words import (
     CLIENT_INITIATED,
     KEY_CODES,
+    SipParty,
     mask_number,
     outcome_of,
 )
@@ -56,29 +57,19 @@ class LivekitLeg(PlainLeg):
             rooms: The server's rooms, for hang-ups and transfers; `None` if we can only leave.
             dial_id: Our own id of the dial, if a campaign placed the call.
         """
-        party = line.party
-        called_by_us = party is not None and party.identity == CALLEE
-        # The gateway reports the far end's number and ours, whichever side called.
-        theirs, ours = (party.number, party.our_number) if party else ("", "")
-        self.facts = LegFacts(
-            transport="livekit",
-            sample_rate_hz=RATE_HZ,
-            caller=ours if called_by_us else theirs,
-            called=theirs if called_by_us else ours,
-            call_ref=party.call_ref if party else "",
-            direction="outbound" if called_by_us else "inbound",
-            transfers=rooms is not None and bool(party and party.call_ref),
-            dial_id=dial_id,
-        )
-        self.line, self._emit, self._rooms = line, emit, rooms
+        self.facts = _facts(line.party, dial_id=dial_id, can_transfer=rooms is not None)
+        self.line, self._emit, self._rooms, self._ended = line, emit, rooms, False
         self._began_at = line.clock()
         self._gone: Gone | None = None
         self._begun = asyncio.Event()  # a listener is set, or we ended the line
-        self._ended = False
-        params = _transport_params()
-        self._input = LivekitInput(params, line, emit)
-        self._output = LivekitOutput(params, line)
-        line.on_lost, line.on_restored = self._output.note_lost, self._emit_restored
+        self._input = LivekitInput(_transport_params(), line, emit)
+        self._output = LivekitOutput(_transport_params(), line)
+
+        def restored(after_s: float) -> None:
+            self._emit(LineRestored(after_s=after_s))
+            self._output.repeat_owed()
+
+        line.on_lost, line.on_restored = self._output.note_lost, restored
         line.on_refused = lambda why: self._emit(InputRefused(transport="livekit", reason=why))
 
     def tell_to(self, emit: Emit) -> None:
@@ -152,7 +143,7 @@ class LivekitLeg(PlainLeg):
         party = self.line.party
         if not self.facts.transfers or self._rooms is None or party is None:
             return "not_offered"
-        if not await self.may_order():
+        if not await may_order(self):
             return "failed"
         room = self.line.place.room
         return await self._rooms.transfer(party.identity, room=room, to=to, ring_s=ring_s)
@@ -169,7 +160,7 @@ class LivekitLeg(PlainLeg):
         try:
             # A caller who has left may still be in the room: see `LivekitLine._note_participant`.
             is_ours = self.line.left_reason or not self.line.sent_away
-            if self._rooms is not None and is_ours and await self.may_order():
+            if self._rooms is not None and is_ours and await may_order(self):
                 await self._rooms.delete(self.line.place.room)
         except RoomsError as error:
             logger.warning("{} was not closed: {}", mask_number(self.line.place.room), error)
@@ -178,11 +169,6 @@ class LivekitLeg(PlainLeg):
                 self._rooms.delete_later(self.line.place.room)
         finally:
             await self.line.close()  # in every case: the line's watcher waits for this
-
-    def _emit_restored(self, after_s: float) -> None:
-        """Publish that the line is back after `after_s`, and repeat the sound that it lost."""
-        self._emit(LineRestored(after_s=after_s))
-        self._output.repeat_owed()
 
     def _emit_end(self, reason: str, *, left_reason: int) -> None:
         """Publish the end of the leg, once; `left_reason` decides the outcome if not answered."""
@@ -197,6 +183,22 @@ class LivekitLeg(PlainLeg):
                 reason=reason,
             )
         )
+
+
+def _facts(party: SipParty | None, *, dial_id: str, can_transfer: bool) -> LegFacts:
+    called_by_us = party is not None and party.identity == CALLEE
+    # The gateway reports the far end's number and ours, whichever side called.
+    theirs, ours = (party.number, party.our_number) if party else ("", "")
+    return LegFacts(
+        transport="livekit",
+        sample_rate_hz=RATE_HZ,
+        caller=ours if called_by_us else theirs,
+        called=theirs if called_by_us else ours,
+        call_ref=party.call_ref if party else "",
+        direction="outbound" if called_by_us else "inbound",
+        transfers=can_transfer and bool(party and party.call_ref),
+        dial_id=dial_id,
+    )
 
 
 def _transport_params() -> TransportParams:

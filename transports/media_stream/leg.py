@@ -16,7 +16,7 @@ from calls.entry import Emit
 from calls.events import ProviderFailed
 from calls.handover import MAX_RING_S, RESULT_S, Destination, Handover, RingTrouble
 from transports.key_tones import key_tones
-from transports.leg import MOVED, Gone, LegFacts, PlainLeg
+from transports.leg import MOVED, Gone, LegFacts, PlainLeg, may_order
 from transports.media_stream.input import StreamInput
 from transports.media_stream.line import (
     ENDED,
@@ -261,7 +261,7 @@ class StreamLeg(PlainLeg):
         tones = key_tones(keys, rate_hz=self.facts.sample_rate_hz)
         if tones is None or self._line.over:
             return False
-        if not await self.may_order():
+        if not await may_order(self):
             return False
         if self._control is not None and await self._control.press(self.facts.call_ref, keys):
             return True
@@ -273,7 +273,7 @@ class StreamLeg(PlainLeg):
         If the carrier rings the person (`RingOrder`), the caller hears the ringing and none of our
         audio meanwhile.
         """
-        if not await self.may_order():
+        if not await may_order(self):
             return "failed"
         if self._ring is not None:
             return await self._ring_for(to, self._ring, ring_s=ring_s)
@@ -304,10 +304,10 @@ class StreamLeg(PlainLeg):
         self._hung_up, self.is_moved = True, reason == MOVED
         self._transferred = self._transferred or self._transfer_unresolved
         over = self._line.gone_reason in {HUNG_UP, ENDED} or self._transferred or self.is_moved
-        may_order = not over and await self.may_order()
+        ordering = not over and await may_order(self)
         self._line.leave()
         self._line.socket.ended.set()
-        if self._control is not None and may_order:
+        if self._control is not None and ordering:
             error = await self._control.complete(self.facts.call_ref)
             if error is not None:
                 self._emit_failure(error)

@@ -13,6 +13,7 @@ from fastapi import Response, WebSocket
 
 from calls.events import CallRefused
 from calls.handover import Handover
+from transports.leg import is_taken
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
@@ -180,7 +181,7 @@ class StreamedCalls:
         leg = self._legs.get(asked["call_sid"])
         if leg is None or leg.is_moved:
             return None
-        if await leg.is_taken():  # it goes on in another process, which this news is not for
+        if await is_taken(leg):  # it goes on in another process, which this news is not for
             return asdict(Whereabouts(worker=self._pool.name, goes_on=False, moved=True))
         if asked["handed_on"]:
             leg.note_transfer_result(asked["handed_on"])
@@ -341,7 +342,7 @@ class StreamTokens:
                 return Refusal(reason="token_of_an_old_epoch", close_code=POLICY)
             return AdmittedStream(call=call, seat=ticket.seat, parked=parked)
         leg = self.streamed_calls.find_resumable(call.call_ref)
-        if leg is None or await leg.is_taken():
+        if leg is None or await is_taken(leg):
             return Refusal(reason="call_is_over", close_code=POLICY)
         resume = partial(leg.resume, stream_id=started.stream_sid)
         return AdmittedStream(call=call, seat=ticket.seat, taker=resume)
