@@ -34,13 +34,12 @@ from fallbacks.classification import (
     classify_message,
 )
 from fallbacks.failure import Failure, Kind, error_of, failed
+from fallbacks.paces import REOPEN_S
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
 from providers.probing import ask_http, http_twin
 from providers.provider import RungSpec
 from providers.sockets import NO_CLOSE_FRAME, DirectSocket, SoundSocket, code_and_reason, tls_for
-
-OPEN_S: Final = 3.0  # a handshake is retried after this time (chosen); Pipecat's default is ten
 
 _SDK_HEADERS: Final = BaseClientWrapper(
     api_key="", environment=DeepgramClientEnvironment.PRODUCTION
@@ -90,7 +89,7 @@ def _connect_lightly(url: str, **kwargs: Any) -> Any:
     The SDK would read the certificates for each socket. The compression state would take 160 kB for
     each recogniser of a call, and audio is sent uncompressed anyway (`providers/sockets.py`).
     """
-    kwargs.setdefault("open_timeout", OPEN_S)
+    kwargs.setdefault("open_timeout", REOPEN_S)
     return _ConnectHere(url, ssl=tls_for(url), compression=None, **kwargs)
 
 

@@ -20,6 +20,7 @@ from pipecat.utils.http import connection_limits
 
 from fallbacks.classification import classify_error, classify_http, classify_message
 from fallbacks.failure import Failure, Kind, Scope, error_of, failed, finding
+from fallbacks.llm_times import HANDSHAKE_S
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
 from providers.catalog import end_reasons, provider
@@ -144,7 +145,6 @@ def _known(reason: str) -> str:
 MODEL: Final = "gpt-4.1-mini"
 USAGE: Final = "stream_options"  # asks for the usage; some servers refuse it, or send it unasked
 AZURE_VERSION: Final = "api-version"  # in the query of a URL of Azure's dated versions
-CONNECT_S: Final = 1.0  # a slower handshake would use up a budget of 1.5 s
 MAX_REASON: Final = 80  # characters logged of each part of a refusal (chosen)
 IDLE_S: Final = 120.0  # chosen: longer than pauses in calls, shorter than routers keep connections
 # The SDK imports this class on first use: during an answer, that would block every call for 30 ms.
@@ -314,7 +314,7 @@ def share(rung: RungSpec) -> Client:
         base_url=base,
         default_query=query,
         max_retries=0,
-        timeout=openai.Timeout(rung.timeout_s, connect=CONNECT_S),
+        timeout=openai.Timeout(rung.timeout_s, connect=HANDSHAKE_S),
         http_client=openai.DefaultAsyncHttpxClient(
             limits=connection_limits(max_keepalive_connections=100, keepalive_expiry=IDLE_S),
             verify=tls_context(),  # its default reads certificates again: 30 to 100 ms

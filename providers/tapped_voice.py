@@ -10,7 +10,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from pipecat.frames.frames import (
     Frame,
@@ -33,6 +33,7 @@ from fallbacks.classification import (
     classify_symptom,
 )
 from fallbacks.failure import Failure, Finding, failed
+from fallbacks.paces import REOPEN_S
 from fallbacks.retry_after import retry_after_s
 from fallbacks.symptoms import Moment, Symptom
 from providers.sockets import code_and_reason, forbid_redirects, tls_for
@@ -155,9 +156,6 @@ class VoiceTap:
         return failed(found, "tts", provider=self._rung_name, reason=reason)
 
 
-OPEN_S: Final = 3.0  # a handshake is retried after this time (chosen); Pipecat's default is ten
-
-
 class ClosedVoice(WebsocketTTSService):
     """A voice that always closes its socket at the end, even if disconnecting is cancelled."""
 
@@ -266,7 +264,7 @@ class TappedVoice(ClosedVoice):
             return socket
         await self._ear.connecting()
         try:
-            socket = await super()._websocket_connect(uri, open_timeout=OPEN_S, **kwargs)
+            socket = await super()._websocket_connect(uri, open_timeout=REOPEN_S, **kwargs)
         except (OSError, EOFError, WebSocketException) as error:  # includes timeouts
             await self.tap.report_unreachable(self._ear, error)
             raise

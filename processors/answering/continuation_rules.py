@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from calls.languages.facts import languages
+from fallbacks.llm_times import MAX_REPLY_S
 from fallbacks.word_times import CHARACTER_S, SIGN, UNIT, sayable
 from processors.answering.spoken_text_rules import SpokenText, SpokenTextRule
 
-MAX_S: Final = 60.0  # of speech in one reply, by default
 OVERRUN: Final = 1.25  # times the limit, for text in which no sentence ends
 SAME: Final = 3  # occurrences of one sentence after which a reply ends (chosen)
 SAME_WORDS: Final = 4  # shorter sentences may be repeated, such as "One moment, please."
@@ -35,7 +35,7 @@ class ReplyLimit:
         reason: Why the reply was ended; empty if it was not.
     """
 
-    def __init__(self, max_s: float = MAX_S) -> None:
+    def __init__(self, max_s: float = MAX_REPLY_S) -> None:
         """Limit a reply to `max_s` seconds of speech, estimated from its length."""
         self.reason = ""
         self._max_letters = max_s / CHARACTER_S
@@ -112,7 +112,7 @@ class Answer:
     sent to a model that continues, nor kept in the conversation.
     """
 
-    def __init__(self, rule: SpokenTextRule | None = None, *, max_s: float = MAX_S) -> None:
+    def __init__(self, rule: SpokenTextRule | None = None, *, max_s: float = MAX_REPLY_S) -> None:
         """Create an empty answer.
 
         Args:

@@ -33,11 +33,10 @@ from fallbacks.attempts import Attempting
 from fallbacks.deadline import Deadline
 from fallbacks.events import AnswerEmpty, StageExhausted
 from fallbacks.failure import Failure, Kind, Scope, failed, finding
+from fallbacks.llm_times import RUNG_CHECK_S, RUNG_WAIT_S
+from fallbacks.tts_times import NEXT_VOICE_S
 from processors.answering.continuation_rules import Answer
-from processors.speaking.decision import TIMEOUT_S
 
-RECOVERS_S: Final = 10.0  # to wait for an available rung, while the line is held (chosen)
-RECHECK_S: Final = 0.1  # between two checks for an available rung
 MAX_PARTS: Final = 3  # continuations of one truncated answer; then it ends (chosen)
 NO_ATTEMPT: Final = 0  # no attempt has this number
 OF_REQUEST: Final = (Scope.PAYLOAD, Scope.REQUEST)
@@ -106,7 +105,7 @@ class Answering:
         begin: Callable[[], Attempting],
         *,
         until: Callable[[float], Deadline],
-        recovers_s: float = RECOVERS_S,
+        recovers_s: float = RUNG_WAIT_S,
         leaves_out: int = 0,
         refused: bool = False,
         answer: Answer | None = None,
@@ -161,7 +160,7 @@ class Answering:
     def start(self, now: float) -> tuple[AnswerAction, ...]:
         """Ask the first rung."""
         self._started_at = min(self._started_at, now)
-        self._until = _no_sooner_than(now + TIMEOUT_S, self._turn_until)
+        self._until = _no_sooner_than(now + NEXT_VOICE_S, self._turn_until)
         self._step = min(self._step, self.leaves_out)
         less = (LeaveMessageOut(step=self._step),) if self._step else ()
         return (*less, *self._carry_out(self.attempting.start(self._until(now), now), now))
@@ -334,7 +333,7 @@ class Answering:
         if hopeless or now >= self._give_up_at:
             self._recheck_at = None
             return (Exhausted(attempts=self.attempting.attempts),)
-        self._recheck_at = now + RECHECK_S
+        self._recheck_at = now + RUNG_CHECK_S
         return ()
 
 

@@ -16,12 +16,12 @@ from calls.caller import without_halves
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure
 from fallbacks.limits import Gate
+from fallbacks.llm_times import USAGE_S
 from fallbacks.word_times import sayable
 from processors.answering.decision import Wrote
 from processors.answering.spoken_text_rules import SpokenText
 from processors.answering.tool_calls import ToolCalls
 
-USAGE_S: Final = 0.25  # to wait for usage after an answer; after 0.4 s the rung would be late
 NO_CALLS: Final = "none"  # OpenAI's value of `tool_choice`: the model must answer in words
 # OpenAI's values. Other values do not finish an answer: some servers put "null" into every chunk.
 FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})

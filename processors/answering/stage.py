@@ -31,6 +31,7 @@ from calls.turn import Turn
 from fallbacks.attempts import Attempting
 from fallbacks.events import AttemptFailed, FallbackEvent
 from fallbacks.ladder import StagePolicy, rank
+from fallbacks.llm_times import PLACE_WAIT_S
 from processors.answering.context_window import Memory
 from processors.answering.continuation_rules import Answer
 from processors.answering.decision import Answering
@@ -49,9 +50,6 @@ GOES_ON: Final = {
     "again with the same arguments: nothing is done twice by that."
 }
 """The model's result of a tool that the caller interrupted; see `bot/tools/toolbox.py`."""
-PLACE_WAIT_S: Final = (
-    10.0  # the longest wait for a place when no caller waits for the answer (chosen)
-)
 
 
 class SeparateAnswers:

@@ -29,6 +29,7 @@ from fallbacks.classification import classify_symptom
 from fallbacks.events import AttemptFailed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.ladder import StagePolicy, rank
+from fallbacks.stt_times import BETTER_RUNG_EVERY_S, FINAL_RESULT_S, TURN_HELD_S
 from fallbacks.symptoms import Symptom
 from processors.hearing.feed_rules import AskForWords, Feed, FeedAction, Reconnect
 from processors.hearing.replay_rules import SoundRing, Transcripts
@@ -36,12 +37,7 @@ from processors.hearing.utterance_rules import CallerUtterance
 
 IDLE_KEPT_S: Final = 2.0  # audio that is kept between utterances; a VAD reports 0.2 s late
 LEAD_IN_S: Final = 1.0  # earlier audio for a rung whose feed begins between utterances
-RECHECK_S: Final = 1.0  # of audio, between two checks for a better rung
 OVERLAP_S: Final = 0.1  # audio before the last utterance's end that may be replayed
-TURN_HELD_S: Final = 1.0  # between two delays of a turn's end: Pipecat ends it after 2.5 s
-# How long to wait for a final result before the interim one is used: finals take 0.1 to 0.3 s, and
-# an answer must be heard after 1.5 s (chosen).
-GUESS_S: Final = 0.7
 NO_ATTEMPT: Final = 0  # no attempt has this number
 
 
@@ -171,7 +167,7 @@ class CallerHearing:
             item for feed in self.feeds.values() for item in feed.send(self.sound, (sound,), now)
         ]
         if self.sound.end_s >= self._recheck_s:  # a rung's recovery is not reported to us
-            self._recheck_s = self.sound.end_s + RECHECK_S
+            self._recheck_s = self.sound.end_s + BETTER_RUNG_EVERY_S
             fed += self._feed_next_rung(now)
         return tuple(fed)
 
@@ -362,7 +358,7 @@ def _guess_at(
     if guess is None or utterance.speaking:
         return None
     complete = guess.end_s is None or guess.end_s >= utterance.spoken_until_s
-    return last_event_at + GUESS_S if complete else None
+    return last_event_at + FINAL_RESULT_S if complete else None
 
 
 def _pass_on_guess(transcripts: Transcripts) -> tuple[PassOn, ...]:

@@ -11,13 +11,10 @@ from typing import Final, TypeAlias
 from calls.transcript import Heard
 from fallbacks.attempt_events import Ask
 from fallbacks.lag import Lag
+from fallbacks.stt_times import FIRST_CONNECTION_S, RESULT_GAP_S
 from processors.hearing.replay_rules import SoundRing
 
-# The longest pause between two results. Deepgram sends one for each second of audio, even of
-# silence.
-BEAT_S: Final = 1.3
 STEADY: Final = 3  # results at this pace, without words, before the next one is expected
-OPENING_S: Final = 1.5  # for a first connection; across an ocean it takes a third of that (chosen)
 JITTER_S: Final = 0.1  # audio that is less late makes no gap (chosen)
 STALE_S: Final = 0.05  # a result that ends so soon after a feed began belongs to an earlier feed
 
@@ -88,7 +85,7 @@ class Opening:
         """Return whether the connection takes too long; true only once."""
         if self._overdue or not self.under_way:
             return False
-        self._overdue = self._lag.provider_s(now) - self._begun_s >= OPENING_S
+        self._overdue = self._lag.provider_s(now) - self._begun_s >= FIRST_CONNECTION_S
         return self._overdue
 
 
@@ -112,7 +109,7 @@ class Liveness:
 
         A gap makes it later, once the gap is detected.
         """
-        mute_s = self._lived_at + self._starved_s + BEAT_S
+        mute_s = self._lived_at + self._starved_s + RESULT_GAP_S
         return self._lag.moment_of(mute_s) if self._steady >= STEADY else None
 
     def begin(self, now: float) -> None:
@@ -122,7 +119,7 @@ class Liveness:
     def wrote(self, now: float, *, words: bool) -> None:
         """Record a result, with words or without."""
         now_s = self._lag.provider_s(now)
-        in_time = not words and now_s - self._lived_at <= BEAT_S
+        in_time = not words and now_s - self._lived_at <= RESULT_GAP_S
         self._steady = self._steady + 1 if in_time else 0
         self._count_from(now_s)
 

@@ -26,10 +26,10 @@ from fallbacks.attempt_events import (
 )
 from fallbacks.attempts import Attempting
 from fallbacks.deadline import Deadline
+from fallbacks.stt_times import WORD_GAP_S
 from processors.hearing.feed_rules import Feed, FeedAction
 from processors.hearing.replay_rules import SoundRing, replay_from_s
 
-LIVES_S: Final = 2.0  # the longest pause between two results in speech: Deepgram sends one a second
 SLACK_S: Final = 0.1  # tolerance for the VAD's end of speech, and for results in whole frames
 
 
@@ -109,7 +109,7 @@ class CallerUtterance:
     def listens(self, now: float) -> bool:
         """Return whether a recogniser has sent a result lately, even one without words."""
         lived_at = max(self._lived_at.values(), default=-math.inf)
-        return self._lag.provider_s(now) - lived_at <= LIVES_S
+        return self._lag.provider_s(now) - lived_at <= WORD_GAP_S
 
     def untranscribed(self, now: float) -> bool:
         """Return whether no rung could transcribe it, but there is still time."""

@@ -34,7 +34,9 @@ from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silenc
 from processors.ladder.stage import Alarm
 from processors.turn.floor import Floor, FloorEvent, WordsCame
 
-TIMEOUT_S: Final = 20.0  # if the goodbye has not been spoken by then, the call ends without it
+GOODBYE_LIMIT_S: Final = (
+    20.0  # if the goodbye has not been spoken by then, the call ends without it
+)
 ANSWER: Final = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
 MAX_WAITS: Final = 6  # how often `patience_s` may run while the agent is audible (chosen)
 
@@ -69,7 +71,7 @@ class Farewell(FrameProcessor):
         self,
         *,
         end: End | None = None,
-        patience_s: float = TIMEOUT_S,
+        patience_s: float = GOODBYE_LIMIT_S,
         is_audible: Callable[[], bool] = lambda: False,
         on_last_words: Callable[[], None] | None = None,
     ) -> None:

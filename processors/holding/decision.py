@@ -18,6 +18,8 @@ from fallbacks.events import (
     PauseJudged,
     StageExhausted,
 )
+from fallbacks.llm_times import FIRST_WORD_S, SENTENCE_S
+from fallbacks.tts_times import FIRST_AUDIO_S, PACE
 from processors.holding.late_answer_rules import Holding, Say
 from processors.holding.line_rules import (
     HangUp,
@@ -34,13 +36,9 @@ from processors.holding.pending_answer_rules import Announcements, PendingAnswer
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import Floor, WordsCame
 
-MODEL_S: Final = 0.37  # usual time from a question to the model's first word
-SENTENCE_S: Final = 0.09  # from there to the end of the first sentence
-VOICE_S: Final = 0.13  # from a sentence to its first audio
-TIMEOUT_S: Final = 0.35  # a voice without audio for this long is late, and another one is asked
-USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
+USUALLY_S: Final = {"llm": FIRST_WORD_S + SENTENCE_S + FIRST_AUDIO_S, "tts": FIRST_AUDIO_S}
 """Usual time from a rung's start to the first audio of the answer, by stage."""
-THEN_S: Final = {"llm": SENTENCE_S + VOICE_S, "tts": 0.0}
+THEN_S: Final = {"llm": SENTENCE_S + FIRST_AUDIO_S, "tts": 0.0}
 """Usual time from a rung's first output to the first audio of the answer, by stage."""
 HELD_WITH: Final = {
     Say.FILLER: (Situation.FILLER,),
@@ -124,7 +122,7 @@ class HoldDecision:
             case AttemptWon():
                 return self._note_won(event, now)
             case EarlyAnswerTaken():
-                self._holding.taken(now + VOICE_S, calls_tool=event.calls_tool)
+                self._holding.taken(now + FIRST_AUDIO_S, calls_tool=event.calls_tool)
             case Spoken(dry_at=float(at)) if event.action.then is Then.HOLD or self._holding.held:
                 self._holding.said(at)  # silence is measured from then on
             case _:
@@ -227,4 +225,4 @@ def _expect(
     elif not failed and event.stage in USUALLY_S:
         at = now + USUALLY_S[event.stage]
         next_is_asked = event.stage == "tts" and not event.extra  # if this voice is late
-        holding.expected(at, else_at=at + TIMEOUT_S if next_is_asked else None)
+        holding.expected(at, else_at=at + PACE.late_min_s if next_is_asked else None)

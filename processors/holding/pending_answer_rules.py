@@ -14,6 +14,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
+from fallbacks.tts_times import LEADING_SILENCE_S
 from processors.holding.late_answer_rules import Holding
 from processors.turn.floor import Floor
 
@@ -85,9 +86,6 @@ class Announcements:
         return self._exhausted.popleft()[0]
 
 
-BREATH_S: Final = 0.2  # the usual upper bound of the silence before a voice's first word
-
-
 class PendingAnswer:
     """Tells `Holding` of one call whether an answer is pending.
 
@@ -156,7 +154,7 @@ class PendingAnswer:
             now: Monotonic, in seconds.
             audible: Whether it contains more than silence.
         """
-        self._holding.expected(now + BREATH_S)
+        self._holding.expected(now + LEADING_SILENCE_S)
         if audible:  # it is the answer, unless a tool runs
             self._sounded, self._unanswered = True, False
             self._holding.answered(

@@ -11,8 +11,6 @@ from typing import Final
 from calls.stereo import SAMPLE_BYTES
 from fallbacks.word_times import WordTimes
 
-ALIGN_S: Final = 0.3  # for an alignment, which takes less than 0.1 s for 10 s of speech
-STALL_S: Final = 0.2  # without sound, when the line has almost nothing left to play (chosen)
 LONG_S: Final = 20.0  # speech after which its words are aligned, and their sound is forgotten
 MAX_S: Final = 30.0  # of sound that is kept; of more, words are estimated
 

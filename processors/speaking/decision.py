@@ -30,14 +30,17 @@ from fallbacks.deadline import Deadline
 from fallbacks.events import StageExhausted, WordsTimed
 from fallbacks.failure import Severity, failed
 from fallbacks.symptoms import Symptom
-from fallbacks.word_times import as_written
-from processors.speaking.alignment_rules import (
+from fallbacks.tts_times import (
     ALIGN_S,
-    LONG_S,
+    NEXT_VOICE_S,
+    NO_TEXT_S,
+    REPORT_END_S,
     STALL_S,
-    AlignSound,
-    SoundAligned,
+    STUCK_S,
+    UNTIMED_END_S,
 )
+from fallbacks.word_times import as_written
+from processors.speaking.alignment_rules import LONG_S, AlignSound, SoundAligned
 from processors.speaking.ledger_rules import SoundCame, SoundOutlet, WordTimed
 from processors.speaking.speech_actions import (
     AddSentence,
@@ -50,16 +53,6 @@ from processors.speaking.speech_actions import (
     VoiceEvent,
 )
 
-TIMEOUT_S: Final = 1.5  # the deadline of the next attempt, after the end of the audio on the line
-# How long a voice without text may wait for the next sentence. Cartesia's contexts expire 1 s after
-# their last audio.
-IDLE_S: Final = 0.5
-DONE_S: Final = 0.3  # how long a voice that has sent every word may take to report its end
-# The same without word times, from its last speech: whether it has sent every word is a guess.
-UNTIMED_DONE_S: Final = 3.0
-# After the deadline, in real time, even if our own stalls have kept every voice from being late;
-# and as long again after a stall, to read the sockets.
-STUCK_S: Final = 0.5
 NO_VOICE: Final = 0  # no voice is in use yet; attempt numbers begin with 1
 
 
@@ -81,7 +74,7 @@ class _Live:
         if self.idle_since is None:
             return None
         since = self.idle_since if timed else max(self.idle_since, self.spoke_at)
-        return since + (IDLE_S if accepts else DONE_S if timed else UNTIMED_DONE_S)
+        return since + (NO_TEXT_S if accepts else REPORT_END_S if timed else UNTIMED_END_S)
 
 
 class SpokenUtterance:
@@ -173,7 +166,7 @@ class SpokenUtterance:
 
     def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
         """Ask the first rung to speak the sentences so far."""
-        self._until = self._until.no_sooner_than(now + TIMEOUT_S)
+        self._until = self._until.no_sooner_than(now + NEXT_VOICE_S)
         self._ledger.hand_over(f"{text} ")
         self._follow(self._attempting.start(self._until, now), now)
         return self._settle(now)
@@ -439,7 +432,7 @@ class SpokenUtterance:
         """Release audio, update whether the voice is idle, and return all actions."""
         if not self.over and self._voice != NO_VOICE:
             self._actions += self._outlet.release(now)
-            self._until = self._until.no_sooner_than(self._line.dry_at + TIMEOUT_S)
+            self._until = self._until.no_sooner_than(self._line.dry_at + NEXT_VOICE_S)
             self._attempting.until = self._until
             live, pending = self._live.get(self._voice), not self._ledger.sent
             if live and pending != (live.idle_since is None):  # it became idle, or has work again

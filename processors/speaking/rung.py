@@ -28,6 +28,7 @@ from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.lag import Lag
 from fallbacks.retrying import Backoff
+from fallbacks.tts_times import COLD_CONNECT_S, CONNECT_S
 from processors.ladder.gate import Seat
 from processors.ladder.rung_pipeline import STOP_S, RungPipeline
 from processors.ladder.stage import Reconnector, Rung, Stage
@@ -35,8 +36,6 @@ from processors.speaking.ledger_rules import SoundCame, WordTimed
 from processors.speaking.pcm import Pieces, quiet_end
 from processors.speaking.speech_actions import AskVoice, VoiceEvent
 
-CONNECT_S: Final = 0.3  # how long an attempt waits for a handshake: a failed rung may cost 0.4 s
-COLD_S: Final = 1.0  # for a first or requested handshake: DNS, TCP, TLS, upgrade over an ocean
 SETTINGS: Final = 8  # settings that wait for a rung to be set up; beyond that the oldest is dropped
 
 
@@ -114,7 +113,7 @@ class Connection:
 
     @property
     def _patience_s(self) -> float:
-        return COLD_S if self.cold else CONNECT_S
+        return COLD_CONNECT_S if self.cold else CONNECT_S
 
 
 class VoiceRung(Rung):

@@ -32,10 +32,11 @@ from calls.turn import Turn
 from fallbacks.attempt_events import EmitEvent, Use
 from fallbacks.attempts import Attempting
 from fallbacks.ladder import ClauseRule, StagePolicy, rank
+from fallbacks.tts_times import ALIGN_S
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
 from processors.speaking.aligner import align_in_thread
-from processors.speaking.alignment_rules import ALIGN_S, AlignSound
+from processors.speaking.alignment_rules import AlignSound
 from processors.speaking.clause_rules import HURRY_S
 from processors.speaking.decision import SpokenUtterance
 from processors.speaking.ledger_rules import PlaySound

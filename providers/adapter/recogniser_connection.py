@@ -25,6 +25,7 @@ from websockets.protocol import State
 
 from fallbacks.classification import classify_close, classify_message, classify_symptom
 from fallbacks.failure import Failure, Finding, error_of, failed
+from fallbacks.paces import REOPEN_S
 from fallbacks.symptoms import Moment, Symptom
 from providers.adapter.failures import failure_in, failure_of
 from providers.adapter.recogniser_messages import (
@@ -40,7 +41,6 @@ from providers.provider import RungSpec
 from providers.sockets import NO_CLOSE_FRAME, forbid_redirects, tls_for
 from runtime.http import parse_json
 
-OPEN_S: Final = 3.0  # a handshake is retried after this time (chosen); Pipecat's default is ten
 CONNECT_S: Final = 3.5  # for all of a service's connecting, which may take several requests
 LOAD_S: Final = 30.0  # for a local one, which may load models
 LEAVE_S: Final = 1.0  # for a service to let go of a connection, and to obey its cancellation
@@ -161,7 +161,7 @@ class ConnectedPart(STTService):
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> Any:
         """Connect as Pipecat does, but soon give up, and tap the new socket."""
         kwargs.setdefault("compression", None)
-        kwargs.setdefault("open_timeout", OPEN_S)
+        kwargs.setdefault("open_timeout", REOPEN_S)
         if secure := tls_for(uri):
             kwargs.setdefault("ssl", secure)
         socket = await cast("Any", super())._websocket_connect(uri, **kwargs)  # noqa: SLF001

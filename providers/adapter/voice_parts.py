@@ -31,13 +31,13 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from calls.voice import ATTEMPT, VoiceEar
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import Failure, Kind, Scope, finding
+from fallbacks.paces import REOPEN_S
 from fallbacks.symptoms import Moment, Symptom
 from providers.adapter.building import LateSession
 from providers.adapter.failures import failure_in, failure_of
 from providers.adapter.voice_reports import AttemptReports, InvalidOutputError
 from providers.provider import RungSpec
 from providers.sockets import tls_for
-from providers.tapped_voice import OPEN_S
 
 ABANDON_S: Final = 1.0  # a service that has not stopped by then is abandoned (chosen)
 CHUNK_S: Final = 0.1  # chosen: as the pieces of voices with a websocket
@@ -118,7 +118,7 @@ class VoicePart(Service):
             if self.reports.ear and hasattr(self, "_connect"):
                 await self.reports.ear.connecting()
                 await self._disconnect_for_good()
-                await self._open(self._connect(), within_s=OPEN_S + ABANDON_S)
+                await self._open(self._connect(), within_s=REOPEN_S + ABANDON_S)
             elif self.reports.ear and self._cannot_be_silenced:
                 await self.reports.ear.unreachable(self.reports.invalid(CANNOT_BE_SILENCED))
             elif self.reports.ear:
@@ -361,7 +361,7 @@ class SocketPart(VoicePart):
             return await super()._websocket_connect(uri, **kwargs)
         await ear.connecting()
         try:
-            socket = await super()._websocket_connect(uri, **{"open_timeout": OPEN_S, **kwargs})
+            socket = await super()._websocket_connect(uri, **{"open_timeout": REOPEN_S, **kwargs})
         except (OSError, EOFError, WebSocketException) as error:  # includes timeouts
             self._settled = True
             await self.reports.report_unreachable(ear, error)

@@ -15,8 +15,10 @@ from fallbacks.events import AttemptDropped, AttemptFailed, AttemptWon, Suspecte
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Allowance, StagePolicy
 from fallbacks.lag import GRACE_S, PERIOD_S, SLACK_S, Lag
-from processors.hearing.feed_rules import OPENING_S, Feed
-from processors.speaking.rung import CONNECT_S, Connection
+from fallbacks.stt_times import FIRST_CONNECTION_S
+from fallbacks.tts_times import CONNECT_S
+from processors.hearing.feed_rules import Feed
+from processors.speaking.rung import Connection
 
 NOW = 100.0
 UNTIL = Deadline(at=NOW + 1.5)
@@ -235,6 +237,6 @@ def test_a_recogniser_is_neither_mute_nor_overdue_while_we_stall() -> None:
     feed = Feed("deepgram", reconnected_by_us=True, lag=lag)
     feed.opening.begin(NOW)
 
-    assert not feed.opening.note_overdue(NOW + OPENING_S + 1.0)
-    beaten(lag, since=NOW + OPENING_S + 1.0, until=NOW + 2 * OPENING_S + 2.0)
-    assert feed.opening.note_overdue(NOW + 2 * OPENING_S + 2.0)
+    assert not feed.opening.note_overdue(NOW + FIRST_CONNECTION_S + 1.0)
+    beaten(lag, since=NOW + FIRST_CONNECTION_S + 1.0, until=NOW + 2 * FIRST_CONNECTION_S + 2.0)
+    assert feed.opening.note_overdue(NOW + 2 * FIRST_CONNECTION_S + 2.0)

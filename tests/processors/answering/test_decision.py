@@ -30,10 +30,10 @@ from fallbacks.events import (
 from fallbacks.failure import Finding, Kind, Scope, failed, finding
 from fallbacks.ladder import RETRY_WAIT_S, StagePolicy
 from fallbacks.limits import Gate
+from fallbacks.llm_times import RUNG_CHECK_S, RUNG_WAIT_S
 from fallbacks.retry_after import retry_after_s
+from fallbacks.tts_times import NEXT_VOICE_S
 from processors.answering.decision import (
-    RECHECK_S,
-    RECOVERS_S,
     AnswerAction,
     Answering,
     LeaveMessageOut,
@@ -41,7 +41,6 @@ from processors.answering.decision import (
     WriteText,
     Wrote,
 )
-from processors.speaking.decision import TIMEOUT_S
 
 NOW = 100.0
 SOME_GATE = cast("Gate", object())  # only its presence matters here
@@ -53,7 +52,7 @@ def four_seconds(now: float) -> Deadline:
 
 def ladder(
     *names: str,
-    recovers_s: float = RECOVERS_S,
+    recovers_s: float = RUNG_WAIT_S,
     until: Callable[[float], Deadline] = four_seconds,
     gates: Mapping[str, Gate] | None = None,
     leaves_out: int = 0,
@@ -144,7 +143,7 @@ def test_an_unanswered_question_is_asked_again_once_a_rung_is_available() -> Non
     while not answering.attempting.over:
         kept = doing(answering.handle(failure(answering.attempting.attempts, "a"), now))
     assert Exhausted(attempts=1) not in kept
-    assert answering.wake_at == now + RECHECK_S
+    assert answering.wake_at == now + RUNG_CHECK_S
     assert not answering.over
 
     place = ("llm", "a")
@@ -213,8 +212,8 @@ def test_a_question_is_kept_for_ten_seconds_without_an_available_rung() -> None:
         UseModel(provider="", taken_back=0),
     ]
     assert given_up == [Exhausted(attempts=2)]
-    assert given_up_at == pytest.approx(left_at + 10.0, abs=RECHECK_S)
-    assert told[-1][0] - told[-2][0] == pytest.approx(RECHECK_S)
+    assert given_up_at == pytest.approx(left_at + 10.0, abs=RUNG_CHECK_S)
+    assert told[-1][0] - told[-2][0] == pytest.approx(RUNG_CHECK_S)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +252,7 @@ def test_a_refused_key_ends_the_question_and_the_next_is_kept_unasked() -> None:
 
     assert gone == [UseModel(provider="", taken_back=0), Exhausted(attempts=1)]
     assert kept == [UseModel(provider="", taken_back=0)]
-    assert later.wake_at == NOW + 1.0 + RECHECK_S
+    assert later.wake_at == NOW + 1.0 + RUNG_CHECK_S
 
 
 @pytest.mark.parametrize(
@@ -276,7 +275,7 @@ def test_a_question_that_failed_at_every_model_is_sent_again_only_after_an_outag
             else:
                 rung.succeeded(permit, at)
 
-    actions += answering.tick(NOW + 0.2 + RECHECK_S)
+    actions += answering.tick(NOW + 0.2 + RUNG_CHECK_S)
     if probe_fails:
         actions += answering.handle(failure(3, "a", Kind.PROTOCOL), NOW + 1.1)
         actions += answering.handle(failure(4, "b", Kind.PROTOCOL), NOW + 1.2)
@@ -332,7 +331,7 @@ def test_models_that_are_asked_late_and_hang_are_given_up_anyway() -> None:
         gone = doing(answering.tick(at))
 
     assert UseModel(provider="", taken_back=0) in gone
-    assert at == pytest.approx(NOW + TIMEOUT_S)
+    assert at == pytest.approx(NOW + NEXT_VOICE_S)
 
 
 def test_the_only_model_is_asked_again_after_a_slow_tool_too() -> None:
@@ -358,10 +357,10 @@ def test_a_kept_question_is_asked_with_patience_again() -> None:
 
     assert not answering.attempting.over
     assert doing(answering.tick(now + 1.4)) == []
-    assert answering.wake_at == now + TIMEOUT_S
+    assert answering.wake_at == now + NEXT_VOICE_S
 
 
-@pytest.mark.parametrize("left_s", [TIMEOUT_S, 2.5, 3.7])
+@pytest.mark.parametrize("left_s", [NEXT_VOICE_S, 2.5, 3.7])
 def test_a_turn_with_enough_time_left_uses_its_own_deadline(left_s: float) -> None:
     answering, _ = ladder("a", "b", until=lambda _: Deadline(at=NOW + left_s))
 

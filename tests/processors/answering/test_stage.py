@@ -38,12 +38,12 @@ from fallbacks.events import (
 )
 from fallbacks.failure import Kind, Scope
 from fallbacks.ladder import StagePolicy
+from fallbacks.llm_times import MAX_REPLY_S
 from fallbacks.word_times import CHARACTER_S
 from lab.simulators import faults
 from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window, parse_windows
-from processors.answering.continuation_rules import MAX_S
 from processors.answering.model_stream import Model
 from processors.answering.stage import LlmStage
 from processors.answering.tool_calls import calls_in_text
@@ -596,6 +596,6 @@ async def test_an_endless_reply_is_ended_with_a_sentence() -> None:
         answer = await it.ask()
 
     spoken_s = len(answer) * CHARACTER_S
-    assert MAX_S - 5 < spoken_s < MAX_S + 5
+    assert MAX_REPLY_S - 5 < spoken_s < MAX_REPLY_S + 5
     assert answer.endswith("that the model writes.")
     assert it.told_of(AttemptFailed) == []

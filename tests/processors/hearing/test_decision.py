@@ -13,16 +13,9 @@ from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.events import AttemptFailed, StageExhausted
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace, StagePolicy
-from processors.hearing.decision import (
-    TURN_HELD_S,
-    CallerHearing,
-    HearingAction,
-    KeepTurnOpen,
-    PassOn,
-)
+from fallbacks.stt_times import FIRST_CONNECTION_S, RESULT_GAP_S, TURN_HELD_S
+from processors.hearing.decision import CallerHearing, HearingAction, KeepTurnOpen, PassOn
 from processors.hearing.feed_rules import (
-    BEAT_S,
-    OPENING_S,
     STEADY,
     AskForWords,
     FeedSound,
@@ -485,7 +478,7 @@ def steady() -> Bench:
     bench = up()
     for _ in range(STEADY + 1):
         bench.read("a", NOTHING)
-        bench.pass_s(0.5 * BEAT_S)
+        bench.pass_s(0.5 * RESULT_GAP_S)
     bench.read("a", NOTHING)
     return bench
 
@@ -494,17 +487,17 @@ def test_a_recogniser_that_stops_writing_has_failed_and_the_next_hears_it() -> N
     bench = steady()
     bench.begin()
 
-    before = bench.pass_s(BEAT_S - 0.04)
+    before = bench.pass_s(RESULT_GAP_S - 0.04)
     wanted = bench.pass_s(0.06)
 
     assert failures(before) == []
     assert failures(wanted) == [("stt", "a", Kind.SILENT)]
-    assert fed([*before, *wanted], "b") > BEAT_S
+    assert fed([*before, *wanted], "b") > RESULT_GAP_S
 
 
 def test_a_recogniser_mute_before_the_caller_spoke_is_not_waited_for() -> None:
     bench = steady()
-    bench.pass_s(BEAT_S + 0.1)
+    bench.pass_s(RESULT_GAP_S + 0.1)
 
     bench.begin()
     wanted = bench.pass_s(0.02)
@@ -545,7 +538,7 @@ def test_a_recogniser_that_ignores_sound_after_a_gap_is_mute_a_little_later() ->
     bench.stall(5.0)
     bench.begin()
 
-    before = bench.pass_s(BEAT_S - 0.04)
+    before = bench.pass_s(RESULT_GAP_S - 0.04)
     wanted = bench.pass_s(0.08)
 
     assert failures(before) == []
@@ -556,7 +549,7 @@ def test_a_hanging_connection_is_reported_once_before_any_speech() -> None:
     bench = Bench()
     bench.connect("b")
 
-    wanted = bench.pass_s(4 * OPENING_S)
+    wanted = bench.pass_s(4 * FIRST_CONNECTION_S)
 
     assert failures(wanted) == [("stt", "a", Kind.TIMEOUT)]
 

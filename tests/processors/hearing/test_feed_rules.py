@@ -6,7 +6,8 @@ import pytest
 
 from calls.transcript import Heard, HeardWord
 from fallbacks.lag import Lag
-from processors.hearing.feed_rules import OPENING_S, Feed, Opening
+from fallbacks.stt_times import FIRST_CONNECTION_S
+from processors.hearing.feed_rules import Feed, Opening
 from processors.hearing.replay_rules import SoundRing
 
 NOW = 100.0
@@ -19,9 +20,9 @@ def test_a_slow_first_connection_is_reported_once() -> None:
 
     assert not before
     assert opening.under_way
-    assert not opening.note_overdue(NOW + OPENING_S - 0.1)
-    assert opening.note_overdue(NOW + OPENING_S)
-    assert not opening.note_overdue(NOW + 2 * OPENING_S)
+    assert not opening.note_overdue(NOW + FIRST_CONNECTION_S - 0.1)
+    assert opening.note_overdue(NOW + FIRST_CONNECTION_S)
+    assert not opening.note_overdue(NOW + 2 * FIRST_CONNECTION_S)
 
 
 def test_a_finished_connection_is_not_overdue() -> None:
@@ -30,7 +31,7 @@ def test_a_finished_connection_is_not_overdue() -> None:
     opening.end()
 
     assert not opening.under_way
-    assert not opening.note_overdue(NOW + OPENING_S)
+    assert not opening.note_overdue(NOW + FIRST_CONNECTION_S)
 
 
 @pytest.mark.parametrize("ours", [True, False])

@@ -20,9 +20,17 @@ from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import StagePolicy
 from fallbacks.lag import PERIOD_S
 from fallbacks.paces import PACES
+from fallbacks.tts_times import (
+    ALIGN_S,
+    NEXT_VOICE_S,
+    NO_TEXT_S,
+    REPORT_END_S,
+    STALL_S,
+    UNTIMED_END_S,
+)
 from fallbacks.word_times import CHARACTER_S
-from processors.speaking.alignment_rules import ALIGN_S, STALL_S, AlignSound, SoundAligned
-from processors.speaking.decision import DONE_S, IDLE_S, TIMEOUT_S, UNTIMED_DONE_S, SpokenUtterance
+from processors.speaking.alignment_rules import AlignSound, SoundAligned
+from processors.speaking.decision import SpokenUtterance
 from processors.speaking.ledger_rules import (
     HELD_S,
     QUIET_S,
@@ -364,7 +372,7 @@ def test_a_voice_that_takes_over_is_not_idle_because_the_previous_one_was() -> N
     bench.add("three four")
     bench.close()
     bench.speak(second, WORD, text=f"{second.rest} three four")
-    bench.pass_s(DONE_S - 0.1)
+    bench.pass_s(REPORT_END_S - 0.1)
 
     assert not bench.speech.over
     assert "four" not in bench.said
@@ -405,7 +413,7 @@ def test_a_voice_without_word_times_that_reports_no_end_is_done_after_its_last_s
     ask = bench.start()
     for _ in range(round(ESTIMATE_S * RATE_HZ / PIECE) + 1):
         bench.sound(ask, np.full(PIECE, 1000, "<i2"))
-    for _ in range(round(UNTIMED_DONE_S / 0.1) - 1):
+    for _ in range(round(UNTIMED_END_S / 0.1) - 1):
         assert not bench.speech.over
         bench.pass_s(0.1)
         if then == "silence":
@@ -423,7 +431,7 @@ def test_a_slow_voice_without_word_times_is_silent_after_an_interruption() -> No
     bench.do(bench.speech.interrupt(bench.now))
     before = len(bench.of(PlaySound))
     bench.sound(ask, np.full(PIECE, 1000, "<i2"))
-    bench.pass_s(UNTIMED_DONE_S + 1)
+    bench.pass_s(UNTIMED_END_S + 1)
 
     assert (bench.speech.over, len(bench.of(PlaySound))) == (True, before)
 
@@ -590,7 +598,7 @@ def test_no_order_of_clip_words_sound_and_end_leaves_the_line_silent(
         lagging(bench, 0.05, stall_s)
     while not bench.speech.over:
         lagging(bench, 0.1, stall_s)
-        due_at = max(bench.line.dry_at + TIMEOUT_S, 102.0)
+        due_at = max(bench.line.dry_at + NEXT_VOICE_S, 102.0)
         assert bench.now < due_at + 1.0 + 2 * stall_s + 0.2
 
     (end,) = [action for action in bench.done if isinstance(action, EndSpeech)]
@@ -662,7 +670,7 @@ def test_a_voice_is_not_late_with_text_without_letters(ending: str) -> None:
     ask = bench.start(f"zero one {ending}", closed=False)
 
     bench.speak(ask, text="zero one")
-    bench.pass_s(IDLE_S + 0.05)
+    bench.pass_s(NO_TEXT_S + 0.05)
 
     assert bench.of(EndText) == [EndText(provider="first")]
     assert len(bench.asks) == 1
@@ -673,7 +681,7 @@ def test_a_voice_that_never_reports_its_end_is_done_anyway() -> None:
     ask = bench.start()
 
     bench.speak(ask)
-    bench.pass_s(DONE_S + 0.1)
+    bench.pass_s(REPORT_END_S + 0.1)
 
     assert bench.speech.over
     assert bench.said == TEXT
@@ -685,7 +693,7 @@ def test_a_reply_that_pauses_is_closed_before_the_provider_times_out() -> None:
     ask = bench.start("zero one", closed=False)
 
     bench.speak(ask)
-    bench.pass_s(IDLE_S + 0.05)
+    bench.pass_s(NO_TEXT_S + 0.05)
 
     assert bench.of(EndText) == [EndText(provider="first")]
     assert not bench.speech.accepts
@@ -848,7 +856,7 @@ def test_a_voice_that_counts_as_done_is_muted() -> None:
     bench = Bench()
     ask = bench.start()
     bench.speak(ask)
-    bench.pass_s(DONE_S + 0.1)
+    bench.pass_s(REPORT_END_S + 0.1)
 
     assert bench.of(MuteVoice) == [MuteVoice(provider="first")]
 

@@ -3,7 +3,8 @@
 import pytest
 
 from fallbacks.failure import Failure, Kind, failed
-from processors.speaking.rung import COLD_S, CONNECT_S, Connection
+from fallbacks.tts_times import COLD_CONNECT_S, CONNECT_S
+from processors.speaking.rung import Connection
 
 NOW = 100.0
 
@@ -69,7 +70,7 @@ def test_a_cold_rungs_first_connection_may_take_longer() -> None:
     connection.began(NOW)
 
     assert connection.report_failure(NOW + CONNECT_S) is None
-    assert connection.wait_until_s(NOW) == pytest.approx(NOW + COLD_S)
+    assert connection.wait_until_s(NOW) == pytest.approx(NOW + COLD_CONNECT_S)
 
 
 def test_a_refused_cold_rung_is_no_longer_cold() -> None:
@@ -86,7 +87,7 @@ def test_a_connection_renewed_for_new_settings_may_take_as_long_as_a_cold_one() 
     connection.settling = True
     connection.began(NOW)
 
-    assert connection.wait_until_s(NOW) == pytest.approx(NOW + COLD_S)
+    assert connection.wait_until_s(NOW) == pytest.approx(NOW + COLD_CONNECT_S)
     connection.made(waited_for=False)
     connection.began(NOW)
     assert connection.wait_until_s(NOW) == pytest.approx(NOW + CONNECT_S)
