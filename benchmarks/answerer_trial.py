@@ -14,6 +14,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 
 from benchmarks.greetings import RATE_HZ, RenderedGreeting
+from calls.line import CallerLine
 from processors.answerer.answerer_rules import (
     Answerer,
     AnsweringAction,
@@ -26,6 +27,7 @@ from processors.answerer.answerer_rules import (
     StopTalking,
 )
 from processors.answerer.watch import AnswererWatch, SpeechDetector
+from processors.turn.floor import Floor
 from providers.sphinx import Recogniser
 from providers.sphinx_ear import Ear
 
@@ -114,7 +116,7 @@ class _RecordingWatch(AnswererWatch):
             PLAN,
             say=_do_nothing,
             end_call=_do_nothing,
-            set_away=_set_away,
+            floor=Floor(CallerLine()),
             remember=lambda _: None,
             emit=lambda _: None,
             clock=clock,
@@ -156,10 +158,6 @@ async def try_greeting(
         for text, final in recognise(now, piece, speaks=watch.ear.speaking):
             await watch.read(_frame(text, final=final))
     return Trial(rendered=rendered, done=tuple(watch.done))
-
-
-def _set_away(*, away: bool) -> None:
-    del away
 
 
 def _frame(text: str, *, final: bool) -> TranscriptionFrame | InterimTranscriptionFrame:

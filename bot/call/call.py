@@ -177,8 +177,8 @@ class Call:
     @property
     def reason(self) -> str:
         """Why the call ended or will end; `agent_hung_up` if nothing else is known."""
-        farewell = self._pipeline.farewell.reason if self._pipeline else None
-        return self._reason or farewell or "agent_hung_up"
+        ending = self._pipeline.floor.ending if self._pipeline else None
+        return self._reason or ending or "agent_hung_up"
 
     async def run(self) -> None:
         """Run the call until it has ended and all of its parts are closed; raises no error."""
@@ -294,7 +294,7 @@ class Call:
         pipeline, parked = self._pipeline, self._leg.parked
         if not (self._opened and pipeline and parked and self._leg.facts.moves):
             return
-        is_busy = pipeline.farewell.reason or (pipeline.transfer and pipeline.transfer.busy)
+        is_busy = pipeline.floor.ending or (pipeline.transfer and pipeline.transfer.busy)
         state = replace(self.resume_state(), moved=True)
         if is_busy or self._reason or (at_quiet and not is_quiet(pipeline, state, state.kept_at)):
             return

@@ -234,11 +234,10 @@ class CallPipeline:
         if self._leg.facts.public:
             max_s = min(max_s, self._settings.transports.webrtc.public_max_call_s)
         self.farewell = Farewell(
+            self.floor,
+            clock=self._clock,
             end=self._end,
-            is_audible=self._is_agent_audible,
-            on_last_words=self.hold_line.decision.note_goodbye,
         )
-        self.dialogue.asides.goodbye = lambda: self.farewell.cut_off
         self.silence = CallerSilence(
             silence=Silence(
                 self.floor,
@@ -272,8 +271,8 @@ class CallPipeline:
                     floor=self.floor,
                     clock=self._clock,
                 ),
-                silence=self.silence,
                 hold_line=self.hold_line,
+                floor=self.floor,
                 requests=self.requests,
                 turn=self.turn,
                 emit=emit,
@@ -284,7 +283,7 @@ class CallPipeline:
                 answering,
                 say=self.tts.queue_frame,
                 end_call=partial(self.farewell.end_call, final=True),
-                set_away=self.silence.set_away,
+                floor=self.floor,
                 remember=lambda words: self.dialogue.add("user", clean(words)),
                 emit=emit,
                 clock=self._clock,
@@ -335,7 +334,7 @@ class CallPipeline:
             restored=lambda after_s: self.outside(LineRestored(after_s=round(after_s, 3))),
         )
         wordless = WordlessTurns(
-            dialogue.pair.user(), dialogue.memory, self.hold_line, dialogue.asides
+            dialogue.pair.user(), dialogue.memory, self.hold_line, dialogue.asides, self.floor
         )
         self._captions = captions_for(self._leg)
         parts = (dialogue, self.hold_line, wordless, self.opt_out, self.observer, self._captions)
@@ -344,11 +343,6 @@ class CallPipeline:
     def _make_tools(self) -> None:
         """Give the model the built-in tools, the owner's, and those that only this call has."""
         dialogue, decision = self.dialogue, self.hold_line.decision
-
-        def is_quiet() -> bool:
-            """Return whether neither side speaks and nothing else is about to be said."""
-            speaking = self.floor.caller_speaking or self._is_agent_audible()
-            return not (speaking or decision.awaits_answer or decision.led)
 
         async def ask_with(result: str, note: str) -> None:
             dialogue.add("developer", result)  # untrusted, so not in one message with our note
@@ -364,10 +358,10 @@ class CallPipeline:
             turn=lambda: self.turn.number,
             emit=self.outside,
             clock=self._clock,
-            speaking=lambda: self._is_agent_audible() or decision.holding,
+            speaking=lambda: self.floor.is_agent_audible(self._clock()) or decision.holding,
             people=self.transfer,
             more=more,
-            late=LateResults(is_quiet=is_quiet, ask_with=ask_with),
+            late=LateResults(until_quiet=self.hold_line.until_quiet, ask_with=ask_with),
             facts=call_facts(self._call_id, self._leg.facts),
         )
         self.tools.box.verified, self.tools.box.words = self._verified, self.words
@@ -382,9 +376,6 @@ class CallPipeline:
             turn=self.turn,
             clock=self._clock,
         )
-
-    def _is_agent_audible(self) -> bool:
-        return self.floor.is_agent_audible(self._clock())
 
     def _digits_asked(self) -> list[DigitsAsked]:
         """Return the parameters of tools that wait for the caller's keys."""

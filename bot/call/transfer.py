@@ -25,7 +25,6 @@ from campaigns.order_gate import Order
 from configuration.agent import CALLBACK, PERSON, AgentSettings, DestinationSettings
 from configuration.rungs import spoken
 from processors.answering.stage import LlmStage
-from processors.holding.caller_silence import CallerSilence
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_executor import until_heard
 from processors.holding.menu_rules import Consent
@@ -33,6 +32,7 @@ from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.decision import At, How, Steps, TransferDecision, TransferStep
 from processors.transfer.waiting_line import JoinedSound, WaitingLine
+from processors.turn.floor import Away, Floor
 from transports.leg import Leg, may_order
 
 
@@ -61,8 +61,8 @@ class Transfer:
         llm: Summarises the call.
         conversation: Returns the conversation without secrets.
         waiting: Plays tones, sentences and the person's audio to the caller.
-        silence: Prompts a silent caller; paused during the transfer.
-        hold_line: Speaks when an answer is late, and reads the outage menu; paused likewise.
+        hold_line: Speaks when an answer is late, and reads the outage menu.
+        floor: The call's floor.
         requests: Notes a callback, and ends the call.
         turn: The turn in progress.
         emit: Takes the events of the transfer.
@@ -78,8 +78,8 @@ class Transfer:
         llm: LlmStage,
         conversation: Callable[[], Sequence[Mapping[str, Any]]],
         waiting: WaitingLine,
-        silence: CallerSilence,
         hold_line: HoldLine,
+        floor: Floor,
         requests: CallerRequests,
         turn: Turn,
         emit: Emit,
@@ -87,7 +87,7 @@ class Transfer:
         self.waiting, self.sound = waiting, JoinedSound()
         waiting.on_key = self._handle_key
         self.shared, self.leg, self.agent = shared, leg, agent
-        self._silence, self._hold_line, self.requests = silence, hold_line, requests
+        self._hold_line, self._floor, self.requests = hold_line, floor, requests
         self.turn, self.emit = turn, emit
         self.people_carrier = shared.people.for_caller(leg.facts.transport)
         self.language = spoken(agent.language, "tts")  # for the person, not the caller
@@ -204,9 +204,8 @@ class Transfer:
 
     def leave_agent(self) -> None:
         """Pause the agent's prompts and fillers while the caller waits for the person."""
-        self._silence.set_away(away=True)
         self._hold_line.note_answered()
-        self._hold_line.set_away(away=True)
+        self._floor.set_away(Away.PERSON, away=True)
 
     def part(self) -> None:
         """Disconnect the caller's audio from the person's."""
@@ -217,8 +216,7 @@ class Transfer:
         """Return the caller to the agent."""
         self.part()
         self.waiting.hold(on=False)
-        self._silence.set_away(away=False)
-        self._hold_line.set_away(away=False)
+        self._floor.set_away(Away.PERSON, away=False)
 
     def _transfer_kind(self, to: DestinationSettings) -> How | None:
         """Return the kind of transfer to a destination; `None` if this line supports none."""

@@ -33,8 +33,6 @@ BRIDGE_AFTER_S: Final = 1.0  # of waiting before the caller hears the tool's bri
 # harm than a second booking.
 UNDELIVERED_S: Final = 300.0
 FINISH_S: Final = 4.0  # for tools at a call's end; a process that ends cuts calls off after 5 s
-QUIET_S: Final = 0.5  # of silence on both sides before a late result is delivered (chosen)
-CHECK_EVERY_S: Final = 0.1  # between two checks of that silence
 LATE: Final = "The result of a tool that was at work when the caller spoke."
 TELL_LATE: Final = (
     "The tool in the message before this one is done. Tell the caller of its result now. Do not "
@@ -120,7 +118,7 @@ def _ignore() -> None:
 class LateResults:
     """When and how late results are delivered."""
 
-    is_quiet: Callable[[], bool]  # returns whether neither side speaks or is about to
+    until_quiet: Callable[[], Awaitable[None]]  # waits until neither side speaks or is about to
     ask_with: Callable[[str, str], Awaitable[None]]  # runs the model with a result and a note
 
 
@@ -262,17 +260,18 @@ class Toolbox:
     async def _deliver_when_quiet(
         self, attempt: _Attempt, late: LateResults, request: Mapping[str, Any]
     ) -> None:
-        """Give the model a late result once both sides have been silent for `QUIET_S`.
+        """Give the model a late result once both sides are silent.
 
         Give up if the model gets the result by a repeated request, or after `UNDELIVERED_S`.
         """
         await asyncio.wait({attempt.task})
-        quiet_since = self.clock()
-        while self.clock() < quiet_since + QUIET_S:
-            await asyncio.sleep(CHECK_EVERY_S)
-            quiet_since = quiet_since if late.is_quiet() else self.clock()
-            if attempt.delivered or self.clock() > attempt.began + UNDELIVERED_S:
-                return
+        try:
+            async with asyncio.timeout(attempt.began + UNDELIVERED_S - self.clock()):
+                await late.until_quiet()
+        except TimeoutError:
+            return
+        if attempt.delivered:
+            return
         # A model that does not believe it may repeat the request once in this turn.
         attempt.delivered, attempt.in_doubt, attempt.turn = True, True, self.turn()
         result = {**request, **attempt.task.result()}

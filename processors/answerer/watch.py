@@ -46,6 +46,7 @@ from processors.answerer.answerer_rules import (
 )
 from processors.answerer.decision import AnswererJudge
 from processors.ladder.stage import Alarm
+from processors.turn.floor import Away, Floor
 from processors.turn.sound_path import SoundPath
 
 WINDOW_S: Final = 0.064  # 512 samples at 8 kHz: bins of 16 Hz keep 440 and 480 Hz apart
@@ -220,7 +221,7 @@ class AnswererWatch(SoundPath):
         *,
         say: Callable[[Frame], Awaitable[None]],
         end_call: Callable[[str], Awaitable[None]],
-        set_away: Callable[..., None],
+        floor: Floor,
         remember: Callable[[str], None],
         emit: Emit,
         clock: Callable[[], float],
@@ -233,7 +234,7 @@ class AnswererWatch(SoundPath):
             plan: The words for machines.
             say: Sends a frame to the agent's voice.
             end_call: Ends the call after the current speech, with a reason for `CallEnded`.
-            set_away: Turns the prompts to a silent caller off, with `away=True`, or on again.
+            floor: The call's floor; this processor reports when there is a person.
             remember: Adds a person's first words to the conversation.
             emit: Publishes events.
             clock: Monotonic, in seconds.
@@ -246,7 +247,7 @@ class AnswererWatch(SoundPath):
         self._plan = plan
         self._say = say
         self._end_call = end_call
-        self._set_away = set_away
+        self._floor = floor
         self._remember = remember
         self._emit = emit
         self._now = clock
@@ -271,7 +272,7 @@ class AnswererWatch(SoundPath):
 
     def answered(self) -> None:
         """Begin to listen: the call was answered."""
-        self._set_away(away=True)
+        self._floor.set_away(Away.ANSWERER, away=True)
         now = self._now()
         self.judge.answered(now)
         if self.ear.speaking:  # speech that began before the answer counts from now on
@@ -358,7 +359,7 @@ class AnswererWatch(SoundPath):
                 case Decide():
                     self._emit(_event_of(action))
                 case Open():
-                    self._set_away(away=False)
+                    self._floor.set_away(Away.ANSWERER, away=False)
                     self._first_words.hand_over(self._remember)
                     self._opened.set()
                 case SayWho():
@@ -366,9 +367,11 @@ class AnswererWatch(SoundPath):
                     await self._say(TTSSpeakFrame(self._plan.who))
                 case StopTalking():
                     await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
-                    self._set_away(away=True)
+                    self._floor.set_away(Away.ANSWERER, away=True)
                 case LeaveMessage():
-                    self._set_away(away=False)  # if no voice can speak, the silence ends the call
+                    self._floor.set_away(
+                        Away.ANSWERER, away=False
+                    )  # if no voice can speak, the silence ends the call
                     self.leaving = True
                     await self._say(_uninterruptible(self._plan.message))
                 case PartFromMachine():

@@ -30,6 +30,7 @@ from processors.holding.caller_silence import PartFrame
 from processors.holding.hold_line import HoldLine
 from processors.holding.silence_rules import SILENT
 from processors.turn.asides import GO_ON, AsideFrame, Asides
+from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundPath
 
 
@@ -183,6 +184,7 @@ class WordlessTurns:
         memory: Memory,
         hold_line: HoldLine,
         asides: Asides,
+        floor: Floor,
     ) -> None:
         """Follow the caller's turns.
 
@@ -191,8 +193,9 @@ class WordlessTurns:
             memory: The conversation.
             hold_line: Is told that such a turn gets no answer.
             asides: Knows the rest of interrupted speech.
+            floor: The call's floor.
         """
-        self._asides = asides
+        self._asides, self._floor = asides, floor
         self._user = user
         self._memory = memory
         self._hold_line = hold_line
@@ -225,7 +228,7 @@ class WordlessTurns:
             awaits_answer=self._hold_line.decision.awaits_answer and not self._asides.words_heard,
             asked=self._asked,
         )
-        goodbye = self._asides.goodbye()
+        goodbye = self._floor.revoked
         if after is AfterSound.RESUME and goodbye != SILENT:
             await self._resume()
             if goodbye is not None:  # the end of the call was cancelled, too

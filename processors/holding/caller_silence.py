@@ -1,7 +1,7 @@
 """The end of a call: goodbye, prompts to a silent caller, and the limit on the call's length."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -12,9 +12,6 @@ from pipecat.frames.frames import (
     EndFrame,
     EndWorkerFrame,
     Frame,
-    FunctionCallCancelFrame,
-    FunctionCallInProgressFrame,
-    FunctionCallResultFrame,
     InputDTMFFrame,
     InterruptionFrame,
     LLMContextFrame,
@@ -32,7 +29,7 @@ from calls.events import CallerSilent, CallerStarted
 from fallbacks.word_times import sayable
 from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence
 from processors.ladder.stage import Alarm
-from processors.turn.floor import Floor, FloorEvent, WordsCame
+from processors.turn.floor import AwayChanged, Floor, FloorEvent, WordsCame
 
 GOODBYE_LIMIT_S: Final = (
     20.0  # if the goodbye has not been spoken by then, the call ends without it
@@ -69,36 +66,30 @@ class Farewell(FrameProcessor):
 
     def __init__(
         self,
+        floor: Floor,
         *,
+        clock: Callable[[], float],
         end: End | None = None,
         patience_s: float = GOODBYE_LIMIT_S,
-        is_audible: Callable[[], bool] = lambda: False,
-        on_last_words: Callable[[], None] | None = None,
     ) -> None:
         """Create it for one call.
 
         Args:
+            floor: The call's floor; this processor reports what the model writes.
+            clock: Monotonic, in seconds.
             end: Ends the call if a goodbye is not spoken in time.
             patience_s: The time that a goodbye may take; while the agent is audible, up to
                 `MAX_WAITS` times as long.
-            is_audible: Returns whether the agent is audible now.
-            on_last_words: Called when a `final` goodbye is sent to the TTS stage.
         """
         super().__init__()
-        self.reason: str | None = None
-        """Why the call ends; `None` if it is not ending."""
+        self._floor, self._now = floor, clock
         self._end = end
-        self._is_audible = is_audible
         self._patience_s = patience_s
-        self._on_last_words = on_last_words
         self._words: str | None = None
         self._final = False  # the requested end cannot be interrupted
-        self._answering = self._spoke = False  # the model is writing an answer; it contains words
+        self._spoke = False  # the reply that is being written contains words
         self._end_sent = False  # the end was sent to the TTS stage
-        self._answers_dropped = False  # a final end was sent, so answers are dropped
         self._alarm: asyncio.Task[None] | None = None
-        self.cut_off: str | None = None
-        """The reason for the end that the latest interruption cancelled, until the next answer."""
 
     async def end_call(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
         """End the call after the current answer, and after `words` if there are any.
@@ -110,20 +101,20 @@ class Farewell(FrameProcessor):
             words: Spoken last, verbatim; `None` if the goodbye is already in progress.
             final: The call ends even if the caller speaks now.
         """
-        if self.reason is not None and (self._final or not final):
+        if self._floor.ending is not None and (self._final or not final):
             return
-        self.reason, self._words, self._final = reason, words, final
+        self._floor.ending, self._words, self._final = reason, words, final
         if self._alarm is None:
             self._alarm = self.create_task(self._end_after_patience(), "give up on the goodbye")
-        if not self._answering:
+        if not self._floor.writing:
             await self._send_end()
 
     @property
     def kept(self) -> dict[str, Any]:
         """The end of the call, for its resume state; empty if it is not ending."""
         words = "" if self._end_sent else self._words or ""
-        ending = {"reason": self.reason, "words": words, "final": self._final}
-        return ending if self.reason else {}
+        ending = {"reason": self._floor.ending, "words": words, "final": self._final}
+        return ending if self._floor.ending else {}
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass frames on, except those of `_withholds`; send a requested end after the answer."""
@@ -133,13 +124,15 @@ class Farewell(FrameProcessor):
         await self.push_frame(frame, direction)
         match frame:
             case LLMFullResponseStartFrame():
-                self._answering, self._spoke, self.cut_off = True, False, None
+                self._spoke, self._floor.revoked = False, None
+                self._floor.model_writes(self._now(), more=True)
             case LLMTextFrame():
                 self._spoke = self._spoke or bool(sayable(frame.text))
             case LLMFullResponseEndFrame():
-                self._answering = False
+                self._floor.model_writes(self._now(), more=False)
                 await self._send_end()
             case InterruptionFrame():
+                self._floor.reply_dropped()
                 await self._drop_interrupted()
             case EndFrame() | CancelFrame():
                 await self._stop_alarm()
@@ -162,35 +155,32 @@ class Farewell(FrameProcessor):
             words = None if self._spoke else frame.words
             await self.end_call(frame.reason, words=words, final=frame.final)
             return True
-        if self._answers_dropped and isinstance(frame, ANSWER):
+        if self._floor.parting and isinstance(frame, ANSWER):
             return True
         from_below = isinstance(frame, LLMContextFrame) and direction is FrameDirection.UPSTREAM
-        return from_below and self.reason is not None
+        return from_below and self._floor.ending is not None
 
     async def _send_end(self) -> None:
         """Send the last words and the end to the TTS stage, if requested and not sent yet."""
-        if self.reason is None or self._end_sent:
+        if self._floor.ending is None or self._end_sent:
             return
-        self._end_sent, self._answers_dropped = True, self._final
-        if self._final and self._on_last_words is not None:
-            self._on_last_words()
+        self._end_sent, self._floor.parting = True, self._final
         if self._words:
             speech = TTSSpeakFrame(self._words)
             speech.interruptible = not self._final
             await self.push_frame(speech)
-        end = EndWorkerFrame(reason=self.reason)
+        end = EndWorkerFrame(reason=self._floor.ending)
         end.interruptible = not self._final  # a barge-in drops it together with the speech
         await self.push_frame(end)
 
     async def _drop_interrupted(self) -> None:
         """After a barge-in, cancel the end of the call; if it is final, send it at once instead."""
-        self._answering = False
         if self._final:
-            self._end_sent = self._answers_dropped  # an earlier, not final goodbye has been dropped
+            self._end_sent = self._floor.parting  # an earlier, not final goodbye has been dropped
             await self._send_end()
             return
-        self.cut_off = self.reason
-        self.reason, self._words, self._end_sent = None, None, False
+        self._floor.revoked = self._floor.ending
+        self._floor.ending, self._words, self._end_sent = None, None, False
         await self._stop_alarm()
 
     async def _end_after_patience(self) -> None:
@@ -201,29 +191,16 @@ class Farewell(FrameProcessor):
         """
         for _ in range(MAX_WAITS):
             await asyncio.sleep(self._patience_s)
-            if not self._is_audible():
+            if not self._floor.is_agent_audible(self._now()):
                 break
         self._alarm = None  # else the end of the call would cancel this task, which carries it out
-        if self._end is not None and self.reason is not None:  # `reason` is set: for the types only
-            await self._end(self.reason)
+        if self._end is not None and self._floor.ending is not None:  # it is set: for the types
+            await self._end(self._floor.ending)
 
     async def _stop_alarm(self) -> None:
         alarm, self._alarm = self._alarm, None
         if alarm is not None and alarm is not asyncio.current_task():
             await self.cancel_task(alarm)
-
-
-WORK: Final[Mapping[type[Frame], int]] = {
-    LLMFullResponseStartFrame: 1,
-    LLMFullResponseEndFrame: -1,
-    FunctionCallInProgressFrame: 1,
-    FunctionCallResultFrame: -1,
-    FunctionCallCancelFrame: -1,
-}
-"""How each frame changes the number of model requests and tool calls in progress.
-
-Of a broadcast frame, only one copy comes here: the other one goes upstream.
-"""
 
 
 @dataclass
@@ -234,7 +211,8 @@ class AnsweredFrame(SystemFrame):
 class CallerSilence(FrameProcessor):
     """Speaks to a silent caller. It is directly after `Farewell`, and delays no frame.
 
-    Timing starts with `AnsweredFrame`, because an outbound call has a pipeline while it rings.
+    While the caller does not talk with the agent, there are no prompts and no time limits. Timing
+    starts with `AnsweredFrame`, because an outbound call has a pipeline while it rings.
     """
 
     def __init__(
@@ -253,19 +231,13 @@ class CallerSilence(FrameProcessor):
         self._farewell = farewell
         self._emit = emit
         self._clock = clock
+        self._floor = floor
         self._alarm = Alarm(clock)
-        self._away = False
         self._answered = False
         floor.listeners.append(self._follow)
 
-    def set_away(self, *, away: bool) -> None:
-        """Suspend prompts and time limits while the caller waits for a person or talks to one."""
-        self._away = away
-        self._silence.restart(self._clock())
-        self._alarm.ring()
-
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; record digits and work in progress."""
+        """Pass everything on; a digit counts as words of the caller."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
         match frame:
@@ -278,26 +250,18 @@ class CallerSilence(FrameProcessor):
                 self._alarm.ring()
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
-            case InterruptionFrame():
-                self._silence.forget_work()
+            case InputDTMFFrame():
+                self._silence.caller_spoke(self._clock())
+                self._alarm.ring()
+            case BotStoppedSpeakingFrame():
                 self._alarm.ring()
             case _:
-                self._note(frame)
+                pass
 
     async def cleanup(self) -> None:
         """Stop watching."""
         await super().cleanup()
         await self._alarm.stop()
-
-    def _note(self, frame: Frame) -> None:
-        """Record work in progress or a digit, and ring the alarm, as after the agent's speech."""
-        if more := WORK.get(type(frame)):
-            self._silence.work(self._clock(), more=more)
-        elif isinstance(frame, InputDTMFFrame):
-            self._silence.caller_spoke(self._clock())
-        elif not isinstance(frame, BotStoppedSpeakingFrame):
-            return
-        self._alarm.ring()
 
     def _follow(self, event: FloorEvent) -> None:
         """Process a change of the floor at once."""
@@ -306,18 +270,20 @@ class CallerSilence(FrameProcessor):
                 self._silence.sound_began(event.at_s)
             case WordsCame() if event.text.strip():
                 self._silence.caller_spoke(self._clock())
+            case AwayChanged():
+                self._silence.restart(self._clock())
             case _:
                 pass
         self._alarm.ring()
 
     def _wake_at(self) -> float | None:
-        if self._away or not self._answered:
+        if self._floor.away or not self._answered:
             return None
         moments = (self._silence.wake_at, self._length.wake_at)
         return min((moment for moment in moments if moment is not None), default=None)
 
     async def _act(self, now: float) -> None:
-        if self._away or not self._answered:
+        if self._floor.away or not self._answered:
             return
         for step in (*self._silence.tick(now), *self._length.tick(now)):
             await self._do(step)

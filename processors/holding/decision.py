@@ -40,6 +40,7 @@ USUALLY_S: Final = {"llm": FIRST_WORD_S + SENTENCE_S + FIRST_AUDIO_S, "tts": FIR
 """Usual time from a rung's start to the first audio of the answer, by stage."""
 THEN_S: Final = {"llm": SENTENCE_S + FIRST_AUDIO_S, "tts": 0.0}
 """Usual time from a rung's first output to the first audio of the answer, by stage."""
+RESULT_QUIET_S: Final = 0.5  # of silence on both sides before a late result is delivered (chosen)
 HELD_WITH: Final = {
     Say.FILLER: (Situation.FILLER,),
     Say.CLIP: (Situation.LLM, Situation.DOWN),
@@ -54,9 +55,12 @@ Actions: TypeAlias = tuple[LineAction, ...]
 class HoldDecision:
     """Decides for one call: takes events and returns actions; reads no clock.
 
-    decision = HoldDecision(Holding(), floor)
-    decision.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2)
-    decision.tick(decision.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
+        decision = HoldDecision(Holding(), floor)
+        decision.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2)
+        decision.tick(decision.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
+
+    Attributes:
+        result_since: Since when a late tool result waits for a silence; `None` if none does.
     """
 
     def __init__(
@@ -83,34 +87,43 @@ class HoldDecision:
         )
         self.answer = PendingAnswer(holding, floor, self._announcements)
         self.outage = OutageMenu(floor, outage)
+        self.result_since: float | None = None
 
     @property
     def holding(self) -> bool:
         """Whether something was said in place of a pending answer."""
-        return self._holding.held and not self.outage.is_call_ending
+        return self._holding.held and not self._floor.parting
 
     @property
     def awaits_answer(self) -> bool:
         """Whether an answer is pending; if it is late, the line is held."""
-        return self._holding.pending_since is not None and not self.outage.is_call_ending
+        return self._holding.pending_since is not None and not self._floor.parting
 
     @property
     def led(self) -> bool:
         """Whether the outage menu or a person speaks with the caller."""
-        return self.outage.away or self.outage.in_charge
+        return self.outage.is_paused or self.outage.in_charge
+
+    @property
+    def result_at(self) -> float | None:
+        """When to deliver a late tool result, or `None`: neither side speaks, or is about to."""
+        if self.result_since is None or self.awaits_answer or self.led or self._floor.parting:
+            return None
+        return max(self._floor.quiet_since, self.result_since) + RESULT_QUIET_S
 
     @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
-        if self.outage.is_call_ending:
+        if self._floor.parting:
             return self.outage.wake_at
         held_at = None if self.outage.in_charge else self._holding.wake_at
-        moments = (held_at, self.outage.wake_at, self._announcements.wake_at)
+        others = (self.outage.wake_at, self._announcements.wake_at, self.result_at)
+        moments = (held_at, *others)
         return min((moment for moment in moments if moment is not None), default=None)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Return the actions for an event."""
-        if self.outage.is_call_ending:
+        if self._floor.parting:
             return self.outage.handle(event, now) if isinstance(event, AFTER_GOODBYE) else ()
         match event:
             case StageExhausted():
@@ -131,7 +144,7 @@ class HoldDecision:
 
     def sounded(self, dry_at: float, now: float, *, audible: bool = True) -> None:
         """Record audio of the answer on the line; see `PendingAnswer.sounded`."""
-        if not self.outage.is_call_ending:
+        if not self._floor.parting:
             self.answer.sounded(dry_at, now, audible=audible)
             self.outage.quiet_since = dry_at
 
@@ -144,16 +157,12 @@ class HoldDecision:
             now: Monotonic, in seconds.
         """
         self._announcements.drop("tts")
-        if dry_at is not None and not self.outage.is_call_ending:  # the words count as the answer
+        if dry_at is not None and not self._floor.parting:  # the words count as the answer
             self.answer.sounded(dry_at, now)
-
-    def note_goodbye(self) -> None:
-        """Record the request for a goodbye that ends the call, whatever the caller says."""
-        self.outage.is_call_ending = True
 
     def tick(self, now: float) -> Actions:
         """Return the actions that are due by now."""
-        if self.outage.is_call_ending:
+        if self._floor.parting:
             due = self.outage.tick(now)
             return tuple(item for item in due if isinstance(item, HangUp | KeepMessage))
         actions: list[LineAction] = []
@@ -161,7 +170,8 @@ class HoldDecision:
         if stage is not None:
             self._holding.answered()
             found = StageExhausted(stage=stage, attempts=0)
-            actions += [HearWords(), *self.outage.handle(found, now)]
+            hears = (HearWords(),) if self.outage.hears_words else ()
+            actions += [*hears, *self.outage.handle(found, now)]
         actions += self.outage.tick(now)
         says = () if self.outage.in_charge else self._holding.tick(now)
         actions += [SpeakFor(situations=HELD_WITH[say], then=Then.HOLD) for say in says]

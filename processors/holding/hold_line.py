@@ -57,7 +57,7 @@ from processors.holding.own_voice import (
     Phrases,
 )
 from processors.speaking.pcm import quiet_end
-from processors.turn.floor import Floor, FloorEvent, TurnBegan, WordsCame
+from processors.turn.floor import AwayChanged, Floor, FloorEvent, TurnBegan, WordsCame
 
 
 class HoldLine(FrameProcessor):
@@ -134,11 +134,11 @@ class HoldLine(FrameProcessor):
         self.decision.answer.nothing_said(self._now())
         self._executor.alarm.ring()
 
-    def set_away(self, *, away: bool) -> None:
-        """Record whether the caller waits for or talks to a person, unless the call is ending."""
-        if not self.decision.outage.is_call_ending:
-            self.decision.outage.away, self.decision.outage.quiet_since = away, self._now()
+    async def until_quiet(self) -> None:
+        """Wait until nobody has spoken for a moment, and nothing is about to be said."""
+        self.decision.result_since = self._now()
         self._executor.alarm.ring()
+        await self._executor.quiet.wait()
 
     def notice(self, event: Event) -> None:
         """Process an event of the call at the moment it is published."""
@@ -220,7 +220,7 @@ class HoldLine(FrameProcessor):
             case CallerStopped():
                 executor.words.stopped()
                 executor.handle(event)
-            case TurnBegan():
+            case TurnBegan() | AwayChanged():
                 executor.handle(event)
             case WordsCame() if event.text.strip():
                 executor.handle(event)
@@ -236,10 +236,10 @@ class HoldLine(FrameProcessor):
                 executor.voice.stop()
                 answer.cut_off()
             case FunctionCallInProgressFrame():
-                answer.tool_began(frame.tool_call_id, dry_at, now)
+                answer.tool_began(frame.tool_call_id, now)
             case FunctionCallResultFrame():
                 asks = frame.properties is None or frame.properties.run_llm is not False
-                answer.tool_ended(frame.tool_call_id, asks=asks)
+                answer.tool_ended(frame.tool_call_id, now, asks=asks)
             case TTSAudioRawFrame():
                 quiet_samples = quiet_end(frame.audio)
                 dry_at -= quiet_samples / frame.sample_rate

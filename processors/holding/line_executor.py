@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
+from typing import Final, assert_never
 
 from loguru import logger
 from pipecat.frames.frames import (
@@ -17,6 +17,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
+from fallbacks.events import StageRecovered, StepTaken
 from processors.holding.decision import HoldDecision
 from processors.holding.delivered_rules import DeliveredWords
 from processors.holding.line_rules import (
@@ -91,6 +92,7 @@ class HoldActions:
         choices: Carries out choices, and records a message while it is spoken.
         delivered: Finds words that are missing on the line.
         alarm: To be rung after each change of the decision's state.
+        quiet: Wakes those who wait until nothing is said, and nothing is about to be said.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class HoldActions:
         self._now = voice.clock
         self._actions: deque[LineAction] = deque()
         self.alarm = Alarm(voice.clock)
+        self.quiet = asyncio.Event()
         voice.on_added = self.alarm.ring
 
     def start(self) -> None:
@@ -170,10 +173,11 @@ class HoldActions:
                 # Only to the processors below: the call's stages are not interrupted.
                 await self._owner.push_frame(InterruptionFrame())
             case HearWords():
-                if self._ear_usable:
-                    self.words.start(self._owner, self._note_word)
-            case event:
-                self.voice.emit(event)
+                self.words.start(self._owner, self._note_word)
+            case StepTaken() | StageRecovered():
+                self.voice.emit(action)
+            case _:
+                assert_never(action)
 
     async def speak_rest(self) -> None:
         """Say queued words in the local voice.
@@ -191,6 +195,10 @@ class HoldActions:
         await self.speak_rest()
         self.decision.outage.hears_words = self._ear_usable
         self._actions.extend(self.decision.tick(now))
+        if (result_at := self.decision.result_at) is not None and now >= result_at:
+            self.decision.result_since = None
+            self.quiet.set()
+            self.quiet.clear()  # for those who wait from now on
         while self._actions:
             await self.do(self._actions.popleft())
 

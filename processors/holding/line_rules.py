@@ -19,7 +19,7 @@ from fallbacks.events import (
 )
 from processors.holding.menu_rules import Choice, DeskChoice
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import Floor, TurnBegan, WordsCame
+from processors.turn.floor import AwayChanged, Floor, TurnBegan, WordsCame
 
 LIMIT_S: Final = 120.0  # the longest message; people leave far shorter ones (chosen)
 QUIET_S: Final = 3.5  # silence that ends a message; a call may be silent for 4 s at most
@@ -174,6 +174,7 @@ LineEvent: TypeAlias = (
     | CallerStopped
     | TurnBegan
     | WordsCame
+    | AwayChanged
     | PauseJudged
     | TurnDecided
     | Spoken

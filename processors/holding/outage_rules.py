@@ -39,7 +39,7 @@ from processors.holding.line_rules import (
 )
 from processors.holding.menu_rules import CHOICES, KEYS, Choice, Consent, Meaning
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import Floor, TurnBegan
+from processors.turn.floor import Away, AwayChanged, Floor, TurnBegan
 
 QUESTIONS: Final = 3  # questions to confirm a choice, at most, in one outage
 REPLY_S: Final = 3.5  # silence in which the caller may reply to a clip or the menu
@@ -180,9 +180,6 @@ class OutageMenu:
         is_deaf: Returns whether all recognisers are known to be down, for a time.
         message: The message that the caller is leaving, or `None`.
         over: Whether the goodbye was said.
-        away: Whether the caller waits for a person or talks to one; then the menu pauses.
-        is_call_ending: Whether a goodbye was requested that ends the call, whatever the caller
-            says.
         quiet_since: When the current silence began or will begin: at the end of the audio on the
             line, or when the caller stopped. `None` before either.
     """
@@ -197,7 +194,7 @@ class OutageMenu:
         self.hears_words = self.reads_number = False
         self.is_deaf: Callable[[float], bool] = lambda _: False
         self.message: CallerMessage | None = None
-        self.over = self.away = self.is_call_ending = False
+        self.over = False
         self.quiet_since: float | None = None
         self._floor = floor
         self._settings = settings or OutageSettings()
@@ -214,6 +211,11 @@ class OutageMenu:
         return self._outage.step if self._outage else None
 
     @property
+    def is_paused(self) -> bool:
+        """Whether the caller waits for a person or talks to one."""
+        return Away.PERSON in self._floor.away
+
+    @property
     def has_the_line(self) -> bool:
         """Whether answers are dropped: the caller has made a choice, or the goodbye was said."""
         return self.over or self.step is Step.CHOSEN
@@ -221,12 +223,12 @@ class OutageMenu:
     @property
     def takes_keys(self) -> bool:
         """Whether a digit is a menu choice, ends a message, or is meant for a person."""
-        return self.away or self.has_the_line or self._offers_keys
+        return self.is_paused or self.has_the_line or self._offers_keys
 
     @property
     def listens(self) -> bool:
         """Whether the caller's words may be a choice: the menu that offers words was read last."""
-        return not (self.over or self.away) and self.step is Step.WORDS
+        return not (self.over or self.is_paused) and self.step is Step.WORDS
 
     @property
     def in_charge(self) -> bool:
@@ -236,7 +238,7 @@ class OutageMenu:
     @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
-        if self.away:
+        if self.is_paused:
             return None
         message_at = self.message.over_at if self.message else None
         moments = (self._step_at, message_at, self._hang_up_at)
@@ -269,7 +271,7 @@ class OutageMenu:
                 actions = self._finish(event)
             case CallerStarted() | TurnBegan():  # a turn may consist of digits, or of soft words
                 self._stepped = False
-            case CallerStopped():  # perhaps a cough, without a turn
+            case CallerStopped() | AwayChanged(Away.PERSON):  # perhaps a cough, without a turn
                 self.quiet_since = now
             case _:
                 pass
@@ -277,7 +279,7 @@ class OutageMenu:
 
     def tick(self, now: float) -> Actions:
         """Return the actions that are due by now."""
-        if self.away:
+        if self.is_paused:
             return ()
         if self.message and self.message.over(now):
             return self.give_up_message()
@@ -288,10 +290,10 @@ class OutageMenu:
 
     def press(self, digit: str, now: float) -> Actions:
         """Handle a digit: it ends a message, or is a choice if the menu was read last."""
-        if self.message and not self.is_call_ending:
+        if self.message and not self._floor.parting:
             self.message.key(now)
             return (CutLine(),)
-        if self.is_call_ending or not self._offers_keys:
+        if self._floor.parting or not self._offers_keys:
             return ()
         chosen = KEYS.get(digit)
         if chosen is None:  # read the menu again, but only once for a number that is typed
@@ -309,7 +311,7 @@ class OutageMenu:
     def hear(self, meaning: Meaning, now: float) -> Actions:
         """Handle a recognised word of the menu: a choice, a digit, yes or no."""
         outage = self._outage
-        if outage is None or self.is_call_ending or not self.listens:
+        if outage is None or self._floor.parting or not self.listens:
             return ()
         asked, outage.asked = outage.asked, None
         if isinstance(meaning, Consent) and asked is None:
@@ -334,7 +336,7 @@ class OutageMenu:
     @property
     def _offers_keys(self) -> bool:
         """Whether a digit may be a choice: the menu was the last step."""
-        return not (self.over or self.away) and self._settings.has_keys and self.step in MENU
+        return not (self.over or self.is_paused) and self._settings.has_keys and self.step in MENU
 
     @property
     def _step_at(self) -> float | None:
@@ -351,7 +353,7 @@ class OutageMenu:
         its next step is taken when a silence is too long.
         """
         self._down.add(stage)
-        if self.away:
+        if self.is_paused:
             return ()
         stepped, self._stepped = self._stepped, True
         if self.has_the_line:

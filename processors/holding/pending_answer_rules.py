@@ -105,14 +105,12 @@ class PendingAnswer:
         self._over = False  # the turn is over: later reports about it change nothing
         self.finished: bool | None = None
         self._unanswered = False  # an answer to earlier words of the caller is pending
-        self._tools: set[str] = set()  # ids of running tool calls
         self._decided_at = -inf  # the end of the last turn
         self._sounded = False  # the answer was audible since the caller last stopped or interrupted
         self._open = False  # an answer is being written or spoken
 
     def caller_started(self) -> None:
         """Record that the caller speaks: the decision about an earlier pause no longer applies."""
-        self._tools.clear()
         self._over, self.finished = False, None
         self._unanswered = self._unanswered or self._holding.pending_since is not None
         self._holding.expect_nothing()
@@ -158,7 +156,7 @@ class PendingAnswer:
         if audible:  # it is the answer, unless a tool runs
             self._sounded, self._unanswered = True, False
             self._holding.answered(
-                pending_from=dry_at if self._tools else None,
+                pending_from=dry_at if self._floor.tools else None,
                 more_from=dry_at if self._open else None,
             )
 
@@ -167,29 +165,22 @@ class PendingAnswer:
         self._open = more
         self._holding.goes_on = self._holding.goes_on and more
 
-    def tool_began(self, call: str, dry_at: float, now: float) -> None:
-        """Record that the model waits for a tool: its answer to the result is pending.
-
-        Args:
-            call: The tool call's id.
-            dry_at: When the audio on the line ends.
-            now: Monotonic, in seconds.
-        """
-        self._tools.add(call)
+    def tool_began(self, call: str, now: float) -> None:
+        """Record that the model waits for a tool: its answer to the result is pending."""
+        self._floor.tool_runs(call, now, runs=True)
         if self._holding.pending_since is None:
-            self._holding.answered(pending_from=max(now, dry_at))
+            self._holding.answered(pending_from=max(now, self._floor.agent_sounds_until))
 
-    def tool_ended(self, call: str, *, asks: bool) -> None:
+    def tool_ended(self, call: str, now: float, *, asks: bool) -> None:
         """Record a tool's result, and whether the model is asked about it."""
-        if call not in self._tools:  # it was cancelled
-            return
-        self._tools.remove(call)
-        if not self._tools and not asks:
+        was_awaited = call in self._floor.tools  # else it was cancelled
+        self._floor.tool_runs(call, now, runs=False)
+        if was_awaited and not self._floor.tools and not asks:
             self._holding.answered()  # the model has nothing more to say
 
     def cut_off(self) -> None:
         """Record that the agent's speech or work was cut off."""
-        self._tools.clear()
+        self._floor.tools.clear()
         self._sounded = self._open = False
         self._holding.goes_on = False
 

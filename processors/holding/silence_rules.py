@@ -2,8 +2,9 @@
 
 The caller has `prompt_after_s` to say something after the agent has spoken. Each time this time
 runs out, the caller gets the next prompt, and after the last prompt the goodbye. Words of the
-caller, or a keypad digit, restart the time and the series of prompts. While a model or a tool
-works, the time is longer by `work_limit_s`, so work that never ends cannot keep a call open.
+caller, or a keypad digit, restart the time and the series of prompts. The time also restarts when a
+model or a tool begins or ends its work, and is longer by `work_limit_s` while one works. Work
+delays only one prompt, so work that never ends cannot keep a call open.
 
 Sound without words restarts nothing, because it may be a television. It only delays the next
 prompt: until `WORDS_S` after the sound ends, when its transcript would have arrived, but never
@@ -70,12 +71,12 @@ class Silence:
         self._goodbye_text = goodbye
         self._work_limit_s = work_limit_s
         self._parting = False  # the goodbye was the last step, and no sound has followed
-        self._work_in_progress = 0  # model requests and tool calls
         self._started_at: float | None = None
         # The caller's silence counts from this moment, or from the end of our later speech.
         self._count_from = -inf
         # When the caller's latest sound began; short pauses are part of it.
         self._sound_since = -inf
+        self._stepped_at = -inf  # when the last prompt or goodbye was due
         self._goodbyes = 0  # since the caller's last words
 
     @property
@@ -85,10 +86,12 @@ class Silence:
         waits = floor.worded and (floor.caller_speaking or floor.turn_open)
         if self._started_at is None or self._parting or waits:
             return None
-        since = max(self._count_from, floor.agent_sounds_until, self._started_at)
+        counted_from = max(self._count_from, floor.worked_at)
+        since = max(counted_from, floor.agent_sounds_until, self._started_at)
         if max(since, floor.quiet_at) <= self._started_at:
             since += self._work_limit_s  # to connect the line and to begin the greeting
-        at = since + self._after_s + (self._work_limit_s if self._work_in_progress else 0.0)
+        works = (floor.writing or floor.tools) and floor.worked_at >= self._stepped_at
+        at = since + self._after_s + (self._work_limit_s if works else 0.0)
         enough_at = self._sound_since + SOUND_S
         if floor.caller_speaking:
             return max(at, enough_at)
@@ -114,15 +117,6 @@ class Silence:
         self._count_from, self._parting = now, False
         self._prompted = self._goodbyes = 0
 
-    def work(self, now: float, *, more: int) -> None:
-        """Record that a model or a tool was asked (1), or is done (-1)."""
-        self._count_from = now
-        self._work_in_progress = max(0, self._work_in_progress + more)
-
-    def forget_work(self) -> None:
-        """Record that all work was dropped, because the caller spoke."""
-        self._work_in_progress = 0
-
     def tick(self, now: float) -> tuple[Step, ...]:
         """Return the prompt or goodbye that is due, if any, and restart the caller's time.
 
@@ -130,7 +124,7 @@ class Silence:
         """
         if self.wake_at is None or now < self.wake_at:
             return ()
-        self._count_from, self._work_in_progress = now, 0
+        self._count_from = self._stepped_at = now
         if self._prompted < len(self._prompt_texts):
             self._prompted += 1
             return (Prompt(words=self._prompt_texts[self._prompted - 1], prompts=self._prompted),)

@@ -25,11 +25,6 @@ class HoldRhythm:
         self._floor = floor
         self._word_at = 0.0
 
-    @property
-    def on(self) -> bool:
-        """Whether a caller waits."""
-        return self._on
-
     def start(self, now: float) -> None:
         """Begin; the announcement counts as a phrase."""
         self._on, self._word_at = True, now + WORD_EVERY_S

@@ -53,7 +53,6 @@ class Asides:
         partial: Returns what the caller has heard of the agent's message in progress.
         echoes: Returns whether the caller's line returns our own audio.
         words_heard: This turn has words, and all of them are asides.
-        goodbye: Returns the reason for ending the call, if its goodbye was interrupted, or `None`.
     """
 
     def __init__(
@@ -77,7 +76,6 @@ class Asides:
         self._language = language
         self.partial: Callable[[], str] = lambda: ""
         self.echoes: Callable[[], bool] = lambda: False
-        self.goodbye: Callable[[], str | None] = lambda: None
         self._memory = memory
         self._speech = speech
         self._floor = floor

@@ -1,4 +1,4 @@
-"""The floor of a call: whether the caller speaks, since when, and what is pending.
+"""The floor of a call: who speaks, since when, what is pending, and what the agent does.
 
 Each call has one `Floor`. Each frame updates it in one place, and all other code reads it:
 
@@ -7,6 +7,9 @@ Each call has one `Floor`. Each frame updates it in one place, and all other cod
   before any other processor gets the frame.
 - `Keypad` reports an entry, which is a turn without speech.
 - `CallObserver` reports that the model was asked.
+- `Farewell`, below the model, reports what the model writes, and that the call ends. `HoldLine`,
+  above the output, reports the tool calls, which get there after the words before them.
+- `Transfer` and `AnswererWatch` report that the caller does not talk with the agent.
 - All code that sends audio to the caller adds it to the call's `CallerLine`. The floor reads from
   it how long the agent will be heard.
 
@@ -16,6 +19,7 @@ seconds.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from math import inf
 from typing import TypeAlias
 
@@ -52,6 +56,25 @@ class TurnClosed:
     """The caller's turn is over; its words are in the conversation."""
 
 
+@dataclass(frozen=True, slots=True)
+class WorkChanged:
+    """A model or a tool has begun or ended its work."""
+
+
+class Away(StrEnum):
+    """Why the caller does not talk with the agent."""
+
+    PERSON = "person"  # the caller waits for a person, or talks to one
+    ANSWERER = "answerer"  # it is not known whether a person has picked up
+
+
+@dataclass(frozen=True, slots=True)
+class AwayChanged:
+    """The caller has left the agent or is back."""
+
+    why: Away
+
+
 FloorEvent: TypeAlias = (
     CallerStarted
     | CallerStopped
@@ -60,6 +83,8 @@ FloorEvent: TypeAlias = (
     | WordsCame
     | TurnBegan
     | TurnClosed
+    | WorkChanged
+    | AwayChanged
 )
 """A change of the floor."""
 
@@ -84,6 +109,13 @@ class Floor:
         worded: Whether the latest turn has words from a recogniser, or keypad digits.
         unanswered: Whether the caller has said something that no model was asked about yet.
         words_so_far: The recogniser's words since the last turn ended; the latest may still change.
+        writing: Whether the model is writing a reply.
+        tools: The ids of the tool calls whose results the model waits for.
+        worked_at: When a model or a tool last began or ended its work.
+        away: Why the caller does not talk with the agent now; empty if they do.
+        ending: Why the call ends after its goodbye, as in `CallEnded`; `None` if it does not end.
+        revoked: The same for the end that the latest interruption cancelled, until the next reply.
+        parting: Whether a goodbye was sent that ends the call, whatever the caller says.
     """
 
     def __init__(self, line: CallerLine) -> None:
@@ -101,6 +133,13 @@ class Floor:
         self.worded = False
         self.unanswered = False
         self.words_so_far = ""
+        self.writing = False
+        self.tools: set[str] = set()
+        self.worked_at = -inf
+        self.away: set[Away] = set()
+        self.ending: str | None = None
+        self.revoked: str | None = None
+        self.parting = False
         self._final_words = ""  # the part of `words_so_far` that does not change
         self._line = line
         self._between_turns = False  # no speech, words or digits since the last turn
@@ -122,13 +161,22 @@ class Floor:
         """When the audio queued for the caller ends, or ended."""
         return self._line.dry_at
 
+    @property
+    def quiet_since(self) -> float:
+        """When the current silence began, or will begin if nothing changes.
+
+        Infinity while the caller speaks.
+        """
+        return inf if self.caller_speaking else max(self.quiet_at, self._line.dry_at)
+
     def is_agent_audible(self, now: float) -> bool:
         """Return whether something is being played to the caller."""
         return now < self._line.dry_at
 
     def caller_started(self, now: float) -> None:
-        """Record that the VAD hears the caller speak."""
+        """Record that the VAD hears the caller speak; the model waits for no tool any more."""
         self._begin_words()
+        self.tools.clear()
         self.caller_since, self._untranscribed = now, True
         self._emit(CallerStarted(at_s=now))
 
@@ -195,6 +243,30 @@ class Floor:
     def model_asked(self) -> None:
         """Record that the model was asked about what the caller has said."""
         self.unanswered = False
+
+    def model_writes(self, now: float, *, more: bool) -> None:
+        """Record that the model begins to write a reply (`more`), or has written all of it."""
+        self.writing = more
+        self._note_work(now)
+
+    def reply_dropped(self) -> None:
+        """Record that the caller interrupted the model, which writes no reply any more."""
+        self.writing = False
+        self._emit(WorkChanged())
+
+    def tool_runs(self, call: str, now: float, *, runs: bool) -> None:
+        """Record that the model waits for a tool, or has its result."""
+        (self.tools.add if runs else self.tools.discard)(call)
+        self._note_work(now)
+
+    def set_away(self, why: Away, *, away: bool) -> None:
+        """Record that the caller leaves the agent or is back."""
+        (self.away.add if away else self.away.discard)(why)
+        self._emit(AwayChanged(why))
+
+    def _note_work(self, now: float) -> None:
+        self.worked_at = now
+        self._emit(WorkChanged())
 
     def _begin_words(self) -> None:
         """Forget the last turn's words at the first speech, word or digit of a new turn."""

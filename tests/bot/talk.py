@@ -126,7 +126,7 @@ class Talk:
     voice: Voice
     ear: Ear
     context: LLMContext
-    farewell: Farewell
+    floor: Floor
     told: list[Event] = field(default_factory=list)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -214,9 +214,10 @@ def _talk(
     )
     context.set_tools(ToolsSchema(standard_tools=list(tools.schemas)))
     line = CallerLine()
-    farewell, voice, ear = Farewell(), Voice(line), Ear()
+    floor, voice, ear = Floor(line), Voice(line), Ear()
+    farewell = Farewell(floor, clock=time.monotonic)
     above, below = (ContextWindow(limit_tokens=room_tokens(agent), emit=told.append) for _ in "12")
-    silence = _silence(agent, farewell, told, floor=Floor(line))
+    silence = _silence(agent, farewell, told, floor=floor)
     order = [pair.user(), above, llm, below, farewell, silence, voice, ear, pair.assistant()]
     worker = PipelineWorker(
         Pipeline(order),
@@ -230,7 +231,7 @@ def _talk(
         voice=voice,
         ear=ear,
         context=context,
-        farewell=farewell,
+        floor=floor,
         told=told,
     )
 

@@ -108,7 +108,7 @@ async def test_the_call_ends_after_the_models_goodbye_was_heard(models: VoiceMod
 
     assert talk.voice.said == ["Goodbye, and thank you."]
     assert talk.ear.heard_s == pytest.approx(0.08, abs=0.045)
-    assert talk.farewell.reason == "agent_hung_up"
+    assert talk.floor.ending == "agent_hung_up"
     assert [event.outcome for event in talk.told if isinstance(event, ToolCalled)] == ["ok"]
     assert len(talk.model.requests) == 1
 
@@ -278,7 +278,7 @@ async def test_a_silent_caller_is_asked_and_then_told_goodbye(models: VoiceModel
     assert [event for event in talk.told if isinstance(event, CallerSilent)] == [
         CallerSilent(prompts=1)
     ]
-    assert talk.farewell.reason == "silence"
+    assert talk.floor.ending == "silence"
     assert talk.remembered("assistant") == ["Good day.", "Hello?", "I hang up now."]
 
 
@@ -289,7 +289,7 @@ async def test_a_call_that_lasts_too_long_ends_with_a_goodbye(models: VoiceModel
         await asyncio.wait_for(talk.finished.wait(), 5.0)
 
     assert talk.voice.said == ["Our time is over."]
-    assert talk.farewell.reason == "max_length"
+    assert talk.floor.ending == "max_length"
 
 
 async def test_a_long_conversation_is_summarised_and_continues(models: VoiceModels) -> None:

@@ -173,7 +173,7 @@ async def is_handed_on(there: WorkerPool) -> None:
 async def says_goodbye(there: WorkerPool) -> None:
     await there.greeted()
     await there.caller.says("Goodbye.")
-    await there.until(lambda: running(there).farewell.reason)
+    await there.until(lambda: running(there).floor.ending)
     await asyncio.sleep(0.6)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,10 +18,9 @@ from pydantic import SecretStr
 from bot.call.models import VoiceModels
 from bot.tools.owner import BODY_LIMIT_BYTES, owner_tools
 from bot.tools.toolbox import (
-    CHECK_EVERY_S,
-    QUIET_S,
     RESULT_LIMIT,
     TELL_LATE,
+    UNDELIVERED_S,
     LateResults,
     Tool,
     Toolbox,
@@ -90,9 +88,10 @@ class MenuChoices:
             assert note == TELL_LATE  # what the tool said is in a message of its own
             told.append((time.monotonic(), result))
 
-        self.toolbox.late = LateResults(
-            is_quiet=lambda: time.monotonic() >= quiet_at, ask_with=emit
-        )
+        async def until_quiet() -> None:
+            await asyncio.sleep(max(0.0, quiet_at - time.monotonic()))
+
+        self.toolbox.late = LateResults(until_quiet=until_quiet, ask_with=emit)
 
     async def use_until_cut_off(self, name: str, arguments: Any) -> None:
         """Ask, and let the caller speak before the result."""
@@ -370,7 +369,7 @@ async def test_an_interrupted_result_is_delivered_when_neither_side_speaks(cuts:
         await asyncio.sleep(10.0)
 
         ((at, note),) = told  # once, however often it was interrupted
-        assert at == pytest.approx(quiet_at + QUIET_S, abs=2 * CHECK_EVERY_S)
+        assert at == pytest.approx(quiet_at)
         assert '"arguments": {"name": "a"}, "result": "a done"}' in note
         await at_desk.use("slow", {"name": "a"})  # the model does not believe it
         assert owner_functions.RUNS == ["a"]
@@ -393,8 +392,20 @@ async def test_a_result_that_the_model_requested_again_is_not_delivered_twice() 
 async def test_a_result_is_not_delivered_if_the_call_never_falls_quiet() -> None:
     told = list[tuple[float, str]]()
     async with desk(entry("slow")) as at_desk:
-        at_desk.hear_late(told, quiet_at=math.inf)
+        at_desk.hear_late(told, quiet_at=time.monotonic() + 1000.0)
         await at_desk.use_until_cut_off("slow", {"name": "a"})
+        await asyncio.sleep(10.0)
+
+    assert told == []
+
+
+@pytest.mark.virtual_time
+async def test_a_result_that_waited_too_long_for_a_silence_is_not_delivered() -> None:
+    told = list[tuple[float, str]]()
+    async with desk(entry("slow")) as at_desk:
+        at_desk.hear_late(told, quiet_at=time.monotonic() + 8.0)
+        await at_desk.use_until_cut_off("slow", {"name": "a"})
+        at_desk.toolbox.clock = lambda: time.monotonic() + UNDELIVERED_S - 5.0
         await asyncio.sleep(10.0)
 
     assert told == []

@@ -4,8 +4,10 @@ import pytest
 from pipecat.audio.vad.vad_analyzer import VADParams, VADState
 from pipecat.frames.frames import Frame, TranscriptionFrame
 
+from calls.line import CallerLine
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch, FirstWords
+from processors.turn.floor import Floor
 
 
 class NoEar:
@@ -30,7 +32,7 @@ class Answered:
             AnsweringPlan(who="", message=""),
             say=self._say,
             end_call=self._end_call,
-            set_away=lambda *, away: None,
+            floor=Floor(CallerLine()),
             remember=self.remembered.append,
             emit=lambda _: None,
             clock=lambda: self.now,

@@ -34,7 +34,8 @@ class HeldCaller(HoldDecision):
     """
 
     def __init__(self, outage: OutageSettings | None = None) -> None:
-        self.floor = Floor(CallerLine())
+        self.line = CallerLine()
+        self.floor = Floor(self.line)
         self.word_until = 0.0
         super().__init__(Holding(), self.floor, outage, word_until=lambda: self.word_until)
 

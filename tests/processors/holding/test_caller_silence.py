@@ -42,6 +42,7 @@ async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[
     told: list[Event] = []
     line = CallerLine()
     floor = Floor(line)
+    farewell = Farewell(floor, clock=time.monotonic)
     processor = CallerSilence(
         silence=Silence(
             floor,
@@ -51,7 +52,7 @@ async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[
             work_limit_s=WORK_S,
         ),
         length=CallLength(max_call_s=60.0, words="Bye."),
-        farewell=Farewell(),
+        farewell=farewell,
         floor=floor,
         emit=told.append,
         clock=time.monotonic,
@@ -62,7 +63,7 @@ async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[
         opener = TurnOpener(
             floor, turn=Turn(budget_s=1.5), faintness=Faintness(), clock=time.monotonic
         )
-        pipeline = Pipeline([opener, processor, Voices(line)])
+        pipeline = Pipeline([opener, farewell, processor, Voices(line)])
         down, _ = await run_test(pipeline, frames_to_send=frames)
     return [word.text for word in down if isinstance(word, TTSSpeakFrame)], told
 

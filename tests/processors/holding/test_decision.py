@@ -47,7 +47,11 @@ def written(*, more: bool) -> Report:
 
 
 def tool(call: str) -> Report:
-    return lambda decision, now: decision.answer.tool_began(call, STOP + 2.0, now)
+    def begin(decision: HeldCaller, now: float) -> None:
+        decision.line.add(STOP + 2.0 - now, now)
+        decision.answer.tool_began(call, now)
+
+    return begin
 
 
 OPEN, CLOSED = written(more=True), written(more=False)
@@ -60,7 +64,7 @@ REST = rest_taken(STOP + 2.0)
 NOTHING, CUT_OFF, PARTING = (
     lambda decision, now: decision.answer.nothing_said(now),
     lambda decision, _: decision.answer.cut_off(),
-    lambda decision, _: decision.note_goodbye(),
+    lambda decision, _: setattr(decision.floor, "parting", True),
 )
 GONE = StageExhausted(stage="llm", attempts=2)
 
@@ -102,7 +106,7 @@ ENDED, THINKS = judged(finished=True), judged(finished=False)
 
 
 def done(call: str = "c1", *, asks: bool = True) -> Report:
-    return lambda decision, _: decision.answer.tool_ended(call, asks=asks)
+    return lambda decision, now: decision.answer.tool_ended(call, now, asks=asks)
 
 
 def keeper_after(events: Sequence[tuple[LineEvent | Report, float]]) -> HeldCaller:

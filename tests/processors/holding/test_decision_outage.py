@@ -58,6 +58,7 @@ def waited_for(until: float) -> Report:
 
 def test_an_exhausted_stage_is_announced_in_place_of_a_filler() -> None:
     decision = owing_keeper()
+    decision.outage.hears_words = True
     decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
 
     actions = decision.tick(STOP + 0.5)
@@ -198,7 +199,7 @@ def test_a_second_outage_in_a_turn_takes_the_next_step_without_repetition() -> N
     decision.handle(MODEL_WON, STOP + 2.0)
     decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 2.4)
 
-    assert decision.tick(STOP + 2.4) == (HearWords(),)
+    assert decision.tick(STOP + 2.4) == ()
     assert decision.wake_at == STOP + 3.0 + REPLY_S
     assert decision.tick(STOP + 3.0 + REPLY_S) == (
         StepTaken(stage="llm", step="clip"),

@@ -1,6 +1,8 @@
 """The end of a call, after its last words."""
 
 import asyncio
+import time
+from typing import Any
 
 import pytest
 from pipecat.frames.frames import (
@@ -16,7 +18,9 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.tests.utils import SleepFrame, run_test
 
+from calls.line import CallerLine
 from processors.holding.caller_silence import Farewell, PartFrame
+from processors.turn.floor import Floor
 
 pytestmark = pytest.mark.virtual_time
 
@@ -28,15 +32,12 @@ class Voice(FrameProcessor):
         super().__init__()
         self.speech_s = speech_s
         self.spoken: list[str] = []
-        self.speaks = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         if isinstance(frame, LLMTextFrame | TTSSpeakFrame):
-            self.speaks = True
             await asyncio.sleep(self.speech_s)
             self.spoken.append(frame.text)
-            self.speaks = False
         await self.push_frame(frame, direction)
 
 
@@ -50,11 +51,19 @@ def answer(*words: str) -> list[Frame]:
     ]
 
 
+class EndedCall(Farewell):
+    """The end of a call with a floor of its own."""
+
+    def __init__(self, line: CallerLine | None = None, **more: Any) -> None:
+        self.floor = Floor(line or CallerLine())
+        super().__init__(self.floor, clock=time.monotonic, **more)
+
+
 async def played(
     frames: list[Frame], *, speech_s: float = 0.0, farewell: Farewell | None = None
 ) -> tuple[list[Frame], Voice]:
     voice = Voice(speech_s=speech_s)
-    pipeline = Pipeline([farewell or Farewell(), voice])
+    pipeline = Pipeline([farewell or EndedCall(), voice])
     async with asyncio.timeout(5.0):
         down, _ = await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
     return list(down), voice
@@ -84,14 +93,14 @@ async def test_a_call_without_an_end_continues() -> None:
 
 
 async def test_a_caller_who_speaks_into_the_goodbye_keeps_the_call() -> None:
-    farewell = Farewell()
+    farewell = EndedCall()
     frames = [*answer("Goodbye."), SleepFrame(0.03), InterruptionFrame(), SleepFrame(0.15)]
 
     down, voice = await played(frames, speech_s=0.1, farewell=farewell)
 
     assert voice.spoken == []
     assert not [item for item in down if isinstance(item, EndWorkerFrame)]
-    assert farewell.reason is None
+    assert farewell.floor.ending is None
 
 
 async def test_after_a_revoked_goodbye_the_next_one_ends_the_call() -> None:
@@ -110,7 +119,7 @@ async def test_after_a_revoked_goodbye_the_next_one_ends_the_call() -> None:
 
 
 async def test_a_call_that_must_end_ends_although_the_caller_speaks() -> None:
-    farewell = Farewell()
+    farewell = EndedCall()
 
     async def end_call() -> None:
         await asyncio.sleep(0.03)
@@ -127,7 +136,7 @@ async def test_a_call_that_must_end_ends_although_the_caller_speaks() -> None:
 
 
 async def test_nothing_is_answered_after_a_final_goodbye() -> None:
-    farewell = Farewell()
+    farewell = EndedCall()
 
     async def end_call() -> None:
         await asyncio.sleep(0.03)
@@ -147,10 +156,9 @@ async def test_nothing_is_answered_after_a_final_goodbye() -> None:
     assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["max_length"]
 
 
-@pytest.mark.parametrize(("reason", "times"), [("shutdown", 1), ("silence", 0)])
-async def test_only_a_final_goodbye_is_reported_to_the_held_line(reason: str, times: int) -> None:
-    told: list[None] = []
-    farewell = Farewell(on_last_words=lambda: told.append(None))
+@pytest.mark.parametrize("reason", ["shutdown", "silence"])
+async def test_the_call_parts_only_with_a_final_goodbye(reason: str) -> None:
+    farewell = EndedCall()
 
     async def end_call() -> None:
         await asyncio.sleep(0.03)
@@ -160,11 +168,11 @@ async def test_only_a_final_goodbye_is_reported_to_the_held_line(reason: str, ti
         tasks.create_task(end_call())
         await played([SleepFrame(0.1)], farewell=farewell)
 
-    assert len(told) == times
+    assert farewell.floor.parting == (reason == "shutdown")
 
 
 async def test_a_revocable_goodbye_is_replaced_when_the_call_must_end() -> None:
-    farewell = Farewell()
+    farewell = EndedCall()
 
     async def end_call() -> None:
         await asyncio.sleep(0.03)
@@ -186,7 +194,7 @@ async def test_a_goodbye_that_never_arrives_ends_the_call_anyway() -> None:
         ended.append(reason)
 
     frames = [*answer("Bye.")[:-1], SleepFrame(0.1)]  # the answer never ends
-    await played(frames, farewell=Farewell(end=end, patience_s=0.05))
+    await played(frames, farewell=EndedCall(end=end, patience_s=0.05))
 
     assert ended == ["agent_hung_up"]
 
@@ -197,12 +205,13 @@ async def test_a_long_goodbye_is_heard_to_its_end() -> None:
     async def end(reason: str) -> None:
         ended.append(reason)
 
-    voice = Voice(speech_s=25.0)
+    line, voice = CallerLine(), Voice(speech_s=25.0)
+    line.add(50.0, time.monotonic())
     frames = [
         *answer("Your table is booked, and this is how you find us.", "Goodbye."),
         SleepFrame(55.0),
     ]
-    pipeline = Pipeline([Farewell(end=end, is_audible=lambda: voice.speaks), voice])
+    pipeline = Pipeline([EndedCall(line, end=end), voice])
     async with asyncio.timeout(90.0):
         down, _ = await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
 
@@ -216,7 +225,9 @@ async def test_a_voice_that_never_stops_ends_the_call_anyway() -> None:
     async def end(reason: str) -> None:
         ended.append(reason)
 
-    farewell = Farewell(end=end, patience_s=0.05, is_audible=lambda: True)
+    line = CallerLine()
+    line.add(1_000.0, time.monotonic())
+    farewell = EndedCall(line, end=end, patience_s=0.05)
     pipeline = Pipeline([farewell, Voice(speech_s=5.0)])
     frames = [*answer("Bye."), SleepFrame(1.0)]
     async with asyncio.timeout(20.0):

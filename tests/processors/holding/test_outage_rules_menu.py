@@ -24,7 +24,7 @@ from processors.holding.line_rules import (
 from processors.holding.menu_rules import Choice, Consent
 from processors.holding.outage_rules import REPLY_S, OutageMenu, OutageSettings, Step
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import Floor, TurnBegan
+from processors.turn.floor import Away, AwayChanged, Floor, TurnBegan
 
 ALL = tuple(Step)
 CLIPS = OutageSettings(steps=(Step.CLIP, Step.GOODBYE), clips=2)
@@ -43,6 +43,11 @@ def speaks(menu: OutageMenu, now: float) -> None:
 def stops(menu: OutageMenu, at: float, now: float) -> None:
     menu._floor.caller_stopped(at, now)
     menu.handle(CallerStopped(at_s=at, noticed_at_s=now), now)
+
+
+def goes(menu: OutageMenu, now: float, *, away: bool) -> None:
+    menu._floor.set_away(Away.PERSON, away=away)
+    menu.handle(AwayChanged(Away.PERSON), now)
 
 
 def exhausted(stage: str = "llm") -> StageExhausted:
@@ -437,14 +442,14 @@ def test_a_cough_without_a_turn_causes_no_endless_silence() -> None:
 def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
     menu = new_menu(CLIPS)
     menu.handle(exhausted(), 0.0)
-    menu.away, menu.quiet_since = True, 1.0
+    goes(menu, 1.0, away=True)
     stops(menu, 2.0, 2.2)
 
     assert menu.wake_at is None
     assert menu.tick(1000.0) == ()
     assert menu.handle(exhausted(), 1000.0) == ()
 
-    menu.away, menu.quiet_since = False, 1001.0
+    goes(menu, 1001.0, away=False)
 
     assert menu.wake_at == 1001.0 + REPLY_S
     assert menu.tick(1001.0 + REPLY_S) != ()
@@ -452,7 +457,7 @@ def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
 
 def test_the_menu_takes_no_key_and_no_word_of_a_caller_who_is_with_a_person() -> None:
     menu = at_the_menu(words=True)
-    menu.away = True
+    goes(menu, 0.9, away=True)
 
     assert menu.press("1", 1.0) == ()
     assert menu.hear(Choice.MESSAGE, 1.0) == ()

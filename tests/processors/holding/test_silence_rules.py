@@ -139,17 +139,17 @@ def test_the_timer_restarts_for_a_caller_who_is_back_even_while_the_agent_speaks
 
 def test_running_tools_excuse_silence() -> None:
     silence = Quiet(*BOTH)
-    silence.work(100.0, more=1)
+    silence.floor.tool_runs("a", 100.0, runs=True)
 
     assert silence.tick(110.0) == ()
 
-    silence.work(110.0, more=-1)
+    silence.floor.tool_runs("a", 110.0, runs=False)
     assert silence.wake_at == 118.0
 
 
 def test_a_tool_that_never_ends_does_not_excuse_silence_forever() -> None:
     silence = Quiet(*BOTH)
-    silence.work(100.0, more=1)
+    silence.floor.tool_runs("a", 100.0, runs=True)
 
     assert silence.tick(122.9) == ()
     assert silence.tick(123.0) == (Prompt(words="One?", prompts=1),)
@@ -158,28 +158,28 @@ def test_a_tool_that_never_ends_does_not_excuse_silence_forever() -> None:
 
 def test_the_second_of_two_tools_excuses_silence_after_the_first() -> None:
     silence = Quiet(*BOTH)
-    silence.work(100.0, more=1)
-    silence.work(101.0, more=1)
-    silence.work(102.0, more=-1)
+    silence.floor.tool_runs("a", 100.0, runs=True)
+    silence.floor.tool_runs("b", 101.0, runs=True)
+    silence.floor.tool_runs("a", 102.0, runs=False)
     assert silence.wake_at == 125.0
 
-    silence.work(103.0, more=-1)
+    silence.floor.tool_runs("b", 103.0, runs=False)
     assert silence.wake_at == 111.0
 
 
 def test_a_forgotten_tool_excuses_nothing_before_it_is_done() -> None:
     silence = Quiet(*BOTH)
-    silence.work(100.0, more=1)
-    silence.forget_work()
+    silence.floor.tool_runs("a", 100.0, runs=True)
+    silence.floor.tools.clear()
 
     assert silence.wake_at == 108.0
 
 
 def test_a_tool_dropped_by_a_barge_in_excuses_nothing() -> None:
     silence = Quiet(*BOTH)
-    silence.work(100.0, more=1)
-    silence.forget_work()
-    silence.work(101.0, more=-1)
+    silence.floor.tool_runs("a", 100.0, runs=True)
+    silence.floor.tools.clear()
+    silence.floor.tool_runs("a", 101.0, runs=False)
 
     assert silence.wake_at == 109.0
 

@@ -1,5 +1,6 @@
 """The floor of a call, and its readers."""
 
+import math
 from pathlib import Path
 
 from calls.events import CallerStarted, CallerStopped
@@ -167,3 +168,16 @@ def test_only_three_modules_read_the_vads_frame_and_all_others_the_floor() -> No
         "processors/hearing/stage.py",  # passes it to the recognisers, in order with the audio
         "processors/turn/ending.py",  # updates the floor
     }
+
+
+def test_the_silence_counts_from_the_later_end_of_both_sides() -> None:
+    line = CallerLine()
+    floor = Floor(line)
+    floor.caller_started(100.0)
+    assert floor.quiet_since == math.inf
+
+    floor.caller_stopped(101.0, now=101.2)
+    assert floor.quiet_since == 101.2
+
+    line.add(2.0, 102.0)
+    assert floor.quiet_since == 104.0
