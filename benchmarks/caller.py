@@ -8,13 +8,24 @@ import asyncio
 import base64
 import contextlib
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 import aiohttp
 
-from lab.callers import RATE_HZ, NotConnectedError, PhoneCall, answers, ring, start_message
+from lab.callers import (
+    RATE_HZ,
+    AgentServer,
+    CallInstructions,
+    NotConnectedError,
+    PhoneCall,
+    answers,
+    follow,
+    ring,
+    start_message,
+)
 
 TICK_S: Final = 0.02
 PIECE: Final = 160  # bytes of mu-law: 20 ms
@@ -24,6 +35,8 @@ EVENT: Final = re.compile(r'"event"\s*:\s*"(\w+)"')
 PAYLOAD: Final = re.compile(r'"payload"\s*:\s*"([^"]*)"')
 NAME: Final = re.compile(r'"name"\s*:\s*"([^"]*)"')
 CONNECTED_S: Final = 20.0  # the longest wait for the connection
+AGAIN_S: Final = 60.0  # the longest wait for the next stream of a call
+ACTION_S: Final = 0.1  # a round trip, before the `action` is asked
 GREETED_S: Final = 20.0  # the longest wait for a greeting
 QUIET_S: Final = 0.9  # silence that ends an answer which was long enough to be complete
 LOST_S: Final = 5.0  # silence that ends any answer
@@ -84,6 +97,7 @@ class HeldCall:
             and its payload.
         late_s: How late the caller sent its audio: the worst of each second.
         ended_s: The length of the call.
+        lost_s: When streams ended before the call, in seconds of the call.
     """
 
     number: int
@@ -95,6 +109,7 @@ class HeldCall:
     arrivals: list[tuple[float, str, str]] = field(default_factory=list[tuple[float, str, str]])
     late_s: list[float] = field(default_factory=list[float])
     ended_s: float = 0.0
+    lost_s: list[float] = field(default_factory=list[float])
 
 
 class CheapLine:
@@ -107,7 +122,10 @@ class CheapLine:
         self._phone = PhoneCall()
         self._started_at = 0.0
         self._stack = contextlib.AsyncExitStack()
+        self._session: aiohttp.ClientSession
         self._socket: aiohttp.ClientWebSocketResponse
+        self._instructions: CallInstructions
+        self._chunk = 0  # of the stream
         self._to_say: list[str] = []  # payloads in reverse order
         self._said = asyncio.Event()
         self._said_s = 0.0
@@ -126,7 +144,7 @@ class CheapLine:
         """
         try:
             async with asyncio.timeout(CONNECTED_S):
-                await self._connect(self._script)
+                await self._connect()
             group = await self._stack.enter_async_context(asyncio.TaskGroup())
         except BaseException:
             await self._stack.aclose()
@@ -134,26 +152,69 @@ class CheapLine:
         self._tasks = [group.create_task(self._talk()), group.create_task(self._listen())]
         return self
 
-    async def _connect(self, script: Script) -> None:
+    async def _connect(self) -> None:
         """Post the webhook, open the media socket that its answer names, and begin the stream."""
-        session = await self._stack.enter_async_context(aiohttp.ClientSession())
+        script = self._script
+        self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
         twiml = await ring(
-            session,
+            self._session,
             self._phone.form(),
             base_url=script.url,
             public_url=script.url,
             auth_token=script.auth_token,
         )
-        url = (twiml.stream_url or "").replace("http", "ws", 1)
-        connecting = session.ws_connect(url, max_msg_size=0)
-        self._socket = await self._stack.enter_async_context(connecting)
-        await self._socket.send_json({"event": "connected", "protocol": "Call", "version": "1.0.0"})
-        await self._socket.send_json(start_message(self._phone, twiml))
+        await self._open(twiml)
         self._started_at = asyncio.get_running_loop().time()
         self.held.connected_s = self._started_at - self.held.rang_at
 
+    async def _open(self, instructions: CallInstructions) -> None:
+        url = (instructions.stream_url or "").replace("http", "ws", 1)
+        self._socket = await self._session.ws_connect(url, max_msg_size=0)
+        self._instructions, self._chunk = instructions, 0
+        await self._socket.send_json({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+        await self._socket.send_json(start_message(self._phone, instructions))
+
+    async def _open_again(self) -> bool:
+        """Ask the `action` for the next stream, as Twilio does; return False if the call is over.
+
+        What was queued is not played.
+        """
+        if self.over.is_set() or self._instructions.action is None:
+            return False
+        self.held.lost_s.append(self.now_s)
+        self._receive('{"event":"clear"}')
+        self._marks.clear()
+        script = self._script
+        server = AgentServer(
+            base_url=script.url, public_url=script.url, auth_token=script.auth_token
+        )
+        form = self._phone.form() | {"CallStatus": "in-progress"}
+        instructions, asks, pause_s = self._instructions, self._instructions.action, ACTION_S
+        try:
+            async with asyncio.timeout(AGAIN_S):
+                while asks is not None:
+                    await asyncio.sleep(pause_s)
+                    instructions = await follow(self._session, asks, form, server=server)
+                    asks = None if instructions.stream_url else instructions.redirect
+                    pause_s = instructions.pause_s
+                if instructions.stream_url is None:
+                    return False
+                self._phone = replace(self._phone, stream_sid="MZ" + secrets.token_hex(16))
+                await self._open(instructions)
+        except (
+            NotConnectedError,
+            aiohttp.ClientError,
+            ConnectionError,
+            TimeoutError,
+            SyntaxError,  # the answer is no XML
+        ) as broken:
+            self.held.error = f"no next stream: {type(broken).__name__}: {broken}"
+            return False
+        return True
+
     async def __aexit__(self, *failed: object) -> None:
         """Hang up."""
+        self.over.set()
         self.held.ended_s = self.now_s
         with contextlib.suppress(ConnectionError, RuntimeError):
             await self._socket.send_json(
@@ -201,24 +262,24 @@ class CheapLine:
 
     async def _talk(self) -> None:
         """Send speech or silence every 20 ms, and return due marks, until the call is over."""
-        chunk, worst_s, sid = 0, 0.0, self._phone.stream_sid
+        ticks, worst_s = 0, 0.0
         while not self.over.is_set():
-            chunk += 1
+            ticks += 1
+            self._chunk += 1
+            sid = self._phone.stream_sid
             speaking = bool(self._to_say)
             payload = self._to_say.pop() if speaking else SILENCE
-            try:
-                await self._socket.send_str(_media(chunk, payload, sid))
+            with contextlib.suppress(ConnectionError, RuntimeError):  # the reader sees the reason
+                await self._socket.send_str(_media(self._chunk, payload, sid))
                 await self._echo(sid)
-            except (ConnectionError, RuntimeError):
-                self.over.set()
             if speaking and not self._to_say:
                 self._said_s = self.now_s
                 self._said.set()
-            worst_s = max(worst_s, self.now_s - (chunk - 1) * TICK_S)
-            if chunk % 50 == 0:
+            worst_s = max(worst_s, self.now_s - (ticks - 1) * TICK_S)
+            if ticks % 50 == 0:
                 self.held.late_s.append(worst_s)
                 worst_s = 0.0
-            await asyncio.sleep(max(0.0, chunk * TICK_S - self.now_s))
+            await asyncio.sleep(max(0.0, ticks * TICK_S - self.now_s))
         self._said.set()
 
     async def _echo(self, sid: str) -> None:
@@ -229,9 +290,12 @@ class CheapLine:
             )
 
     async def _listen(self) -> None:
-        async for message in self._socket:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                self._receive(message.data)
+        is_open = True
+        while is_open:
+            async for message in self._socket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    self._receive(message.data)
+            is_open = await self._open_again()
         self.over.set()
 
     def _receive(self, text: str) -> None:
@@ -299,4 +363,4 @@ async def hold_call(script: Script, held: HeldCall, *, questions: Sequence[str],
     except NotConnectedError as refused:
         held.refused, held.error = True, str(refused)
     except (aiohttp.ClientError, ConnectionError, TimeoutError) as broken:
-        held.error = f"{type(broken).__name__}: {broken}"
+        held.error = held.error or f"{type(broken).__name__}: {broken}"

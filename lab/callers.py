@@ -15,6 +15,7 @@ from lab.simulators.carrier.webhook import (
     CallInstructions,
     NotConnectedError,
     PhoneCall,
+    follow,
     ring,
     start_message,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "RegisterSimulator",
     "decode",
     "encode",
+    "follow",
     "ring",
     "start_message",
 ]

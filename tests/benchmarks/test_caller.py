@@ -145,3 +145,46 @@ async def test_a_refused_caller_is_counted_separately() -> None:
 
     assert held.refused
     assert held.turns == []
+
+
+@pytest.mark.parametrize("hold_on", [False, True])
+async def test_a_call_whose_stream_is_lost_goes_on_in_the_next_one(*, hold_on: bool) -> None:
+    class Replaced(Door):
+        """Loses the stream after the question, and answers in the next one."""
+
+        def __init__(self) -> None:
+            super().__init__(hangs_up=True)
+            self.asked = 0
+
+        async def voice(self, request: web.Request) -> web.Response:
+            self.asked += 1
+            if self.asked == 2 and hold_on:
+                text = f'<Pause length="1"/><Redirect>{self.url}/twilio/voice</Redirect>'
+            else:
+                stream = f'<Stream url="{self.url}/twilio/media"/>'
+                text = f'<Connect action="{self.url}/twilio/voice">{stream}</Connect>'
+            return web.Response(text=f"<Response>{text}</Response>")
+
+        async def _say(self, socket: web.WebSocketResponse, text: str) -> None:
+            await super()._say(socket, text if self.asked == 1 else ANSWER)
+
+    held = await hold(Replaced())
+
+    (turn,) = judge_call(held, started_at=held.rang_at).turns
+    assert turn.whole
+    assert len(held.lost_s) == 1
+    assert held.error == ""
+
+
+async def test_a_call_that_is_not_continued_says_why() -> None:
+    class Gone(Door):
+        async def voice(self, request: web.Request) -> web.Response:
+            if self.events:
+                return web.Response(status=503, text="no server")
+            stream = f'<Stream url="{self.url}/twilio/media"/>'
+            text = f'<Connect action="{self.url}/twilio/voice">{stream}</Connect>'
+            return web.Response(text=f"<Response>{text}</Response>")
+
+    held = await hold(Gone(hangs_up=True))
+
+    assert "503: no server" in held.error
