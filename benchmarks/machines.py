@@ -35,16 +35,17 @@ from benchmarks.dying_workers import (
 )
 from benchmarks.figures import percentile
 from benchmarks.relay import relay
+from benchmarks.usage import family
 from lab.control import LabControl
 from lab.process import LabOptions, RunningLab, lab_process
 from operations.telemetry import logs
 from tests.bot.serving import Served, free_port, serving
 from tests.bot.workers.carrier_lines import secrets_in
-from tests.bot.workers.multi_worker import workers_of
 from tests.kit.haproxy import CONFIGURATION, answers
 from tests.share_servers import running_redis
 
 NAMES: Final = ("a", "b", "c")
+NETWORK: Final = f"10.{64 + os.getpid() % 128}"  # so that two runs do not meet
 PORT: Final = 8080
 CHECK_PORT: Final = 8079
 USUAL_DOORS: Final = ("twilio", "telnyx", "plivo")
@@ -185,12 +186,12 @@ class Machine:
     @property
     def host(self) -> str:
         """Its address."""
-        return f"10.77.{self.number}.2"
+        return f"{NETWORK}.{self.number}.2"
 
     @property
     def outside(self) -> str:
         """The address of everything else, from inside."""
-        return f"10.77.{self.number}.1"
+        return f"{NETWORK}.{self.number}.1"
 
     def connect(self) -> None:
         """Make the namespace and the cable."""
@@ -221,8 +222,7 @@ class Machine:
         """All processes of the server that run: the supervisor's, then its workers'."""
         if self.served is None:
             return []
-        pids = [self.served.process.pid, *workers_of(self.served).values()]
-        return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        return [pid for pid in family(self.served.process.pid) if Path(f"/proc/{pid}").exists()]
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to all processes."""
@@ -232,8 +232,9 @@ class Machine:
 
 @dataclass(slots=True, kw_only=True)
 class Fleet:
-    """Three machines that share a store."""
+    """Machines that share a store, behind one HAProxy with this address."""
 
+    url: str
     machines: Sequence[Machine]
     lab: RunningLab
     folder: Path
@@ -246,7 +247,8 @@ class Fleet:
         """Connect a machine to what listens on these ports of loopback, during the block."""
         place = self.folder / machine.name
         place.mkdir()
-        shutil.copy(self.folder / "hours.py", place)  # the tool, next to the configuration
+        if (tool := self.folder / "hours.py").exists():
+            shutil.copy(tool, place)  # next to the configuration
         machine.connect()
         async with AsyncExitStack() as stack:
             stack.callback(machine.disconnect)
@@ -298,14 +300,18 @@ class Fleet:
         machine.plug(is_in=True)
         machine.signal(signal.SIGCONT)
 
-    async def until_whole(self, place: Place) -> None:
-        """Start machines that were killed, and wait until all answer."""
-        if self.returns:
-            await self.returns
+    async def start_killed(self) -> None:
+        """Start the servers of machines whose supervisor was killed."""
         for machine in self.machines:
             if machine.served and machine.served.process.returncode is not None:
                 await machine.stack.aclose()
                 await self.start(machine)
+
+    async def until_whole(self, place: Place) -> None:
+        """Start machines that were killed, and wait until all answer."""
+        if self.returns:
+            await self.returns
+        await self.start_killed()
         place.servers = [machine.served for machine in self.machines if machine.served]
         await place.until_all_work()
 
@@ -313,58 +319,81 @@ class Fleet:
 @asynccontextmanager
 async def _open(door: str, folder: Path) -> AsyncIterator[tuple[Place, Fleet]]:
     """Open a line to three machines behind one HAProxy, with one Redis."""
-    runs, front = folder / "runs.txt", free_port()
-    url = f"http://127.0.0.1:{front}"
-    machines = [Machine(name=name, number=number) for number, name in enumerate(NAMES, 1)]
+    runs = folder / "runs.txt"
     async with AsyncExitStack() as stack:
         store = stack.enter_context(running_redis())
         line = await stack.enter_async_context(DOORS[door](folder))
-        tree = {"server": {"public_url": url, "workers": 1}, **dict(line.tree)}
-        environment = {
-            "HOLDLINE__SERVER__STORE": store.url,
-            "HOLDLINE_TOKEN": secrets.token_hex(),
-            **secrets_in(tree),
-        }
+        tree = dict(line.tree)
+        environment = {"HOLDLINE__SERVER__STORE": store.url, **secrets_in(tree)}
         lab = await stack.enter_async_context(lab_process(options=LabOptions(keep_audio=True)))
         control = await stack.enter_async_context(LabControl(lab))
-        fleet = Fleet(
-            machines=machines,
-            lab=lab,
-            folder=folder,
-            tree=tree | agent_with_tool(folder, runs),
-            environment=environment,
-        )
-        reached = json.dumps([tree, [*map(dict, lab.instances)], environment])
-        ports = {int(port) for port in LOOPBACK.findall(reached)} - {front}
-        for machine in machines:
-            await stack.enter_async_context(fleet.connected(machine, ports))
-        await asyncio.gather(*map(fleet.start, machines))
-        stack.enter_context(_haproxy(front, folder))
-        await answers(url)
+        tree |= agent_with_tool(folder, runs)
+        opening = open_fleet(NAMES, folder, lab=lab, tree=tree, environment=environment)
+        fleet = await stack.enter_async_context(opening)
         place = Place(
             door=line,
-            url=url,
-            servers=[machine.served for machine in machines if machine.served],
+            url=fleet.url,
+            servers=[machine.served for machine in fleet.machines if machine.served],
             lab=lab,
             control=control,
             runs=runs,
-            workers=len(machines),
+            workers=len(NAMES),
         )
         yield place, fleet
 
 
+@asynccontextmanager
+async def open_fleet(
+    names: Sequence[str],
+    folder: Path,
+    *,
+    lab: RunningLab,
+    tree: Mapping[str, Any],
+    environment: Mapping[str, str],
+) -> AsyncIterator[Fleet]:
+    """Run two or three machines behind one HAProxy during the block.
+
+    Args:
+        names: `a`, `b` and perhaps `c`.
+        folder: For all files.
+        lab: The providers.
+        tree: The sections of the configuration that differ from the usual ones.
+        environment: The same for variables: the store's address, and secrets.
+    """
+    front = free_port()
+    url = f"http://127.0.0.1:{front}"
+    server = {"public_url": url, "workers": 1, **tree.get("server", {})}
+    machines = [Machine(name=name, number=number) for number, name in enumerate(names, 1)]
+    fleet = Fleet(
+        url=url,
+        machines=machines,
+        lab=lab,
+        folder=folder,
+        tree={**tree, "server": server},
+        environment={"HOLDLINE_TOKEN": secrets.token_hex(), **environment},
+    )
+    reached = json.dumps([dict(tree), [*map(dict, lab.instances)], dict(environment)])
+    ports = {int(port) for port in LOOPBACK.findall(reached)}
+    async with AsyncExitStack() as stack:
+        for machine in machines:
+            await stack.enter_async_context(fleet.connected(machine, ports))
+        await asyncio.gather(*map(fleet.start, machines))
+        stack.enter_context(_haproxy(front, folder, machines=len(machines)))
+        await answers(url)
+        yield fleet
+
+
 @contextmanager
-def _haproxy(port: int, folder: Path) -> Iterator[None]:
-    """Run HAProxy with the documented configuration, for three machines, without TLS."""
+def _haproxy(port: int, folder: Path, *, machines: int) -> Iterator[None]:
+    """Run HAProxy with the documented configuration, without TLS."""
     text = CONFIGURATION.read_text(encoding="utf-8")
     text = re.sub(r"bind :443 \S+ crt \S+ ", f"bind 127.0.0.1:{port} ", text)
-    third = re.compile(r"^( +(?:server|use_backend) .*\bb\b.*)$", re.MULTILINE)
-    text = third.sub(
-        lambda found: f"{found[1]}\n" + re.sub(r"\bb\b", "c", found[1]).replace(".2:", ".3:"), text
-    )
-    one = text[text.index("\nbackend machine-b") :]
-    text += re.sub(r"^(backend machine-|    use-server )b", r"\1c", one, flags=re.MULTILINE)
-    text = re.sub(r"10\.0\.0\.(\d)", r"10.77.\1.2", text)
+    if machines > 2:
+        text = _with_third(text)
+    if not re.search(r" weight \d", text):  # else a machine that is not empty gets no new call
+        text = text.replace("agent-inter 1s", "agent-inter 1s weight 100")
+        text = text.replace("balance leastconn", "balance roundrobin")
+    text = re.sub(r"10\.0\.0\.(\d)", rf"{NETWORK}.\1.2", text)
     file = folder / "haproxy.cfg"
     file.write_text(text, encoding="utf-8")
     program = shutil.which("haproxy") or "haproxy"
@@ -373,6 +402,16 @@ def _haproxy(port: int, folder: Path) -> Iterator[None]:
             yield
         finally:
             process.kill()
+
+
+def _with_third(text: str) -> str:
+    """Return the configuration of two machines with a third one."""
+    third = re.compile(r"^( +(?:server|use_backend) .*\bb\b.*)$", re.MULTILINE)
+    text = third.sub(
+        lambda found: f"{found[1]}\n" + re.sub(r"\bb\b", "c", found[1]).replace(".2:", ".3:"), text
+    )
+    one = text[text.index("\nbackend machine-b") :]
+    return text + re.sub(r"^(backend machine-|    use-server )b", r"\1c", one, flags=re.MULTILINE)
 
 
 if __name__ == "__main__":
