@@ -1,6 +1,7 @@
 """Holds calls in every seat for half an hour, and looks for drift and lost turns.
 
     .venv/bin/python -m benchmarks.soak [--minutes 30] [--calls N] [--workers auto]
+    .venv/bin/python -m benchmarks.soak --faults [--minutes 30] [--seed 1] [--out FOLDER]
 
 benchmarks/README.md describes the measurement.
 """
@@ -21,6 +22,7 @@ from typing import Any, Final, TypeAlias
 import aiohttp
 from rich.console import Console
 
+from benchmarks import faulty_soak
 from benchmarks.busy import busy
 from benchmarks.callers import CallerPlan
 from benchmarks.figures import NEVER_S, Slope, TurnFigures, seconds, slope, sum_up
@@ -63,6 +65,8 @@ def main() -> int:
     """Measure and print; return 0, 1 if the target was missed, 2 without a number of calls."""
     options = _options()
     logs.set_up(level="WARNING", folder=None)
+    if options.faults:
+        return faulty_soak.run(options)
     return asyncio.run(_measure(options))
 
 
@@ -118,6 +122,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="other busy processes")
     parser.add_argument("--delays", choices=["quick", "usual"], default="quick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="slopes, and every moment")
+    parser.add_argument("--faults", action="store_true", help="two machines, a fault each minute")
+    parser.add_argument("--seed", type=int, default=1, help="of the faults")
+    parser.add_argument("--out", type=Path, default=Path("soak"), help="folder for records")
     return parser.parse_args()
 
 

@@ -151,13 +151,13 @@ def running_postgres() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def running_redis() -> Iterator[Server]:
-    """Run a Redis without persistence."""
+def running_redis(port: int = 0) -> Iterator[Server]:
+    """Run a Redis without persistence, on a free port by default."""
     program, client = shutil.which("redis-server"), shutil.which("redis-cli")
     if program is None or client is None:
         report_absent("Debian's redis-server")
         return
-    port = free_port()
+    port = port or free_port()
     options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--requirepass", PASSWORD)
     with tempfile.TemporaryDirectory(prefix="holdline-redis-") as place:
         process = subprocess.Popen(  # noqa: S603 - ours

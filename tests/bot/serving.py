@@ -94,7 +94,7 @@ async def serving(
     )  # fmt: skip
     url = f"http://{tree['server']['host']}:{port}"
     try:
-        await _ready(url, process)
+        await until_ready(url, process)
         yield Served(url=url, process=process, logs=folder / "logs")
     finally:
         if process.returncode is None:
@@ -103,7 +103,8 @@ async def serving(
             await process.wait()
 
 
-async def _ready(url: str, process: asyncio.subprocess.Process) -> None:
+async def until_ready(url: str, process: asyncio.subprocess.Process) -> None:
+    """Wait until a server answers calls."""
     async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
         while process.returncode is None:
             try:

@@ -31,7 +31,7 @@ from tests.bot.canaries import (
     leaks_in_files,
     recent_live,
 )
-from tests.bot.serving import _ready, free_port
+from tests.bot.serving import free_port, until_ready
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +95,7 @@ async def served(config: Path, url: str) -> AsyncIterator[list[str]]:
     process = await run("serve", "--config", str(config), environment=KEYS)
     written, said = asyncio.create_task(written_by(process)), list[str]()
     try:
-        await _ready(url, process)
+        await until_ready(url, process)
         yield said
     finally:
         if process.returncode is None:

@@ -21,7 +21,7 @@ from bot.server.server import serve
 from configuration.loading import load
 from lab.process import RunningLab
 from operations.telemetry import logs
-from tests.bot.serving import _ready, configuration
+from tests.bot.serving import configuration, until_ready
 from tests.e2e.demo_server import ROOT
 from tests.e2e.severing import sever
 from transports.webrtc.connection import BrowserConnection
@@ -46,7 +46,7 @@ class Severable:
             cwd=ROOT,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await _ready(self.url, self.process)
+        await until_ready(self.url, self.process)
 
     def sever(self) -> None:
         """Cut the path to each browser."""
