@@ -27,6 +27,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from calls.entry import Emit
 from calls.events import CallerSilent, CallerStarted
 from fallbacks.word_times import sayable
+from processors.holding.line_rules import earliest
 from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence
 from processors.ladder.stage import Alarm
 from processors.turn.floor import AwayChanged, Floor, FloorEvent, WordsCame
@@ -279,8 +280,7 @@ class CallerSilence(FrameProcessor):
     def _wake_at(self) -> float | None:
         if self._floor.away or not self._answered:
             return None
-        moments = (self._silence.wake_at, self._length.wake_at)
-        return min((moment for moment in moments if moment is not None), default=None)
+        return earliest(self._silence.wake_at, self._length.wake_at)
 
     async def _act(self, now: float) -> None:
         if self._floor.away or not self._answered:

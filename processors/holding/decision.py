@@ -30,6 +30,7 @@ from processors.holding.line_rules import (
     SpeakFor,
     Spoken,
     Then,
+    earliest,
 )
 from processors.holding.outage_rules import OutageMenu, OutageSettings
 from processors.holding.pending_answer_rules import Announcements, PendingAnswer
@@ -117,9 +118,7 @@ class HoldDecision:
         if self._floor.parting:
             return self.outage.wake_at
         held_at = None if self.outage.in_charge else self._holding.wake_at
-        others = (self.outage.wake_at, self._announcements.wake_at, self.result_at)
-        moments = (held_at, *others)
-        return min((moment for moment in moments if moment is not None), default=None)
+        return earliest(held_at, self.outage.wake_at, self._announcements.wake_at, self.result_at)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Return the actions for an event."""

@@ -20,7 +20,6 @@ from pipecat.frames.frames import (
     LLMFullResponseStartFrame,
     StartFrame,
     TTSAudioRawFrame,
-    TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
@@ -46,7 +45,7 @@ from fallbacks.events import (
 )
 from processors.holding.decision import HoldDecision
 from processors.holding.late_answer_rules import Holding
-from processors.holding.line_executor import HoldActions, note_delivered
+from processors.holding.line_executor import HoldActions, drop_answer, note_delivered
 from processors.holding.on_device_words import OnDeviceWords, WordEar
 from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import (
@@ -184,10 +183,8 @@ class HoldLine(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Read a frame and pass it on; drop an answer after a menu choice or the goodbye."""
         await super().process_frame(frame, direction)
-        unwanted = self.decision.outage.has_the_line and is_answer(frame)
-        if unwanted and isinstance(frame, TTSAudioRawFrame):
-            self._line.drop(frame.num_frames / frame.sample_rate, self._now())
-        if unwanted:
+        has_the_line = self.decision.outage.has_the_line
+        if has_the_line and drop_answer(frame, self._line, self._now()):
             return
         if isinstance(frame, EndFrame):
             await self._executor.speak_rest()  # it may be a goodbye that no other voice could say
@@ -251,8 +248,3 @@ class HoldLine(FrameProcessor):
             case _:
                 return
         executor.alarm.ring()
-
-
-def is_answer(frame: Frame) -> bool:
-    """Return whether a frame is speech that can be interrupted; a final goodbye cannot."""
-    return isinstance(frame, TTSAudioRawFrame | TTSTextFrame) and frame.interruptible

@@ -56,28 +56,6 @@ class HoldSettings:
     turns_apart: int = TURNS_APART  # from one turn with a filler to the next
 
 
-class FillerTurns:
-    """Decides which turns may have a filler: at most one in `apart` turns."""
-
-    def __init__(self, apart: int) -> None:
-        self._apart = apart
-        self._turn = 0
-        self._last: int | None = None  # the last turn that had a filler
-
-    @property
-    def allowed(self) -> bool:
-        """Whether this turn may have a filler."""
-        return self._last is None or self._turn - self._last >= self._apart
-
-    def begin(self) -> None:
-        """Count the next turn."""
-        self._turn += 1
-
-    def spend(self) -> None:
-        """Record that this turn has had a filler."""
-        self._last = self._turn
-
-
 class Holding:
     """Holds the line of one call.
 
@@ -88,7 +66,7 @@ class Holding:
 
     def __init__(self, settings: HoldSettings | None = None) -> None:
         self.settings = settings or HoldSettings()
-        self._fillers = FillerTurns(self.settings.turns_apart)
+        self._turns_since_filler = inf
         self._agent_heard = True  # in this turn; then the caller's next stop begins another turn
         self.pending_since: float | None = None
         self._expected_at: tuple[float, ...] = ()  # times of the first word, the latest first
@@ -109,7 +87,7 @@ class Holding:
         decided_at = -inf if self._decided_at is None else self._decided_at
         # The prepared answer begins with a tool call, so its first word cannot be in time.
         hopeless = self._tool_first and self._decided_at is not None
-        if not self._fillers.allowed:
+        if self._turns_since_filler < self.settings.turns_apart:
             clip_at = self.pending_since + self.settings.clip_s
             later_s = AT_ONCE_S if hopeless else self.settings.first_s
             return max(clip_at, decided_at + later_s)
@@ -129,7 +107,7 @@ class Holding:
     def caller_stopped(self, at: float) -> None:
         """Start waiting for an answer, from the caller's last voiced sample."""
         if self._agent_heard:
-            self._fillers.begin()
+            self._turns_since_filler += 1
         self._agent_heard = False
         self.pending_since, self._expected_at, self._dry_at = at, (), None
         self._paused_at = self._decided_at = None
@@ -197,7 +175,7 @@ class Holding:
         self._dry_at = now  # until `said` reports what was queued
         if self.pending_since is None:  # a pause within an answer
             return (Say.FILLER,)
-        if first and self._fillers.allowed:
-            self._fillers.spend()
+        if first and self._turns_since_filler >= self.settings.turns_apart:
+            self._turns_since_filler = 0
             return (Say.FILLER,)
         return (Say.CLIP,)

@@ -32,6 +32,7 @@ from processors.holding.line_rules import (
     RunMenuChoice,
     SpeakFor,
     Spoken,
+    earliest,
 )
 from processors.holding.menu_rules import Meaning, is_recognised_here
 from processors.holding.on_device_words import OnDeviceWords
@@ -231,6 +232,10 @@ def note_delivered(frame: Frame, delivered: DeliveredWords) -> None:
             pass
 
 
-def earliest(*moments: float | None) -> float | None:
-    """Return the earliest of the moments that are not `None`."""
-    return min((moment for moment in moments if moment is not None), default=None)
+def drop_answer(frame: Frame, line: CallerLine, now: float) -> bool:
+    """Take speech that can be interrupted off the line; return False for any other frame."""
+    if not isinstance(frame, TTSAudioRawFrame | TTSTextFrame) or not frame.interruptible:
+        return False
+    if isinstance(frame, TTSAudioRawFrame):
+        line.drop(frame.num_frames / frame.sample_rate, now)
+    return True

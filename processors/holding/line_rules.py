@@ -83,6 +83,11 @@ class CallerMessage:
         self._finished = self._finished or now >= self._begins_at
 
 
+def earliest(*moments: float | None) -> float | None:
+    """Return the earliest of the moments that are not `None`."""
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
 class Then(StrEnum):
     """What happens after an utterance."""
 

@@ -36,6 +36,7 @@ from processors.holding.line_rules import (
     SpeakFor,
     Spoken,
     Then,
+    earliest,
 )
 from processors.holding.menu_rules import CHOICES, KEYS, Choice, Consent, Meaning
 from processors.holding.utterance_rules import Situation
@@ -241,8 +242,7 @@ class OutageMenu:
         if self.is_paused:
             return None
         message_at = self.message.over_at if self.message else None
-        moments = (self._step_at, message_at, self._hang_up_at)
-        return min((moment for moment in moments if moment is not None), default=None)
+        return earliest(self._step_at, message_at, self._hang_up_at)
 
     @property
     def kept(self) -> dict[str, Any]:

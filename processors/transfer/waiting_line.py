@@ -18,13 +18,11 @@ from pipecat.frames.frames import (
     InputDTMFFrame,
     LLMFullResponseEndFrame,
     StartFrame,
-    TTSAudioRawFrame,
-    TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.line import CallerLine
-from processors.holding.line_executor import OtherSound
+from processors.holding.line_executor import OtherSound, drop_answer
 from processors.holding.own_voice import Phrases
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, NUMBER, Situation
 from processors.ladder.stage import Alarm
@@ -175,10 +173,8 @@ class WaitingLine(FrameProcessor):
         interrupted are passed on: the goodbye of a server that stops, which ends the conversation.
         """
         await super().process_frame(frame, direction)
-        spoken = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
-        if spoken and self.together and frame.interruptible:
-            self.line.drop(_length_s(frame), self._now())  # otherwise the person's audio would wait
-            return
+        if self.together and drop_answer(frame, self.line, self._now()):
+            return  # otherwise the person's audio would wait
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
@@ -208,10 +204,6 @@ class WaitingLine(FrameProcessor):
         said = due is HoldSound.WORD and await self.say(Situation.ON_HOLD, protected=False)
         if not said:
             await self._other.put(hold_tone(self._other.rate_hz))
-
-
-def _length_s(frame: TTSAudioRawFrame | TTSTextFrame) -> float:
-    return frame.num_frames / frame.sample_rate if isinstance(frame, TTSAudioRawFrame) else 0.0
 
 
 def hold_tone(rate_hz: int) -> bytes:
