@@ -32,7 +32,7 @@ from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
 from processors.transfer.decision import At, How, Steps, TransferDecision, TransferStep
 from processors.transfer.waiting_line import JoinedSound, WaitingLine
-from processors.turn.floor import Away, Floor
+from processors.turn.floor import Away, Floor, FloorEvent, KeyGiven
 from transports.leg import Leg, may_order
 
 
@@ -85,7 +85,7 @@ class Transfer:
         emit: Emit,
     ) -> None:
         self.waiting, self.sound = waiting, JoinedSound()
-        waiting.on_key = self._handle_key
+        floor.listeners.append(self._follow)
         self.shared, self.leg, self.agent = shared, leg, agent
         self._hold_line, self._floor, self.requests = hold_line, floor, requests
         self.turn, self.emit = turn, emit
@@ -227,15 +227,11 @@ class Transfer:
             return How.HAND_ON
         return How.CALL if can_call else None
 
-    def _handle_key(self, key: str) -> None:
-        """Begin the transfer or callback that the agent's `keys` define for a pressed key.
-
-        Does nothing during a transfer, or while the outage menu uses the keys.
-        """
-        target = self.agent.keys.get(key)
-        if target is None or self.busy or self._hold_line.decision.outage.takes_keys:
+    def _follow(self, event: FloorEvent) -> None:
+        """Begin the transfer or callback that the agent's `keys` define for a pressed key."""
+        if not isinstance(event, KeyGiven) or event.owner != "agent" or self.busy:
             return
-        reason = f"pressed {key}"
+        key, target, reason = event.key, self.agent.keys[event.key], f"pressed {event.key}"
         if target == CALLBACK:
             self._noting = begin_owned(self._note_callback(key, reason), "note a callback")
         else:

@@ -1,4 +1,4 @@
-"""Gives the model the digits that the caller presses, as the caller's turn."""
+"""Decides who gets a key that the caller presses; gives the model entries, as the caller's turn."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from calls.keyed_entry import KEYS_SAID, DigitsAsked, KeyedEntry
 from calls.turn import Turn
 from processors.ladder.stage import Alarm
-from processors.turn.floor import Floor
+from processors.turn.floor import Floor, KeyOwner
 from processors.turn.sound_path import SoundPath
 
 KEYPAD: Final = "keypad"  # the provider of such a turn, in place of a recogniser
@@ -34,7 +34,9 @@ class KeyedFrame(LLMMessagesAppendFrame):
 
 
 class Keypad(SoundPath):
-    """Collects digits into entries, above the user context aggregator. It delays no frame.
+    """Decides who gets each key, and collects digits into entries. It delays no frame.
+
+    It is above the user context aggregator. All other code gets keys from the floor.
 
     The first digit of an entry interrupts the agent, as speech does.
     """
@@ -80,14 +82,12 @@ class Keypad(SoundPath):
             self._entry.press(key, self._now())
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Collect digits, and pass frames on, except keys of `own_keys` within an entry."""
+        """Collect digits, and pass frames on."""
         await super().process_frame(frame, direction)
         if isinstance(frame, EndFrame | CancelFrame):
             await self._alarm.stop()
-        if isinstance(frame, InputDTMFFrame) and self._belongs_to_entry(frame.button.value):
+        if isinstance(frame, InputDTMFFrame):
             await self._press(frame.button.value)
-            if frame.button.value in self._own_keys:  # within an entry it has no meaning of its own
-                return
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
@@ -102,14 +102,22 @@ class Keypad(SoundPath):
         await super().cleanup()
         await self._alarm.stop()
 
-    def _belongs_to_entry(self, key: str) -> bool:
-        """Return whether a key belongs to an entry; drop the entry if keys belong elsewhere now."""
+    def _owner_of(self, key: str) -> KeyOwner:
+        """Return who gets a key; within an entry, no key has a meaning of its own."""
         if self._is_taken():
-            self._entry.end()
-            return False
-        return key not in self._own_keys or self._entry.wake_at is not None
+            return "menu"
+        is_entry = key not in self._own_keys or self._entry.wake_at is not None
+        return "entry" if is_entry else "agent"
 
     async def _press(self, key: str) -> None:
+        owner = self._owner_of(key)
+        if owner == "menu":
+            self._entry.end()
+        elif owner == "entry":
+            await self._add_key(key)
+        self._floor.key_pressed(key, owner)
+
+    async def _add_key(self, key: str) -> None:
         if self._entry.wake_at is None:
             await self.broadcast_interruption()
         asked = self._asked()

@@ -12,7 +12,6 @@ from pipecat.frames.frames import (
     EndFrame,
     EndWorkerFrame,
     Frame,
-    InputDTMFFrame,
     InterruptionFrame,
     LLMContextFrame,
     LLMFullResponseEndFrame,
@@ -30,7 +29,7 @@ from fallbacks.word_times import sayable
 from processors.holding.line_rules import earliest
 from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence
 from processors.ladder.stage import Alarm
-from processors.turn.floor import AwayChanged, Floor, FloorEvent, WordsCame
+from processors.turn.floor import AwayChanged, Floor, FloorEvent, KeyGiven, WordsCame
 
 GOODBYE_LIMIT_S: Final = (
     20.0  # if the goodbye has not been spoken by then, the call ends without it
@@ -238,7 +237,7 @@ class CallerSilence(FrameProcessor):
         floor.listeners.append(self._follow)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; a digit counts as words of the caller."""
+        """Pass everything on."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
         match frame:
@@ -251,9 +250,6 @@ class CallerSilence(FrameProcessor):
                 self._alarm.ring()
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
-            case InputDTMFFrame():
-                self._silence.caller_spoke(self._clock())
-                self._alarm.ring()
             case BotStoppedSpeakingFrame():
                 self._alarm.ring()
             case _:
@@ -270,6 +266,8 @@ class CallerSilence(FrameProcessor):
             case CallerStarted():
                 self._silence.sound_began(event.at_s)
             case WordsCame() if event.text.strip():
+                self._silence.caller_spoke(self._clock())
+            case KeyGiven():
                 self._silence.caller_spoke(self._clock())
             case AwayChanged():
                 self._silence.restart(self._clock())

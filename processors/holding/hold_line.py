@@ -14,7 +14,6 @@ from pipecat.frames.frames import (
     FunctionCallInProgressFrame,
     FunctionCallResultFrame,
     InputAudioRawFrame,
-    InputDTMFFrame,
     InterruptionFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
@@ -48,15 +47,9 @@ from processors.holding.late_answer_rules import Holding
 from processors.holding.line_executor import HoldActions, drop_answer, note_delivered
 from processors.holding.on_device_words import OnDeviceWords, WordEar
 from processors.holding.outage_rules import OutageSettings
-from processors.holding.own_voice import (
-    ChoiceActions,
-    ClipVoice,
-    MenuChoices,
-    OwnVoice,
-    Phrases,
-)
+from processors.holding.own_voice import ChoiceActions, ClipVoice, MenuChoices, OwnVoice, Phrases
 from processors.speaking.pcm import quiet_end
-from processors.turn.floor import AwayChanged, Floor, FloorEvent, TurnBegan, WordsCame
+from processors.turn.floor import AwayChanged, Floor, FloorEvent, KeyGiven, TurnBegan, WordsCame
 
 
 class HoldLine(FrameProcessor):
@@ -221,6 +214,8 @@ class HoldLine(FrameProcessor):
                 executor.handle(event)
             case WordsCame() if event.text.strip():
                 executor.handle(event)
+            case KeyGiven(owner="menu"):
+                executor.queue_actions(self.decision.outage.press(event.key, self._now()))
             case _:
                 pass
 
@@ -243,8 +238,6 @@ class HoldLine(FrameProcessor):
                 self.decision.sounded(dry_at, now, audible=quiet_samples < frame.num_frames)
             case LLMFullResponseStartFrame() | LLMFullResponseEndFrame():
                 answer.written(more=isinstance(frame, LLMFullResponseStartFrame))
-            case InputDTMFFrame():
-                executor.queue_actions(self.decision.outage.press(frame.button.value, now))
             case _:
                 return
         executor.alarm.ring()

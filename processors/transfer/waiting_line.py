@@ -15,7 +15,6 @@ from pipecat.frames.frames import (
     EndFrame,
     Frame,
     InputAudioRawFrame,
-    InputDTMFFrame,
     LLMFullResponseEndFrame,
     StartFrame,
 )
@@ -81,7 +80,6 @@ class WaitingLine(FrameProcessor):
     """Plays to a caller who waits for a person or talks to one; delays no frame.
 
     Attributes:
-        on_key: Called with each key that the caller presses.
         line: The caller's line.
         together: Whether the caller hears only a person.
 
@@ -103,7 +101,6 @@ class WaitingLine(FrameProcessor):
         clock: Callable[[], float],
     ) -> None:
         super().__init__()
-        self.on_key: Callable[[str], None] = lambda _: None
         self.together = False
         self._phrases = phrases
         self._say = say
@@ -183,8 +180,6 @@ class WaitingLine(FrameProcessor):
                 await self._alarm.stop()
             case LLMFullResponseEndFrame():
                 self._words_out.set()  # this frame follows the answer's words
-            case InputDTMFFrame():
-                self.on_key(frame.button.value)
             case _:
                 pass
 

@@ -5,7 +5,7 @@ Each call has one `Floor`. Each frame updates it in one place, and all other cod
 - `TurnOpener` reports the VAD's decisions, the pauses before them, the recogniser's words, and the
   beginning and end of each turn. It is directly above the VAD, so the floor is up to date
   before any other processor gets the frame.
-- `Keypad` reports an entry, which is a turn without speech.
+- `Keypad` reports who gets each pressed key, and an entry, which is a turn without speech.
 - `CallObserver` reports that the model was asked.
 - `Farewell`, below the model, reports what the model writes, and that the call ends. `HoldLine`,
   above the output, reports the tool calls, which get there after the words before them.
@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from calls.events import CallerStarted, CallerStopped
 from calls.line import CallerLine
@@ -75,6 +75,19 @@ class AwayChanged:
     why: Away
 
 
+KeyOwner: TypeAlias = Literal["menu", "entry", "agent"]
+"""Who gets a key: the outage menu (nobody while the caller is with a person), the model as part of
+an entry, or the agent, whose `keys` define what it starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGiven:
+    """The caller has pressed a key, and it is decided who gets it."""
+
+    key: str
+    owner: KeyOwner
+
+
 FloorEvent: TypeAlias = (
     CallerStarted
     | CallerStopped
@@ -85,6 +98,7 @@ FloorEvent: TypeAlias = (
     | TurnClosed
     | WorkChanged
     | AwayChanged
+    | KeyGiven
 )
 """A change of the floor."""
 
@@ -218,6 +232,10 @@ class Floor:
             self._final_words = self.words_so_far
             self.unanswered, self._untranscribed = True, False
         self._emit(WordsCame(text=text, final=final, spaced=spaced))
+
+    def key_pressed(self, key: str, owner: KeyOwner) -> None:
+        """Record a key."""
+        self._emit(KeyGiven(key, owner))
 
     def keyed(self, now: float) -> None:
         """Record a keypad entry; outside a turn, the entry is a turn of its own."""

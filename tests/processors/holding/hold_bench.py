@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
-    InputDTMFFrame,
     InterimTranscriptionFrame,
     InterruptionFrame,
     TTSAudioRawFrame,
@@ -189,7 +187,7 @@ class Call:
         await self.put(TTSAudioRawFrame(sound(ANSWER, length_s), RATE_HZ, 1), TTSStoppedFrame())
 
     async def presses(self, key: str) -> None:
-        await self.put(InputDTMFFrame(button=KeypadEntry(key)))
+        self.floor.key_pressed(key, "menu")
 
     async def says_word(self) -> None:
         """Say one short word."""

@@ -24,6 +24,7 @@ from pipecat.tests.utils import SleepFrame, run_test
 from calls.events import CallerSilent, Event
 from calls.line import CallerLine
 from calls.turn import Turn
+from processors.hearing.keypad import Keypad
 from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
 from processors.holding.silence_rules import CallLength, Silence
 from processors.turn.ending import TurnOpener
@@ -63,7 +64,11 @@ async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[
         opener = TurnOpener(
             floor, turn=Turn(budget_s=1.5), faintness=Faintness(), clock=time.monotonic
         )
-        pipeline = Pipeline([opener, farewell, processor, Voices(line)])
+        turn = Turn(budget_s=1.5)
+        keypad = Keypad(
+            own_keys="", is_taken=lambda: True, floor=floor, turn=turn, clock=time.monotonic
+        )
+        pipeline = Pipeline([keypad, opener, farewell, processor, Voices(line)])
         down, _ = await run_test(pipeline, frames_to_send=frames)
     return [word.text for word in down if isinstance(word, TTSSpeakFrame)], told
 
