@@ -10,6 +10,9 @@ from weakref import WeakValueDictionary
 from runtime.clock import Clock
 
 DRAINING: Final = "draining"  # the reason for a refusal while the server accepts no new calls
+# The reason while this machine is full and another one of its store has room: it is asked instead,
+# so the call is not refused.
+ELSEWHERE: Final = "room_elsewhere"
 ASK_S: Final = 2.0  # the time limit of a question to another process (chosen)
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -204,6 +207,7 @@ def take_seat(pool: CallPool, seat: int) -> Iterator[None]:
 # How long a call that lost its worker waits for a seat: in a full pool, there is none until another
 # worker is ready. Chosen; carriers wait at least 10 s for our answer.
 SEAT_S: Final = 8.0
+ELSEWHERE_S: Final = 2.0  # while another machine has room (chosen)
 SEAT_RETRY_S: Final = 0.25  # between two tries
 
 
@@ -211,10 +215,13 @@ async def seat_for(
     call_ref: str, pool: CallPool, clock: Clock, *, within_s: float
 ) -> HeldSeat | NoSeat:
     """Reserve a seat for a call, trying for `within_s`; while draining, refuse at once."""
-    until = clock() + within_s
+    began_at = clock()
     while True:
         admitted = await pool.admit(call_ref)
-        if isinstance(admitted, HeldSeat) or admitted.reason == DRAINING or clock() >= until:
+        if isinstance(admitted, HeldSeat) or admitted.reason == DRAINING:
+            return admitted
+        patience_s = min(within_s, ELSEWHERE_S) if admitted.reason == ELSEWHERE else within_s
+        if clock() - began_at >= patience_s:
             return admitted
         await asyncio.sleep(SEAT_RETRY_S)
 

@@ -16,7 +16,7 @@ from bot.workers.worker_process import Worker
 from configuration.settings import Settings
 from runtime.clock import Clock
 from runtime.machines import ANY_MACHINE, addresses_under, split_path
-from transports.pool import DRAINING
+from transports.pool import DRAINING, ELSEWHERE
 from transports.twilio.webhook import (
     VOICE_PATH,
     Form,
@@ -34,7 +34,11 @@ def public_limits(settings: Settings) -> PublicLimits:
 
 
 class SeatTable:
-    """Reserves the seats of the pool; none after `stop`."""
+    """Reserves the seats of the pool; none after `stop`.
+
+    Attributes:
+        room_elsewhere: Returns how many more calls the other machines of the store can take.
+    """
 
     def __init__(
         self, seats: PoolAdmission, workers: Mapping[str, Worker], *, clock: Clock
@@ -44,6 +48,7 @@ class SeatTable:
         self._workers = workers
         self._clock = clock
         self._stopping = False
+        self.room_elsewhere: Callable[[], int] = lambda: 0
 
     @property
     def why_closed(self) -> str:
@@ -104,6 +109,8 @@ class SeatTable:
     def _why_refused(self, address: str = "") -> str:
         if self._stopping:
             return DRAINING
+        if not address and self.room_elsewhere():
+            return ELSEWHERE
         return self._seats.why_closed(self._clock(), address) or "full"
 
     def _reserve(self, call: str, address: str = "") -> int | None:
@@ -112,6 +119,8 @@ class SeatTable:
         return self._seats.admit(self._clock(), call=call, address=address)
 
 
+# Exotel opens its stream without asking first.
+EXOTEL_STREAM: Final = re.compile(rb"GET %s/exotel/media[ ?]" % ANY_MACHINE.encode())
 VOICE_REQUEST: Final = re.compile(f"POST {ANY_MACHINE}{re.escape(VOICE_PATH)}".encode())
 
 Admit = Callable[[str], str]
@@ -139,9 +148,11 @@ def refuse(request: bytes, settings: Settings, *, admit: Admit, emit: Callable[.
     call = form.get("CallSid", "") if form else ""
     if not form or not call or not (reason := admit(call)):
         return b""
+    if reason == ELSEWHERE and not is_outbound(form):
+        return NO_WORKER  # an error, after which the balancer asks another machine
     emit(reason=reason)
     if reason == DRAINING and not is_outbound(form):
-        return NO_WORKER  # an error, which makes the carrier use its fallback
+        return NO_WORKER  # the same, or the carrier uses its fallback
     return _http_response(busy_twiml(form))  # tells the caller
 
 

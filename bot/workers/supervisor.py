@@ -15,7 +15,7 @@ from loguru import logger
 
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.agent_check import serve_checks
-from bot.workers.connections import ConnectionListener, hold_response
+from bot.workers.connections import NO_WORKER, ConnectionListener, hold_response
 from bot.workers.listener import (
     ALIVE,
     READY,
@@ -28,7 +28,7 @@ from bot.workers.plan import ServePlan
 from bot.workers.pool import KeyValueStore
 from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.saved_values import SavedValues
-from bot.workers.seats import public_limits, refuse
+from bot.workers.seats import EXOTEL_STREAM, public_limits, refuse
 from bot.workers.slots import BY_SIGNAL, Reloading, Slots, wait_at_most
 from bot.workers.stacks import WRITE_S, ask_for_stacks, place_in, read_stacks
 from bot.workers.worker_process import Worker
@@ -86,6 +86,8 @@ class Supervisor:
             claims=self._claims,
         )
         self._others = _other_machines(self._shared, holder, room=lambda: self._server.seats.room)
+        if others := self._others:
+            self._server.seats.room_elsewhere = lambda: others.room
         self._server.may_move = partial(_may_move, plan, self._server, self._others)
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
@@ -161,9 +163,12 @@ class Supervisor:
         )
 
     def _refuse(self, request: bytes) -> bytes:
-        """Return the response to the webhook of a call that gets no seat; else empty."""
+        """Return the response to the first request of a call that gets no seat; else empty."""
+        seats = self._server.seats
+        if EXOTEL_STREAM.match(request) and seats.room <= 0 < seats.room_elsewhere():
+            return NO_WORKER
         emit = partial(self._server.messages.send_to_one, "turned_away")
-        return refuse(request, self._plan.settings, admit=self._server.seats.hold, emit=emit)
+        return refuse(request, self._plan.settings, admit=seats.hold, emit=emit)
 
     async def _watch_workers(self, connections: ConnectionListener) -> None:
         """Kill workers that hang, send the pool's state and divide the limits, every `ROUND_S`."""

@@ -15,6 +15,7 @@ from bot.server.machine_paths import MachinePaths
 from bot.workers.agent_check import serve_checks
 from bot.workers.listener import bind_socket
 from bot.workers.pool import KeyValueStore
+from calls.events import CallRefused
 from calls.handover import Destination
 from calls.resume import ResumeState
 from lab.simulators.carrier.carrier import Carrier
@@ -32,6 +33,7 @@ from tests.transports.twilio_server import WorkerPool, serving, until
 from transports.leg import MOVED
 from transports.media_stream.line import LinePatience
 from transports.media_stream.tokens import MAX_BEGINNINGS
+from transports.pool import ELSEWHERE
 
 CARRIERS = ("twilio", "telnyx", "plivo", "exotel")
 UP = b"ready up 100%\n"
@@ -133,6 +135,37 @@ async def test_calls_spread_and_each_stays_on_its_machine(carrier: str) -> None:
             await asyncio.sleep(0.5)  # the balancer could send the next streams anywhere
             assert them.counts() == [3, 3]  # no call has begun again
             assert not any(caller.ended.is_set() for caller in callers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("percents", "counts"), [((33, 66), [4, 8]), ((1, 5), [2, 10]), ((95, 95), [6, 6])]
+)
+async def test_new_calls_follow_the_free_seats(
+    percents: tuple[int, int], counts: list[int]
+) -> None:
+    async with machines() as them, AsyncExitStack() as stack, asyncio.timeout(30):
+        for name, percent in zip(MACHINES, percents, strict=True):
+            them.lines[name] = f"ready up {percent}%\n".encode()
+        await asyncio.sleep(1.5)  # the balancer asks every second
+        for _ in range(12):
+            await stack.enter_async_context(them.caller("twilio"))
+        await until(lambda: sum(them.counts()) == 12)
+
+        assert them.counts() == pytest.approx(counts, abs=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("carrier", ["twilio", "telnyx", "plivo"])
+async def test_a_full_machine_passes_new_calls_to_one_that_has_room(carrier: str) -> None:
+    async with machines() as them, AsyncExitStack() as stack, asyncio.timeout(30):
+        them.servers["a"].pool.why_closed = ELSEWHERE
+        for _ in range(4):
+            await stack.enter_async_context(them.caller(carrier))
+        await until(lambda: sum(them.counts()) == 4)
+
+        assert them.counts() == [0, 4]
+        assert not any(isinstance(it, CallRefused) for it in them.servers["a"].pool.told)
 
 
 @pytest.mark.slow

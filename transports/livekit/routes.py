@@ -28,7 +28,15 @@ from transports.livekit.room import LineError, RoomPlace
 from transports.livekit.rooms import LivekitRooms, OpenRoom, RoomsError
 from transports.livekit.words import mask_number
 from transports.parked import Parked
-from transports.pool import SEAT_S, CallPool, HeldSeat, SwitchboardFullError, seat_for, take_seat
+from transports.pool import (
+    ELSEWHERE,
+    SEAT_S,
+    CallPool,
+    HeldSeat,
+    SwitchboardFullError,
+    seat_for,
+    take_seat,
+)
 
 MAX_BYTES: Final = 64 * 1024  # an event has about 2 kB
 MAX_AGE_S: Final = 60.0  # LiveKit repeats an event for some seconds; older ones are ignored
@@ -291,8 +299,12 @@ class RoomAnswerer:
 
         The telephone has up to `PHONE_JOINS_S` to join the room, so that it can hear busy. If
         another server may answer the call, because this one drains or is one of several machines,
-        it always has that long; a room that is not free any more is left.
+        it always has that long; a room that is not free any more is left. So is a room for which
+        another server has a seat: its poll will find it.
         """
+        if reason == ELSEWHERE:
+            self.pool.peers.give_back(_claim_on(room))
+            return
         others = reason == "draining" or self.pool.claims_everywhere
         with suppress(RoomsError):  # `_close` reports it
             for _ in range(round(PHONE_JOINS_S / CHECK_EVERY_S)):

@@ -21,6 +21,7 @@ from transports.media_stream.webhooks import CarrierHost, fallback_response
 from transports.parked import CallTakenError, Parked, ParkedCall
 from transports.pool import (
     DRAINING,
+    ELSEWHERE,
     SEAT_S,
     CallPool,
     HeldSeat,
@@ -224,7 +225,7 @@ class TurnedAway(Enum):
 
     OVER = "over"
     NO_SEAT = "no_seat"
-    LEAVING = "leaving"  # the server is shutting down; another machine may take the call
+    LEAVING = "leaving"  # the server is shutting down or full; another machine may take the call
     GOES_ON = "goes_on"  # the call has a stream: the carrier repeated its webhook
 
 
@@ -385,9 +386,11 @@ class StreamTokens:
         if not isinstance(admitted, HeldSeat):
             if await self.streamed_calls.find(call.call_ref) is not None:
                 return TurnedAway.GOES_ON  # the call may itself have the seat that is missing
-            self._host.emit(CallRefused(transport=self._carrier, reason=admitted.reason))
             goes_on = bool(self._host.machine and within_s)  # another machine may have a seat
             may_leave = goes_on or call.direction == "inbound"
+            if may_leave and admitted.reason == ELSEWHERE:
+                return TurnedAway.LEAVING
+            self._host.emit(CallRefused(transport=self._carrier, reason=admitted.reason))
             leaving = admitted.reason == DRAINING and may_leave
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
         await self.streamed_calls.keep(kept)

@@ -10,13 +10,15 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
+from bot.workers.admission_rules import PoolAdmission
 from bot.workers.connections import ACCEPT_BURST, ACCEPT_PAUSE_S, ConnectionListener, ConnectionPace
 from bot.workers.listener import bind_socket
-from bot.workers.seats import refuse
+from bot.workers.seats import SeatTable, refuse
 from configuration.settings import Settings
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
 from tests.bot.serving import AUTH_TOKEN
 from tests.bot.workers.lines import lines
+from transports.pool import ELSEWHERE
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],
@@ -112,7 +114,35 @@ def test_a_caller_of_a_draining_server_is_sent_to_the_fallback() -> None:
     assert (seats.asked, seats.told) == ([FORM["CallSid"]], ["draining"])
 
 
-@pytest.mark.parametrize("reason", ["busy", "draining"])
+def test_a_caller_for_whom_another_machine_has_room_is_not_refused() -> None:
+    seats, no_room = door(ELSEWHERE)
+
+    assert no_room(webhook()).startswith(b"HTTP/1.1 503 ")
+    assert (seats.asked, seats.told) == ([FORM["CallSid"]], [])
+
+
+@pytest.mark.parametrize(
+    ("seats", "elsewhere", "address", "why"),
+    [
+        (0, 0, "", "full"),
+        (0, 2, "", ELSEWHERE),
+        (0, 2, "192.0.2.1", "full"),  # a browser's request comes from its page's machine
+        (1, 2, "", ""),
+    ],
+)
+async def test_a_full_machine_names_the_others_if_they_have_room(
+    seats: int, elsewhere: int, address: str, why: str
+) -> None:
+    admission = PoolAdmission(seats=seats, cores=2.0, measured=False)
+    admission.open(1, now=0.0)
+    table = SeatTable(admission, {}, clock=lambda: 0.0)
+    table.room_elsewhere = lambda: elsewhere
+
+    admitted = await table._admit({"call": "CA1", "address": address})
+    assert admitted.get("reason", "") == why
+
+
+@pytest.mark.parametrize("reason", ["busy", "draining", ELSEWHERE])
 def test_a_contact_of_a_dial_is_hung_up_on_without_a_word(reason: str) -> None:
     seats, no_room = door(reason)
 
@@ -181,7 +211,7 @@ async def test_refusals_are_answered_while_every_worker_is_busy() -> None:
     _, no_room = door("full")
     kept: list[socket.socket] = []
 
-    def hand(connection: socket.socket, _: bool) -> bool:  # noqa: FBT001 - a Hand
+    def hand(connection: socket.socket, _: bool, __: str) -> bool:  # noqa: FBT001 - a Hand
         kept.append(connection.dup())
         return True
 
