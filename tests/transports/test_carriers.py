@@ -16,7 +16,7 @@ from transports.rest import ASK_S
 
 pytestmark = pytest.mark.virtual_time
 
-CARRIERS = ("telnyx", "plivo", "exotel")
+CARRIERS = ("telnyx", "plivo", "exotel")  # each with several rates
 
 
 def tone(seconds: float, rate_hz: int, hz: float = 440.0) -> NDArray[np.int16]:
@@ -43,7 +43,7 @@ WIDE = {
 }
 
 
-@pytest.fixture(params=WIDE)
+@pytest.fixture
 async def it(request: pytest.FixtureRequest) -> AsyncIterator[CarrierServer]:
     async with carrier_server(**WIDE[request.param]) as opened:
         yield opened
@@ -55,11 +55,19 @@ async def usual() -> AsyncIterator[CarrierServer]:
         yield opened
 
 
+EVERY = pytest.mark.parametrize("carrier", ["twilio", *CARRIERS])
+WITH_EVERY_RATE = pytest.mark.parametrize(
+    ("it", "carrier"),
+    [("usual", "twilio"), *((wide, carrier) for wide in WIDE for carrier in CARRIERS)],
+    indirect=["it"],
+)
+
+
 async def the_call(it: CarrierServer) -> Call:
     return await it.pool.call()
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@WITH_EVERY_RATE
 async def test_caller_and_agent_hear_each_other(it: CarrierServer, carrier: str) -> None:
     async with it.caller(carrier) as caller:
         call = await the_call(it)
@@ -80,7 +88,7 @@ async def test_caller_and_agent_hear_each_other(it: CarrierServer, carrier: str)
         assert it.pool.told == []
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@EVERY
 async def test_both_numbers_and_the_carriers_own_call_id_are_known(
     usual: CarrierServer, carrier: str
 ) -> None:
@@ -93,7 +101,7 @@ async def test_both_numbers_and_the_carriers_own_call_id_are_known(
         assert facts.call_ref == caller.phone.call_sid
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@WITH_EVERY_RATE
 async def test_sound_that_the_carrier_played_is_counted_as_played(
     it: CarrierServer, carrier: str
 ) -> None:
@@ -106,7 +114,7 @@ async def test_sound_that_the_carrier_played_is_counted_as_played(
         assert call.leg.played_s() == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@WITH_EVERY_RATE
 async def test_a_barge_in_silences_the_agent_and_only_heard_words_count(
     it: CarrierServer, carrier: str
 ) -> None:
@@ -131,7 +139,7 @@ async def test_a_barge_in_silences_the_agent_and_only_heard_words_count(
         assert caller.complaints == []
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@WITH_EVERY_RATE
 async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed(
     it: CarrierServer, carrier: str
 ) -> None:
@@ -150,7 +158,7 @@ async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed(
         assert call.gone_for == []
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@EVERY
 async def test_keys_reach_the_pipeline_in_order_also_in_a_burst(
     usual: CarrierServer, carrier: str
 ) -> None:
@@ -165,7 +173,7 @@ async def test_keys_reach_the_pipeline_in_order_also_in_a_burst(
         assert "".join(call.ears.keys) == keys
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@EVERY
 async def test_a_caller_who_hangs_up_is_reported_once(usual: CarrierServer, carrier: str) -> None:
     async with usual.caller(carrier) as caller:
         call = await the_call(usual)
@@ -177,7 +185,7 @@ async def test_a_caller_who_hangs_up_is_reported_once(usual: CarrierServer, carr
         assert usual.pool.told == []
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@EVERY
 async def test_a_far_end_that_vanishes_is_noticed(usual: CarrierServer, carrier: str) -> None:
     async with usual.caller(carrier) as caller:
         call = await the_call(usual)
@@ -264,7 +272,7 @@ async def test_without_a_seat_exotels_next_applet_gets_the_caller(usual: Carrier
     assert usual.pool.told[0] == CallRefused(transport="exotel", reason="draining")
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@EVERY
 async def test_keys_are_sent_to_the_far_end_by_the_carrier_or_as_sound(
     usual: CarrierServer, carrier: str
 ) -> None:
@@ -279,7 +287,7 @@ async def test_keys_are_sent_to_the_far_end_by_the_carrier_or_as_sound(
     assert pressed == (["19*#"] if carrier == "telnyx" else [])
     sent = [("POST", ref, {"digits": "19*#"})] if carrier == "plivo" else []
     assert usual.plivo.requests == sent
-    assert bool(caller.ear.bursts) == (carrier == "exotel")
+    assert bool(caller.ear.bursts) == (carrier in ("exotel", "twilio"))
 
 
 async def test_keys_that_telnyx_confirms_late_are_sent_once(usual: CarrierServer) -> None:

@@ -41,20 +41,6 @@ def loud_s(pcm: NDArray[np.int16]) -> float:
     return np.count_nonzero(frames > 200) * 40 / RATE_HZ
 
 
-async def test_caller_and_agent_hear_each_other() -> None:
-    async with pool() as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
-
-        await caller.say(tone(0.4))
-        await call.say(tone(0.5, 300))
-        heard = await caller.listen(quiet_s=0.2)
-
-        assert loud_s(heard) == pytest.approx(0.5, abs=0.05)
-        came = np.frombuffer(bytes(call.ears.audio), dtype="<i2")
-        assert loud_s(came) == pytest.approx(0.4, abs=0.05)
-        assert caller.complaints == []
-
-
 async def test_the_numbers_of_both_parties_come_from_the_signed_webhook() -> None:
     phone = PhoneCall(caller="+15005550111", called="+15005550222")
 
@@ -92,31 +78,6 @@ async def test_our_own_stall_during_speech_tears_no_word(stall_s: float) -> None
 
         burst = caller.ear.bursts[0]
         assert burst.end - burst.start == pytest.approx(0.8 * RATE_HZ, abs=2)
-
-
-async def test_sound_that_the_carrier_played_is_counted_as_played() -> None:
-    async with pool() as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
-
-        await call.say(tone(0.5))
-        await caller.listen(quiet_s=0.2)
-
-        assert call.leg.played_s() == pytest.approx(0.5, abs=0.05)
-
-
-async def test_a_barge_in_silences_the_agent_and_only_heard_words_count() -> None:
-    async with pool() as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
-
-        await call.say(tone(3.0))
-        await until(lambda: call.leg.played_s() > 0.3)
-        at_s = caller.now_s
-        await call.worker.queue_frame(InterruptionFrame())
-        await asyncio.sleep(0.2)
-
-        [burst] = caller.ear.bursts
-        assert burst.end / RATE_HZ - at_s < 0.05
-        assert 0.3 < call.leg.played_s() <= loud_s(caller.heard()) + 0.01
 
 
 async def test_after_a_barge_in_the_next_answer_is_heard_and_counted() -> None:
@@ -164,17 +125,6 @@ async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed() -> No
         assert call.gone_for == []
 
 
-async def test_an_unfinished_goodbye_is_heard_too() -> None:
-    async with pool() as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
-
-        await call.worker.queue_frame(TTSAudioRawFrame(tone(0.52).tobytes(), RATE_HZ, 1))
-        await call.worker.queue_frame(EndFrame())
-        await asyncio.wait_for(caller.ended.wait(), 5)
-
-        assert loud_s(caller.heard()) == pytest.approx(0.52, abs=0.03)
-
-
 async def test_a_piece_after_a_barge_in_is_not_played() -> None:
     async with pool() as it, Carrier(it.url, TOKEN):
         call = await it.call()
@@ -186,27 +136,6 @@ async def test_a_piece_after_a_barge_in_is_not_played() -> None:
         assert not await call.leg.output().write_audio_frame(piece)
         piece = TTSAudioRawFrame(tone(0.04).tobytes(), RATE_HZ, 1)
         assert await call.leg.output().write_audio_frame(piece)
-
-
-async def test_a_key_reaches_the_pipeline() -> None:
-    async with pool() as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
-
-        for key in "19*#":
-            await caller.press(key)
-        await asyncio.sleep(0.1)
-
-        assert call.ears.keys == ["1", "9", "*", "#"]
-
-
-async def test_a_caller_who_hangs_up_is_reported_once() -> None:
-    async with pool() as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
-
-        await caller.hang_up()
-        await asyncio.wait_for(call.over.wait(), 5)
-
-        assert call.gone_for == ["caller_hung_up"]
 
 
 async def test_a_caller_who_hangs_up_leaves_no_error() -> None:
@@ -223,16 +152,6 @@ async def test_a_caller_who_hangs_up_leaves_no_error() -> None:
         logger.remove(sink)
 
     assert lines == []
-
-
-async def test_a_cut_line_is_noticed() -> None:
-    async with pool() as it, Carrier(it.url, TOKEN) as caller:
-        call = await it.call()
-
-        caller.vanish()
-        await asyncio.wait_for(call.over.wait(), 5)
-
-        assert call.gone_for == ["connection_lost"]
 
 
 @asynccontextmanager
