@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.kit.lab import lab, shared_lab
+from tests.kit.log_file import log_file
 from tests.share_servers import postgres, redis_server
 
-__all__ = ["lab", "models_once", "postgres", "redis_server", "shared_lab"]
+__all__ = ["lab", "log_file", "models_once", "postgres", "redis_server", "shared_lab"]
 
 
 class ModelsOnce:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ import aiohttp
 import yaml
 
 from lab.process import LAB_NUMBERS, RunningLab
+from tests.share_servers import free_port
 
 AUTH_TOKEN = "a-twilio-auth-token"
 READY_S = 180.0  # a guard: workers load at once, besides other work on the machine
@@ -28,14 +28,6 @@ class Served:
     url: str
     process: asyncio.subprocess.Process
     logs: Path
-
-
-def free_port() -> int:
-    """Return a free port of loopback."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any], dict[str, str]]:

@@ -1,12 +1,10 @@
 """The log at INFO, as an operator reads it, when the first model has a bad key."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from loguru import logger
 
 from lab.recording import read
 from lab.replay import KeptEntries, Replayed, replay_one
@@ -19,13 +17,6 @@ SECOND = "OpenAI (openai-b)"
 LOUD = ("WARNING", "ERROR", "CRITICAL")
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
-
-
-@pytest.fixture
-def log_file(tmp_path: Path) -> Iterator[Path]:
-    logs.set_up(level="INFO", folder=tmp_path)
-    yield tmp_path / "holdline.log"
-    logger.remove()
 
 
 async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Replayed]:

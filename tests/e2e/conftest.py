@@ -10,7 +10,8 @@ import uvicorn
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.absent import report_absent
-from tests.e2e.browser import ALLOWED, Watch, chromium
+from tests.e2e.browser import ALLOWED, Watch, chromium, need_chromium
+from tests.e2e.demo_server import Demo, running_demo
 from tests.e2e.stand_in import StandIn
 
 # WebRTC never uses 127.0.0.1, so a machine with only `lo` needs one more address.
@@ -86,3 +87,10 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
 @pytest.fixture
 def watch(page: Page, served: Served) -> Watch:
     return Watch(page, server=served.url)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def demo(network: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
+    need_chromium()
+    async with running_demo(tmp_path_factory.mktemp("demo")) as running:
+        yield running

@@ -1,13 +1,10 @@
 """The console shows a call of the demo that loses its voice in mid-sentence."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from tests.e2e.browser import Watch, need_chromium
-from tests.e2e.demo_server import Demo, running_demo
+from tests.e2e.browser import Watch
+from tests.e2e.demo_server import Demo
 from tests.e2e.talking import broken, greeted, spoken, talking, told
 
 pytestmark = [
@@ -20,13 +17,6 @@ WRITTEN_MS = 20_000  # a guard: the record is written within a second
 
 
 PREFERRED = ("deepgram", "openai", "cartesia")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def demo(network: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
-    need_chromium()
-    async with running_demo(tmp_path_factory.mktemp("demo")) as running:
-        yield running
 
 
 async def test_a_running_call_skips_a_removed_rung_from_its_next_turn(demo: Demo) -> None:

@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 import soundfile
 from playwright.async_api import Browser, Playwright, async_playwright, expect
 from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.e2e.browser import ALLOWED, FLAGS, Watch, need_chromium
-from tests.e2e.demo_server import Demo, running_demo
+from tests.e2e.demo_server import Demo
 from tests.e2e.talking import (
     ANSWER_S,
     SPEAKER,
@@ -39,13 +38,6 @@ HEALED_S = 20.0  # probes of a mended provider come after 1, 2, 5 s
 RESUME = """(token) => sessionStorage.setItem(
     "holdline.call", JSON.stringify({call_id: "lost", resume_token: token, seen: Date.now()})
 )"""
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def demo(network: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
-    need_chromium()
-    async with running_demo(tmp_path_factory.mktemp("demo")) as running:
-        yield running
 
 
 async def test_a_call_is_answered_and_ended(demo: Demo) -> None:

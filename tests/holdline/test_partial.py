@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from lab.simulators.receptionist.phrases import hours, price
 from lab.simulators.schedule import Window
 from tests.holdline.stock_bot import SERVICES, arguments, stock_call
 from tests.kit.caller import words
-from tests.kit.near import steady_lab
 
 pytestmark = pytest.mark.virtual_time
 
@@ -36,12 +34,6 @@ FAULTS: dict[str, Fault] = {
     "tts": faults.Cut(after_words=4),
 }
 VOICE = SERVICES["cartesia"].Settings(voice="e07c00bc-4134-4eae-9ea4-1a55fb45746b")
-
-
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    async with steady_lab(keep_audio=True) as lab:
-        yield lab
 
 
 def ladder(lab: Lab, stage: str) -> list[Any]:
@@ -133,7 +125,7 @@ async def test_a_ladder_of_voices_alone_bridges_a_late_answer_but_no_pause(lab: 
 async def test_arguments_that_do_not_fit_together_are_one_line(
     given: dict[str, Any], told: str
 ) -> None:
-    rungs = {
+    rungs: dict[str, Any] = {
         key: [rung(kind, api_key="KEY") for kind in value] if isinstance(value, list) else value
         for key, value in given.items()
     }

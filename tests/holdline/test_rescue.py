@@ -1,7 +1,6 @@
 """Fillers and the rescue sentence of a stock bot whose providers are late or out."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from lab.simulators.receptionist.phrases import price
 from lab.simulators.schedule import Window
 from tests.holdline.stock_bot import StockCall, stock_call
 from tests.kit.caller import words
-from tests.kit.near import steady_lab
 
 pytestmark = pytest.mark.virtual_time
 
@@ -30,12 +28,6 @@ STAGES = {
     "stt": ("deepgram", "deepgram-b"),
 }
 PROMISED_S = 1.5
-
-
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    async with steady_lab(keep_audio=True) as lab:
-        yield lab
 
 
 def break_(lab: Lab, names: tuple[str, ...], fault: Fault | None) -> None:

@@ -1,7 +1,6 @@
 """Ladders in a stock Pipecat bot: every word once, whatever fails; the same bot without them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ from lab.simulators.receptionist.phrases import hours, price
 from lab.simulators.schedule import Window
 from tests.holdline.stock_bot import StockCall, stock_call
 from tests.kit.caller import words
-from tests.kit.near import running, steady_lab
+from tests.kit.near import running
 
 pytestmark = pytest.mark.virtual_time
 
@@ -44,12 +43,6 @@ ROWS: dict[str, tuple[str, Fault]] = {
     "stt-dead-mid": ("deepgram", faults.Refuse()),
 }
 QUICK = ("tts-cut-4", "llm-cut-4", "stt-dead-mid")  # the others take as long, and are marked slow
-
-
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    async with steady_lab(keep_audio=True) as lab:
-        yield lab
 
 
 async def ask_while_broken(call: StockCall, row: str) -> None:

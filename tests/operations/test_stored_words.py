@@ -30,6 +30,7 @@ from operations.stored_words import (
     StoredWords,
     without_spoken_cards,
 )
+from tests.kit.clock import HandClock
 
 VISA, AMEX = "4242424242424242", "378282246310005"
 MAX_S = 120.0
@@ -46,16 +47,8 @@ NO_CARDS = (
 )
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def stored(clock: Clock | None = None) -> StoredWords:
-    return StoredWords(max_s=MAX_S, clock=clock or Clock())
+def stored(clock: HandClock | None = None) -> StoredWords:
+    return StoredWords(max_s=MAX_S, clock=clock or HandClock())
 
 
 def heard(text: str, *, turn: int = 1, others: tuple[str, ...] = ()) -> TranscriptFinal:
@@ -275,7 +268,7 @@ def test_every_event_with_words_is_known() -> None:
     ids=str,
 )
 def test_a_section_ends_by_itself(events: list[Any], *, open_after: bool) -> None:
-    clock = Clock()
+    clock = HandClock()
     words = stored(clock)
     words.begin()
     for event in events:
@@ -306,7 +299,7 @@ def test_hiding_ends_after_the_agents_answer_to_the_secret() -> None:
 
 
 def test_another_process_continues_a_sensitive_section() -> None:
-    clock = Clock()
+    clock = HandClock()
     first = stored(clock)
     first.begin()
     first.event(heard("My PIN is 4821."))

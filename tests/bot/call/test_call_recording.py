@@ -22,6 +22,7 @@ from lab.recording import read
 from operations.database.database import Database
 from operations.record.reader import RecordReader
 from operations.record.voicemails import LEFT_S, MessageFile, finish_left
+from tests.kit.clock import HandClock
 from tests.kit.near import Notes, near_process
 from transports.loopback.leg import LoopbackLeg
 
@@ -120,15 +121,7 @@ def recordings(folder: Path) -> list[Path]:
     return list((folder / "recordings").glob("*"))
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-async def talk(recording: CallRecording, clock: Clock, seconds: float) -> None:
+async def talk(recording: CallRecording, clock: HandClock, seconds: float) -> None:
     for _ in range(round(seconds * 50)):
         recording.hear_agent(PIECE)
         clock.now += 0.02
@@ -137,18 +130,18 @@ async def talk(recording: CallRecording, clock: Clock, seconds: float) -> None:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def record(tmp_path: Path, clock: Clock) -> Callable[[], CallRecording]:
+def record(tmp_path: Path, clock: HandClock) -> Callable[[], CallRecording]:
     path = tmp_path / "recordings" / "c1.wav"
     return lambda: CallRecording(path, rate_hz=RATE_HZ, notice=NOTICE, clock=clock)
 
 
 async def test_speech_before_the_notice_is_not_recorded(
-    record: Callable[[], CallRecording], clock: Clock, tmp_path: Path
+    record: Callable[[], CallRecording], clock: HandClock, tmp_path: Path
 ) -> None:
     recording = record()
     for _ in range(100):
@@ -162,7 +155,9 @@ async def test_speech_before_the_notice_is_not_recorded(
     assert (found.channels, found.samplerate, found.duration) == (2, RATE_HZ, 3.0)
 
 
-async def test_a_sensitive_section_is_silent_on_both_sides(clock: Clock, tmp_path: Path) -> None:
+async def test_a_sensitive_section_is_silent_on_both_sides(
+    clock: HandClock, tmp_path: Path
+) -> None:
     path = tmp_path / "recordings" / "c1.wav"
     recording = CallRecording(
         path, rate_hz=RATE_HZ, notice=NOTICE, clock=clock, hides=lambda: 101.0 <= clock.now < 102.0
@@ -179,7 +174,7 @@ async def test_a_sensitive_section_is_silent_on_both_sides(clock: Clock, tmp_pat
 
 
 async def test_without_the_notice_nothing_is_kept_and_memory_is_bounded(
-    record: Callable[[], CallRecording], clock: Clock, tmp_path: Path
+    record: Callable[[], CallRecording], clock: HandClock, tmp_path: Path
 ) -> None:
     recording = record()
     recording.note(AgentSaid(turn=0, text="One moment, this call is"))
@@ -200,7 +195,7 @@ async def test_a_notice_in_two_pieces_counts_as_spoken(record: Callable[[], Call
 
 
 async def test_a_disk_that_refuses_writes_ends_only_the_recording(
-    record: Callable[[], CallRecording], clock: Clock, tmp_path: Path
+    record: Callable[[], CallRecording], clock: HandClock, tmp_path: Path
 ) -> None:
     (tmp_path / "recordings").touch()
     recording = record()
@@ -227,7 +222,7 @@ def _shown(number: Path) -> str:
 @pytest.mark.parametrize("taken", [0, 1, 2])
 async def test_a_full_disk_leaks_no_descriptor(
     record: Callable[[], CallRecording],
-    clock: Clock,
+    clock: HandClock,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     taken: int,
@@ -253,7 +248,7 @@ async def test_a_full_disk_leaks_no_descriptor(
 
 async def test_a_disk_that_does_not_keep_up_leaks_no_descriptor(
     record: Callable[[], CallRecording],
-    clock: Clock,
+    clock: HandClock,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

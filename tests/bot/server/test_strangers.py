@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -222,13 +222,6 @@ async def abort_webhook(port: int) -> None:
     async with stranger(port) as it:
         await it.say(HEAD % b"/twilio/voice" + b"Content-Length: 500\r\n\r\nFrom=%2B1")
         it.writer.transport.abort()
-
-
-@pytest.fixture
-def log_file(tmp_path: Path) -> Iterator[Path]:
-    logs.set_up(level="INFO", folder=tmp_path)
-    yield tmp_path / "holdline.log"
-    logger.remove()
 
 
 async def test_broken_connections_leave_no_traceback_and_few_lines(

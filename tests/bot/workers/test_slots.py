@@ -89,7 +89,7 @@ class Orders:
 
 
 @dataclass
-class WorkerPool:
+class RunningSlots:
     """The slots and their workers."""
 
     orders: Orders
@@ -121,7 +121,7 @@ def start_small_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerPool]:
+async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningSlots]:
     start_small_workers(monkeypatch)
     clock = asyncio.get_running_loop().time
     office = PoolServer(
@@ -132,7 +132,7 @@ async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     )
     async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as tasks:
         plan: Any = orders
-        it = WorkerPool(orders, Slots(plan, office, tasks, clock=clock), office, tasks)
+        it = RunningSlots(orders, Slots(plan, office, tasks, clock=clock), office, tasks)
         assert await it.slots.begin() == 0
         try:
             yield it

@@ -5,21 +5,15 @@ import pytest
 
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.openai.simulator import RequestRate
+from tests.kit.clock import HandClock
 
 pytestmark = pytest.mark.virtual_time
 
 ASKED = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "Hello"}]}
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_a_used_request_comes_back_evenly() -> None:
-    clock = Clock()
+    clock = HandClock()
     rate = RequestRate(60, clock=clock)
     assert all(rate.take() for _ in range(60))
     assert not rate.take()
@@ -37,7 +31,7 @@ def test_a_used_request_comes_back_evenly() -> None:
 def test_the_headers_have_the_remaining_requests_and_the_time_until_full(
     used: int, remaining: str, reset: str
 ) -> None:
-    rate = RequestRate(5000, clock=Clock())
+    rate = RequestRate(5000, clock=HandClock())
     for _ in range(used):
         rate.take()
 

@@ -31,7 +31,7 @@ BACK = RecordResumed(after_s=60.0, lost_entries=0)
 
 
 @dataclass
-class WorkerPool:
+class HaltedProcess:
     """A process whose database may refuse to write, with one channel."""
 
     path: Path
@@ -62,7 +62,7 @@ class WorkerPool:
 @asynccontextmanager
 async def a_house(
     folder: Path, url: str, *, leads: Callable[[], bool] = lambda: True
-) -> AsyncIterator[WorkerPool]:
+) -> AsyncIterator[HaltedProcess]:
     path = folder / "holdline.db"
     settings = Settings.model_validate(
         {
@@ -77,7 +77,7 @@ async def a_house(
     outbox = AlertOutbox(database)
     reporter = AlertReporter(outbox, utc_s=utc_s)
     files = RecordFiles(folder, names=("alerts.json",), redact=redacted)
-    pool = WorkerPool(
+    pool = HaltedProcess(
         path, [IncidentFeed(item, Incidents({})) for item in (reporter, files, Log())]
     )
     async with AsyncExitStack() as stack:

@@ -18,7 +18,7 @@ from calls.incident import IncidentBegan, Place
 from calls.operations_events import AlertClosed, AlertSent, WritesRefused, WritesResumed
 from configuration.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from fallbacks.breaker import State
-from fallbacks.events import AttemptFailed, BreakerMoved
+from fallbacks.events import AttemptFailed
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database, StorageError
@@ -34,6 +34,7 @@ from operations.notify.telegram import telegram_channel
 from operations.notify.webhook import webhook_channel
 from operations.retrying import Retries
 from tests.operations.notify.conftest import Inbox, Receiver
+from tests.operations.notify.test_one_story import moved
 from tests.operations.telemetry.incident_feed import IncidentFeed
 
 BEGIN_S = 1_800_000_000.0
@@ -44,19 +45,6 @@ REFUSED = AttemptFailed.of(
 REFUSED_WRITES = WritesRefused(where="logs", reason="No space left on device")
 PAUSED = CampaignPaused(campaign="spring", reason="agent_failed_in_a_row", in_a_row=5)
 RESUMED = CampaignResumed(campaign="spring", reason=PAUSED.reason, held_s=7200.0)
-
-
-def moved(after: State) -> BreakerMoved:
-    opened = after is State.OPEN
-    return BreakerMoved(
-        stage="tts",
-        provider="cartesia",
-        before=State.CLOSED if opened else State.HALF_OPEN,
-        after=after,
-        cause="tripped" if opened else "proven",
-        after_s=1.0,
-        severity=Severity.HIGH if opened else Severity.LOW,
-    )
 
 
 @dataclass
@@ -150,12 +138,12 @@ async def break_for_a_minute(shift: Shift) -> None:
         for call in "abcde":
             await shift.hear(TurnDecided(turn=turn, at_s=0.0), call)
             await shift.hear(REFUSED, call)
-        await shift.hear(moved(State.OPEN))
+        await shift.hear(moved("tts", "cartesia", State.OPEN))
         await shift.settle()
         shift.now += 10
         await shift.settle()
     shift.now = BEGIN_S + 60
-    await shift.hear(moved(State.CLOSED))
+    await shift.hear(moved("tts", "cartesia", State.CLOSED))
     await shift.settle()
 
 
@@ -380,7 +368,7 @@ async def test_an_alert_about_hurt_callers_is_published_from_start_to_end(
     monkeypatch.setattr(shift.outbox, "census", census)
     async with shift.outbox.database.transaction():
         pass  # creates it
-    published: list[Event] = []
+    published: list[IncidentBegan | AlertClosed] = []
     for wait_s in (10.0, HURT_S, 10.0):
         await shift.desk.decide()
         published += [item for item in shift.own if isinstance(item, IncidentBegan | AlertClosed)]
@@ -414,7 +402,7 @@ async def test_a_lasting_incident_is_not_over_because_the_database_refused_its_r
     async def away(*_: object, **__: object) -> None:
         raise StorageError("away")
 
-    await shift.hear(moved(State.OPEN))
+    await shift.hear(moved("tts", "cartesia", State.OPEN))
     await shift.settle()
     with monkeypatch.context() as broken:
         broken.setattr(shift.outbox, "run_round", away)

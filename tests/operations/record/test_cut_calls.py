@@ -27,7 +27,7 @@ SAID = AgentSaid(turn=0, text="one moment")
 MORNING = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
 
-class WorkerPool:
+class SharedRecord:
     """Processes that share a database, which can be unavailable."""
 
     def __init__(self, url: str) -> None:
@@ -76,7 +76,7 @@ class WorkerPool:
 class FailingWriter(RecordWriter):
     """A real writer, which can be made to fail."""
 
-    def __init__(self, pool: WorkerPool, holder: str) -> None:
+    def __init__(self, pool: SharedRecord, holder: str) -> None:
         super().__init__(Database(pool.database.url), holder=holder)
         self._pool = pool
 
@@ -110,15 +110,15 @@ async def talk(keeper: RecordListener, *calls: str) -> None:
 
 
 @pytest.fixture
-async def pool(tmp_path: Path) -> AsyncIterator[WorkerPool]:
-    pool = WorkerPool(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
+async def pool(tmp_path: Path) -> AsyncIterator[SharedRecord]:
+    pool = SharedRecord(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
     yield pool
     await pool.database.close()
 
 
 @pytest.mark.parametrize("outage_s", [CUT_S + 1.0, 600.0])
 async def test_calls_that_outlast_a_database_outage_are_not_taken_for_cut(
-    pool: WorkerPool, outage_s: float
+    pool: SharedRecord, outage_s: float
 ) -> None:
     async with (
         pool.process("first", "c1", "c2"),
@@ -138,7 +138,7 @@ async def test_calls_that_outlast_a_database_outage_are_not_taken_for_cut(
     assert pool.cut == []
 
 
-async def test_calls_whose_process_died_in_an_outage_are_found_after_it(pool: WorkerPool) -> None:
+async def test_calls_whose_process_died_in_an_outage_are_found_after_it(pool: SharedRecord) -> None:
     async with pool.process("first", "c1"):
         dead = pool.keeper("second")
         await hear(dead, "c2", STARTED)
@@ -155,7 +155,7 @@ async def test_calls_whose_process_died_in_an_outage_are_found_after_it(pool: Wo
 
 
 async def test_running_calls_are_not_taken_for_cut_while_the_clock_is_set(
-    pool: WorkerPool,
+    pool: SharedRecord,
 ) -> None:
     async with pool.process("first", "c1", "c2"), pool.process("second", "c3"):
         seen: set[str] = set()
@@ -181,7 +181,7 @@ HEARD = TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text="My boiler l
     ],
 )
 async def test_a_cut_calls_row_has_what_the_record_knows_of_the_caller(
-    pool: WorkerPool, events: tuple[Event, ...], said: tuple[str, ...], callback: str | None
+    pool: SharedRecord, events: tuple[Event, ...], said: tuple[str, ...], callback: str | None
 ) -> None:
     dead, rows = pool.keeper("first"), list[RecordRow]()
     for event in events:
@@ -205,7 +205,7 @@ async def test_a_cut_calls_row_has_what_the_record_knows_of_the_caller(
 
 
 async def test_a_process_whose_call_another_one_took_over_does_not_get_its_row_back(
-    pool: WorkerPool,
+    pool: SharedRecord,
 ) -> None:
     frozen, taker = pool.keeper("first"), pool.keeper("second")
     await hear(frozen, "c1", STARTED)

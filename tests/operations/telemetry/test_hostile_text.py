@@ -6,7 +6,6 @@ import logging.config
 import re
 import stat
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,26 +18,15 @@ from operations.masking import bounded, one_line, without_cards
 from operations.telemetry import logs
 from operations.telemetry.bridge import LineWriter
 from operations.telemetry.logs import KEPT, LogFile
+from tests.kit.log_file import lines_in
 
 FORGED = "hello\n2026-01-01 00:00:00.000 | ERROR    | bot:call:1 - the house is on fire"
 STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+\d\d:\d\d \| [A-Z]+ +\| ")
 CARD = "4111 1111 1111 1111"  # a number for tests that every payment service documents
 
 
-@pytest.fixture
-def log_file(tmp_path: Path) -> Iterator[Path]:
-    logs.set_up(level="INFO", folder=tmp_path)
-    yield tmp_path / "holdline.log"
-    logger.remove()
-
-
 def fail_with(text: str) -> None:
     raise ValueError(text)
-
-
-def lines_in(file: Path) -> list[str]:
-    logs.flush()
-    return file.read_text().splitlines()
 
 
 @pytest.mark.parametrize(

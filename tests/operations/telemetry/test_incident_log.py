@@ -1,12 +1,8 @@
 """Incidents in the log: one line each, however many calls meet them."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
-from loguru import logger
 
 from calls.entry import Entry
 from calls.events import Event
@@ -14,6 +10,7 @@ from fallbacks.events import AttemptFailed, BreakerMoved, RungChosen, StageExhau
 from fallbacks.failure import Kind, Scope, Severity
 from operations.notify.incident_rules import Incidents
 from operations.telemetry import logs
+from tests.kit.log_file import lines_in
 from tests.operations.telemetry.incident_feed import IncidentFeed
 
 RUNG: Any = {"stage": "llm", "provider": "openai"}
@@ -42,13 +39,6 @@ REFUSED = (
 CLOSED = BreakerMoved(**RUNG, before="half_open", after="closed", cause="proven", after_s=1.0)
 
 
-@pytest.fixture
-def log_file(tmp_path: Path) -> Iterator[Path]:
-    logs.set_up(level="INFO", folder=tmp_path)
-    yield tmp_path / "holdline.log"
-    logger.remove()
-
-
 async def log_calls(*events: Event, calls: int = 1) -> None:
     incidents = Incidents({"llm": ["openai", "openai-b"]}, steps=("clip", "goodbye"))
     log = IncidentFeed(logs.Log(), incidents)
@@ -56,11 +46,6 @@ async def log_calls(*events: Event, calls: int = 1) -> None:
     for call, when in zip(range(calls), at, strict=False):
         for number, event in enumerate(events, start=1):
             await log.hear(Entry(call_id=f"call{call}", number=number, at=when, event=event))
-
-
-def lines_in(file: Path) -> list[str]:
-    logs.flush()
-    return file.read_text().splitlines()
 
 
 async def test_many_calls_that_meet_one_refused_key_are_one_line(log_file: Path) -> None:

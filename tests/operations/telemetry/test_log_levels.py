@@ -17,6 +17,7 @@ from calls.leg_events import (
     LineRestored,
 )
 from operations.telemetry import logs
+from tests.kit.log_file import lines_in
 
 
 @pytest.fixture
@@ -24,11 +25,6 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
     logs.set_up(level="DEBUG", folder=tmp_path)
     yield tmp_path / "holdline.log"
     logger.remove()
-
-
-def lines_in(file: Path) -> list[str]:
-    logs.flush()
-    return file.read_text().splitlines()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from pipecat.frames.frames import InterruptionFrame
@@ -16,19 +16,13 @@ from processors.speaking import clause_rules
 from providers.catalog import provider
 from tests.kit.faults import MUTE
 from tests.processors.speaking.test_stage import BROKEN, break_
-from tests.processors.speaking.tts_bench import Talk, laboratory, policy, talking
+from tests.processors.speaking.tts_bench import Talk, policy, talking
 
 pytestmark = pytest.mark.virtual_time
 
 TEXT = "We are open from nine in the morning until six in the evening on every day of the week."
 QUICK_S = 0.04  # a word of the model
 RULES = {"cartesia": ClauseRule(words=3), "elevenlabs": ClauseRule(words=4)}
-
-
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    async with laboratory() as lab:
-        yield lab
 
 
 async def first_word_s(

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -37,7 +37,7 @@ from processors.speaking.speech_queue import AHEAD_S, RUNG, TakeBackFrame
 from providers import sockets as one_address
 from providers.sockets import ConnectHere
 from tests.kit.faults import DEAD, MUTE, cuts, stalls
-from tests.processors.speaking.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage
+from tests.processors.speaking.tts_bench import RATE_HZ, Talk, policy, talking, usage
 
 pytestmark = pytest.mark.virtual_time
 
@@ -61,12 +61,6 @@ LADDERS = {
     "cartesia first": VOICES,
     "elevenlabs first": ("elevenlabs", "cartesia"),
 }
-
-
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    async with laboratory() as lab:
-        yield lab
 
 
 def probed(shared: StagePolicy, name: str) -> None:

@@ -1,7 +1,6 @@
 """The TTS stage with voices behind the adapter: as the second rung, and as the first one."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from pipecat.frames.frames import InterruptionFrame, TTSAudioRawFrame
@@ -12,7 +11,7 @@ from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
 from tests.kit.faults import DEAD, MUTE, cuts, stalls
-from tests.processors.speaking.tts_bench import Talk, laboratory, talking
+from tests.processors.speaking.tts_bench import Talk, talking
 from tests.providers.adapter.own_lab import own_voice
 
 pytestmark = pytest.mark.virtual_time
@@ -21,12 +20,6 @@ TEXT = "Hello there, this is Holdline, and we are open from nine today."
 NEXT = "You can park behind the house."
 ADAPTED = ("aura", "openai")
 BROKEN: dict[str, Fault] = {**DEAD, **MUTE, **cuts(4), **stalls(4)}
-
-
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    async with laboratory() as lab:
-        yield lab
 
 
 async def spoken(talk: Talk, text: str = TEXT) -> None:

@@ -6,6 +6,7 @@ import pytest
 from lab.callers import Pcm, caller_says, decode, encode
 from lab.simulators.voices.voices import speak_now, voice_of
 from processors.turn.echo import EchoEar
+from tests.kit.clock import HandClock
 
 RATE_HZ = 8000
 WINDOW = 256
@@ -16,13 +17,6 @@ ANSWER = (
     " from ten in the morning until two, and on Sunday we are closed."
 )
 CALLER = "Wait a moment please, what about the day after tomorrow, and how much is a haircut?"
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def agent_says(text: str) -> Pcm:
@@ -54,7 +48,7 @@ def played(
     missing: tuple[float, float] = (0.0, 0.0),
 ) -> list[tuple[bool, bool]]:
     """Return for each audible window of the caller's whether it begins or continues an echo."""
-    clock = Clock()
+    clock = HandClock(1000.0)
     ear, found, sent = EchoEar(clock), list[tuple[bool, bool]](), 0
     ear.set_rate(RATE_HZ)
     for end in range(WINDOW, theirs.size + 1, WINDOW):

@@ -1,12 +1,10 @@
 """When the caller's turn ends, on a slow machine."""
 
-import asyncio
 import inspect
 import time
 from typing import Any
 
 import pytest
-from pipecat.audio.turn.base_turn_analyzer import BaseTurnAnalyzer, BaseTurnParams, EndOfTurnState
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.frames.frames import (
     InputAudioRawFrame,
@@ -16,7 +14,6 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.metrics.metrics import MetricsData
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import (
     LLMContextAggregatorPair,
@@ -28,33 +25,12 @@ from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from processors.turn.ending import TurnStop
+from tests.processors.answering.early_bench import Detector
 
 pytestmark = pytest.mark.virtual_time
 
 STOP_S = 0.05
 EXPECTED_S = 0.1  # from the recogniser, after the caller's last sample
-
-
-class SlowDetector(BaseTurnAnalyzer):
-    """Always finds the turn complete, and is slower than the recogniser."""
-
-    @property
-    def speech_triggered(self) -> bool:
-        return True
-
-    @property
-    def params(self) -> BaseTurnParams:
-        return BaseTurnParams()
-
-    def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:  # noqa: FBT001 - Pipecat's
-        return EndOfTurnState.INCOMPLETE
-
-    async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
-        await asyncio.sleep(0.15)
-        return EndOfTurnState.COMPLETE, None
-
-    def clear(self) -> None:
-        """There is nothing to clear."""
 
 
 class Quiet(VADAnalyzer):
@@ -116,11 +92,13 @@ async def turns(
 
 
 async def test_a_slow_turn_detector_does_not_cut_off_the_last_words() -> None:
-    assert await turns(TurnStop(turn_analyzer=SlowDetector())) == ["Hello my name is Maria."]
+    assert await turns(TurnStop(turn_analyzer=Detector(takes_s=0.15))) == [
+        "Hello my name is Maria."
+    ]
 
 
 async def test_pipecat_alone_still_cuts_off_the_last_words() -> None:
-    stock = await turns(TurnAnalyzerUserTurnStopStrategy(turn_analyzer=SlowDetector()))
+    stock = await turns(TurnAnalyzerUserTurnStopStrategy(turn_analyzer=Detector(takes_s=0.15)))
 
     assert stock != ["Hello my name is Maria."]  # when this fails, our own rule may go
 
@@ -137,7 +115,7 @@ async def test_a_clock_that_is_set_back_does_not_delay_a_turn() -> None:
                 enable_user_speaking_frames=enable_user_speaking_frames
             )
 
-    stop = NotingStop(turn_analyzer=SlowDetector())
+    stop = NotingStop(turn_analyzer=Detector(takes_s=0.15))
 
     assert await turns(stop, set_back_s=3600, finalized=False) == ["Hello my name is Maria."]
     assert ended  # by the rule, not by the time-out after it
@@ -145,7 +123,7 @@ async def test_a_clock_that_is_set_back_does_not_delay_a_turn() -> None:
 
 async def test_a_turn_does_not_end_while_words_are_pending() -> None:
     looks = iter([True, True, False])
-    stop = TurnStop(turn_analyzer=SlowDetector(), words_pending=lambda: next(looks, False))
+    stop = TurnStop(turn_analyzer=Detector(takes_s=0.15), words_pending=lambda: next(looks, False))
 
     assert await turns(stop) == ["Hello my name is Maria."]
     assert next(looks, None) is None  # it checked until they arrived
@@ -154,7 +132,7 @@ async def test_a_turn_does_not_end_while_words_are_pending() -> None:
 async def test_a_turn_ends_with_its_words_although_no_result_is_marked_as_the_last() -> None:
     """A recogniser's own endpointing was sooner than our request for the last words."""
     known = iter([False, False, True])  # the stage learns of the stop a little later
-    stop = TurnStop(turn_analyzer=SlowDetector(), has_all_words=lambda: next(known, True))
+    stop = TurnStop(turn_analyzer=Detector(takes_s=0.15), has_all_words=lambda: next(known, True))
 
     words = await turns(stop, finalized=False, expected_s=9.0)
 

@@ -1,7 +1,7 @@
 """Dialling through LiveKit: results by SIP status, and no telephone keeps ringing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -9,7 +9,7 @@ from livekit import api
 from pydantic import SecretStr
 
 from calls.dialled import GATEWAY_LOST
-from tests.transports.exchange import SECRET, Exchange, running_exchange
+from tests.transports.exchange import SECRET, Exchange
 from transports.livekit.dialling import (
     CALLEE,
     AlreadyDiallingError,
@@ -20,12 +20,6 @@ from transports.livekit.dialling import (
 )
 
 CALL = OutboundCall(room="dial-1", trunk_id="ST_1", number="+15550142", headers={"X-Campaign": "7"})
-
-
-@pytest.fixture
-def exchange() -> Iterator[Exchange]:
-    with running_exchange() as exchange:
-        yield exchange
 
 
 @pytest_asyncio.fixture

@@ -1,7 +1,7 @@
 """A media server's answers to a transfer, and their meaning for the caller."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
@@ -11,7 +11,7 @@ from loguru import logger
 from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
-from tests.transports.exchange import SECRET, Exchange, running_exchange
+from tests.transports.exchange import SECRET, Exchange
 from transports.livekit import rooms as livekit_rooms
 from transports.livekit.rooms import AGENT, SERVER, LivekitRooms, RoomsError
 
@@ -21,12 +21,6 @@ FAILED = api.SIPTransferStatus.STS_TRANSFER_FAILED
 SUCCESSFUL = api.SIPTransferStatus.STS_TRANSFER_SUCCESSFUL
 RANG_OUT = api.SIPTransferReason.STR_RINGING_TIMEOUT
 Answer = api.TransferSIPParticipantResponse
-
-
-@pytest.fixture
-def exchange() -> Iterator[Exchange]:
-    with running_exchange() as exchange:
-        yield exchange
 
 
 @pytest_asyncio.fixture

@@ -1,6 +1,5 @@
 """LiveKit's trunks and the rule: created, found again, changed if different, else unchanged."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -8,7 +7,7 @@ from aiohttp import web
 from livekit import api
 from pydantic import SecretStr
 
-from tests.transports.exchange import SECRET, Exchange, running_exchange
+from tests.transports.exchange import SECRET, Exchange
 from transports.livekit.trunks import (
     Arranged,
     Credentials,
@@ -35,12 +34,6 @@ PLAN = ExchangePlan(
         transport="tls",
     ),
 )
-
-
-@pytest.fixture
-def exchange() -> Iterator[Exchange]:
-    with running_exchange() as exchange:
-        yield exchange
 
 
 async def ask(exchange: Exchange, plan: ExchangePlan = PLAN) -> list[Arranged]:
