@@ -15,6 +15,7 @@ from benchmarks.caller import HeldCall, Script, hold_call
 from benchmarks.heard import judge_call
 from lab.callers import RATE_HZ, WORD_PAUSE_S, encode, sound_of
 from lab.simulators.ears.known import BLOCK
+from tests.kit.served import served
 
 pytestmark = pytest.mark.virtual_time
 
@@ -87,13 +88,8 @@ class Door:
 async def door(each: Door) -> AsyncIterator[str]:
     app = web.Application()
     app.add_routes([web.post("/twilio/voice", each.voice), web.get("/twilio/media", each.media)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    each.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield each.url
-    await runner.cleanup()
+    async with served(app) as each.url:
+        yield each.url
 
 
 async def at_once(_index: int) -> None:

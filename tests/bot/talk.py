@@ -39,6 +39,7 @@ from processors.holding.silence_rules import CallLength, Silence
 from processors.turn.detector import TurnJudges
 from processors.turn.floor import Floor
 from tests.kit.line import PlayedLine, length_s
+from tests.kit.served import served
 from tests.kit.waiting import until
 
 RATE_HZ = 8_000
@@ -266,10 +267,5 @@ async def _run(talk: Talk) -> None:
 async def _served(model: Model) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_post("/v1/chat/completions", model.answer)
-    server = web.AppRunner(app)
-    await server.setup()
-    await web.TCPSite(server, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{server.addresses[0][1]}/v1"
-    finally:
-        await server.cleanup()
+    async with served(app) as url:
+        yield f"{url}/v1"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.kit.served import served
+
 SLOWEST_S = 0.02
 
 
@@ -73,12 +75,5 @@ async def carrier_running(seed: int, *, faulty: bool = True) -> AsyncIterator[Re
     application = web.Application()
     application.add_routes([web.post("/calls", carrier.dial), web.get("/calls", carrier.find)])
     # A killed dialler closes its connection; its request is served anyway.
-    runner = web.AppRunner(application, access_log=None, handler_cancellation=False)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    carrier.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(application, access_log=None, handler_cancellation=False) as carrier.url:
         yield carrier
-    finally:
-        await runner.cleanup()

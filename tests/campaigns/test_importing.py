@@ -29,6 +29,7 @@ from operations.database.database import Database
 from runtime.hosts import use_proxies
 from tests.kit.clock import always
 from tests.kit.databases import on_sqlite
+from tests.kit.served import served
 
 NOW = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
 SPRING = Campaign(name="spring", region="DE", dials_per_minute=6e6, concurrent=100)
@@ -378,17 +379,11 @@ async def test_a_file_comes_from_a_url(tmp_path: Path) -> None:
 
     application = web.Application()
     application.router.add_get("/{name}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    place = f"http://127.0.0.1:{runner.addresses[0][1]}"
     file = tmp_path / "contacts.csv"
-    try:
+    async with served(application) as place:
         await fetch_file(f"{place}/contacts.csv", file)
         with pytest.raises(FetchError) as gone:
             await fetch_file(f"{place}/gone?key=secret", file)
-    finally:
-        await runner.cleanup()
     with pytest.raises(FetchError) as away:
         await fetch_file(f"{place}/contacts.csv?key=secret", file)
 

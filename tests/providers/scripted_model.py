@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
+from tests.kit.served import served
+
 HANGS_S = 60.0  # far longer than any word is waited for
 DONE = "data: [DONE]\n\n"
 
@@ -125,12 +127,5 @@ def _streamed(
 async def _served(answer: Answer) -> AsyncIterator[str]:
     application = web.Application()
     application.add_routes([web.post("/v1/chat/completions", answer)])
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0]
-        yield f"http://{host}:{port}/v1"
-    finally:
-        await runner.cleanup()
+    async with served(application, shutdown_timeout=0.1) as url:
+        yield f"{url}/v1"

@@ -17,6 +17,7 @@ from providers.batch import BatchRequest, post
 from providers.probing import ask_http
 from providers.provider import RungSpec
 from runtime.http import open_connections, request
+from tests.kit.served import served
 from transports.exotel.rest import ExotelRest
 from transports.livekit.dialling import open_exchange
 from transports.livekit.rooms import FAILURES
@@ -64,15 +65,8 @@ class Remote:
 async def remote() -> AsyncIterator[Remote]:
     it, app = Remote(), web.Application()
     app.router.add_route("*", "/{path:.*}", it.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    it.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(app) as it.url:
         yield it
-    finally:
-        await runner.cleanup()
 
 
 def twilio(url: str) -> list[Callable[[], Awaitable[object]]]:

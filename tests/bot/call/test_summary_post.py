@@ -13,6 +13,7 @@ from calls.events import Event
 from fallbacks.events import AttemptFailed, RetryPlanned
 from fallbacks.retrying import RetrySettings
 from operations.retrying import Retries
+from tests.kit.served import served
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
 
@@ -30,13 +31,8 @@ async def owner(*statuses: int) -> AsyncIterator[tuple[str, list[Any]]]:
 
     app = web.Application()
     app.router.add_post("/hook", take)
-    server = web.AppRunner(app)
-    await server.setup()
-    await web.TCPSite(server, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{server.addresses[0][1]}/hook", got
-    finally:
-        await server.cleanup()
+    async with served(app) as url:
+        yield f"{url}/hook", got
 
 
 def retries(told: list[Event]) -> Retries:

@@ -25,6 +25,7 @@ from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
 from runtime import clock
 from runtime.exits import DONE, CommandError, UsageError
+from tests.kit.served import served
 
 pytestmark = pytest.mark.virtual_time
 
@@ -302,15 +303,11 @@ async def test_the_token_is_sent_only_to_the_configured_server(
 
     app = web.Application()
     app.router.add_get("/api/providers", note)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    monkeypatch.setattr(
-        "configuration.running_demo.DEFAULT_ADDRESS", f"http://127.0.0.1:{runner.addresses[0][1]}"
-    )
-
-    await show(Settings.model_validate({"stages": STAGES, "server": {"token": TOKEN, "port": 9}}))
-    await runner.cleanup()
+    async with served(app) as url:
+        monkeypatch.setattr("configuration.running_demo.DEFAULT_ADDRESS", url)
+        await show(
+            Settings.model_validate({"stages": STAGES, "server": {"token": TOKEN, "port": 9}})
+        )
 
     assert shown == [None]
 
@@ -329,13 +326,9 @@ async def foreign(
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    server = {"port": port, "public_url": f"http://127.0.0.1:{port}"}
-    yield Settings.model_validate({"stages": STAGES, "server": server})
-    await runner.cleanup()
+    async with served(app) as url:
+        server = {"port": int(url.rpartition(":")[2]), "public_url": url}
+        yield Settings.model_validate({"stages": STAGES, "server": server})
 
 
 @pytest.mark.parametrize("body", FOREIGN)

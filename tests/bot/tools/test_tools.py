@@ -31,6 +31,7 @@ from calls.resume import CUT_OFF, KeptTool
 from configuration.agent import AgentSettings, ToolSettings
 from tests.bot.talk import says, talking
 from tests.bot.tools import owner_functions
+from tests.kit.served import served
 
 HERE = "tests.bot.tools.owner_functions"
 
@@ -131,13 +132,8 @@ def at(url: str, **more: Any) -> Tool:
 async def office(answer: Any) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    server = web.AppRunner(app, shutdown_timeout=0.1)
-    await server.setup()
-    await web.TCPSite(server, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{server.addresses[0][1]}"
-    finally:
-        await server.cleanup()
+    async with served(app, shutdown_timeout=0.1) as url:
+        yield url
 
 
 async def test_a_functions_signature_is_its_schema() -> None:

@@ -20,6 +20,7 @@ from lab.simulators.carrier.carrier import RATE_HZ, Carrier
 from lab.simulators.carrier.line import Burst, CarrierEar
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import NotConnectedError, read_twiml, signature
+from tests.kit.served import served
 from tests.kit.waiting import until
 
 pytestmark = pytest.mark.virtual_time
@@ -78,14 +79,8 @@ async def agent() -> AsyncIterator[Agent]:
     it, app = Agent(), web.Application()
     app.router.add_post("/twilio/voice", it.voice)
     app.router.add_get("/media", it.media)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    it.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(app, shutdown_timeout=1) as it.url:
         yield it
-    finally:
-        await runner.cleanup()
 
 
 def test_a_signature_is_twilios_own() -> None:

@@ -13,6 +13,7 @@ from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from lab.simulators.carrier.carrier import RATE_HZ, Carrier
+from tests.kit.served import served
 
 pytestmark = pytest.mark.virtual_time
 
@@ -81,14 +82,8 @@ async def agent(*, returns: int) -> AsyncIterator[Agent]:
     app.router.add_post("/twilio/voice", it.voice)
     app.router.add_post("/after", it.after)
     app.router.add_get("/media", it.media)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    it.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(app, shutdown_timeout=1) as it.url:
         yield it
-    finally:
-        await runner.cleanup()
 
 
 @pytest.mark.parametrize("code", [None, 1011], ids=["reset", "closed with an error"])

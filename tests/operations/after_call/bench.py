@@ -27,6 +27,7 @@ from operations.crm.reporting import CrmReporter
 from operations.database.database import Database, StorageError
 from operations.retrying import Retries
 from providers.provider import RungSpec
+from tests.kit.served import served
 
 NUMBER = "+12125550142"
 BEGIN_S = 1_795_276_800.0  # Saturday, 21 November 2026, 16:00 UTC
@@ -86,15 +87,9 @@ async def simulated_model() -> AsyncIterator[SimulatedModel]:
     model = SimulatedModel()
     app = web.Application()
     app.router.add_post("/v1/chat/completions", model.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    model.url = f"http://{host}:{port}/v1"
-    try:
+    async with served(app, shutdown_timeout=0.1) as url:
+        model.url = f"{url}/v1"
         yield model
-    finally:
-        await runner.cleanup()
 
 
 def utc_s() -> float:

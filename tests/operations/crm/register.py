@@ -8,6 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.kit.served import served
+
 KNOWN = {"+15550142": {"id": "7", "properties": {"firstname": "Ada", "lastname": "Byron"}}}
 DATE = "Tue, 03 Mar 2026 10:00:00 GMT"
 
@@ -73,12 +75,5 @@ async def register_at() -> AsyncIterator[tuple[Register, str]]:
     register = Register()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", register.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        host, port = runner.addresses[0][:2]
-        yield register, f"http://{host}:{port}"
-    finally:
-        await runner.cleanup()
+    async with served(app, shutdown_timeout=0.1) as url:
+        yield register, url

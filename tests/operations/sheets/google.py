@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from runtime import clock
+from tests.kit.served import served
 
 EMAIL = "mirror@holdline.iam.example"
 SPREADSHEET = "a-spreadsheet"
@@ -52,7 +53,7 @@ class Google:
             case _:
                 pass
         (assertion,) = parse_qs(await request.text())["assertion"]
-        own = {"verify_exp": False, "verify_iat": False}  # the library reads the real time
+        own: Any = {"verify_exp": False, "verify_iat": False}  # the library reads the real time
         said = jwt.decode(assertion, KEY.public_key(), ["RS256"], audience=AUDIENCE, options=own)
         assert said["iat"] <= clock.utc_now().timestamp() < said["exp"]
         assert said["iss"] == EMAIL
@@ -143,12 +144,5 @@ async def google_on_loopback() -> AsyncIterator[Google]:
     app.router.add_post("/token", google.give_token)
     app.router.add_post(values + "/{range}:append", google.append)
     app.router.add_get(values + "/{range}", google.read)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    google.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with served(app) as google.url:
         yield google
-    finally:
-        await runner.cleanup()

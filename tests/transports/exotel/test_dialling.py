@@ -13,6 +13,7 @@ from calls.leg_progress import OUTCOMES
 from calls.outbound import DialOutcome
 from fallbacks.failure import Kind
 from tests.campaigns.placing import A, B, request
+from tests.kit.served import served
 from tests.transports.conformance.accounts import failure_of, lost, unheard
 from transports.dialling import CarrierError, DialRefusedError, FoundCall, HeardLeg
 from transports.exotel.dialling import MAX_S, UNREPORTED_S, dial_proof, ending_of, is_proven
@@ -32,13 +33,8 @@ async def answering(body: bytes, status: int = 200) -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_route("*", "/{any:.*}", say)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with served(app) as url:
+        yield url
 
 
 async def test_only_a_callback_proves_an_answer() -> None:

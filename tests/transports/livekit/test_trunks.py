@@ -7,6 +7,7 @@ from aiohttp import web
 from livekit import api
 from pydantic import SecretStr
 
+from tests.kit.served import served
 from tests.transports.exchange import SECRET, Exchange
 from transports.livekit.trunks import (
     Arranged,
@@ -154,13 +155,9 @@ async def test_a_server_that_is_not_livekit_is_reported() -> None:
 
     app = web.Application()
     app.router.add_post("/{path:.*}", page)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-
-    with pytest.raises(ExchangeError, match="does not answer like LiveKit"):
-        await set_up(f"http://127.0.0.1:{runner.addresses[0][1]}", "key", SecretStr(SECRET), PLAN)
-    await runner.cleanup()
+    async with served(app) as url:
+        with pytest.raises(ExchangeError, match="does not answer like LiveKit"):
+            await set_up(url, "key", SecretStr(SECRET), PLAN)
 
 
 async def test_the_outbound_trunk_is_found_again_by_its_name(exchange: Exchange) -> None:
