@@ -21,8 +21,8 @@ class VoiceEar(Protocol):
         """Receive a word, or a part of one, and its time in the attempt's own audio."""
         ...
 
-    async def spoken(self, attempt: int) -> None:
-        """Receive the provider's report that it has sent the audio of all text."""
+    async def spoken(self, attempt: int, *, more: bool = False) -> None:
+        """Receive the report that it has sent the audio of all text, or of the next (`more`)."""
         ...
 
     async def failed(self, attempt: int, failure: Failure) -> None:

@@ -52,6 +52,7 @@ class Finished:
     """An attempt is complete, as the provider's protocol defines it."""
 
     attempt: int
+    more: bool = False  # only its next text is; `Attempting` must not get this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

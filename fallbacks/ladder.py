@@ -147,6 +147,7 @@ class StagePolicy:
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
     cold: frozenset[str] = frozenset()  # standbys that connect only when they are needed
     untimed: frozenset[str] = frozenset()  # voices that do not report word times
+    voice_paces: dict[str, float] = field(default_factory=dict[str, float])  # see `learn_pace`
     quiet: frozenset[str] = frozenset()  # recognisers that send nothing while the caller speaks
     # How much of an unfinished sentence a voice may get; voices without an entry get nothing.
     clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])

@@ -7,7 +7,7 @@ parts. Each rung's own times are shifted by the length of the audio kept from ea
 import re
 import unicodedata
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final
@@ -307,9 +307,9 @@ class WordTimes:
         self.follower = WordFollower(self.words, first=first, from_s=base_s)
         return self.follower
 
-    def text_from(self, index: int) -> str:
-        """Return the text from a word on."""
-        words = self.words[index:]
+    def text_from(self, index: int, last: int | None = None) -> str:
+        """Return the text from a word on, up to the word `last`."""
+        words = self.words[index:last]
         return "".join(f"{'' if word.joined else ' '}{word.text}" for word in words).strip()
 
     def characters_from(self, index: int) -> int:
@@ -363,15 +363,15 @@ class WordTimes:
                 last, end_s = index, word.start_s if word.end_s is None else word.end_s
         return sum(bool(word.letters) for word in self.words[last + 1 :]), received_s - end_s
 
-    def fill(self, received_s: float) -> None:
+    def fill(self, received_s: float, last: int | None = None) -> None:
         """Spread the words without times over the audio after the last timed word."""
-        first = len(self.words)
+        first = len(self.words) if last is None else last
         while first > self.first and self.words[first - 1].end_s is None:
             first -= 1
         at_s = self.base_s if first == self.first else self.end_s(first - 1) or 0.0
-        characters = sum(len(word.text) + 1 for word in self.words[first:])
+        characters = sum(len(word.text) + 1 for word in self.words[first:last])
         pace_s = max(0.0, received_s - at_s) / max(1, characters)
-        for word in self.words[first:]:
+        for word in self.words[first:last]:
             word.start_s = at_s if word.start_s is None else word.start_s
             at_s += pace_s * (len(word.text) + 1)
             word.end_s = max(at_s, word.start_s)
@@ -398,6 +398,11 @@ def set_times(times: WordTimes, first: int, from_s: float, ends_s: Sequence[floa
     for word, end_s in zip(times.words[first:], ends_s, strict=False):
         word.start_s, word.end_s, from_s = from_s, end_s, end_s
     times.filled = min(times.filled, first)
+
+
+def usual_s(words: Iterable[str]) -> float:
+    """Return how long words usually take to speak; `sayable` gives their letters."""
+    return CHARACTER_S * sum(1 + len(w) + _EXTRA_LETTERS * len(_LONG.findall(w)) for w in words)
 
 
 def is_cut_short(text: str, *, audible_s: float) -> bool:

@@ -129,9 +129,9 @@ class _AudioCollector:
     ) -> None:
         """Ignore word times: clips need none."""
 
-    async def spoken(self, attempt: int) -> None:
+    async def spoken(self, attempt: int, *, more: bool = False) -> None:
         """Mark the text as complete."""
-        if attempt == self.attempt:
+        if attempt == self.attempt and not more:
             self._ended.set()
 
     async def failed(self, attempt: int, failure: Failure) -> None:

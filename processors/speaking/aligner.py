@@ -11,7 +11,7 @@ from loguru import logger
 
 from calls.stereo import SAMPLE_BYTES
 from engines.espeak import Espeak, UnknownVoiceError, voice_names, word_samples
-from processors.speaking.alignment import LIKELY, SURE, Reference, align, words_spoken
+from processors.speaking.alignment import LIKELY, SURE, Reference, align, lacks_end, words_spoken
 from processors.speaking.alignment_rules import MAX_S, AlignSound, SoundAligned
 
 TIMBRE: Final = "f2"
@@ -23,6 +23,7 @@ SPARE_CHARACTERS: Final = 60  # of text beyond that
 
 AFTER_S: Final = 1.0  # of the sound that an interrupted caller did not hear
 HEARD_SHARE: Final = 0.5  # of a word: `WordTimes.heard_at`
+END_S: Final = 0.2  # of silence after a text that has ended: without it, its last word is unsure
 
 _load_lock: Final = threading.Lock()
 
@@ -66,6 +67,7 @@ def align_sound(asked: AlignSound, *, language: str, rate_hz: int) -> tuple[floa
     until_s = math.inf if asked.heard_s is None else asked.heard_s + AFTER_S
     pcm = asked.pcm[: SAMPLE_BYTES * round(min(until_s, 2 * MAX_S) * rate_hz)]
     length_s = len(pcm) / SAMPLE_BYTES / rate_hz
+    pcm += bytes(SAMPLE_BYTES * round(END_S * rate_hz)) if asked.ended else b""
     words, text = _limited(asked, characters=round(length_s * MAX_CHARACTERS) + SPARE_CHARACTERS)
     if not words:
         return None
@@ -78,7 +80,9 @@ def align_sound(asked: AlignSound, *, language: str, rate_hz: int) -> tuple[floa
         logger.warning("the words of a voice are estimated, not aligned: {}", error)
         return None
     spoken = words_spoken(aligned, least=LIKELY if heard else SURE)
-    return tuple(asked.from_s + word.end_s for word in aligned[:spoken])
+    if asked.ended and not (len(words) < len(asked.words) or lacks_end(aligned, length_s)):
+        spoken = len(aligned)
+    return tuple(asked.from_s + min(word.end_s, length_s) for word in aligned[:spoken])
 
 
 def _limited(asked: AlignSound, *, characters: int) -> tuple[tuple[str, ...], str]:

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from fallbacks.word_times import sayable, usual_s
+
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Indices: TypeAlias = npt.NDArray[np.intp]
 
@@ -50,6 +52,8 @@ FFT: Final = 256
 EDGE_S: Final = 0.04  # silence around the reference
 SURE: Final = 0.9  # least probability of a word that need not be spoken again
 LIKELY: Final = 0.5  # least probability of a word that was probably heard
+MISSING: Final = 0.01  # at the end of a text, less probable words are missing, if the voice had
+NEEDED: Final = 0.6  # less than this share of the time for them: it may read them in its own way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +97,16 @@ def words_spoken(words: Sequence[AlignedWord], *, least: float = SURE) -> int:
     """Return how many words are spoken to their end; in doubt fewer, so that none is lost."""
     unsure = (index for index, word in enumerate(words) if word.confidence < least)
     return next(unsure, len(words))
+
+
+def lacks_end(words: Sequence[AlignedWord], length_s: float) -> bool:
+    """Return whether a voice that says it is done surely had no time to speak the last words."""
+    found = words_spoken(words, least=MISSING)
+    end_s = words[found - 1].end_s if found else 0.0
+    usual = [
+        usual_s(sayable(word.text) for word in part) for part in (words[:found], words[found:])
+    ]
+    return length_s - end_s < NEEDED * usual[1] * (end_s / usual[0] if found else 1.0)
 
 
 def align(

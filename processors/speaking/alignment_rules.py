@@ -1,18 +1,30 @@
 """Rules for aligning the sound of a voice without word times with its text.
 
 It costs processor time, so it is done only when it matters: when the voice fails or stalls, when
-the caller interrupts it, and in long speech from time to time, so that no alignment is long.
-Meanwhile the voice's failure waits, at most `ALIGN_S`. Without a result, times are estimated.
+the caller interrupts it, in long speech from time to time, so that no alignment is long, and when a
+text that the voice calls spoken may lack its end: an HTTP body can end in mid-sentence as if it
+were complete. Such a text is short for this voice, or ends abruptly. Meanwhile the voice's failure
+or end waits, at most `ALIGN_S`. Without a result, times are estimated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from calls.stereo import SAMPLE_BYTES
-from fallbacks.word_times import WordTimes
+from fallbacks.word_times import TimedWord, WordTimes, usual_s
 
 LONG_S: Final = 20.0  # speech after which its words are aligned, and their sound is forgotten
 MAX_S: Final = 30.0  # of sound that is kept; of more, words are estimated
+SHORT: Final = 0.9  # of the time that the voice usually takes (chosen)
+ABRUPT: Final = 1.0  # the same for sound that ends without a silence (chosen)
+ABRUPT_S: Final = 0.03  # the longest such silence
+FIRST_PACE: Final = 1.2  # of the usual time: the pace of a voice that has not spoken yet (chosen)
+LEARN: Final = 0.2  # the weight of the latest text in a voice's pace (chosen)
+LEARN_FROM_S: Final = 1.0  # the pace of a shorter text says little (chosen)
+LEAST_WORDS: Final = 2  # of one word, an alignment cannot say how much is spoken
+# A text: its first word, the word after it, and where its sound begins in the utterance.
+Part: TypeAlias = tuple[int, int, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +41,7 @@ class AlignSound:
         received_s: How much of the voice's sound had been received.
         heard_s: Up to where an interrupted caller has heard the sound, in seconds, if only those
             words are wanted.
+        ended: Whether the voice says that it has spoken all words; see `lacks_end`.
     """
 
     attempt: int
@@ -39,6 +52,7 @@ class AlignSound:
     from_s: float
     received_s: float
     heard_s: float | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +104,7 @@ class KeptSound:
         attempt: int,
         received_s: float,
         until_s: float | None = None,
+        part: Part | None = None,
     ) -> AlignSound | None:
         """Return a request to align it; `None` if it is not complete.
 
@@ -98,18 +113,23 @@ class KeptSound:
             attempt: The attempt of the voice.
             received_s: How much of the voice's sound was received.
             until_s: Up to where the caller has heard the utterance, if that is asked.
+            part: The text that has ended, if that is asked.
         """
         if not self._complete or not self._pcm:
             return None
+        first, last, from_s = part or (self._first, None, self._from_s)
+        if from_s < self._from_s:
+            first, from_s = self._first, self._from_s
         return AlignSound(
             attempt=attempt,
-            words=tuple(word.text for word in words.words[self._first :]),
-            text=words.text_from(self._first),
-            pcm=bytes(self._pcm),
-            first=self._first,
-            from_s=self._from_s,
+            words=tuple(word.text for word in words.words[first:last]),
+            text=words.text_from(first, last),
+            pcm=bytes(self._pcm[SAMPLE_BYTES * round((from_s - self._from_s) * self._rate_hz) :]),
+            first=first,
+            from_s=from_s,
             received_s=received_s,
-            heard_s=None if until_s is None else max(0.0, until_s - self._from_s),
+            heard_s=None if until_s is None else max(0.0, until_s - from_s),
+            ended=part is not None,
         )
 
     def forget(self, first: int, from_s: float) -> None:
@@ -117,3 +137,20 @@ class KeptSound:
         if self.length_s > LONG_S:
             del self._pcm[: SAMPLE_BYTES * round((from_s - self._from_s) * self._rate_hz)]
             self._first, self._from_s = first, from_s
+
+
+def is_doubtful(words: Sequence[TimedWord], s: float, quiet_s: float, pace: float | None) -> bool:
+    """Return whether words may be missing in `s` seconds of sound before `quiet_s` of silence.
+
+    `pace` is the time that the voice takes, as a share of the usual time; `None` if unknown.
+    """
+    if sum(bool(word.letters) for word in words) < LEAST_WORDS or any("<" in w.text for w in words):
+        return False  # no voice speaks a tag
+    share = ABRUPT if quiet_s < ABRUPT_S else SHORT
+    return s < share * (pace or FIRST_PACE) * usual_s(word.letters for word in words)
+
+
+def learn_pace(paces: dict[str, float], voice: str, words: Sequence[TimedWord], s: float) -> None:
+    """Learn the pace of a voice, which has spoken words in `s` seconds."""
+    if (usual := usual_s(word.letters for word in words)) >= LEARN_FROM_S:
+        paces[voice] = (1 - LEARN) * paces.get(voice, s / usual) + LEARN * s / usual

@@ -5,6 +5,7 @@ arrived. The audio of a new voice is held until that voice is chosen; if another
 is dropped.
 """
 
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -28,7 +29,7 @@ from fallbacks.attempts import Attempting
 from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
 from fallbacks.events import StageExhausted, WordsTimed
-from fallbacks.failure import Severity, failed
+from fallbacks.failure import Scope, Severity, failed
 from fallbacks.symptoms import Symptom
 from fallbacks.tts_times import (
     ALIGN_S,
@@ -39,8 +40,15 @@ from fallbacks.tts_times import (
     STUCK_S,
     UNTIMED_END_S,
 )
-from fallbacks.word_times import as_written
-from processors.speaking.alignment_rules import LONG_S, AlignSound, SoundAligned
+from fallbacks.word_times import as_written, is_cut_short
+from processors.speaking.alignment_rules import (
+    LONG_S,
+    AlignSound,
+    Part,
+    SoundAligned,
+    is_doubtful,
+    learn_pace,
+)
 from processors.speaking.ledger_rules import SoundCame, SoundOutlet, WordTimed
 from processors.speaking.speech_actions import (
     AddSentence,
@@ -61,10 +69,20 @@ class _Live:
     """An attempt in progress."""
 
     provider: str
+    first: int  # the first word of the text that it speaks
+    ends: list[int]  # the word after this text, and after each that follows
+    from_s: float = 0.0  # where the sound of this text begins
+    aligned: bool = False  # whether its sound was aligned when it ended
+    cut: bool = False  # whether its last words were not found
     held: list[SoundCame | WordTimed] = field(default_factory=list[SoundCame | WordTimed])
     last: WordTimed | None = None  # the latest word time: a voice may report it twice
     idle_since: float | None = None  # when it had sent the audio of all its text
     spoke_at: float = 0.0  # when its last speech came
+
+    @property
+    def part(self) -> Part:
+        """The text that it speaks."""
+        return self.first, self.ends[0] if self.ends else self.first, self.from_s
 
     def idle_until(self, *, accepts: bool, timed: bool) -> float | None:
         """Return until when it may be idle, waiting for text (`accepts`) or before its end.
@@ -125,7 +143,7 @@ class SpokenUtterance:
         # The voices that ended early, by the number of words that they left unspoken.
         self._unspoken: dict[int, set[str]] = {}
         self._align_until: float | None = None  # when an alignment in progress is given up
-        self._deferred: list[VoiceEvent] = []  # they wait for it
+        self._deferred = deque[VoiceEvent]()  # they wait for it
         self._actions: list[SpeechAction] = []
 
     @property
@@ -175,10 +193,9 @@ class SpokenUtterance:
         """Add a sentence, and give it to the voices that are working."""
         if not self.over:
             self._ledger.hand_over(f"{sentence} ")
-            self._actions += [
-                AddSentence(provider=live.provider, sentence=sentence)
-                for live in self._live.values()
-            ]
+            for live in self._live.values():
+                live.ends.append(len(self._ledger.words.words))
+                self._actions.append(AddSentence(provider=live.provider, sentence=sentence))
         return self._settle(now)
 
     def end_text(self, now: float) -> tuple[SpeechAction, ...]:
@@ -216,10 +233,8 @@ class SpokenUtterance:
         if isinstance(event, SoundAligned):
             self._take_alignment(event, now)
         elif not self.over and event.attempt in self._live:
-            if self._deferred or self._waits_for_alignment(event):
-                self._deferred.append(event)
-            else:
-                self._handle(event, self._live[event.attempt], now)
+            self._deferred.append(event)
+            self._work_off(now)
         self._begin_alignment(now)
         return self._settle(now)
 
@@ -228,9 +243,10 @@ class SpokenUtterance:
         if self.over:
             return ()
         self._begin_alignment(now)
-        if self._align_until is not None and now < self._align_until:
+        if self._align_until is None or self._align_until <= now:
+            self._end_alignment(now)
+        if self._align_until is not None:
             return self._settle(now)
-        self._end_alignment(now)
         self._follow(self._attempting.tick(now), now)
         if not self.over and self._stuck_at is not None and self._stuck_at <= now:
             self._give_up(now)
@@ -240,10 +256,31 @@ class SpokenUtterance:
             self._end_voice(now)
         return self._settle(now)
 
-    def _waits_for_alignment(self, event: VoiceEvent) -> bool:
-        """Return whether an event ends a voice whose words are not known yet."""
-        is_end = isinstance(event, Failed | Dropped) and event.attempt == self._voice
-        return is_end and self._ledger.alignable
+    def _work_off(self, now: float) -> None:
+        """Decide on the events that waited, in order, until one needs an alignment."""
+        while self._deferred and self._align_until is None:
+            event = self._deferred[0]
+            live = None if self.over else self._live.get(event.attempt)
+            if live and event.attempt == self._voice and self._aligns_first(event, live, now):
+                return
+            self._deferred.popleft()
+            if live:
+                self._handle(event, live, now)
+
+    def _aligns_first(self, event: VoiceEvent, live: _Live, now: float) -> bool:
+        """Ask for an alignment if an event ends a voice or a text whose words are in doubt."""
+        ledger = self._ledger
+        if isinstance(event, Failed | Dropped):
+            return ledger.alignable and self._ask_alignment(now)
+        if not isinstance(event, Finished):
+            return False
+        live.ends = live.ends if event.more else live.ends[-1:]
+        if ledger.words.timed or live.aligned:
+            return False
+        words, sound_s = ledger.measure(live.part)
+        pace = self._attempting.policy.voice_paces.get(live.provider)
+        live.aligned = is_doubtful(words, sound_s, ledger.received_s - ledger.audible_s, pace)
+        return live.aligned and self._ask_alignment(now, live.part)
 
     def _begin_alignment(self, now: float) -> None:
         """Ask for an alignment if one is due and none is in progress."""
@@ -251,18 +288,24 @@ class SpokenUtterance:
             return
         due = (self._attempting.wake_at, self._idle_until, self._align_at)
         is_due = any(at is not None and at <= now for at in due)
-        if not (self._ledger.alignable and (self._deferred or is_due)):
-            return
-        if asked := self._request_alignment():
+        if self._ledger.alignable and is_due:
+            self._ask_alignment(now)
+
+    def _ask_alignment(self, now: float, part: Part | None = None) -> bool:
+        """Ask for an alignment; return False if the sound cannot be aligned."""
+        if asked := self._request_alignment(part=part):
             self._actions.append(asked)
             self._align_until = now + ALIGN_S
         else:
             self._ledger.align(None)
+        return asked is not None
 
-    def _request_alignment(self, until_s: float | None = None) -> AlignSound | None:
-        ledger = self._ledger
+    def _request_alignment(
+        self, until_s: float | None = None, part: Part | None = None
+    ) -> AlignSound | None:
+        words, attempt, received_s = self._ledger.words, self._ledger.attempt, self._ledger.voice_s
         return self._outlet.kept.request(
-            ledger.words, attempt=ledger.attempt, received_s=ledger.voice_s, until_s=until_s
+            words, attempt=attempt, received_s=received_s, until_s=until_s, part=part
         )
 
     def _take_alignment(self, aligned: SoundAligned, now: float) -> None:
@@ -272,8 +315,11 @@ class SpokenUtterance:
             ends_s = aligned.ends_s
             heard = None if ends_s is None else aligned.asked.first + len(ends_s)
             self._actions.append(CorrectHeard(words=written, heard=heard))
-        elif self._align_until is not None and aligned.attempt == self._voice:
+        elif self._align_until is not None and aligned.attempt == self._voice and not self.over:
             self._outlet.align(aligned)
+            live, asked, ends_s = self._live[self._voice], aligned.asked, aligned.ends_s
+            if asked.ended and asked.from_s >= live.from_s and ends_s is not None:
+                live.cut = len(ends_s) < len(asked.words)
             self._end_alignment(now)
 
     def _end_alignment(self, now: float) -> None:
@@ -281,10 +327,7 @@ class SpokenUtterance:
         if self._align_until is not None and self._ledger.alignable and now >= self._align_until:
             self._ledger.align(None)
         self._align_until = None
-        deferred, self._deferred = self._deferred, []
-        for event in deferred:
-            if not self.over and event.attempt in self._live:
-                self._handle(event, self._live[event.attempt], now)
+        self._work_off(now)
 
     def _handle(self, event: VoiceEvent, live: _Live, now: float) -> None:
         """Decide on an event of an attempt in progress."""
@@ -292,11 +335,8 @@ class SpokenUtterance:
         match event:
             case SoundCame() | WordTimed():
                 self._collect(event, live, now)
-            case Finished() if not in_use or self._ledger.ends_too_soon:
-                self._end_early(event.attempt, live, now)
             case Finished():
-                self._ledger.done(event.attempt)
-                self._follow(self._attempting.handle(event, now), now)
+                self._end_text(event, live, now)
             case Failed() if in_use and not self._ledger.rest:  # all of its audio has arrived
                 self._end_voice(now)
             case Failed() | Dropped():
@@ -307,6 +347,24 @@ class SpokenUtterance:
                 self._follow(self._attempting.handle(event, now), now)
             case Paused() | Resumed():
                 self._follow(self._attempting.handle(event, now), now)
+
+    def _end_text(self, event: Finished, live: _Live, now: float) -> None:
+        """Decide on the end of the next text, or of all, if the voice has spoken it."""
+        ledger, part = self._ledger, live.part
+        words, sound_s = ledger.measure(part)
+        in_use = event.attempt == self._voice
+        if in_use and not ledger.words.timed:
+            letters = "".join(word.letters for word in words)
+            live.cut = live.cut or is_cut_short(letters, audible_s=sound_s)
+        if not in_use or live.cut or (ledger.ends_too_soon and not event.more):
+            self._end_early(event.attempt, live, now)
+            return
+        learn_pace(self._attempting.policy.voice_paces, live.provider, words, sound_s)
+        ledger.done(event.attempt, part[1])
+        live.first, live.from_s, live.aligned = part[1], ledger.received_s, False
+        del live.ends[:1]
+        if not event.more:
+            self._follow(self._attempting.handle(event, now), now)
 
     def _end_early(self, attempt: int, live: _Live, now: float, *, reason: str = "") -> None:
         """Fail a voice that left words unspoken, so that the next one is asked for them.
@@ -325,6 +383,7 @@ class SpokenUtterance:
         else:
             in_use = attempt == self._voice
             found = classify_symptom(Symptom.END_UNFINISHED if in_use else Symptom.NO_AUDIO)
+            found = replace(found, scope=Scope.REQUEST if live.cut else found.scope)
             again = len(voices) < 2
             failure = failed(found, "tts", provider=live.provider, reason=reason, same_rung=again)
             self._handle(Failed(attempt=attempt, failure=failure), live, now)
@@ -377,6 +436,7 @@ class SpokenUtterance:
                     self._first_word = self._ledger.arrived
                     timed = action.provider not in self._attempting.policy.untimed
                     self._outlet.switch_voice(action.attempt, live.held, timed=timed)
+                    live.from_s = self._ledger.words.base_s
                     self._actions.append(action)
                 case Stop():
                     self._drop(action.attempt)
@@ -405,7 +465,8 @@ class SpokenUtterance:
             self._drop(attempt)
         if self._voice != NO_VOICE and self._outlet.hold_s is None:
             self._outlet.hold()
-        self._live[ask.attempt] = _Live(ask.provider)
+        ends = [len(self._ledger.words.words)]
+        self._live[ask.attempt] = _Live(ask.provider, self._ledger.arrived, ends)
         self._actions.append(
             AskVoice(
                 provider=ask.provider,

@@ -15,8 +15,8 @@ from typing import Final
 from calls.line import CallerLine
 from calls.stereo import SAMPLE_BYTES
 from fallbacks.symptoms import SHORT_AUDIO_S
-from fallbacks.word_times import WordFollower, WordTimes, as_written, set_times
-from processors.speaking.alignment_rules import KeptSound, SoundAligned
+from fallbacks.word_times import TimedWord, WordFollower, WordTimes, as_written, set_times
+from processors.speaking.alignment_rules import KeptSound, Part, SoundAligned
 
 MARGIN_S: Final = 0.05  # tolerance of word times, as seen with both voices (chosen)
 # ElevenLabs rounds to whole milliseconds in each message; in a long sentence the errors add up.
@@ -179,7 +179,8 @@ class SpeechLedger:
         if not self.words.timed and not self.settled and voice.done < len(self.words.words):
             pauses = self.received_s - self.audible_s >= QUIET_S
             held_s = 0.0 if pauses or not self.alignable else HELD_S
-            return max(self.received_s - held_s, min(self.released_s, self.received_s))
+            least_s = max(voice.done_s, min(self.released_s, self.received_s))
+            return max(self.received_s - held_s, least_s)
         if not self.words.timed and arrived == len(self.words.words):
             return self.received_s
         ends = map(self.words.end_s, range(arrived - 1, voice.done - 1, -1))
@@ -261,13 +262,17 @@ class SpeechLedger:
             voice.aligned = asked.first + len(aligned.ends_s)
             voice.arrived = max(voice.done, voice.aligned)
 
-    def done(self, attempt: int) -> None:
-        """Record that the voice has spoken all that was given to it so far."""
+    def done(self, attempt: int, last: int | None = None) -> None:
+        """Record that the voice has spoken all that was given to it so far, or up to a word."""
         voice = self._voice
         if voice.attempt != attempt:
             return
-        self.words.fill(self.received_s)
-        voice.done, voice.done_s = len(self.words.words), self.received_s
+        self.words.fill(self.received_s, last)
+        voice.done, voice.done_s = last or len(self.words.words), self.received_s
+
+    def measure(self, part: Part) -> tuple[Sequence[TimedWord], float]:
+        """Return the words of a text that has ended, and the seconds of its audible sound."""
+        return self.words.words[part[0] : part[1]], max(0.0, self.audible_s - part[2])
 
     def releasable_s(self, queued_s: float) -> float:
         """Return up to where the utterance's audio may go to the line, in seconds.

@@ -309,11 +309,11 @@ class VoiceRungEar:
         timed = WordTimed(attempt=attempt, text=text, start_s=start_s, end_s=end_s)
         await self._stage.report(timed)
 
-    async def spoken(self, attempt: int) -> None:
-        """Report that the voice has sent everything."""
-        if attempt == self._rung.attempt:
+    async def spoken(self, attempt: int, *, more: bool = False) -> None:
+        """Report that the voice has sent everything, or one of its texts."""
+        if attempt == self._rung.attempt and not more:
             self._rung.forget_attempt()
-        await self._stage.report(Finished(attempt=attempt))
+        await self._stage.report(Finished(attempt=attempt, more=more))
 
     async def failed(self, attempt: int, failure: Failure) -> None:
         """Report the voice's error."""

@@ -56,9 +56,9 @@ class KeepingEar:
         if attempt == self.attempt:
             self.words.append((text, start_s))
 
-    async def spoken(self, attempt: int) -> None:
+    async def spoken(self, attempt: int, *, more: bool = False) -> None:
         """Record the end."""
-        self.over = self.over or attempt == self.attempt
+        self.over = self.over or (attempt == self.attempt and not more)
         self.told.set()
 
     async def failed(self, attempt: int, failure: Failure) -> None:

@@ -206,10 +206,11 @@ class VoicePart(Service):
     async def _synthesize_text(self, text: str, context_id: str) -> None:
         """Synthesise a text, and measure it if the service itself does not."""
         self._measured = False
-        self.reports.ask(context_id, text)
+        self.reports.ask(context_id)
         await super()._synthesize_text(text, context_id)
         if not self._measured:
             await self.start_tts_usage_metrics(text)
+        await self.reports.end_request(context_id)
 
     async def append_to_audio_context(
         self, context_id: str | None, frame: Frame | WordTimestamp | None
@@ -282,7 +283,7 @@ class VoicePart(Service):
                 if item is not None and not isinstance(item, Frame):
                     raise InvalidOutputError(f"a {type(item).__name__} in place of a frame")
                 if isinstance(item, TTSAudioRawFrame) and isinstance(item.audio, bytes):
-                    self.reports.yields(name)
+                    self.reports.is_inline = True
                     whole = torn + item.audio
                     item.audio, torn = whole[: len(whole) & ~1], whole[len(whole) & ~1 :]
                 yield item

@@ -17,7 +17,6 @@ from calls.voice import VoiceEar
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import Failure, Finding, Kind, Scope, finding
 from fallbacks.symptoms import Moment, Symptom
-from fallbacks.word_times import is_cut_short
 from providers.provider import RungSpec
 from providers.tapped_voice import VoiceContext, VoiceTap
 
@@ -41,6 +40,7 @@ class AttemptReports(VoiceTap):
     Attributes:
         ear: The stage's listener; `None` without a stage.
         expects_sound: Whether text was sent whose sound has not ended.
+        is_inline: Whether `run_tts` itself yields the sound.
     """
 
     def __init__(self, rung: RungSpec) -> None:
@@ -50,8 +50,8 @@ class AttemptReports(VoiceTap):
         self._rung = rung
         self._begins_s: dict[str, float] = {}  # the attempt's contexts: its sound before each
         self._open: set[str] = set()  # contexts with text whose sound has not ended
-        self._inline: set[str] = set()  # contexts whose sound `run_tts` yields
-        self._text, self._text_ended = "", False
+        self.is_inline = False
+        self._text_ended = False
         self._sound_s = self._word_s = 0.0
         self._sounds = Resampling(rung.sample_rate_hz)
 
@@ -73,8 +73,8 @@ class AttemptReports(VoiceTap):
     def forget(self) -> None:
         """Forget the attempt; its output is late from now on."""
         self.context = None
-        self._begins_s, self._open, self._inline = {}, set(), set()
-        self._text, self._text_ended = "", False
+        self._begins_s, self._open = {}, set()
+        self._text_ended = False
         self._sound_s = self._word_s = 0.0
         self._sounds = Resampling(self._rung.sample_rate_hz)
 
@@ -83,16 +83,17 @@ class AttemptReports(VoiceTap):
         if self.context:
             self._begins_s.setdefault(name, self._sound_s)
 
-    def ask(self, name: str, text: str) -> None:
+    def ask(self, name: str) -> None:
         """Record that text is sent in a context."""
         self.expects_sound = True
         if name in self._begins_s:
             self._open.add(name)
-            self._text += f"{text} "
 
-    def yields(self, name: str) -> None:
-        """Record that the sound of a context comes from `run_tts` itself."""
-        self._inline.add(name)
+    async def end_request(self, name: str) -> None:
+        """Report that the sound of a text without word times has ended, if `run_tts` yields it."""
+        untimed = self.is_inline and not self._rung.facts.word_times
+        if untimed and not self.is_late(name) and self.context and self.ear:
+            await self.ear.spoken(self.context.attempt, more=True)
 
     def is_late(self, name: str | None) -> bool:
         """Return whether a context is not one of the attempt in progress."""
@@ -151,7 +152,7 @@ class AttemptReports(VoiceTap):
             InvalidOutputError: The attempt ends before its sound, or its words go beyond it.
         """
         self._text_ended = True
-        self._open -= self._inline
+        self._open = set() if self.is_inline else self._open
         await self._finish()
 
     async def fail(self, failure: Failure) -> None:
@@ -170,7 +171,7 @@ class AttemptReports(VoiceTap):
     async def _end(self, name: str) -> None:
         if name in self._open:
             self._open.discard(name)
-            if self.context and not self.context.flowing and name not in self._inline:
+            if self.context and not self.context.flowing and not self.is_inline:
                 raise InvalidOutputError("an end before the sound", END_TOO_SOON)
         await self._finish()
 
@@ -180,9 +181,6 @@ class AttemptReports(VoiceTap):
             return
         if self._word_s > self._sound_s + BEYOND_S:
             raise InvalidOutputError("word times go beyond the sound")
-        if self._sound_s and is_cut_short(self._text, audible_s=self._sound_s):
-            found = classify_symptom(Symptom.END_UNFINISHED)
-            raise InvalidOutputError("far too little sound for the text", found)
         context = self.context
         self.expects_sound = False
         if pcm := self._sounds.end():

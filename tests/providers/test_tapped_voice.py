@@ -57,8 +57,8 @@ class Ear:
     ) -> None:
         self.told.append((attempt, text, start_s, end_s))
 
-    async def spoken(self, attempt: int) -> None:
-        self.told.append(attempt)
+    async def spoken(self, attempt: int, *, more: bool = False) -> None:
+        self.told.append((attempt, "text") if more else attempt)
 
     async def failed(self, attempt: int, failure: Failure) -> None:
         self.told.append((attempt, failure))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engines.espeak import Espeak, word_samples
+from fallbacks.word_times import UNIT
 from processors.speaking.aligner import align_in_thread, align_sound, reference_of
 from processors.speaking.alignment import AlignedWord, Reference, align, words_spoken
 from processors.speaking.alignment_rules import AlignSound
@@ -96,7 +97,9 @@ SENTENCES = (
 )
 
 
-def request(text: str, pcm: bytes, *, words: tuple[str, ...] | None = None) -> AlignSound:
+def request(
+    text: str, pcm: bytes, *, words: tuple[str, ...] | None = None, ended: bool = False
+) -> AlignSound:
     return AlignSound(
         attempt=1,
         words=tuple(text.split()) if words is None else words,
@@ -105,6 +108,7 @@ def request(text: str, pcm: bytes, *, words: tuple[str, ...] | None = None) -> A
         first=3,
         from_s=10.0,
         received_s=1.0,
+        ended=ended,
     )
 
 
@@ -127,6 +131,58 @@ def test_another_voice_of_a_language_is_followed(
         doubled += max(0, count - 1 - len(ends_s))
         lost += max(0, len(ends_s) - count + 1)
     assert (lost <= 1, doubled <= 2) == (True, True), (lost, doubled)
+
+
+ENDED = (
+    *SENTENCES,
+    ("en", "en-gb-x-rp+m3", "It costs $25.50, and the fee is 3 %."),
+    ("en", "en-us+f3", "Dr. Smith will see you at 14.30 on 12 May 2026."),
+    ("en", "en-us+m3", "Yes, of course."),
+    ("de", "de+m4", "Das kostet 25,50 € inklusive 19 % MwSt., d. h. 1.250 € im Jahr."),
+    ("zh", "cmn+f3", "您的预约是五月十二号下午两点半。请带上您的身份证。"),
+    ("ja", "ja+m3", "ごよやくは あしたの ごご にじはんです。おまちしております。"),
+)
+
+
+def found_in_ended(
+    text: str, language: str, voice: str, *, pace: int, silence_s: float, share: float = 1.0
+) -> int:
+    """Return how many words are found in a share of a text that its voice calls complete."""
+    engine = Espeak(private=True, seed=1)
+    samples, _ = engine.speak(text, [voice], words_per_minute=pace, pitch=50)
+    loud = np.flatnonzero(np.abs(samples) > 300)
+    spoken = samples[loud[0] : loud[-1] + 1]
+    silence = np.zeros(round(silence_s * engine.rate_hz), "<i2")
+    sound = np.concatenate([silence, spoken[: round(share * len(spoken))], silence])
+    words = tuple(UNIT.findall(text))
+    asked = request(text, sound.astype("<i2").tobytes(), words=words, ended=True)
+    ends_s = align_sound(asked, language=language, rate_hz=engine.rate_hz)
+    assert ends_s is not None
+    assert max(ends_s, default=0.0) <= 10.0 + len(sound) / engine.rate_hz
+    return len(ends_s)
+
+
+@pytest.mark.parametrize("silence_s", [0.0, 0.4])
+@pytest.mark.parametrize("pace", [115, 165, 230])
+@pytest.mark.parametrize(("language", "voice", "text"), ENDED)
+def test_no_word_is_missing_in_a_text_that_was_spoken_to_its_end(
+    language: str, voice: str, text: str, pace: int, silence_s: float
+) -> None:
+    found = found_in_ended(text, language, voice, pace=pace, silence_s=silence_s)
+
+    assert found == len(UNIT.findall(text))
+
+
+@pytest.mark.parametrize("silence_s", [0.0, 0.4])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.75])
+@pytest.mark.parametrize("pace", [115, 165, 230])
+@pytest.mark.parametrize(("language", "voice", "text"), SENTENCES)
+def test_the_last_words_are_missing_in_a_text_that_was_not(
+    language: str, voice: str, text: str, pace: int, share: float, silence_s: float
+) -> None:
+    found = found_in_ended(text, language, voice, pace=pace, silence_s=silence_s, share=share)
+
+    assert found < len(text.split())
 
 
 @pytest.mark.parametrize("text", ["好的。我们九点开门。", "One — two … three"])

@@ -16,7 +16,7 @@ from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
 from fallbacks.events import AttemptFailed, FallbackEvent, StageExhausted, WordsTimed
-from fallbacks.failure import Kind, Severity, failed
+from fallbacks.failure import Kind, Scope, Severity, failed
 from fallbacks.ladder import StagePolicy
 from fallbacks.lag import PERIOD_S
 from fallbacks.paces import PACES
@@ -100,11 +100,12 @@ class Bench:
         self.do(self.speech.add(sentence, self.now))
 
     def do(self, actions: Sequence[SpeechAction]) -> None:
-        """Keep the actions, and answer requests for an alignment at once."""
+        """Keep the actions; answer requests for an alignment at once, if there is an answer."""
         self.done += actions
         for asked in actions:
-            if isinstance(asked, AlignSound) and (ends_s := self.align(asked)) is not None:
-                ends = tuple(asked.from_s + end_s for end_s in ends_s)
+            ends_s = self.align(asked) if isinstance(asked, AlignSound) else None
+            if isinstance(asked, AlignSound) and (ends_s is not None or asked.ended):
+                ends = None if ends_s is None else tuple(asked.from_s + end_s for end_s in ends_s)
                 aligned = SoundAligned(attempt=asked.attempt, asked=asked, ends_s=ends)
                 self.do(self.speech.handle(aligned, self.now))
 
@@ -138,6 +139,9 @@ class Bench:
         start_s, end_s = n * WORD / RATE_HZ, (n + 1) * WORD / RATE_HZ
         timed = WordTimed(attempt=ask.attempt, text=word, start_s=start_s, end_s=end_s)
         self.do(self.speech.handle(timed, self.now))
+
+    def end_text(self, ask: AskVoice) -> None:
+        self.do(self.speech.handle(Finished(attempt=ask.attempt, more=True), self.now))
 
     def finish(self, ask: AskVoice) -> None:
         self.do(self.speech.handle(Finished(attempt=ask.attempt), self.now))
@@ -530,6 +534,7 @@ def test_the_record_says_how_the_times_of_words_are_known(
 ) -> None:
     bench = Bench(align=perfect_ends)
     bench.policy.untimed = frozenset(untimed)
+    bench.policy.voice_paces = dict.fromkeys(NAMES, 0.5)  # so the ends of texts are not in doubt
 
     def speak(ask: AskVoice, samples: int) -> None:
         for n, word in enumerate(ask.rest.split()):
@@ -560,6 +565,152 @@ def test_a_voice_is_replaced_by_the_estimate_if_its_alignment_never_comes() -> N
     bench.pass_s(ALIGN_S)
     assert len(bench.asks) == 2
     assert 0 < len(bench.asks[1].rest.split()) < len(TEXT.split())
+
+
+@pytest.mark.parametrize("length", [150, 300, 600], ids=["fast", "usual", "slow"])
+@pytest.mark.parametrize("cut", [0.0, 0.5, 1.0, 3.4, 6.0, 7.5])
+def test_every_word_is_heard_once_if_an_untimed_voice_ends_in_mid_sentence_as_if_it_were_done(
+    cut: float, length: int
+) -> None:
+    bench = Bench(align=perfect_ends)
+    bench.policy.untimed = frozenset(NAMES)
+    bench.policy.voice_paces = {"first": length / 300}
+    first = bench.start()
+    speak_untimed(bench, first, length, round(cut * length))
+    bench.finish(first)
+    second = bench.asks[1]
+    speak_untimed(bench, second, length, len(TEXT.split()) * length)
+    bench.finish(second)
+
+    counts = [int((bench.heard == n).sum()) for n in range(len(TEXT.split()))]
+    assert second.rest == " ".join(TEXT.split()[int(cut) :])
+    assert (bench.said, bench.speech.over) == (TEXT, True)
+    counts[int(cut)] -= max(0, round(cut % 1 * length) - round(HELD_S * RATE_HZ))
+    assert counts == [length] * len(TEXT.split())
+    assert [(found.kind, found.scope) for found in bench.failures] == [
+        (Kind.CUT, Scope.REQUEST) if cut else (Kind.SILENT, Scope.ENDPOINT)
+    ]
+
+
+def test_two_untimed_voices_that_end_too_soon_are_followed_by_a_third() -> None:
+    bench = Bench(align=perfect_ends)
+    bench.policy.untimed = frozenset(NAMES)
+    for number, words in enumerate((3, 3, 2)):
+        speak_untimed(bench, bench.asks[number] if number else bench.start(), 300, 300 * words)
+        bench.finish(bench.asks[number])
+
+    assert [ask.provider for ask in bench.asks] == list(NAMES[:3])
+    assert (bench.said, bench.whole) == (TEXT, [300] * 8)
+
+
+@pytest.mark.parametrize("spoken", [0, 1, 3, 4])
+def test_each_text_of_a_reply_is_judged_when_its_request_ends(spoken: int) -> None:
+    bench = Bench(align=perfect_ends)
+    bench.policy.untimed = frozenset(NAMES)
+    first = bench.start("zero one two three", closed=False)
+    speak_untimed(bench, first, 300, 1200)
+    bench.end_text(first)
+    bench.add("four five six seven")
+    bench.close()
+    bench.sound(first, slow_tone(TEXT.split()[4:], 300)[: 300 * spoken])
+    bench.end_text(first)
+    if spoken < 4:
+        second = bench.asks[1]
+        speak_untimed(bench, second, 300, 1200)
+        bench.end_text(second)
+        first = second
+    bench.finish(first)
+
+    assert (bench.said, bench.whole) == (TEXT, [300] * 8)
+    assert len(bench.asks) == 1 + (spoken < 4)
+    assert bench.speech.over
+
+
+def test_a_text_that_ends_while_another_is_aligned_waits_its_turn() -> None:
+    bench = Bench()
+    bench.policy.untimed = frozenset(NAMES)
+    ask = bench.start("zero one two three")
+    bench.add("four five six seven")
+    bench.do = bench.done.extend  # type: ignore[method-assign]
+    speak_untimed(bench, ask, 300, 1200)
+    bench.end_text(ask)
+    bench.sound(ask, slow_tone(["four"], 300))
+    bench.end_text(ask)
+    first, *others = bench.asked_alignments
+    aligned = SoundAligned(attempt=1, asked=first, ends_s=(0.3, 0.6, 0.9, 1.2))
+    bench.do(bench.speech.handle(aligned, bench.now))
+    second = bench.asked_alignments[-1]
+    ends_s = (1.5,)
+    bench.do(bench.speech.handle(SoundAligned(attempt=1, asked=second, ends_s=ends_s), bench.now))
+
+    assert (others, first.words, second.words) == (
+        [],
+        tuple(TEXT.split()[:4]),
+        tuple(TEXT.split()[4:]),
+    )
+    assert second.pcm == slow_tone(["four"], 300).tobytes()
+    assert bench.asks[1].rest == "five six seven"
+
+
+@pytest.mark.parametrize("length", [150, 220, 300, 450, 600])
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_healthy_untimed_voice_says_no_word_twice_at_any_pace(
+    length: int, *, answers: bool
+) -> None:
+    bench = Bench(align=perfect_ends if answers else lambda _: None)
+    bench.policy.untimed = frozenset(NAMES)
+    for _ in range(3):
+        bench.begin(itertools.count(1))
+        bench.done.clear()
+        ask = bench.start()
+        speak_untimed(bench, ask, length, 8 * length)
+        bench.end_text(ask)
+        bench.finish(ask)
+
+        assert (bench.asks, bench.failures, bench.said) == ([ask], [], TEXT)
+        assert bench.speech.over
+
+
+@pytest.mark.parametrize("text", ["Sure.", "€", '<break time="3s"/> zero one'])
+def test_what_an_alignment_cannot_judge_is_not_aligned(text: str) -> None:
+    bench = Bench(align=lambda _: [])
+    bench.policy.untimed = frozenset(NAMES)
+    ask = bench.start(text)
+    bench.sound(ask, np.full(400, 1000, "<i2"))
+    bench.end_text(ask)
+    bench.finish(ask)
+
+    assert (bench.asks, bench.failures, bench.of(AlignSound)) == ([ask], [], [])
+
+
+def test_an_interruption_while_the_end_of_a_text_is_in_doubt_ends_the_utterance() -> None:
+    bench = Bench()
+    bench.policy.untimed = frozenset(NAMES)
+    ask = bench.start()
+    speak_untimed(bench, ask, 300, 900)
+    bench.do = bench.done.extend  # type: ignore[method-assign]
+    bench.end_text(ask)
+    bench.do(bench.speech.interrupt(bench.now))
+    aligned = SoundAligned(attempt=1, asked=bench.asked_alignments[0], ends_s=(0.3,))
+    bench.do(bench.speech.handle(aligned, bench.now))
+    bench.finish(ask)
+
+    assert (bench.asks, bench.failures, bench.speech.over) == ([ask], [], True)
+
+
+def test_a_voice_whose_pace_is_known_is_aligned_only_if_a_text_is_short_for_it() -> None:
+    bench = Bench(align=perfect_ends)
+    bench.policy.untimed = frozenset(NAMES)
+    counts: list[int] = []
+    for length in (200, 200, 210, 200, 150):
+        bench.begin(itertools.count(1))
+        ask = bench.start()
+        speak_untimed(bench, ask, length, 8 * length)
+        bench.sound(ask, np.zeros(200, "<i2"))
+        bench.finish(ask)
+        counts.append(len(bench.asked_alignments))
+
+    assert counts == [1, 1, 1, 1, 2]
 
 
 def test_the_sound_of_a_long_speech_is_forgotten_once_it_is_aligned() -> None:

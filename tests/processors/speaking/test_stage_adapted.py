@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from pipecat.frames.frames import InterruptionFrame, TTSAudioRawFrame
 
+from fallbacks.events import RungChosen
 from fallbacks.failure import Kind
 from lab.simulators import faults
 from lab.simulators.faults import Fault
@@ -64,6 +65,55 @@ async def test_a_new_voice_that_breaks_is_replaced_and_no_word_is_lost(
 
     assert words_of(talk) == TEXT.split()
     assert "elevenlabs" in talk.asked
+
+
+LONG = (
+    "A haircut costs forty euros on weekdays and fifty on Saturdays. "
+    "You can pay by card or in cash, and the first coffee is always free."
+)
+
+
+@pytest.mark.parametrize("words", [2, 4, 9, 13])
+@pytest.mark.parametrize("calls", [1, 2])
+async def test_a_body_that_ends_cleanly_in_mid_sentence_loses_no_word(
+    lab: Lab, words: int, calls: int
+) -> None:
+    cut = faults.Cut(after_words=words, how="close")
+    lab.instance("openai").set_faults([Window(fault=cut)])
+    async with talking(lab, ("openai", "elevenlabs")) as talk:
+        for _ in range(calls):
+            await spoken(talk, LONG)
+
+    heard = [word.text for word in [*talk.spoken_by("openai"), *talk.spoken_by("elevenlabs")]]
+    assert talk.words == " ".join([LONG] * calls)
+    assert talk.failures[0] == ("openai", str(Kind.CUT))
+    assert 0 <= len(heard) - calls * len(LONG.split()) <= 2 * calls  # sent twice, played once
+    assert max(talk.line.gaps_s) <= 1.0
+
+
+@pytest.mark.parametrize(
+    "fault", [faults.Mistaken(what="no_audio"), faults.Cut(after_words=1, how="close")]
+)
+async def test_a_body_without_its_words_is_said_by_the_next_voice(lab: Lab, fault: Fault) -> None:
+    lab.instance("openai").set_faults([Window(fault=fault)])
+    async with talking(lab, ("openai", "elevenlabs")) as talk:
+        await spoken(talk, LONG)
+
+    assert talk.words == LONG
+    assert "elevenlabs" in talk.asked
+
+
+@pytest.mark.parametrize(
+    "text", ["Sure.", "That is $25.50, i.e. 3 % off.", "Yes. No. Of course!", LONG]
+)
+async def test_a_healthy_http_voice_is_heard_whole_in_each_reply(lab: Lab, text: str) -> None:
+    async with talking(lab, ("openai", "elevenlabs")) as talk:
+        for _ in range(2):
+            await spoken(talk, text)
+
+    assert talk.words == f"{text} {text}"
+    assert (talk.asked[:2], talk.failures) == (["openai", "openai"], [])
+    assert talk.facts(RungChosen) == []
 
 
 @pytest.mark.parametrize(

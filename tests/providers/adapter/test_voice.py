@@ -80,6 +80,7 @@ async def test_sound_comes_at_the_legs_rate_and_the_end_after_it(rate_hz: int) -
     assert ear.told[0] == "connected"
     assert sound_s(ear, 7) == pytest.approx(2.0, abs=0.01)
     assert ear.told[-1] == 7
+    assert ear.told.count((7, "text")) == 2  # each text has a request of its own
     assert not failures(ear)
 
 
