@@ -245,8 +245,9 @@ class Soak:
             await connection.close()
         logs = sum(map(_size, self.fleet.folder.glob("*/logs/**/*")))
         self.note(
-            "size", at_s=self.now_s, calls=self.calls, logs_mb=logs / MB, database_mb=held / MB
-        )
+            "size", at_s=self.now_s, calls=self.calls, logs_mb=logs / MB, database_mb=held / MB,
+            load=os.getloadavg()[0],
+        )  # fmt: skip
 
 
 def _size(path: Path) -> int:

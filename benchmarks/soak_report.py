@@ -9,6 +9,7 @@ from benchmarks.figures import NEVER_S, Slope, percentile, slope
 Record: TypeAlias = dict[str, Any]
 Points: TypeAlias = list[tuple[float, float]]
 
+SPARED: Final = "a"  # no fault ends a process of this machine
 AFTER_S: Final = 15.0  # a fault may affect turns until so long after its end (chosen)
 WARM_UP_SHARE: Final = 0.15  # of the time: caches fill
 YOUNG_S: Final = 120.0  # a new process warms up, too
@@ -67,7 +68,9 @@ def lines(records: Sequence[Record]) -> Iterator[str]:
         kinds[record["what"]].append(record)
     over_s = max((record["at_s"] for record in records), default=0.0)
     faults = kinds["fault"]
-    yield f"{over_s / 60:.1f} minutes, {len(faults)} faults, {len(kinds['call'])} calls"
+    loads = [size["load"] for size in kinds["size"] if "load" in size]
+    busy = f", load p50 {percentile(loads, 0.5):.1f}" if loads else ""
+    yield f"{over_s / 60:.1f} minutes, {len(faults)} faults, {len(kinds['call'])} calls{busy}"
     for name, count in sorted(Counter(fault["name"] for fault in faults).items()):
         yield f"  {count:3} {name}"
     yield from (f"a fault that went wrong, MISSED: {fault}" for fault in faults if fault["wrong"])
@@ -116,7 +119,9 @@ def _processes(samples: Sequence[Record], over_s: float) -> Iterator[str]:
     for sample in samples:
         roles[f"machine {sample['machine']}, {sample['role']}"][sample["pid"]].append(sample)
     for name, lives in sorted(roles.items()):
-        yield f"{name}: {len(lives)} process{'es' if len(lives) > 1 else ''}, in an hour"
+        died = name.startswith(f"machine {SPARED},") and len(lives) > 1
+        word = ", MISSED: one ended without a fault" if died else ""
+        yield f"{name}: {len(lives)} process{'es' if len(lives) > 1 else ''}{word}; in an hour"
         warm = [
             [it for it in life if it["at_s"] >= max(WARM_UP_SHARE * over_s, _young_until(life))]
             for life in lives.values()

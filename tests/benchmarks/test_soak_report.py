@@ -110,6 +110,16 @@ def test_a_new_process_may_grow_for_two_minutes() -> None:
     assert "  memory_mb, last 100: +0.000 ± 0.000 (limit 1): met" in told
 
 
+def test_a_process_of_the_spared_machine_that_ends_fails_the_run() -> None:
+    ended = [process(0.0, 100.0), process(10.0, 100.0, pid=8)]
+    killed = [sample | {"machine": "b"} for sample in ended]
+
+    assert "machine a, worker: 2 processes, MISSED: one ended without a fault; in an hour" in list(
+        lines(ended)
+    )
+    assert "machine b, worker: 2 processes; in an hour" in list(lines(killed))
+
+
 def test_a_call_may_not_add_more_and_more_to_the_logs() -> None:
     told = list(lines([size(0.0, 0, 0.0), size(60.0, 10, 1.0), size(120.0, 20, 3.0)]))
 
