@@ -101,9 +101,9 @@ def test_processes_that_grow_alike_have_their_common_slope() -> None:
     assert found.a_minute == pytest.approx(2.0)
 
 
-def test_a_new_process_may_grow_for_two_minutes() -> None:
+def test_a_new_process_may_grow_for_ten_minutes() -> None:
     early = [process(10.0 * at, 100.0) for at in range(200)]
-    young = [process(1000.0 + 10.0 * at, 50.0 + min(at, 11) * 10.0, pid=8) for at in range(100)]
+    young = [process(1000.0 + 10.0 * at, 50.0 + min(at, 59), pid=8) for at in range(99)]
 
     told = list(lines(early + young))
 
