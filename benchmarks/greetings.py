@@ -13,7 +13,7 @@ import yaml
 
 from engines.espeak import Espeak
 from processors.answerer.answerer_rules import Answerer
-from processors.answerer.phrase_rules import plain
+from processors.answerer.phrase_rules import unaccented
 
 DATA: Final = Path(__file__).parent / "data"
 RATE_HZ: Final = 8000
@@ -46,9 +46,9 @@ class RenderedGreeting:
     @property
     def told_s(self) -> float:
         """When a machine's telling words have been spoken; `inf` if they never are."""
-        so_far, tell = "", plain(self.greeting.tell)
+        so_far, tell = "", unaccented(self.greeting.tell)
         for at_s, word in self.words:
-            so_far = f"{so_far} {plain(word)}"
+            so_far = f"{so_far} {unaccented(word)}"
             if tell and tell in so_far:
                 return at_s
         return math.inf

@@ -46,7 +46,7 @@ from lab.drill.servers import AUTH_TOKEN, GREETING
 from lab.process import LabOptions, RunningLab, lab_process, with_lab
 from operations.database.database import Database
 from operations.database.tables import HAPPENINGS
-from operations.notify.outbox import AlertOutbox
+from operations.notify.alert_outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.telemetry import logs
 from runtime import clock

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from benchmarks.own_lab import RUNGS, OwnModelSimulator, copy_services
 from calls.sentences import FAIL_ALIKE
-from lab.drill.asking import ask
+from lab.drill.asking import ask_and_judge
 from lab.drill.evidence import JudgedTurn, judge_turn
 from lab.drill.hearing import bare_words
 from lab.drill.measured import MeasuredRun, first_word_s
@@ -31,7 +31,7 @@ from lab.drill.runner import RUN_FAILURES
 from lab.drill.servers import OURS
 from lab.drill.sound import RATE_HZ
 from lab.process import LabOptions
-from lab.recording import write
+from lab.recording import write_recording
 from lab.simulators.instance import Instance
 from lab.simulators.lab import DEFAULT, Spec
 from operations.telemetry import logs
@@ -161,7 +161,7 @@ def ladders(stage: str, name: str, kind: str, *, place: str) -> LabOptions:
 async def play(rig: Rig, run: MeasuredRun) -> Mapping[str, Any]:
     """Ask once while all is well, and once while the row's rung fails; return the measures."""
     async with rig.greeted_call() as call:
-        healthy = await ask(rig, call, run, HAIRCUT)
+        healthy = await ask_and_judge(rig, call, run, HAIRCUT)
         broken = await ask_while_broken(rig, call, run)
         wrong = await misheard(rig, call, broken)
     return describe(healthy, broken) | {"misheard": wrong}
@@ -277,7 +277,7 @@ async def run_once(item: VendorRow, number: int, *, folder: Path) -> dict[str, A
         return found | {"met": False, "error": f"{type(broken).__name__}: {broken}"}
     for at, turn in enumerate(run.turns, start=1):
         sound = folder / f"turn-{at}.wav"
-        await asyncio.to_thread(write, sound, turn.recording, rate_hz=RATE_HZ)
+        await asyncio.to_thread(write_recording, sound, turn.recording, rate_hz=RATE_HZ)
     return found | {"met": is_met(item, found)}
 
 

@@ -55,7 +55,7 @@ def _rank(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
-def outcome_of(call: CallState) -> Outcome:
+def call_outcome_of(call: CallState) -> Outcome:
     """Return the outcome of a call so far."""
     answers = len(call.v2v_s)
     counts, ended = call.counts, call.ended

@@ -20,7 +20,7 @@ from fallbacks.word_times import UNIT, sayable
 RETURN_S: Final = 30.0  # after the loss of a line; a caller who returns later starts a new call
 # How long a state is kept after a process's last report: time to notice that a worker hangs, and to
 # start another one.
-KEPT_S: Final = 60.0
+RESUMABLE_S: Final = 60.0
 UNSAVED_ENTRIES: Final = 100  # those that a lost process may have made after its last save (chosen)
 MOMENTS: Final = ("began_at", "kept_at", "sensitive_until")  # fields on the monotonic clock
 IN_PROGRESS: Final = "IN_PROGRESS"  # Pipecat's placeholder for a pending tool result

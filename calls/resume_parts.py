@@ -93,7 +93,7 @@ def parts_of(small: Any) -> int:
     return count
 
 
-def joined(small: Any, parts: Sequence[Any]) -> ResumeState:
+def join_parts(small: Any, parts: Sequence[Any]) -> ResumeState:
     """Return the state of these parts.
 
     Raises:

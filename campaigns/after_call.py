@@ -33,7 +33,7 @@ from operations.keep_running import at_work, keep_running
 from operations.numbers import CallableNumber, read_number
 from runtime import clock
 
-CHECK_EVERY_S: Final = 60.0  # between two checks for callbacks that are not queued
+CALLBACKS_CHECK_S: Final = 60.0  # between two checks for callbacks that are not queued
 PRIORITY: Final = 10  # before contacts that expect no call (chosen)
 NO_CALLS: Final = "do_not_call"  # the outcome of a call, and of its callback
 SAID_WHEN: Final = "when: "  # precedes the requested time in the reason that the tool stores
@@ -90,7 +90,7 @@ class CallbackQueue:
                 if not is_down:
                     logger.error("callbacks could not be added to a campaign yet: {}", error)
                 is_down = True
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(CALLBACKS_CHECK_S)
 
     async def queue_left(self) -> None:
         """Queue the callbacks that a killed process left, or that could not be queued before.

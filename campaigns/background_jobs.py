@@ -16,16 +16,16 @@ from campaigns.model import Campaign
 from campaigns.pacing import DialEvents
 from campaigns.store.dials import KEY, Ledger, UnreportedDial
 from configuration.settings import Settings
+from operations.crm.crm_outbox import ACCEPTED_KEPT_S, CrmOutbox
 from operations.crm.customer import CrmReport
-from operations.crm.outbox import KEPT_S, CrmOutbox
 from operations.database.database import Database, StorageError
 from operations.keep_running import UNWELL_S
 from runtime import clock
 from transports.dialling import CampaignCarrier
 
-# Older dials are not reported: the outbox forgets after `KEPT_S` what it has reported.
-MAX_AGE_S: Final = KEPT_S - 86_400.0
-CHECK_EVERY_S: Final = 600.0  # if no dial ends here: finds the dials of a killed process
+# Older dials are not reported: the outbox forgets after `ACCEPTED_KEPT_S` what it has reported.
+MAX_AGE_S: Final = ACCEPTED_KEPT_S - 86_400.0
+LEFT_DIALS_CHECK_S: Final = 600.0  # if no dial ends here: finds the dials of a killed process
 CRM_ID: Final = "crm_id"  # the field with the CRM's id of an imported contact
 
 
@@ -54,7 +54,7 @@ class DialReports:
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
-            wait_s = CHECK_EVERY_S
+            wait_s = LEFT_DIALS_CHECK_S
             try:
                 if self.leads():
                     await self.report_all()

@@ -13,7 +13,7 @@ from campaigns.model import Campaign
 from transports.dialling import FoundCall
 
 LEASE_S: Final = 15.0  # chosen: a dead process's slots are freed within seconds
-CHECK_EVERY_S: Final = 2.0  # for each call; the carrier's callbacks are usually earlier
+DIAL_CHECK_S: Final = 2.0  # for each call; the carrier's callbacks are usually earlier
 RING_S: Final = 30.0
 GRACE_S: Final = 30.0  # chosen: three times the time limit of a request to a carrier
 REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
@@ -103,7 +103,7 @@ class DialerSettings:
     """
 
     lease_s: float = LEASE_S
-    look_s: float = CHECK_EVERY_S
+    look_s: float = DIAL_CHECK_S
     ring_s: float = RING_S
     ask_again_s: tuple[float, ...] = (2.0, 5.0, 10.0, 20.0)
     grace_s: float = GRACE_S

@@ -22,7 +22,7 @@ from operations.contact_files import (
 )
 from operations.csv_cells import plain_cell, safe_cell
 from operations.database.database import Database, StorageError
-from operations.masking import counted, masked, one_line
+from operations.masking import counted, mask_number, one_line
 from operations.moments import iso
 from operations.numbers import AMBIGUOUS, readings_of
 from runtime.clock import utc_now
@@ -38,7 +38,7 @@ MAX_SHOWN: Final = 10  # refused numbers printed in the terminal
 def seen(entry: DoNotCallEntry, *, numbers: bool) -> Mapping[str, str]:
     """Return an entry as shown to people; number and words are masked unless `numbers` is true."""
     return {
-        "number": entry.number if numbers else masked(entry.number),
+        "number": entry.number if numbers else mask_number(entry.number),
         "source": entry.source,
         "added_at": iso(entry.added_s, "seconds"),
         "words": entry.words if numbers else counted(entry.words),
@@ -65,15 +65,15 @@ def add_entry(url: str, number: str, *, source: str, words: str, say: Say) -> in
     new = _run(
         url, lambda contacts: contacts.add_do_not_call(number, source=source, now=now, words=words)
     )
-    say(f"{masked(number)}: {'added' if new else 'was on the list before'}")
+    say(f"{mask_number(number)}: {'added' if new else 'was on the list before'}")
     return 0
 
 
 def remove_entry(url: str, number: str, *, say: Say) -> int:
     """Take a number off the list; its contacts may be called again."""
     if not _run(url, lambda contacts: contacts.remove_do_not_call(number)):
-        raise CommandError(f"{masked(number)} is not on the do-not-call list")
-    say(f"{masked(number)}: removed")
+        raise CommandError(f"{mask_number(number)} is not on the do-not-call list")
+    say(f"{mask_number(number)}: removed")
     return 0
 
 

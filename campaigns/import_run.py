@@ -37,7 +37,7 @@ from configuration.settings import Settings
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import ServiceError
 from operations.contact_columns import KNOWN
-from operations.crm.opening import crm_of
+from operations.crm.configured_crm import crm_of
 from operations.crm.people import PeopleMapping, people_mapping, write_people
 from operations.crm.port import STAGE
 from operations.crm.rest import RestCrm, RestRequest

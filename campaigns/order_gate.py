@@ -43,7 +43,7 @@ from configuration.settings import Settings
 from operations.database.database import Database, StorageError
 from operations.database.storable import storable
 from operations.database.tables import CODE_LENGTH, NUMBER_LENGTH, ORDERER_LENGTH, ORDERS
-from operations.masking import masked
+from operations.masking import mask_number
 from operations.numbers import as_dialled, readings_of
 
 LEASE_S: Final = 60.0  # chosen: two renewals in a row may fail
@@ -416,7 +416,7 @@ def _event(
         order_id=order.id,
         source=order.source,
         by=order.by,
-        called=masked(called.number),
+        called=mask_number(called.number),
         country=called.country,
         cost_class=called.cost_class,
         outcome=outcome,

@@ -151,20 +151,20 @@ def key_figures(
         contacts=sum(standing.contacts.values()),
         finished=standing.contacts.get("done", 0) + standing.contacts.get("excluded", 0),
         dials=dials,
-        success_rate=share(reached.completed, reached.dialled),
-        retry_rate=share(max(0, dials - reached.dialled), dials),
-        own_fault_rate=share(failed, dials),
+        success_rate=share_of(reached.completed, reached.dialled),
+        retry_rate=share_of(max(0, dials - reached.dialled), dials),
+        own_fault_rate=share_of(failed, dials),
         abandoned=reached.abandoned,
-        abandoned_rate=share(reached.abandoned, reached.talked),
+        abandoned_rate=share_of(reached.abandoned, reached.talked),
         length_s=sum(row.length_s for row in rows),
         costs=costs,
-        cost_per_contact=share(costs.total, reached.dialled),
-        cost_per_success=share(costs.total, reached.completed),
+        cost_per_contact=share_of(costs.total, reached.dialled),
+        cost_per_success=share_of(costs.total, reached.completed),
         pool=pool,
     )
 
 
-def share(part: float, whole: float) -> float | None:
+def share_of(part: float, whole: float) -> float | None:
     """Return the share; `None` if the whole is 0."""
     return part / whole if whole else None
 

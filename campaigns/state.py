@@ -28,7 +28,7 @@ from campaigns.summary import summarize
 from configuration.prices import load_prices
 from configuration.settings import Settings
 from operations.database.database import Database, StorageError
-from operations.masking import masked, one_line
+from operations.masking import mask_number, one_line
 from operations.numbers import readings_of
 from runtime.clock import utc_now
 from runtime.exits import FAILED, CommandError, UsageError
@@ -81,7 +81,7 @@ def remove_contact(settings: Settings, campaign: str, number: str, *, say: Say) 
         raise UsageError(f"this may be {' or '.join(found)}; write the one that you mean")
     if not found:
         raise CommandError(f"{campaign} has no contact with this number")
-    say(f"{masked(found[0])} is not dialled again by {campaign}")
+    say(f"{mask_number(found[0])} is not dialled again by {campaign}")
     return 0
 
 

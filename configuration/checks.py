@@ -7,7 +7,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from calls.outside_text import placeholders
-from configuration.database_urls import masked, share_trouble, storage_trouble, store_trouble
+from configuration.database_urls import mask_password, share_trouble, storage_trouble, store_trouble
 from configuration.errors import Key, Problem, dotted, nearest, shown, without_secrets
 from configuration.layers import Layers, says_yes
 from configuration.service_checks import check_service
@@ -36,7 +36,7 @@ def is_short(token: str) -> bool:
     return len(token) < MIN_TOKEN
 
 
-def check(layers: Layers) -> Iterator[Problem]:
+def check_layers(layers: Layers) -> Iterator[Problem]:
     """Yield a problem for each broken rule of the merged configuration."""
     for rule in RULES:
         yield from rule(layers)
@@ -245,7 +245,7 @@ def _check_databases(layers: Layers) -> Iterator[Problem]:
     ):
         address = layers.value_at(key)
         if isinstance(address, str) and (text := trouble(address)):
-            yield layers.problem(key, f'is "{masked(address)}"; {text}')
+            yield layers.problem(key, f'is "{mask_password(address)}"; {text}')
 
 
 def _check_telnyx(layers: Layers) -> Iterator[Problem]:

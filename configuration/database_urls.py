@@ -54,7 +54,7 @@ SHARES: Final[Mapping[str, Scheme]] = {
 """The schemes of databases through which provider health can be shared."""
 
 
-def masked(url: str) -> str:
+def mask_password(url: str) -> str:
     """Return the URL with its password masked.
 
     Everything between the user name and the last `@` counts as the password, even if it contains an

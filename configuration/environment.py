@@ -29,7 +29,7 @@ class Environment:
         return f"{'.env' if name in self.from_file else 'environment'} {name}"
 
 
-def read(dotenv: Path = DOTENV) -> Environment:
+def read_environment(dotenv: Path = DOTENV) -> Environment:
     """Return the variables; those of the process win over those of the file, even when empty.
 
     Raises:

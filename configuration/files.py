@@ -32,7 +32,7 @@ class FileTree:
         return f"{self.name}:{self.lines[key]}" if key else self.name
 
 
-def read(path: Path) -> FileTree:
+def read_yaml(path: Path) -> FileTree:
     """Return the content of the file.
 
     Raises:

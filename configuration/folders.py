@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from configuration.database_urls import file_of, masked
+from configuration.database_urls import file_of, mask_password
 from configuration.errors import ConfigError, Key, Problem, dotted, shown
 from configuration.loading import Loaded
 from configuration.settings import ServerSettings
@@ -68,7 +68,7 @@ def check_database(url: str) -> None:
     file = file_of(url)
     if file and not file.exists():
         raise UsageError(
-            f"storage.url is {masked(url)}; there is no such database; "
+            f"storage.url is {mask_password(url)}; there is no such database; "
             "give the one that `holdline serve` writes, with --config or in the environment, "
             "or create one with `holdline db upgrade`"
         )

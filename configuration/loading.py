@@ -61,13 +61,13 @@ def load(
     """
     path = config or _default_file()
     layers = Layers()
-    layers.merge(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
-    variables = environment.read() if variables is None else variables
+    layers.merge(config_file.read_yaml(BUILT_IN).tree, lambda _: DEFAULT)
+    variables = environment.read_environment() if variables is None else variables
     KNOWN.learn(named_secrets(variables))  # before any message about the configuration
     use_proxies(variables.values)
     problems, text = list[Problem](), ""
     if path:
-        text = (file := config_file.read(path)).text
+        text = (file := config_file.read_yaml(path)).text
         layers.merge(file.tree, file.where)
         problems += config_secrets.problems_in(file)
     merge_environment(layers, variables)
@@ -155,7 +155,7 @@ def _validate(
     if file:
         _find_own_modules(layers, file)
     problems = [*layers.problems, *config_secrets.fetch_secrets(layers, variables, required=keys)]
-    problems += config_checks.check(layers)
+    problems += config_checks.check_layers(layers)
     try:
         return Settings.model_validate(layers.tree), problems
     except ValidationError as error:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 
-from configuration.database_urls import masked
+from configuration.database_urls import mask_password
 from configuration.errors import MASK, Key, dotted, is_secret, without_secrets
 from configuration.layers import DEFAULT
 from configuration.loading import Loaded
@@ -129,7 +129,7 @@ def _name(name: str) -> str:
 def _scalar(value: Any, key: Key) -> str:
     """Return a value as JSON, which is valid YAML; its secrets are masked."""
     if key in DATABASE_URLS and value is not None:
-        return json.dumps(masked(str(value)), ensure_ascii=False)
+        return json.dumps(mask_password(str(value)), ensure_ascii=False)
     text = without_secrets(json.dumps(_masked(value), ensure_ascii=False, default=str))
     if key == ("alerts", "webhook", "url") and value:  # the path may authorise posting there
         return json.dumps("/".join([*str(value).split("/")[:3], MASK]))

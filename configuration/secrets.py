@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr
 
 from configuration.carriers import CARRIERS
 from configuration.checks import agents_in, needs_key, usual_variable
-from configuration.database_urls import masked
+from configuration.database_urls import mask_password
 from configuration.environment import Environment
 from configuration.errors import Key, Problem, dotted, is_secret, without_secrets
 from configuration.files import FileTree
@@ -112,7 +112,7 @@ def _why_refused(key: Key, value: Any) -> str | None:
 
 
 def _mask(key: Key, value: str) -> str:
-    return masked(value) if key in DATABASE_URLS else without_secrets(value)
+    return mask_password(value) if key in DATABASE_URLS else without_secrets(value)
 
 
 def _where_to_put(key: Key) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from configuration.errors import Key, dotted
-from configuration.files import loader_of, read, value_of
+from configuration.files import loader_of, read_yaml, value_of
 from configuration.loading import Loaded
 from runtime.exits import CommandError, UsageError
 
@@ -41,7 +41,7 @@ def write_facts(loaded: Loaded, stage: str, name: str, facts: Mapping[str, bool]
     except (OSError, ValueError, LookupError, AttributeError, yaml.YAMLError) as error:
         shown = f"{FACTS}: {written(facts)}"
         raise CommandError(f"{path}: cannot be changed; add to {dotted(key)}: {shown}") from error
-    return read(path).where((*key, FACTS))
+    return read_yaml(path).where((*key, FACTS))
 
 
 def with_facts(text: str, key: Key, facts: Mapping[str, bool]) -> str:

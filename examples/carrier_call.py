@@ -12,7 +12,7 @@ from bot.server.server import Extras, bind_socket, run_server
 from calls.entry import Entry
 from calls.events import AgentSaid, TranscriptFinal
 from lab.process import lab_process, with_lab
-from lab.recording import read, write
+from lab.recording import read_recording, write_recording
 from lab.simulators.carrier.carrier import Carrier
 from operations.telemetry import logs
 
@@ -44,10 +44,10 @@ async def main() -> None:
         async with run_server(settings, [listener], extras=Extras(listeners=[Printer()])):
             async with Carrier(settings.server.public_url, AUTH_TOKEN) as call:
                 # The recording begins with a pause, for the greeting.
-                await call.say(read(RECORDING, rate_hz=RATE_HZ).samples)
+                await call.say(read_recording(RECORDING, rate_hz=RATE_HZ).samples)
                 await call.listen(within_s=20)
             heard = call.heard()
-    write(OUT / "heard.wav", heard, rate_hz=RATE_HZ)
+    write_recording(OUT / "heard.wav", heard, rate_hz=RATE_HZ)
     print(f"What the caller heard is in {OUT / 'heard.wav'}.")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from bot.workers.process import open_process
 from calls.events import AgentSaid, ToolCalled, TranscriptFinal
 from lab.process import lab_process, with_lab
-from lab.recording import read
+from lab.recording import read_recording
 from lab.replay import KeptEntries, replay_one
 from operations.telemetry import logs
 
@@ -34,7 +34,9 @@ async def main() -> None:
     async with lab_process() as lab:
         settings = with_lab(lab, {"agent": agent, "logs": {"dir": OUT / "logs"}})
         async with open_process(settings, words=True, listeners=[notes]) as process:
-            replayed = await replay_one(process, notes, read(RECORDING), path=RECORDING, folder=OUT)
+            replayed = await replay_one(
+                process, notes, read_recording(RECORDING), path=RECORDING, folder=OUT
+            )
     for event in replayed.events:
         match event:
             case TranscriptFinal():

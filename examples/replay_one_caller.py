@@ -11,7 +11,7 @@ from pathlib import Path
 from bot.workers.process import open_process
 from calls.events import AgentSaid, AnswerHeard, TranscriptFinal
 from lab.process import lab_process, with_lab
-from lab.recording import read
+from lab.recording import read_recording
 from lab.replay import KeptEntries, replay_one
 from operations.telemetry import logs
 
@@ -25,7 +25,9 @@ async def main(recording: Path) -> None:
     async with lab_process() as lab:
         settings = with_lab(lab, {"logs": {"dir": OUT / "logs"}})
         async with open_process(settings, words=True, listeners=[notes]) as process:
-            replayed = await replay_one(process, notes, read(recording), path=recording, folder=OUT)
+            replayed = await replay_one(
+                process, notes, read_recording(recording), path=recording, folder=OUT
+            )
     for event in replayed.events:
         match event:
             case TranscriptFinal():

@@ -62,7 +62,7 @@ def sayable(word: str) -> str:
     return "".join(item for item in written if item.isalnum() or is_sign(item))
 
 
-def plain(word: str) -> str:
+def letters_of(word: str) -> str:
     """Return a word's letters and digits, in lower case, for comparison between recognisers."""
     return "".join(item for item in word.casefold() if item.isalnum())
 

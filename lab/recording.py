@@ -32,7 +32,7 @@ class Recording:
         return self.samples.size / self.rate_hz
 
 
-def read(path: Path, *, rate_hz: int | None = None) -> Recording:
+def read_recording(path: Path, *, rate_hz: int | None = None) -> Recording:
     """Return a recorded caller at `rate_hz`, or at a telephone rate.
 
     A file at 8 kHz stays at 8 kHz, any other becomes 16 kHz. Two channels are mixed to one.
@@ -61,7 +61,7 @@ def read(path: Path, *, rate_hz: int | None = None) -> Recording:
     return Recording(np.clip(mono * 32768.0, -32768, 32767).astype(np.int16), target_hz)
 
 
-def write(path: Path, samples: NDArray[np.int16], *, rate_hz: int) -> None:
+def write_recording(path: Path, samples: NDArray[np.int16], *, rate_hz: int) -> None:
     """Write 16-bit mono samples as a wav file."""
     soundfile.write(str(path), samples, rate_hz, subtype="PCM_16")
 

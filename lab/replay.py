@@ -14,11 +14,11 @@ from rich.console import Console
 from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import CallEnded, Event
-from calls.outcome import Outcome, outcome_of
+from calls.outcome import Outcome, call_outcome_of
 from calls.state import state_of
 from configuration.settings import Settings
 from lab.process import lab_process, with_lab
-from lab.recording import Recording, UnreadableAudioError, read, write
+from lab.recording import Recording, UnreadableAudioError, read_recording, write_recording
 from runtime import clock
 from runtime.exits import BAD_USAGE, DONE, FAILED
 from transports.loopback.leg import LoopbackLeg
@@ -65,7 +65,7 @@ async def replay(audio: Sequence[Path], *, faults: Path | None, out: Path) -> in
     code = DONE
     for path in audio:
         try:
-            callers.append((path, await asyncio.to_thread(read, path)))
+            callers.append((path, await asyncio.to_thread(read_recording, path)))
         except UnreadableAudioError as unreadable:
             code = BAD_USAGE
             print(f"holdline: {unreadable}", file=sys.stderr)  # noqa: T201 - for the terminal
@@ -121,7 +121,7 @@ async def replay_one(
     await process.emitter.flush()
     entries = kept.take(call.call_id)
     events = [entry.event for entry in entries]
-    outcome = outcome_of(state_of(events))
+    outcome = call_outcome_of(state_of(events))
     replayed = Replayed(path=path, folder=folder, events=events, outcome=outcome)
     await asyncio.to_thread(_write, folder, leg, entries, replayed)
     return replayed
@@ -129,7 +129,7 @@ async def replay_one(
 
 def _write(folder: Path, leg: LoopbackLeg, entries: Sequence[Entry], replayed: Replayed) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "heard.wav", leg.line.heard(), rate_hz=leg.line.sample_rate_hz)
+    write_recording(folder / "heard.wav", leg.line.heard(), rate_hz=leg.line.sample_rate_hz)
     lines = (json.dumps(entry.as_json(), ensure_ascii=False) + "\n" for entry in entries)
     (folder / "timeline.jsonl").write_text("".join(lines), encoding="utf-8")
     summary: dict[str, Any] = {"caller": str(replayed.path), **asdict(replayed.outcome)}

@@ -24,12 +24,12 @@ from calls.events import (
 from configuration.known_secrets import KNOWN, SHOWN
 from fallbacks.data_files import read_data
 
-MASKED_ENDING: Final = 2  # last digits that `masked` shows
+MASKED_ENDING: Final = 2  # last digits that `mask_number` shows
 ENDINGS: Final = ((4, 12), (2, 7))  # last digits shown, and the least length of the number
 SHORT: Final = 8  # digits of a local number; five shown would be most of it
 
 
-def masked(number: str) -> str:
+def mask_number(number: str) -> str:
     """Return a phone number with its middle hidden: `+15551234567` is `+1555****67`."""
     if len(number) <= 6:
         return "*" * len(number)
@@ -39,7 +39,7 @@ def masked(number: str) -> str:
 def ending(number: str) -> str:
     """Return a number's last digits: lists show them, and a search may find them.
 
-    Together with what `masked` shows, at least three characters stay hidden.
+    Together with what `mask_number` shows, at least three characters stay hidden.
     """
     return next((number[-shown:] for shown, least in ENDINGS if len(number) >= least), "")
 
@@ -58,7 +58,9 @@ def without_numbers(entry: Entry) -> Entry:
     """Return the entry with phone numbers masked, for a log that may contain words."""
     match entry.event:
         case CallStarted() as event:
-            hidden = replace(event, caller=masked(event.caller), called=masked(event.called))
+            hidden = replace(
+                event, caller=mask_number(event.caller), called=mask_number(event.called)
+            )
         case _:
             return entry  # the most frequent case; entries are shared and never changed
     return replace(entry, event=hidden)
@@ -135,16 +137,16 @@ def _mask_number(found: re.Match[str], regions: Sequence[str] | None) -> str:
     """
     digits = _digits(found[0].removeprefix(found["plus"] or ""))
     if found["plus"]:  # only phone numbers are written like that
-        return masked(f"+{digits}")
+        return mask_number(f"+{digits}")
     if regions is None or TRUNK.fullmatch(digits):
-        return masked(digits)
+        return mask_number(digits)
     if len(digits) < NATIONAL_DIGITS:
         is_number = _is_valid(digits, KNOWN.region)
     elif digits == found[0]:
         is_number = _is_number(digits, regions)
     else:
         is_number = _is_abroad(digits) or any(_holds_number(found[0], item) for item in regions)
-    return masked(digits) if is_number else found[0]
+    return mask_number(digits) if is_number else found[0]
 
 
 def _is_number(digits: str, regions: Sequence[str]) -> bool:

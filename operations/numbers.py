@@ -169,7 +169,7 @@ def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
     return same
 
 
-def ending_of(number: str) -> str:
+def last_digits(number: str) -> str:
     """Return a number's last digits, at most `ENDING_DIGITS`."""
     return number[-ENDING_DIGITS:].lstrip("+")
 

@@ -76,7 +76,7 @@ def unanswered(error: Exception) -> RemoteError:
     return RemoteError(Kind.NETWORK, type(error).__name__)
 
 
-async def ask(
+async def ask_remote(
     method: str,
     url: str,
     *,
@@ -161,7 +161,7 @@ async def post_signed(
     if secret:
         headers["webhook-signature"] = signature(secret, f"{message_id}.{at}.{body}")
     # The answer's body is ignored: many servers send plain text, such as "Accepted".
-    status, answer_headers, _ = await ask(
+    status, answer_headers, _ = await ask_remote(
         "POST", url, timeout_s=timeout_s, body=body.encode(), headers=headers
     )
     return status, answer_headers

@@ -248,7 +248,7 @@ class _LadderRun(Generic[T]):
         self._availability = availability
         self._rounds = Rounds()
         self._sequences = {
-            name: RetrySequence((stage, name), failure_of, retries) for name in works
+            name: RetrySequence((stage, name), failure_in, retries) for name in works
         }
         self._last: Failure | None = None
         self._tries = 0
@@ -296,6 +296,6 @@ class _LadderRun(Generic[T]):
         return error_of(self._last or unavailable)
 
 
-def failure_of(error: Exception) -> Failure | None:
+def failure_in(error: Exception) -> Failure | None:
     """Return the failure in a rung's exception; `None` for our own error."""
     return error.failure if isinstance(error, ServiceError) else None

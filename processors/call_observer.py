@@ -42,7 +42,7 @@ from calls.timeline import CallPhase, Phase, Timeline
 from calls.turn import Turn
 from processors.holding.own_voice import ClipAudioRawFrame
 from processors.readings import READINGS, Seen
-from processors.speaking.captions import joined
+from processors.speaking.captions import join_speech
 from processors.speaking.speech_queue import CORRECTIONS, WITHDRAWN
 from processors.turn.floor import Floor, FloorEvent
 
@@ -303,7 +303,7 @@ class UnkeptWords:
         match data.frame:
             case TTSTextFrame(append_to_context=False) as word:
                 spaced = word.includes_inter_frame_spaces
-                self._words = joined(self._words, word.text, spaced=spaced)
+                self._words = join_speech(self._words, word.text, spaced=spaced)
             case TTSTextFrame() | TTSStoppedFrame() | InterruptionFrame():
                 self.end()
             case _:

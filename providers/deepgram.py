@@ -219,7 +219,7 @@ class DeepgramRung(DeepgramSTTService):
             self._connection = None
             self._connection_settled.set()
         moment = Moment.FLOWING if self._answered else Moment.ASKED
-        await self._emit(failure_of(self._ended_by, self._rung_name, moment=moment))
+        await self._emit(stream_failure_of(self._ended_by, self._rung_name, moment=moment))
 
     async def _run_connection_or_retry(self) -> None:
         """Run a connection; retry without alternatives if the model does not support them."""
@@ -401,7 +401,7 @@ def _close_of(connection: AsyncV1SocketClient) -> Exception:
     return CleanCloseError(code or 1000)
 
 
-def failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Failure:
+def stream_failure_of(error: Exception | None, rung_name: str, *, moment: Moment) -> Failure:
     """Return the end or refusal of a stream as a failure of a rung.
 
     A refusal's `dg-error` is in the headers of the handshake's error, which the SDK replaces with

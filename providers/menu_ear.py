@@ -30,7 +30,7 @@ WORDS: Final = Ear(
 # choice.
 APPENDED_SILENCE_S: Final = 0.2
 QUIET: Final = -2.4  # the lowest `SphinxResult.quiet` of an accepted answer
-ANSWER_S: Final = 4.0  # chosen: includes a cold start on a busy machine
+MENU_WORD_S: Final = 4.0  # chosen: includes a cold start on a busy machine
 MAX_FAILURES: Final = 3  # in a row; then the process is not restarted
 
 
@@ -76,7 +76,7 @@ class MenuEar:
         """Return the process's answer; without one, end the process and return an empty answer."""
         reason, answered = "no answer in time", False
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(MENU_WORD_S):
                 result = await self._ask_process(pcm)
             answered, reason = result.what == "final", result.text
         except TimeoutError:

@@ -243,7 +243,7 @@ class OneTryOpenAI(OpenAILLMService):
 
     def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
         """Classify an error of `ask`; `flowing` if words had arrived."""
-        return failure_of(error, self._rung.name, flowing=flowing)
+        return sdk_failure_of(error, self._rung.name, flowing=flowing)
 
     async def close(self) -> None:
         """Close the client's sockets unless calls share it; Pipecat would leave them open."""
@@ -264,7 +264,7 @@ def _with_known_end(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
     return chunk
 
 
-def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
+def sdk_failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
     """Return an error of the SDK as a failure of a rung.
 
     The SDK copies `type` and `code` of the answer's body to its errors, and keeps the body; an
@@ -399,7 +399,7 @@ async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
         server = server_at(rung.url, name=rung.name)
         answer = await client.chat.completions.create(**server.adapted(request))
     except (openai.OpenAIError, ValueError, OSError) as error:
-        raise error_of(failure_of(error, rung.name, flowing=False)) from error
+        raise error_of(sdk_failure_of(error, rung.name, flowing=False)) from error
     finally:
         if client is not rung.shared:
             await client.close()

@@ -20,7 +20,7 @@ from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 from runtime.clock import Clock
 
-CHECK_EVERY_S: Final = 0.25  # how soon a new suspicion is noticed; its probe follows 1 s later
+SUSPICION_CHECK_S: Final = 0.25  # how soon a new suspicion is noticed; its probe follows 1 s later
 MARGIN_S: Final = 0.25  # beyond a probe's own limit, in case the provider's module ignores it
 LAG: Final = "lag"  # in place of a failure's kind: a time-out that our own lag caused
 
@@ -134,7 +134,7 @@ class Prober:
             self._probing.see(now, doubted=is_doubted(health), refused=health.refused_for_good)
             for probe in self._probing.tick(now) if self._leads() else ():
                 await self._do(probe)
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(SUSPICION_CHECK_S)
 
     async def _do(self, probe: Probe) -> None:
         """Send one probe, emit its result, and record the result in the rung's availability.

@@ -23,7 +23,7 @@ Samples = npt.NDArray[np.int16]
 
 # The audio before an utterance that is decoded with it: a voice is detected 0.2 s late, a soft one
 # even later.
-KEPT_S: Final = 0.6
+LEAD_KEPT_S: Final = 0.6
 INTERIM_S: Final = 0.4  # between interim results
 MAX_UTTERANCE_S: Final = 20.0  # a longer one is reported in parts, to bound memory
 ALTERNATIVES: Final = 3
@@ -111,7 +111,7 @@ class Recogniser:
     def _keep(self, samples: Samples) -> None:
         self._kept.append(samples)
         self._kept_samples += len(samples)
-        while self._kept_samples - len(self._kept[0]) >= KEPT_S * MODEL_HZ:
+        while self._kept_samples - len(self._kept[0]) >= LEAD_KEPT_S * MODEL_HZ:
             self._kept_samples -= len(self._kept.popleft())
 
     def _drop_kept(self) -> None:

@@ -35,7 +35,7 @@ def command(kind: Command, content: bytes = b"") -> bytes:
     return HEADER.pack(kind, len(content)) + content
 
 
-def serve(commands: BinaryIO, answers: BinaryIO) -> None:
+def answer_commands(commands: BinaryIO, answers: BinaryIO) -> None:
     """Answer commands until they end, or loading the models fails."""
     # Imported here: the calls' process needs the constants above but no recogniser.
     from providers.sphinx import Recogniser  # noqa: PLC0415
@@ -87,4 +87,4 @@ if __name__ == "__main__":
     results_fd = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     with os.fdopen(results_fd, "wb") as answers:
-        serve(sys.stdin.buffer, answers)
+        answer_commands(sys.stdin.buffer, answers)

@@ -170,6 +170,28 @@ def test_a_class_name_stands_in_one_file(counted: SourceCount) -> None:
     assert counted.shared_names == []
 
 
+# Functions that many modules have because one caller chooses among the modules.
+INTERFACES = {
+    *("command", "main", "upgrade"),  # commands, programs, migrations
+    *("build", "probe", "probe_real", "share", "synthesise", "transcribe", "write"),  # providers
+}
+
+
+def test_a_public_functions_name_says_which_of_our_functions_it_is() -> None:
+    homes: dict[str, set[str]] = {}
+    for path in files(*FOLDERS):
+        if (ROOT / "lab" / "simulators") not in path.parents:
+            for node in tree_of(path).body:
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    homes.setdefault(node.name, set()).add(str(path.relative_to(ROOT)))
+    public = {name: found for name, found in homes.items() if not name.startswith("_")}
+
+    assert len(public) > 1000
+    assert {
+        name: found for name, found in public.items() if len(found) > 2 and name not in INTERFACES
+    } == {}
+
+
 REASONS = {"reason", "because", "cause", "why", "outcome", "kind"}
 
 

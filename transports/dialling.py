@@ -161,7 +161,7 @@ class DialRefusedError(CarrierError):
         self.no_such_number = no_such_number
 
 
-def outcome_of(ended: LegOutcome | None, *, machine: bool) -> DialOutcome | None:
+def dial_outcome_of(ended: LegOutcome | None, *, machine: bool) -> DialOutcome | None:
     """Return the outcome of a dial.
 
     Args:
@@ -186,7 +186,8 @@ class DialWithdrawnError(Exception):
 class HeardLeg:
     """The state of a leg by its callbacks, for carriers whose API reports less.
 
-    Each process of a worker pool may have received a part of the callbacks; `joined` merges them.
+    Each process of a worker pool may have received a part of the callbacks; `join_heard_legs`
+    merges them.
 
     Attributes:
         call_ref: The carrier's id of the call.
@@ -224,7 +225,7 @@ class HeardLeg:
     @property
     def found(self) -> FoundCall:
         """The call, as far as the callbacks describe it."""
-        outcome = outcome_of(self.ended, machine=self.machine)
+        outcome = dial_outcome_of(self.ended, machine=self.machine)
         return FoundCall(
             provider_call_id=self.call_ref,
             outcome=outcome,
@@ -233,7 +234,7 @@ class HeardLeg:
         )
 
 
-def joined(parts: Iterable[HeardLeg]) -> HeardLeg | None:
+def join_heard_legs(parts: Iterable[HeardLeg]) -> HeardLeg | None:
     """Return a leg's state from the callbacks of several processes; `None` without any."""
     reported = list(parts)
     if not reported:

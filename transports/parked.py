@@ -15,16 +15,16 @@ from typing import Any, Final
 
 from loguru import logger
 
-from calls.resume import KEPT_S, MOMENTS, RETURN_S, UNSAVED_ENTRIES, ResumeState
-from calls.resume_parts import MAX_BYTES, BadStateError, joined, parts_of, split
+from calls.resume import MOMENTS, RESUMABLE_S, RETURN_S, UNSAVED_ENTRIES, ResumeState
+from calls.resume_parts import MAX_BYTES, BadStateError, join_parts, parts_of, split
 from transports.pool import CallPool, KeyValues
 
 PREFIX: Final = "parked "
 PART_S: Final = (
-    1800.0  # how long a part is kept; longer than until it is stored again, and `KEPT_S`
+    1800.0  # how long a part is kept; longer than until it is stored again, and `RESUMABLE_S`
 )
 PART_AGAIN_S: Final = 600.0
-CHECK_EVERY_S: Final = 1.0  # whether a call was resumed
+RESUMED_CHECK_S: Final = 1.0  # whether a call was resumed
 
 
 class StoredParts:
@@ -56,7 +56,7 @@ class StoredParts:
         """Return the state that a small part belongs to; `None` if it cannot be used."""
         try:
             keys = [self._key(number, small.get("at")) for number in range(parts_of(small))]
-            return joined(small, [await self._key_values.read(key) for key in keys])
+            return join_parts(small, [await self._key_values.read(key) for key in keys])
         except (BadStateError, LookupError) as error:
             logger.warning("a call begins anew, because its stored state is declined: {}", error)
             return None
@@ -119,10 +119,10 @@ class ParkedCall:
 
     async def wait_for_store(self, *, within_s: float) -> None:
         """Wait until the store says whose the call is."""
-        for _ in range(round(within_s / CHECK_EVERY_S)):
+        for _ in range(round(within_s / RESUMED_CHECK_S)):
             if await self._is_ours() is not None:
                 return
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(RESUMED_CHECK_S)
         logger.warning("a lost line's call is left to the carrier: the store is away")
 
     async def _is_ours(self) -> bool | None:
@@ -147,8 +147,8 @@ class ParkedCall:
 
         If the caller does not return, our state is deleted, so that a later call is a new one.
         """
-        for _ in range(round(RETURN_S / CHECK_EVERY_S)):
-            await asyncio.sleep(CHECK_EVERY_S)
+        for _ in range(round(RETURN_S / RESUMED_CHECK_S)):
+            await asyncio.sleep(RESUMED_CHECK_S)
             if not await self.is_ours():
                 return True
         return not await self.forget()
@@ -163,7 +163,7 @@ class ParkedCall:
             return False
         moments = [name for name in MOMENTS if small and name in small]
         is_ours = await self._key_values.keep(
-            self._place, small, for_s=KEPT_S, moments=moments, epoch=self._epoch
+            self._place, small, for_s=RESUMABLE_S, moments=moments, epoch=self._epoch
         )
         if not is_ours:
             self._taken.set()

@@ -38,7 +38,7 @@ from runtime import clock
 from runtime.hosts import is_loopback
 from runtime.http import parse_json, read_body
 
-ANSWER_S: Final = 5.0  # for a demo to answer
+DEMO_ANSWER_S: Final = 5.0  # for a demo to answer
 
 
 def load_for_stage(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError | None]:
@@ -74,7 +74,7 @@ async def find_demo(settings: Settings) -> tuple[str, Settings] | None:
 
     `None` if no demo runs.
     """
-    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+    timeout = aiohttp.ClientTimeout(total=DEMO_ANSWER_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         for address in dict.fromkeys((*server_addresses(settings.server), *demo_addresses())):
             if not is_loopback(urlsplit(address).hostname or ""):

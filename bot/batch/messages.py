@@ -22,7 +22,7 @@ from fallbacks.failure import Scope, ServiceError
 from operations.keep_running import at_work, keep_running
 from operations.stored_words import without_spoken_cards
 
-CHECK_EVERY_S: Final = 5.0  # between two checks of the folder (chosen)
+MESSAGES_CHECK_S: Final = 5.0  # between two checks of the folder (chosen)
 RETRY_AFTER_S: Final = 600.0  # after all recognisers have failed in all their retries
 TEXT: Final = ".text.json"
 
@@ -45,7 +45,7 @@ async def transcribe_messages(
 
     async def transcribe_new() -> None:
         while True:
-            wait_s = CHECK_EVERY_S
+            wait_s = MESSAGES_CHECK_S
             if leads():
                 wait_s = await _write_all(folder, transcribe, emit)
             await asyncio.sleep(wait_s)
@@ -62,7 +62,7 @@ def untranscribed(folder: Path) -> list[Path]:
 
 async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
     """Transcribe new messages until the ladder fails; return the seconds until the next check."""
-    wait_s = CHECK_EVERY_S
+    wait_s = MESSAGES_CHECK_S
     for path in await asyncio.to_thread(untranscribed, folder):
         try:
             transcript = await transcribe(path)

@@ -15,7 +15,7 @@ from runtime.clock import Clock
 STEP_S: Final = 15.0  # for one closing step; an apology may take 10 s, Twilio's hang-up 5 s
 END_S: Final = 3.0  # for an EndFrame, which waits if a processor hangs
 INTERRUPT_S: Final = 1.0  # for an interruption, which empties queues but ends no hanging work
-CHECK_EVERY_S: Final = 0.05  # between two checks whether the pipeline has finished
+PIPELINE_CHECK_S: Final = 0.05  # between two checks whether the pipeline has finished
 CANCEL_AGAIN_S: Final = 5.0  # between two cancels; most pipelines end sooner after the first
 
 
@@ -75,7 +75,7 @@ async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -
     """Wait for the worker to finish, for at most `wait_s`; return whether it has finished."""
     deadline = clock() + wait_s
     while clock() < deadline and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
-        await asyncio.sleep(CHECK_EVERY_S)
+        await asyncio.sleep(PIPELINE_CHECK_S)
     return worker.has_finished()
 
 

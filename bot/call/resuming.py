@@ -34,7 +34,7 @@ from processors.holding.utterance_rules import Situation
 from processors.turn.floor import FloorEvent, TurnBegan, TurnClosed, WordsCame
 
 BACK: Final = "I am back."  # used if the owner's texts have none
-CHECK_EVERY_S: Final = 0.5  # between two checks for a change
+CHANGE_CHECK_S: Final = 0.5  # between two checks for a change
 AT_ONCE: Final = (CallerStarted, CallerStopped, TurnBegan, TurnClosed, TurnDecided)
 SAVE_AGAIN_S: Final = 10.0  # save again after this time even without a change: saved states expire
 
@@ -55,7 +55,7 @@ class StateSender:
         while True:
             await self.keep()
             with suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_EVERY_S):
+                async with asyncio.timeout(CHANGE_CHECK_S):
                     await self._at_once.wait()
             self._at_once.clear()
 

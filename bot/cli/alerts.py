@@ -21,6 +21,6 @@ def command(
     if action != "test":
         raise UsageError(f'alerts takes "test", not "{action}"')
     settings = load(config, keys=False).settings
-    from operations.notify.opening import try_channels  # noqa: PLC0415 - late, so that errors in the configuration are reported first
+    from operations.notify.configured_alerts import try_channels  # noqa: PLC0415 - late, so that errors in the configuration are reported first
 
     return asyncio.run(try_channels(settings.alerts, say=typer.echo))

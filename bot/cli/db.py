@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption
-from configuration.database_urls import file_of, masked
+from configuration.database_urls import file_of, mask_password
 from configuration.loading import load
 from runtime.exits import CommandError, UsageError
 
@@ -26,7 +26,7 @@ def command(
 
     file = file_of(url)
     # The absolute path, because a relative one depends on the working directory.
-    place, is_new = (file.absolute(), not file.exists()) if file else (masked(url), False)
+    place, is_new = (file.absolute(), not file.exists()) if file else (mask_password(url), False)
     try:
         before, after = asyncio.run(upgrade(url))
     except StorageError as error:

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from configuration.environment import DOTENV, Environment, read
+from configuration.environment import DOTENV, Environment, read_environment
 from configuration.loading import USUAL
 from providers.catalog import ADAPTED, kinds, provider
 from providers.provider import Stage
@@ -50,7 +50,7 @@ def command(
     chosen: dict[Stage, str] = {stage: _choose(stage) for stage in STAGE_TITLES}
     saved_keys = DOTENV.read_text(encoding="utf-8") if DOTENV.exists() else ""
     names = [name for stage, kind in chosen.items() if (name := provider(stage, kind).key_env)]
-    variables = read()
+    variables = read_environment()
     keys = {name: _ask_key(name) for name in names if not variables.get(name)}
     rungs = {stage: _ladder(stage, kind, variables) for stage, kind in chosen.items()}
     config.write_text(TEMPLATE.format(**rungs), encoding="utf-8")

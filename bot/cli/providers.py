@@ -56,7 +56,7 @@ def command(
 def _check(name: str, *, write: bool, config: Path | None) -> None:
     loaded = load(config, keys=False)
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    from bot.doctor.rung_report import check  # noqa: PLC0415 - imports Pipecat, so only after the log is set up
+    from bot.doctor.rung_report import measure_rung  # noqa: PLC0415 - imports Pipecat, so only after the log is set up
 
-    if not check(loaded, name, write=write):
+    if not measure_rung(loaded, name, write=write):
         raise typer.Exit(FAILED)

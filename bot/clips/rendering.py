@@ -150,7 +150,7 @@ def _missing_clips(
     ]
 
 
-CHECK_EVERY_S: Final = 0.5  # between two checks for calls in progress
+CALLS_CHECK_S: Final = 0.5  # between two checks for calls in progress
 QUIET_S: Final = 10.0  # without calls before rendering begins: calls come first (chosen)
 NEXT_ROUND_S: Final = 600.0  # until the next round, after a voice failed
 
@@ -194,8 +194,8 @@ class _Quiet:
 
     async def wait(self) -> None:
         """Wait for `QUIET_S` without a call; later waits return at once until there is one."""
-        while not self._quiet() or self._quiet_checks * CHECK_EVERY_S < QUIET_S:
-            await asyncio.sleep(CHECK_EVERY_S)
+        while not self._quiet() or self._quiet_checks * CALLS_CHECK_S < QUIET_S:
+            await asyncio.sleep(CALLS_CHECK_S)
             self._quiet_checks = self._quiet_checks + 1 if self._quiet() else 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
+from bot.doctor.finding import SERVER_ANSWER_S, DoctorFinding, reach
 from bot.doctor.promises import check_ladder, weaknesses_of
 from bot.doctor.storage import check_share, check_storage
 from bot.doctor.systems import check_systems
@@ -201,7 +201,7 @@ async def _check_rung(rung: RungSpec, *, online: bool) -> DoctorFinding:
 async def _check_local(about: str, local: RungSpec) -> DoctorFinding:
     """Probe a local voice or recogniser, even without `--online`: nothing leaves the machine."""
     try:
-        await provider(local.stage, local.kind).probe(local, timeout_s=ANSWER_S)
+        await provider(local.stage, local.kind).probe(local, timeout_s=SERVER_ANSWER_S)
     except ProbeFailedError as error:
         return DoctorFinding(about=about, text=str(error), ok=False)
     return DoctorFinding(about=about, text="runs in this process", ok=True)
@@ -212,8 +212,8 @@ async def _check_key(about: str, rung: RungSpec) -> DoctorFinding:
     vendor = provider(rung.stage, rung.kind, rung.service)
     try:
         if vendor.facts.asks_cheaply:
-            await vendor.probe(rung, timeout_s=ANSWER_S)
-        await vendor.probe_for_real(rung, timeout_s=ANSWER_S)
+            await vendor.probe(rung, timeout_s=SERVER_ANSWER_S)
+        await vendor.probe_for_real(rung, timeout_s=SERVER_ANSWER_S)
     except ProbeFailedError as error:
         failure = error.failure(rung)
         text = explain(failure.kind, failure.reason, rung.vendor)
@@ -265,7 +265,7 @@ async def _read_readiness(server: ServerSettings) -> dict[str, Any] | None:
 
     from runtime.http import parse_json, read_body  # noqa: PLC0415
 
-    timeout = aiohttp.ClientTimeout(total=ANSWER_S)
+    timeout = aiohttp.ClientTimeout(total=SERVER_ANSWER_S)
     url = f"{near_address(server.host, server.port)}/readyz"
     try:
         async with (

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from runtime.hosts import proxy_for
 
-ANSWER_S: Final = 5.0  # a server that takes longer to connect is useless in a call
+SERVER_ANSWER_S: Final = 5.0  # a server that takes longer to connect is useless in a call
 PORTS: Final = {"wss": 443, "https": 443, "ws": 80, "http": 80}
 
 
@@ -41,11 +41,11 @@ async def reach(url: str) -> tuple[str, bool]:
 async def reach_port(host: str, port: int, *, secure: bool = False) -> tuple[str, bool]:
     """Connect to a port; return the result in words, and whether it succeeded."""
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(SERVER_ANSWER_S):
             context = ssl.create_default_context() if secure else None
             _, writer = await asyncio.open_connection(host, port, ssl=context)
     except TimeoutError:
-        return f"{host}:{port} did not answer within {ANSWER_S:g} s", False
+        return f"{host}:{port} did not answer within {SERVER_ANSWER_S:g} s", False
     except (OSError, UnicodeError) as error:
         return f"{host}:{port} does not answer: {_reason(error)}", False
     writer.close()

@@ -16,7 +16,7 @@ from providers.catalog import provider
 from providers.provider import RungSpec
 from providers.word_probe import PROMPT
 
-ANSWER_S: Final = 10.0
+MODEL_CHECK_S: Final = 10.0
 LONG: Final = "Count from one to fifty, in words."
 CUT_PIECES: Final = 3  # of the long answer, after which it is cut (chosen)
 
@@ -28,13 +28,13 @@ async def check_model(trial: Trial, rung: RungSpec) -> None:
     build = provider("llm", rung.kind, rung.service).build
     model: Any = await trial.step("start", asyncio.to_thread(build, rung), within_s=START_S)
     try:
-        first_s, why = await trial.step("a word", _answer(model, PROMPT), within_s=ANSWER_S)
+        first_s, why = await trial.step("a word", _answer(model, PROMPT), within_s=MODEL_CHECK_S)
         trial.tell(CheckLine("a word", f"after {first_s:.2f} s"))
         text = f'it says "{why}"' if why else "it does not say"
         trial.tell(CheckLine("says why an answer ended", text, fact="says_why", value=bool(why)))
         long = _answer(model, LONG, pieces=CUT_PIECES)
-        await trial.step("a long answer", long, within_s=ANSWER_S)
-        first_s, _ = await trial.step("after a cut", _answer(model, PROMPT), within_s=ANSWER_S)
+        await trial.step("a long answer", long, within_s=MODEL_CHECK_S)
+        first_s, _ = await trial.step("after a cut", _answer(model, PROMPT), within_s=MODEL_CHECK_S)
         trial.tell(CheckLine("after a cut", f"the next answer begins after {first_s:.2f} s"))
     finally:
         await trial.step("end", model.close(), within_s=LEAVE_S)

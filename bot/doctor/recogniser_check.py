@@ -18,7 +18,7 @@ from pipecat.frames.frames import (
 from bot.doctor.trial import CheckLine, Trial, alone, now_s
 from engines.espeak import UnknownVoiceError
 from fallbacks.failure import error_of
-from processors.hearing.rung import failure_of
+from processors.hearing.rung import recogniser_failure_of
 from providers.adapter.lone_service import LoneService
 from providers.local_tts import Manner, names, speak
 from providers.provider import RungSpec
@@ -90,7 +90,7 @@ class Line:
         while not self._lone.out.empty():
             frame = self._lone.out.get_nowait()
             if isinstance(frame, ErrorFrame):
-                raise error_of(failure_of(frame, self._rung.name))
+                raise error_of(recogniser_failure_of(frame, self._rung.name))
             if isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame):
                 words, final = bool(frame.text.strip()), isinstance(frame, TranscriptionFrame)
                 answers = self._answers and getattr(frame, "finalized", False)

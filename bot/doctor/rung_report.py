@@ -32,7 +32,7 @@ SPARE_S: Final = 3.0  # for the end of the last step, and for writing
 RungSettings = ModelSettings | ConnectedSettings
 
 
-def check(loaded: Loaded, name: str, *, write: bool) -> bool:
+def measure_rung(loaded: Loaded, name: str, *, write: bool) -> bool:
     """Measure one rung, print the results, and return whether it is as promised.
 
     Raises:

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from bot.doctor.finding import ANSWER_S, DoctorFinding
-from configuration.database_urls import file_of, masked
+from bot.doctor.finding import SERVER_ANSWER_S, DoctorFinding
+from configuration.database_urls import file_of, mask_password
 from runtime import clock
 
 if TYPE_CHECKING:
@@ -29,14 +29,14 @@ async def check_share(share: str) -> DoctorFinding:
     holder = f"doctor-{secrets.token_hex(4)}"
     board = board_at(share, holder=holder)
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(SERVER_ANSWER_S):
             text, ok = await _try_lease(board, holder)
     except StorageError as error:
         text, ok = f"cannot be used: {error}", False
     except TimeoutError:
-        text, ok = f"did not answer within {ANSWER_S:g} s", False
+        text, ok = f"did not answer within {SERVER_ANSWER_S:g} s", False
     await _close(board)
-    return DoctorFinding(about=ABOUT_SHARE, text=f"{masked(share)} {text}", ok=ok)
+    return DoctorFinding(about=ABOUT_SHARE, text=f"{mask_password(share)} {text}", ok=ok)
 
 
 async def _try_lease(board: "ProviderBoard", place: str) -> tuple[str, bool]:
@@ -59,7 +59,7 @@ async def _close(board: "ProviderBoard") -> None:
     from operations.database.database import StorageError  # noqa: PLC0415 - as above
 
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(SERVER_ANSWER_S):
             await board.close()
     except (StorageError, TimeoutError):
         return  # the finding already describes the problem
@@ -106,15 +106,15 @@ async def _row_finding(url: str) -> DoctorFinding:
     from operations.database.rehearsal import rehearse  # noqa: PLC0415
 
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(SERVER_ANSWER_S):
             await rehearse(url)
     except StorageError as error:
         text, ok = f"cannot be used: {error}", False
     except TimeoutError:
-        text, ok = f"did not answer within {ANSWER_S:g} s", False
+        text, ok = f"did not answer within {SERVER_ANSWER_S:g} s", False
     else:
         text, ok = "can be written", True
-    return DoctorFinding(about=ABOUT_STORAGE, text=f"{masked(url)} {text}", ok=ok)
+    return DoctorFinding(about=ABOUT_STORAGE, text=f"{mask_password(url)} {text}", ok=ok)
 
 
 async def _version_finding(url: str) -> DoctorFinding | None:
@@ -123,12 +123,14 @@ async def _version_finding(url: str) -> DoctorFinding | None:
     from operations.database.upgrading import find_lag  # noqa: PLC0415
 
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(SERVER_ANSWER_S):
             lag = await find_lag(url)
     except StorageError as error:
         lag = f"cannot be checked: {error}"
     except TimeoutError:
-        lag = f"did not answer within {ANSWER_S:g} s"
+        lag = f"did not answer within {SERVER_ANSWER_S:g} s"
     return (
-        DoctorFinding(about=ABOUT_STORAGE, text=f"{masked(url)} {lag}", ok=False) if lag else None
+        DoctorFinding(about=ABOUT_STORAGE, text=f"{mask_password(url)} {lag}", ok=False)
+        if lag
+        else None
     )

@@ -77,7 +77,7 @@ async def _check_contacts_file(file: Path, region: str) -> DoctorFinding:
 
 async def _check_crm(settings: Settings, *, online: bool) -> DoctorFinding:
     """Connect to the CRM; with `online`, look up a number, which shows that it accepts the key."""
-    from operations.crm.opening import crm_of  # noqa: PLC0415 - SQLAlchemy takes a while
+    from operations.crm.configured_crm import crm_of  # noqa: PLC0415 - SQLAlchemy takes a while
     from operations.crm.rest import HUBSPOT_URL  # noqa: PLC0415
     from operations.database.database import Database  # noqa: PLC0415
     from operations.remote import RemoteError  # noqa: PLC0415

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from bot.doctor.finding import ANSWER_S, DoctorFinding, reach
+from bot.doctor.finding import SERVER_ANSWER_S, DoctorFinding, reach
 from calls.sentences import Vendor, cure_of, explain
 from configuration.settings import Settings
 from fallbacks.failure import ServiceError
@@ -54,7 +54,7 @@ async def _check_host_name(public_url: str) -> DoctorFinding:
     host = urlsplit(public_url).hostname or ""
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(SERVER_ANSWER_S):
             found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError, TimeoutError) as error:
         why = getattr(error, "strerror", None) or type(error).__name__

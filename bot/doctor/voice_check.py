@@ -14,7 +14,7 @@ from bot.doctor.trial import CheckLine, Trial, alone, now_s
 from fallbacks.failure import ServiceError, error_of
 from fallbacks.word_times import TimedWord, WordFollower, sayable
 from providers.adapter.lone_service import LoneService
-from providers.adapter.lone_voice import KeepingEar, ask, wait_for_sound
+from providers.adapter.lone_voice import KeepingEar, ask_lone_voice, wait_for_sound
 from providers.probing import WORDS
 from providers.provider import RungSpec
 
@@ -23,7 +23,7 @@ TEXT: Final = (
 )
 FIRSTS: Final = (0, 4, 11)  # the first word of each sentence
 LETTERS: Final = sum(map(str.isalnum, TEXT))
-ANSWER_S: Final = 12.0  # for one answer; the text takes about six seconds
+VOICE_CHECK_S: Final = 12.0  # for one answer; the text takes about six seconds
 MUTED_S: Final = 0.02  # between the interruption and the next answer
 TRIES: Final = (0.0, 0.3, 0.6)  # interruptions after these shares of the text's sound
 SPARE_S: Final = 0.3  # that the same words may take longer, besides half of their length
@@ -59,7 +59,7 @@ class Talker:
         self._is_new = False
         if self._ear.lost_it:
             await self._service.revive()
-        await ask(self._lone, self._ear, text)
+        await ask_lone_voice(self._lone, self._ear, text)
         await wait_for_sound(self._ear, enough=enough)
         if self._ear.failure is not None:
             raise error_of(self._ear.failure)
@@ -93,9 +93,9 @@ async def check_voice(trial: Trial, rung: RungSpec) -> None:
     """Measure a voice over at most three connections, with at most eleven answers."""
     ear, began_s = KeepingEar(), now_s()
     async with talking(trial, rung, ear, word_times=False, cancels=True) as talker:
-        words_s = await trial.step("two words", talker.say(WORDS), within_s=ANSWER_S)
+        words_s = await trial.step("two words", talker.say(WORDS), within_s=VOICE_CHECK_S)
         trial.tell(CheckLine("two words", f"connected and spoken in {now_s() - began_s:.2f} s"))
-        text_s = await trial.step("a long text", talker.say(TEXT), within_s=ANSWER_S)
+        text_s = await trial.step("a long text", talker.say(TEXT), within_s=VOICE_CHECK_S)
         trial.tell(_pace(rung, text_s))
         moments = [int(share * len(ear.pcm)) for share in TRIES]
         clean = await _is_silent(trial, talker, words_s, moments)
@@ -103,7 +103,7 @@ async def check_voice(trial: Trial, rung: RungSpec) -> None:
     trial.tell(CheckLine("falls silent when it is interrupted", text, fact="cancels", value=clean))
     async with talking(trial, rung, ear := KeepingEar(), word_times=True, cancels=clean) as talker:
         timed = _check_word_times(talker, ear, rung.sample_rate_hz)
-        trial.tell(await trial.step("word times", timed, within_s=ANSWER_S))
+        trial.tell(await trial.step("word times", timed, within_s=VOICE_CHECK_S))
     if clean and rung.facts.cancels:
         return
     async with talking(trial, rung, KeepingEar(), word_times=False, cancels=False) as talker:
@@ -116,7 +116,7 @@ async def _is_silent(trial: Trial, talker: Talker, words_s: float, moments: Sequ
     """Return whether the next two words are whole and alone after each interruption."""
     for after in moments:
         work = talker.interrupt(after=after)
-        took_s = await trial.step("an interruption", work, within_s=2 * ANSWER_S)
+        took_s = await trial.step("an interruption", work, within_s=2 * VOICE_CHECK_S)
         if not words_s / 2 <= took_s <= words_s * 1.5 + SPARE_S:
             return False
     return True

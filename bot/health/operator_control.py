@@ -17,7 +17,7 @@ from configuration.settings import ServerSettings, Settings
 from runtime.exits import CommandError, UsageError
 from runtime.http import parse_json, read_body
 
-ANSWER_S: Final = 5.0
+SERVER_CONTROL_S: Final = 5.0
 STYLES: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}
 COLUMNS: Final = ("stage", "name", "breaker", "condition", "p50", "last probe")
 
@@ -103,7 +103,9 @@ async def _ask(
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
     configured, demos = server_addresses(settings.server), demo_addresses()
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_S)) as session:
+    async with aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=SERVER_CONTROL_S)
+    ) as session:
         for address in dict.fromkeys((*configured, *demos)):
             url = f"{address}/api/providers{path}"
             sent_headers = headers if address in configured else {}

@@ -22,7 +22,7 @@ from processors.ladder.gate import RungGate
 from providers.provider import Stage
 from runtime import clock
 
-CHECK_EVERY_S: Final = 0.5  # for an expired breaker timer; `open_s` is much longer
+BREAKER_TICK_S: Final = 0.5  # for an expired breaker timer; `open_s` is much longer
 
 
 def build_policies(
@@ -143,4 +143,4 @@ async def _tick(availability: AvailabilityTable, *, emit: Emit, clock: Callable[
     while True:
         for event in availability.tick(clock()):
             emit(event)
-        await asyncio.sleep(CHECK_EVERY_S)
+        await asyncio.sleep(BREAKER_TICK_S)

@@ -33,7 +33,7 @@ from runtime import clock
 SYNC_EVERY_S: Final = 0.5  # about how long a report takes to reach other processes
 LEASE_S: Final = 6.0  # an unrenewed lease expires; then another process probes
 RENEW_EVERY_S: Final = 2.0
-ANSWER_S: Final = 3.0  # a board that takes longer counts as unreachable
+BOARD_ANSWER_S: Final = 3.0  # a board that takes longer counts as unreachable
 FIRST_READINGS: Final = 3  # readings of the board's clock before the first report
 MAX_AGE_S: Final = 60.0  # of a reading of the board's clock (chosen)
 NORMAL_DRIFT_S: Final = 0.1  # within `MAX_AGE_S`; more drift means that a clock was set
@@ -110,11 +110,11 @@ class BoardClient:
     async def sync(self) -> None:
         """Write our new reports to the board, adopt those of others, renew the leases if due.
 
-        Failures of the board, and answers later than `ANSWER_S`, are counted, not raised.
+        Failures of the board, and answers later than `BOARD_ANSWER_S`, are counted, not raised.
         """
         self._collect_reports()
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(BOARD_ANSWER_S):
                 await self._exchange()
         except (StorageError, TimeoutError) as gone:
             self._count_miss(gone)
@@ -128,10 +128,10 @@ class BoardClient:
         self._count_miss(StorageError(type(broken).__name__))
 
     async def close(self) -> None:
-        """Return the leases and disconnect, waiting at most `ANSWER_S` for each; never raises."""
+        """Return the leases and disconnect, each within `BOARD_ANSWER_S`; never raises."""
         for part in (self._board.leave, self._board.close):
             try:
-                async with asyncio.timeout(ANSWER_S):
+                async with asyncio.timeout(BOARD_ANSWER_S):
                     await part()
             except (StorageError, TimeoutError):
                 continue  # harmless: leases expire
@@ -219,7 +219,7 @@ class BoardClient:
 
 def _reason(gone: Exception) -> str:
     """Return in one line why the board is unreachable."""
-    return str(gone) if isinstance(gone, StorageError) else f"no answer within {ANSWER_S:g} s"
+    return str(gone) if isinstance(gone, StorageError) else f"no answer within {BOARD_ANSWER_S:g} s"
 
 
 def places(settings: Settings) -> dict[tuple[str, str], str]:

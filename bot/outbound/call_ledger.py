@@ -16,7 +16,7 @@ from calls.events import CallEnded, CallMoved, Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
 from calls.state import CallState
 from campaigns.call_verdict import CallVerdict, judge_call
-from transports.dialling import MAX_REMEMBERED, HeardLeg, joined, remember
+from transports.dialling import MAX_REMEMBERED, HeardLeg, join_heard_legs, remember
 
 REPORTS_QUESTION: Final = "what a carrier told"
 
@@ -57,7 +57,7 @@ class CarrierReports:
     async def heard(self, dial_id: str) -> HeardLeg | None:
         """Return what the carrier reported about a dial to any process; `None` if nothing."""
         answers = await self._ask(dial_id=dial_id, call_ref="")
-        return joined(HeardLeg(**item["heard"]) for item in answers if item["heard"])
+        return join_heard_legs(HeardLeg(**item["heard"]) for item in answers if item["heard"])
 
     async def charged(self, call_ref: str) -> float | None:
         """Return the reported cost of a call; `None` if none was reported."""

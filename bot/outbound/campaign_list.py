@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from bot.outbound.opening import Outbound
+from bot.outbound.outbound import Outbound
 from calls.sentences import HELD, ORDINARY, OUTCOMES, held, paused, phrase
 from campaigns.guard import Hold, stage_down
 from campaigns.model import Campaign

@@ -27,7 +27,7 @@ from operations.telemetry.meter_files import take_room
 if TYPE_CHECKING:
     from bot.server.server import Server  # imports Pipecat
 
-CHECK_EVERY_S: Final = 0.25  # between two checks whether the last call has ended
+LAST_CALL_CHECK_S: Final = 0.25  # between two checks whether the last call has ended
 QUIET_S: Final = 12.0  # a connection that has not begun a call within this time never will
 LEAVE_S: Final = 1.0  # for the supervisor to stop passing us connections
 BEGIN_S: Final = 0.1  # to read the request on the last connection
@@ -166,7 +166,7 @@ class SupervisorCommands:
         could not learn the dial's outcome.
         """
         while self._is_busy:  # noqa: ASYNC110 - connections without a call send no event
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(LAST_CALL_CHECK_S)
         self._server.asked_to_stop.set()
 
     @property

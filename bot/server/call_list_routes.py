@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from bot.server.call_routes import CallRoute, to_utc, with_iso_times
 from bot.server.operator_routes import Disclosures
 from calls.sentences import ENDS, OUTCOMES, WHYS, phrase
-from operations.masking import ending, masked
+from operations.masking import ending, mask_number
 from operations.numbers import readings_of
 from operations.record.call_list import CallFilter, CallList, ListedCall
 from operations.record.exporting import cell
@@ -129,7 +129,7 @@ def _call_json(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
     result = phrase(OUTCOMES if call.result else ENDS, code)
     shown = asdict(call) | {"ending": ending(call.number), "result_says": result}
     shown |= {"why_says": phrase(WHYS, call.why)}
-    return shown if numbers else shown | {"number": masked(call.number)}
+    return shown if numbers else shown | {"number": mask_number(call.number)}
 
 
 async def _csv_of(calls: CallList, page_filter: CallFilter, *, numbers: bool) -> str:

@@ -28,7 +28,7 @@ from calls.sentences import (
     vendor_at,
 )
 from operations.database.database import StorageError
-from operations.masking import masked
+from operations.masking import mask_number
 from operations.moments import iso
 from operations.record.reader import (
     CallPage,
@@ -263,7 +263,7 @@ def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
     shown = asdict(row) | {"recorded": bool(row.recording), "machine": row.machine} | _phrases(row)
     del shown["recording"]
     if not numbers:
-        shown |= {"caller": masked(row.caller), "called": masked(row.called)}
+        shown |= {"caller": mask_number(row.caller), "called": mask_number(row.called)}
     return with_iso_times(shown)
 
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Body, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from bot.outbound.campaign_list import list_campaigns, merge_holds, standing_still, why_held
-from bot.outbound.opening import Outbound
+from bot.outbound.outbound import Outbound
 from bot.server.api_route import NO_DATABASE, ApiRoute, Refused
 from bot.server.operator_routes import (
     By,
@@ -35,7 +35,7 @@ from campaigns.state import MOVES, report_campaign
 from campaigns.summary import summarize
 from operations.csv_cells import safe_cell
 from operations.database.database import StorageError
-from operations.masking import masked
+from operations.masking import mask_number
 from runtime import clock
 from runtime.exits import UsageError
 from transports.dialling import DialWithdrawnError
@@ -194,7 +194,7 @@ def _mask_numbers(path: Path) -> Path:
         writer = csv.DictWriter(to, rows.fieldnames or ())
         writer.writeheader()
         for row in rows:
-            writer.writerow(row | {"number": safe_cell(masked(row["number"].lstrip("'")))})
+            writer.writerow(row | {"number": safe_cell(mask_number(row["number"].lstrip("'")))})
     return copy
 
 

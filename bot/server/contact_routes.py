@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request
 
-from bot.outbound.opening import Outbound
+from bot.outbound.outbound import Outbound
 from bot.server.api_route import ApiRoute, Refused
 from bot.server.operator_routes import NAME_CHARACTERS, By, OperatorWord, emit_action
 from calls.entry import Emit
@@ -26,7 +26,7 @@ from campaigns.model import Campaign
 from campaigns.refusals import CURES, cure_of
 from campaigns.store.queue import take_out
 from campaigns.summary import StartSummary, summarize
-from operations.masking import masked
+from operations.masking import mask_number
 from operations.numbers import readings_of
 from runtime.exits import CommandError, UsageError
 
@@ -106,9 +106,9 @@ class ContactUploads:
             raise Refused("The campaign has no contact with this number.", 404)
         if len(found) > 1:
             raise Refused(f"This may be {' or '.join(found)}. Write the one that you mean.")
-        target = f"{name}: {masked(found[0])}"
+        target = f"{name}: {mask_number(found[0])}"
         emit_action(self._emit, request, "take_out", target=target, word=OperatorWord(by=by))
-        return {"number": masked(found[0])}
+        return {"number": mask_number(found[0])}
 
 
 async def _import(

@@ -15,7 +15,7 @@ from calls.entry import Emit
 from calls.events import OperatorAction
 from campaigns.do_not_call import import_entries, seen, write_entries
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
-from operations.masking import MASKED_ENDING, masked, printable
+from operations.masking import MASKED_ENDING, mask_number, printable
 from operations.numbers import readings_of
 from runtime import clock
 
@@ -139,16 +139,16 @@ class DoNotCallRoutes:
         new = await self._contacts.add_do_not_call(
             found, source=source, now=clock.utc_s(), words=words
         )
-        self._note(request, "list", masked(found), by)
-        return _answer({"number": masked(found), "new": new})
+        self._note(request, "list", mask_number(found), by)
+        return _answer({"number": mask_number(found), "new": new})
 
     async def remove(self, request: Request, number: Number, by: By = "") -> JSONResponse:
         """Take a number off the list."""
         found = self._parse(number)
         if not await self._contacts.remove_do_not_call(found):
             raise Refused("This number is not on the list.", 404)
-        self._note(request, "unlist", masked(found), by)
-        return _answer({"number": masked(found)})
+        self._note(request, "unlist", mask_number(found), by)
+        return _answer({"number": mask_number(found)})
 
     def _parse(self, number: str) -> str:
         """Return a number in international format; raise `Refused` if it is none or ambiguous."""

@@ -13,7 +13,7 @@ from bot.server.operator_routes import Disclosures, OperatorWord, Word, emit_act
 from calls.entry import Emit
 from calls.events import OperatorAction
 from operations.inbox.store import MAX_ENTRIES, Inbox, InboxEntry, InboxKind
-from operations.masking import masked
+from operations.masking import mask_number
 from operations.record.reader import machine_of
 from runtime import clock
 
@@ -113,7 +113,7 @@ def _entry_json(entry: InboxEntry) -> Mapping[str, Any]:
             "kind": entry.kind,
             "call_id": entry.call_id,
             "agent": entry.agent,
-            "number": masked(entry.number),
+            "number": mask_number(entry.number),
             "text": entry.text,
             "at": entry.at,
             "done_at": entry.done_at,

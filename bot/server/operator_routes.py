@@ -21,9 +21,9 @@ from bot.workers.pool_client import PoolClient
 from bot.workers.wire import WireError
 from calls.entry import Emit
 from calls.events import OperatorActed, OperatorAction
-from operations.masking import ENDINGS, least_length
+from operations.masking import ENDINGS, least_length, printable
 from operations.notify.alerting_rules import Alerting
-from operations.notify.channel import as_json, masked
+from operations.notify.channel import alert_as_json
 from operations.notify.dispatcher import AlertDispatcher
 from operations.telemetry.live import RecentWork
 from operations.telemetry.metrics import CONTENT_TYPE, Exposition
@@ -52,7 +52,10 @@ def emit_action(
     """Emit an event for an action, with the name, credential and address of its sender."""
     emit(
         OperatorActed(
-            action=action, target=target, by=describe_operator(request, word), why=masked(word.why)
+            action=action,
+            target=target,
+            by=describe_operator(request, word),
+            why=printable(word.why),
         )
     )
 
@@ -65,7 +68,7 @@ def describe_operator(request: Request, word: OperatorWord) -> str:
 
 def operator_name(request: Request, word: OperatorWord) -> str:
     """Return the operator's name, safe to show: that of the sign-in, or else the given one."""
-    return masked(identity_of(request).name) or masked(word.by) or UNNAMED
+    return printable(identity_of(request).name) or printable(word.by) or UNNAMED
 
 
 REPEAT_S: Final = 600.0  # a player requests a recording in pieces, and pages refresh
@@ -253,7 +256,7 @@ def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
 
     @router.get("", response_model=None)
     async def recent() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
-        return [as_json(alert) for alert in await dispatcher.recent()]
+        return [alert_as_json(alert) for alert in await dispatcher.recent()]
 
     async def act(
         action: OperatorAction, request: Request, key: str, word: Word = None
@@ -265,7 +268,7 @@ def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
         if found is None:
             raise Refused("There is no such alert.", 404)
         emit_action(emit, request, action, target=key, word=word)
-        return as_json(found)
+        return alert_as_json(found)
 
     for action in ("acknowledge", "resolve"):
         change = partial(act, action)

@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI
 
 from bot.outbound.call_ledger import CallLedger
-from bot.outbound.opening import Outbound, open_outbound
+from bot.outbound.outbound import Outbound, open_outbound
 from bot.server.application import Extras, application
 from bot.server.campaign_routes import PoolCampaigns, campaign_router, report_router
 from bot.server.contact_routes import contact_router
@@ -37,12 +37,12 @@ from operations.database.database import Database
 from operations.inbox.notices import send_notices
 from operations.inbox.store import Inbox
 from operations.keep_running import keep_running
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.configured_alerts import tell_operators, utc_s
 from operations.notify.dispatcher import AlertDispatcher
-from operations.notify.opening import tell_operators, utc_s
-from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.retrying import Retries
-from operations.sheets.opening import mirror_in_sheet
+from operations.sheets.configured_mirror import mirror_in_sheet
 from operations.telemetry.emitter import Listener
 from runtime import clock
 

@@ -58,7 +58,7 @@ MAX_UNCONNECTED: Final = 12
 MAX_UNCONNECTED_PER_ADDRESS: Final = 6  # an office may share an address
 PROTECTED_S: Final = 3.0  # a new offer may displace an unconnected one only after this time
 CONNECT_S: Final = 10.0  # an offer that is not connected by then is dropped
-ANSWER_S: Final = 5.0  # to process an offer: mDNS names in it are resolved, which takes 1 s each
+OFFER_S: Final = 5.0  # to process an offer: mDNS names in it are resolved, which takes 1 s each
 MAX_LINES: Final = 1000  # lines of an offer; a browser's has about 200
 MAX_ADDRESSES: Final = 50  # ICE candidates in an offer
 RESTART_KEY: Final = "ice_restart"  # in an offer's `request_data`: only for an existing call
@@ -192,7 +192,7 @@ class Offers:
         """
         connection = self._connections[patch.pc_id]
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(OFFER_S):
                 await connection.add_addresses(patch.candidates)
         except TooManyError:
             self._emit(InputRefused(transport="webrtc", reason="too_many_candidates"))
@@ -236,10 +236,10 @@ async def _await_answer(
 
     Raises:
         TooManyError: The offer has too many candidates.
-        OfferError: The offer cannot be answered, or not within `ANSWER_S`.
+        OfferError: The offer cannot be answered, or not within `OFFER_S`.
     """
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(OFFER_S):
             await reading
     except TooManyError:
         raise

@@ -17,7 +17,7 @@ from operations.record.voicemails import SAMPLE_BYTES, MessageFile
 from processors.holding.caller_silence import End
 from transports.leg import LegFacts
 
-KEPT_S: Final = 3.0  # how long a caller waits for the confirmation
+REQUEST_STORED_S: Final = 3.0  # how long a caller waits for the confirmation
 RETRY_EVERY_S: Final = 1.0  # between two attempts to store a request after the call's end
 MAX_OWED: Final = 8  # requests of one call; they share a row, which has room for fewer
 
@@ -167,7 +167,7 @@ class CallerRequests:
         )
         self.owed.append(callback)  # so that `close` stores it if the caller hangs up first
         try:
-            async with asyncio.timeout(KEPT_S):
+            async with asyncio.timeout(REQUEST_STORED_S):
                 await self._callbacks.add(callback)
         except (TimeoutError, StorageError) as error:
             logger.error("a callback could not be stored: {}", type(error).__name__)
@@ -229,10 +229,10 @@ class CallerRequests:
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return the result of saving or deleting a message; `None` if the disk hangs."""
         self._ending = ending = asyncio.get_running_loop().create_task(work, name="end a message")
-        await asyncio.wait([ending], timeout=KEPT_S)
+        await asyncio.wait([ending], timeout=REQUEST_STORED_S)
         if ending.done():
             return ending.result()
-        logger.error("the disk did not finish a message within {:g} s", KEPT_S)
+        logger.error("the disk did not finish a message within {:g} s", REQUEST_STORED_S)
         return None
 
     async def hang_up(self, reason: str) -> None:

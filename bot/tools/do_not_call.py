@@ -38,11 +38,11 @@ from operations.database.tables import CONTACT_NUMBER_LENGTH
 from operations.keep_running import at_work, keep_running
 from processors.holding.utterance_rules import Situation
 
-ANSWER_S: Final = 10.0  # a database that takes longer counts as unreachable (chosen)
+LIST_ANSWER_S: Final = 10.0  # a database that takes longer counts as unreachable (chosen)
 FIRST_WAIT_S: Final = 1.0  # before the second attempt; doubles with each attempt
 MAX_WAIT_S: Final = 15.0  # chosen: a dialler may recover before the next attempt, and call
 DISK_S: Final = 2.0  # a disk that takes longer counts as hanging (chosen)
-CHECK_EVERY_S: Final = 60.0  # for numbers that other processes have left (chosen)
+LEFT_NUMBERS_CHECK_S: Final = 60.0  # for numbers that other processes have left (chosen)
 CLOSE_S: Final = 3.0  # how long a process that ends waits for pending numbers (chosen)
 MAX_OWED: Final = 1000  # pending numbers (chosen); one more drops the oldest, with an event
 
@@ -138,7 +138,7 @@ class OptOuts:
         if pending is not None:
             await self._delete_from_disk(pending)
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(LIST_ANSWER_S):
                 await self._numbers.remove_do_not_call(
                     owed.number, dial_id=owed.dial_id, also=owed.also, added_s=owed.asked_s
                 )
@@ -151,7 +151,7 @@ class OptOuts:
         """Take over the numbers that other processes have left, until cancelled."""
         while True:
             await self._begin_left_numbers()
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(LEFT_NUMBERS_CHECK_S)
 
     async def close(self) -> None:
         """Wait briefly for pending numbers; leave the rest on disk, and emit an event for each."""
@@ -186,7 +186,7 @@ class OptOuts:
         owed = pending.owed
         pending.tries += 1
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(LIST_ANSWER_S):
                 await self._numbers.add_do_not_call(
                     owed.number,
                     source=owed.source,
@@ -236,7 +236,9 @@ async def open_opt_outs(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
         await opt_outs.close()
 
 
-KEPT_S: Final = 3.0  # how long the person waits for the confirmation, and the call at its end
+CONFIRMATION_S: Final = (
+    3.0  # how long the person waits for the confirmation, and the call at its end
+)
 MAX_FINALS: Final = 50  # transcripts of a turn; a longer turn is not a plain request (chosen)
 MAX_WORDS: Final = 300  # characters of an entry's words (chosen)
 QUESTION_MARKS: Final = frozenset("?？؟;՞")  # noqa: RUF001 - as other scripts write them
@@ -332,7 +334,7 @@ class DoNotCallRequests:
             if not self._number:
                 raise ToolFailed(NO_NUMBER)
             self._judge.forget()
-            done, _ = await asyncio.wait({self._begin("model")}, timeout=KEPT_S)
+            done, _ = await asyncio.wait({self._begin("model")}, timeout=CONFIRMATION_S)
             if not done:
                 raise ToolFailed(NOT_LISTED)
             return LISTED
@@ -379,7 +381,7 @@ class DoNotCallRequests:
             await self._judge.wait()
             pending = {task for task in (self.listing, self._saying, self._taking_back) if task}
             if pending:
-                await asyncio.wait(pending, timeout=KEPT_S)
+                await asyncio.wait(pending, timeout=CONFIRMATION_S)
         finally:
             self._judge.close()
             self._over = True

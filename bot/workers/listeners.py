@@ -13,8 +13,8 @@ from bot.workers.configuration import ladders, local_rungs
 from calls.entry import Emit
 from configuration.rungs import vendors_of
 from configuration.settings import Settings
-from operations.after_call.opening import AfterCallListener, works_after_calls
-from operations.crm.opening import CrmListener
+from operations.after_call.configured_work import AfterCallListener, works_after_calls
+from operations.crm.configured_crm import CrmListener
 from operations.keep_running import keep_running
 from operations.masking import redacted
 from operations.notify.incident_rules import Incidents

@@ -9,7 +9,7 @@ from typing import Final
 
 from loguru import logger
 
-from bot.workers.shared_values import CHECK_EVERY_S, PRESENT_S, RedisLink, StoreAwayError
+from bot.workers.shared_values import PRESENT_S, STORE_CHECK_S, RedisLink, StoreAwayError
 
 MACHINES: Final = "{holdline}:machines"
 
@@ -51,7 +51,7 @@ class OtherMachines:
         self._announce = link.redis.register_script(ANNOUNCE)
 
     async def run(self) -> None:
-        """Look every `CHECK_EVERY_S`, until cancelled."""
+        """Look every `STORE_CHECK_S`, until cancelled."""
         task = asyncio.current_task()
         # The client may swallow a cancellation that arrives while it reads.
         while not (task and task.cancelling()):
@@ -61,7 +61,7 @@ class OtherMachines:
                 pass  # told by the link
             except Exception as error:  # noqa: BLE001 - the top of a task: calls go on without it
                 logger.opt(exception=error).error("looking for other machines failed")
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(STORE_CHECK_S)
 
     async def look(self) -> None:
         """Store our room, and read the others'.

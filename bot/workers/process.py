@@ -43,8 +43,8 @@ from configuration.settings import Settings
 from fallbacks.lag import Lag
 from operations.after_call import work
 from operations.after_call.asking import ResultPen
-from operations.after_call.opening import make_pen, open_after_calls
-from operations.crm.opening import open_crm
+from operations.after_call.configured_work import make_pen, open_after_calls
+from operations.crm.configured_crm import open_crm
 from operations.database.database import Database
 from operations.database.schema import compile_tables
 from operations.keep_running import at_work, keep_running

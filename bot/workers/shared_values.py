@@ -31,8 +31,8 @@ PREFIX: Final = "{holdline}:value:"  # the braces put all keys into one slot of 
 INDEX: Final = "{holdline}:values:"  # by kind: tokens, sorted by their expiry
 MACHINE: Final = "{holdline}:machine:"
 FIRST_ANSWER_S: Final = 2.0  # at the start
-ANSWER_S: Final = 0.25  # a slower Redis counts as away (chosen: a caller does not notice it)
-CHECK_EVERY_S: Final = 1.0
+STORE_ANSWER_S: Final = 0.25  # a slower Redis counts as away (chosen: a caller does not notice it)
+STORE_CHECK_S: Final = 1.0
 PRESENT_S: Final = 5.0  # after this time without renewal, a machine is gone
 CONNECTIONS: Final = 8
 MAX_FAIR: Final = MAX_KEPT // 10  # values of one owner, of the kinds in `FAIR`
@@ -105,9 +105,9 @@ class RedisLink:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            timeout=ANSWER_S,
-            socket_timeout=ANSWER_S,
-            socket_connect_timeout=ANSWER_S,
+            timeout=STORE_ANSWER_S,
+            socket_timeout=STORE_ANSWER_S,
+            socket_connect_timeout=STORE_ANSWER_S,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
         )
@@ -151,7 +151,7 @@ class RedisLink:
     async def try_again(self, request: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Do as `ask` does, even if Redis is away."""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(STORE_ANSWER_S):
                 return await request()
         except (OSError, TimeoutError, RedisError) as error:
             self.lose(error)
@@ -200,11 +200,11 @@ class MachineNames:
             StoreAwayError: Redis does not answer.
             UsageError: Another machine has it.
         """
-        for _ in range(round(PRESENT_S / CHECK_EVERY_S) + 1):
+        for _ in range(round(PRESENT_S / STORE_CHECK_S) + 1):
             if await self._link.try_again(self._renew):
                 self.is_kept = True
                 return
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(STORE_CHECK_S)
         raise _unusable(
             f"another server with server.machine: {self._machine} uses it; "
             "give each machine its own name"
@@ -361,7 +361,7 @@ class SharedValues:
         task, missing = asyncio.current_task(), set[str]()
         # The client may swallow a cancellation that arrives while it reads.
         while not (task and task.cancelling()):
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(STORE_CHECK_S)
             try:
                 if await self._name.check():
                     lost = (item for item in self._own if not kind_of(item).endswith(ONCE))

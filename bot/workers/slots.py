@@ -12,7 +12,7 @@ from bot.workers.plan import Reread, ServePlan
 from bot.workers.pool_server import PoolServer
 from bot.workers.worker_process import Worker
 from calls.operations_events import ReloadOutcome, WorkerCause
-from calls.resume import KEPT_S
+from calls.resume import RESUMABLE_S
 from configuration.settings import Settings
 from runtime.clock import Clock
 from runtime.exits import BAD_USAGE, DONE, FAILED
@@ -232,8 +232,8 @@ def _report_end(server: PoolServer, worker: Worker, *, calls: int, expected: boo
 
 
 async def _count_lost(server: PoolServer, worker: Worker, calls: int) -> None:
-    """Report how many calls of a worker that has ended were not continued within `KEPT_S`."""
-    lost = await server.interrupted.wait(calls, within_s=KEPT_S)
+    """Report how many calls of a worker that has ended were not continued within `RESUMABLE_S`."""
+    lost = await server.interrupted.wait(calls, within_s=RESUMABLE_S)
     if lost:
         logger.error("{} of {} calls of worker {} were lost", lost, calls, worker.name)
         server.messages.send_to_one("calls_lost", worker=worker.name, interrupted=calls, lost=lost)

@@ -24,7 +24,7 @@ from operations.database.tables import (
     SKIPPED,
 )
 from operations.notify.alert import Alert
-from operations.notify.outbox import read_alert
+from operations.notify.alert_outbox import read_alert
 
 RECENT: Final = 60  # dials that show the pace (chosen): those of a few minutes
 SAMPLE: Final = 200  # contacts, chosen: reading a hundred thousand would take too long

@@ -41,7 +41,7 @@ from runtime.exits import CommandError
 FAILING: Final = 0.3  # of requests, at each provider
 STUCK_S: Final = 600.0  # a demo that takes longer hangs
 BOOKS_S: Final = 120.0  # the longest wait for every report in the CRM and every carrier price
-CHECK_EVERY_S: Final = 0.5
+DEMO_CHECK_S: Final = 0.5
 RETRY_S: Final = 0.5  # chosen: the first wait before a report to the demo's CRM is repeated
 RETRIES: Final = 6
 FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -154,7 +154,7 @@ async def show_books(
     compared, page = await _compare_books(plan, staged, register, lines)
     until_s = clock.monotonic() + BOOKS_S
     while (page or any(contact.differs for contact in compared)) and clock.monotonic() < until_s:
-        await asyncio.sleep(CHECK_EVERY_S)
+        await asyncio.sleep(DEMO_CHECK_S)
         compared, page = await _compare_books(plan, staged, register, lines)
     console.print()
     for line in (*lines, "", *(contact.line for contact in compared), *page):

@@ -275,7 +275,7 @@ def dial_id_of(callback: str) -> str:
 
 
 HOST = "127.0.0.1"
-CHECK_EVERY_S = 0.5
+STAGED_CHECK_S = 0.5
 NEVER = 1_000_000
 RING_S = 6.0  # chosen: callees here either answer soon or never
 
@@ -333,8 +333,8 @@ class StagedServer:
                 state, reason = (standing.state, standing.reason) if standing else ("", "")
                 if standing and (state == "done" or reason in PAUSES):
                     return standing, await _dials_of(database)
-                await asyncio.sleep(CHECK_EVERY_S)
-                within_s -= 0 if state == "paused" else CHECK_EVERY_S
+                await asyncio.sleep(STAGED_CHECK_S)
+                within_s -= 0 if state == "paused" else STAGED_CHECK_S
         raise TimeoutError
 
 
@@ -366,7 +366,7 @@ async def staged_server(lab: RunningLab, plan: StagePlan) -> AsyncIterator[Stage
             routers=[lab_router(lab)],
             models=plan.models,
             # Failures here are intended, so they must not pause the campaign.
-            dialing=DialerSettings(ring_s=RING_S, look_s=CHECK_EVERY_S, failures=NEVER),
+            dialing=DialerSettings(ring_s=RING_S, look_s=STAGED_CHECK_S, failures=NEVER),
         )
         async with run_server(settings, [listener], extras=extras) as server:
             await server.ready.wait()

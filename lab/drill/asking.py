@@ -6,7 +6,9 @@ from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import When
 
 
-async def ask(rig: Rig, call: Conversation, run: MeasuredRun, question: str) -> JudgedTurn:
+async def ask_and_judge(
+    rig: Rig, call: Conversation, run: MeasuredRun, question: str
+) -> JudgedTurn:
     """Ask, listen, judge, and add the turn to the run."""
     turn = await call.ask(question)
     return run.add(await judge_turn(call, rig.control, turn))

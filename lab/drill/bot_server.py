@@ -32,7 +32,7 @@ STOP_S: Final = 3  # for calls in progress
 IN_PACKAGE: Final = (__package__ or "").count(".") > 1  # ours cannot hide a bot's modules then
 
 
-def serve() -> None:
+def serve_bot() -> None:
     """Answer calls until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bot", type=Path, required=True)
@@ -121,4 +121,4 @@ async def _no_hang_up(self: TwilioFrameSerializer) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guard(serve))
+    sys.exit(guard(serve_bot))

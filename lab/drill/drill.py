@@ -108,9 +108,9 @@ async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
 async def _report(console: Console, job: Job, results: Results) -> int:
     """Write the report of all passes, and return the exit code."""
     rows = chosen("full", (), for_bots=is_bot(job.sides[0]))
-    await asyncio.to_thread(markdown.write, rows, results, job.folder)
+    await asyncio.to_thread(markdown.write_markdown, rows, results, job.folder)
     await asyncio.to_thread(results.write_figures)
-    pictures = await asyncio.to_thread(report.write, rows, results, job.folder)
+    pictures = await asyncio.to_thread(report.write_report, rows, results, job.folder)
     console.print(f"Waterfalls of the runs: {pictures}")
     judged, *others = job.sides
     for side in (*others, judged):

@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 from typing import Final
 
-from lab.drill.asking import ask
+from lab.drill.asking import ask_and_judge
 from lab.drill.evidence import judge_turn
 from lab.drill.measured import MeasuredRun, end_of_speech
 from lab.drill.rig import AskedTurn, Conversation, Rig
@@ -46,7 +46,7 @@ async def play_dying_worker(rig: Rig, run: MeasuredRun) -> None:
         # The row has its own targets for these words: some may be heard twice.
         verdict = dataclasses.replace(judged.verdict, missing=(), extra=())
         run.add(dataclasses.replace(judged, verdict=verdict))
-        await ask(rig, call, run, HOURS)
+        await ask_and_judge(rig, call, run, HOURS)
     measures["calls"] = rig.calls_begun()
 
 

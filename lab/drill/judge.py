@@ -160,7 +160,7 @@ def _voices(words: Sequence[RecordedWord]) -> tuple[str, ...]:
     return tuple(voices)
 
 
-def as_json(verdict: ReplyVerdict) -> Mapping[str, Any]:
+def verdict_as_json(verdict: ReplyVerdict) -> Mapping[str, Any]:
     """Return a verdict as JSON values."""
     return {
         "whole": verdict.whole,

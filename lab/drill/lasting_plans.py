@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from lab.drill.asking import ask, ask_broken
+from lab.drill.asking import ask_and_judge, ask_broken
 from lab.drill.clips_heard import find_clips, outside_clips, read_clips
 from lab.drill.measured import MeasuredRun, changes, first_word_s, last, misheard, or_lost
 from lab.drill.rig import Conversation, Rig
@@ -25,7 +25,7 @@ async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
         await rig.break_now(When.BEFORE_TURN)
         until_s = call.now_s + FLAPPING_S
         while call.now_s < until_s and not call.over:
-            judged = await ask(rig, call, run, rig.row.question)
+            judged = await ask_and_judge(rig, call, run, rig.row.question)
             measures["first_word_s"] = max(measures.get("first_word_s", 0.0), first_word_s(judged))
             wrong = await misheard(rig.control, call, judged.turn)
             measures["misheard"] = measures.get("misheard", 0.0) + wrong
@@ -38,7 +38,7 @@ async def play_clips(rig: Rig, run: MeasuredRun) -> None:
     rendered = [clip for clip in await read_clips(rig.control) if clip.provider == VOICE]
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
-        turns = [await ask(rig, call, run, rig.row.question) for _ in range(CLIP_TURNS)]
+        turns = [await ask_and_judge(rig, call, run, rig.row.question) for _ in range(CLIP_TURNS)]
     found = [await asyncio.to_thread(find_clips, turn, rendered) for turn in turns]
     run.turns[:] = [outside_clips(*heard) for heard in zip(turns, found, strict=True)]
     run.measures["lost_turns"] = sum(not turn.verdict.whole for turn in run.turns)
@@ -55,12 +55,12 @@ async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
         await rig.control.mend_all()
         await _ask_until_probed(rig, call, run, broken.provider)
         await call.ear.wait(BACK_S)
-        judged = await ask(rig, call, run, rig.row.question)
+        judged = await ask_and_judge(rig, call, run, rig.row.question)
         run.measures["voice_changed"] = last(judged.verdict.voices) != took_over
         back = await is_back(rig.control, call, judged, broken.provider)
         run.measures["next_turn_elsewhere"] = not back
     async with rig.greeted_call() as call:
-        judged = await ask(rig, call, run, rig.row.question)
+        judged = await ask_and_judge(rig, call, run, rig.row.question)
         back = await is_back(rig.control, call, judged, broken.provider)
         run.measures["next_call_elsewhere"] = not back
 
@@ -76,9 +76,9 @@ async def play_probes(rig: Rig, run: MeasuredRun) -> None:
     await rig.break_now(When.NEXT_CALL)
     async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
-        first = await ask(rig, call, run, rig.row.question)
+        first = await ask_and_judge(rig, call, run, rig.row.question)
         run.measures["first_word_s"] = first_word_s(first)
-        await ask(rig, call, run, rig.row.question)
+        await ask_and_judge(rig, call, run, rig.row.question)
     run.measures["closed"] = await asyncio.to_thread(rig.closed_breakers)
 
 
@@ -87,7 +87,7 @@ async def _ask_until_probed(rig: Rig, call: Conversation, run: MeasuredRun, prov
     before = len(await rig.control.requests(provider))
     until_s = call.now_s + PROBED_S
     while call.now_s < until_s and not await _is_probed(rig, provider, before):
-        await ask(rig, call, run, rig.row.question)
+        await ask_and_judge(rig, call, run, rig.row.question)
 
 
 async def _is_probed(rig: Rig, provider: str, before: int) -> bool:

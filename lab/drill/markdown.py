@@ -42,7 +42,7 @@ INTRODUCTION: Final = (
 )
 
 
-def write(rows: Sequence[Row], results: Results, folder: Path) -> Path:
+def write_markdown(rows: Sequence[Row], results: Results, folder: Path) -> Path:
     """Write the report and return its path."""
     path = folder / FILE
     path.write_text(render(rows, results), encoding="utf-8")

@@ -57,7 +57,7 @@ STANDBY: Final = "cartesia"
 ONE_VOICE: Final = ("deepgram", "deepgram-b", "openai", "openai-b", VOICE)
 CONTACTS: Final = 2
 MAX_S: Final = 240.0
-CHECK_EVERY_S: Final = 0.1
+SCENARIO_CHECK_S: Final = 0.1
 OUTAGE: Final[Mapping[str, Any]] = {"fault": "http", "status": 503}
 SHOWN: Final = (
     AttemptFailed, BreakerMoved, CampaignHeld, CampaignResumed, ContactSkipped, DialEnded,
@@ -273,7 +273,7 @@ def _last_index(codes: Sequence[str], code: str) -> int:
 
 async def _until(holds: Callable[[], bool]) -> None:
     while not holds():  # noqa: ASYNC110 - the witness has no event
-        await asyncio.sleep(CHECK_EVERY_S)
+        await asyncio.sleep(SCENARIO_CHECK_S)
 
 
 def _all_completed(dials: Sequence[Dial], contacts: Sequence[StagedContact]) -> Proof:

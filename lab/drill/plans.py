@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
 from lab.callers import noise
-from lab.drill.asking import ask, ask_broken
+from lab.drill.asking import ask_and_judge, ask_broken
 from lab.drill.dying_worker import play_dying_worker
 from lab.drill.evidence import judge_turn
 from lab.drill.lasting_plans import play_clips, play_flapping, play_probes, play_recovery
@@ -44,7 +44,7 @@ async def play(rig: Rig, run: MeasuredRun) -> None:
 
 async def _ask_again(rig: Rig, call: Conversation, run: MeasuredRun, measure: str) -> None:
     """Ask the row's question; measure the answer's first word."""
-    run.measures[measure] = first_word_s(await ask(rig, call, run, rig.row.question))
+    run.measures[measure] = first_word_s(await ask_and_judge(rig, call, run, rig.row.question))
 
 
 async def _healthy(rig: Rig, run: MeasuredRun) -> None:
@@ -85,7 +85,7 @@ async def _noise(rig: Rig, run: MeasuredRun) -> None:
     async with rig.greeted_call() as call:
         await call.make_noise(noise(NOISE_S))
         await call.ear.wait(1.0)
-        await ask(rig, call, run, rig.row.question)
+        await ask_and_judge(rig, call, run, rig.row.question)
     run.measures["failures"] = len(await asyncio.to_thread(rig.failures))
 
 
@@ -109,7 +109,7 @@ async def _chance(rig: Rig, run: MeasuredRun) -> None:
         async with rig.greeted_call() as call:
             for turn in range(TURNS):
                 if not call.over:
-                    await ask(rig, call, run, HOURS if turn % 2 else HAIRCUT)
+                    await ask_and_judge(rig, call, run, HOURS if turn % 2 else HAIRCUT)
     answered = sum(first_word_s(item) <= BUDGET_S for item in run.turns)
     run.measures["in_budget"] = answered / (CALLS * TURNS)
     run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # of calls that ended early
@@ -123,7 +123,7 @@ async def _crowd(rig: Rig, run: MeasuredRun) -> None:
             await all_greeted.wait()
             await rig.break_now(When.BEFORE_TURN)
             await call.ear.wait(number * APART_S)
-            await ask(rig, call, run, QUESTIONS[number % len(QUESTIONS)])
+            await ask_and_judge(rig, call, run, QUESTIONS[number % len(QUESTIONS)])
 
     async with asyncio.TaskGroup() as callers:
         for number in range(CROWD):

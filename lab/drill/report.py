@@ -143,7 +143,7 @@ kept the machine busy. The pictures show each row's newest pass, and every pass 
 """
 
 
-def write(rows: Sequence[Row], results: Results, folder: Path) -> Path:
+def write_report(rows: Sequence[Row], results: Results, folder: Path) -> Path:
     """Write the report of all passes and return its path."""
     path = folder / FILE
     path.write_text("".join(_page(rows, results)), encoding="utf-8")

@@ -187,7 +187,7 @@ def measured(entries: Sequence[Mapping[str, Any]]) -> list[Measured]:
 def turn_as_json(judged: JudgedTurn) -> dict[str, Any]:
     """Return the stored part of a turn; times are seconds from the caller's stop."""
     stop_s = judged.turn.stop_s - judged.turn.began_s
-    verdict = dict(judging.as_json(judged.verdict))
+    verdict = dict(judging.verdict_as_json(judged.verdict))
     verdict["words"] = [
         [text, provider, at_s - stop_s, end_s - stop_s]
         for text, provider, at_s, end_s in verdict["words"]

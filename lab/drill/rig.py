@@ -40,7 +40,7 @@ Pcm: TypeAlias = NDArray[np.int16]
 Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 GREETED_S: Final = 20.0  # the longest wait for a greeting
-ANSWER_S: Final = 25.0  # the longest wait for the end of an answer
+ANSWER_END_S: Final = 25.0  # the longest wait for the end of an answer
 QUIET_S: Final = 0.9  # silence that ends an answer which was long enough to be complete
 LOST_S: Final = 5.0  # silence that ends any answer; stock Pipecat waits 3 s
 GIVE_UP_S: Final = 12.0  # a caller who has heard nothing at all waits no longer
@@ -180,7 +180,7 @@ class Conversation:
         *,
         at: tuple[tuple[float | None, Hook], ...] = (),
         wanted_s: float | None = None,
-        within_s: float = ANSWER_S,
+        within_s: float = ANSWER_END_S,
     ) -> AskedTurn:
         """Ask, and listen until the answer is over or does not come.
 

@@ -23,7 +23,7 @@ from lab.drill.rig import Rig, open_rig
 from lab.drill.rows import CallPlan, Row
 from lab.drill.servers import OURS, ROOT, is_bot
 from lab.drill.sound import RATE_HZ
-from lab.recording import write
+from lab.recording import write_recording
 from runtime import clock
 from runtime.exits import CommandError, UsageError
 
@@ -281,7 +281,7 @@ def _keep_sound(run: MeasuredRun, folder: Path) -> None:
     """Write each turn's recording, so that a person can check a verdict."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, turn in enumerate(run.turns, start=1):
-        write(folder / f"turn-{number}.wav", turn.recording, rate_hz=RATE_HZ)
+        write_recording(folder / f"turn-{number}.wav", turn.recording, rate_hz=RATE_HZ)
 
 
 def _errors_in(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:

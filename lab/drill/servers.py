@@ -227,7 +227,7 @@ def _write(folder: Path, tree: Mapping[str, Any]) -> Path:
 
 def _environment() -> dict[str, str]:
     """Return the environment for a server, without keys of real providers."""
-    given = environment.read().values
+    given = environment.read_environment().values
     return {name: given[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in given}
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from lab.callers import caller_says, says_again
-from lab.drill.asking import ask
+from lab.drill.asking import ask_and_judge
 from lab.drill.evidence import judge_turn
 from lab.drill.measured import MeasuredRun, first_word_s, or_lost
 from lab.drill.rig import Conversation, Rig
@@ -46,7 +46,7 @@ async def play_echo(rig: Rig, run: MeasuredRun) -> None:
     async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
         began_s = call.now_s
-        judged = await ask(rig, call, run, rig.row.question)
+        judged = await ask_and_judge(rig, call, run, rig.row.question)
         run.measures["first_word_s"] = first_word_s(judged)
         await call.ear.wait(began_s + LISTEN_S - call.now_s)
     run.measures["model_requests"] = await _model_requests(rig, call, began_s)

@@ -103,7 +103,7 @@ def codes_of(results: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(results or REACHED), *GENERAL)))
 
 
-def outcome_of(call: CallState) -> str:
+def outcome_without_model(call: CallState) -> str:
     """Return the outcome of a call, as far as known without a model."""
     if call.no_more_calls:
         return "do_not_call"

@@ -25,7 +25,7 @@ from operations.after_call.outcome_rules import (
     SUMMARY_CHARACTERS,
     CallResult,
     codes_of,
-    outcome_of,
+    outcome_without_model,
     spoke,
 )
 from operations.crm.customer import CrmReport
@@ -234,7 +234,7 @@ class AfterCalls:
             call_id=report.call_id,
             number=clean(report.number, NUMBER_CHARACTERS),
             campaign=purpose.campaign,
-            outcome=outcome_of(call),
+            outcome=outcome_without_model(call),
             summary=clean(report.summary, SUMMARY_CHARACTERS),
             why="no_words" if not spoke(call) else "no_model",
             ended_s=ended_s,

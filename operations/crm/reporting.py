@@ -15,12 +15,12 @@ from calls.known_calls import KnownCalls
 from calls.operations_events import CallReported
 from fallbacks.failure import Kind, ServiceError
 from fallbacks.retrying import MAX_REST_S, rest_s
+from operations.crm.crm_outbox import CrmOutbox, LentReport
 from operations.crm.customer import CrmReport
-from operations.crm.outbox import CrmOutbox, LentReport
 from operations.crm.port import STAGE, Crm
 from operations.crm.report_rules import report_of
 from operations.database.database import StorageError
-from operations.database.outbox import LAST_TRY_S
+from operations.database.row_outbox import LAST_TRY_S
 from operations.keep_running import UNWELL_S, keep_repeating
 from operations.numbers import one_reading
 from operations.remote import remote_failure

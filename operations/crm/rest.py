@@ -16,7 +16,7 @@ from calls.caller import without_halves
 from fallbacks.failure import Kind
 from operations.crm.customer import CrmContact, CrmReport, dig, fill
 from operations.remote import RemoteError, check_accepted
-from operations.remote import ask as send
+from operations.remote import ask_remote as send
 from runtime.http import parse_json
 
 PORTS: Final = {"http": 80, "https": 443}

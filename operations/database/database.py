@@ -38,11 +38,11 @@ from operations.database.tables import METADATA
 # caller's wait for a confirmation (`KEPT_S` in bot/tools/caller_requests.py).
 BUSY_S: Final = 2.5
 TRIES: Final = 8  # of `BUSY_S` each, for a writer (chosen: several processes write at once)
-ANSWER_S: Final = 5.0  # a server that takes longer for one statement counts as down
+STATEMENT_S: Final = 5.0  # a server that takes longer for one statement counts as down
 CLOSE_S: Final = 3.0  # for the end of a file's thread, whose statement may wait for `BUSY_S`
 ARGUMENTS: Final[Mapping[str, dict[str, float]]] = {
     "sqlite": {"timeout": BUSY_S},
-    "postgresql": {"timeout": ANSWER_S, "command_timeout": ANSWER_S},  # to connect, to answer
+    "postgresql": {"timeout": STATEMENT_S, "command_timeout": STATEMENT_S},  # to connect, to answer
 }
 INSERTS: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -139,7 +139,7 @@ class Database:
                 event.listen(engine.sync_engine, "connect", write_ahead)
         else:
             self._engine = create_async_engine(
-                self.url, connect_args=arguments, pool_pre_ping=True, pool_timeout=ANSWER_S
+                self.url, connect_args=arguments, pool_pre_ping=True, pool_timeout=STATEMENT_S
             )
             self._writer = self._engine
         self._tables = tables

@@ -21,7 +21,7 @@ from operations.database.provider_board import KEEP_S, report_from_entry, stored
 
 WORDS: Final = "{holdline}:health:"
 LEASES: Final = "{holdline}:prober:"
-ANSWER_S: Final = 2.0  # a slower Redis counts as down
+REDIS_ANSWER_S: Final = 2.0  # a slower Redis counts as down
 CONNECTIONS: Final = 2  # one in use, and one if that was given up
 
 # Arguments for each key: its timestamp, its value, and its lifetime in milliseconds.
@@ -63,9 +63,9 @@ class RedisBoard:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            timeout=ANSWER_S,
-            socket_timeout=ANSWER_S,
-            socket_connect_timeout=ANSWER_S,
+            timeout=REDIS_ANSWER_S,
+            socket_timeout=REDIS_ANSWER_S,
+            socket_connect_timeout=REDIS_ANSWER_S,
             retry=Retry(NoBackoff(), 0),  # the next round comes soon enough
             decode_responses=True,
         )

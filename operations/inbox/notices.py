@@ -10,13 +10,13 @@ from configuration.alerts import AlertsSettings
 from fallbacks.failure import ServiceError, Severity
 from operations.inbox.store import Inbox, InboxEntry
 from operations.keep_running import at_work, keep_running
-from operations.masking import masked, printable
+from operations.masking import mask_number, printable
 from operations.moments import for_people
 from operations.notify.alert import Alert
+from operations.notify.alert_outbox import ChannelPost
 from operations.notify.channel import AlertText, Channel
+from operations.notify.configured_alerts import channels_of, quiet_hours, utc_s
 from operations.notify.dispatcher import post_to, reached_others
-from operations.notify.opening import channels_of, quiet_hours, utc_s
-from operations.notify.outbox import ChannelPost
 from operations.retrying import Retries
 
 ROUND_EVERY_S: Final = 10.0
@@ -97,7 +97,7 @@ def notice_text(entry: InboxEntry) -> AlertText:
     It contains only the masked number, and the reason for the callback or the transcript of the
     message. The inbox has the complete number.
     """
-    whom = masked(entry.number) or "a caller without a number"
+    whom = mask_number(entry.number) or "a caller without a number"
     text = printable(entry.text)[:MAX_TEXT]
     lines = [
         f"At {for_people(entry.at)}.",

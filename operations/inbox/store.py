@@ -9,7 +9,7 @@ from sqlalchemy import Column, ColumnElement, Select, Table, func, literal, or_,
 
 from operations.database.database import Database
 from operations.database.tables import CALLBACK_CONTACTS, CALLBACKS, CALLS, VOICEMAILS
-from operations.masking import masked, printable
+from operations.masking import mask_number, printable
 from operations.moments import for_people
 
 InboxKind: TypeAlias = Literal["callback", "message"]
@@ -186,7 +186,7 @@ async def close_entries(url: str, call_id: str, *, done_at: datetime | None) -> 
 
 
 def _line(entry: InboxEntry, *, numbers: bool) -> str:
-    shown = entry.number if numbers else masked(entry.number)
+    shown = entry.number if numbers else mask_number(entry.number)
     parts = [
         for_people(entry.at, "%Y-%m-%d %H:%M"),
         entry.kind,

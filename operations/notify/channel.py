@@ -8,7 +8,7 @@ from calls.sentences import STAGES, cure_of, headline, sentence
 from operations.masking import printable
 from operations.moments import for_people, iso
 from operations.notify.alert import COUNTED, REPLACED, UNHEARD, Alert
-from operations.notify.outbox import ChannelPost
+from operations.notify.alert_outbox import ChannelPost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +22,6 @@ class AlertText:
     def whole(self) -> str:
         """Return the message for a channel without titles."""
         return "\n".join((self.title, *self.lines))
-
-
-def masked(text: str) -> str:
-    """Return a text masked for the log."""
-    return printable(text)
 
 
 def alert_text(alert: Alert) -> AlertText:
@@ -49,10 +44,12 @@ def alert_text(alert: Alert) -> AlertText:
     lines += _line_if("Seen by", alert.seen_by)
     lines += _end_lines(alert)
     lines.append(f"[{alert.key}]")
-    return AlertText(title=masked(f"{state}: {what}"), lines=tuple(masked(line) for line in lines))
+    return AlertText(
+        title=printable(f"{state}: {what}"), lines=tuple(printable(line) for line in lines)
+    )
 
 
-def as_json(alert: Alert) -> dict[str, Any]:
+def alert_as_json(alert: Alert) -> dict[str, Any]:
     """Return an alert as JSON values."""
     return {
         "key": alert.key,
@@ -63,17 +60,17 @@ def as_json(alert: Alert) -> dict[str, Any]:
         "provider": alert.rung,
         "kind": alert.kind,
         "title": alert_text(alert).title,
-        "reason": masked(alert.reason),
-        "instead": masked(alert.then),
+        "reason": printable(alert.reason),
+        "instead": printable(alert.then),
         "cure": cure_of(alert.kind, alert.reason),
         "began_at": iso(alert.open_s, "seconds"),
         "first_at": iso(alert.began_s, "seconds"),
         "resolved_at": iso(alert.ended_s, "seconds") or None,
-        "resolved_how": masked(alert.how),
+        "resolved_how": printable(alert.how),
         "lasted_s": alert.lasted_s if alert.ended_s is not None else None,
         "callers_hurt": alert.callers if alert.stage in COUNTED else None,
         "escalated": alert.escalated,
-        "seen_by": masked(alert.seen_by),
+        "seen_by": printable(alert.seen_by),
     }
 
 

@@ -15,7 +15,7 @@ from fallbacks.events import AttemptWon
 from fallbacks.failure import ServiceError
 from fallbacks.retrying import MAX_REST_S
 from operations.database.database import StorageError
-from operations.database.outbox import LAST_TRY_S
+from operations.database.row_outbox import LAST_TRY_S
 from operations.keep_running import keep_repeating
 from operations.notify.alert import (
     CHANNELS,
@@ -27,9 +27,7 @@ from operations.notify.alert import (
     ended_events,
     with_callers,
 )
-from operations.notify.alerting_rules import Alerting, count_callers, new_alert
-from operations.notify.channel import AlertText, Channel, alert_text
-from operations.notify.outbox import (
+from operations.notify.alert_outbox import (
     KNOWN_S,
     AlertChannel,
     AlertOutbox,
@@ -37,6 +35,8 @@ from operations.notify.outbox import (
     ReportedEvent,
     RoundOutcome,
 )
+from operations.notify.alerting_rules import Alerting, count_callers, new_alert
+from operations.notify.channel import AlertText, Channel, alert_text
 from operations.notify.reporter import LASTS_S
 from operations.remote import RemoteError, remote_failure
 from operations.retrying import Retries, run_with_retries
@@ -195,7 +195,7 @@ class DirectAlerts:
         )
 
 
-CHECK_EVERY_S: Final = 1.0  # between two checks of the outbox
+ALERTS_CHECK_S: Final = 1.0  # between two checks of the outbox
 MAX_RECENT: Final = 200  # alerts to show
 COUNT_EVERY_S: Final = 5.0  # between two queries for the hurt callers
 
@@ -346,4 +346,4 @@ class AlertDispatcher:
         async def work_if_leading() -> bool:
             return self._leads() and await work()
 
-        await keep_repeating(what, work_if_leading, rest_s=lambda: CHECK_EVERY_S)
+        await keep_repeating(what, work_if_leading, rest_s=lambda: ALERTS_CHECK_S)

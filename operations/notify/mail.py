@@ -20,8 +20,8 @@ import aiosmtplib
 from configuration.alerts import EmailSettings
 from fallbacks.failure import Kind
 from operations.notify.alert import Alert
+from operations.notify.alert_outbox import ChannelPost
 from operations.notify.channel import AlertText, Channel
-from operations.notify.outbox import ChannelPost
 from operations.remote import RemoteError
 from runtime.hosts import is_loopback
 

@@ -14,6 +14,7 @@ from calls.entry import Entry
 from calls.events import CallFailed
 from calls.incident import RECORD, STORAGE, IncidentBegan, IncidentEnded, IncidentGrew, Place
 from operations.database.database import StorageError
+from operations.masking import printable
 from operations.notify.alert import (
     CALLERS,
     LASTING,
@@ -22,10 +23,9 @@ from operations.notify.alert import (
     IncidentLeft,
     failed_call_incident,
 )
-from operations.notify.channel import masked
-from operations.notify.outbox import AlertOutbox, ReportedEvent
+from operations.notify.alert_outbox import AlertOutbox, ReportedEvent
 
-CHECK_EVERY_S: Final = 1.0  # between two checks for incidents that end because time has passed
+INCIDENT_CHECK_S: Final = 1.0  # between two checks for incidents that end because time has passed
 LASTS_S: Final = 60.0  # between two reports that an incident lasts
 RETRY_AFTER_S: Final = 5.0  # the wait after a failure of the database
 MAX_WAITING: Final = 1000  # reports; with more, the oldest are dropped
@@ -85,7 +85,7 @@ class AlertReporter:
         """
         while True:
             try:
-                async with asyncio.timeout(CHECK_EVERY_S):
+                async with asyncio.timeout(INCIDENT_CHECK_S):
                     await self._queued.wait()
             except TimeoutError:
                 pass
@@ -178,5 +178,5 @@ def _place_of(fact: AlertEvent) -> Place:
 
 def _masked_report(fact: AlertEvent) -> AlertEvent:
     if isinstance(fact, IncidentBegan | IncidentGrew):
-        return replace(fact, reason=masked(fact.reason), then=masked(fact.then))
+        return replace(fact, reason=printable(fact.reason), then=printable(fact.then))
     return fact

@@ -8,9 +8,9 @@ import json
 from typing import Any, Final
 
 from configuration.alerts import TelegramSettings
+from operations.notify.alert_outbox import ChannelPost
 from operations.notify.channel import POST_S, AlertText, Channel
-from operations.notify.outbox import ChannelPost
-from operations.remote import MAX_WAIT_S, ask, refused
+from operations.remote import MAX_WAIT_S, ask_remote, refused
 from runtime.http import parse_object
 
 MAX_CHARACTERS: Final = 4096  # characters of a message
@@ -55,7 +55,7 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
 async def _request(address: str, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """Return status and answer; an invalid answer, as from another server, is empty."""
     body = json.dumps(fields).encode()
-    status, _, text = await ask(
+    status, _, text = await ask_remote(
         "POST", address, timeout_s=POST_S, body=body, headers={}, most_bytes=MAX_BYTES
     )
     return status, parse_object(text)

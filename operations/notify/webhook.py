@@ -4,8 +4,8 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from configuration.alerts import WebhookSettings
-from operations.notify.channel import POST_S, AlertText, Channel, as_json
-from operations.notify.outbox import ChannelPost
+from operations.notify.alert_outbox import ChannelPost
+from operations.notify.channel import POST_S, AlertText, Channel, alert_as_json
 from operations.remote import check_accepted, post_signed
 
 
@@ -20,7 +20,7 @@ def webhook_channel(settings: WebhookSettings, *, utc_s: Callable[[], float]) ->
         kind = "alert.updated" if alert.revision > 1 else "alert.opened"
         kind = kind if alert.ended_s is None else "alert.resolved"
         message_id = f"{alert.key}.{alert.revision}"
-        data = as_json(alert) | {"text": text.whole}
+        data = alert_as_json(alert) | {"text": text.whole}
         status, headers = await post_signed(
             url, kind, data, message_id=message_id, secret=secret, now=now, timeout_s=POST_S
         )

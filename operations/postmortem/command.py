@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from configuration.database_urls import masked
+from configuration.database_urls import mask_password
 from configuration.folders import check_database
 from configuration.rungs import vendors_of
 from configuration.settings import Settings
@@ -36,7 +36,7 @@ async def write_evidence(settings: Settings, span: timedelta, out: Path) -> Mapp
     try:
         found = await gather(url, until - span, until)
     except StorageError as error:
-        raise CommandError(f"{masked(url)} cannot be read: {error}") from error
+        raise CommandError(f"{mask_password(url)} cannot be read: {error}") from error
     story = tell_story(
         found,
         budget_s=settings.latency.budget_s,
@@ -53,9 +53,9 @@ async def _check_database(url: str) -> None:
     try:
         lag = await find_lag(url)
     except StorageError as error:
-        raise CommandError(f"{masked(url)} cannot be read: {error}") from error
+        raise CommandError(f"{mask_password(url)} cannot be read: {error}") from error
     if lag:
-        raise CommandError(f"{masked(url)} {lag}")
+        raise CommandError(f"{mask_password(url)} {lag}")
 
 
 def _write(out: Path, texts: Mapping[str, str]) -> None:

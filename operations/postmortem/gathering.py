@@ -12,7 +12,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from fallbacks.breaker import State
 from operations.database.database import Database
 from operations.database.tables import BREAKER_MOVES
-from operations.notify.outbox import AlertHistory, SentAlert
+from operations.notify.alert_outbox import AlertHistory, SentAlert
 from operations.record.fold_rules import PROCESS_GONE
 from operations.record.reader import (
     MAX_CALL,
@@ -23,14 +23,14 @@ from operations.record.reader import (
     HappeningRow,
     RecordReader,
     TurnRow,
-    ask,
+    select_rows,
 )
 
 
 async def _opened_before(database: Database, at: datetime) -> Sequence[BreakerMoveRow]:
     """Return when and how each breaker opened that was not closed at `at`."""
     async with database.reading() as connection:
-        return await ask(connection, _opening_moves(at), BreakerMoveRow)
+        return await select_rows(connection, _opening_moves(at), BreakerMoveRow)
 
 
 def _opening_moves(at: datetime) -> Select[Any]:

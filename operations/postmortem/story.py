@@ -8,11 +8,11 @@ from typing import Any
 
 from calls.sentences import Vendors, explain, vendor_at
 from calls.verdict import CallerVerdict
-from operations.masking import masked as masked_number
+from operations.masking import mask_number, printable
 from operations.moments import iso
 from operations.notify.alert import LEAD_S
-from operations.notify.channel import alert_text, as_json, masked
-from operations.notify.outbox import SentAlert
+from operations.notify.alert_outbox import SentAlert
+from operations.notify.channel import alert_as_json, alert_text
 from operations.postmortem.gathering import (
     Outage,
     ReportInput,
@@ -109,7 +109,7 @@ def _is_about(sent: SentAlert, outage: Outage, ended: datetime) -> bool:
 
 def _alert(sent: SentAlert) -> dict[str, Any]:
     text = alert_text(sent.alert)
-    return as_json(sent.alert) | {
+    return alert_as_json(sent.alert) | {
         "as_sent": text.whole,
         "failures": sent.alert.failures,
         "told_at": iso(sent.alert.told_at_s or None, "milliseconds") or None,
@@ -146,13 +146,13 @@ def _move(row: BreakerMoveRow) -> dict[str, Any]:
         "process": row.holder,
         "call": row.call_id,
         **_pick(row, "before", "after"),
-        "cause": masked(row.cause),
+        "cause": printable(row.cause),
         "severity": row.severity,
     }
 
 
 def _explanation(row: FailureRow, vendors: Vendors) -> str:
-    return masked(explain(row.kind, row.reason, vendor_at(vendors, row.stage, row.provider)))
+    return printable(explain(row.kind, row.reason, vendor_at(vendors, row.stage, row.provider)))
 
 
 def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
         "call": row.call_id,
         **_pick(row, "turn", "stage", "provider", "kind", "scope"),
         **_pick(row, "severity", "attempt", "permanent"),
-        "reason": masked(row.reason),
+        "reason": printable(row.reason),
         "says": _explanation(row, vendors),
     }
 
@@ -178,8 +178,8 @@ def _call(row: CallRow) -> dict[str, Any]:
         "started_at": _iso(row.started_at),
         "ended_at": _iso(row.ended_at),
         **_pick(row, "transport", "direction", "agent"),
-        "caller": masked_number(row.caller),
-        "called": masked_number(row.called),
+        "caller": mask_number(row.caller),
+        "called": mask_number(row.called),
         **_pick(row, "state", "reason", "outcome"),
         **_pick(row, "length_s", "turns", "failures", "failovers"),
         "process": row.holder,
@@ -215,7 +215,7 @@ def _masked_value(value: Any) -> Any:
     """Return an event's value masked for the log."""
     match value:
         case str():
-            return masked(value)
+            return printable(value)
         case Mapping():
             return {str(name): _masked_value(item) for name, item in value.items()}
         case Sequence():

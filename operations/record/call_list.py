@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 
 from operations.database.database import Database
 from operations.database.tables import CALL_RESULTS, CALLS, CONTACTS, DIALS
-from operations.record.reader import ask
+from operations.record.reader import select_rows
 from operations.record.voicemails import OTHER_PARTY
 
 MAX_CHOICES: Final = 200  # of one filter
@@ -85,7 +85,7 @@ class CallList:
         newest = CALLS.c.started_at.desc(), CALLS.c.id
         query = _listed().where(*_conditions(wanted)).order_by(*newest).limit(limit)
         async with self.database.reading() as connection:
-            return await ask(connection, query, ListedCall)
+            return await select_rows(connection, query, ListedCall)
 
     async def sums(self, wanted: CallFilter) -> Sequence[CallSum]:
         """Return the sums of the wanted calls, by day, verdict and currency."""
@@ -103,7 +103,7 @@ class CallList:
             .limit(MAX_SUMS)
         )  # fmt: skip
         async with self.database.reading() as connection:
-            found = await ask(connection, query, CallSum)
+            found = await select_rows(connection, query, CallSum)
         return [replace(row, day=str(row.day)) for row in found]  # a date in PostgreSQL
 
     async def choices(self) -> CallChoices:

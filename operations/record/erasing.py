@@ -28,7 +28,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import MAX_S
-from operations.crm.outbox import KEPT_S
+from operations.crm.crm_outbox import ACCEPTED_KEPT_S
 from operations.database.database import Database, StorageError
 from operations.database.tables import (
     ALERT_SENDINGS,
@@ -214,7 +214,7 @@ class Erasure:
             left |= await self._erase_files(kind, oldest)
             for table, name in AGE_COLUMNS.get(kind, ()):
                 erased[kind] += await self._erase(table, _old(table, name, oldest, left))
-        sent_long_ago = CRM_REPORTS.c.done_s < now.timestamp() - KEPT_S
+        sent_long_ago = CRM_REPORTS.c.done_s < now.timestamp() - ACCEPTED_KEPT_S
         erased["crm_reports"] += await self._erase(CRM_REPORTS, sent_long_ago)
         await self._erase_sendings()
         if left:
@@ -368,7 +368,7 @@ def their_numbers(call: Mapping[Any, Any], *, ours: bool) -> Sequence[str]:
 def _old(table: Table, name: str, oldest: datetime, left: Collection[str]) -> ColumnElement[bool]:
     """Return a condition for old rows, except calls in progress and voicemails whose file remains.
 
-    Accepted CRM reports are erased after `KEPT_S` instead: until then they prevent a repeat.
+    Accepted CRM reports are erased after `ACCEPTED_KEPT_S`: until then they prevent a repeat.
     """
     limit: Any = oldest.timestamp() if name.endswith("_s") else oldest
     old = table.c[name] < limit

@@ -100,19 +100,20 @@ def _csv_writer(file: TextIO, columns: Sequence[str]) -> Callable[[Mapping[str, 
 
 def _jsonl_writer(file: TextIO) -> Callable[[Mapping[str, Any]], object]:
     return lambda row: file.write(
-        json.dumps({name: plain(value) for name, value in row.items()}, ensure_ascii=False) + "\n"
+        json.dumps({name: json_value(value) for name, value in row.items()}, ensure_ascii=False)
+        + "\n"
     )
 
 
 def cell(value: Any) -> Any:
     """Return a value as a cell that a spreadsheet does not compute."""
-    shown = plain(value)
+    shown = json_value(value)
     if isinstance(shown, dict | list):
         shown = json.dumps(shown, ensure_ascii=False)
     # It may be a caller's or a provider's text (OWASP, "CSV Injection").
     return safe_cell(shown) if isinstance(shown, str) else shown
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """Return a value for JSON."""
     return iso(value) if isinstance(value, datetime) else value

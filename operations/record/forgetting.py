@@ -23,7 +23,7 @@ from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database, StorageError
 from operations.keep_running import at_work, keep_repeating, keep_running
 from operations.moments import for_people
-from operations.numbers import ending_of, same_as
+from operations.numbers import last_digits, same_as
 from operations.record.erasing import Erasure, SameNumber, their_numbers, unlink_all
 from operations.record.machine_files import ErasureRequest, MachineFiles
 from operations.record.voicemails import LEFT_S, finish_left
@@ -144,7 +144,7 @@ async def forget_number(
 
 async def _erase_number(settings: Settings, database: Database, number: str) -> Forgotten:
     """Erase a number's rows, and its files on this machine; ask other machines to erase theirs."""
-    same, ending = same_as(number, region=settings.server.region), ending_of(number)
+    same, ending = same_as(number, region=settings.server.region), last_digits(number)
     logs = settings.logs.dir
     ours = _is_ours(settings, same)
     erasure = Erasure(database)
@@ -231,7 +231,7 @@ async def _erase_files(
     same, logs = same_as(request.number, region=settings.server.region), settings.logs.dir
     ours = _is_ours(settings, same)
     traced = await Erasure(database).calls_of(
-        ending_of(request.number), same, ours=ours, settled=_settled(settings)
+        last_digits(request.number), same, ours=ours, settled=_settled(settings)
     )
     live = {call.id for call in traced if call.live}
     in_journals = await asyncio.to_thread(_calls_in_journal, logs / "calls", same, ours=ours)

@@ -200,34 +200,40 @@ class RecordReader:
         if live is not None:
             query = query.where((CALLS.c.state == "live") if live else (CALLS.c.state != "live"))
         async with self.database.reading() as connection:
-            return await ask(connection, query, CallRow)
+            return await select_rows(connection, query, CallRow)
 
     async def call(self, call_id: str) -> CallPage | None:
         """Return a call with all its data; `None` if it does not exist."""
         async with self.database.reading() as connection:
-            found = await ask(connection, select(CALLS).where(CALLS.c.id == call_id), CallRow)
+            found = await select_rows(
+                connection, select(CALLS).where(CALLS.c.id == call_id), CallRow
+            )
             if not found:
                 return None
             return CallPage(
                 call=found[0],
-                turns=await ask(connection, _of(TURNS, call_id, "turn"), TurnRow),
-                messages=await ask(connection, _of(MESSAGES, call_id), MessageRow),
-                failures=await ask(connection, _of(FAILURES, call_id), FailureRow),
-                breaker_moves=await ask(connection, _of(BREAKER_MOVES, call_id), BreakerMoveRow),
-                happenings=await ask(connection, _of(HAPPENINGS, call_id), HappeningRow),
-                result=next(iter(await ask(connection, _result_of(call_id), CallResultRow)), None),
+                turns=await select_rows(connection, _of(TURNS, call_id, "turn"), TurnRow),
+                messages=await select_rows(connection, _of(MESSAGES, call_id), MessageRow),
+                failures=await select_rows(connection, _of(FAILURES, call_id), FailureRow),
+                breaker_moves=await select_rows(
+                    connection, _of(BREAKER_MOVES, call_id), BreakerMoveRow
+                ),
+                happenings=await select_rows(connection, _of(HAPPENINGS, call_id), HappeningRow),
+                result=next(
+                    iter(await select_rows(connection, _result_of(call_id), CallResultRow)), None
+                ),
             )
 
     async def failures(self, since: datetime, until: datetime) -> Sequence[FailureRow]:
         """Return providers' failures from one moment to another, the oldest first."""
         async with self.database.reading() as connection:
-            return await ask(connection, _between(FAILURES, "at", since, until), FailureRow)
+            return await select_rows(connection, _between(FAILURES, "at", since, until), FailureRow)
 
     async def breaker_moves(self, since: datetime, until: datetime) -> Sequence[BreakerMoveRow]:
         """Return breakers' transitions from one moment to another, the oldest first."""
         async with self.database.reading() as connection:
             query = _between(BREAKER_MOVES, "at", since, until)
-            return await ask(connection, query, BreakerMoveRow)
+            return await select_rows(connection, query, BreakerMoveRow)
 
     async def happenings(
         self, since: datetime, until: datetime, *, kinds: Sequence[str] = ()
@@ -237,17 +243,19 @@ class RecordReader:
         if kinds:  # a busy installation has two million events a day
             query = query.where(HAPPENINGS.c.kind.in_(kinds))
         async with self.database.reading() as connection:
-            return await ask(connection, query, HappeningRow)
+            return await select_rows(connection, query, HappeningRow)
 
     async def calls_between(self, since: datetime, until: datetime) -> Sequence[CallRow]:
         """Return the calls that began between two moments, the oldest first."""
         async with self.database.reading() as connection:
-            return await ask(connection, _between(CALLS, "started_at", since, until), CallRow)
+            return await select_rows(
+                connection, _between(CALLS, "started_at", since, until), CallRow
+            )
 
     async def turns_between(self, since: datetime, until: datetime) -> Sequence[TurnRow]:
         """Return the turns that began between two moments, the oldest first."""
         async with self.database.reading() as connection:
-            return await ask(connection, _between(TURNS, "began_at", since, until), TurnRow)
+            return await select_rows(connection, _between(TURNS, "began_at", since, until), TurnRow)
 
     async def cost_since(self, at: datetime) -> float:
         """Return the cost of the calls that began since `at`, as far as prices are known."""
@@ -292,7 +300,9 @@ def _between(table: Table, name: str, since: datetime, until: datetime) -> Selec
     return select(table).where(at >= since, at < until).order_by(at).limit(MOST)
 
 
-async def ask(connection: AsyncConnection, query: Select[Any], kind: type[Row]) -> Sequence[Row]:
+async def select_rows(
+    connection: AsyncConnection, query: Select[Any], kind: type[Row]
+) -> Sequence[Row]:
     """Run a query; return its rows as instances of `kind`, which has a field for each column."""
     names = [field_.name for field_ in fields(kind)]  # type: ignore[arg-type]
     found = (await connection.execute(query)).mappings()

@@ -26,7 +26,7 @@ from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.writer import RecordWriter
 from runtime import clock
 
-CHECK_EVERY_S: Final = 15.0  # after an outage each process writes again within 12 s
+CUT_CALLS_CHECK_S: Final = 15.0  # after an outage each process writes again within 12 s
 MAX_CLOCK_JUMP_S: Final = 2.0  # chosen: a larger jump means that the clock was set forward
 
 
@@ -63,7 +63,7 @@ class CutCalls:
         """
         if self._clock() < self._next_check_at:
             return ()
-        self._next_check_at = self._clock() + CHECK_EVERY_S
+        self._next_check_at = self._clock() + CUT_CALLS_CHECK_S
         if self._was_set_forward():
             return ()
         try:
@@ -86,7 +86,7 @@ class CutCalls:
 WRITE_S: Final = 0.5  # between batches: this plus the write is what a dying process loses
 MIN_PAUSE_S: Final = 0.05  # between batches, even if the database is slow
 HEARTBEAT_S: Final = 5.0  # of a process with calls in progress, or with an open breaker
-ANSWER_S: Final = 10.0  # for one batch; a slower database counts as hanging
+BATCH_S: Final = 10.0  # for one batch; a slower database counts as hanging
 RETRY_S: Final = 2.0  # after a batch that could not be written
 REPORT_AFTER_S: Final = 10.0  # shorter outages, such as a backup's lock, are not reported (chosen)
 FILE_GONE: Final = "the file was deleted or replaced; a new one was created"
@@ -153,7 +153,7 @@ class RecordListener:
         while not self._ending.is_set():
             began_s = self._clock()
             written = await self.write()
-            cut = await self._cut.mark_if_due(within_s=ANSWER_S) if written else ()
+            cut = await self._cut.mark_if_due(within_s=BATCH_S) if written else ()
             for row in cut:
                 logger.warning("call {} lost its process: marked as interrupted", row["id"])
                 self.emit(CallCut(call_id=row["id"], verdict=row["verdict"]))
@@ -180,7 +180,7 @@ class RecordListener:
         if self._batch is None and not self.halted:
             return True
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(BATCH_S):
                 if self._batch is None:  # only find out whether the outage is over
                     await self._writer.reach()
                 else:
@@ -190,7 +190,7 @@ class RecordListener:
             self.lost += len(self._batch.happenings) if self._batch else 0
             logger.error("the database rejects a part of the record, which is lost: {}", error)
         except (StorageError, TimeoutError) as error:
-            self._halt(str(error) or f"no answer within {ANSWER_S:g} s", since_s=began_s)
+            self._halt(str(error) or f"no answer within {BATCH_S:g} s", since_s=began_s)
             self._cut.note_down()
             return False
         self._batch = None
@@ -310,7 +310,7 @@ async def keep_record(
 async def _log_lag(url: str) -> None:
     """Log how the database is outdated, if it is."""
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(BATCH_S):
             lag = await find_lag(url)
     except (StorageError, TimeoutError):
         return  # the first batch reports it

@@ -205,7 +205,7 @@ class Voicemails:
             await connection.execute(statement.values(transcript=storable(text)))
 
 
-CHECK_EVERY_S: Final = 30.0  # between two checks of the folder (chosen)
+VOICEMAILS_CHECK_S: Final = 30.0  # between two checks of the folder (chosen)
 TEXT: Final = ".text.json"  # suffix for a message's text
 AT_ONCE: Final = 500  # messages in one query; SQLite takes at most 999 parameters
 
@@ -234,7 +234,7 @@ async def voicemails_listed(
                 if not is_down:
                     logger.error("voicemails cannot be listed yet: {}", error)
                 is_down = True
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(VOICEMAILS_CHECK_S)
 
     async with at_work(voicemails=keep_running("listing messages", list_regularly)):
         yield

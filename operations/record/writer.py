@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from calls.resume import KEPT_S
+from calls.resume import RESUMABLE_S
 from calls.state import SAID_KEPT
 from calls.verdict import CallerVerdict, severity_of
 from operations.database.database import Database
@@ -44,9 +44,9 @@ from operations.database.tables import (
 )
 from operations.record.fold_rules import RecordBatch, RecordRow, plus
 
-# A call without a heartbeat for this long counts as cut: it can no longer be resumed (`KEPT_S`),
-# and three more heartbeats are missing.
-CUT_S: Final = KEPT_S + 15.0
+# A call without a heartbeat for this long counts as cut: it can no longer be resumed
+# (`RESUMABLE_S`), and three more heartbeats are missing.
+CUT_S: Final = RESUMABLE_S + 15.0
 FORGOTTEN_S: Final = 86_400.0  # a process that is silent for a day repeats no batch
 APPENDED_TABLES: Final = (
     (MESSAGES, "messages"),

@@ -12,14 +12,14 @@ from fallbacks.events import AttemptFailed, AttemptWon, RetriesExhausted, RetryP
 from fallbacks.failure import Failure, Kind, Severity
 from fallbacks.retrying import MAX_REST_S, rest_s, wait_s
 from operations.keep_running import keep_repeating
-from operations.masking import masked as masked_number
+from operations.masking import mask_number, printable
 from operations.moments import iso
 from operations.notify.alert import Alert
-from operations.notify.channel import alert_text, masked
-from operations.notify.outbox import AlertHistory
+from operations.notify.alert_outbox import AlertHistory
+from operations.notify.channel import alert_text
 from operations.retrying import Retries
-from operations.sheets.outbox import CUT, SheetBatch, SheetOutbox, SheetRow
 from operations.sheets.sheet import GOOGLE, SHEETS, Sheet, SheetError
+from operations.sheets.sheet_outbox import CUT, SheetBatch, SheetOutbox, SheetRow
 
 CALLS: Final = "calls"
 ALERTS: Final = "alerts"
@@ -49,8 +49,8 @@ def call_row(call: Mapping[str, Any]) -> SheetRow:
             iso(call["started_at"], "seconds"),
             iso(ended, "seconds"),
             *(call[name] for name in ("transport", "direction", "agent")),
-            masked_number(call["caller"]),
-            masked_number(call["called"]),
+            mask_number(call["caller"]),
+            mask_number(call["called"]),
             *(call[name] for name in ("state", "reason", "outcome")),
             "" if call["length_s"] is None else round(call["length_s"], 1),
             *(call[name] for name in ("turns", "failures", "failovers")),
@@ -72,7 +72,7 @@ def alert_rows(alert: Alert) -> Iterator[SheetRow]:
 def _alert_row(alert: Alert, status: str, at_s: float) -> SheetRow:
     key = f"alert {alert.key} {alert.open_s:.0f} {status}"
     rung = (alert.stage, alert.rung, alert.kind)
-    title = masked(alert_text(alert).title)
+    title = printable(alert_text(alert).title)
     cells = (key, iso(at_s, "seconds"), status, alert.severity.value, *rung, alert.callers, title)
     return SheetRow(key=key, tab=ALERTS, at_s=at_s, cells=cells)
 
@@ -187,7 +187,7 @@ class InheritedOutage:
         )
 
 
-CHECK_EVERY_S: Final = 5.0  # between two checks: a sheet is not urgent
+SHEET_CHECK_S: Final = 5.0  # between two checks: a sheet is not urgent
 MAX_AGE: Final = timedelta(days=1)  # calls that ended earlier, while no mirror ran, are left out
 COST_DELAY: Final = timedelta(seconds=30)  # after a call's end its cost may still arrive
 AT_ONCE: Final = 200  # rows of one request, about 50 kB
@@ -225,7 +225,7 @@ class SheetMirror:
     async def run(self) -> None:
         """Collect and write rows until cancelled."""
         await keep_repeating(
-            "the spreadsheet mirror", self._run_round, rest_s=lambda: CHECK_EVERY_S
+            "the spreadsheet mirror", self._run_round, rest_s=lambda: SHEET_CHECK_S
         )
 
     async def note(self) -> None:
@@ -309,7 +309,7 @@ class SheetMirror:
         await self._outbox.put_off(batch, keys, due_s=now + wait_s, doubtful=doubtful)
 
     async def _run_round(self) -> bool:
-        """Do one round; return False, because the next one always waits for `CHECK_EVERY_S`."""
+        """Do one round; return False, because the next one always waits for `SHEET_CHECK_S`."""
         if not self._leads():
             self.leave()
             return False

@@ -20,7 +20,7 @@ from google.oauth2 import service_account
 from configuration.sections import SheetsSettings
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.retry_after import retry_after_s
-from operations.sheets.outbox import Cells
+from operations.sheets.sheet_outbox import Cells
 from runtime import clock
 from runtime.clock import Clock
 from runtime.http import parse_object, read_body, request

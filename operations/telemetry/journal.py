@@ -12,7 +12,7 @@ from loguru import logger
 from calls.entry import Entry
 from calls.events import ProcessLagged, UsageMeasured
 from calls.known_calls import KnownCalls
-from calls.outcome import Outcome, outcome_of
+from calls.outcome import Outcome, call_outcome_of
 
 DAY_S: Final = 86_400
 CALL_FILES: Final = ("*.json*", "*.wav")
@@ -76,7 +76,7 @@ class Journal:
                 entries_by_call.setdefault(entry.call_id, []).append(entry)
                 self._calls.add(entry)
                 if call := self._calls.ended.get(entry.call_id):
-                    ended[entry.call_id] = outcome_of(call)
+                    ended[entry.call_id] = call_outcome_of(call)
         if entries_by_call:
             await asyncio.to_thread(self._write, entries_by_call, ended)
 

@@ -15,7 +15,7 @@ from calls.known_calls import KnownCalls
 from calls.sentences import CHOICES, Vendors, explain, phrase, say, vendor_at
 from calls.state import STAGES, CallState, failed_provider
 from fallbacks.events import AttemptFailed, AttemptWon, RungChosen
-from operations.masking import ending, masked, without_words
+from operations.masking import ending, mask_number, without_words
 
 NO_VENDORS: Final[Vendors] = {}
 
@@ -28,8 +28,8 @@ def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
         "id": call.call_id,
         "agent": started.agent if started else "",
         "transport": started.transport if started else "",
-        "caller": masked(started.caller if started else ""),
-        "called": masked(started.called if started else ""),
+        "caller": mask_number(started.caller if started else ""),
+        "called": mask_number(started.called if started else ""),
         "direction": "outbound" if call.outbound else "inbound",
         "ending": ending(other_number),  # the last digits of the other party's number
         "started_at": call.began_at,

@@ -189,7 +189,7 @@ def as_text(record: "Record") -> str:
     return f"{TEXT}\n{{extra[trace]}}" if "trace" in record["extra"] else f"{TEXT}\n"
 
 
-def as_json(record: "Record") -> str:
+def json_line(record: "Record") -> str:
     """Return the template of a line of JSON, which `make_printable` put into the record."""
     del record
     return "{extra[json]}\n"
@@ -248,11 +248,11 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
     logger.configure(patcher=make_printable)
     lost = LOST_JSON if json_lines else LOST
     terminal = LineWriter(_to_stderr, name="log to stderr", lost=lost)
-    _add(terminal, level, as_json if json_lines else as_text, colorize=sys.stderr.isatty())
-    files = ((folder / FILE, as_text), (folder / JSON_FILE, as_json)) if folder else ()
+    _add(terminal, level, json_line if json_lines else as_text, colorize=sys.stderr.isatty())
+    files = ((folder / FILE, as_text), (folder / JSON_FILE, json_line)) if folder else ()
     for path, form in files:
         file = LogFile(path)
-        lost = LOST_JSON if form is as_json else LOST
+        lost = LOST_JSON if form is json_line else LOST
         writer = LineWriter(file.write, name=f"log to {path.name}", close=file.close, lost=lost)
         _add(writer, level, form)
     for name in CHATTY:

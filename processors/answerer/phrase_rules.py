@@ -3,7 +3,7 @@
 They are grouped by purpose: a machine says that the person is not available, explains what to do
 after a tone, names itself, promises a call, offers keys. One pattern contains all wordings of one
 such statement, so that no statement is counted twice. Patterns match words without punctuation or
-accents, as `plain` returns them. The phrases of each language are in `calls/languages/`.
+accents, as `unaccented` returns them. The phrases of each language are in `calls/languages/`.
 
 Each phrase in the recognised text has points. A machine must be ahead of a person by the points of
 one sentence that only machines say. So a person who offers to take a message, in a machine's words,
@@ -106,7 +106,7 @@ class Cues:
         return None
 
 
-def plain(text: str) -> str:
+def unaccented(text: str) -> str:
     """Return words in lower case, without accents and punctuation."""
     small = _LATIN.sub(
         lambda letter: unicodedata.normalize("NFD", letter[0])[0],
@@ -119,7 +119,7 @@ def plain(text: str) -> str:
 
 def read_cues(text: str) -> Cues:
     """Return the cues in the words so far."""
-    words = plain(text)
+    words = unaccented(text)
     matched = {cue: _points_for(cue, words) for cue in Cue}
     alone = frozenset(cue for cue, points in matched.items() if max(points, default=0) >= ALONE)
     greets = len(words.split()) <= GREETS_WORDS and words.split(" ")[0] in _ANSWERS

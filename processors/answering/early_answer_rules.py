@@ -35,10 +35,10 @@ class EarlyQuestion:
         """Return what differs, or `None`; capitals and punctuation do not count."""
         if self.before != other.before:
             return "context"
-        return None if plain(self.words) == plain(other.words) else "words"
+        return None if bare_words(self.words) == bare_words(other.words) else "words"
 
 
-def plain(words: str) -> str:
+def bare_words(words: str) -> str:
     """Return words without capitals and punctuation."""
     return " ".join(_WORD.findall(words.casefold()))
 
@@ -107,7 +107,7 @@ class EarlyAnswer:
     def drop(self, because: DropReason) -> tuple[EarlyAction, ...]:
         """Drop the pending answer, and do not ask again before the next pause."""
         self._may_ask = False
-        self._hopeless = plain(self._asked_for) if because == "exhausted" else self._hopeless
+        self._hopeless = bare_words(self._asked_for) if because == "exhausted" else self._hopeless
         return self._drop(because)
 
     def asked(self, question: EarlyQuestion) -> None:
@@ -128,9 +128,11 @@ class EarlyAnswer:
         """Ask about words that were not asked about; drop the answer to other words."""
         if not self._may_ask:
             return ()
-        outdated = self.question is not None and plain(self._asked_for) != plain(self._words)
+        outdated = self.question is not None and bare_words(self._asked_for) != bare_words(
+            self._words
+        )
         dropped = self._drop("words") if outdated else ()
-        words = plain(self._words)
+        words = bare_words(self._words)
         if self.question is not None or not self._complete or words in ("", self._hopeless):
             return dropped
         if not self._budget.reserve():

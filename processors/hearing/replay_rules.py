@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from calls.transcript import Heard, HeardWord
-from fallbacks.word_times import plain
+from fallbacks.word_times import letters_of
 
 BEFORE_S: Final = 0.5  # audio before an utterance: a VAD reports speech a little late
-KEPT_S: Final = 30.0  # of one utterance, at most; earlier audio cannot be replayed
+UTTERANCE_KEPT_S: Final = 30.0  # of one utterance, at most; earlier audio cannot be replayed
 LOUD: Final = 0.03  # share of the loudest sample; no word begins 30 dB below it (chosen)
 JUDGED_CHUNKS: Final = 50  # chunks after speech was noticed in which to find the loudest sample
 SOFT_S: Final = 0.15  # audio before the first loud moment: a word may begin softly (chosen)
@@ -28,7 +28,7 @@ class SoundRing:
     Times are in seconds from the first byte of the stream.
     """
 
-    def __init__(self, *, bytes_a_second: int, kept_s: float = KEPT_S) -> None:
+    def __init__(self, *, bytes_a_second: int, kept_s: float = UTTERANCE_KEPT_S) -> None:
         self._rate = bytes_a_second
         self._kept_bytes = int(kept_s * bytes_a_second)
         self._chunks: deque[bytes] = deque()
@@ -189,7 +189,7 @@ def matched(old: Sequence[str], heard: Sequence[str]) -> tuple[int, int]:
     Two recognisers rarely agree word by word. So this is the cheapest alignment that uses up one of
     the two. If even this one differs too much, nothing was repeated: (0, 0).
     """
-    left, right = [plain(word) for word in old], [plain(word) for word in heard]
+    left, right = [letters_of(word) for word in old], [letters_of(word) for word in heard]
     row = list(range(len(right) + 1))
     edge: list[tuple[int, int, int]] = []
     for used, word in enumerate(left, start=1):

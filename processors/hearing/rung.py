@@ -157,7 +157,7 @@ class RecogniserRung(Rung):
             await self._stage.report((self, frame))
 
 
-def failure_of(frame: ErrorFrame, rung_name: str) -> Failure:
+def recogniser_failure_of(frame: ErrorFrame, rung_name: str) -> Failure:
     """Return the failure in a recogniser's error frame.
 
     Our own services attach it; for others it is classified by the exception.

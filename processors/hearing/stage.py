@@ -42,8 +42,8 @@ from processors.hearing.rung import (
     RecogniserEvent,
     RecogniserRung,
     Transcript,
-    failure_of,
     heard_in,
+    recogniser_failure_of,
 )
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
@@ -195,7 +195,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
                 result = self._hearing.read_result(rung.name, heard_in(frame), now)
                 await self._do(result, frame)
             case ErrorFrame():
-                failure = failure_of(frame, rung.name)
+                failure = recogniser_failure_of(frame, rung.name)
                 rung.seat.learn(failure)
                 await self._do(self._hearing.fail(rung.name, failure, now))
             case MetricsFrame():

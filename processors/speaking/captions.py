@@ -76,13 +76,13 @@ class Captions(BaseObserver):
 
     def _hear(self, frame: TTSTextFrame) -> None:
         spaced = frame.includes_inter_frame_spaces
-        self._spoken = joined(self._spoken, frame.text, spaced=spaced)
+        self._spoken = join_speech(self._spoken, frame.text, spaced=spaced)
         last_provider = self._voices[-1]["provider"] if self._voices else ""
         provider = frame.metadata.get(RUNG) or last_provider
         if not self._voices or last_provider != provider:
             self._voices.append({"provider": provider, "words": ""})
         last = self._voices[-1]
-        last["words"] = joined(last["words"], frame.text, spaced=spaced)
+        last["words"] = join_speech(last["words"], frame.text, spaced=spaced)
 
     def _show_text(self, who: str, text: str, *, final: bool) -> None:
         if not text.strip():
@@ -97,7 +97,7 @@ def _caption(who: str, text: str, *, final: bool) -> dict[str, Any]:
     return {"type": "said", "who": who, "text": text.strip(), "final": final}
 
 
-def joined(before: str, more: str, *, spaced: bool = False) -> str:
+def join_speech(before: str, more: str, *, spaced: bool = False) -> str:
     """Join two pieces of speech, with one space between them unless the second has its own."""
     if spaced:
         return f"{before}{more}".strip()

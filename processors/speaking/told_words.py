@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fallbacks.word_times import sayable
-from processors.speaking.captions import joined
+from processors.speaking.captions import join_speech
 
 
 def without_words(said: str, messages: list[Any]) -> list[Any]:
@@ -34,11 +34,13 @@ def as_heard(
         return messages
     texts = [_text_of(words[:count]) for count in range(len(words) + 1)]
     common = next(text for text in reversed(texts) if told.endswith(text))
-    said = joined(told.removesuffix(common), texts[heard], spaced=words[0][1])
+    said = join_speech(told.removesuffix(common), texts[heard], spaced=words[0][1])
     if not is_agent:
         return [*messages, {"role": "assistant", "content": said}] if said else messages
     return [*messages[:-1], *([{**last, "content": said}] if said else [])]
 
 
 def _text_of(words: Sequence[tuple[str, bool]]) -> str:
-    return functools.reduce(lambda text, word: joined(text, word[0], spaced=word[1]), words, "")
+    return functools.reduce(
+        lambda text, word: join_speech(text, word[0], spaced=word[1]), words, ""
+    )

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from calls.handover import RESULT_S, Handover
 
 ANNOUNCED_S: Final = 8.0  # for the announcement to be heard; a sentence takes about 3 s
-ANSWER_S: Final = 10.0  # after the ringing time, for the carrier to report that no one answered
+UNANSWERED_S: Final = 10.0  # after the ringing time, for the carrier to report that no one answered
 # The same for a transfer by the line. The line's own limit comes first: RESULT_S after the ringing
 # time, and with Telnyx up to 2 s later.
 LEAVING_S: Final = RESULT_S + 3.0
@@ -103,7 +103,7 @@ class TransferDecision:
             return self._move(At.ANNOUNCING, now + ANNOUNCED_S, TransferStep.ANNOUNCE)
         self._called = True
         summarise = (TransferStep.SUMMARISE,) if self._how is How.BRIEF else ()
-        until = now + self._ring_s + ANSWER_S
+        until = now + self._ring_s + UNANSWERED_S
         return self._move(At.RINGING, until, TransferStep.ANNOUNCE, *summarise, TransferStep.CALL)
 
     def tick(self, now: float) -> Steps:

@@ -197,7 +197,7 @@ class TurnJudges:
 
 
 EARLY_S: Final = 0.09  # just under three VAD windows of 32 ms, which are some 0.1 s of silence
-KEPT_S: Final = 16.0  # of a caller's audio, at most; the model gets the last 8 s
+SPEECH_KEPT_S: Final = 16.0  # of a caller's audio, at most; the model gets the last 8 s
 
 Sound: TypeAlias = NDArray[np.float32]
 TellPause: TypeAlias = Callable[[type[PauseFrame]], None]
@@ -288,7 +288,10 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
     def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:  # noqa: FBT001 - Pipecat's
         """Keep audio, and drop audio that is too old for an analysis."""
         state = super().append_audio(buffer, is_speech)
-        if self._audio_buffer and self._audio_buffer[-1][0] - self._audio_buffer[0][0] > KEPT_S:
+        if (
+            self._audio_buffer
+            and self._audio_buffer[-1][0] - self._audio_buffer[0][0] > SPEECH_KEPT_S
+        ):
             del self._audio_buffer[: len(self._audio_buffer) // 2]
         return state
 

@@ -19,7 +19,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 COMPARED_S: Final = 0.19  # six of the VAD's windows: as many as begin speech
 LATEST_S: Final = 1.0  # the longest delay of an echo: two mobile networks and a jitter buffer
-KEPT_S: Final = 2.0  # more than `COMPARED_S` plus `LATEST_S`
+ECHO_KEPT_S: Final = 2.0  # more than `COMPARED_S` plus `LATEST_S`
 # Measured: other voices reach 0.6 in a fifth of a second, an echo at -24 dB through mu-law 0.97.
 NEW_ECHO: Final = 0.85  # least correlation of an echo whose delay is unknown
 KNOWN_ECHO: Final = 0.6  # least correlation of an echo at its known delay
@@ -33,7 +33,7 @@ class Track:
 
     def __init__(self, rate_hz: int) -> None:
         self.end = 0  # the number of the sample after the last one
-        self._kept: Floats = np.zeros(round(KEPT_S * rate_hz))
+        self._kept: Floats = np.zeros(round(ECHO_KEPT_S * rate_hz))
 
     def put(self, samples: Samples, start: int) -> None:
         """Add samples at number `start`, or at the end if that is later; a gap is silence."""

@@ -20,7 +20,7 @@ from pipecat.metrics.metrics import LLMTokenUsage
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.symptoms import Moment, Symptom
-from providers.adapter.failures import failure_of
+from providers.adapter.failures import service_failure
 from providers.catalog import end_reasons
 from providers.provider import RungSpec
 
@@ -94,7 +94,7 @@ class PipecatAnswer:
         elif self.failure is None:
             self._read_headers(getattr(error, "response", None))
             moment = Moment.FLOWING if self._flowing else Moment.ASKED
-            self.failure = failure_of(
+            self.failure = service_failure(
                 error, self._rung, moment=moment, text=text, category=category
             )
 

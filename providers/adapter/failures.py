@@ -60,12 +60,12 @@ OTHERS: Final = ("420", "498", "499", "520", "521", "522", "523", "524", "525", 
 
 def failure_in(frame: ErrorFrame, rung: RungSpec, *, moment: Moment) -> Failure:
     """Return the failure that a service reports with an error frame."""
-    return failure_of(
+    return service_failure(
         frame.exception, rung, moment=moment, text=frame.error, category=frame.category
     )
 
 
-def failure_of(
+def service_failure(
     error: BaseException | None,
     rung: RungSpec,
     *,

@@ -109,7 +109,7 @@ async def speak_alone(
             service.listen(ear)
             async with LoneService(service, rate_hz=rung.sample_rate_hz) as lone:
                 try:
-                    await ask(lone, ear, text)
+                    await ask_lone_voice(lone, ear, text)
                     await wait_for_sound(ear, enough=enough)
                 finally:
                     service.listen(KeepingEar())  # the end that we cause is no failure
@@ -122,7 +122,7 @@ async def speak_alone(
     return bytes(ear.pcm)
 
 
-async def ask(lone: LoneService, ear: KeepingEar, text: str) -> None:
+async def ask_lone_voice(lone: LoneService, ear: KeepingEar, text: str) -> None:
     """Ask for a text as soon as the voice can be asked."""
     while not (ear.ready or ear.failure):
         ear.told.clear()

@@ -24,7 +24,7 @@ from fallbacks.failure import Failure, Kind, Scope, error_of, failed, finding
 from fallbacks.symptoms import Moment
 from providers.adapter.answer import PipecatAnswer
 from providers.adapter.building import build_service
-from providers.adapter.failures import failure_of
+from providers.adapter.failures import service_failure
 from providers.adapter.model_places import ANSWER, AnswerPlaces
 from providers.catalog import end_reasons, provider
 from providers.openai_servers import is_strict, strict
@@ -120,7 +120,9 @@ class RungModel(AnswerPlaces):
 
     def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
         """Classify an error of `ask`; `flowing` if words had arrived."""
-        return failure_of(error, self._rung, moment=Moment.FLOWING if flowing else Moment.ASKED)
+        return service_failure(
+            error, self._rung, moment=Moment.FLOWING if flowing else Moment.ASKED
+        )
 
     async def close(self) -> None:
         """Release everything, unless calls share it."""

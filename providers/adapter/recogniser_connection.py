@@ -27,7 +27,7 @@ from fallbacks.classification import classify_close, classify_message, classify_
 from fallbacks.failure import Failure, Finding, error_of, failed
 from fallbacks.paces import REOPEN_S
 from fallbacks.symptoms import Moment, Symptom
-from providers.adapter.failures import failure_in, failure_of
+from providers.adapter.failures import failure_in, service_failure
 from providers.adapter.recogniser_messages import (
     READERS,
     Note,
@@ -268,7 +268,7 @@ class ConnectedPart(STTService):
 
     async def _report_error(self, error: BaseException | None) -> None:
         if error is not None:
-            await self._send(failure_of(error, self.rung, moment=self.moment))
+            await self._send(service_failure(error, self.rung, moment=self.moment))
 
     async def report(self, found: Finding, reason: str) -> None:
         """Report that the connection failed, unless that was reported."""

@@ -34,7 +34,7 @@ from fallbacks.failure import Failure, Kind, Scope, finding
 from fallbacks.paces import REOPEN_S
 from fallbacks.symptoms import Moment, Symptom
 from providers.adapter.building import LateSession
-from providers.adapter.failures import failure_in, failure_of
+from providers.adapter.failures import failure_in, service_failure
 from providers.adapter.voice_reports import AttemptReports, InvalidOutputError
 from providers.provider import RungSpec
 from providers.sockets import tls_for
@@ -195,7 +195,7 @@ class VoicePart(Service):
         except Exception as error:
             if self.reports.ear is None:
                 raise
-            await self._fail(failure_of(error, self._rung, moment=self.reports.moment))
+            await self._fail(service_failure(error, self._rung, moment=self.reports.moment))
         stop_if_cancelled()
 
     async def start_tts_usage_metrics(self, text: str) -> None:
@@ -304,11 +304,13 @@ class VoicePart(Service):
         with self._may_connect():
             try:
                 if not await within(work, within_s):
-                    await self._fail(failure_of(TimeoutError(), self._rung, moment=Moment.IDLE))
+                    await self._fail(
+                        service_failure(TimeoutError(), self._rung, moment=Moment.IDLE)
+                    )
             except Exception as error:
                 if self.reports.ear is None:
                     raise
-                await self._fail(failure_of(error, self._rung, moment=Moment.IDLE))
+                await self._fail(service_failure(error, self._rung, moment=Moment.IDLE))
         if not self._settled and self.reports.ear is not None:
             await self.reports.ear.connected()
 

@@ -9,7 +9,7 @@ import pytest
 
 from calls.events import AgentSaid, Event, TranscriptFinal
 from fallbacks.events import HeldTheLine
-from lab.recording import read
+from lab.recording import read_recording
 from lab.replay import KeptEntries, replay_one
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.lab import Lab, Spec
@@ -32,7 +32,9 @@ async def called(lab: Lab, folder: Path, *, language: str, **recogniser: Any) ->
     async with near_process(
         folder, notes, lab=lab, tree=tree, rungs={"deepgram": recogniser}
     ) as process:
-        replayed = await replay_one(process, notes, read(CALLER), path=CALLER, folder=folder)
+        replayed = await replay_one(
+            process, notes, read_recording(CALLER), path=CALLER, folder=folder
+        )
     return replayed.events
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from calls.events import TurnCosted, UsageMeasured
-from lab.recording import read
+from lab.recording import read_recording
 from lab.replay import KeptEntries, Replayed, replay_one
 from tests.kit.near import near_process
 
@@ -20,7 +20,9 @@ async def replayed_in(folder: Path, **tree: Any) -> Replayed:
     """Replay a caller who asks one thing, against a lab in this process."""
     notes = KeptEntries()
     async with near_process(folder / "logs", notes, tree=tree, words=False) as process:
-        return await replay_one(process, notes, read(CALLER), path=CALLER, folder=folder / "out")
+        return await replay_one(
+            process, notes, read_recording(CALLER), path=CALLER, folder=folder / "out"
+        )
 
 
 def summary_in(folder: Path) -> dict[str, Any]:

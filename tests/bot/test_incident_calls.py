@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.recording import read
+from lab.recording import read_recording
 from lab.replay import KeptEntries, Replayed, replay_one
 from operations.telemetry import logs
 from tests.kit.near import near_process
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Replayed]:
     """Make calls, one after the other, to a process with wrong keys for the lab."""
     wrong = {name: {"api_key": key} for name, key in keys.items()}
-    notes, caller = KeptEntries(), read(CALLER)
+    notes, caller = KeptEntries(), read_recording(CALLER)
     async with near_process(folder, notes, rungs=wrong, words=False) as process:
         return [
             await replay_one(process, notes, caller, path=CALLER, folder=folder / str(call))

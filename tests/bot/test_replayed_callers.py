@@ -22,7 +22,7 @@ from calls.events import (
     TranscriptFinal,
 )
 from fallbacks.events import AttemptStarted
-from lab.recording import UnreadableAudioError, read
+from lab.recording import UnreadableAudioError, read_recording
 from lab.replay import KeptEntries, Replayed, replay_one
 from tests.bot.word_error import word_error
 from tests.kit.near import near_process
@@ -49,7 +49,7 @@ async def replay_all(out: Path) -> dict[str, Replayed]:
             name: await replay_one(
                 process,
                 notes,
-                read(FOLDER / f"{name}.wav"),
+                read_recording(FOLDER / f"{name}.wav"),
                 path=FOLDER / f"{name}.wav",
                 folder=out / name,
             )
@@ -142,7 +142,7 @@ def test_the_callers_sound_is_written_to_a_file(
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_invalid_recording_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(UnreadableAudioError) as refused:
-        read(FOLDER / f"{name}.wav")
+        read_recording(FOLDER / f"{name}.wav")
 
     line = str(refused.value)
     assert "\n" not in line

@@ -17,7 +17,7 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
-from calls.outcome import Outcome, outcome_of, spread
+from calls.outcome import Outcome, call_outcome_of, spread
 from calls.state import state_of
 from fallbacks.events import AttemptFailed, EarlyAnswerDropped, EarlyAnswerTaken, StageExhausted
 from fallbacks.failure import Kind, Scope
@@ -35,7 +35,7 @@ def attempt_failed(stage: str, provider: str, kind: Kind, scope: Scope) -> Attem
 
 
 def outcome(events: list[Event]) -> Outcome:
-    return outcome_of(state_of(events))
+    return call_outcome_of(state_of(events))
 
 
 def test_percentiles_are_measured_values() -> None:

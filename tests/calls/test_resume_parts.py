@@ -12,7 +12,7 @@ from calls.resume_parts import (
     MAX_BYTES,
     VERSION,
     BadStateError,
-    joined,
+    join_parts,
     latest,
     split,
 )
@@ -46,16 +46,16 @@ def sent(state: ResumeState) -> tuple[Any, list[Any]]:
 
 
 def test_a_state_survives_its_parts() -> None:
-    found = joined(*sent(STATE))
+    found = join_parts(*sent(STATE))
 
     assert replace(found, heard=STATE.heard) == STATE
     assert unheard(found.said, found.heard) == "nine. On Sunday we are closed."
-    assert joined(*sent(ResumeState(call_id="c", messages=[], tools=[]))).call_id == "c"
+    assert join_parts(*sent(ResumeState(call_id="c", messages=[], tools=[]))).call_id == "c"
 
 
 @pytest.mark.parametrize("partial", ["at nine. On", "Right. We open", "We  open", ""])
 def test_heard_words_that_no_message_has_survive(partial: str) -> None:
-    assert joined(*sent(replace(STATE, partial=partial))).partial == partial
+    assert join_parts(*sent(replace(STATE, partial=partial))).partial == partial
 
 
 def test_only_the_parts_that_changed_differ_and_the_instructions_are_one_of_their_own() -> None:
@@ -75,7 +75,7 @@ def test_parts_of_a_later_state_add_nothing_to_the_conversation(later: int) -> N
     more = [{"role": "user", "content": "x" * 3_000}] * later
     _, parts = sent(replace(STATE, messages=[*ASKED, *more]))
 
-    assert joined(small, parts[: small["parts"]]).messages == ASKED
+    assert join_parts(small, parts[: small["parts"]]).messages == ASKED
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_state_of_which_the_small_part_is_wrong_is_declined(
 ) -> None:
     small, parts = sent(STATE)
     with pytest.raises(BadStateError, match=why):
-        joined({**small, **change}, parts)
+        join_parts({**small, **change}, parts)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def test_a_state_of_which_another_part_is_wrong_is_declined(
 ) -> None:
     small, parts = sent(STATE)
     with pytest.raises(BadStateError, match=why):
-        joined(small, [*parts[:number], part, *parts[number + 1 :]])
+        join_parts(small, [*parts[:number], part, *parts[number + 1 :]])
 
 
 @pytest.mark.parametrize("state", [None, "", [], {"call_id": "c", "messages": []}])
 def test_what_is_no_state_is_declined(state: Any) -> None:
     with pytest.raises(BadStateError):
-        joined(state, [])
+        join_parts(state, [])
 
 
 def test_the_latest_turns_of_a_long_conversation_are_kept() -> None:
@@ -163,7 +163,7 @@ def test_a_long_conversation_keeps_its_beginning_while_some_turns_are_added() ->
 def test_what_cannot_be_left_out_displaces_no_turn(fixed: dict[str, Any]) -> None:
     state = ResumeState(**fixed)
 
-    assert joined(*sent(state)).messages == state.messages
+    assert join_parts(*sent(state)).messages == state.messages
 
 
 def test_a_long_conversation_is_not_serialised_for_each_dropped_turn(

@@ -14,8 +14,8 @@ from fallbacks.events import BreakerMoved
 from fallbacks.failure import Severity
 from operations.database.database import Database
 from operations.notify.alert import Alert, AlertRules
+from operations.notify.alert_outbox import AlertOutbox, ReportedEvent, RoundOutcome
 from operations.notify.alerting_rules import Alerting
-from operations.notify.outbox import AlertOutbox, ReportedEvent, RoundOutcome
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
 from tests.campaigns.store.campaign_queue import LEASE_S, NOON, new_contacts, open_queue

@@ -10,7 +10,7 @@ import pytest
 
 from bot.call.briefs import Briefs
 from bot.outbound.call_ledger import CallLedger
-from bot.outbound.opening import RECORD_S, PlacedCalls
+from bot.outbound.outbound import RECORD_S, PlacedCalls
 from bot.workers.pool import SingleProcess
 from calls.campaign_events import DialEnded
 from calls.events import CallFailed, Event, TranscriptFinal

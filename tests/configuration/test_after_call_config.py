@@ -2,7 +2,7 @@
 
 import pytest
 
-from operations.after_call.opening import asks_a_model, works_after_calls
+from operations.after_call.configured_work import asks_a_model, works_after_calls
 from tests.configuration.reading import read, refused
 
 NOTHING = "server: {port: 8080}\n"

@@ -12,7 +12,7 @@ from tests.e2e.browser import ALLOWED, Watch, chromium
 from tests.e2e.conftest import Served
 from tests.e2e.stand_in import TOKEN
 from tests.e2e.talking import unfolded
-from transports.webrtc.wire import read
+from transports.webrtc.wire import read_page_message
 
 pytestmark = [
     pytest.mark.e2e,
@@ -416,7 +416,7 @@ async def test_the_browsers_playback_delay_is_measured_sent_and_drawn(
     measured = ANSWER | report | {"event": "EarMeasured", "number": 8, "type": "entry"}
     served.stand_in.say(**measured | {"network_s": 0.01, "buffer_s": 0.1, "playout_s": 0.05})
 
-    assert isinstance(read(ears[0]), EarMeasured)
+    assert isinstance(read_page_message(ears[0]), EarMeasured)
     assert report["turn"] == 1
     assert report["buffer_s"] > 0
     await expect(page.locator(".part[data-part=ear_s]")).to_have_attribute(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from calls.events import AgentSaid
-from lab.drill.asking import ask, ask_broken
+from lab.drill.asking import ask_and_judge, ask_broken
 from lab.drill.breaks import REFUSE, each_of
 from lab.drill.evidence import judge_turn
 from lab.drill.matrix import FULL
@@ -147,7 +147,7 @@ async def _books(golden: GoldenRig, run: MeasuredRun) -> None:
     async with golden.rig.call() as call:
         await call.wait_for_greeting()
         for words in BOOKING:
-            await ask(golden.rig, call, run, words)
+            await ask_and_judge(golden.rig, call, run, words)
 
 
 async def _uses_the_menu(golden: GoldenRig, run: MeasuredRun) -> None:

@@ -19,9 +19,9 @@ from campaigns.store.figures import ContactFigures
 from fallbacks.failure import Severity
 from operations.moments import for_people, iso
 from operations.notify.alert import Alert
-from operations.notify.channel import alert_text, as_json
+from operations.notify.channel import alert_as_json, alert_text
 from operations.record.call_list import ListedCall
-from operations.record.exporting import cell, plain
+from operations.record.exporting import cell, json_value
 from operations.sheets.mirror import alert_rows, call_row
 from operations.telemetry.logs import TEXT
 
@@ -84,11 +84,11 @@ LISTED = ListedCall(
 
 
 FILES: dict[str, Callable[[], str]] = {
-    "the alert's webhook": lambda: as_json(ALERT)["began_at"],
-    "the alert's end": lambda: as_json(ALERT)["resolved_at"],
+    "the alert's webhook": lambda: alert_as_json(ALERT)["began_at"],
+    "the alert's end": lambda: alert_as_json(ALERT)["resolved_at"],
     "the sheet of calls": lambda: str(call_row(CALL).cells[1]),
     "the sheet of alerts": lambda: str(next(alert_rows(ALERT)).cells[1]),
-    "an export": lambda: plain(AT.replace(tzinfo=None)),
+    "an export": lambda: json_value(AT.replace(tzinfo=None)),
     "the list of calls as CSV": lambda: cell(LISTED.started_at),
     "the do-not-call list": lambda: seen(
         DoNotCallEntry(number="+4930901820", source="", added_s=AT_S, words=""), numbers=False

@@ -1,5 +1,7 @@
 """Each surface shows the same sentence about the same failure, with its cure and without a code."""
 
+# pyright: reportArgumentType=false
+
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ from fallbacks.failure import ONE_CALL, Kind, failed
 from operations.masking import without_words
 from operations.notify.alert import Alert
 from operations.notify.alerting_rules import new_alert
-from operations.notify.channel import alert_text, as_json
+from operations.notify.channel import alert_as_json, alert_text
 from operations.notify.incident_rules import Incidents
 from operations.postmortem.page import _failures as in_the_evidence
 from operations.postmortem.story import _failure as in_the_evidence_file
@@ -93,7 +95,7 @@ async def test_each_surface_shows_the_sentence(name: str) -> None:
     assert alert_text(alert).title.endswith(f": {says}")
     assert (sentence(cure_of(event.kind)) in alert_text(alert).lines) is bool(cure)
     assert "Callers will get the keypad menu." in alert_text(alert).whole
-    assert as_json(alert)["cure"] == cure
+    assert alert_as_json(alert)["cure"] == cure
     assert (on_page["says"], on_page["cure"]) == (says, cure)
     assert f"{escape(says)}.</td>" in page
     assert rung["last_failure"]["says"] == says

@@ -14,9 +14,9 @@ from configuration.alerts import EmailSettings, TelegramSettings, WebhookSetting
 from fallbacks.failure import Kind, ServiceError, Severity
 from operations.crm.rest import RestCrm, RestMapping, RestRequest
 from operations.notify.alert import Alert
+from operations.notify.alert_outbox import ChannelPost
 from operations.notify.channel import POST_S, Channel, alert_text
 from operations.notify.mail import MAIL_S, mail_channel
-from operations.notify.outbox import ChannelPost
 from operations.notify.telegram import telegram_channel
 from operations.notify.webhook import webhook_channel
 from operations.remote import RemoteError

@@ -29,13 +29,7 @@ from fallbacks.failure import Kind
 from fallbacks.symptoms import Moment
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.deepgram.socket import StreamLimits
-from providers.deepgram import (
-    CleanCloseError,
-    DeepgramRung,
-    build,
-    failure_of,
-    rejection_of,
-)
+from providers.deepgram import CleanCloseError, DeepgramRung, build, rejection_of, stream_failure_of
 from tests.kit.bench import Bench, rung_spec, running
 from tests.kit.caller import frames_of
 from tests.lab.simulators import synthetic_caller as caller
@@ -200,7 +194,7 @@ def test_a_refusals_text_is_kept_and_the_key_is_not() -> None:
     error = ApiError(status_code=401, headers={"Authorization": "Token KEY"}, body="no")
     error.__context__ = refusal
 
-    found = failure_of(error, "it", moment=Moment.ASKED)
+    found = stream_failure_of(error, "it", moment=Moment.ASKED)
 
     assert (found.kind, found.permanent) == (Kind.AUTH, True)
     assert found.reason == "401 Invalid credentials."
@@ -221,7 +215,7 @@ CLOSES = [
 
 @pytest.mark.parametrize(("error", "kind", "permanent"), CLOSES, ids=[str(c[0]) for c in CLOSES])
 def test_ends_are_classified(error: Exception | None, kind: Kind, permanent: bool) -> None:  # noqa: FBT001 - a column
-    found = failure_of(error, "it", moment=Moment.FLOWING)
+    found = stream_failure_of(error, "it", moment=Moment.FLOWING)
 
     assert (found.kind, found.permanent, found.stage) == (kind, permanent, "stt")
 

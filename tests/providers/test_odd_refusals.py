@@ -1,5 +1,7 @@
 """A refusal is classified correctly, however odd its headers are."""
 
+# pyright: reportArgumentType=false
+
 import asyncio
 
 import httpx
@@ -8,7 +10,7 @@ import pytest
 
 from fallbacks.failure import Failure, Kind
 from providers.catalog import provider
-from providers.openai import failure_of
+from providers.openai import sdk_failure_of
 from providers.provider import ProbeFailedError, Stage
 from tests.kit.bench import rung_spec, running
 from tests.providers.test_one_address import listening
@@ -26,7 +28,7 @@ def test_a_model_refused_with_an_odd_date_is_rate_limited(date: str) -> None:
     )
     refused = openai.RateLimitError("slow down", response=answer, body=None)
 
-    failure = failure_of(refused, "it", flowing=False)
+    failure = sdk_failure_of(refused, "it", flowing=False)
 
     assert (failure.kind, failure.retry_after_s) == (Kind.RATE_LIMITED, 7.0)
 
@@ -89,6 +91,6 @@ def test_a_refused_parameter_is_named() -> None:
     body = {"type": "invalid_request_error", "code": "unsupported_parameter", "param": "max_tokens"}
     refused = openai.BadRequestError("no", response=answer, body=body)
 
-    failure = failure_of(refused, "it", flowing=False)
+    failure = sdk_failure_of(refused, "it", flowing=False)
 
     assert failure.reason == "400 invalid_request_error unsupported_parameter max_tokens"

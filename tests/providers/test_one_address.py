@@ -112,5 +112,5 @@ async def test_a_model_follows_no_redirect() -> None:
                 model="any", messages=[{"role": "user", "content": "what a caller says"}]
             )
 
-    assert openai.failure_of(refused.value, "it", flowing=False).kind is Kind.PROTOCOL
+    assert openai.sdk_failure_of(refused.value, "it", flowing=False).kind is Kind.PROTOCOL
     assert elsewhere.reached == []

@@ -4,7 +4,7 @@ import pytest
 
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
 from calls.leg_progress import LegEvent
-from transports.dialling import HeardLeg, joined
+from transports.dialling import HeardLeg, join_heard_legs
 
 RINGING = LegRinging(call_ref="c", ref="d")
 ANSWERED = LegAnswered(call_ref="c", ref="d", after_s=1.0)
@@ -46,7 +46,7 @@ def test_a_sip_status_decides_about_the_number_and_the_trunk(
     ended: LegOutcome, sip_code: int, again: str, trunk: str
 ) -> None:
     told = LegEnded(call_ref="c", ref="d", outcome=ended, sip_code=sip_code)
-    whole = joined([HeardLeg(call_ref="c"), HeardLeg(call_ref="c").apply(told)])
+    whole = join_heard_legs([HeardLeg(call_ref="c"), HeardLeg(call_ref="c").apply(told)])
 
     assert whole is not None
     assert whole.found.verdict is not None
@@ -68,8 +68,8 @@ def test_callbacks_of_two_processes_are_merged() -> None:
     one = HeardLeg(call_ref="c", answered=True, machine=True)
     other = HeardLeg(call_ref="c", ended="completed")
 
-    whole = joined([one, other])
+    whole = join_heard_legs([one, other])
 
     assert whole is not None
     assert (whole.answered, whole.outcome) == (True, "voicemail")
-    assert joined([]) is None
+    assert join_heard_legs([]) is None

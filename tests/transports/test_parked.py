@@ -9,7 +9,7 @@ import pytest
 from loguru import logger
 
 from bot.workers.pool import KeyValueStore, SingleProcess
-from calls.resume import KEPT_S, RETURN_S, UNSAVED_ENTRIES, ResumeState
+from calls.resume import RESUMABLE_S, RETURN_S, UNSAVED_ENTRIES, ResumeState
 from transports.parked import CallTakenError, Parked, ParkedCall
 
 GOES_ON = ResumeState(call_id="c", turn=3, entries=9)
@@ -105,7 +105,7 @@ async def test_a_caller_who_returns_too_late_starts_over() -> None:
     now = [0.0]
     parked = Parked(SingleProcess(why_closed=str, clock=lambda: now[0]), "webrtc")
     await parked.place("t").keep(GOES_ON)
-    now[0] = KEPT_S + 0.1
+    now[0] = RESUMABLE_S + 0.1
 
     assert (await parked.take("t")).state is None
 

@@ -38,7 +38,7 @@ from transports.dialling import (
     FoundCall,
     HeardLeg,
     carrier_errors,
-    outcome_of,
+    dial_outcome_of,
     remember,
 )
 from transports.exotel.rest import ExotelRest, Form
@@ -193,7 +193,7 @@ class ExotelCarrier:
         ending = ending_of(str(call.get("status") or ""))
         return FoundCall(
             provider_call_id=call_sid,
-            outcome=outcome_of(OUTCOMES.get(ending), machine=False),
+            outcome=dial_outcome_of(OUTCOMES.get(ending), machine=False),
             answered=ending == "completed",
             cost=number_of(call.get("price")) if ending else None,
         )

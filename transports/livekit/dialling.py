@@ -192,7 +192,7 @@ async def _remove_callee(lk: api.LiveKitAPI, room: str) -> None:
             await lk.room.remove_participant(callee)
 
 
-KEPT_S: Final = 3600  # lifetime of an empty room: longer than any lease and most calls
+EMPTY_ROOM_KEPT_S: Final = 3600  # lifetime of an empty room: longer than any lease and most calls
 MAX_REMEMBERED: Final = 1000  # remembered dials; above this the oldest finished ones are forgotten
 DIAL_PREFIX: Final = "dial-"
 
@@ -247,7 +247,7 @@ class LivekitCarrier:
                 await request.confirm()
                 async with asyncio.timeout(ASK_S):
                     await lk.room.create_room(
-                        api.CreateRoomRequest(name=room, empty_timeout=KEPT_S)
+                        api.CreateRoomRequest(name=room, empty_timeout=EMPTY_ROOM_KEPT_S)
                     )
         except (*FAILURES, ExchangeError) as error:
             raise CarrierError(type(error).__name__) from error

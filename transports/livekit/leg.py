@@ -23,10 +23,10 @@ from transports.livekit.words import (
     KEY_CODES,
     SipParty,
     mask_number,
-    outcome_of,
+    participant_outcome_of,
 )
 
-ANSWER_S: Final = 60.0  # how long a far end in the room may take to answer
+FAR_END_ANSWER_S: Final = 60.0  # how long a far end in the room may take to answer
 SPARE_S: Final = 10.0  # a margin, so that the line's own timeout comes first
 BEGIN_S: Final = 10.0  # how long a call may take to begin on a line (chosen)
 KEY_S: Final = 0.3  # from one key to the next: the gateway plays each for a quarter of a second
@@ -94,11 +94,11 @@ class LivekitLeg(PlainLeg):
         """Wait until the far end has answered and hears us.
 
         Raises:
-            TimeoutError: It did not within `ANSWER_S`.
+            TimeoutError: It did not within `FAR_END_ANSWER_S`.
         """
         if not self.line.answered.is_set():
             self._emit(LegRinging(call_ref=self.facts.call_ref))
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(FAR_END_ANSWER_S):
             await self.line.answered.wait()
             await self.line.usable.wait()
         after_s = self.line.clock() - self._began_at
@@ -179,7 +179,7 @@ class LivekitLeg(PlainLeg):
         self._emit(
             LegEnded(
                 call_ref=self.facts.call_ref,
-                outcome=outcome_of(left_reason, answered=answered),
+                outcome=participant_outcome_of(left_reason, answered=answered),
                 reason=reason,
             )
         )

@@ -148,7 +148,7 @@ POLL_EVERY_S: Final = 0.5  # between polls; a caller whose webhook or worker was
 JOIN_TRIES: Final = 3  # to join a room, while the caller hears ringing
 JOIN_PAUSE_S: Final = 0.2  # between two tries
 PHONE_JOINS_S: Final = 2.0  # for a telephone to join its room, so that it can hear busy
-CHECK_EVERY_S: Final = 0.1  # whether the telephone has joined
+JOINED_CHECK_S: Final = 0.1  # whether the telephone has joined
 
 
 Converse: TypeAlias = Callable[[LivekitLeg], Awaitable[None]]
@@ -307,10 +307,10 @@ class RoomAnswerer:
             return
         others = reason == "draining" or self.pool.claims_everywhere
         with suppress(RoomsError):  # `_close` reports it
-            for _ in range(round(PHONE_JOINS_S / CHECK_EVERY_S)):
+            for _ in range(round(PHONE_JOINS_S / JOINED_CHECK_S)):
                 if not others and await self.rooms.has_caller(room.name):
                     break
-                await asyncio.sleep(CHECK_EVERY_S)
+                await asyncio.sleep(JOINED_CHECK_S)
         async with _claimed(room, self.pool, self.rooms) as ours:
             if ours:
                 self.emit(CallRefused(transport="livekit", reason=reason))

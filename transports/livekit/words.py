@@ -114,7 +114,7 @@ def end_of(reason: int, attributes: Mapping[str, str]) -> str:
     return _ENDS.get(reason, "")
 
 
-def outcome_of(reason: int, *, answered: bool) -> LegOutcome:
+def participant_outcome_of(reason: int, *, answered: bool) -> LegOutcome:
     """Return how a leg ended, by LiveKit's code for why its participant left."""
     return "completed" if answered else _UNANSWERED.get(reason, "failed")
 

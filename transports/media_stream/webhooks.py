@@ -181,7 +181,9 @@ def call_in(form: Mapping[str, str], *, call_ref: str, dial_id: str = "") -> Car
     )
 
 
-KEPT_S: Final = 4 * 3600.0  # the carriers' limit of a call, in which callbacks may be repeated
+CALLBACKS_KEPT_S: Final = (
+    4 * 3600.0
+)  # the carriers' limit of a call, in which callbacks may be repeated
 
 
 class StatusCallbacks:
@@ -223,5 +225,7 @@ class StatusCallbacks:
             kept, now = await key_values.take(place), self._host.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)
             after, events = before.apply(callback, now)
-            await key_values.keep(place, asdict(after), for_s=KEPT_S, moments=("began_at",))
+            await key_values.keep(
+                place, asdict(after), for_s=CALLBACKS_KEPT_S, moments=("began_at",)
+            )
         return events, after

@@ -34,7 +34,7 @@ from transports.dialling import (
     FoundCall,
     HeardLeg,
     carrier_errors,
-    outcome_of,
+    dial_outcome_of,
     remember,
     verdict_of,
 )
@@ -304,7 +304,7 @@ def _found_call(record: PlivoRecord, reported: HeardLeg | None) -> FoundCall:
     machine = reported is not None and reported.machine  # records do not report machines
     return FoundCall(
         provider_call_id=record.uuid,
-        outcome=outcome_of(record.outcome, machine=machine),
+        outcome=dial_outcome_of(record.outcome, machine=machine),
         verdict=record.verdict,
         answered=record.answered or (reported is not None and reported.answered),
         length_s=record.length_s or None,
@@ -341,7 +341,7 @@ def _record(body: Mapping[str, Any]) -> PlivoRecord:
         caller=str(body.get("from_number", "")),
         answered=answered,
         outcome=OUTCOMES[word] if over else None,  # a record may exist before it is complete
-        verdict=verdict_of(outcome_of(OUTCOMES[word], machine=False), SIP_CODES.get(code)),
+        verdict=verdict_of(dial_outcome_of(OUTCOMES[word], machine=False), SIP_CODES.get(code)),
         created=_moment(body.get("initiation_time")),
         length_s=number_of(body.get("call_duration")) if answered else None,
         cost=number_of(body.get("total_amount")) if over else None,

@@ -53,7 +53,7 @@ from transports.plivo.rest import (
 from transports.plivo.signature import MAX_NONCE_CHARS, is_signed, signed_text
 from transports.pool import KeyValues
 
-KEPT_S: Final = 15.0  # no longer than the leg waits for the result
+ORDERS_KEPT_S: Final = 15.0  # no longer than the leg waits for the result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class PlivoRingOrders:
         """Store an order and redirect the call to it; return the error, or `None`."""
         order_id, place = secrets.token_hex(16), _place(call_ref)
         order = {"order_id": order_id, "name": to.name, "number": to.number, "ring_s": ring_s}
-        await self.key_values.keep(place, order, for_s=KEPT_S)
+        await self.key_values.keep(place, order, for_s=ORDERS_KEPT_S)
         url = transfer_url(order_id, public_url=self.rest.public_url)
         error = await self.rest.redirect(call_ref, url)
         if error is None:

@@ -29,7 +29,7 @@ from transports.dialling import (
     FoundCall,
     HeardLeg,
     carrier_errors,
-    outcome_of,
+    dial_outcome_of,
     verdict_of,
 )
 from transports.media_stream.messages import is_id, part, text
@@ -216,7 +216,7 @@ class TelnyxCarrier:
 
 def _found_call(record: TelnyxRecord, reported: HeardLeg | None) -> FoundCall:
     machine = record.answered_by.startswith(MACHINES) or bool(reported and reported.machine)
-    outcome = outcome_of(OUTCOMES.get(record.status), machine=machine)
+    outcome = dial_outcome_of(OUTCOMES.get(record.status), machine=machine)
     return FoundCall(
         provider_call_id=record.call_id,
         outcome=outcome,

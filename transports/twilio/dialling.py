@@ -25,7 +25,7 @@ from transports.dialling import (
     DialRequest,
     FoundCall,
     carrier_errors,
-    outcome_of,
+    dial_outcome_of,
     remember,
 )
 from transports.rest import number_of
@@ -188,7 +188,7 @@ def _found_call(call: Mapping[str, Any]) -> FoundCall:
     machine = str(call.get("answered_by") or "").startswith(MACHINES)
     return FoundCall(
         provider_call_id=str(call.get("sid", "")),
-        outcome=outcome_of(OUTCOMES.get(status), machine=machine),
+        outcome=dial_outcome_of(OUTCOMES.get(status), machine=machine),
         answered=status in ("in-progress", "completed"),
         length_s=number_of(call.get("duration")) or None,
         cost=None if price is None else abs(price),

@@ -27,7 +27,7 @@ from transports.twilio.rest import TwilioRest
 
 RING_MARGIN_S: Final = 6.0  # after the ringing time: Twilio rings up to five seconds longer
 # Between two status checks. An answer needs none, because the stream of the person reports it.
-CHECK_EVERY_S: Final = 1.0
+PERSON_CHECK_S: Final = 1.0
 RESULT_BY_STATUS: Final[Mapping[str, Handover]] = {
     "busy": "busy",
     "no-answer": "no_answer",
@@ -154,11 +154,11 @@ class TwilioPeople:
         """Wait for an answer; return `None` if the person answers in time, else the result.
 
         A person who answers opens a stream, which `take` reports. A call that is busy, declined or
-        failed opens none, so Twilio is asked for its status every `CHECK_EVERY_S`.
+        failed opens none, so Twilio is asked for its status every `PERSON_CHECK_S`.
         """
         until = self.clock() + within_s
         while self.clock() < until:
-            await asyncio.wait({person.picked_up}, timeout=CHECK_EVERY_S)
+            await asyncio.wait({person.picked_up}, timeout=PERSON_CHECK_S)
             if person.picked_up.done():
                 return None
             result = await self._check_once_unless_answered(person)

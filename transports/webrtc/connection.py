@@ -38,7 +38,7 @@ CLOSE_S: Final = 5.0
 LAST_MESSAGE_S: Final = (
     2.0  # how long the last message may take to a browser that has just connected
 )
-CHECK_EVERY_S: Final = 0.05  # whether it was sent
+SENT_CHECK_S: Final = 0.05  # whether it was sent
 
 
 class TooManyError(Exception):
@@ -143,7 +143,7 @@ class BrowserConnection(SmallWebRTCConnection):
             self.page.refused("too_many_candidates")
         if self._negotiations_left < MAX_NEGOTIATIONS:
             for transport in transports_of(self._pc):
-                ice_restart.check(transport)
+                ice_restart.try_untried_pairs(transport)
 
     async def add_addresses(self, addresses: list[IceCandidate]) -> None:
         """Add network addresses of the browser.
@@ -172,7 +172,7 @@ class BrowserConnection(SmallWebRTCConnection):
         try:
             async with asyncio.timeout(LAST_MESSAGE_S):
                 while not _all_sent(self._data_channel):  # noqa: ASYNC110 - aiortc has no event for it
-                    await asyncio.sleep(CHECK_EVERY_S)
+                    await asyncio.sleep(SENT_CHECK_S)
         except TimeoutError:
             return
 

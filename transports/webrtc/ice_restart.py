@@ -130,7 +130,7 @@ async def _gather_again(connection: ice.Connection) -> None:
         connection._local_candidates += found  # noqa: SLF001
 
 
-def check(transport: RTCIceTransport) -> None:
+def try_untried_pairs(transport: RTCIceTransport) -> None:
     """Try each untried pair of addresses, because aioice's own round of checks has ended."""
     connection = transport._connection  # noqa: SLF001 - as above
     untried = (ice.CandidatePair.State.WAITING, ice.CandidatePair.State.FROZEN)

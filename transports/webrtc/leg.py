@@ -22,7 +22,7 @@ from transports.webrtc.output import SAMPLE_RATE_HZ, WebrtcOutput
 from transports.webrtc.wire import PageKey
 
 LOST_AFTER_S: Final = 1.0  # how long the connection must be down to count as lost
-CHECK_EVERY_S: Final = 0.25  # whether the browser is connected
+CONNECTED_CHECK_S: Final = 0.25  # whether the browser is connected
 CONNECT_S: Final = 20.0  # how long the browser may take to connect after its offer
 
 
@@ -97,8 +97,8 @@ class WebrtcLeg(PlainLeg):
         await self._connected.wait()
         missing_s = 0.0
         while missing_s < LOST_AFTER_S:
-            await asyncio.sleep(CHECK_EVERY_S)
-            missing_s = 0.0 if self._connection.is_connected() else missing_s + CHECK_EVERY_S
+            await asyncio.sleep(CONNECTED_CHECK_S)
+            missing_s = 0.0 if self._connection.is_connected() else missing_s + CONNECTED_CHECK_S
             if (broken_s := self._broken_s()) >= DOUBT_S:
                 self._emit(LineRestored(after_s=broken_s))
         await self._emit_gone("line_lost")

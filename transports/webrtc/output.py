@@ -23,7 +23,7 @@ CHUNK_S: Final = 0.01  # the length of a chunk in the track's queue
 # are sent at once; without them the caller would hear a gap. The browser's own buffer covers the
 # time of the stall (pages/telephone.js).
 AHEAD: Final = 10
-CHECK_EVERY_S: Final = 0.02  # whether a silent browser is back
+BROWSER_BACK_CHECK_S: Final = 0.02  # whether a silent browser is back
 
 
 class Cushion:
@@ -157,6 +157,6 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         if (line := self._browser) is None:
             return
         while line.quiet.now_s > DOUBT_S and line.is_connected():
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(BROWSER_BACK_CHECK_S)
             if (end := self.line_end) is not None:
-                end.line.stand_still(CHECK_EVERY_S, end.clock())
+                end.line.stand_still(BROWSER_BACK_CHECK_S, end.clock())

@@ -50,7 +50,7 @@ class Unwanted:
 PageMessage: TypeAlias = PageKey | EarMeasured | ForPipecat | Unwanted
 
 
-def read(message: str | bytes) -> PageMessage:
+def read_page_message(message: str | bytes) -> PageMessage:
     """Return a parsed message; never raises. Whatever begins with "ping" is for Pipecat."""
     if not isinstance(message, str) or len(message) > MAX_MESSAGE_CHARS:
         return Unwanted("data_message_too_big")
@@ -139,7 +139,7 @@ class PageMessages:
         if not await self._all.take(1):
             self.refused("data_messages_too_fast")
             return False
-        parsed = read(message)
+        parsed = read_page_message(message)
         if isinstance(parsed, Unwanted):
             self.refused(parsed.reason)
             return False

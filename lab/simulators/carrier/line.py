@@ -11,7 +11,7 @@ from lab.simulators.carrier.sound_code import MULAW_CODE, SoundCode
 from lab.simulators.mulaw import Pcm
 
 AUDIBLE: Final = 200  # of 32768, about -44 dBFS: line noise is below it
-CHECK_EVERY_S: Final = 0.02
+LINE_CHECK_S: Final = 0.02
 PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it
 
 
@@ -242,7 +242,7 @@ class Handset:
                     return self.heard()[since:]
                 if self.ended.is_set():
                     raise ConnectionError(f"the call was ended by the {self.ended_by}")
-                await asyncio.sleep(CHECK_EVERY_S)
+                await asyncio.sleep(LINE_CHECK_S)
 
     def _end(self, by: str) -> None:
         if not self.ended.is_set():

@@ -29,7 +29,7 @@ from lab.simulators.carrier.manner import (
 )
 from lab.simulators.carrier.sound_code import MULAW_CODE, plain_code
 from lab.simulators.carrier.webhook import (
-    ANSWER_S,
+    WEBHOOK_ANSWER_S,
     AgentServer,
     CallInstructions,
     LoopbackServer,
@@ -147,7 +147,7 @@ class TelnyxAccount(LoopbackServer):
         body = json.dumps({"data": data | {"payload": payload}}).encode()
         for _ in range(self.repeats):
             async with (
-                asyncio.timeout(ANSWER_S),
+                asyncio.timeout(WEBHOOK_ANSWER_S),
                 session.post(url, data=body, headers=self.signature_headers(body)) as answer,
             ):
                 if not answer.ok:

@@ -54,7 +54,7 @@ class LoopbackServer:
             await self._runner.cleanup()
 
 
-ANSWER_S: Final = 15.0  # Twilio's timeout for a webhook
+WEBHOOK_ANSWER_S: Final = 15.0  # Twilio's timeout for a webhook
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ async def post(
 ) -> tuple[int, str]:
     """Post to one of the agent's addresses; return the status and the text of its answer."""
     async with (
-        asyncio.timeout(ANSWER_S),
+        asyncio.timeout(WEBHOOK_ANSWER_S),
         session.post(server.real(url), data=data, headers=headers) as answer,
     ):
         return answer.status, await answer.text()

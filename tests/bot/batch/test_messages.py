@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bot.batch.batch import UnusableInputError
-from bot.batch.messages import CHECK_EVERY_S, RETRY_AFTER_S, transcribe_messages
+from bot.batch.messages import MESSAGES_CHECK_S, RETRY_AFTER_S, transcribe_messages
 from calls.events import Event, MessageTranscribed
 from calls.transcript import Transcript
 from fallbacks.failure import Kind, Scope, error_of, failed, finding
@@ -70,7 +70,7 @@ async def written(
     folder: Path,
     ear: Recogniser,
     *,
-    for_s: float = CHECK_EVERY_S,
+    for_s: float = MESSAGES_CHECK_S,
     leads: Callable[[], bool] = lambda: True,
 ) -> list[Event]:
     told: list[Event] = []
@@ -86,7 +86,7 @@ def text_of(path: Path) -> str:
 async def test_a_message_is_written_down_once(tmp_path: Path) -> None:
     path, ear = message(tmp_path), Recogniser()
 
-    told = await written(tmp_path, ear, for_s=4 * CHECK_EVERY_S)
+    told = await written(tmp_path, ear, for_s=4 * MESSAGES_CHECK_S)
 
     assert text_of(path) == "Please call me."
     assert ear.heard == ["c1.wav"]
@@ -96,7 +96,7 @@ async def test_a_message_is_written_down_once(tmp_path: Path) -> None:
 async def test_text_cut_within_a_character_is_not_transcribed_again(tmp_path: Path) -> None:
     path, ear = message(tmp_path), Recogniser(text="Thanks \ud83d bye")
 
-    await written(tmp_path, ear, for_s=4 * CHECK_EVERY_S)
+    await written(tmp_path, ear, for_s=4 * MESSAGES_CHECK_S)
 
     assert text_of(path) == "Thanks ? bye"
     assert ear.heard == ["c1.wav"]
@@ -130,7 +130,7 @@ async def test_a_message_that_every_recogniser_refuses_does_not_block_others(
     os.utime(refused, (0, 0))
     ear = Recogniser(refuses="c1.wav")
 
-    await written(tmp_path, ear, for_s=4 * CHECK_EVERY_S)
+    await written(tmp_path, ear, for_s=4 * MESSAGES_CHECK_S)
 
     assert ear.heard == ["c1.wav", "c2.wav"]
     assert text_of(later) == "Please call me."
@@ -146,7 +146,7 @@ async def test_a_message_erased_during_transcription_leaves_no_words(tmp_path: P
         return found
 
     async with transcribe_messages(tmp_path, forget_meanwhile, leads=lambda: True, emit=[].append):
-        await asyncio.sleep(CHECK_EVERY_S)
+        await asyncio.sleep(MESSAGES_CHECK_S)
 
     assert not path.with_suffix(".text.json").exists()
     assert not path.with_suffix(".text.part").exists()
@@ -155,7 +155,7 @@ async def test_a_message_erased_during_transcription_leaves_no_words(tmp_path: P
 async def test_a_file_that_is_no_recording_is_tried_once(tmp_path: Path) -> None:
     path, ear = message(tmp_path), Recogniser(unusable=True)
 
-    await written(tmp_path, ear, for_s=3 * CHECK_EVERY_S)
+    await written(tmp_path, ear, for_s=3 * MESSAGES_CHECK_S)
 
     assert ear.heard == ["c1.wav"]
     assert text_of(path) == ""

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from calls.events import AgentSaid, AnswerHeard
-from lab.recording import read
+from lab.recording import read_recording
 from operations.telemetry.emitter import Listener
 from tests.kit.near import Notes, near_process
 from transports.loopback.leg import LoopbackLeg
@@ -26,7 +26,7 @@ class ToldOfCall(Notes):
 
 async def replay_call(folder: Path, *others: Listener) -> tuple[ToldOfCall, dict[str, int]]:
     """Replay a caller; return the events of the call, and how many events each listener lost."""
-    caller, told = read(CALLER), ToldOfCall()
+    caller, told = read_recording(CALLER), ToldOfCall()
     async with near_process(folder, *others, told) as process:
         leg = LoopbackLeg(
             caller.samples,

@@ -11,7 +11,7 @@ from pipecat.frames.frames import TranscriptionFrame
 from bot.workers import process as house_module
 from bot.workers.process import Process
 from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed
-from lab.recording import Recording, read
+from lab.recording import Recording, read_recording
 from lab.replay import KeptEntries, Replayed, replay_one
 from processors.hearing.caller_words import CallerWords
 from runtime.exits import UsageError
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 async def replayed(process: Process, notes: KeptEntries, name: str, out: Path) -> Replayed:
     path = FOLDER / f"{name}.wav"
-    return await replay_one(process, notes, read(path), path=path, folder=out / name)
+    return await replay_one(process, notes, read_recording(path), path=path, folder=out / name)
 
 
 def of(kind: type, found: Replayed) -> Sequence[object]:
@@ -56,7 +56,7 @@ async def test_an_exception_ends_only_its_own_call_and_with_a_goodbye(
     assert broken.outcome.reason == "failed"
     assert of(CallFailed, whole) == []
     assert len(of(AnswerHeard, whole)) == 2
-    heard = read(tmp_path / "01_hours" / "heard.wav").samples
+    heard = read_recording(tmp_path / "01_hours" / "heard.wav").samples
     assert seconds_of_sound(heard) > seconds_of_greeting(broken)
 
 
@@ -84,7 +84,7 @@ async def test_a_call_that_cannot_be_assembled_still_says_goodbye(
 
     assert found.outcome.reason == "failed"
     assert len(of(CallEnded, found)) == 1
-    heard = read(tmp_path / "silence" / "heard.wav").samples
+    heard = read_recording(tmp_path / "silence" / "heard.wav").samples
     assert seconds_of_sound(heard) > 1.5
 
 

@@ -18,7 +18,7 @@ from bot.call.call_recording import HELD_S, CallRecording
 from bot.call.conversation import opening_frames
 from calls.events import AgentSaid, AnswerHeard, CallRecorded
 from configuration.agent import AgentSettings
-from lab.recording import read
+from lab.recording import read_recording
 from operations.database.database import Database
 from operations.record.reader import RecordReader
 from operations.record.voicemails import LEFT_S, MessageFile, finish_left
@@ -33,7 +33,7 @@ PIECE = b"\1\1" * 160  # 20 ms
 
 
 async def one_call(folder: Path) -> tuple[Notes, LoopbackLeg]:
-    caller, told = read(CALLER), Notes()
+    caller, told = read_recording(CALLER), Notes()
     tree = {
         "storage": {"url": url_in(folder)},
         "agent": {"recording": {"enabled": True, "notice": NOTICE}},

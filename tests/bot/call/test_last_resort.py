@@ -22,7 +22,7 @@ from calls.events import (
     MessageLeft,
 )
 from fallbacks.events import HeldTheLine, StageExhausted, StepTaken
-from lab.recording import read
+from lab.recording import read_recording
 from lab.simulators.schedule import parse_windows
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
@@ -85,7 +85,7 @@ async def call(
     `replies` maps names of our utterances to the caller's answers and their moments. A browser has
     neither keys nor a number.
     """
-    notes, prompts, caller = Notes(), Prompts(), read(CALLER)
+    notes, prompts, caller = Notes(), Prompts(), read_recording(CALLER)
     lab = steady_lab(faults={name: parse_windows(windows) for name, windows in faults.items()})
     storage = {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"}
     async with (

@@ -9,7 +9,7 @@ import pytest
 
 from calls.events import AgentSaid
 from fallbacks.events import AttemptFailed, AttemptWon
-from lab.recording import read
+from lab.recording import read_recording
 from lab.replay import KeptEntries, Replayed, replay_one
 from tests.kit.near import near_process, steady_lab
 
@@ -37,7 +37,7 @@ async def test_three_calls_at_once_stay_within_the_limits_and_all_are_answered(
             replay_one(
                 process,
                 notes,
-                read(FOLDER / f"{name}.wav"),
+                read_recording(FOLDER / f"{name}.wav"),
                 path=Path(name),
                 folder=tmp_path / str(number),
             )

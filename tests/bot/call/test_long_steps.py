@@ -10,7 +10,7 @@ from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import CallStarted
 from lab.process import LabOptions, lab_process, with_lab
-from lab.recording import read
+from lab.recording import read_recording
 from tests.bot.step_meter import StepMeter, metered
 from transports.loopback.leg import LoopbackLeg
 
@@ -37,7 +37,7 @@ class UpCount:
 
 
 async def one_call(process: Process, name: str) -> None:
-    caller = read(FOLDER / f"{name}.wav")
+    caller = read_recording(FOLDER / f"{name}.wav")
     leg = LoopbackLeg(
         caller.samples,
         sample_rate_hz=caller.rate_hz,

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.greetings import BEEP
 from bot.call.pipeline import CallPipeline
-from bot.call.resuming import CHECK_EVERY_S
+from bot.call.resuming import CHANGE_CHECK_S
 from bot.workers.pool import KeyValueStore
 from calls.events import CallEnded, CallerStarted, CallerStopped, FirstSpeech, TurnDecided
 from calls.handover import Handover
@@ -259,7 +259,7 @@ async def test_what_was_under_way_is_finished(
     everything = {**AGENT, **agent}
     async with pool(tmp_path, agent=everything, people=People(), caller=caller) as there:
         await before(there)
-        await asyncio.sleep(CHECK_EVERY_S)
+        await asyncio.sleep(CHANGE_CHECK_S)
         await die(there, store)
         await after(there)
 

@@ -1,5 +1,7 @@
 """The state that another process needs of a call is stored whenever it changes."""
 
+# pyright: reportArgumentType=false, reportIncompatibleMethodOverride=false
+
 import asyncio
 import json
 from collections.abc import Sequence
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.call.resuming import CHECK_EVERY_S, SAVE_AGAIN_S, StateSender
+from bot.call.resuming import CHANGE_CHECK_S, SAVE_AGAIN_S, StateSender
 from bot.workers.pool import KeyValueStore
 from calls.events import AgentSaid, CallerStarted, Event, TurnDecided
 from calls.resume import ResumeState
@@ -35,7 +37,7 @@ class Place:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize(
     ("changes", "kept"),
-    [(False, 3), (True, round(SAVE_AGAIN_S * 2 / CHECK_EVERY_S) + 1)],
+    [(False, 3), (True, round(SAVE_AGAIN_S * 2 / CHANGE_CHECK_S) + 1)],
 )
 async def test_a_state_is_stored_twice_a_second_while_it_changes_and_before_it_is_too_old(
     kept: int, *, changes: bool
@@ -48,7 +50,7 @@ async def test_a_state_is_stored_twice_a_second_while_it_changes_and_before_it_i
         return ResumeState(call_id="c", kept_at=now, said=str(now) if changes else "Yes.")
 
     keeping = loop.create_task(StateSender(place, state).run())
-    await asyncio.sleep(2 * SAVE_AGAIN_S + CHECK_EVERY_S / 2)
+    await asyncio.sleep(2 * SAVE_AGAIN_S + CHANGE_CHECK_S / 2)
     keeping.cancel()
 
     assert len(place.kept) == kept
@@ -72,9 +74,9 @@ async def test_what_the_caller_said_is_stored_without_waiting_for_the_next_check
     loop, place = asyncio.get_running_loop(), Place()
     sender = StateSender(place, lambda: ResumeState(call_id="c", said=str(loop.time())))
     keeping = loop.create_task(sender.run())
-    await asyncio.sleep(CHECK_EVERY_S / 10)
+    await asyncio.sleep(CHANGE_CHECK_S / 10)
     sender.follow(event)
-    await asyncio.sleep(CHECK_EVERY_S / 10)
+    await asyncio.sleep(CHANGE_CHECK_S / 10)
     keeping.cancel()
 
     assert len(place.kept) == 1 + is_at_once

@@ -22,7 +22,7 @@ from fallbacks.events import (
     Suspected,
 )
 from lab.process import LabOptions, lab_process, with_lab
-from lab.recording import read
+from lab.recording import read_recording
 from tests.kit.near import Notes, near_lab
 from tests.virtual_time import VirtualLoop
 from transports.loopback.leg import LoopbackLeg
@@ -86,7 +86,7 @@ async def four_calls(out: Path, *moments: tuple[float, float], stop: Stall = sta
 
 
 async def one_call(process: Process, ear: Notes, name: str) -> tuple[list[str], list[str]]:
-    caller = read(FOLDER / f"{name}.wav")
+    caller = read_recording(FOLDER / f"{name}.wav")
     leg = LoopbackLeg(
         caller.samples,
         sample_rate_hz=caller.rate_hz,

@@ -1,5 +1,7 @@
 """Clips: sentences for failures, rendered ahead in the voices of the agent."""
 
+# pyright: reportAttributeAccessIssue=false
+
 import asyncio
 import os
 from collections.abc import AsyncIterator
@@ -255,7 +257,7 @@ async def test_a_voice_that_is_cut_off_leaves_no_half_clip(lab: Lab, tmp_path: P
 async def test_a_server_renders_only_while_there_are_no_calls(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clip_keeping, "CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr(clip_keeping, "CALLS_CHECK_S", 0.01)
     monkeypatch.setattr(clip_keeping, "QUIET_S", 0.05)
     settings, store, busy = settings_for(lab), ClipStore(tmp_path), True
     told: list[Event] = []

@@ -193,7 +193,7 @@ async def test_within_one_process_nothing_is_shared() -> None:
 async def test_while_the_board_hangs_each_continues_alone_and_then_they_share_again(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bot.health.sharing, "ANSWER_S", 0.5)
+    monkeypatch.setattr(bot.health.sharing, "BOARD_ANSWER_S", 0.5)
     server: Server = request.getfixturevalue(kind)
     url, loop = await server.fresh_url(), Loop()
     async with Process(url).running() as here, Process(url).running() as there:
@@ -248,7 +248,7 @@ class Loop:
 async def test_a_hanging_board_does_not_block_the_exit(
     redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bot.health.sharing, "ANSWER_S", 0.2)
+    monkeypatch.setattr(bot.health.sharing, "BOARD_ANSWER_S", 0.2)
     url = await redis_server.fresh_url()
     try:
         async with asyncio.timeout(4 * WITHIN_S):  # without a limit it would never end

@@ -113,7 +113,7 @@ async def test_a_replaced_worker_stays_until_its_last_dial_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("bot.programs.worker.QUIET_S", 0.0)
-    monkeypatch.setattr("bot.programs.worker.CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr("bot.programs.worker.LAST_CALL_CHECK_S", 0.01)
     there, here = socket.socketpair()
     supervisor, pool = Wire(there), PoolClient(Wire(here), number=1, workers=1)
     server: Any = Server(dials=1)

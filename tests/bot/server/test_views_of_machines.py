@@ -28,7 +28,7 @@ from tests.share_servers import Server, running_redis
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setattr(machine_views, "PUBLISH_EVERY_S", 0.1)
     monkeypatch.setattr(machine_views, "READ_EVERY_S", 0.0)
-    monkeypatch.setattr(shared_values, "CHECK_EVERY_S", 0.1)
+    monkeypatch.setattr(shared_values, "STORE_CHECK_S", 0.1)
     with running_redis() as found:
         yield found
 

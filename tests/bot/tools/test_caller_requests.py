@@ -296,7 +296,7 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 async def test_a_hanging_disk_does_not_block_a_call_and_the_message_is_stored_later(
     url: str, tmp_path: Path, slow_disk: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caller_requests, "KEPT_S", 0.1)
+    monkeypatch.setattr(caller_requests, "REQUEST_STORED_S", 0.1)
     database = Database(url)
     the_desk = desk(database, tmp_path)
 
@@ -318,7 +318,7 @@ async def test_a_hanging_disk_does_not_block_a_call_after_an_empty_message(
         assert goes_on.wait(20.0)
         return really_write(file, content, at)
 
-    monkeypatch.setattr(caller_requests, "KEPT_S", 0.1)
+    monkeypatch.setattr(caller_requests, "REQUEST_STORED_S", 0.1)
     monkeypatch.setattr(os, "pwrite", hang)
     database = Database(url)
     the_desk = desk(database, tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.tools import do_not_call as under_test
-from bot.tools.do_not_call import CHECK_EVERY_S, CLOSE_S, OptOuts, open_opt_outs
+from bot.tools.do_not_call import CLOSE_S, LEFT_NUMBERS_CHECK_S, OptOuts, open_opt_outs
 from calls.events import Event
 from calls.operations_events import DoNotCallDropped, DoNotCallListed
 from campaigns.store.owed_numbers import OwedNumber, OwedNumbers
@@ -156,10 +156,10 @@ async def test_a_full_queue_moves_the_oldest_to_disk_and_lists_it_later(
         for number in range(3):
             it.begin(owed(f"c{number}", asked_s=float(number)))
             await asyncio.sleep(0.1)
-        await asyncio.sleep(2 * CHECK_EVERY_S)
+        await asyncio.sleep(2 * LEFT_NUMBERS_CHECK_S)
         dropped, on_disk = list(told), files(tmp_path)
         numbers.away = False
-        await asyncio.sleep(CHECK_EVERY_S + 1.0)
+        await asyncio.sleep(LEFT_NUMBERS_CHECK_S + 1.0)
 
     assert dropped == [DoNotCallDropped(call_id="c0", reason="too_many", on_disk=True)]
     assert on_disk == ["c0.json", "c1.json", "c2.json"]
@@ -175,7 +175,7 @@ async def test_a_running_process_takes_over_what_another_left(tmp_path: Path) ->
             await asyncio.sleep(1.0)
             old.begin(owed())
         numbers.away = False
-        await asyncio.sleep(CHECK_EVERY_S + 1.0)
+        await asyncio.sleep(LEFT_NUMBERS_CHECK_S + 1.0)
 
     assert numbers.listed == [("+15550142", "voice: model", 1000.0, "d1")]
     assert told == [DoNotCallListed(call_id="c1", tries=1)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.call.switchboard import Switchboard
 from bot.outbound.call_ledger import CallLedger
-from bot.outbound.opening import PoolCapacity
+from bot.outbound.outbound import PoolCapacity
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool import SingleProcess
 from bot.workers.pool_client import PoolClient

@@ -37,7 +37,7 @@ async def client(server: Server) -> AsyncIterator[redis.asyncio.Redis]:
 
 @pytest.fixture(autouse=True)
 async def fresh(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_values, "CHECK_EVERY_S", 0.05)
+    monkeypatch.setattr(shared_values, "STORE_CHECK_S", 0.05)
     await server.fresh_url()
 
 

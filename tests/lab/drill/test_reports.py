@@ -166,14 +166,17 @@ def test_a_missed_target_stays_in_the_table_with_its_reason(tmp_path: Path) -> N
     row = replace(ROW, targets=(replace(EVERY_WORD, if_missed="it was the dog"),))
 
     assert "**missed**: it was the dog" in markdown.render([row], kept)
-    assert "missed: it was the dog" in report.write([row], kept, tmp_path).read_text()
+    assert "missed: it was the dog" in report.write_report([row], kept, tmp_path).read_text()
 
 
 def test_the_reports_have_every_pass_with_its_code_machine_and_options(
     results: Results, tmp_path: Path
 ) -> None:
     begin(results, "wednesday", note="a note")
-    pages = [markdown.render([ROW], results), report.write([ROW], results, tmp_path).read_text()]
+    pages = [
+        markdown.render([ROW], results),
+        report.write_report([ROW], results, tmp_path).read_text(),
+    ]
 
     for page in pages:
         for told in ("monday", "tuesday", "wednesday", "a machine", "0123456789", "a note"):
@@ -264,7 +267,7 @@ def test_the_table_shows_target_figures_verdict_and_the_stock_pipeline(results: 
 
 
 def test_the_html_report_loads_nothing(results: Results, tmp_path: Path) -> None:
-    page = report.write([ROW], results, tmp_path).read_text()
+    page = report.write_report([ROW], results, tmp_path).read_text()
 
     assert not re.findall(r"(?:https?:)?//|@import|<script|src=", page)
     assert "TTS &lt;cut&gt;" in page
@@ -295,5 +298,5 @@ def test_further_passes_can_be_added_to_the_figures_alone(results: Results, tmp_
     ]
     assert all(item["turns"] == [] for item in again.entries)
     assert missed([ROW], again, OURS) == missed([ROW], results, OURS)
-    report.write([ROW], again, elsewhere)
-    assert markdown.write([ROW], again, elsewhere).is_file()
+    report.write_report([ROW], again, elsewhere)
+    assert markdown.write_markdown([ROW], again, elsewhere).is_file()

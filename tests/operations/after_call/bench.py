@@ -22,7 +22,7 @@ from fallbacks.retrying import RetrySettings
 from operations.after_call.asking import ResultPen
 from operations.after_call.outcome_rules import CallResult
 from operations.after_call.work import AfterCalls, CallPurpose, CallResults
-from operations.crm.outbox import CrmOutbox
+from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.reporting import CrmReporter
 from operations.database.database import Database, StorageError
 from operations.retrying import Retries

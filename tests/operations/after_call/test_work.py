@@ -12,8 +12,8 @@ import pytest
 from calls.events import Event, UsageMeasured
 from calls.operations_events import CallSummarised, DoNotCallWanted
 from operations.after_call.work import CallPurpose
+from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.customer import CrmReport
-from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
 from tests.kit.clock import always
 from tests.operations.after_call.bench import (

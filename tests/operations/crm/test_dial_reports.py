@@ -7,8 +7,8 @@ import pytest
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.background_jobs import DialReports
 from campaigns.store.dials import Ledger
+from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.customer import CrmReport
-from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
 from tests.campaigns.store.campaign_queue import (
     LEASE_S,

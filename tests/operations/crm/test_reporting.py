@@ -10,8 +10,8 @@ import pytest
 from calls.entry import Entry
 from calls.events import CallbackWanted, CallEnded, CallStarted, Event, TranscriptFinal
 from fallbacks.retrying import RetrySettings
+from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.customer import CrmReport
-from operations.crm.outbox import CrmOutbox
 from operations.crm.port import availability_of
 from operations.crm.reporting import CrmPoster, CrmReporter
 from operations.crm.rest import HUBSPOT, RestCrm

@@ -9,7 +9,7 @@ from sqlalchemy import insert
 
 from operations.database.database import Database
 from operations.database.tables import ALERT_SENDINGS, ALERTS
-from operations.notify.outbox import AlertHistory, write_alert
+from operations.notify.alert_outbox import AlertHistory, write_alert
 from tests.operations.postmortem.rows import ALERT, at, sending
 
 CHANNELS = ("mail", "telegram", "webhook")

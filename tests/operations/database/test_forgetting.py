@@ -14,11 +14,11 @@ from calls.events import AgentSaid, CallEnded, CallStarted, MessageLeft, TurnDec
 from calls.incident import IncidentBegan, IncidentEnded
 from fallbacks.events import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope, Severity
+from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.customer import CrmReport
-from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALLS
-from operations.notify.outbox import AlertOutbox, ReportedEvent
+from operations.notify.alert_outbox import AlertOutbox, ReportedEvent
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.erasing import AT_ONCE, Erasure
 from operations.record.fold_rules import RecordFold
@@ -26,7 +26,7 @@ from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from tests.kit.clock import always
 from tests.operations.database.kept_voicemails import kept_voicemails
-from tests.operations.notify.test_outbox import MAIL, decide
+from tests.operations.notify.test_alert_outbox import MAIL, decide
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 KINDS = ("calls", "messages", "happenings", "failures", "voicemails", "callbacks", "alerts")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.customer import CrmReport
-from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.voicemails import TEXT, Voicemails, list_voicemails

@@ -7,7 +7,7 @@ from itertools import count
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
 from operations.database.database import Database
-from operations.notify.outbox import AlertOutbox, ReportedEvent
+from operations.notify.alert_outbox import AlertOutbox, ReportedEvent
 
 
 async def main(url: str) -> None:

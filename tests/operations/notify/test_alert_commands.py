@@ -26,10 +26,10 @@ from fallbacks.failure import Severity
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database
 from operations.notify.alert import AlertRules
+from operations.notify.alert_outbox import AlertOutbox, ReportedEvent
 from operations.notify.alerting_rules import never_quiet
+from operations.notify.configured_alerts import NO_CHANNEL, quiet_hours, try_channels
 from operations.notify.dispatcher import AlertDispatcher
-from operations.notify.opening import NO_CHANNEL, quiet_hours, try_channels
-from operations.notify.outbox import AlertOutbox, ReportedEvent
 from operations.retrying import Retries
 from tests.operations.notify.conftest import Inbox, Receiver
 

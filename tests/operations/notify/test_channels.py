@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from configuration.alerts import EmailSettings, TelegramSettings, WebhookSettings
 from fallbacks.failure import Kind, Severity
 from operations.notify.alert import Alert
+from operations.notify.alert_outbox import ChannelPost
 from operations.notify.channel import Channel, alert_text
 from operations.notify.mail import mail_channel
-from operations.notify.outbox import ChannelPost
 from operations.notify.telegram import telegram_channel
 from operations.notify.webhook import webhook_channel
 from operations.remote import MAX_WAIT_S, RemoteError

@@ -16,9 +16,9 @@ from configuration.settings import Settings
 from operations.database.database import Database
 from operations.database.upgrading import upgrade
 from operations.masking import redacted
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.configured_alerts import tell_operators, utc_s
 from operations.notify.incident_rules import CALM_S, Incidents
-from operations.notify.opening import tell_operators, utc_s
-from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.telemetry.logs import Log
 from operations.telemetry.record_files import RecordFiles

@@ -17,10 +17,10 @@ from fallbacks.retrying import RetrySettings
 from operations.database.database import Database
 from operations.masking import redacted
 from operations.notify.alert import AlertRules
+from operations.notify.alert_outbox import AlertOutbox
 from operations.notify.alerting_rules import Alerting, never_quiet
 from operations.notify.dispatcher import AlertDispatcher
 from operations.notify.incident_rules import Incidents
-from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.retrying import Retries
 from operations.telemetry.emitter import Emitter

@@ -1,5 +1,7 @@
 """Alerts from an event of a call to an operator's mailbox, chat and webhook."""
 
+# pyright: reportAttributeAccessIssue=false
+
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -23,12 +25,12 @@ from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database, StorageError
 from operations.notify.alert import CALLERS, HURT_S, AlertRules, Census, TellAlert
+from operations.notify.alert_outbox import AlertOutbox, Decide, ReportedEvent
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel
 from operations.notify.dispatcher import AlertDispatcher
 from operations.notify.incident_rules import Incidents
 from operations.notify.mail import mail_channel
-from operations.notify.outbox import AlertOutbox, Decide, ReportedEvent
 from operations.notify.reporter import LASTS_S, AlertReporter
 from operations.notify.telegram import telegram_channel
 from operations.notify.webhook import webhook_channel

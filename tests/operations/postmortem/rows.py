@@ -20,7 +20,7 @@ from operations.database.tables import (
     TURNS,
 )
 from operations.notify.alert import Alert
-from operations.notify.outbox import write_alert
+from operations.notify.alert_outbox import write_alert
 from operations.record.reader import BreakerMoveRow, FailureRow, TurnRow
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

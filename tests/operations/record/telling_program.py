@@ -16,7 +16,7 @@ from calls.incident import IncidentBegan
 from configuration.settings import Settings
 from fallbacks.failure import Severity
 from operations.database.database import Database
-from operations.notify.outbox import AlertOutbox, ReportedEvent
+from operations.notify.alert_outbox import AlertOutbox, ReportedEvent
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.record_listener import keep_record, make_record_listener
 from operations.telemetry.emitter import Emitter

@@ -17,7 +17,7 @@ from calls.operations_events import CallCut
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALLBACKS, CALLS
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
-from operations.record.record_listener import CHECK_EVERY_S, RecordListener
+from operations.record.record_listener import CUT_CALLS_CHECK_S, RecordListener
 from operations.record.writer import CUT_S, RecordWriter
 
 pytestmark = pytest.mark.virtual_time
@@ -146,7 +146,7 @@ async def test_calls_whose_process_died_in_an_outage_are_found_after_it(pool: Sh
         pool.away = True
         await asyncio.sleep(60.0)
         pool.away = False
-        await asyncio.sleep(2 * CHECK_EVERY_S + 3.0)
+        await asyncio.sleep(2 * CUT_CALLS_CHECK_S + 3.0)
         states = await pool.states()
         await dead.close()
 
@@ -160,7 +160,7 @@ async def test_running_calls_are_not_taken_for_cut_while_the_clock_is_set(
     async with pool.process("first", "c1", "c2"), pool.process("second", "c3"):
         seen: set[str] = set()
         for _ in range(15):  # at each second between two checks
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(CUT_CALLS_CHECK_S)
             pool.ahead_s += 60.0
             await asyncio.sleep(1.0)
             seen |= {*(await pool.states()).values()}
@@ -195,7 +195,7 @@ async def test_a_cut_calls_row_has_what_the_record_knows_of_the_caller(
     living.report_cut = rows.append
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(living.run())
-        await asyncio.sleep(CUT_S + 2 * CHECK_EVERY_S)
+        await asyncio.sleep(CUT_S + 2 * CUT_CALLS_CHECK_S)
         living.end()
         await running
     for keeper in (dead, living):

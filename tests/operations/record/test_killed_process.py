@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from operations.database.database import Database
-from operations.notify.outbox import AlertOutbox
+from operations.notify.alert_outbox import AlertOutbox
 from operations.record.callbacks import Callbacks
 from operations.record.reader import RecordReader
 from operations.record.voicemails import Voicemails, list_voicemails
@@ -19,7 +19,7 @@ from operations.record.writer import CUT_S, RecordWriter
 from runtime import clock
 from tests.kit.databases import url
 from tests.operations.database.kept_voicemails import kept_voicemails
-from tests.operations.notify.test_outbox import MAIL, decide
+from tests.operations.notify.test_alert_outbox import MAIL, decide
 from tests.operations.record.telling_program import CALLS
 
 __all__ = ["url"]

@@ -36,8 +36,8 @@ from operations.record import record_listener
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.reader import RecordReader
 from operations.record.record_listener import (
-    ANSWER_S,
     BATCH_ENTRIES,
+    BATCH_S,
     WAITING,
     RecordListener,
     keep_record,
@@ -262,11 +262,11 @@ async def test_a_hanging_database_does_not_block_calls_and_is_reported_once(
             before_s = clock.monotonic()
             await hear(keeper, STARTED, SAID)
             assert clock.monotonic() == before_s
-            await asyncio.sleep(ANSWER_S)
+            await asyncio.sleep(BATCH_S)
         assert told.kinds == ["RecordHalted"]
 
         slow.hangs = False
-        await asyncio.sleep(2 * ANSWER_S)
+        await asyncio.sleep(2 * BATCH_S)
         assert told.kinds == ["RecordHalted", "RecordResumed"]
         assert slow.entries == 20
         assert keeper.lost == 0

@@ -18,11 +18,11 @@ from fallbacks.failure import Kind
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database
 from operations.database.tables import ALERTS, CALLS
-from operations.notify.outbox import AlertHistory, write_alert
+from operations.notify.alert_outbox import AlertHistory, write_alert
 from operations.retrying import Retries
 from operations.sheets.mirror import SheetMirror
-from operations.sheets.outbox import SheetOutbox
 from operations.sheets.sheet import ServiceAccount, Sheet
+from operations.sheets.sheet_outbox import SheetOutbox
 from tests.kit.clock import always
 from tests.kit.databases import on_sqlite
 from tests.operations.postmortem.rows import ALERT, KEY, NUMBER, WORDS, at, call_values, fill

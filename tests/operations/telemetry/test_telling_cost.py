@@ -14,12 +14,12 @@ from loguru import logger
 from benchmarks.telling_turn import TURN
 from bot.outbound.call_ledger import CallLedger
 from calls.events import CallStarted
-from operations.after_call.opening import AfterCallListener
-from operations.crm.opening import CrmListener
+from operations.after_call.configured_work import AfterCallListener
+from operations.crm.configured_crm import CrmListener
 from operations.database.database import Database
 from operations.masking import redacted
+from operations.notify.alert_outbox import AlertOutbox
 from operations.notify.incident_rules import Incidents
-from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.record.fold_rules import RecordFold
 from operations.record.record_listener import RecordListener

@@ -12,7 +12,7 @@ from processors.answering.early_answer_rules import (
     EarlyAnswer,
     EarlyQuestion,
     PrepareAnswer,
-    plain,
+    bare_words,
 )
 from tests.thoroughness import promised_machine
 
@@ -166,7 +166,7 @@ class EarlyMachine(RuleBasedStateMachine):
         self.silent = False
         differs = self.early.decide(question(words))
         if self.under_way is not None:
-            assert (differs is None) == (plain(words) == plain(self.under_way))
+            assert (differs is None) == (bare_words(words) == bare_words(self.under_way))
             self.budget.settle(extra=int(differs is not None))
             self.under_way = None
 
@@ -190,7 +190,7 @@ class EarlyMachine(RuleBasedStateMachine):
                     self.budget.settle(extra=1)
                 case PrepareAnswer():
                     assert self.under_way is None
-                    assert plain(action.words)
+                    assert bare_words(action.words)
                     self.under_way = action.words
                     self.early.asked(question(action.words))
 

@@ -11,11 +11,11 @@ from calls.handover import RESULT_S, Handover
 from processors.transfer.decision import (
     ACCEPT_S,
     ANNOUNCED_S,
-    ANSWER_S,
     JOIN_S,
     LEAVING_S,
     SAID_S,
     SUMMARY_S,
+    UNANSWERED_S,
     At,
     How,
     Steps,
@@ -147,7 +147,7 @@ def test_a_person_who_hangs_up_after_the_talk_returns_the_caller() -> None:
 def test_a_silent_carrier_is_waited_for_a_bounded_time() -> None:
     transfer, _ = walked(How.CALL, ANNOUNCED)
 
-    due_at = 100.0 + RING_S + ANSWER_S
+    due_at = 100.0 + RING_S + UNANSWERED_S
     assert transfer.wake_at == due_at
     assert transfer.tick(due_at) == (Do.DROP, Do.COME_BACK)
     assert (transfer.drop_reason, transfer.outcome) == ("no_answer", "no_answer")

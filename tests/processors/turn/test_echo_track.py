@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.turn.echo import KEPT_S, Track
+from processors.turn.echo import ECHO_KEPT_S, Track
 
 RATE_HZ = 10
-SIZE = round(KEPT_S * RATE_HZ)
+SIZE = round(ECHO_KEPT_S * RATE_HZ)
 
 
 @given(

@@ -12,7 +12,7 @@ from pipecat.tests.utils import run_test
 from bot.call.models import VoiceModels
 from calls.line import CallerLine
 from configuration.settings import TurnSettings
-from lab.recording import read
+from lab.recording import read_recording
 from processors.turn.floor import Floor
 from processors.turn.sound_path import QUIET_WINDOWS, SoundEnd, SoundWindows
 
@@ -114,7 +114,7 @@ async def test_each_piece_is_passed_on_at_once() -> None:
 @pytest.mark.parametrize("name", ["01_hours", "06_pause", "07_two_utterances", "05_noise_10db"])
 async def test_speech_begins_and_ends_at_the_same_piece_as_without(name: str, rate_hz: int) -> None:
     models = await asyncio.to_thread(VoiceModels.load)
-    sound = read(CALLERS / f"{name}.wav", rate_hz=rate_hz).samples.astype("<i2").tobytes()
+    sound = read_recording(CALLERS / f"{name}.wav", rate_hz=rate_hz).samples.astype("<i2").tobytes()
     size = PIECE_BYTES[rate_hz]
     sent = [
         InputAudioRawFrame(sound[at : at + size], sample_rate=rate_hz, num_channels=1)

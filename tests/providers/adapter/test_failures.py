@@ -13,7 +13,7 @@ from websockets.frames import Close
 
 from fallbacks.failure import Kind, Scope, error_of, failed
 from fallbacks.symptoms import Moment
-from providers.adapter.failures import failure_in, failure_of, status_in
+from providers.adapter.failures import failure_in, service_failure, status_in
 from providers.facts import RungFacts
 from providers.provider import RungSpec
 
@@ -73,7 +73,7 @@ def test_the_surest_sign_decides(
     moment: Moment,
     kind: Kind,
 ) -> None:
-    assert failure_of(error, RUNG, moment=moment, text=text, category=category).kind is kind
+    assert service_failure(error, RUNG, moment=moment, text=text, category=category).kind is kind
 
 
 def test_a_vendors_own_words_are_read_as_those_of_our_own_providers() -> None:
@@ -81,8 +81,8 @@ def test_a_vendors_own_words_are_read_as_those_of_our_own_providers() -> None:
     openai = RungSpec(**{name: getattr(RUNG, name) for name in ("name", "stage", "kind", "url")},
                       sample_rate_hz=8000, facts=RungFacts(symptoms="openai"))  # fmt: skip
 
-    assert failure_of(spent, openai, moment=Moment.ASKED).kind is Kind.QUOTA
-    assert failure_of(spent, RUNG, moment=Moment.ASKED).kind is Kind.RATE_LIMITED
+    assert service_failure(spent, openai, moment=Moment.ASKED).kind is Kind.QUOTA
+    assert service_failure(spent, RUNG, moment=Moment.ASKED).kind is Kind.RATE_LIMITED
 
 
 def test_a_forbidden_request_may_be_one_calls_content() -> None:
@@ -105,7 +105,7 @@ def test_the_reason_holds_no_words_and_no_key_and_the_vendors_wait_is_kept() -> 
 def test_a_failure_that_is_already_known_stays_as_it_is() -> None:
     known = failed(Kind.SILENT, "tts", provider="it")
 
-    assert failure_of(error_of(known), RUNG, moment=Moment.ASKED) is known
+    assert service_failure(error_of(known), RUNG, moment=Moment.ASKED) is known
 
 
 NAMED: dict[str, int] = {
@@ -158,5 +158,7 @@ def test_a_number_in_a_sentence_is_a_status_only_if_the_sentence_says_so(
 
 
 def test_a_status_is_found_in_an_exceptions_own_words_and_quickly_in_a_long_text() -> None:
-    assert failure_of(ValueError("401 Unauthorized"), RUNG, moment=Moment.ASKED).kind is Kind.AUTH
+    assert (
+        service_failure(ValueError("401 Unauthorized"), RUNG, moment=Moment.ASKED).kind is Kind.AUTH
+    )
     assert status_in("error code " * 100_000) is None

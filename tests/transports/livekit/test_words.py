@@ -23,7 +23,7 @@ from transports.livekit.words import (
     has_hung_up,
     is_answered,
     mask_number,
-    outcome_of,
+    participant_outcome_of,
     party_of,
 )
 
@@ -85,7 +85,7 @@ def test_only_an_active_call_hears_us_and_non_telephones_always_do(
 def test_the_reason_for_leaving_is_the_end_of_the_leg(
     reason: int, *, answered: bool, outcome: LegOutcome
 ) -> None:
-    assert outcome_of(reason, answered=answered) == outcome
+    assert participant_outcome_of(reason, answered=answered) == outcome
 
 
 @pytest.mark.parametrize(

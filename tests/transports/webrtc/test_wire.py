@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from calls.leg_events import EarMeasured
-from transports.webrtc.wire import ForPipecat, PageKey, Unwanted, read
+from transports.webrtc.wire import ForPipecat, PageKey, Unwanted, read_page_message
 
 EAR = {
     "type": "ear",
@@ -20,7 +20,7 @@ STATUS = {"type": "trackStatus", "receiver_index": 0, "enabled": False}
 
 
 def test_a_plausible_playback_delay_is_read() -> None:
-    assert read(json.dumps(EAR)) == EarMeasured(
+    assert read_page_message(json.dumps(EAR)) == EarMeasured(
         turn=3, buffer_s=0.13, playout_s=0.02, network_s=0.001, made_up_s=0.0
     )
 
@@ -46,22 +46,24 @@ def test_a_plausible_playback_delay_is_read() -> None:
     ids=str,
 )
 def test_an_implausible_playback_delay_is_refused(lie: dict[str, Any]) -> None:
-    assert read(json.dumps(EAR | lie)) == Unwanted("unknown_data_message")
+    assert read_page_message(json.dumps(EAR | lie)) == Unwanted("unknown_data_message")
 
 
 @pytest.mark.parametrize("key", "0123456789*#")
 def test_each_key_is_read(key: str) -> None:
-    assert read(json.dumps({"type": "key", "key": key})) == PageKey(key)
+    assert read_page_message(json.dumps({"type": "key", "key": key})) == PageKey(key)
 
 
 @pytest.mark.parametrize("key", ["", "12", "A", "a", "٣", 5, None, ["5"]], ids=str)
 def test_a_key_outside_the_keypad_is_refused(key: object) -> None:
-    assert read(json.dumps({"type": "key", "key": key})) == Unwanted("unknown_data_message")
+    assert read_page_message(json.dumps({"type": "key", "key": key})) == Unwanted(
+        "unknown_data_message"
+    )
 
 
 @pytest.mark.parametrize("text", ["ping: 1", json.dumps({"type": "signalling", "message": STATUS})])
 def test_pipecats_own_messages_are_left_to_pipecat(text: str) -> None:
-    assert read(text) == ForPipecat()
+    assert read_page_message(text) == ForPipecat()
 
 
 @pytest.mark.parametrize(
@@ -81,9 +83,9 @@ def test_pipecats_own_messages_are_left_to_pipecat(text: str) -> None:
     ],
 )
 def test_other_messages_are_ignored(text: str) -> None:
-    assert read(text) == Unwanted("unknown_data_message")
+    assert read_page_message(text) == Unwanted("unknown_data_message")
 
 
 @pytest.mark.parametrize("message", ["ping" + "x" * 60_000, b"\x00" * 9], ids=["long", "bytes"])
 def test_a_large_or_binary_message_is_not_parsed(message: str | bytes) -> None:
-    assert read(message) == Unwanted("data_message_too_big")
+    assert read_page_message(message) == Unwanted("data_message_too_big")

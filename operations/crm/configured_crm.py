@@ -9,7 +9,7 @@ from typing import Any
 from calls.entry import Emit, Entry
 from configuration.sections import CrmMappingSettings, CrmRequestSettings, CrmSettings
 from configuration.settings import Settings
-from operations.crm.outbox import CrmOutbox
+from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.own import OwnContacts
 from operations.crm.port import Crm, CrmLookup, availability_of
 from operations.crm.report_rules import report_of_cut

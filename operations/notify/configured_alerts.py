@@ -14,12 +14,13 @@ from configuration.alerts import AlertsSettings, QuietSettings, missing_of
 from configuration.settings import Settings
 from fallbacks.failure import Severity
 from operations.keep_running import at_work, keep_running
+from operations.masking import printable
 from operations.notify.alert import Alert, AlertRules
+from operations.notify.alert_outbox import AlertOutbox, ChannelPost
 from operations.notify.alerting_rules import never_quiet
-from operations.notify.channel import Channel, alert_text, masked
+from operations.notify.channel import Channel, alert_text
 from operations.notify.dispatcher import AlertDispatcher, DirectAlerts
 from operations.notify.mail import mail_channel
-from operations.notify.outbox import AlertOutbox, ChannelPost
 from operations.notify.reporter import AlertReporter
 from operations.notify.telegram import telegram_channel
 from operations.notify.webhook import webhook_channel
@@ -156,7 +157,7 @@ async def _send_trial(channel: Channel, alert: Alert) -> tuple[bool, str]:
     try:
         await channel.post(post, alert_text(alert))
     except RemoteError as error:
-        reason = masked(error.reason)
+        reason = printable(error.reason)
         if error.whom:
             reason += f": {', '.join(error.whom)}"
         return False, f"{channel.name}: failed: {reason} ({channel.place})"

@@ -1,7 +1,7 @@
 """The outbox of a CRM, in a database that checks lengths."""
 
+from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.customer import CrmReport
-from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
 from tests.kit.clock import always
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
 from operations.database.database import Database
-from operations.database.outbox import Outbox
+from operations.database.row_outbox import Outbox
 from operations.database.tables import (
     ALERT_FACTS,
     ALERT_ROUNDS,

@@ -21,10 +21,10 @@ async def mirror_in_sheet(
         yield
         return
     # Not at the top: google-auth is an extra.
-    from operations.notify.outbox import AlertHistory  # noqa: PLC0415
+    from operations.notify.alert_outbox import AlertHistory  # noqa: PLC0415
     from operations.sheets.mirror import ALERTS, CALLS, SheetMirror  # noqa: PLC0415
-    from operations.sheets.outbox import SheetOutbox  # noqa: PLC0415
     from operations.sheets.sheet import ServiceAccount, Sheet  # noqa: PLC0415
+    from operations.sheets.sheet_outbox import SheetOutbox  # noqa: PLC0415
 
     mirror = SheetMirror(
         Sheet(sheets, ServiceAccount(sheets.credentials_file, clock=clock.monotonic)),

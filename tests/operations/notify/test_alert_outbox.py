@@ -15,11 +15,10 @@ from sqlalchemy import update
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
 from operations.database.database import Database, StorageError
-from operations.database.outbox import LENT_S
+from operations.database.row_outbox import LENT_S
 from operations.database.tables import ALERTS
 from operations.notify.alert import Alert, AlertRules, IncidentLasted
-from operations.notify.alerting_rules import Alerting
-from operations.notify.outbox import (
+from operations.notify.alert_outbox import (
     AlertChannel,
     AlertOutbox,
     ReportedEvent,
@@ -29,6 +28,7 @@ from operations.notify.outbox import (
     write_alert,
     write_fact,
 )
+from operations.notify.alerting_rules import Alerting
 from tests.kit.clock import always
 from tests.kit.databases import on_sqlite
 

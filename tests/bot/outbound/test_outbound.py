@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.outbound.opening import _held
+from bot.outbound.outbound import _held
 from calls.incident import CAMPAIGN
 from campaigns.guard import Hold
 from fallbacks.failure import Severity

@@ -15,7 +15,7 @@ from sqlalchemy import case, select
 from sqlalchemy.engine import RowMapping
 
 from operations.database.database import Database
-from operations.database.outbox import Outbox
+from operations.database.row_outbox import Outbox
 from operations.database.tables import CALLS, SHEET_ROWS
 
 WAITING: Final = "waiting"
@@ -23,7 +23,7 @@ SENDING: Final = "sending"
 SENT: Final = "sent"
 CUT: Final = " interrupted"  # the end of the key of a call whose process died
 MAX_NEW: Final = 500  # calls queued at once
-KEPT_S: Final = 30 * 86_400.0  # sent rows are kept this long: no call ends later
+SENT_ROWS_KEPT_S: Final = 30 * 86_400.0  # sent rows are kept this long: no call ends later
 
 Cells = Sequence[str | float | int]
 
@@ -115,7 +115,7 @@ class SheetOutbox:
     async def forget(self, *, now: float) -> None:
         """Delete rows that were sent long ago."""
         sent = SHEET_ROWS.c.state == SENT
-        await self._rows.delete(sent & (SHEET_ROWS.c.at_s < now - KEPT_S))
+        await self._rows.delete(sent & (SHEET_ROWS.c.at_s < now - SENT_ROWS_KEPT_S))
 
 
 def _row(row: RowMapping) -> SheetRow:

@@ -16,12 +16,12 @@ from sqlalchemy.engine import RowMapping
 
 from operations.crm.customer import CrmReport
 from operations.database.database import Database
-from operations.database.outbox import Outbox
+from operations.database.row_outbox import Outbox
 from operations.database.storable import storable
 from operations.database.tables import CRM_REPORTS, NUMBER_LENGTH
 
 CUT: Final = "interrupted"  # the outcome of a call whose process died
-KEPT_S: Final = 7 * 86_400.0  # for accepted reports, to recognise a repeat
+ACCEPTED_KEPT_S: Final = 7 * 86_400.0  # for accepted reports, to recognise a repeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ class CrmOutbox:
     async def record_accepted(self, lent: LentReport, *, now: float) -> None:
         """Record that the CRM accepted it, and delete reports that were accepted long ago."""
         await self._rows.settle([(lent.report.key,)], done_s=now)
-        await self._rows.delete(CRM_REPORTS.c.done_s < now - KEPT_S)
+        await self._rows.delete(CRM_REPORTS.c.done_s < now - ACCEPTED_KEPT_S)
 
     async def put_off(self, lent: LentReport, *, until_s: float) -> None:
         """Record that the CRM did not accept it, unless it was lent again since."""
