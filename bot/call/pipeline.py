@@ -207,7 +207,11 @@ class CallPipeline:
         self.hold_line = HoldLine(
             holding=holding_of(hold),
             outage=OutageSettings(
-                steps=menu_steps(hold.steps, keys=facts.keys), clips=hold.clips, menus=hold.menus
+                steps=menu_steps(hold.steps, keys=facts.keys),
+                clips=hold.clips,
+                menus=hold.menus,
+                reads_number=reads_number(last_resort, self.phrases),
+                is_deaf=lambda now: not self._shared.policies["stt"].usable(now),
             ),
             phrases=self.phrases,
             voice=voice,
@@ -222,9 +226,6 @@ class CallPipeline:
         )
         if Step.LOCAL in hold.steps:
             self.tts.say_unsaid = self.hold_line.speak_locally
-        outage, policy = self.hold_line.decision.outage, self._shared.policies["stt"]
-        outage.reads_number = reads_number(last_resort, self.phrases)
-        outage.is_deaf = lambda now: not policy.usable(now)
 
     def _make_farewell(self) -> None:
         agent, before = self._agent, self._leg.before

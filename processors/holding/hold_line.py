@@ -176,8 +176,7 @@ class HoldLine(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Read a frame and pass it on; drop an answer after a menu choice or the goodbye."""
         await super().process_frame(frame, direction)
-        has_the_line = self.decision.outage.has_the_line
-        if has_the_line and drop_answer(frame, self._line, self._now()):
+        if self.decision.outage.has_the_line and drop_answer(frame, self._line, self._now()):
             return
         if isinstance(frame, EndFrame):
             await self._executor.speak_rest()  # it may be a goodbye that no other voice could say

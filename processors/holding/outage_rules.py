@@ -75,12 +75,19 @@ Actions: TypeAlias = tuple[LineAction, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutageSettings:
-    """The steps and limits of the outage menu."""
+    """The steps and limits of the outage menu.
+
+    Attributes:
+        reads_number: Whether the callback number is known, and is read out to be confirmed.
+        is_deaf: Returns whether all recognisers are known to be down, for a time.
+    """
 
     steps: Sequence[Step] = STEPS
     clips: int = CLIPS
     menus: int = MENUS
     silence_s: float = REPLY_S
+    reads_number: bool = False
+    is_deaf: Callable[[float], bool] = lambda _: False
 
     @property
     def has_keys(self) -> bool:
@@ -177,8 +184,6 @@ class OutageMenu:
 
     Attributes:
         hears_words: Whether this machine can recognise the menu's words in the current language.
-        reads_number: Whether the callback number is known, and is read out to be confirmed.
-        is_deaf: Returns whether all recognisers are known to be down, for a time.
         message: The message that the caller is leaving, or `None`.
         over: Whether the goodbye was said.
         quiet_since: When the current silence began or will begin: at the end of the audio on the
@@ -192,8 +197,7 @@ class OutageMenu:
             floor: The call's floor.
             settings: Steps and limits, if not the defaults.
         """
-        self.hears_words = self.reads_number = False
-        self.is_deaf: Callable[[float], bool] = lambda _: False
+        self.hears_words = False
         self.message: CallerMessage | None = None
         self.over = False
         self.quiet_since: float | None = None
@@ -302,8 +306,8 @@ class OutageMenu:
             if is_typed:
                 return ()
         outage = self._outage
-        question = CHOICES[chosen].confirm_number if chosen and self.reads_number else None
-        if question and outage and outage.asked != chosen:
+        question = CHOICES[chosen].confirm_number if chosen else None
+        if question and self._settings.reads_number and outage and outage.asked != chosen:
             outage.asked, self.quiet_since = chosen, now
             return (CutLine(), _speak(Then.WAIT, question))
         return (CutLine(), *self._take_step(now, chosen=chosen))
@@ -325,7 +329,7 @@ class OutageMenu:
             return (CutLine(), *self._take_step(now))
         outage.asked, self.quiet_since = choice, now
         outage.questions += 1
-        by_number = CHOICES[choice].ask_number if self.reads_number else None
+        by_number = CHOICES[choice].ask_number if self._settings.reads_number else None
         return (CutLine(), _speak(Then.WAIT, by_number or CHOICES[choice].question))
 
     def give_up_message(self) -> Actions:
@@ -417,7 +421,7 @@ class OutageMenu:
             if not self._outage.choose():
                 return self._say_goodbye()
             return (_step_taken(stage, Step.CHOSEN), *_carry_out(chosen, stage, has_keys=has_keys))
-        outage, deaf = self._outage, stage == "stt" and self.is_deaf(now)
+        outage, deaf = self._outage, stage == "stt" and self._settings.is_deaf(now)
         step = outage.go(words=self.hears_words, deaf=deaf)
         if step is None:
             return self._say_goodbye()

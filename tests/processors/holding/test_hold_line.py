@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from typing import cast
 
 import pytest
 from pipecat.frames.frames import (
@@ -27,6 +28,7 @@ from fallbacks.events import (
     StageRecovered,
 )
 from processors.holding.late_answer_rules import HoldSettings
+from processors.holding.line_rules import LineAction
 from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import Speaker
 from processors.holding.utterance_rules import PLAYS
@@ -45,6 +47,14 @@ from tests.processors.holding.hold_bench import (
 pytestmark = pytest.mark.virtual_time
 
 WON = AttemptWon(stage="llm", provider="openai", attempt=1, after_s=0.2)
+
+
+async def test_an_unknown_action_is_not_published() -> None:
+    async with held() as call:
+        with pytest.raises(AssertionError):
+            await call.hold._executor.do(cast("LineAction", WON))
+
+    assert call.told == []
 
 
 async def test_an_answer_in_time_is_heard_without_a_filler() -> None:

@@ -1,5 +1,6 @@
 """The outage menu while a whole stage is down: each event, and its actions."""
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -58,8 +59,10 @@ def speak(*situations: Situation, then: Then = Then.WAIT, protected: bool = Fals
     return SpeakFor(situations=situations, then=then, protected=protected)
 
 
-def at_the_menu(*, words: bool = False, stage: str = "llm") -> OutageMenu:
-    menu = new_menu(MENU)
+def at_the_menu(
+    *, words: bool = False, stage: str = "llm", reads_number: bool = False
+) -> OutageMenu:
+    menu = new_menu(replace(MENU, reads_number=reads_number))
     menu.hears_words = words
     menu.handle(exhausted(stage), 0.0)
     return menu
@@ -219,8 +222,7 @@ def test_a_key_is_carried_out(digit: str, expected: tuple[LineAction, ...]) -> N
 
 
 def test_a_key_for_a_callback_reads_out_the_number_and_counts_when_pressed_again() -> None:
-    menu = at_the_menu()
-    menu.reads_number = True
+    menu = at_the_menu(reads_number=True)
 
     first = menu.press("1", 1.0)
     second = menu.press("1", 9.0)
@@ -231,8 +233,7 @@ def test_a_key_for_a_callback_reads_out_the_number_and_counts_when_pressed_again
 
 @pytest.mark.parametrize("between", ["another key", "silence"])
 def test_a_callback_that_is_not_confirmed_is_not_noted(between: str) -> None:
-    menu = at_the_menu()
-    menu.reads_number = True
+    menu = at_the_menu(reads_number=True)
     menu.press("1", 1.0)
 
     if between == "silence":
@@ -249,8 +250,7 @@ CALLED_BACK = RunMenuChoice(choice=Choice.CALLBACK, stage="llm")
 
 
 def test_a_spoken_callback_request_reads_out_the_number() -> None:
-    menu = at_the_menu(words=True)
-    menu.reads_number = True
+    menu = at_the_menu(words=True, reads_number=True)
 
     asked = menu.hear(Choice.CALLBACK, 1.0)
 

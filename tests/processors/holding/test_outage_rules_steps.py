@@ -118,15 +118,14 @@ MENUS = (Step.CLIP, Step.KEYPAD, Step.GOODBYE)
 def test_nobody_is_asked_to_repeat_while_all_recognisers_are_known_to_be_down(
     stage: str, *, deaf: bool, steps: tuple[Step, ...], words: bool, taken: list[str]
 ) -> None:
-    call = OutageCall(OutageSettings(steps=steps))
-    call.hears_words, call.is_deaf = words, lambda _: deaf
+    call = OutageCall(OutageSettings(steps=steps, is_deaf=lambda _: deaf))
+    call.hears_words = words
 
     assert [call.down(stage, 10.0 * turn) for turn in range(3)] == taken
 
 
 def test_an_outage_that_becomes_known_after_the_first_question_leads_to_the_menu() -> None:
-    call = OutageCall()
-    call.is_deaf = lambda now: now >= 1.0
+    call = OutageCall(OutageSettings(is_deaf=lambda now: now >= 1.0))
 
     assert call.down("stt", 0.0) == "clip"
     call.quiet_since = 2.0
@@ -134,8 +133,7 @@ def test_an_outage_that_becomes_known_after_the_first_question_leads_to_the_menu
 
 
 def test_the_menu_says_once_that_speech_recognition_is_down() -> None:
-    menu = OutageMenu(Floor(CallerLine()))
-    menu.is_deaf = lambda _: True
+    menu = OutageMenu(Floor(CallerLine()), OutageSettings(is_deaf=lambda _: True))
 
     _, why, choices = menu.handle(StageExhausted(stage="stt", attempts=0), 0.0)
 
