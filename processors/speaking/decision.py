@@ -32,6 +32,7 @@ from fallbacks.events import StageExhausted, WordsTimed
 from fallbacks.failure import Scope, Severity, failed
 from fallbacks.symptoms import Symptom
 from fallbacks.tts_times import (
+    ALIGN_END_S,
     ALIGN_S,
     NEXT_VOICE_S,
     NO_TEXT_S,
@@ -295,7 +296,8 @@ class SpokenUtterance:
         """Ask for an alignment; return False if the sound cannot be aligned."""
         if asked := self._request_alignment(part=part):
             self._actions.append(asked)
-            self._align_until = now + ALIGN_S
+            left_s = min(ALIGN_END_S, self._line.queued_s(now) - ALIGN_S) if part else 0.0
+            self._align_until = now + max(ALIGN_S, left_s)
         else:
             self._ledger.align(None)
         return asked is not None

@@ -21,6 +21,7 @@ from fallbacks.ladder import StagePolicy
 from fallbacks.lag import PERIOD_S
 from fallbacks.paces import PACES
 from fallbacks.tts_times import (
+    ALIGN_END_S,
     ALIGN_S,
     NEXT_VOICE_S,
     NO_TEXT_S,
@@ -696,6 +697,27 @@ def test_an_interruption_while_the_end_of_a_text_is_in_doubt_ends_the_utterance(
     bench.finish(ask)
 
     assert (bench.asks, bench.failures, bench.speech.over) == ([ask], [], True)
+
+
+@pytest.mark.parametrize(
+    ("spoken", "waits_s"), [(1, ALIGN_S), (4, 1.2 - ALIGN_S), (7, ALIGN_END_S)]
+)
+def test_the_end_of_a_text_is_in_doubt_only_while_the_line_has_sound(
+    spoken: int, waits_s: float
+) -> None:
+    bench = Bench()
+    bench.policy.untimed = frozenset(NAMES)
+    ask = bench.start()
+    speak_untimed(bench, ask, 300, 300 * spoken)
+    bench.sound(ask, np.zeros(round(1000 * QUIET_S), "<i2"))  # so that no sound is held back
+    bench.do = bench.done.extend  # type: ignore[method-assign]
+    bench.finish(ask)
+    ended_at = bench.now
+    while not (bench.speech.over or len(bench.asks) > 1) and bench.speech.wake_at is not None:
+        bench.now = bench.speech.wake_at
+        bench.do(bench.speech.tick(bench.now))
+
+    assert bench.now - ended_at == pytest.approx(waits_s, abs=0.11)
 
 
 def test_a_voice_whose_pace_is_known_is_aligned_only_if_a_text_is_short_for_it() -> None:
