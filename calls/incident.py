@@ -15,6 +15,7 @@ DISK: Final = "disk"
 STORAGE: Final = "storage"
 """The stage of an incident if the database fails."""
 RECORD: Final = "record"
+STORE: Final = "store"  # of several machines
 NO_CALLS: Final = "do_not_call"
 UNKNOWN: Final = "unknown"
 """The kind of an incident that another process has detected."""

@@ -33,6 +33,21 @@ class WritesResumed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreLost:
+    """The store that machines share is away: calls go on, but no other machine can take them up."""
+
+    reason: str  # redacted
+    severity: Severity = Severity.HIGH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreRegained:
+    """The store is back, and has the calls again."""
+
+    away_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallSummarised:
     """A summary of the call was written, after its end."""
 
@@ -236,6 +251,8 @@ OperationsEvent: TypeAlias = (
     | ConfigurationReloaded
     | ConfigurationLoaded
     | WorkerStarted
+    | StoreLost
+    | StoreRegained
     | WorkerLost
     | CallsLost
     | CallCut

@@ -30,7 +30,14 @@ from bot.workers.process import Process, open_process
 from bot.workers.seats import public_limits
 from bot.workers.upkeep import do_chores, update_gauges
 from calls.events import CallRefused, Event
-from calls.operations_events import CallsLost, ConfigurationReloaded, WorkerLost, WorkerStarted
+from calls.operations_events import (
+    CallsLost,
+    ConfigurationReloaded,
+    StoreLost,
+    StoreRegained,
+    WorkerLost,
+    WorkerStarted,
+)
 from configuration.machine import own_cores
 from configuration.settings import Settings
 from operations.database.database import Database
@@ -99,6 +106,8 @@ SUPERVISOR_EVENTS: Final[Mapping[str, Callable[..., Event]]] = {
     "worker_started": WorkerStarted,  # it may be this worker
     "worker_lost": WorkerLost,
     "calls_lost": CallsLost,
+    "store_lost": StoreLost,
+    "store_regained": StoreRegained,
 }
 """The supervisor's events, which a worker emits, because the supervisor has no listeners."""
 

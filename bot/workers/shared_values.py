@@ -98,6 +98,7 @@ class RedisLink:
     Attributes:
         redis: The client.
         is_away: Whether Redis failed at the last request; then no further one is sent.
+        why_away: Why it failed last; redacted.
     """
 
     def __init__(self, url: str) -> None:
@@ -112,7 +113,7 @@ class RedisLink:
             decode_responses=True,
         )
         self.redis = Redis.from_pool(pool)
-        self.is_away = False
+        self.is_away, self.why_away = False, ""
 
     async def check(self) -> None:
         """Check that a Redis that answers can be used.
@@ -160,10 +161,11 @@ class RedisLink:
     def lose(self, error: BaseException) -> None:
         """Send no further requests, and say so once."""
         if not self.is_away:
+            self.why_away = _plain(error)
             logger.error(
                 "the store (server.store) is away: {}; calls go on, but another machine cannot take"
                 " them over",
-                _plain(error),
+                self.why_away,
             )
         self.is_away = True
 

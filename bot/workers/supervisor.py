@@ -31,6 +31,7 @@ from bot.workers.saved_values import SavedValues
 from bot.workers.seats import EXOTEL_STREAM, public_limits, refuse
 from bot.workers.slots import BY_SIGNAL, Reloading, Slots, wait_at_most
 from bot.workers.stacks import WRITE_S, ask_for_stacks, place_in, read_stacks
+from bot.workers.store_watch_rules import StoreWatch
 from bot.workers.worker_process import Worker
 from configuration.loading import Loaded
 from configuration.machine import own_cores
@@ -172,6 +173,7 @@ class Supervisor:
 
     async def _watch_workers(self, connections: ConnectionListener) -> None:
         """Kill workers that hang, send the pool's state and divide the limits, every `ROUND_S`."""
+        store_watch = StoreWatch()
         while True:
             for item in self._server.find_hung(HUNG_S):
                 self._tasks.create_task(
@@ -181,6 +183,8 @@ class Supervisor:
                 connections.open()  # for requests that wait for the replacement of a lost worker
             self._server.broadcast_state()
             self._quotas.divide()
+            if self._shared:
+                _report_store(self._shared, store_watch, self._server.messages.send_to_one)
             notify(ALIVE)
             await asyncio.sleep(ROUND_S)
 
@@ -265,6 +269,15 @@ def _shared_values(
         local=local,
         clock=clock.monotonic,
     )
+
+
+def _report_store(values: "SharedValues", watch: StoreWatch, tell: Callable[..., None]) -> None:
+    """Tell a worker that the store has been away for a while, or is back."""
+    away_s = watch.look(is_away=values.is_away, now=clock.monotonic())
+    if away_s is not None and values.is_away:
+        tell("store_lost", reason=values.link.why_away)
+    elif away_s is not None:
+        tell("store_regained", away_s=away_s)
 
 
 def _shared_claims(values: "SharedValues | None") -> "SharedClaims | None":

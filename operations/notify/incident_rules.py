@@ -26,6 +26,7 @@ from calls.incident import (
     NO_CALLS,
     RECORD,
     STORAGE,
+    STORE,
     UNKNOWN,
     WORKER,
     Incident,
@@ -41,6 +42,8 @@ from calls.operations_events import (
     DoNotCallListed,
     DoNotCallOwed,
     DoNotCallWanted,
+    StoreLost,
+    StoreRegained,
     WorkerLost,
     WorkerStarted,
     WritesRefused,
@@ -402,6 +405,26 @@ def _campaign_changed(
     return incidents.add_failure(found, now, failures=0)
 
 
+def _store_changed(_: Incidents, event: StoreLost | StoreRegained, _now: float) -> IncidentEvents:
+    """Return the event for the store; no incident is stored, as for a worker."""
+    if isinstance(event, StoreRegained):
+        lasted_s = round(event.away_s, 1)
+        over = IncidentEnded(
+            stage=STORAGE, rung=STORE, kind="store_away", lasted_s=lasted_s, failures=1
+        )
+        return (over,)
+    return (
+        IncidentBegan(
+            stage=STORAGE,
+            rung=STORE,
+            kind="store_away",
+            severity=event.severity,
+            reason=event.reason,
+            then="calls go on, but no other machine can take them up",
+        ),
+    )
+
+
 def _ended_elsewhere(event: CampaignResumed) -> IncidentEnded:
     return IncidentEnded(
         stage=CAMPAIGN,
@@ -492,6 +515,7 @@ HANDLERS: Final[Mapping[type[Event], Callable[[Incidents, Any, float], IncidentE
     **dict.fromkeys((DoNotCallListed, DoNotCallWanted), _listing_changed),
     **dict.fromkeys((CampaignHeld, CampaignPaused, CampaignResumed), _campaign_changed),
     **dict.fromkeys((WorkerLost, CallsLost, WorkerStarted), _worker_changed),
+    **dict.fromkeys((StoreLost, StoreRegained), _store_changed),
     **dict.fromkeys((Suspected, SuspicionCleared), _record_health),
     **dict.fromkeys((AttemptWon, StageRecovered, RecordResumed), _record_health),
 }

@@ -13,7 +13,7 @@ from lab.simulators.carrier.carrier import Carrier
 from tests.bot.call.test_phone_calls import caller_says
 from tests.bot.serving import AUTH_TOKEN, Served, serving
 from tests.kit.journal import entries_in
-from tests.share_servers import PASSWORD
+from tests.share_servers import PASSWORD, running_redis
 from tests.share_servers import Server as ShareServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
@@ -99,6 +99,34 @@ async def test_a_hanging_share_does_not_affect_a_call(
     assert max(answers_s) < LATE_S
     assert served.process.returncode == 0
     assert PASSWORD not in (served.logs / "holdline.log").read_text(encoding="utf-8")
+
+
+async def test_a_hanging_store_delays_no_word_and_is_an_incident(
+    tmp_path: Path, lab: RunningLab
+) -> None:
+    with running_redis() as store:
+        environment = {"HOLDLINE__SERVER__STORE": store.url}
+        changes = {"hold": {"render": False}, "server": {"machine": "a", "workers": 1}}
+        async with (
+            asyncio.timeout(120),
+            serving(lab, tmp_path, changes=changes, environment=environment) as served,
+            Carrier(served.url, AUTH_TOKEN) as call,
+        ):
+            await call.listen(within_s=15)
+            store.pause()
+            try:
+                for question in ("What are your opening hours?", "Where are you?"):
+                    await call.say(await caller_says(question))
+                    await call.listen(within_s=20)
+                await logged(served, "the store that the machines share does not answer")
+            finally:
+                store.resume()
+            await logged(served, "over: the store that the machines share does not answer")
+
+    entries = entries_in(served.logs / "calls")
+    answers_s = [entry["v2v_s"] for entry in entries if entry["event"] == "AnswerHeard"]
+    assert len(answers_s) == 2
+    assert max(answers_s) < LATE_S
 
 
 async def logged(served: Served, event: str) -> None:

@@ -13,6 +13,8 @@ from calls.operations_events import (
     DoNotCallListed,
     DoNotCallOwed,
     DoNotCallWanted,
+    StoreLost,
+    StoreRegained,
     WorkerCause,
     WorkerLost,
     WorkerStarted,
@@ -73,6 +75,27 @@ def test_a_write_to_one_disk_does_not_clear_another(incidents: Incidents) -> Non
     incidents.handle(REFUSED, 10.0)
 
     assert incidents.handle(WritesResumed(where="recordings", lost=0), 70.0) == ()
+
+
+def test_an_absent_store_is_an_incident_in_any_process(incidents: Incidents) -> None:
+    lost = incidents.handle(StoreLost(reason="connection refused"), 10.0)
+
+    assert lost == (
+        IncidentBegan(
+            stage="storage",
+            rung="store",
+            kind="store_away",
+            severity=Severity.HIGH,
+            reason="connection refused",
+            then="calls go on, but no other machine can take them up",
+        ),
+    )
+    for other in (incidents, Incidents({}, steps=())):  # the first one may be gone
+        assert other.handle(StoreRegained(away_s=7.04), 70.0) == (
+            IncidentEnded(
+                stage="storage", rung="store", kind="store_away", lasted_s=7.0, failures=1
+            ),
+        )
 
 
 HALTED = RecordHalted(reason="connection refused")
