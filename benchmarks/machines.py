@@ -390,9 +390,6 @@ def _haproxy(port: int, folder: Path, *, machines: int) -> Iterator[None]:
     text = re.sub(r"bind :443 \S+ crt \S+ ", f"bind 127.0.0.1:{port} ", text)
     if machines > 2:
         text = _with_third(text)
-    if not re.search(r" weight \d", text):  # else a machine that is not empty gets no new call
-        text = text.replace("agent-inter 1s", "agent-inter 1s weight 100")
-        text = text.replace("balance leastconn", "balance roundrobin")
     text = re.sub(r"10\.0\.0\.(\d)", rf"{NETWORK}.\1.2", text)
     file = folder / "haproxy.cfg"
     file.write_text(text, encoding="utf-8")
