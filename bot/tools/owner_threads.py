@@ -8,7 +8,6 @@ such a function blocks that loop, the others run in a further loop until it is f
 
 import asyncio
 import contextvars
-import sys
 import threading
 import traceback
 from collections.abc import Awaitable, Callable
@@ -18,7 +17,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from bot.code_places import innermost_own
+from bot.code_places import innermost_own, stack_of
 
 LOOPS: Final = 4  # of a process (chosen); each can be blocked by one function
 BEGIN_S: Final = 0.5  # for a function to begin; after that, its loop is blocked
@@ -62,8 +61,11 @@ class _OwnerLoop:
 
     def place(self) -> str:
         """Return the function in which the loop's thread is, with file and line."""
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001 - documented for such use
-        return place_of(traceback.extract_stack(frame)) if frame else "a thread that has ended"
+        stack = stack_of(self._thread.ident or 0)
+        if not stack:
+            return "a thread that has ended"
+        lines = [(code.co_filename, line or 0, code.co_name, "") for code, line in stack[::-1]]
+        return place_of(traceback.StackSummary.from_list(lines))
 
 
 def place_of(stack: traceback.StackSummary) -> str:

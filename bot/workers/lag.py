@@ -6,17 +6,16 @@ thread. Audio that is sent late is reported by its sender.
 """
 
 import asyncio
-import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from operator import methodcaller
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType
 from typing import Final
 
+from bot.code_places import stack_of
 from bot.workers.lag_rules import Lagging
 from calls.entry import Emit
 from calls.events import ProcessLagged
@@ -77,24 +76,7 @@ class LoopWatch:
         Returns code objects, not frames: a frame keeps its variables alive, and a detector cannot
         append to audio that something else still references.
         """
-        stack: list[CodeType] = []
-        frame = frame_of(self._loop_thread)
-        while frame is not None:
-            stack.append(frame.f_code)
-            frame = frame.f_back
-        return stack
-
-
-def frame_of(thread: int) -> FrameType | None:
-    """Return the current frame of a thread; `None` if it has ended.
-
-    Python returns the frames of all threads. As long as a frame is referenced, so are its
-    variables: if another thread ran meanwhile, it could not extend its audio buffer, which would
-    end a call. So the frames are read and released in a single bytecode (`next`), during which no
-    other thread runs.
-    """
-    all_frames = iter(sys._current_frames, None)  # noqa: SLF001 - documented in `sys` for such use
-    return next(map(methodcaller("get", thread), all_frames))
+        return [code for code, _ in stack_of(self._loop_thread)]
 
 
 def name_of(stack: Sequence[CodeType]) -> str:

@@ -1,4 +1,4 @@
-"""Sampling one thread keeps no references of other threads."""
+"""Reading the stack of a thread keeps no references of other threads."""
 
 import sys
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.workers.lag import frame_of
+from bot.code_places import MAX_FRAMES, stack_of
 
 ROUNDS = 20_000
 
@@ -33,7 +33,7 @@ def test_objects_that_another_thread_released_are_not_kept() -> None:
 
     def look() -> None:
         while not over.is_set():
-            frame_of(mine)
+            stack_of(mine)
 
     def work() -> None:
         sound = bytearray(100)
@@ -53,3 +53,29 @@ def test_objects_that_another_thread_released_are_not_kept() -> None:
     looking.join()
 
     assert not failures
+
+
+def test_a_stack_is_read_from_the_innermost_function_to_the_outermost() -> None:
+    found = stack_of(threading.get_ident())
+    frame, expected = sys._getframe(), list[tuple[object, int | None]]()
+    while frame := frame.f_back:
+        expected.append((frame.f_code, frame.f_lineno))
+
+    assert [code.co_name for code, _ in found][:2] == [
+        "stack_of",
+        "test_a_stack_is_read_from_the_innermost_function_to_the_outermost",
+    ]
+    assert found[2:] == expected
+
+
+def test_a_stack_has_a_bound_and_an_ended_thread_has_none() -> None:
+    def deep(left: int) -> int:
+        return deep(left - 1) if left else len(stack_of(threading.get_ident()))
+
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(3 * MAX_FRAMES)
+    try:
+        assert deep(MAX_FRAMES + 10) == MAX_FRAMES
+    finally:
+        sys.setrecursionlimit(before)
+    assert stack_of(0) == []
