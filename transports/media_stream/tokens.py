@@ -1,5 +1,6 @@
 """Stream tokens: they show which call a media stream belongs to, new or resumed, in any process."""
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from transports.parked import CallTakenError, Parked, ParkedCall
 from transports.pool import (
     DRAINING,
     ELSEWHERE,
+    SEAT_RETRY_S,
     SEAT_S,
     CallPool,
     HeldSeat,
@@ -305,10 +307,21 @@ class StreamTokens:
             return await self._go_on(call, found)
         # Another process may get a webhook about the same loss, and must then find the stored call.
         async with self._locks.hold(f"{self._carrier} loss {call.call_ref}"):
-            kept = await self.streamed_calls.forget(call.call_ref)
-            if over or found is not None or kept is None:
+            is_over = over or found is not None
+            kept = await self._take_kept(call.call_ref, within_s=0.0 if is_over else SEAT_S)
+            if is_over or kept is None:
                 return TurnedAway.OVER
             return await self._begin_again(call, kept, news_id)
+
+    async def _take_kept(self, call_ref: str, *, within_s: float) -> Kept | None:
+        """Delete and return a call's stored data; ask again while the store does not answer."""
+        until = self._host.clock() + within_s
+        while (kept := await self.streamed_calls.forget(call_ref)) is None:
+            is_known = await self._parked.epoch(call_ref) is not None
+            if is_known or self._host.clock() >= until:
+                break
+            await asyncio.sleep(SEAT_RETRY_S)
+        return kept
 
     async def end(self, call_ref: str, by: str = "") -> None:
         """Record the end of a call, and who ended it, as the carrier reports it."""

@@ -21,10 +21,10 @@ CALL: Final = CarriedCall(call_ref="CA1")
 STARTED: Final = Started(stream_sid="MZ1", call_sid="CA1", parameters={})
 
 
-def machines(count: int) -> list[StreamTokens]:
+def machines(count: int, store: KeyValueStore | None = None) -> list[StreamTokens]:
     """Return the tokens of machines that share a store, and nothing else."""
     clock = asyncio.get_running_loop().time
-    store = KeyValueStore(clock=clock)
+    store = store or KeyValueStore(clock=clock)
     found = list[StreamTokens]()
     for _ in range(count):
         pool = SingleProcess(why_closed=str, clock=clock)
@@ -116,3 +116,45 @@ async def test_a_call_ended_by_its_taker_is_over_for_a_machine_that_wakes() -> N
     assert lost.parked
     assert not await lost.parked.is_ours()
     assert not await Parked(b._host.pool, "twilio").holds(CALL.call_ref)
+
+
+class LateStore(KeyValueStore):
+    """A store that does not answer until `back_at`."""
+
+    back_at = 0.0
+
+    def is_late(self) -> bool:
+        return asyncio.get_running_loop().time() < self.back_at
+
+    async def take(self, token: str) -> Any:
+        return None if self.is_late() else await super().take(token)
+
+    async def epoch(self, token: str) -> int:
+        if self.is_late():
+            raise LookupError(token)
+        return await super().epoch(token)
+
+
+@pytest.mark.parametrize(
+    ("late_s", "is_kept", "goes_on"),
+    [
+        (0.0, True, True),
+        (0.3, True, True),
+        (5.0, True, True),
+        (60.0, True, False),
+        (0.0, False, False),
+    ],
+)
+async def test_a_call_is_taken_up_although_the_store_answers_late(
+    late_s: float, *, is_kept: bool, goes_on: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    store = LateStore(clock=loop.time)
+    a, b = machines(2, store)
+    if is_kept:
+        await begun(a, await a.begin(CALL))
+    began, store.back_at = loop.time(), loop.time() + late_s
+    found = await b.follow(CALL)
+
+    assert isinstance(found, StreamPass) == goes_on
+    assert loop.time() - began <= (late_s or 0.0) + 0.5 if goes_on else loop.time() - began < 10.0
