@@ -267,7 +267,7 @@ async def test_a_port_with_another_program_is_a_problem(health: Any, vendor: Ven
 async def test_a_taken_port_without_an_answer_does_not_block(
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.doctor.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.doctor.SERVER_ANSWER_S", 0.1)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -389,7 +389,7 @@ async def test_an_unavailable_postgresql_is_a_problem(
 async def test_a_postgresql_that_hangs_is_a_problem_and_does_not_block(
     vendor: Vendor, postgres: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.storage.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.storage.SERVER_ANSWER_S", 0.1)
     postgres.pause()
     try:
         found = await storage_found(through_asyncpg(postgres.url), vendor.port)
@@ -423,7 +423,7 @@ async def test_a_share_is_asked_for_a_lease_which_is_given_back(
 async def test_a_share_that_hangs_is_a_problem_and_does_not_block(
     vendor: Vendor, redis_server: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.storage.ANSWER_S", 1.0)
+    monkeypatch.setattr("bot.doctor.storage.SERVER_ANSWER_S", 1.0)
     redis_server.pause()
     try:
         found = await share_found(redis_server.url, vendor.port)
