@@ -192,6 +192,8 @@ class HoldActions:
         self.voice.note_heard(now)
         if (missing := self.delivered.tick(now)) and not self.voice.floor.caller_speaking:
             logger.error("the line has not played {} characters of an answer", len(missing))
+            self.voice.line.flush(now)  # an output that is only late must not play them as well
+            await self._owner.push_frame(InterruptionFrame())
             self.voice.keep_rest(missing, protected=False)
         await self.speak_rest()
         self.decision.outage.hears_words = self._ear_usable

@@ -431,6 +431,18 @@ async def test_an_answer_that_the_line_does_not_play_is_said_again(*, clip_first
         assert call.voice.said[-1] == "We open."
 
 
+async def test_an_answer_that_the_line_plays_late_is_heard_once() -> None:
+    async with held() as call:
+        call.hold.delivered.played(time.monotonic())
+        await call.stops()
+        call.line.free_at_s = time.monotonic() + 3.0  # it accepts nothing meanwhile
+        await call.answers(1.0)
+        await call.put(TTSTextFrame("We", TextType.WORD))
+        await call.until(lambda: call.line.level(LOCAL), within_s=10)
+
+    assert len(call.line.level(ANSWER)) <= 2  # what the line had already taken, of 25
+
+
 async def test_audio_that_is_played_before_our_loop_goes_on_is_not_expected_again() -> None:
     line = CallerLine()
 
