@@ -227,7 +227,7 @@ class Soak:
     # -- measurements
 
     async def measure(self) -> None:
-        """Note the resources of all processes repeatedly; write the report each minute."""
+        """Record the resources of all processes repeatedly; write the report each minute."""
         for number in range(10**9):
             for sample in await asyncio.to_thread(_samples, self.fleet):
                 self.note("process", at_s=self.now_s, **sample)

@@ -76,8 +76,8 @@ class AwayChanged:
 
 
 KeyOwner: TypeAlias = Literal["menu", "entry", "agent"]
-"""Who gets a key: the outage menu (nobody while the caller is with a person), the model as part of
-an entry, or the agent, whose `keys` define what it starts."""
+"""The receiver of a key: the outage menu (none while the caller is with a person), the model as
+part of an entry, or the agent, whose `keys` define what it starts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""When an absent store is reported."""
+"""The reports of an absent store."""
 
 import pytest
 
