@@ -1,4 +1,4 @@
-"""One rung of the TTS stage: its connection, its requests, and the receiver of its voice's events.
+"""One rung of the TTS stage: its connection, its requests, and its voice's events.
 
 An attempt fails at once if the rung is known to be unreachable, and waits briefly if it is
 connecting. A lost connection is restored in the background, with repeated tries. A cold standby is
@@ -117,7 +117,7 @@ class Connection:
 
 
 class VoiceRung(Rung):
-    """A voice, as the TTS stage uses it.
+    """A voice, as the TTS stage uses it; as its `VoiceEar`, it reports the voice's events.
 
     Attributes:
         connection: The state of its connection.
@@ -145,21 +145,23 @@ class VoiceRung(Rung):
             seat: This call's place at the rung.
             lag: Our own stalls.
         """
-        ear = VoiceRungEar(self, stage, speaker=speaker)
-        pipe = RungPipeline(name, service, output=ear.pushed, on_ready=self._is_ready)
+        pipe = RungPipeline(name, service, output=self._pass_on, on_ready=self._is_ready)
         super().__init__(pipe, seat=seat)
         self.connection = Connection(name, lag=lag)
         self._lag = lag
         self._due_s: float | None = None  # `due_at` on the provider's clock
         self.rate_hz = 0
         self._stage = stage
+        self._speaker = speaker
+        self._pieces = Pieces(0)
+        self._pieces_of: int | None = None  # the attempt that `_pieces` belongs to
         self._voice = cast("Voice", service)
         self._waiting: list[Frame] = []
         self._unsettled = deque[TTSUpdateSettingsFrame](maxlen=SETTINGS)
         self.reconnector = Reconnector(
             name, self._connect, clock=stage.now, backoff=Backoff(retries_itself=True)
         )
-        self._voice.listen(ear)
+        self._voice.listen(self)
 
     @property
     def due_at(self) -> float | None:
@@ -262,43 +264,19 @@ class VoiceRung(Rung):
         await self.reconnector.close(self._stage)
         await super().close(within_s=within_s)
 
-    async def _is_ready(self, _pipe: RungPipeline) -> None:
-        while self._unsettled:
-            await self.pipe.send(self._unsettled.popleft())
-        await self.begin()
-
-    async def _connect(self) -> bool:
-        """Reconnect, unless that is in progress; return whether the connection is open."""
-        if not self.connection.up and not self.connection.is_connecting:
-            await self._voice.revive()
-        return self.connection.up
-
-
-class VoiceRungEar:
-    """Receives the events of a rung's voice (`calls.voice.VoiceEar`), and reports to the stage."""
-
-    def __init__(
-        self, rung: VoiceRung, stage: Stage[VoiceEvent], *, speaker: Callable[[], str | None]
-    ) -> None:
-        self._rung = rung
-        self._stage = stage
-        self._speaker = speaker
-        self._pieces = Pieces(0)
-        self._attempt: int | None = None  # the attempt that `_pieces` belongs to
-
     async def sound(self, attempt: int, pcm: bytes) -> None:
         """Report audio, in whole samples and each piece once."""
-        if attempt != self._rung.attempt:
+        if attempt != self.attempt:
             return
-        if attempt != self._attempt:
-            self._attempt, self._pieces = attempt, Pieces(self._rung.rate_hz)
+        if attempt != self._pieces_of:
+            self._pieces_of, self._pieces = attempt, Pieces(self.rate_hz)
         samples = self._pieces.take(pcm)
         if samples:
             came = SoundCame(
                 attempt=attempt,
                 pcm=samples,
                 speaking=self._pieces.speaking(samples),
-                quiet_s=quiet_end(samples) / self._rung.rate_hz,
+                quiet_s=quiet_end(samples) / self.rate_hz,
             )
             await self._stage.report(came)
 
@@ -311,64 +289,75 @@ class VoiceRungEar:
 
     async def spoken(self, attempt: int, *, more: bool = False) -> None:
         """Report that the voice has sent everything, or one of its texts."""
-        if attempt == self._rung.attempt and not more:
-            self._rung.forget_attempt()
+        if attempt == self.attempt and not more:
+            self.forget_attempt()
         await self._stage.report(Finished(attempt=attempt, more=more))
 
     async def failed(self, attempt: int, failure: Failure) -> None:
         """Report the voice's error."""
-        self._rung.seat.learn(failure)
+        self.seat.learn(failure)
         await self._stage.report(Failed(attempt=attempt, failure=failure))
 
     async def connecting(self) -> None:
         """Record that a connection is being opened."""
-        self._rung.connection.began(self._stage.now())
+        self.connection.began(self._stage.now())
 
     async def connected(self) -> None:
         """Record that the connection is open, and send the frames that waited for it."""
-        self._rung.connection.made(waited_for=self._rung.due_at is not None)
-        self._rung.reconnector.backoff.up(self._stage.now())
-        await self._rung.begin()
+        self.connection.made(waited_for=self.due_at is not None)
+        self.reconnector.backoff.up(self._stage.now())
+        await self.begin()
 
     async def unreachable(self, failure: Failure) -> None:
         """Record that the connection was refused, and fail an attempt that waited for it."""
-        waited = self._rung.attempt if self._rung.due_at is not None else None
-        self._rung.connection.refused(failure, waited_for=waited is not None)
+        waited = self.attempt if self.due_at is not None else None
+        self.connection.refused(failure, waited_for=waited is not None)
         self._restore_connection(failure)
         if waited is not None:
-            self._rung.forget_attempt()
+            self.forget_attempt()
             await self._stage.report(Failed(attempt=waited, failure=failure))
 
     async def lost(self, failure: Failure | None) -> None:
         """Record that the connection is lost, and fail an attempt that used it."""
-        self._rung.connection.lost()
-        asked = self._rung.attempt if self._rung.due_at is None else None
+        self.connection.lost()
+        asked = self.attempt if self.due_at is None else None
         self._restore_connection(failure)
         if asked is not None:
             reason = "closed while idle"
-            idle = failed(Kind.NETWORK, "tts", provider=self._rung.name, reason=reason)
+            idle = failed(Kind.NETWORK, "tts", provider=self.name, reason=reason)
             await self._stage.report(Failed(attempt=asked, failure=failure or idle))
 
-    async def pushed(self, _pipe: RungPipeline, frame: Frame, _direction: FrameDirection) -> None:
+    async def _is_ready(self, _pipe: RungPipeline) -> None:
+        while self._unsettled:
+            await self.pipe.send(self._unsettled.popleft())
+        await self.begin()
+
+    async def _connect(self) -> bool:
+        """Reconnect, unless that is in progress; return whether the connection is open."""
+        if not self.connection.up and not self.connection.is_connecting:
+            await self._voice.revive()
+        return self.connection.up
+
+    async def _pass_on(self, _pipe: RungPipeline, frame: Frame, _direction: FrameDirection) -> None:
         """Pass on metrics, and report errors; other frames of the service are not needed."""
         if isinstance(frame, MetricsFrame):
-            in_use = self._rung.name == self._speaker()
+            in_use = self.name == self._speaker()
             frame.data = [
                 value for value in frame.data if in_use or isinstance(value, TTSUsageMetricsData)
             ]  # text that was sent is billed, even if another rung's audio was used
             if frame.data:
                 await self._stage.push_frame(frame)
-        elif isinstance(frame, ErrorFrame) and frame.exception and self._rung.attempt is not None:
+        elif isinstance(frame, ErrorFrame) and frame.exception and self.attempt is not None:
             found, reason = classify_error(frame.exception), type(frame.exception).__name__
-            failure = failed(found, "tts", provider=self._rung.name, reason=reason)
-            await self._stage.report(Failed(attempt=self._rung.attempt, failure=failure))
+            failure = failed(found, "tts", provider=self.name, reason=reason)
+            await self._stage.report(Failed(attempt=self.attempt, failure=failure))
 
     def _restore_connection(self, failure: Failure | None) -> None:
         if failure:
-            self._rung.seat.learn(failure)
+            self.seat.learn(failure)
         permanent = failure is not None and failure.permanent
-        self._rung.reconnector.backoff.down(self._stage.now(), permanent=permanent)
-        self._rung.reconnector.begin(self._stage)
+        self.reconnector.backoff.down(self._stage.now(), permanent=permanent)
+        self.reconnector.begin(self._stage)
 
 
 def _text_frame(text: str) -> AggregatedTextFrame:
