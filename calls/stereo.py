@@ -8,7 +8,8 @@ than `SETTLED_S` no longer changes.
 
 from typing import Final
 
-SAMPLE_BYTES: Final = 2
+from runtime.pcm import SAMPLE_BYTES
+
 JITTER_S: Final = 0.1  # the longest gap between two pieces that is not silence (chosen)
 SETTLED_S: Final = 6.0  # the longest delay of a piece: a line without audio for 5 s is lost
 

@@ -27,7 +27,7 @@ MARKS: Final = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-SAMPLE_BYTES: Final = 65_536
+ENCODING_SAMPLE_BYTES: Final = 65_536
 WIDE_SHARE: Final = 0.3  # of zeros among every second byte; in ASCII text as UTF-16 nearly all are
 MAX_WORDS: Final = 400  # judged for each encoding
 MAX_SHOWN: Final = 3  # cells in a sample for the user
@@ -61,15 +61,15 @@ def guess_encoding(pieces: Iterable[bytes], *, region: str = "") -> TextEncoding
 
     Args:
         pieces: The bytes of the whole file. All are checked for UTF-8; a guess is based on at most
-            about `SAMPLE_BYTES` of them.
+            about `ENCODING_SAMPLE_BYTES` of them.
         region: The country of the file's owner, ISO 3166-1; empty if unknown.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     sample = b""
     # The final empty piece makes an incomplete character at the end an error.
     for piece in chain(filter(None, pieces), (b"",)):
-        if len(sample) < SAMPLE_BYTES:
-            sample += piece[: SAMPLE_BYTES - len(sample)]
+        if len(sample) < ENCODING_SAMPLE_BYTES:
+            sample += piece[: ENCODING_SAMPLE_BYTES - len(sample)]
             if name := _obvious_encoding(sample):
                 return TextEncoding(name=name)
         try:
@@ -78,8 +78,8 @@ def guess_encoding(pieces: Iterable[bytes], *, region: str = "") -> TextEncoding
             # The sample must contain the bytes that are not UTF-8, which may come late. Its two
             # parts may overlap; the line feed keeps their words apart.
             begin = error.object.rfind(b"\n", 0, error.start) + 1
-            late = error.object[begin : begin + SAMPLE_BYTES]
-            return _guess(sample[: SAMPLE_BYTES // 2] + b"\n" + late, region)
+            late = error.object[begin : begin + ENCODING_SAMPLE_BYTES]
+            return _guess(sample[: ENCODING_SAMPLE_BYTES // 2] + b"\n" + late, region)
     return TextEncoding(name="utf-8")
 
 

@@ -20,6 +20,7 @@ PURE_VALUES = (
     "operations.crm.customer",
     "operations.notify.alert",
     "processors.speaking.speech_actions",
+    "runtime.pcm",
 )  # next to the rules that use them
 # The standard library of a decision: no clock, no chance, no file, no network.
 ALLOWED = {

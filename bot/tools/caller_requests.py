@@ -13,8 +13,9 @@ from loguru import logger
 from calls.caller import is_dialable
 from operations.database.database import StorageError
 from operations.record.callbacks import Callback, Callbacks
-from operations.record.voicemails import SAMPLE_BYTES, MessageFile
+from operations.record.voicemails import MessageFile
 from processors.holding.caller_silence import End
+from runtime.pcm import SAMPLE_BYTES
 from transports.leg import LegFacts
 
 REQUEST_STORED_S: Final = 3.0  # how long a caller waits for the confirmation

@@ -18,11 +18,11 @@ from typing import BinaryIO, Final
 from loguru import logger
 from sqlalchemy import case, select, update
 
-from calls.stereo import SAMPLE_BYTES
 from operations.database.database import Database, StorageError
 from operations.database.storable import storable
 from operations.database.tables import CALLS, VOICEMAILS
 from operations.keep_running import at_work, keep_running
+from runtime.pcm import SAMPLE_BYTES
 
 PART: Final = ".part"  # suffix of an incomplete file
 LEFT_S: Final = 600.0  # a message takes two minutes at most: an older file has no writer

@@ -32,7 +32,6 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSet
 
 from calls.entry import Emit
 from calls.leg_events import AnswererHeard
-from calls.stereo import SAMPLE_BYTES
 from processors.answerer.answerer_rules import (
     AnsweringAction,
     AnsweringPlan,
@@ -48,6 +47,7 @@ from processors.answerer.decision import AnswererJudge
 from processors.ladder.stage import Alarm
 from processors.turn.floor import Away, Floor
 from processors.turn.sound_path import SoundPath
+from runtime.pcm import SAMPLE_BYTES
 
 WINDOW_S: Final = 0.064  # 512 samples at 8 kHz: bins of 16 Hz keep 440 and 480 Hz apart
 STEP_S: Final = 0.032  # between windows, which overlap by half

@@ -16,7 +16,6 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 
 from calls.line import CallerLine
-from calls.stereo import SAMPLE_BYTES
 from fallbacks.events import StageRecovered, StepTaken
 from processors.holding.decision import HoldDecision
 from processors.holding.delivered_rules import DeliveredWords
@@ -39,6 +38,7 @@ from processors.holding.on_device_words import OnDeviceWords
 from processors.holding.own_voice import ChoiceActions, OwnVoice
 from processors.ladder.stage import Alarm
 from processors.speaking.pcm import quiet_end
+from runtime.pcm import SAMPLE_BYTES
 
 # With more audio than this queued on a line, live audio is dropped: otherwise the delay between
 # two people who talk would grow.

@@ -5,7 +5,6 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 from calls.events import CallerStarted, CallerStopped, TurnDecided
-from calls.stereo import SAMPLE_BYTES
 from fallbacks.events import (
     AnswerEmpty,
     AttemptFailed,
@@ -20,6 +19,7 @@ from fallbacks.events import (
 from processors.holding.menu_rules import Choice, DeskChoice
 from processors.holding.utterance_rules import Situation
 from processors.turn.floor import AwayChanged, Floor, TurnBegan, WordsCame
+from runtime.pcm import SAMPLE_BYTES
 
 LIMIT_S: Final = 120.0  # the longest message; people leave far shorter ones (chosen)
 QUIET_S: Final = 3.5  # silence that ends a message; a call may be silent for 4 s at most

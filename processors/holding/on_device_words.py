@@ -13,8 +13,8 @@ from typing import Final, Protocol
 
 from pipecat.processors.frame_processor import FrameProcessor
 
-from calls.stereo import SAMPLE_BYTES
 from processors.holding.menu_rules import PHRASES, Meaning
+from runtime.pcm import SAMPLE_BYTES
 
 BEFORE_S: Final = 0.6  # audio before a VAD's report, which is 0.2 s late, and later for soft voices
 MAX_S: Final = 2.2  # an utterance, including `BEFORE_S`; a slow "call me back" takes 1 s

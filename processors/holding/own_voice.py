@@ -21,7 +21,6 @@ from calls.entry import Emit
 from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal
 from calls.line import CallerLine
 from calls.sentences import UNANSWERED
-from calls.stereo import SAMPLE_BYTES
 from calls.turn import Turn
 from fallbacks.events import HeldTheLine, StepTaken
 from processors.holding.line_rules import (
@@ -43,6 +42,7 @@ from processors.holding.utterance_rules import (
     Situation,
 )
 from processors.turn.floor import Floor
+from runtime.pcm import SAMPLE_BYTES
 
 TONE_HZ: Final = 1000  # inside the telephone band, and not a dial tone (chosen)
 TONE_S: Final = 0.3

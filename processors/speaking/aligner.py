@@ -9,10 +9,10 @@ from typing import Final
 
 from loguru import logger
 
-from calls.stereo import SAMPLE_BYTES
 from engines.espeak import Espeak, UnknownVoiceError, voice_names, word_samples
 from processors.speaking.alignment import LIKELY, SURE, Reference, align, lacks_end, words_spoken
 from processors.speaking.alignment_rules import MAX_S, AlignSound, SoundAligned
+from runtime.pcm import SAMPLE_BYTES
 
 TIMBRE: Final = "f2"
 WORDS_PER_MINUTE: Final = 165

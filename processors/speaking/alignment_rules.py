@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from calls.stereo import SAMPLE_BYTES
 from fallbacks.word_times import TimedWord, WordTimes, usual_s
+from runtime.pcm import SAMPLE_BYTES
 
 LONG_S: Final = 20.0  # speech after which its words are aligned, and their sound is forgotten
 MAX_S: Final = 30.0  # of sound that is kept; of more, words are estimated

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from calls.line import CallerLine
-from calls.stereo import SAMPLE_BYTES
 from fallbacks.symptoms import SHORT_AUDIO_S
 from fallbacks.word_times import TimedWord, WordFollower, WordTimes, as_written, set_times
 from processors.speaking.alignment_rules import KeptSound, Part, SoundAligned
+from runtime.pcm import SAMPLE_BYTES
 
 MARGIN_S: Final = 0.05  # tolerance of word times, as seen with both voices (chosen)
 # ElevenLabs rounds to whole milliseconds in each message; in a long sentence the errors add up.

@@ -20,13 +20,13 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.line import CallerLine
-from calls.stereo import SAMPLE_BYTES
 from processors.answerer.watch import SpeechDetector
 from processors.holding.line_executor import OtherSound, until_heard
 from processors.holding.menu_rules import Consent, Meaning
 from processors.holding.on_device_words import OnDeviceWords, WordEar
 from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import SoundPath
+from runtime.pcm import SAMPLE_BYTES
 
 RATES_HZ: Final = (8000, 16000)  # sample rates that the speech detector supports. Source: Silero
 

@@ -23,8 +23,8 @@ from pipecat.processors.frame_processor import (
     FrameProcessorQueue,
 )
 
-from calls.stereo import SAMPLE_BYTES
 from processors.turn.floor import Floor
+from runtime.pcm import SAMPLE_BYTES
 
 
 class SoundPath(FrameProcessor):

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
-from calls.stereo import SAMPLE_BYTES
 from runtime.exits import install_command
+from runtime.pcm import SAMPLE_BYTES
 
 Side: TypeAlias = Literal["input", "output"]
 
