@@ -14,11 +14,12 @@ from pipecat.workers.runner import WorkerRunner
 from benchmarks.accounting import BusyPeriod, Moments
 from benchmarks.bare_pipecat import bare_worker
 from benchmarks.ear import Ear
-from bot.call.models import SharedSilero, VoiceModels
+from bot.call.models import VoiceModels
 from bot.workers.process import Process
 from calls.entry import Emit
 from configuration.settings import Settings, TurnSettings
 from processors.turn.detector import TurnDetector, TurnJudges
+from processors.turn.voice_activity import SharedSilero
 from runtime import clock
 from transports.leg import Clock
 from transports.loopback.leg import LoopbackLeg
