@@ -19,8 +19,8 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameProcessor
 
 from bot.call.call_recording import emit_to_recording, make_recording
+from bot.call.configured_fallbacks import call_voice, holding_of, menu_ear, menu_steps, reads_number
 from bot.call.conversation import Dialogue, dictation_of, room_tokens
-from bot.call.last_resort import LastResort, call_voice, holding_of, menu_ear, menu_steps
 from bot.call.shared import Shared
 from bot.call.transfer import Transfer
 from bot.tools.built_in import Tools, sensitive_tools
@@ -544,12 +544,6 @@ def requests_of(
         stored=stored,
         read=partial(shared.gate.callback_number, placed=placed),
     )
-
-
-def reads_number(last_resort: LastResort, phrases: Phrases) -> bool:
-    """Return whether the caller's number is known and there are texts to read it out."""
-    texts = {text.situation for text in last_resort.texts(phrases.language)}
-    return bool(phrases.number and texts >= {Situation.ASK_NUMBER, Situation.CONFIRM_NUMBER})
 
 
 def _note_played(pipeline: CallPipeline, at_s: float) -> None:
