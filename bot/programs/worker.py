@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from loguru import logger
 
 from bot.programs.guard import guard
-from bot.workers.pool_client import PoolClient, ResumedCalls, take_connections
+from bot.workers.pool_client import PoolClient, take_connections
 from bot.workers.stacks import write_stacks_at_signal
 from bot.workers.wire import Wire
 from configuration.database_urls import LOCAL
@@ -89,11 +89,7 @@ async def _answer_calls(settings: Settings, parameters: Mapping[str, Any]) -> No
         async with run_server(
             settings,
             [],
-            extras=Extras(
-                pool=pool,
-                listeners=[ResumedCalls(pool.wire)],
-                metrics_folder=Path(parameters["metrics"]),
-            ),
+            extras=Extras(pool=pool, metrics_folder=Path(parameters["metrics"])),
         ) as server:
             drain_task = tasks.create_task(
                 _drain_without_supervisor(pool, server), name="end with the supervisor"

@@ -208,23 +208,26 @@ class KeyValueStore:
         return {key: (item.until - now, item.value) for key, item in kept.items()}
 
 
-def serve_values(values: KeyValues, wire: Wire) -> None:
-    """Answer the requests of one worker over its wire."""
-    wire.answer(
-        "keep",
-        lambda it: values.keep(
-            it["token"],
-            it["value"],
-            for_s=it["for_s"],
-            moments=it["moments"],
-            epoch=it["epoch"],
-        ),
-    )
+def serve_values(
+    values: KeyValues, wire: Wire, *, on_keep: Callable[[Mapping[str, Any]], None]
+) -> None:
+    """Answer the requests of one worker over its wire; pass each `keep` to `on_keep` first."""
+
+    async def keep(asked: Mapping[str, Any]) -> bool:
+        on_keep(asked)
+        return await values.keep(
+            asked["token"],
+            asked["value"],
+            for_s=asked["for_s"],
+            moments=asked["moments"],
+            epoch=asked["epoch"],
+        )
 
     async def take_up(asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
         taken = await values.take_up(asked["token"], epoch=asked["epoch"])
         return asdict(taken) if taken else None
 
+    wire.answer("keep", keep)
     wire.answer("take_up", take_up)
     wire.answer("epoch", lambda it: values.epoch(it["token"]))
     wire.answer("take", lambda it: values.take(it["token"]))

@@ -11,8 +11,6 @@ from loguru import logger
 
 from bot.workers.pool import StreamedViews
 from bot.workers.wire import Wire, WireError
-from calls.entry import Entry
-from calls.events import CallStarted
 from fallbacks.ladder import StagePolicy
 from processors.ladder.gate import RungGate
 from transports.pool import Answer, HeldSeat, NoSeat, TakenUp
@@ -245,18 +243,6 @@ class PoolClient:
         self.claims_everywhere = bool(state.get("claims_everywhere"))
         self.on_state()
         self.peers.others = [item for item in state.get("workers", ()) if item != self.name]
-
-
-class ResumedCalls:
-    """Tells the supervisor of calls that another worker had begun."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-
-    async def hear(self, entry: Entry) -> None:
-        """Read the next event of this worker's calls."""
-        if isinstance(entry.event, CallStarted) and entry.event.gap_s:
-            self._wire.send("resumed")
 
 
 def take_connections(hand: socket.socket, take: Callable[[socket.socket], None]) -> asyncio.Event:

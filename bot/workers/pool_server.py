@@ -4,13 +4,13 @@ import asyncio
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 
 from bot.workers.admission_rules import PoolAdmission
+from bot.workers.interrupted_calls import InterruptedCalls
 from bot.workers.lease_rules import Leases
 from bot.workers.pool import Claims, KeyValueStore, ViewRelay, serve_values
 from bot.workers.seats import SeatTable
@@ -234,36 +234,6 @@ class Quotas:
 STALL_S: Final = 0.4  # chosen: two of the supervisor's rounds; a longer gap means that it stalled
 
 
-@dataclass(slots=True)
-class _LostWorker:
-    left: int  # of its calls do not go on yet
-    none_left: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class InterruptedCalls:
-    """Counts the calls of lost workers until other workers go on with them."""
-
-    def __init__(self) -> None:
-        self._workers: list[_LostWorker] = []  # the one that was lost first comes first
-
-    def resumed(self) -> None:
-        """Count a call that goes on."""
-        if worker := next((item for item in self._workers if item.left), None):
-            worker.left -= 1
-            if not worker.left:
-                worker.none_left.set()
-
-    async def wait(self, calls: int, *, within_s: float) -> int:
-        """Wait until so many calls go on; return how many do not within this time."""
-        worker = _LostWorker(calls)
-        self._workers.append(worker)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                await worker.none_left.wait()
-        self._workers.remove(worker)
-        return worker.left
-
-
 class PoolServer:
     """Keeps the list of workers and answers their requests.
 
@@ -295,7 +265,7 @@ class PoolServer:
         self._views = ViewRelay(self.workers)
         self.messages = PoolMessages(self.workers)
         self.seats = SeatTable(admission, self.workers, clock=clock)
-        self.interrupted = InterruptedCalls()
+        self.interrupted = InterruptedCalls(values, clock=clock)
         self.answers: dict[str, Answer] = {}
         self.configuration = ""
         self.may_move: Callable[[], bool] = lambda: False
@@ -309,10 +279,9 @@ class PoolServer:
         wire.on("ready", lambda message: self._open(worker, message))
         wire.on("closing", lambda _: self._close(worker))
         wire.on("leaving", lambda _: worker.close_hand())
-        wire.on("resumed", lambda _: self.interrupted.resumed())
         wire.on("report", lambda message: self._note_load(worker, message))
         self.seats.serve(worker)
-        serve_values(self._values, wire)
+        serve_values(self._values, wire, on_keep=partial(self.interrupted.note, worker.name))
         self._claims.serve(wire, holder=worker.name)
         wire.answer("peer", self._ask_peer)
         for what, answer in self.answers.items():

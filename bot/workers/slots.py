@@ -233,7 +233,7 @@ def _report_end(server: PoolServer, worker: Worker, *, calls: int, expected: boo
 
 async def _count_lost(server: PoolServer, worker: Worker, calls: int) -> None:
     """Report how many calls of a worker that has ended were not continued within `RESUMABLE_S`."""
-    lost = await server.interrupted.wait(calls, within_s=RESUMABLE_S)
+    lost = await server.interrupted.wait(worker.name, calls, within_s=RESUMABLE_S)
     if lost:
         logger.error("{} of {} calls of worker {} were lost", lost, calls, worker.name)
         server.messages.send_to_one("calls_lost", worker=worker.name, interrupted=calls, lost=lost)

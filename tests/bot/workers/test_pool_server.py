@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.workers.pool_client import PoolClient
-from bot.workers.pool_server import InterruptedCalls, PoolServer
+from bot.workers.pool_server import PoolServer
 from bot.workers.supervisor import HUNG_S
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
@@ -210,27 +210,3 @@ def looks(office: PoolServer, *, every_s: float, for_s: float) -> list[str]:
         office._clock = lambda now=now: now
         found += [worker.name for worker in office.find_hung(HUNG_S)]
     return found
-
-
-@pytest.mark.virtual_time
-@pytest.mark.parametrize(
-    ("calls", "resumed_at_s", "lost"),
-    [
-        ((1,), (2.0,), [0]),
-        ((3,), (1.0, 2.0), [1]),
-        ((2,), (), [2]),
-        ((1,), (70.0,), [1]),  # too late
-        ((1, 2), (1.0, 1.0, 1.0), [0, 0]),
-        ((1, 2), (1.0, 1.0), [0, 1]),
-    ],
-)
-async def test_calls_that_go_on_are_not_counted_as_lost(
-    calls: tuple[int, ...], resumed_at_s: tuple[float, ...], lost: list[int]
-) -> None:
-    interrupted, loop = InterruptedCalls(), asyncio.get_running_loop()
-    for at_s in resumed_at_s:
-        loop.call_later(at_s, interrupted.resumed)
-
-    found = await asyncio.gather(*(interrupted.wait(item, within_s=60.0) for item in calls))
-
-    assert found == lost
