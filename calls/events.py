@@ -50,6 +50,16 @@ class CallMoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallNotKept:
+    """The machines' store was away when the call began: no other machine could go on with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallKept:
+    """The store has the state of a call that was not kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TurnJudged:
     """What the caller got in a turn was judged; emitted once for each turn."""
 
@@ -401,6 +411,8 @@ Event: TypeAlias = (
     CallStarted
     | CallEnded
     | CallMoved
+    | CallNotKept
+    | CallKept
     | TurnJudged
     | CallRecorded
     | CallRefused

@@ -24,6 +24,8 @@ from calls.events import (
     CallEnded,
     CallerStarted,
     CallFailed,
+    CallKept,
+    CallNotKept,
     CallRecorded,
     CallStarted,
     Event,
@@ -149,6 +151,7 @@ class CallState:
         said: The caller's latest utterances.
         excerpt: The words of the call; `None` if they are not needed.
         machine: Whether a machine has answered, by our latest decision.
+        kept: Whether another machine could go on with the call, if there is one.
         spoke_on: Whether the caller has begun to speak since the turn was decided.
         answers_before: The number of answers from before the call was resumed in this process.
     """
@@ -165,6 +168,7 @@ class CallState:
     recording: str = ""
     failed: bool = False
     machine: bool = False
+    kept: bool = True
     phase: str = ""
     step: str = ""
     turn: int = 0
@@ -299,7 +303,7 @@ def _started(call: CallState, event: CallStarted, _: str) -> None:
     call.started = event
     call.call_ref = event.call_ref or call.call_ref
     call.outbound = call.outbound or event.direction == "outbound"
-    call.turn, call.early = event.turn, 0
+    call.turn, call.early, call.kept = event.turn, 0, True
     call.began_at = event.began_at or call.began_at
     call.go_on()
 
@@ -308,6 +312,10 @@ def _ended(call: CallState, event: CallEnded, at: str) -> None:
     if call.ended is None:
         call.ended, call.ended_at = event, at
         call.note_verdict(event.verdict, event.why, at)
+
+
+def _kept(call: CallState, event: CallNotKept | CallKept, _: str) -> None:
+    call.kept = isinstance(event, CallKept)
 
 
 def _failed(call: CallState, _: CallFailed, _at: str) -> None:
@@ -462,6 +470,7 @@ def _do_not_call(
 FOLDS: Final[Mapping[type[Event], Callable[[CallState, Any, str], None]]] = {
     CallStarted: _started,
     CallEnded: _ended,
+    **dict.fromkeys((CallNotKept, CallKept), _kept),
     CallFailed: _failed,
     CallRecorded: _recorded,
     OutboundCallBegan: _dialled,

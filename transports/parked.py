@@ -17,7 +17,7 @@ from loguru import logger
 
 from calls.resume import MOMENTS, RESUMABLE_S, RETURN_S, UNSAVED_ENTRIES, ResumeState
 from calls.resume_parts import MAX_BYTES, BadStateError, join_parts, parts_of, split
-from transports.pool import CallPool, KeyValues
+from transports.pool import CallPool, KeepOutcome, KeyValues
 
 PREFIX: Final = "parked "
 PART_S: Final = (
@@ -81,6 +81,8 @@ class ParkedCall:
 
     Attributes:
         state: The stored state when the line connected; `None` for a new call.
+        is_on_one_machine: Whether the store of several machines was away since the call began here,
+            so that no other machine has a state of it.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class ParkedCall:
         self._parts = StoredParts(key_values, place)
         self._epoch = epoch
         self._last_stored = False
+        self._reached_store = self.is_on_one_machine = False
 
     async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
         """Store a state in place of the previous one; after the `last` one, store nothing more.
@@ -162,12 +165,14 @@ class ParkedCall:
         if self._taken.is_set():
             return False
         moments = [name for name in MOMENTS if small and name in small]
-        is_ours = await self._key_values.keep(
+        outcome = await self._key_values.keep(
             self._place, small, for_s=RESUMABLE_S, moments=moments, epoch=self._epoch
         )
-        if not is_ours:
+        self._reached_store |= outcome is KeepOutcome.KEPT
+        self.is_on_one_machine = outcome is KeepOutcome.KEPT_HERE and not self._reached_store
+        if not outcome:
             self._taken.set()
-        return is_ours
+        return bool(outcome)
 
 
 class Parked:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Final, Protocol
 from weakref import WeakValueDictionary
 
@@ -53,6 +54,14 @@ class TakenUp:
     value: Any = None
 
 
+class KeepOutcome(IntEnum):
+    """Where a value is kept; false if it is not kept."""
+
+    REFUSED = 0  # the token has a later epoch
+    KEPT = 1
+    KEPT_HERE = 2  # on this machine only: the store of several machines is away
+
+
 class KeyValues(Protocol):
     """A key-value store that all processes of the pool share."""
 
@@ -64,10 +73,8 @@ class KeyValues(Protocol):
         for_s: float,
         moments: Sequence[str] = (),
         epoch: int | None = None,
-    ) -> bool:
+    ) -> KeepOutcome:
         """Store a value, to be taken once within `for_s`; a failure is only logged.
-
-        Returns False, without storing the value, if the token has a later epoch.
 
         Args:
             token: The key; the part before its last space is its kind.

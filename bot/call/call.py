@@ -400,7 +400,7 @@ class Call:
         await pipeline.worker.queue_frame(AnsweredFrame())
         async with asyncio.TaskGroup() as group:
             if self._leg.parked:
-                keeping = keep(pipeline, self._leg.parked, self.resume_state)
+                keeping = keep(pipeline, self._leg.parked, self.resume_state, emit=self.emit)
                 group.create_task(keeping, name="keep the state")
             await self._open(pipeline)
 

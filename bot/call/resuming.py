@@ -15,7 +15,15 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from bot.call.conversation import opening_frames
 from bot.call.pipeline import CallPipeline
 from bot.tools.do_not_call import kept_number, list_again
-from calls.events import AgentSaid, CallerStarted, CallerStopped, Event, TurnDecided
+from calls.events import (
+    AgentSaid,
+    CallerStarted,
+    CallerStopped,
+    CallKept,
+    CallNotKept,
+    Event,
+    TurnDecided,
+)
 from calls.resume import (
     Next,
     ResumePlace,
@@ -42,8 +50,16 @@ SAVE_AGAIN_S: Final = 10.0  # save again after this time even without a change: 
 class StateSender:
     """Sends a call's resume state to its store whenever it changes."""
 
-    def __init__(self, parked: ResumePlace, state: Callable[[], ResumeState]) -> None:
+    def __init__(
+        self,
+        parked: ResumePlace,
+        state: Callable[[], ResumeState],
+        *,
+        emit: Callable[[Event], None],
+    ) -> None:
         self._parked = parked
+        self._emit = emit
+        self._was_on_one_machine = False
         self._state = state
         self._kept: ResumeState | None = None
         self._at_once = asyncio.Event()
@@ -75,9 +91,17 @@ class StateSender:
                 if kept is None or state != kept or state.kept_at - kept.kept_at >= SAVE_AGAIN_S:
                     self._kept = state
                     self._is_ours = await self._parked.keep(state)
+                    self._tell()
         except Exception as broken:  # noqa: BLE001 - the call continues without it
             logger.opt(exception=broken).error("the resume state of a call was not saved")
         return self._is_ours
+
+    def _tell(self) -> None:
+        """Emit that the call is not kept on another machine, and later that it is."""
+        before = self._was_on_one_machine
+        self._was_on_one_machine = self._parked.is_on_one_machine
+        if self._was_on_one_machine != before:
+            self._emit(CallKept() if before else CallNotKept())
 
 
 def state_of(
@@ -226,10 +250,14 @@ def _rest_of_goodbye(
 
 
 async def keep(
-    pipeline: CallPipeline, place: ResumePlace, state: Callable[[], ResumeState]
+    pipeline: CallPipeline,
+    place: ResumePlace,
+    state: Callable[[], ResumeState],
+    *,
+    emit: Callable[[Event], None],
 ) -> None:
     """Save the state until cancelled, also before each tool runs, so that no tool runs twice."""
-    sender = StateSender(place, state)
+    sender = StateSender(place, state, emit=emit)
     pipeline.floor.listeners.append(sender.follow)
     pipeline.listeners.append(sender.follow)
     pipeline.tools.box.before_each = sender.keep

@@ -13,7 +13,7 @@ from bot.workers.saved_values import SavedValues
 from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
 from runtime.clock import Clock
-from transports.pool import Answer, CallPool, HeldSeat, KeyValues, NoSeat, TakenUp
+from transports.pool import Answer, CallPool, HeldSeat, KeepOutcome, KeyValues, NoSeat, TakenUp
 
 MAX_CLAIMS: Final = 10_000  # about the rooms of a day; the least recently used claim is dropped
 
@@ -139,10 +139,10 @@ class KeyValueStore:
         for_s: float,
         moments: Sequence[str] = (),
         epoch: int | None = None,
-    ) -> bool:
+    ) -> KeepOutcome:
         """Store a value; if there are too many of its kind, an old one is dropped (`FAIR`)."""
         if epoch is not None and not self.note_epoch(token, epoch):
-            return False
+            return KeepOutcome.REFUSED
         now, kind = self._clock(), kind_of(token)
         kept = self._kept.get(kind, {})
         kept.pop(token, None)  # so that it becomes the newest
@@ -153,7 +153,7 @@ class KeyValueStore:
         kept[token] = _Kept(now + for_s, value)
         self._kept[kind] = kept
         await self._save(kind)
-        return True
+        return KeepOutcome.KEPT
 
     async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
         """Raise a token's epoch and return its value; `None` if its epoch is not `epoch`."""
@@ -213,7 +213,7 @@ def serve_values(
 ) -> None:
     """Answer the requests of one worker over its wire; pass each `keep` to `on_keep` first."""
 
-    async def keep(asked: Mapping[str, Any]) -> bool:
+    async def keep(asked: Mapping[str, Any]) -> KeepOutcome:
         on_keep(asked)
         return await values.keep(
             asked["token"],

@@ -13,7 +13,7 @@ from bot.workers.pool import StreamedViews
 from bot.workers.wire import Wire, WireError
 from fallbacks.ladder import StagePolicy
 from processors.ladder.gate import RungGate
-from transports.pool import Answer, HeldSeat, NoSeat, TakenUp
+from transports.pool import Answer, HeldSeat, KeepOutcome, NoSeat, TakenUp
 
 
 class PooledKeyValueStore:
@@ -30,7 +30,7 @@ class PooledKeyValueStore:
         for_s: float,
         moments: Sequence[str] = (),
         epoch: int | None = None,
-    ) -> bool:
+    ) -> KeepOutcome:
         """Store a value in the supervisor; a failure is only logged."""
         try:
             kept = await self._wire.ask(
@@ -38,8 +38,8 @@ class PooledKeyValueStore:
             )
         except WireError as gone:
             logger.warning("a value was not stored in the supervisor: {}", gone)
-            return True
-        return bool(kept)
+            return KeepOutcome.KEPT
+        return KeepOutcome(kept)
 
     async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
         """Raise a token's epoch in the supervisor, or return an unknown one on no answer."""

@@ -23,7 +23,7 @@ from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, R
 from bot.workers.pool import FAIR, MAX_KEPT, KeyValueStore, kind_of
 from runtime.clock import Clock
 from runtime.exits import UsageError
-from transports.pool import TakenUp
+from transports.pool import KeepOutcome, TakenUp
 
 Outcome = TypeVar("Outcome")
 
@@ -278,26 +278,24 @@ class OwnValues:
         self._kept.pop(token, None)
         self.unshared.discard(token)
 
-    async def share(self, token: str) -> bool:
-        """Store a value in Redis; if that fails, it stays unshared.
-
-        Returns False if another machine has taken it up since.
-        """
+    async def share(self, token: str) -> KeepOutcome:
+        """Store a value in Redis; if that fails, it stays unshared."""
         wrapped = self._kept.get(token)
         if wrapped is None:  # it was dropped meanwhile
-            return True
+            return KeepOutcome.KEPT
         try:
             is_ours = await self._link.ask(
                 lambda: _store(self._script, token, wrapped, self._clock())
             )
         except StoreAwayError:
-            return True
+            return KeepOutcome.KEPT_HERE
         if self._kept.get(token) == wrapped:
             self.unshared.discard(token)
-        if not is_ours:
-            self.forget(token)
-            self._local.note_epoch(token, json.loads(wrapped)["epoch"] + 1)
-        return is_ours
+        if is_ours:
+            return KeepOutcome.KEPT
+        self.forget(token)
+        self._local.note_epoch(token, json.loads(wrapped)["epoch"] + 1)
+        return KeepOutcome.REFUSED
 
 
 class SharedValues:
@@ -389,10 +387,10 @@ class SharedValues:
         for_s: float,
         moments: Sequence[str] = (),
         epoch: int | None = None,
-    ) -> bool:
+    ) -> KeepOutcome:
         """Store a value; see `KeyValues.keep`."""
         if not await self._local.keep(token, value, for_s=for_s, epoch=epoch):
-            return False
+            return KeepOutcome.REFUSED
         wrapped = json.dumps(
             {
                 "value": value,

@@ -43,6 +43,7 @@ def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
         "barge_ins": call.counts[BargedIn],
         "down": list(call.down),  # stages without a usable rung
         "step": call.step,  # what the call does while a stage is down
+        "kept": call.kept,  # whether another machine could go on with it
         "verdict": call.verdict,  # what its caller got at worst, so far
         "step_says": phrase(CHOICES, call.step) if call.step else "",
         "last": f"{last.provider}: {last.kind}" if last else "",

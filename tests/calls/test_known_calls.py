@@ -3,7 +3,16 @@
 import pytest
 
 from calls.entry import Entry
-from calls.events import CallEnded, CallMoved, CallStarted, Event, TurnDecided, UsageMeasured
+from calls.events import (
+    CallEnded,
+    CallKept,
+    CallMoved,
+    CallNotKept,
+    CallStarted,
+    Event,
+    TurnDecided,
+    UsageMeasured,
+)
 from calls.known_calls import MAX_DROPPED_IDS, MAX_LIVE, KnownCalls
 
 KEPT = 2
@@ -35,6 +44,26 @@ def test_a_call_stays_the_same_while_it_lasts_and_for_a_while_after() -> None:
     assert all(call is begun for call in found)
     assert (begun.call_id, begun.began_at, begun.turn) == ("c1", "12:00", 1)
     assert (list(calls.live), list(calls.ended)) == ([], ["c1"])
+
+
+@pytest.mark.parametrize(
+    ("events", "kept"),
+    [
+        ([STARTED], True),
+        ([STARTED, CallNotKept()], False),
+        ([STARTED, CallNotKept(), CallKept()], True),
+        ([STARTED, CallNotKept(), ENDED, STARTED], True),  # its state is stored again
+    ],
+    ids=["kept", "not kept", "kept later", "taken up again"],
+)
+def test_a_call_is_kept_unless_it_began_without_the_store(
+    events: list[Event], *, kept: bool
+) -> None:
+    calls = KnownCalls(keep_ended=KEPT)
+    for event in events:
+        calls.add(entry(event))
+
+    assert calls.live["c1"].kept is kept
 
 
 def test_calls_are_kept_apart() -> None:

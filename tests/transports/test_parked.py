@@ -1,7 +1,7 @@
 """Calls whose state is stored for another process, or until a lost line returns."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,8 @@ from loguru import logger
 
 from bot.workers.pool import KeyValueStore, SingleProcess
 from calls.resume import RESUMABLE_S, RETURN_S, UNSAVED_ENTRIES, ResumeState
-from transports.parked import CallTakenError, Parked, ParkedCall
+from transports.parked import PREFIX, CallTakenError, Parked, ParkedCall
+from transports.pool import KeepOutcome
 
 GOES_ON = ResumeState(call_id="c", turn=3, entries=9)
 
@@ -51,6 +52,43 @@ async def test_a_process_whose_call_was_taken_up_can_neither_store_nor_delete_it
     state = (await parked.take("CA1")).state
     assert state
     assert state.turn == 7
+
+
+class Store(KeyValueStore):
+    """A store of several machines that is away for some requests."""
+
+    def __init__(self, outcomes: Sequence[KeepOutcome]) -> None:
+        super().__init__(clock=lambda: 0.0)
+        self._outcomes = iter(outcomes)
+
+    async def keep(self, token: str, value: Any, **options: Any) -> KeepOutcome:
+        await super().keep(token, value, **options)
+        return next(self._outcomes) if token.startswith(PREFIX) else KeepOutcome.KEPT
+
+
+THERE, HERE, TAKEN = KeepOutcome.KEPT, KeepOutcome.KEPT_HERE, KeepOutcome.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "on_one_machine"),
+    [
+        pytest.param([THERE, THERE], [False, False], id="the store is there"),
+        pytest.param([HERE, HERE], [True, True], id="it begins without the store"),
+        pytest.param([HERE, THERE, HERE], [True, False, False], id="the store is back"),
+        pytest.param([THERE, HERE, HERE], [False, False, False], id="an earlier state is stored"),
+        pytest.param([HERE, TAKEN], [True, False], id="another process has it"),
+    ],
+)
+async def test_a_call_is_on_one_machine_if_the_store_was_away_since_it_began(
+    outcomes: Sequence[KeepOutcome], on_one_machine: Sequence[bool]
+) -> None:
+    call = ParkedCall(Store(outcomes), f"{PREFIX}twilio CA1")
+    found = list[bool]()
+    for number in range(len(outcomes)):
+        await call.keep(replace(GOES_ON, turn=number))
+        found.append(call.is_on_one_machine)
+
+    assert found == on_one_machine
 
 
 @pytest.mark.parametrize("how", ["keeps", "asks"])

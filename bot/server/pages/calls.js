@@ -108,7 +108,7 @@ export class LiveCalls {
 
   #texts(call) {
     const { name = "", campaign = "" } = this.#parties.get(call.id) ?? {};
-    const trouble = [call.step_says, call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last_says];
+    const trouble = [call.kept === false && "not kept: ends if this machine fails", call.step_says, call.failovers && `${call.failovers} failover${call.failovers > 1 ? "s" : ""}`, call.last_says];
     return {
       began: clockTime(call.started_at),
       name,

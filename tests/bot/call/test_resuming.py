@@ -12,7 +12,7 @@ import pytest
 
 from bot.call.resuming import CHANGE_CHECK_S, SAVE_AGAIN_S, StateSender
 from bot.workers.pool import KeyValueStore
-from calls.events import AgentSaid, CallerStarted, Event, TurnDecided
+from calls.events import AgentSaid, CallerStarted, CallKept, CallNotKept, Event, TurnDecided
 from calls.resume import ResumeState
 from processors.turn.floor import FloorEvent, TurnClosed, WordsCame
 from transports.parked import ParkedCall
@@ -21,6 +21,7 @@ from transports.parked import ParkedCall
 class Place:
     def __init__(self) -> None:
         self.state: ResumeState | None = None
+        self.is_on_one_machine = False
         self.kept: list[ResumeState] = []
 
     async def keep(self, state: ResumeState, *, last: bool = False) -> None:
@@ -32,6 +33,10 @@ class Place:
 
     async def wait_for_return(self) -> bool:
         return False
+
+
+def ignore(event: Event) -> None:
+    del event
 
 
 @pytest.mark.virtual_time
@@ -49,7 +54,7 @@ async def test_a_state_is_stored_twice_a_second_while_it_changes_and_before_it_i
         now = loop.time() - began
         return ResumeState(call_id="c", kept_at=now, said=str(now) if changes else "Yes.")
 
-    keeping = loop.create_task(StateSender(place, state).run())
+    keeping = loop.create_task(StateSender(place, state, emit=ignore).run())
     await asyncio.sleep(2 * SAVE_AGAIN_S + CHANGE_CHECK_S / 2)
     keeping.cancel()
 
@@ -72,7 +77,9 @@ async def test_what_the_caller_said_is_stored_without_waiting_for_the_next_check
     event: FloorEvent | Event, *, is_at_once: bool
 ) -> None:
     loop, place = asyncio.get_running_loop(), Place()
-    sender = StateSender(place, lambda: ResumeState(call_id="c", said=str(loop.time())))
+    sender = StateSender(
+        place, lambda: ResumeState(call_id="c", said=str(loop.time())), emit=ignore
+    )
     keeping = loop.create_task(sender.run())
     await asyncio.sleep(CHANGE_CHECK_S / 10)
     sender.follow(event)
@@ -84,7 +91,7 @@ async def test_what_the_caller_said_is_stored_without_waiting_for_the_next_check
 
 async def test_a_change_can_be_stored_at_once() -> None:
     place, state = Place(), ResumeState(call_id="c")
-    sender = StateSender(place, lambda: state)
+    sender = StateSender(place, lambda: state, emit=ignore)
     await sender.keep()
     await sender.keep()
     state = replace(state, turn=1)
@@ -102,11 +109,34 @@ async def test_a_failed_write_loses_one_state_and_not_the_call() -> None:
             raise mistakes.pop()
         return state
 
-    sender = StateSender(place, taken)
+    sender = StateSender(place, taken, emit=ignore)
     await sender.keep()
     await sender.keep()
 
     assert place.kept == [state]
+
+
+@pytest.mark.parametrize(
+    ("on_one_machine", "told"),
+    [
+        ([False, False], []),
+        ([True, True], [CallNotKept()]),
+        ([True, True, False, False], [CallNotKept(), CallKept()]),
+    ],
+    ids=["kept", "not kept", "kept later"],
+)
+async def test_a_call_that_no_other_machine_could_go_on_with_is_told_once(
+    on_one_machine: Sequence[bool], told: Sequence[Event]
+) -> None:
+    place, events = Place(), list[Event]()
+    states = iter(range(len(on_one_machine)))
+    sender = StateSender(
+        place, lambda: ResumeState(call_id="c", turn=next(states)), emit=events.append
+    )
+    for place.is_on_one_machine in on_one_machine:
+        await sender.keep()
+
+    assert events == told
 
 
 WORDS_HZ = 2.5  # of speech
@@ -169,7 +199,7 @@ async def test_less_than_a_kilobyte_a_second_is_sent(
             verdict="served",
         )
 
-    sender = StateSender(ParkedCall(store, f"parked twilio CA{'0' * 32}"), state)
+    sender = StateSender(ParkedCall(store, f"parked twilio CA{'0' * 32}"), state, emit=ignore)
     await sender.keep()  # what was said before
     first, store.sent = store.sent, 0
     keeping = loop.create_task(sender.run())
