@@ -1,6 +1,6 @@
 # `make` lists the targets. A fresh machine needs only make and a Python from 3.11 to 3.14.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-calls test-fresh test-rest test-pythons test-long test-hours test-peers test-doors check lint format lock drill mutants clean
+.PHONY: help setup setup-dev demo test test-calls test-fresh test-pythons test-long test-hours test-peers test-doors check lint format lock drill mutants clean
 
 # Keep compiled tests even if the environment forbids it: otherwise each process of pytest would
 # compile all of them again, which takes a quarter of a minute.
@@ -12,8 +12,6 @@ TESTS := -m pytest -q --dist loadfile
 PYTEST := $(BIN)/python $(TESTS) -n 2
 # Three workers: two leave a sixth of two cores idle, because some of these tests wait.
 QUICK := -n 3 -m "not slow and not e2e and not peers"
-# What test-fresh skips is in this report, for test-rest.
-REPORT := .pytest_cache/fresh.xml
 # Runs two commands, the second even if the first failed; the target fails if either fails.
 BOTH := scripts/both
 # Runs the tests on virtual time in parallel with those in real time.
@@ -39,13 +37,10 @@ test: setup-dev ## the quick tests and one whole call; six minutes on two cores
 test-calls: setup-dev ## whole calls, also in browsers; about ten minutes
 	@$(HALVES) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers and not doors"
 
-test-fresh: setup-dev ## the quick tests with make and Python only, another version if there is one; needs root
+test-fresh: setup-dev ## the quick tests with make and Python only, another version if there is one; needs root; THIRD=1: a third
 	@python=$$(scripts/pythons | tail -n 1); \
 		$${python:-$(BIN)/python} tests/fresh_machine.py $(TESTS) $(QUICK) \
-		--junitxml=$(REPORT) -o junit_family=xunit1
-
-test-rest: setup-dev ## after test-fresh: files with tests that it skipped, and properties, with more examples
-	@files=$$($(BIN)/python scripts/left_over $(REPORT) tests) && $(BIN)/python $(TESTS) $(QUICK) $$files
+		$(if $(THIRD),$$(find tests -name 'test_*.py' | LC_ALL=C sort | awk 'NR % 3 == 1'))
 
 test-pythons: setup-dev ## the quick tests on the other Python versions of this machine; six minutes each
 	@pythons=$$(scripts/pythons) || exit; failed=0; for python in $$pythons; do \

@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[1]
 BOTH = ROOT / "scripts" / "both"
 TWICE = ROOT / "scripts" / "twice"
 HALVES = ROOT / "scripts" / "halves"
-LEFT_OVER = ROOT / "scripts" / "left_over"
 
 
 @pytest.mark.parametrize(
@@ -48,36 +47,6 @@ def test_a_target_with_two_halves_runs_both(target: str) -> None:
     assert rule.count("pytest") + rule.count("$(PYTEST") == 2
     assert rule.count("$(BOTH)") == 1
     assert rule.count("\t@") == 1  # a second line of its own would not run when the first fails
-
-
-SOME_SKIPPED = """
-import pytest
-
-def test_with_a_program():
-    {first}
-
-def test_with_another():
-    pass
-"""
-
-
-def test_a_later_run_is_left_the_files_with_skipped_tests_and_those_with_properties(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "pytest.ini").touch()
-    (tmp_path / "test_skipped.py").write_text(SOME_SKIPPED.format(first="pytest.skip('absent')"))
-    (tmp_path / "test_passed.py").write_text(SOME_SKIPPED.format(first="pass"))
-    (tmp_path / "test_module.py").write_text("import pytest\npytest.importorskip('absent')\n")
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "test_property.py").write_text("from hypothesis import given\n")
-    report = ["--junitxml=report.xml", "-o", "junit_family=xunit1"]  # as in the Makefile
-    run = [sys.executable, "-m", "pytest", "-q", "-n", "1", *report]
-    subprocess.run(run, cwd=tmp_path, check=False, capture_output=True)  # noqa: S603 - ours
-    ask = [sys.executable, LEFT_OVER, "report.xml", "."]
-
-    done = subprocess.run(ask, cwd=tmp_path, check=True, capture_output=True, text=True)  # noqa: S603 - ours
-
-    assert done.stdout.split() == ["sub/test_property.py", "test_module.py", "test_skipped.py"]
 
 
 LATE_ONCE = """
