@@ -38,7 +38,7 @@ test-calls: setup-dev ## whole calls, also in browsers; about ten minutes
 	@$(HALVES) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers and not doors"
 
 test-fresh: setup-dev ## the quick tests with make and Python only, another version if there is one; needs root; THIRD=1: a third
-	@python=$$(scripts/pythons | tail -n 1); \
+	@python=$$(scripts/pythons newest) || exit; \
 		$${python:-$(BIN)/python} tests/fresh_machine.py $(TESTS) $(QUICK) \
 		$(if $(THIRD),$$(find tests -name 'test_*.py' | LC_ALL=C sort | awk 'NR % 3 == 1'))
 
