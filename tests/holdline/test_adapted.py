@@ -43,12 +43,8 @@ MORE = [
 ROWS: dict[str, tuple[str, Fault | None]] = {
     "healthy": ("soniox", None),
     "stt-dead-mid": ("soniox", faults.Refuse()),
-    "llm-503": ("anthropic", faults.Http(status=503)),
     "llm-cut-4": ("anthropic", faults.Cut(after_words=4)),
-    "llm-stall-4": ("anthropic", faults.Stall(after_words=4)),
-    "tts-dead": ("openai-voice", faults.Refuse()),
     "tts-cut-4": ("openai-voice", faults.Cut(after_words=4)),
-    "tts-stall-4": ("openai-voice", faults.Stall(after_words=4)),
 }
 # OpenAI's voice speaks at 24 kHz, and the line has 8 kHz.
 RESAMPLED = EarPath(alike=0.93, short_alike=0.95, band_hz=(300, 3000), finer=8)
@@ -110,18 +106,14 @@ async def test_every_word_is_heard_once_with_any_of_pipecats_services(lab: Lab, 
     assert failed == ({name} if fault else set())
 
 
-@pytest.mark.parametrize("voice", ["aura", pytest.param("openai-voice", marks=pytest.mark.slow)])
-async def test_the_context_has_what_was_heard_of_a_voice_without_word_times(
-    lab: Lab, voice: str
-) -> None:
-    async with stock_call(lab, make=adapted, voice=voice) as call:
+async def test_the_context_has_what_was_heard_of_a_voice_without_word_times(lab: Lab) -> None:
+    async with stock_call(lab, make=adapted, voice="aura") as call:
         await asyncio.sleep(1.0)
         await call.say(HAIRCUT)
         await call.until(lambda: call.line.length_s > 3.0)
         await call.ask(HOURS_QUESTION)
-        path = TELEPHONE if voice == "aura" else RESAMPLED
-        cut = await call.heard(PRICE, path=path)
-        answer = await call.heard(hours(""), path=path)
+        cut = await call.heard(PRICE, path=TELEPHONE)
+        answer = await call.heard(hours(""), path=TELEPHONE)
 
     first, second = call.said("assistant")
     assert 3 < len(words(first)) < len(words(PRICE))

@@ -14,7 +14,8 @@ from tests.bot.carrier_server import OpenRoutes, open_routes
 from tests.kit.near import Notes, near_server, steady_lab, url_of
 from tests.kit.waiting import until
 
-pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
+# The conformance suite of the transports has the same behaviours.
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.doors]
 
 CARRIERS = ("telnyx", "plivo", "exotel")
 GREETING = "Hello, this is Holdline. How can I help?"

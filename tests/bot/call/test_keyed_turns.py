@@ -74,8 +74,8 @@ def written(folder: Path) -> str:
 
 @pytest.mark.parametrize(
     ("keys", "entry"),
-    [("471529#", "471529"), ("471529", "471529"), (THIRTY_SIX, THIRTY_SIX), ("#", "#")],
-    ids=["ended by #", "ended by a pause", "36 in a burst", "# alone"],
+    [("471529#", "471529"), (THIRTY_SIX, THIRTY_SIX), ("#", "#")],
+    ids=["ended by #", "36 in a burst", "# alone"],
 )
 async def test_pressed_keys_reach_the_model_and_are_answered_in_time(
     tmp_path: Path, keys: str, entry: str
@@ -138,7 +138,7 @@ async def test_a_key_interrupts_the_agent_as_a_word_does(tmp_path: Path) -> None
     assert asked(beside) == ["Keys pressed: 5"]
 
 
-@pytest.mark.parametrize("key_after_words_s", [-1.0, 0.3, 1.0], ids=["before", "at once", "after"])
+@pytest.mark.parametrize("key_after_words_s", [-1.0, 0.3], ids=["before", "after"])
 async def test_keys_next_to_spoken_words_are_answered_with_them(
     tmp_path: Path, key_after_words_s: float
 ) -> None:

@@ -109,23 +109,22 @@ async def test_a_caller_who_dictates_slowly_is_not_interrupted(tmp_path: Path) -
     assert told(beside, DictationHeard)
 
 
-@pytest.mark.parametrize(("asked", "pause_s"), [("how can i help", 4.0), ("your name", 0.0)])
 async def test_any_pause_may_be_long_after_a_question_that_the_owner_configured(
-    tmp_path: Path, asked: str, pause_s: float
+    tmp_path: Path,
 ) -> None:
-    dictation = {"questions": {asked: 4.0}}
+    dictation = {"questions": {"how can i help": 4.0}}
     async with greeted(tmp_path, HAIRCUT, agent={"dictation": dictation}) as beside:
         stopped_s = await beside.call.say(says(HAIRCUT))
         await answering(beside, 0.0)
 
     first_s = beside.call.ear.bursts[-1].start / RATE_HZ
-    assert pause_s < first_s - stopped_s < pause_s + 1.6
+    assert 4.0 < first_s - stopped_s < 5.6
 
 
 # -- backchannels
 
 
-@pytest.mark.parametrize("sound", ["Okay.", "Uh huh.", "Ah."])
+@pytest.mark.parametrize("sound", ["Okay.", "Ah."])
 async def test_an_answer_continues_after_a_backchannel(tmp_path: Path, sound: str) -> None:
     written = (HAIRCUT, sound) if sound != "Ah." else (HAIRCUT,)
     (answer,) = answers([HAIRCUT], greeting=GREETING)
@@ -165,11 +164,10 @@ async def test_okay_after_a_question_is_an_answer(tmp_path: Path) -> None:
 # -- echo
 
 
-@pytest.mark.parametrize("level_db", [-12.0, -24.0])
-async def test_the_agents_own_voice_is_not_a_caller(tmp_path: Path, level_db: float) -> None:
+async def test_the_agents_own_voice_is_not_a_caller(tmp_path: Path) -> None:
     (answer,) = answers([HAIRCUT], greeting=GREETING)
     async with called(tmp_path) as beside:
-        beside.call.echo = LineEcho(delay_s=0.3, level_db=level_db)
+        beside.call.echo = LineEcho(delay_s=0.3, level_db=-12.0)
         async with beside.call as call:
             await call.listen(quiet_s=1.0, within_s=20)
             await call.say(says(HAIRCUT))
