@@ -99,7 +99,12 @@ async def exotel(server: AgentServer) -> AsyncIterator[FarEnd]:
         yield FarEnd(section=section, callees=account.exchange.callees, account=account)
 
 
-CARRIERS: Final = (telnyx, plivo, exotel)
+# What differs between the carriers is shown in `tests/transports`.
+CARRIERS: Final = (
+    telnyx,
+    pytest.param(plivo, marks=pytest.mark.doors),
+    pytest.param(exotel, marks=pytest.mark.doors),
+)
 
 
 @dataclass(kw_only=True)

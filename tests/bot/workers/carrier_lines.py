@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
 from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
@@ -51,3 +53,14 @@ class PlivoLine(Plivo):
         call = Carrier(url, "", phone=plivo_call(), manner=PlivoManner(account))
         account.register_call(call)
         return call
+
+
+# `tests/transports/test_machines.py` shows what differs between the carriers.
+ANY_LINE = pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(Twilio(), id="twilio"),
+        pytest.param(TelnyxLine(), id="telnyx", marks=pytest.mark.doors),
+        pytest.param(PlivoLine(), id="plivo", marks=pytest.mark.doors),
+    ],
+)

@@ -12,7 +12,7 @@ import pytest
 
 from lab.process import RunningLab
 from tests.bot.serving import Served, free_port, serving
-from tests.bot.workers.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
+from tests.bot.workers.carrier_lines import ANY_LINE, PlivoLine, TelnyxLine, Twilio, secrets_in
 from tests.bot.workers.multi_worker import told, workers_of
 from tests.bot.workers.test_resumed_calls import assert_heard_once, goes_on, is_answered
 from tests.kit.haproxy import MACHINES, answers, haproxy
@@ -56,9 +56,7 @@ async def two_machines(
         yield url, servers
 
 
-@pytest.mark.parametrize(
-    "line", [Twilio(), TelnyxLine(), PlivoLine()], ids=["twilio", "telnyx", "plivo"]
-)
+@ANY_LINE
 async def test_a_call_of_a_killed_machine_goes_on_at_the_other_one(
     line: Twilio | TelnyxLine | PlivoLine, lab: RunningLab, tmp_path: Path
 ) -> None:

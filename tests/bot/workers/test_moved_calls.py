@@ -14,7 +14,7 @@ from lab.process import RunningLab
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.receptionist.phrases import hours
 from tests.bot.serving import Served, free_port, serving
-from tests.bot.workers.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
+from tests.bot.workers.carrier_lines import ANY_LINE, PlivoLine, TelnyxLine, Twilio, secrets_in
 from tests.bot.workers.multi_worker import becomes, entries_of
 from tests.bot.workers.test_resumed_calls import BACK, IN_FLIGHT, ask, goes_on, is_answered
 from tests.kit.haproxy import MACHINES, answers, haproxy
@@ -23,9 +23,6 @@ from tests.share_servers import running_redis
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 PROMPT = "Are you still there?"
-LINES = pytest.mark.parametrize(
-    "line", [Twilio(), TelnyxLine(), PlivoLine()], ids=["twilio", "telnyx", "plivo"]
-)
 
 
 @dataclass(kw_only=True)
@@ -130,7 +127,7 @@ def agent_words(entries: list[dict[str, Any]], call_id: str) -> str:
     return " ".join(str(entry["text"]) for entry in words)
 
 
-@LINES
+@ANY_LINE
 async def test_machines_are_replaced_one_by_one_and_no_caller_notices(
     line: Twilio | TelnyxLine | PlivoLine, lab: RunningLab, tmp_path: Path
 ) -> None:
