@@ -57,7 +57,7 @@ async def call_to(
     address: str,
     *,
     login: Credentials | None = None,
-    **options: float,
+    ring_s: float = 30.0,
 ) -> OutboundCall:
     """Return a call that reaches an address, whatever is dialled."""
     plan = ExchangePlan(
@@ -72,7 +72,7 @@ async def call_to(
     trunk_id = await outbound_trunk_id(lk, "dialling")
     assert trunk_id
     # baresip answers to its own name; a carrier would look the number up.
-    return OutboundCall(room=room_of("test"), trunk_id=trunk_id, number="phone", **options)
+    return OutboundCall(room=room_of("test"), trunk_id=trunk_id, number="phone", ring_s=ring_s)
 
 
 async def test_a_phone_that_answers_hears_the_agent(

@@ -282,13 +282,13 @@ async def test_a_transfer_is_recorded_with_its_call_and_its_outcome(
     telephone = Telephone(hands_on=hands_on)
     async with pool(tmp_path, agent=agent, people=People(), caller=telephone) as there:
         await asked(there)
-        if hands_on is None:
-            person = await there.picked_up()
+        person = None if hands_on else await there.picked_up()
+        if person:
             await there.until(lambda: there.events(PersonBriefed))
             await person.press("1")
         await there.until(lambda: there.outcomes)
         await asyncio.sleep(SETTLE_S)
-        if hands_on is None:
+        if person:
             await person.put_down()
             await asyncio.sleep(SETTLE_S)
         (order,) = await orders_of(there.process.database)
