@@ -153,7 +153,9 @@ class Ladders:
 
     def _make_tts(self, setup: FrameProcessorSetup) -> list[FrameProcessor]:
         services, policy = self._services("tts", setup.audio_out_sample_rate), self._shared.policies
-        stage = TtsStage(services, policy=policy["tts"], line=self._line, **self._common)
+        stage = TtsStage(
+            services, policy=policy["tts"], line=self._line, floor=self._floor, **self._common
+        )
         follower = TurnFollower(self._floor, turn=self._turn, emit=self._emit)
         above = [follower] if self._specs[0].stage == "tts" else []
         return [*above, stage, self._hold] if self._hold else [*above, stage]

@@ -170,6 +170,7 @@ class CallPipeline:
             clock=now,
             turn=turn,
             line=self.line,
+            floor=self.floor,
         )
 
     def _make_dialogue(self) -> None:

@@ -39,7 +39,7 @@ from processors.answerer.watch import VOICEMAIL
 from processors.holding.caller_silence import PartFrame
 from processors.holding.own_voice import OUTAGE
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import FloorEvent, TurnBegan, TurnClosed, WordsCame
+from processors.turn.floor import FloorEvent, ReplyState, TurnBegan, TurnClosed, WordsCame
 
 BACK: Final = "I am back."  # used if the owner's texts have none
 CHANGE_CHECK_S: Final = 0.5  # between two checks for a change
@@ -117,11 +117,11 @@ def state_of(
         unsure: How many of the last words may not have been heard.
         now: The time on the same clock.
     """
-    dialogue, queue = pipeline.dialogue, pipeline.tts.queue
+    dialogue, floor, speech = pipeline.dialogue, pipeline.floor, pipeline.tts.queue.speech
     messages = [dict(message) for message in dialogue.memory.messages if isinstance(message, dict)]
-    speech = queue.speech
     partial = dialogue.pair.assistant().aggregation_string()
-    is_answer_pending = queue.in_reply or not queue.empty or pipeline.floor.is_agent_audible(now)
+    written = ReplyState.QUEUING not in floor.reply  # else `speech` lacks the rest of its words
+    is_answer_pending = not (written and pipeline.tts.queue.empty) or floor.is_agent_audible(now)
     spoken = [item.get("content") for item in messages[speech.since :] if _is_spoken(item)]
     heard = without_last(" ".join([*map(str, spoken), partial]).strip(), unsure)
     return ResumeState(
@@ -134,11 +134,11 @@ def state_of(
         voice=pipeline.tts.speaker,
         messages=messages,
         words=_caller_words(pipeline),
-        caller_speaking=pipeline.floor.caller_speaking or pipeline.floor.turn_open,
+        caller_speaking=floor.caller_speaking or floor.turn_open,
         said=speech.text if is_answer_pending else "",
         heard=heard if is_answer_pending else "",
         partial=without_last(partial, unsure),
-        written=not queue.in_reply,
+        written=written,
         tools=pipeline.tools.box.kept,
         sensitive_until=pipeline.words.until,
         sensitive_said=list(pipeline.words.said),

@@ -29,7 +29,7 @@ from fallbacks.word_times import sayable
 from processors.holding.line_rules import earliest
 from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence
 from processors.ladder.stage import Alarm
-from processors.turn.floor import AwayChanged, Floor, FloorEvent, KeyGiven, WordsCame
+from processors.turn.floor import AwayChanged, Floor, FloorEvent, KeyGiven, ReplyState, WordsCame
 
 GOODBYE_LIMIT_S: Final = (
     20.0  # if the goodbye has not been spoken by then, the call ends without it
@@ -106,7 +106,7 @@ class Farewell(FrameProcessor):
         self._floor.ending, self._words, self._final = reason, words, final
         if self._alarm is None:
             self._alarm = self.create_task(self._end_after_patience(), "give up on the goodbye")
-        if not self._floor.writing:
+        if ReplyState.WRITING not in self._floor.reply:
             await self._send_end()
 
     @property

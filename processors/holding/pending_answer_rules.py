@@ -16,7 +16,7 @@ from typing import Final
 
 from fallbacks.tts_times import LEADING_SILENCE_S
 from processors.holding.late_answer_rules import Holding
-from processors.turn.floor import Floor
+from processors.turn.floor import Floor, ReplyState
 
 MAX_WAITING: Final = 8  # outages that are not announced yet; beyond that the oldest is dropped
 SETTLE_S: Final = 0.1  # wait before an announcement: a voice's last words may still arrive
@@ -106,8 +106,6 @@ class PendingAnswer:
         self.finished: bool | None = None
         self._unanswered = False  # an answer to earlier words of the caller is pending
         self._decided_at = -inf  # the end of the last turn
-        self._sounded = False  # the answer was audible since the caller last stopped or interrupted
-        self._open = False  # an answer is being written or spoken
 
     def caller_started(self) -> None:
         """Record that the caller speaks: the decision about an earlier pause no longer applies."""
@@ -117,7 +115,6 @@ class PendingAnswer:
 
     def caller_stopped(self, at: float) -> None:
         """Record that the caller is silent, since `at`."""
-        self._sounded = False
         self._holding.caller_stopped(at)
         if not self._is_pending:
             self._holding.paused()  # until the turn ends: it may be a cough, or a pause to think
@@ -132,7 +129,7 @@ class PendingAnswer:
     def turn_decided(self, now: float) -> None:
         """Record the end of a turn, even of one whose words were too soft for the VAD."""
         self._over, self._unanswered = True, False
-        if self._floor.quiet_at > self._decided_at or self._sounded:
+        if self._floor.quiet_at > self._decided_at or self._floor.reply_audible:
             self._holding.decided(now)
         else:  # the VAD has heard nothing in this turn, so the wait begins now
             self._holding.caller_stopped(now)
@@ -154,15 +151,15 @@ class PendingAnswer:
         """
         self._holding.expected(now + LEADING_SILENCE_S)
         if audible:  # it is the answer, unless a tool runs
-            self._sounded, self._unanswered = True, False
+            self._floor.reply_audible, self._unanswered = True, False
             self._holding.answered(
                 pending_from=dry_at if self._floor.tools else None,
-                more_from=dry_at if self._open else None,
+                more_from=dry_at if ReplyState.ON_LINE in self._floor.reply else None,
             )
 
     def written(self, *, more: bool) -> None:
-        """Record that a model begins an answer (`more`), or that its last audio is on the line."""
-        self._open = more
+        """Record that a reply begins on the line (`more`), or that its last audio is there."""
+        self._floor.set_reply(ReplyState.ON_LINE, more=more)
         self._holding.goes_on = self._holding.goes_on and more
 
     def tool_began(self, call: str, now: float) -> None:
@@ -181,7 +178,8 @@ class PendingAnswer:
     def cut_off(self) -> None:
         """Record that the agent's speech or work was cut off."""
         self._floor.tools.clear()
-        self._sounded = self._open = False
+        self._floor.reply_audible = False
+        self._floor.set_reply(ReplyState.ON_LINE, more=False)
         self._holding.goes_on = False
 
     @property

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Final, TypeAlias
 
-from processors.turn.floor import Floor
+from processors.turn.floor import Floor, ReplyState
 
 SILENT: Final = "silence"  # the reason for ending the call, in `CallEnded`
 WORK_LIMIT_S: Final = 15.0
@@ -90,7 +90,9 @@ class Silence:
         since = max(counted_from, floor.agent_sounds_until, self._started_at)
         if max(since, floor.quiet_at) <= self._started_at:
             since += self._work_limit_s  # to connect the line and to begin the greeting
-        works = (floor.writing or floor.tools) and floor.worked_at >= self._stepped_at
+        works = (
+            ReplyState.WRITING in floor.reply or floor.tools
+        ) and floor.worked_at >= self._stepped_at
         at = since + self._after_s + (self._work_limit_s if works else 0.0)
         enough_at = self._sound_since + SOUND_S
         if floor.caller_speaking:

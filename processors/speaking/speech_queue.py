@@ -44,6 +44,7 @@ from processors.speaking.clause_rules import FirstClause, hurried_end
 from processors.speaking.decision import SpokenUtterance
 from processors.speaking.ledger_rules import PlaySound, PlayWord
 from processors.speaking.speech_actions import EndSpeech, SpeechAction
+from processors.turn.floor import Floor, ReplyState
 
 AHEAD_S: Final = 10.0  # speech that a voice may be ahead; more is often interrupted unheard
 NEXT_S: Final = 3.0  # left on the line when the next piece begins: time for three failures (chosen)
@@ -323,7 +324,6 @@ class SpeechQueue:
     """Turns text into pieces of speech, sentence by sentence; only the first one is started.
 
     Attributes:
-        in_reply: Whether a reply is being written.
         speech: The words of the reply, whether they were heard or not.
     """
 
@@ -331,6 +331,7 @@ class SpeechQueue:
         self,
         *,
         language: Any,
+        floor: Floor,
         clock: Callable[[], float] = lambda: 0.0,
         clause_rule: Callable[[], ClauseRule | None] = lambda: None,
         queued_s: Callable[[], float] = lambda: 0.0,
@@ -339,6 +340,7 @@ class SpeechQueue:
 
         Args:
             language: The language of the sentences, as for Pipecat's aggregators.
+            floor: The call's floor; this queue reports which reply enters it.
             clock: Monotonic, in seconds.
             clause_rule: Returns how much of an unfinished sentence the next voice may get.
             queued_s: Returns the seconds of audio that the line still has to play.
@@ -346,9 +348,9 @@ class SpeechQueue:
         self._sentences = Sentences(language=language, clock=clock)
         self._clause_rule = clause_rule
         self._queued_s = queued_s
+        self._floor = floor
         self._entries: deque[Frame | SpokenPiece] = deque()
         self._open: SpokenPiece | None = None  # gets the next sentence of the reply
-        self.in_reply = False
         self.speech = OwedWords()
         self._before_reply = 0  # characters of `speech` that are not of the latest reply
 
@@ -374,7 +376,7 @@ class SpeechQueue:
             case TTSSpeakFrame():
                 piece = SpokenPiece(
                     append_to_context=frame.append_to_context,
-                    commits=frame.append_to_context and not self.in_reply,
+                    commits=frame.append_to_context and ReplyState.QUEUING not in self._floor.reply,
                     interruptible=frame.interruptible,
                 )
                 return [*self._close(), *self._say(frame.text, piece), *self._close()]
@@ -389,8 +391,8 @@ class SpeechQueue:
                 return completed
             case _:
                 if isinstance(frame, LLMFullResponseStartFrame):
-                    self.in_reply, self._before_reply = True, len(self.speech.text)
-                    self._sentences.begin_reply(self._clause_rule())
+                    self._before_reply = len(self.speech.text)
+                    self._begin_reply()
                 self._entries.append(frame)
                 return []
 
@@ -430,8 +432,8 @@ class SpeechQueue:
 
     def begin_again(self) -> None:
         """Go on with a reply whose words so far were withdrawn; nothing of them is resumed."""
-        self.in_reply, self.speech.cut, self._before_reply = True, None, 0
-        self._sentences.begin_reply(self._clause_rule())
+        self.speech.cut, self._before_reply = None, 0
+        self._begin_reply()
 
     async def interrupt(self) -> list[SpokenPiece]:
         """Drop interruptible entries, and return the pieces of speech among them."""
@@ -440,12 +442,18 @@ class SpeechQueue:
         self._entries = deque(entry for entry in self._entries if not entry.interruptible)
         # The line was flushed before this, so audio left on it cannot be interrupted.
         protected = self.head is not None or self._queued_s() > 0.0
-        self.speech.interrupted(written=not self.in_reply, protected=protected)
-        self.in_reply, self._open = False, None
+        written = ReplyState.QUEUING not in self._floor.reply
+        self.speech.interrupted(written=written, protected=protected)
+        self._floor.set_reply(ReplyState.QUEUING, more=False)
+        self._open = None
         return [entry for entry in dropped if isinstance(entry, SpokenPiece)]
 
+    def _begin_reply(self) -> None:
+        self._floor.set_reply(ReplyState.QUEUING, more=True)
+        self._sentences.begin_reply(self._clause_rule())
+
     async def _complete(self) -> list[Said]:
-        self.in_reply = False
+        self._floor.set_reply(ReplyState.QUEUING, more=False)
         last = await self._sentences.flush()
         return [*(self._say(last.text) if last else ()), *self._close()]
 

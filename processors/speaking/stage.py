@@ -61,6 +61,7 @@ from processors.speaking.speech_queue import (
     TakeBackFrame,
 )
 from processors.speaking.told_words import as_heard, without_words
+from processors.turn.floor import Floor
 
 DEFAULT_LANGUAGE: Final = "en"
 
@@ -99,6 +100,7 @@ class TtsStage(Stage[VoiceEvent]):
         clock: Callable[[], float],
         turn: Turn,
         line: CallerLine | None = None,
+        floor: Floor | None = None,
     ) -> None:
         """Speak with these voices in one call.
 
@@ -109,6 +111,7 @@ class TtsStage(Stage[VoiceEvent]):
             clock: Monotonic, in seconds.
             turn: The turn in progress.
             line: The caller's line; `None` if only this stage speaks on it.
+            floor: The call's floor; `None` if only this stage reads it.
         """
         super().__init__(clock=clock)
         self.speaker: str | None = None
@@ -123,6 +126,7 @@ class TtsStage(Stage[VoiceEvent]):
         rule = partial(_clause_rule, policy, turn, lambda: self.speaker, clock)
         self.queue = SpeechQueue(
             language=language,
+            floor=floor or Floor(self._line),
             clock=clock,
             clause_rule=rule,
             queued_s=lambda: self._line.queued_s(self.now()),

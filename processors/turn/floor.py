@@ -7,8 +7,9 @@ Each call has one `Floor`. Each frame updates it in one place, and all other cod
   before any other processor gets the frame.
 - `Keypad` reports who gets each pressed key, and an entry, which is a turn without speech.
 - `CallObserver` reports that the model was asked.
-- `Farewell`, below the model, reports what the model writes, and that the call ends. `HoldLine`,
-  above the output, reports the tool calls, which get there after the words before them.
+- `Farewell`, below the model, reports what the model writes, and that the call ends. The TTS stage
+  reports whether a reply is entering its queue. `HoldLine`, above the output, reports the reply on
+  the line, and the tool calls, which get there after the words before them.
 - `Transfer` and `AnswererWatch` report that the caller does not talk with the agent.
 - All code that sends audio to the caller adds it to the call's `CallerLine`. The floor reads from
   it how long the agent will be heard.
@@ -59,6 +60,18 @@ class TurnClosed:
 @dataclass(frozen=True, slots=True)
 class WorkChanged:
     """A model or a tool has begun or ended its work."""
+
+
+class ReplyState(StrEnum):
+    """The states of a reply, from the model to the line.
+
+    A reply's beginning and end pass each place in the pipeline at another moment, and the next
+    reply may be written while the words of this one wait for a voice. So several may apply at once.
+    """
+
+    WRITING = "writing"  # the model writes it
+    QUEUING = "queuing"  # its words enter the queue of the TTS stage; then all of them are there
+    ON_LINE = "on_line"  # its audio goes to the line
 
 
 class Away(StrEnum):
@@ -123,7 +136,9 @@ class Floor:
         worded: Whether the latest turn has words from a recogniser, or keypad digits.
         unanswered: Whether the caller has said something that no model was asked about yet.
         words_so_far: The recogniser's words since the last turn ended; the latest may still change.
-        writing: Whether the model is writing a reply.
+        reply: The states of the replies in progress; each lasts from the beginning of a reply to
+            its end, or until the caller interrupts it.
+        reply_audible: Whether an answer was audible since the caller last stopped or barged in.
         tools: The ids of the tool calls whose results the model waits for.
         worked_at: When a model or a tool last began or ended its work.
         away: Why the caller does not talk with the agent now; empty if they do.
@@ -147,7 +162,8 @@ class Floor:
         self.worded = False
         self.unanswered = False
         self.words_so_far = ""
-        self.writing = False
+        self.reply: set[ReplyState] = set()
+        self.reply_audible = False
         self.tools: set[str] = set()
         self.worked_at = -inf
         self.away: set[Away] = set()
@@ -212,7 +228,7 @@ class Floor:
         """
         self.caller_since, self._untranscribed = None, False  # the sound may contain no words
         self.stopped_at, self.quiet_at = at, now
-        self.unanswered = True
+        self.unanswered, self.reply_audible = True, False
         self._emit(CallerStopped(at_s=at, noticed_at_s=now))
 
     def words(self, text: str, *, final: bool, spaced: bool = False) -> None:
@@ -243,6 +259,7 @@ class Floor:
         self.worded = self.unanswered = True
         if not self.turn_open:
             self.stopped_at = self.quiet_at = now
+            self.reply_audible = False
             self._emit(TurnBegan())
             self._emit(CallerStopped(at_s=now, noticed_at_s=now))
 
@@ -264,12 +281,16 @@ class Floor:
 
     def model_writes(self, now: float, *, more: bool) -> None:
         """Record that the model begins to write a reply (`more`), or has written all of it."""
-        self.writing = more
+        self.set_reply(ReplyState.WRITING, more=more)
         self._note_work(now)
+
+    def set_reply(self, state: ReplyState, *, more: bool) -> None:
+        """Record that a state begins (`more`) or ends; `WRITING` is set by `model_writes`."""
+        (self.reply.add if more else self.reply.discard)(state)
 
     def reply_dropped(self) -> None:
         """Record that the caller interrupted the model, which writes no reply any more."""
-        self.writing = False
+        self.set_reply(ReplyState.WRITING, more=False)
         self._emit(WorkChanged())
 
     def tool_runs(self, call: str, now: float, *, runs: bool) -> None:

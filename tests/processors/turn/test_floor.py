@@ -1,11 +1,14 @@
 """The floor of a call, and its readers."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from calls.events import CallerStarted, CallerStopped
 from calls.line import CallerLine
-from processors.turn.floor import Floor, FloorEvent, TurnBegan
+from processors.turn.floor import Floor, FloorEvent, ReplyState, TurnBegan
 
 
 def new_floor() -> Floor:
@@ -116,6 +119,46 @@ def test_a_callers_speech_is_unanswered_until_the_model_is_asked() -> None:
         seen.append(floor.unanswered)
 
     assert seen == [False, False, True, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "still"),
+    [
+        pytest.param(lambda floor: floor.caller_started(101.0), True, id="the caller begins"),
+        pytest.param(
+            lambda floor: floor.caller_stopped(101.0, now=101.2), False, id="the caller stops"
+        ),
+        pytest.param(lambda floor: floor.keyed(101.0), False, id="an entry is a turn of its own"),
+        pytest.param(lambda floor: floor.model_asked(), True, id="the model is asked again"),
+        pytest.param(lambda floor: floor.turn_ended(101.0), True, id="the turn ends late"),
+    ],
+)
+def test_an_answer_counts_as_audible_until_the_caller_stops_again(
+    change: Callable[[Floor], None],
+    still: bool,  # noqa: FBT001 - a table
+) -> None:
+    floor = new_floor()
+    floor.reply_audible = True
+    change(floor)
+
+    assert floor.reply_audible is still
+
+
+def test_the_next_reply_may_be_written_while_another_one_is_on_the_line() -> None:
+    floor = new_floor()
+    floor.model_writes(100.0, more=True)
+    floor.set_reply(ReplyState.QUEUING, more=True)
+    floor.set_reply(ReplyState.ON_LINE, more=True)
+    floor.model_writes(101.0, more=False)
+    floor.set_reply(ReplyState.QUEUING, more=False)
+    on_its_way = set(floor.reply)
+    floor.model_writes(102.0, more=True)
+    both = set(floor.reply)
+    floor.reply_dropped()
+
+    assert on_its_way == {ReplyState.ON_LINE}
+    assert both == {ReplyState.WRITING, ReplyState.ON_LINE}
+    assert floor.reply == {ReplyState.ON_LINE}  # the interruption has not reached the line
 
 
 def test_an_entry_is_a_turn_with_words_unless_the_caller_has_a_turn() -> None:
