@@ -1,7 +1,6 @@
 """The agent's instructions, its memory, and the end of the caller's turn."""
 
-from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer
 from pipecat.frames.frames import Frame, TTSSpeakFrame
@@ -100,28 +99,24 @@ class Dialogue:
         self._clock = clock
         self.memory = Memory(heard_s=lambda: line.heard_s(clock()))
         self.echo = EchoEar(clock)
-        self.background = Background()
-        self.background.listens = stt.listens
+        self.background = Background(listens=stt.listens)
         floor.listeners.append(self._follow)
         self.vad = models.vad(settings, echo=self.echo, background=self.background)
         speech.length = lambda: len(self.memory.messages)
-        self.asides = Asides(self.memory, speech, floor=floor, clock=clock, language=agent.language)
-        dictation = DictationWait(
-            dictation_of(agent),
+        self.asides = Asides(
+            self.memory,
+            speech,
             floor=floor,
-            turn=turn,
-            last_said=lambda: self.memory.last_said,
             clock=clock,
-            emit=emit,
+            language=agent.language,
+            echoes=self.echo.heard_lately,
+            partial=lambda: self.pair.assistant().aggregation_string(),
         )
         detector = models.turn_detector(settings, self.vad, judges=judges, clock=clock, emit=emit)
-        stop = turn_stop(detector, pending=stt.awaits_words, complete=stt.has_all_words)
-        stop.more_s, stop.has_interrupted = dictation.left_s, self.asides.has_cut
+        stop = self._make_stop(agent, detector, stt, floor=floor, turn=turn, emit=emit)
         self.pair = make_pair(
             agent, settings, memory=self.memory, vad=self.vad, stop=stop, emit=emit
         )
-        self.asides.echoes = self.echo.heard_lately
-        self.asides.partial = self.pair.assistant().aggregation_string
 
     def add(self, role: str, words: str) -> None:
         """Add a message to the memory."""
@@ -135,6 +130,32 @@ class Dialogue:
         if isinstance(event, (AttemptFailed, StageExhausted)) and event.stage == "stt":
             self.background.recogniser_failed()
 
+    def _make_stop(
+        self,
+        agent: AgentSettings,
+        detector: TurnDetector,
+        stt: SttStage,
+        *,
+        floor: Floor,
+        turn: Turn,
+        emit: Emit,
+    ) -> TurnStop:
+        dictation = DictationWait(
+            dictation_of(agent),
+            floor=floor,
+            turn=turn,
+            last_said=lambda: self.memory.last_said,
+            clock=self._clock,
+            emit=emit,
+        )
+        return turn_stop(
+            detector,
+            words_pending=stt.awaits_words,
+            has_all_words=stt.has_all_words,
+            has_interrupted=self.asides.has_cut,
+            more_s=dictation.left_s,
+        )
+
     def _follow(self, event: FloorEvent) -> None:
         if isinstance(event, WordsCame):
             self.background.worded(event.text, self._clock())
@@ -142,23 +163,9 @@ class Dialogue:
             self.background.turn_over()
 
 
-def turn_stop(
-    detector: TurnDetector,
-    *,
-    pending: Callable[[], bool] = lambda: False,
-    complete: Callable[[], bool] = lambda: False,
-) -> TurnStop:
-    """Return the rule that ends the caller's turn.
-
-    `pending` returns whether a transcript is still to come, `complete` whether there is one of
-    everything that was said.
-    """
-    stop = TurnStop(
-        turn_analyzer=detector,
-        words_pending=pending,
-        has_all_words=complete,
-        on_sound=detector.note_silence,
-    )
+def turn_stop(detector: TurnDetector, **asked: Any) -> TurnStop:
+    """Return the rule that ends the caller's turn; `asked` are arguments of `TurnStop`."""
+    stop = TurnStop(turn_analyzer=detector, on_sound=detector.note_silence, **asked)
     detector.tell_pause = stop.tell_above
     return stop
 

@@ -153,6 +153,7 @@ class PersonCall:
 
         self._ear = PersonEar()
         self._ear.words = person_words(shared, language, rate_hz=rate_hz)
+        self._voice = PersonVoice(line, say_locally=local, clock=shared.clock)
         self._tts = TtsStage(
             shared.rungs("tts", agent, sample_rate_hz=rate_hz),
             policy=shared.policies["tts"],
@@ -160,9 +161,8 @@ class PersonCall:
             clock=shared.clock,
             turn=own_turn,
             line=line,
+            say_unsaid=self._voice.keep_unsaid,
         )
-        self._voice = PersonVoice(line, say_locally=local, clock=shared.clock)
-        self._tts.say_unsaid = self._voice.keep_unsaid
         processors = [leg.input(), self._ear, self._tts, self._voice, leg.output()]
         self._worker = _make_worker(processors, rate_hz)
 

@@ -163,6 +163,7 @@ class CallPipeline:
             new_answer=partial(Answer, cleaning, max_s=agent.max_reply_s),
         )
         self._voices = rungs("tts")
+        has_local_voice = Step.LOCAL in self._settings.hold.steps
         self.tts = TtsStage(
             self._voices,
             policy=policies["tts"],
@@ -171,6 +172,7 @@ class CallPipeline:
             turn=turn,
             line=self.line,
             floor=self.floor,
+            say_unsaid=partial(_say_locally, self) if has_local_voice else None,
         )
 
     def _make_dialogue(self) -> None:
@@ -190,9 +192,7 @@ class CallPipeline:
 
     def _make_fallbacks(self) -> None:
         last_resort, hold, facts = self._shared.last_resort, self._settings.hold, self._leg.facts
-        self.requests = requests_of(
-            self._shared, facts, call_id=self._call_id, end=self._end, stored=self.words.text
-        )
+        self.requests = requests_of(self, self._shared, facts, call_id=self._call_id, end=self._end)
         self.phrases = Phrases(
             chooser=Chooser(last_resort.utterances),
             language=spoken(self._agent.language, "tts"),
@@ -225,8 +225,6 @@ class CallPipeline:
             emit=self.emit,
             clock=self._clock,
         )
-        if Step.LOCAL in hold.steps:
-            self.tts.say_unsaid = self.hold_line.speak_locally
 
     def _make_farewell(self) -> None:
         agent, before = self._agent, self._leg.before
@@ -279,7 +277,6 @@ class CallPipeline:
                 turn=self.turn,
                 emit=emit,
             )
-            self.requests.reach = self.transfer.connect
         if answering:
             self.answerer = AnswererWatch(
                 answering,
@@ -365,8 +362,9 @@ class CallPipeline:
             more=more,
             late=LateResults(until_quiet=self.hold_line.until_quiet, ask_with=ask_with),
             facts=call_facts(self._call_id, self._leg.facts),
+            verified=self._verified,
+            words=self.words,
         )
-        self.tools.box.verified, self.tools.box.words = self._verified, self.words
         dialogue.memory.set_tools(ToolsSchema(standard_tools=list(self.tools.schemas)))
 
     def _make_keypad(self) -> None:
@@ -531,9 +529,9 @@ def make_worker(
 
 
 def requests_of(
-    shared: Shared, facts: LegFacts, *, call_id: str, end: End, stored: Callable[[str], str]
+    pipeline: CallPipeline, shared: Shared, facts: LegFacts, *, call_id: str, end: End
 ) -> CallerRequests:
-    """Return what takes a caller's requests; `stored` returns words as they may be stored."""
+    """Return what takes the requests of a pipeline's caller."""
     last_resort, placed = shared.last_resort, bool(shared.settings.callbacks.campaign)
     return CallerRequests(
         callbacks=last_resort.callbacks,
@@ -542,9 +540,20 @@ def requests_of(
         facts=facts,
         end=end,
         utc_now=clock.utc_now,
-        stored=stored,
+        stored=pipeline.words.text,
         read=partial(shared.gate.callback_number, placed=placed),
+        reach=partial(_reach_person, pipeline),
     )
+
+
+async def _reach_person(pipeline: CallPipeline) -> bool:
+    """Transfer the caller to the first destination, if any; return whether they were connected."""
+    return await pipeline.transfer.connect() if pipeline.transfer else False
+
+
+async def _say_locally(pipeline: CallPipeline, rest: str, *, protected: bool) -> None:
+    """Queue words that no other voice could say for the local voice."""
+    await pipeline.hold_line.speak_locally(rest, protected=protected)
 
 
 def _note_played(pipeline: CallPipeline, at_s: float) -> None:

@@ -16,6 +16,7 @@ from calls.entry import Emit
 from calls.events import CallbackWanted, PersonWanted, ToolCalled
 from calls.tool_schema import problems
 from configuration.agent import AgentSettings, CallFact
+from operations.stored_words import StoredWords
 from processors.answering.spoken_text_rules import SpokenTextRule, spoken_part
 from processors.holding.caller_silence import PartFrame
 from runtime.clock import Clock
@@ -62,7 +63,22 @@ class ReachesPeople(Protocol):
 
 
 class Tools:
-    """The tools of one call: Holdline's and the owner's. `close` them with the call."""
+    """The tools of one call: Holdline's and the owner's. `close` them with the call.
+
+    Args:
+        agent: The agent of the call.
+        callbacks: Records requests for a callback.
+        turn: Returns the number of the current turn.
+        emit: Takes an event for each tool call.
+        clock: Measures how long tool calls take.
+        speaking: Returns whether the agent is heard now, so that no bridge is needed.
+        people: Transfers callers; `None` if the call has no transfer.
+        more: Further tools of this call.
+        late: Delivers results that come after the caller has interrupted the wait for them.
+        facts: The facts of the call, for the owner's tools.
+        verified: Called when a tool has verified the caller.
+        words: Keeps the call's sensitive section; `None` if it has none.
+    """
 
     def __init__(
         self,
@@ -77,27 +93,23 @@ class Tools:
         more: Sequence[Tool] = (),
         late: LateResults | None = None,
         facts: Mapping[CallFact, str] | None = None,
+        verified: Callable[[], None] = lambda: None,
+        words: StoredWords | None = None,
     ) -> None:
-        """Create the tools of a call.
-
-        Args:
-            agent: The agent of the call.
-            callbacks: Records requests for a callback.
-            turn: Returns the number of the current turn.
-            emit: Takes an event for each tool call.
-            clock: Measures how long tool calls take.
-            speaking: Returns whether the agent is heard now, so that no bridge is needed.
-            people: Transfers callers; `None` if the call has no transfer.
-            more: Further tools of this call.
-            late: Delivers results that come after the caller has interrupted the wait for them.
-            facts: The facts of the call, for the owner's tools.
-        """
         can_transfer = people is not None and bool(people.names)
         tools = () if can_transfer else (_no_transfer_tool(turn, emit),)
         tools += (_callback_tool(callbacks, turn=turn, emit=emit), *more)
         tools += owner_tools(agent.tools, facts)
-        self.box = Toolbox(tools=tools, turn=turn, emit=emit, clock=clock)
-        self.box.speaking, self.box.late = speaking, late
+        self.box = Toolbox(
+            tools=tools,
+            turn=turn,
+            emit=emit,
+            clock=clock,
+            speaking=speaking,
+            late=late,
+            verified=verified,
+            words=words,
+        )
         direct = [_end_call_tool(agent, turn=turn, emit=emit)]
         direct += [_transfer_tool(people, turn=turn, emit=emit)] if people and can_transfer else []
         self.schemas = (*direct, *self.box.schemas())

@@ -111,6 +111,7 @@ class CallerRequests:
         utc_now: Callable[[], datetime],
         stored: Callable[[str], str] = str,
         read: Callable[[str], str] = lambda number: number,
+        reach: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         """Create the requests of one call.
 
@@ -123,6 +124,8 @@ class CallerRequests:
             utc_now: The wall clock.
             stored: Returns words of the call as they may be stored.
             read: Normalises a number for dialling; empty if it must not be called.
+            reach: Transfers the caller; returns when they are back, with whether they were
+                connected. `None` if that is impossible.
         """
         self._callbacks = callbacks
         self._read = read
@@ -136,8 +139,7 @@ class CallerRequests:
         """Callbacks that are not in the database yet; `close` stores them."""
         self._message: RecordedMessage | None = None  # the message being recorded
         self._ending: asyncio.Task[Any] | None = None  # finishes or drops a message
-        self.reach: Callable[[], Awaitable[bool]] | None = None
-        """Transfers the caller; returns when they are back, with whether they were connected."""
+        self._reach = reach
 
     def callback_number(self, said: str = "") -> str | Unkept:
         """Return the named number, or else the caller's own, for dialling; or why there is none."""
@@ -203,7 +205,7 @@ class CallerRequests:
 
     async def connect(self) -> bool:
         """Connect the caller with a person; return False if that fails or is impossible."""
-        return await self.reach() if self.reach else False
+        return await self._reach() if self._reach else False
 
     def record(self, pcm: bytes, rate_hz: int) -> None:
         """Record the next piece of a message; never waits. It is on disk within about a second."""

@@ -88,7 +88,16 @@ class TtsStage(Stage[VoiceEvent]):
     Attributes:
         speaker: The name of the rung in use; `None` before the first speech.
         queue: The speech and frames to send.
-        say_unsaid: Takes over words that no rung could say; set by the owner of the local voice.
+
+    Args:
+        rungs: By name, the preferred one first; each is also a `calls.voice.Voice`.
+        policy: The stage's settings and state, shared by all calls.
+        emit: Publishes events.
+        clock: Monotonic, in seconds.
+        turn: The turn in progress.
+        line: The caller's line; `None` if only this stage speaks on it.
+        floor: The call's floor; `None` if only this stage reads it.
+        say_unsaid: Takes over words that no rung could say; `None` if they are dropped.
     """
 
     def __init__(
@@ -101,21 +110,11 @@ class TtsStage(Stage[VoiceEvent]):
         turn: Turn,
         line: CallerLine | None = None,
         floor: Floor | None = None,
+        say_unsaid: Unsaid | None = None,
     ) -> None:
-        """Speak with these voices in one call.
-
-        Args:
-            rungs: By name, the preferred one first; each is also a `calls.voice.Voice`.
-            policy: The stage's settings and state, shared by all calls.
-            emit: Publishes events.
-            clock: Monotonic, in seconds.
-            turn: The turn in progress.
-            line: The caller's line; `None` if only this stage speaks on it.
-            floor: The call's floor; `None` if only this stage reads it.
-        """
         super().__init__(clock=clock)
         self.speaker: str | None = None
-        self.say_unsaid: Unsaid | None = None
+        self._say_unsaid = say_unsaid
         self._rungs = _voice_rungs(self, rungs, policy)
         self._policy = policy
         self._emit = emit
@@ -324,8 +323,8 @@ class TtsStage(Stage[VoiceEvent]):
             case (piece, action):
                 for frame in piece.frames_of(action, rate_hz=self._rate_hz, rung=self.speaker):
                     await self.push_frame(frame)
-                if isinstance(action, EndSpeech) and action.unsaid and self.say_unsaid:
-                    await self.say_unsaid(action.unsaid, protected=not piece.interruptible)
+                if isinstance(action, EndSpeech) and action.unsaid and self._say_unsaid:
+                    await self._say_unsaid(action.unsaid, protected=not piece.interruptible)
 
     async def _find_words(self, piece: SpokenPiece, action: AlignSound | CorrectHeard) -> None:
         if isinstance(action, CorrectHeard):

@@ -51,7 +51,6 @@ class Asides:
 
     Attributes:
         partial: Returns what the caller has heard of the agent's message in progress.
-        echoes: Returns whether the caller's line returns our own audio.
         words_heard: This turn has words, and all of them are asides.
     """
 
@@ -63,6 +62,8 @@ class Asides:
         floor: Floor,
         clock: Callable[[], float],
         language: str = "",
+        echoes: Callable[[], bool] = lambda: False,
+        partial: Callable[[], str] = lambda: "",
     ) -> None:
         """Create the tracker of one call.
 
@@ -72,10 +73,11 @@ class Asides:
             floor: The call's floor.
             clock: Monotonic, in seconds.
             language: The agent's language, as a tag.
+            echoes: Returns whether the caller's line returns our own audio.
+            partial: Returns what the caller has heard of the agent's message in progress.
         """
         self._language = language
-        self.partial: Callable[[], str] = lambda: ""
-        self.echoes: Callable[[], bool] = lambda: False
+        self.partial, self._echoes = partial, echoes
         self._memory = memory
         self._speech = speech
         self._floor = floor
@@ -117,7 +119,7 @@ class Asides:
             rest=self._rest(current) if current else "",
             over_agent=self._over_agent if spoken else recently_audible,
             spoken=spoken,
-            echoes=self.echoes(),
+            echoes=self._echoes(),
             language=self._language,
         )
 

@@ -188,11 +188,6 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
     Half an utterance must not end the turn either. If a recogniser dies after some of the words,
     another one transcribes the rest, and the turn waits for that. It also waits while the caller
     may be dictating.
-
-    Attributes:
-        has_interrupted: Returns whether the caller's sound has interrupted the agent. If there are
-            no words, the turn then ends without waiting for a late transcript.
-        more_s: Returns how much longer a turn with these words stays open; 0 to end it.
     """
 
     def __init__(
@@ -200,6 +195,8 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         *,
         words_pending: Callable[[], bool] = lambda: False,
         has_all_words: Callable[[], bool] = lambda: False,
+        has_interrupted: Callable[[], bool] = lambda: False,
+        more_s: Callable[[str], float] = lambda _: 0.0,
         on_sound: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
@@ -210,6 +207,9 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
                 time limit.
             has_all_words: Returns whether everything that was said is transcribed. Then the turn
                 need not wait for a result that the recogniser marks as its last one.
+            has_interrupted: Returns whether the caller's sound has interrupted the agent. If there
+                are no words, the turn then ends without waiting for a late transcript.
+            more_s: Returns how much longer a turn with these words stays open; 0 to end it.
             on_sound: Called after the VAD has processed a piece of audio, while the caller
                 speaks or may have stopped.
             kwargs: Passed to Pipecat's class.
@@ -217,8 +217,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         super().__init__(**kwargs)
         self._words_pending = words_pending
         self._has_all_words = has_all_words
-        self.more_s: Callable[[str], float] = lambda _: 0.0
-        self.has_interrupted: Callable[[], bool] = lambda: False
+        self._has_interrupted, self._more_s = has_interrupted, more_s
         self._words: list[str] = []  # of this turn
         self._on_sound = on_sound
         self._deciding: asyncio.Task[None] | None = None
@@ -237,7 +236,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         self, *, enable_user_speaking_frames: bool | None = None
     ) -> None:
         """End the turn; if words are pending or the caller may be dictating, check again later."""
-        left_s = GRACE_S if self._words_pending() else self.more_s(" ".join(self._words))
+        left_s = GRACE_S if self._words_pending() else self._more_s(" ".join(self._words))
         if left_s <= 0.0:
             await super().trigger_user_turn_stopped(
                 enable_user_speaking_frames=enable_user_speaking_frames
@@ -263,7 +262,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         if self._vad_stopped and self._text and self._has_all_words():
             self._transcript_finalized = True
         silent = self._vad_stopped and self._timeout_expired and not self._text
-        if silent and self._turn_complete and self.has_interrupted():
+        if silent and self._turn_complete and self._has_interrupted():
             await self.trigger_user_turn_stopped()
         else:
             await super()._maybe_trigger_user_turn_stopped()

@@ -65,12 +65,12 @@ class Background:
     background.hides(500.0, 102.0)  # False: the caller may still be speaking
     background.hides(500.0, 103.0)  # True; from now on up to a level of 1000
 
-    Attributes:
+    Args:
         listens: Returns whether a recogniser is working, so that words would be transcribed.
     """
 
-    def __init__(self) -> None:
-        self.listens: Callable[[], bool] = lambda: False
+    def __init__(self, *, listens: Callable[[], bool] = lambda: False) -> None:
+        self._listens = listens
         self._text = ""
         self._worded = False  # the turn in progress has words
         self._wordless_since = inf  # when speech without new words began
@@ -105,7 +105,7 @@ class Background:
             self._wordless_since, self._loudest = now, 0.0
         if now - self._wordless_since >= AFTER_WORDS_S:
             self._loudest = max(self._loudest, level)
-        if now - self._wordless_since < WORDLESS_S or not (self._worded or self.listens()):
+        if now - self._wordless_since < WORDLESS_S or not (self._worded or self._listens()):
             return False
         self._level, self._worded, self._wordless_since = self._loudest, False, inf
         return True

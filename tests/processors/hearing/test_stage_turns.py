@@ -99,7 +99,7 @@ async def test_a_turn_comes_once_and_whole(
         detector = models.turn_detector(
             turn, vad, judges=judges, clock=time.monotonic, emit=told.append
         )
-        stop = turn_stop(detector, pending=stage.awaits_words)
+        stop = turn_stop(detector, words_pending=stage.awaits_words)
         pair = make_pair(AgentSettings(), turn, memory=memory, vad=vad, stop=stop, emit=told.append)
         pipeline = Pipeline([stage, CallerWords(emit=told.append), pair.user()])
         async with running(pipeline, rate_hz=RATE_HZ) as bench:

@@ -157,6 +157,11 @@ def policy(names: Sequence[str], now: float) -> StagePolicy:
 def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy, own: RungSpec | None) -> Talk:
     told: list[Any] = []
     turn, caller_line = Turn(budget_s=1.5), CallerLine()
+
+    async def unsaid(rest: str, *, protected: bool) -> None:
+        talk.unsaid.append(rest)
+        talk.protected.append(protected)
+
     stage = TtsStage(
         {
             spec.name: provider("tts", spec.kind).build(spec)
@@ -167,6 +172,7 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy, own: RungSp
         clock=time.monotonic,
         turn=turn,
         line=caller_line,
+        say_unsaid=unsaid,
     )
     line, kept, context = PlayedLine(ahead_s=0.02), Kept(), LLMContext()
     worker = worker_of(stage, kept, line, LLMAssistantAggregator(context), rate_hz=RATE_HZ)
@@ -181,12 +187,6 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy, own: RungSp
         caller_line=caller_line,
         told=told,
     )
-
-    async def unsaid(rest: str, *, protected: bool) -> None:
-        talk.unsaid.append(rest)
-        talk.protected.append(protected)
-
-    stage.say_unsaid = unsaid
     return talk
 
 

@@ -148,8 +148,7 @@ class Caller:
             clock=time.monotonic,
             emit=self.told.append,
         )
-        stop = TurnStop(turn_analyzer=detector, on_sound=detector.note_silence)
-        stop.more_s = self.more_s
+        stop = TurnStop(turn_analyzer=detector, on_sound=detector.note_silence, more_s=self.more_s)
         detector.tell_pause = stop.tell_above
         params = LLMUserAggregatorParams(
             vad_analyzer=vad,

@@ -22,8 +22,13 @@ class EchoLine:
         self.line = CallerLine()
         self.floor = Floor(self.line)
         memory = LLMContext(messages=[{"role": "assistant", "content": SAID}])
-        self.asides = Asides(memory, OwedWords(), floor=self.floor, clock=lambda: self.now)
-        self.asides.echoes = lambda: True
+        self.asides = Asides(
+            memory,
+            OwedWords(),
+            floor=self.floor,
+            clock=lambda: self.now,
+            echoes=lambda: True,
+        )
         self.line.add(5.0, 100.0)
         self.floor.caller_started(101.0)
         self.floor.turn_began()

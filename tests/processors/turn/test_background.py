@@ -64,8 +64,7 @@ def test_a_caller_is_not_hidden_once_a_recogniser_has_failed() -> None:
 def test_speech_without_any_words_becomes_background_if_a_recogniser_works(
     *, listens: bool
 ) -> None:
-    background = Background()
-    background.listens = lambda: listens
+    background = Background(listens=lambda: listens)
     background.worded("Hello", 90.0)
     background.turn_over()
 
@@ -75,8 +74,7 @@ def test_speech_without_any_words_becomes_background_if_a_recogniser_works(
 
 
 def test_short_sounds_without_words_are_not_the_background() -> None:
-    background = Background()
-    background.listens = lambda: True
+    background = Background(listens=lambda: True)
 
     assert not any(hidden(background, *((100.0 + second, TV) for second in range(14))))
 
