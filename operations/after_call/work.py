@@ -5,7 +5,6 @@ the model. If the process is killed meanwhile, nothing is lost: the CRM then get
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -28,6 +27,7 @@ from operations.after_call.outcome_rules import (
     outcome_without_model,
     spoke,
 )
+from operations.backlog import Backlog
 from operations.crm.customer import CrmReport
 from operations.crm.report_rules import report_of
 from operations.crm.reporting import CrmReporter
@@ -157,7 +157,7 @@ class AfterCalls:
         self._at_once = at_once
         self._region = region
         self._calls = KnownCalls(keep_words=True)
-        self._ended: deque[tuple[CallState, float]] = deque()
+        self._ended = Backlog[tuple[CallState, float]](MAX_WAITING)
         self._queued = asyncio.Event()
         self._to_ask: asyncio.Queue[EndedCall] = asyncio.Queue(MAX_WAITING)
         self.lost = 0
@@ -187,11 +187,9 @@ class AfterCalls:
             logger.error("the results of {} calls were not stored", len(self._ended))
 
     def _queue_ended(self, call: CallState) -> None:
-        if len(self._ended) >= MAX_WAITING:
-            self._ended.popleft()
+        if self._ended.put((call, self._utc_s())):
             self.lost += 1
             logger.error("the database was down for too long: a call's result is lost")
-        self._ended.append((call, self._utc_s()))
         self._queued.set()
 
     async def _store_all(self) -> None:
@@ -204,16 +202,14 @@ class AfterCalls:
 
     async def _store_next(self) -> bool:
         """Commit the next call's result, so far without a model; False if the database is down."""
-        call, ended_s = self._ended[0]
+        first = call, ended_s = self._ended[0]
         try:
             ended = await self._with_basic_result(call, ended_s)
             await self._results.put(ended.result)
         except StorageError as error:
             logger.error("a call's result is not stored yet: {}", error)
             return False
-        # Unless it was dropped meanwhile because too many waited.
-        if self._ended and self._ended[0][0] is call:
-            self._ended.popleft()
+        self._ended.remove_first(first)
         is_model_asked = self._pen is not None and spoke(call)
         if self._reporter:
             due_s = ended_s + self._within_s + REPORT_MARGIN_S if is_model_asked else None

@@ -1,7 +1,6 @@
 """Reports each ended call to a CRM, through the outbox."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +14,7 @@ from calls.known_calls import KnownCalls
 from calls.operations_events import CallReported
 from fallbacks.failure import Kind, ServiceError
 from fallbacks.retrying import MAX_REST_S, rest_s
+from operations.backlog import Backlog
 from operations.crm.crm_outbox import CrmOutbox, LentReport
 from operations.crm.customer import CrmReport
 from operations.crm.port import STAGE, Crm
@@ -53,7 +53,7 @@ class CrmReporter:
     region: str | None = None  # of numbers without a country code
     lost: int = 0
     _calls: KnownCalls = field(default_factory=KnownCalls)
-    _waiting: deque[QueuedReport] = field(default_factory=deque[QueuedReport])
+    _waiting: Backlog[QueuedReport] = field(default_factory=lambda: Backlog(MAX_WAITING))
     _queued: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hear(self, entry: Entry) -> None:
@@ -72,11 +72,9 @@ class CrmReporter:
         self._queue(QueuedReport(report=report, replaces=True))
 
     def _queue(self, report: QueuedReport) -> None:
-        if len(self._waiting) >= MAX_WAITING:
-            self._waiting.popleft()
+        if self._waiting.put(report):
             self.lost += 1
             logger.error("the database was down for too long: a report to the CRM is lost")
-        self._waiting.append(report)
         self._queued.set()
 
     async def run(self) -> None:
@@ -100,9 +98,7 @@ class CrmReporter:
             except StorageError as error:
                 logger.error("a report for the CRM is not stored yet, and is retried: {}", error)
                 return False
-            # Meanwhile, it may have been dropped from a full queue.
-            if self._waiting and self._waiting[0] is queued:
-                self._waiting.popleft()
+            self._waiting.remove_first(queued)
         return True
 
     async def _put(self, queued: QueuedReport) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +12,7 @@ from loguru import logger
 from calls.entry import Entry
 from calls.events import CallFailed
 from calls.incident import RECORD, STORAGE, IncidentBegan, IncidentEnded, IncidentGrew, Place
+from operations.backlog import Backlog
 from operations.database.database import StorageError
 from operations.masking import printable
 from operations.notify.alert import (
@@ -46,7 +46,7 @@ class AlertReporter:
         self._utc_s = utc_s
         self._holder = secrets.token_hex(8)
         self._open: set[Place] = set()
-        self._waiting: deque[ReportedEvent] = deque()
+        self._waiting = Backlog[ReportedEvent](MAX_WAITING)
         self._queued = asyncio.Event()
         self._lasts_s = 0.0  # when the lasting incidents were last reported
         self._refused = False
@@ -102,8 +102,7 @@ class AlertReporter:
     async def write(self) -> bool:
         """Commit all waiting reports; return False if that failed and they still wait."""
         self._queued.clear()
-        reports = tuple(self._waiting)
-        self._waiting.clear()
+        reports = tuple(self._waiting.take(len(self._waiting)))
         if not reports:
             return True
         is_stored = False
@@ -116,7 +115,7 @@ class AlertReporter:
             reports = self._without_database_failures(reports)
         finally:
             if not is_stored:  # also when cancelled: `leave` writes them afterwards
-                self._waiting.extendleft(reversed(reports))
+                self._waiting.put_back(reports)
         self._refused = not is_stored
         return is_stored
 
@@ -157,19 +156,15 @@ class AlertReporter:
             if isinstance(fact, IncidentEnded):
                 self._open.discard(place)
                 if place == (STORAGE, RECORD):
-                    self._waiting.extend(self._set_aside)
+                    self.lost_facts += self._waiting.put(*self._set_aside)
                     self._set_aside.clear()
             elif isinstance(fact, IncidentLeft):
                 self._open.discard(place)
             elif fact.stage in LASTING:  # the end of other incidents may not reach this process
                 self._open.add(place)
-            self._waiting.append(
-                ReportedEvent(fact=_masked_report(fact), at_s=at_s, holder=self._holder)
-            )
+            report = ReportedEvent(fact=_masked_report(fact), at_s=at_s, holder=self._holder)
+            self.lost_facts += self._waiting.put(report)
             self._queued.set()
-        while len(self._waiting) > MAX_WAITING:
-            self._waiting.popleft()
-            self.lost_facts += 1
 
 
 def _place_of(fact: AlertEvent) -> Place:

@@ -7,7 +7,6 @@ later. An outage that lasts for `REPORT_AFTER_S` is reported once, and so is its
 import asyncio
 import secrets
 import socket
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -19,6 +18,7 @@ from calls.entry import Emit, Entry
 from calls.events import RecordHalted, RecordResumed
 from calls.operations_events import CallCut
 from configuration.settings import Settings
+from operations.backlog import Backlog
 from operations.database.database import Database, RefusedRowsError, StorageError
 from operations.database.upgrading import find_lag
 from operations.keep_running import keep_running
@@ -117,7 +117,7 @@ class RecordListener:
         self._fold = fold
         self._utc_now = utc_now
         self._clock = clock
-        self._waiting: deque[Entry] = deque()
+        self._waiting = Backlog[Entry](WAITING)
         self._batch: RecordBatch | None = None  # sent, but not confirmed
         self._left_over = False  # whether entries remain: then the next batch follows at once
         self._number = 0
@@ -143,10 +143,7 @@ class RecordListener:
 
     async def hear(self, entry: Entry) -> None:
         """Queue one entry; never waits."""
-        if len(self._waiting) >= WAITING:
-            self._waiting.popleft()
-            self.lost += 1
-        self._waiting.append(entry)
+        self.lost += self._waiting.put(entry)
 
     async def run(self) -> None:
         """Write batches until `end`."""
@@ -251,7 +248,7 @@ class RecordListener:
         A batch without entries is a heartbeat, which is written when one is due.
         """
         is_heartbeat = self._clock() >= self._beat_at
-        taken = [self._waiting.popleft() for _ in range(min(BATCH_ENTRIES, len(self._waiting)))]
+        taken = self._waiting.take(BATCH_ENTRIES)
         self._left_over = bool(self._waiting)
         if not taken and not (is_heartbeat and (self._fold.live or self._fold.is_troubled)):
             return None

@@ -13,6 +13,7 @@ from loguru import logger
 
 from calls.entry import Emit, Entry, Numbering
 from calls.events import Event
+from operations.backlog import Backlog
 from operations.masking import masked_event
 from operations.notify.incident_rules import Incidents
 
@@ -69,8 +70,7 @@ class Subscription:
         self.dropped = 0
         self.failed = 0
         self._listener = listener
-        self._room = room
-        self._waiting: deque[Entry] = deque()
+        self._waiting = Backlog[Entry](room)
         self._in_progress = 0  # entries in progress
         self._wanted = (
             asyncio.Event()
@@ -99,10 +99,7 @@ class Subscription:
 
     def put(self, entry: Entry) -> None:
         """Queue an entry; never waits."""
-        if len(self._waiting) >= self._room:
-            self._waiting.popleft()
-            self.dropped += 1
-        self._waiting.append(entry)
+        self.dropped += self._waiting.put(entry)
         if not self._queued.is_set():
             self._done.clear()
             self._queued.set()
@@ -150,7 +147,7 @@ class Subscription:
                 await self._wanted.wait()
         except TimeoutError:
             pass
-        taken = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
+        taken = self._waiting.take(MAX_BATCH)
         await self._call_listener(partial(listener.hear_all, taken), entries=len(taken))
 
     async def _call_listener(self, hear: Callable[[], Awaitable[None]], *, entries: int) -> None:

@@ -9,7 +9,6 @@ import fcntl
 import json
 import os
 import tempfile
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -20,6 +19,7 @@ from calls.entry import Emit, Entry
 from calls.events import CallFailed
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.operations_events import AlertClosed, WritesRefused, WritesResumed
+from operations.backlog import Backlog
 from operations.masking import bounded, one_line, without_words
 from operations.notify.alert import failed_call_incident
 from operations.telemetry.logs import LogFile
@@ -130,7 +130,7 @@ class RecordFiles:
         self._redact = redact
         self._again_s = again_s
         self._maker = RowMaker()
-        self._waiting: dict[str, deque[Any]] = {name: deque() for name in NAMES if name in names}
+        self._waiting = {name: Backlog[Any](MAX_WAITING) for name in NAMES if name in names}
         self._refused = False  # whether the last write failed
         self.lost = 0
 
@@ -178,15 +178,14 @@ class RecordFiles:
         """
         last_error: OSError | None = None
         for name, waiting in self._waiting.items():
-            # Not `clear`: the event loop may add rows while this runs in a thread.
-            taken = [waiting.popleft() for _ in range(len(waiting))]
+            taken = waiting.take(len(waiting))  # in a thread: meanwhile, rows may be added
             if not taken:
                 continue
             try:
                 self._write_file(name, taken)
             except OSError as error:
                 last_error = error
-                waiting.extendleft(reversed(taken))
+                waiting.put_back(taken)
         self._refused = last_error is not None
         return last_error
 
@@ -218,7 +217,4 @@ class RecordFiles:
         waiting = self._waiting.get(name)
         if waiting is None:
             return
-        waiting.extend(rows)
-        while len(waiting) > MAX_WAITING:
-            waiting.popleft()
-            self.lost += 1
+        self.lost += waiting.put(*rows)
