@@ -18,9 +18,9 @@ import pytest
 import yaml
 
 from bot.call import switchboard
+from bot.do_not_call import opt_outs
 from bot.programs import hosted, worker
 from bot.server import server
-from bot.tools import do_not_call as opt_outs
 from bot.workers import process as opening
 from bot.workers.supervisor import GRACE_S, STOP_S
 from configuration.environment import Environment

@@ -16,7 +16,7 @@ from tests.kit.module_names import named_in_strings
 ROOT = Path(__file__).parents[1]
 
 PURE_VALUES = (
-    "bot.tools.opt_out_words",
+    "bot.do_not_call.opt_out_words",
     "operations.crm.customer",
     "operations.notify.alert",
     "processors.speaking.speech_actions",

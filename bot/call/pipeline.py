@@ -23,9 +23,9 @@ from bot.call.configured_fallbacks import call_voice, holding_of, menu_ear, menu
 from bot.call.conversation import Dialogue, dictation_of, room_tokens
 from bot.call.shared import Shared
 from bot.call.transfer import Transfer
+from bot.do_not_call.requests import DoNotCallRequests
 from bot.tools.built_in import Tools, sensitive_tools
 from bot.tools.caller_requests import CallerRequests
-from bot.tools.do_not_call import DoNotCallRequests
 from bot.tools.owner import call_facts
 from bot.tools.toolbox import LateResults
 from calls.caller import clean, digit_by_digit

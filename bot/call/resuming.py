@@ -14,7 +14,7 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot.call.conversation import opening_frames
 from bot.call.pipeline import CallPipeline
-from bot.tools.do_not_call import kept_number, list_again
+from bot.do_not_call.requests import kept_number, list_again
 from calls.events import (
     AgentSaid,
     CallerStarted,

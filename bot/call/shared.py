@@ -9,7 +9,7 @@ from bot.call.briefs import Briefs
 from bot.call.last_resort import LastResort
 from bot.call.models import VoiceModels
 from bot.call.summary_post import SummaryPosts
-from bot.tools.do_not_call import OptOuts
+from bot.do_not_call.opt_outs import OptOuts
 from campaigns.order_gate import OrderGate
 from configuration.agent import AgentSettings
 from configuration.rungs import rung_of

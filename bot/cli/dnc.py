@@ -61,7 +61,7 @@ def command(
     number = one_number(text, region=region) if ARGUMENTS.get(action) == "NUMBER" else ""
     if action not in ("add", "import"):  # these may create the database
         check_database(url)
-    from campaigns import do_not_call as entries  # noqa: PLC0415 - SQLAlchemy loads slowly
+    from bot.do_not_call import entries  # noqa: PLC0415 - SQLAlchemy loads slowly
 
     match action:
         case "list":

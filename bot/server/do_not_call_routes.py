@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from bot.do_not_call.entries import import_entries, seen, write_entries
 from bot.server.api_route import ApiRoute, Refused
 from bot.server.contact_routes import BUSY, unpack, upload
 from bot.server.operator_routes import Disclosures, OperatorWord, emit_action, operator_name
 from calls.entry import Emit
 from calls.events import OperatorAction
-from campaigns.do_not_call import import_entries, seen, write_entries
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
 from operations.masking import MASKED_ENDING, mask_number, printable
 from operations.numbers import readings_of

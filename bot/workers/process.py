@@ -14,11 +14,12 @@ from bot.call.models import VoiceModels, warm_up
 from bot.call.shared import Shared
 from bot.call.summary_post import SummaryPosts, open_summary_posts
 from bot.call.switchboard import Switchboard
+from bot.do_not_call import opt_outs
+from bot.do_not_call.opt_outs import OptOuts, open_opt_outs
+from bot.do_not_call.owed_numbers import OwedNumbers
+from bot.do_not_call.question import OptOutQuestion
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView, watch_providers
-from bot.tools import do_not_call as opt_outs
-from bot.tools.do_not_call import OptOuts, open_opt_outs
-from bot.tools.opt_out_question import OptOutQuestion
 from bot.tools.owner import tool_schemas
 from bot.workers.configuration import check_rungs, check_tools, configuration_of
 from bot.workers.interpreter import (
@@ -36,7 +37,6 @@ from campaigns.after_call import open_callbacks, purpose_of
 from campaigns.order_gate import OrderGate, rules_in
 from campaigns.store.contacts import Contacts
 from campaigns.store.dials import Ledger
-from campaigns.store.owed_numbers import OwedNumbers
 from configuration.prices import load_prices
 from configuration.rungs import rung_of
 from configuration.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from campaigns.do_not_call import seen
+from bot.do_not_call.entries import seen
 from campaigns.report import contact_lines
 from campaigns.store.contacts import DoNotCallEntry
 from campaigns.store.dials import DialCosts

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from bot.call.pipeline import opt_out_for
-from bot.tools.do_not_call import OptOuts
+from bot.do_not_call.opt_outs import OptOuts
+from bot.do_not_call.owed_numbers import OwedNumbers
 from calls.events import TranscriptFinal
 from calls.turn import Turn
 from campaigns.store.contacts import Contacts
-from campaigns.store.owed_numbers import OwedNumbers
 from operations.database.database import Database
 from tests.campaigns.store.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from tests.kit.clock import always

@@ -9,8 +9,8 @@ import pytest
 import uvicorn
 
 from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard
+from bot.do_not_call import opt_outs
 from bot.programs.hosted import SERVER_CLOSE_S, HostedCalls, HostedServer
-from bot.tools import do_not_call as opt_outs
 from bot.workers import process as opening
 from operations.after_call import work
 from operations.record import record_listener

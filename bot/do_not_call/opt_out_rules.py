@@ -20,7 +20,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-from bot.tools.opt_out_words import ANY, LANGUAGES, Language
+from bot.do_not_call.opt_out_words import ANY, LANGUAGES, Language
 
 NEAR: Final = 6  # words after a request in which a time limit applies to it (chosen)
 MAX_CHARACTERS: Final = 2000  # of a turn that are searched

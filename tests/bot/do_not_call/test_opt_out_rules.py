@@ -3,13 +3,13 @@
 
 import pytest
 
-from bot.tools.opt_out_rules import (
+from bot.do_not_call.opt_out_rules import (
     is_clear_yes,
     names_calls,
     wants_calls_after_all,
     wants_no_calls,
 )
-from bot.tools.opt_out_words import LANGUAGES
+from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (

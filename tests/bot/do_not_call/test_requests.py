@@ -10,17 +10,17 @@ from typing import cast
 import pytest
 
 from bot.call.ending import take_step
-from bot.tools.do_not_call import (
+from bot.do_not_call.opt_outs import DoNotCallList, OptOuts
+from bot.do_not_call.owed_numbers import OwedNumbers
+from bot.do_not_call.question import MAX_QUESTIONS, OptOutQuestion, Wish
+from bot.do_not_call.requests import (
     ASK_FIRST,
     LISTED,
     TAKEN_BACK,
-    DoNotCallList,
     DoNotCallRequests,
-    OptOuts,
     kept_number,
     list_again,
 )
-from bot.tools.opt_out_question import MAX_QUESTIONS, OptOutQuestion, Wish
 from bot.tools.toolbox import ToolFailed
 from calls.events import (
     AgentSaid,
@@ -37,7 +37,6 @@ from calls.operations_events import (
     DoNotCallWanted,
 )
 from campaigns.store.contacts import Contacts, NewContact
-from campaigns.store.owed_numbers import OwedNumbers
 from fallbacks.events import StageExhausted
 from fallbacks.failure import Kind, error_of, failed, finding
 from operations.after_call.asking import ResultPen

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.tools import do_not_call as under_test
-from bot.tools.do_not_call import CLOSE_S, LEFT_NUMBERS_CHECK_S, OptOuts, open_opt_outs
+from bot.do_not_call import opt_outs as under_test
+from bot.do_not_call.opt_outs import CLOSE_S, LEFT_NUMBERS_CHECK_S, OptOuts, open_opt_outs
+from bot.do_not_call.owed_numbers import OwedNumber, OwedNumbers
 from calls.events import Event
 from calls.operations_events import DoNotCallDropped, DoNotCallListed
-from campaigns.store.owed_numbers import OwedNumber, OwedNumbers
 from operations.database.database import StorageError
 
 pytestmark = pytest.mark.virtual_time

@@ -13,7 +13,7 @@ from typing import Final
 
 from loguru import logger
 
-from bot.tools.opt_out_rules import names_calls, wants_calls_after_all, wants_no_calls
+from bot.do_not_call.opt_out_rules import names_calls, wants_calls_after_all, wants_no_calls
 from bot.tools.tool_words import QUESTIONS
 from calls.entry import Emit
 from calls.events import UsageMeasured

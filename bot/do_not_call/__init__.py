@@ -1,0 +1,1 @@
+"""The do-not-call list: requests in calls, the entries for operators."""
