@@ -22,7 +22,8 @@ from bot.call.call_recording import emit_to_recording, make_recording
 from bot.call.configured_fallbacks import call_voice, holding_of, menu_ear, menu_steps, reads_number
 from bot.call.conversation import Dialogue, dictation_of, room_tokens
 from bot.call.shared import Shared
-from bot.call.transfer import Transfer
+from bot.call.transfer.transfer import Transfer
+from bot.call.transfer.waiting_line import WaitingLine
 from bot.do_not_call.requests import DoNotCallRequests
 from bot.tools.built_in import Tools, sensitive_tools
 from bot.tools.caller_requests import CallerRequests
@@ -60,7 +61,6 @@ from processors.holding.silence_rules import CallLength, Silence
 from processors.holding.utterance_rules import Chooser, Situation
 from processors.speaking.captions import Captions
 from processors.speaking.stage import TtsStage
-from processors.transfer.waiting_line import WaitingLine
 from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundEnd, SoundWindows, order_interruptions

@@ -7,7 +7,7 @@ from calls.caller import is_dialable
 from calls.state import CallState
 from calls.verdict import CallerVerdict
 from operations.crm.customer import CrmReport
-from processors.transfer.summary_rules import plain_summary
+from processors.answering.summary_rules import plain_summary
 
 UNHEARD_SUMMARIES: Final[Mapping[str, str]] = {
     CallerVerdict.HURT.value: (

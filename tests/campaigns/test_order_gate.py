@@ -322,9 +322,9 @@ async def test_without_the_database_only_a_transfer_is_dialled(tmp_path: Path) -
 
 ROOT = Path(__file__).parents[2]
 ORDERING = {
-    "call_person": {"bot/call/transfer.py"},
+    "call_person": {"bot/call/transfer/transfer.py"},
     "dial": {"campaigns/dial_run.py", "campaigns/one_call.py", "campaigns/breakers.py"},
-    "transfer": {"bot/call/transfer.py"},
+    "transfer": {"bot/call/transfer/transfer.py"},
 }
 """The methods of carriers that place calls, and the modules that use them after the gate."""
 

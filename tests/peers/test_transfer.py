@@ -12,7 +12,7 @@ from lab.callers import caller_says
 from lab.drill.hearing import Sent
 from lab.process import LabOptions, RunningLab, lab_process
 from tests.bot.call.sent_words import ASKED, HELLO, amiss, begins_with, words_sent
-from tests.bot.call.transfer_bench import BACK, CONNECTING, NOBODY, OFFER, TOGETHER, local
+from tests.bot.call.transfer.transfer_bench import BACK, CONNECTING, NOBODY, OFFER, TOGETHER, local
 from tests.peers.agent import GREETING, answering
 from tests.peers.conftest import NewPhone
 from tests.peers.hearsay import times_heard

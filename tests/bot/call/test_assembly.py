@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pipecat.processors.frame_processor import FrameProcessor
 
-from bot.call import person_call, pipeline
+from bot.call import pipeline
+from bot.call.transfer import person_call
 from processors.turn.sound_path import InputQueue
 
 

@@ -19,7 +19,7 @@ from operations.record.callbacks import Callbacks
 from processors.answerer.answerer_rules import AnsweringPlan
 from runtime import clock
 from tests.bot.call.test_answered_machines import TAPE, sound
-from tests.bot.call.transfer_bench import (
+from tests.bot.call.transfer.transfer_bench import (
     HOURS,
     NOBODY,
     PLAIN,

@@ -17,7 +17,7 @@ from calls.resume import ResumeState
 from runtime import clock
 from tests.bot.call.test_call import BAD_TOOL
 from tests.bot.call.test_slow_tool import TOOL
-from tests.bot.call.transfer_bench import (
+from tests.bot.call.transfer.transfer_bench import (
     CONNECTING,
     HOURS,
     PLAIN,

@@ -9,7 +9,7 @@ from bot.workers.pool import KeyValueStore
 from calls.events import AgentSaid, CallEnded, CallMoved, CallRecorded
 from calls.resume import UNSAVED_ENTRIES, ResumeState
 from runtime import clock
-from tests.bot.call.transfer_bench import RATE_HZ, Telephone, pool
+from tests.bot.call.transfer.transfer_bench import RATE_HZ, Telephone, pool
 from transports.parked import ParkedCall
 
 pytestmark = [

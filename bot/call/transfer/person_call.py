@@ -15,6 +15,14 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.shared import Shared
+from bot.call.transfer.person_leg import (
+    RATES_HZ,
+    PersonEar,
+    PersonVoice,
+    PersonWords,
+    SaidFrame,
+)
+from bot.call.transfer.waiting_line import TakeSound
 from calls.entry import Emit
 from calls.line import CallerLine
 from calls.outside_text import sayable
@@ -22,19 +30,11 @@ from calls.turn import Turn
 from configuration.agent import AgentSettings
 from processors.answering.spoken_text_rules import spoken_part
 from processors.answering.stage import LlmStage
+from processors.answering.summary_rules import plain_summary, transcript
 from processors.holding.menu_rules import Consent, is_recognised_here
 from processors.holding.outage_rules import Step
 from processors.holding.utterance_rules import Situation
 from processors.speaking.stage import TtsStage
-from processors.transfer.person_leg import (
-    RATES_HZ,
-    PersonEar,
-    PersonVoice,
-    PersonWords,
-    SaidFrame,
-)
-from processors.transfer.summary_rules import plain_summary, transcript
-from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import order_interruptions
 from providers.local_tts import say_locally
 from runtime.clock import Clock

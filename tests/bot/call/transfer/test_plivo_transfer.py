@@ -16,7 +16,7 @@ from lab.callers import caller_says
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
-from tests.bot.call.transfer_bench import NOBODY, OFFER, WISH, ToldCall
+from tests.bot.call.transfer.transfer_bench import NOBODY, OFFER, WISH, ToldCall
 from tests.kit.near import Notes, near_server, steady_lab, url_of
 
 pytestmark = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.transfer.summary_rules import MAX_CHARACTERS, plain_summary, transcript
+from processors.answering.summary_rules import MAX_CHARACTERS, plain_summary, transcript
 
 TALK = [
     {"role": "system", "content": "You are a receptionist."},

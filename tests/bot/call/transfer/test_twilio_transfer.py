@@ -24,7 +24,7 @@ from lab.simulators.carrier.exchange import RequestedCall
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
 from tests.bot.call.sent_words import ASKED, HELLO, amiss, begins_with, words_sent
-from tests.bot.call.transfer_bench import (
+from tests.bot.call.transfer.transfer_bench import (
     BACK,
     CONNECTING,
     NOBODY,

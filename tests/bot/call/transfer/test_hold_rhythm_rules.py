@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.call.transfer.hold_rhythm_rules import WORD_EVERY_S, HoldRhythm, HoldSound
 from calls.line import CallerLine
-from processors.transfer.hold_rhythm_rules import WORD_EVERY_S, HoldRhythm, HoldSound
 from processors.turn.floor import Floor
 
 TONE_S = 1.6

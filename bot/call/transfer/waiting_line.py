@@ -20,12 +20,12 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
+from bot.call.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, HoldSound
 from calls.line import CallerLine
 from processors.holding.line_executor import OtherSound, drop_answer
 from processors.holding.own_voice import Phrases
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, NUMBER, Situation
 from processors.ladder.stage import Alarm
-from processors.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, HoldSound
 from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundFilter
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from bot.call.transfer.decision import TransferDecision
 from calls.campaign_events import CallOrdered
 from calls.events import AgentSaid, AnswerHeard, CallEnded, PersonWanted, TurnDecided
 from calls.leg_events import PersonBriefed
 from fallbacks.events import HeldTheLine
 from lab.simulators.faults import Refuse
 from lab.simulators.schedule import Window
-from processors.transfer.decision import TransferDecision
-from tests.bot.call.transfer_bench import (
+from tests.bot.call.transfer.transfer_bench import (
     BACK,
     HOURS,
     KEYS,

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from calls.handover import RESULT_S, Handover
-from processors.transfer.decision import (
+from bot.call.transfer.decision import (
     ACCEPT_S,
     ANNOUNCED_S,
     JOIN_S,
@@ -21,7 +20,8 @@ from processors.transfer.decision import (
     Steps,
     TransferDecision,
 )
-from processors.transfer.decision import TransferStep as Do
+from bot.call.transfer.decision import TransferStep as Do
+from calls.handover import RESULT_S, Handover
 from tests.thoroughness import promised_machine
 
 RING_S = 20.0

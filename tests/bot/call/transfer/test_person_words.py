@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from bot.call.models import VoiceModels
+from bot.call.transfer.person_leg import PersonWords
 from configuration.settings import TurnSettings
 from lab.callers import caller_says
 from processors.holding.menu_rules import Consent
-from processors.transfer.person_leg import PersonWords
 from providers.menu_ear import MenuEar
 from tests.processors.ladder.owner import Owner
 

@@ -15,7 +15,7 @@ from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.faults import Refuse
 from lab.simulators.schedule import Window
 from tests.bot.call.test_summary_post import owner
-from tests.bot.call.transfer_bench import (
+from tests.bot.call.transfer.transfer_bench import (
     BACK,
     CALLED_BACK,
     CONNECTING,

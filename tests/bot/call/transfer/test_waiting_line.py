@@ -2,10 +2,10 @@
 
 import pytest
 
+from bot.call.transfer.waiting_line import WaitingLine
 from calls.line import CallerLine
 from processors.holding.own_voice import Phrases
 from processors.holding.utterance_rules import Chooser, Situation, utterances_of
-from processors.transfer.waiting_line import WaitingLine
 from processors.turn.floor import Floor
 
 TEXTS = {"en": {"person": ["I am connecting you."]}, "es": {"person": ["Le paso."]}}

@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot.call.person_call import summarise
+from bot.call.transfer.person_call import summarise
 from processors.answering.stage import LlmStage
 
 TALK = [{"role": "user", "content": "It is about my invoice."}]

@@ -19,12 +19,12 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
+from bot.call.transfer.waiting_line import TakeSound
 from calls.line import CallerLine
 from processors.answerer.watch import SpeechDetector
 from processors.holding.line_executor import OtherSound, until_heard
 from processors.holding.menu_rules import Consent, Meaning
 from processors.holding.on_device_words import OnDeviceWords, WordEar
-from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import SoundPath
 from runtime.pcm import SAMPLE_BYTES
 

@@ -14,8 +14,10 @@ from loguru import logger
 from pipecat.frames.frames import InterruptionWorkerFrame
 from pipecat.processors.frame_processor import FrameDirection
 
-from bot.call.person_call import PersonCall, Summary, summarise
 from bot.call.shared import Shared
+from bot.call.transfer.decision import At, How, Steps, TransferDecision, TransferStep
+from bot.call.transfer.person_call import PersonCall, Summary, summarise
+from bot.call.transfer.waiting_line import JoinedSound, WaitingLine
 from bot.tools.caller_requests import CallerRequests
 from calls.entry import Emit
 from calls.handover import Destination, Handover
@@ -30,8 +32,6 @@ from processors.holding.line_executor import until_heard
 from processors.holding.menu_rules import Consent
 from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
-from processors.transfer.decision import At, How, Steps, TransferDecision, TransferStep
-from processors.transfer.waiting_line import JoinedSound, WaitingLine
 from processors.turn.floor import Away, Floor, FloorEvent, KeyGiven
 from transports.leg import Leg, may_order
 

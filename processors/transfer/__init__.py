@@ -1,1 +1,0 @@
-"""Transfer of a caller to a person."""
