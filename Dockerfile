@@ -35,6 +35,7 @@ COPY runtime runtime
 COPY engines engines
 COPY fallbacks fallbacks
 COPY calls calls
+COPY contacts contacts
 COPY providers providers
 COPY transports transports
 COPY processors processors
@@ -45,7 +46,7 @@ COPY lab lab
 COPY bot bot
 COPY holdline holdline
 RUN sh scripts/setup requirements.lock && \
-    .venv/bin/python -m compileall -q bot calls campaigns configuration engines fallbacks holdline lab operations processors providers runtime transports
+    .venv/bin/python -m compileall -q bot calls campaigns configuration contacts engines fallbacks holdline lab operations processors providers runtime transports
 # Remove the tools that installed and built it, and the packages of a Pipecat resampler that we do not
 # use (210 MB).
 RUN .venv/bin/python -m pip uninstall --quiet --yes --root-user-action ignore \

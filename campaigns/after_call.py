@@ -25,12 +25,12 @@ from campaigns.store.contacts import (
 )
 from campaigns.store.dials import Ledger
 from configuration.settings import Settings
+from contacts.numbers import CallableNumber, read_number
 from operations.after_call.asking import local_time, read_moment
 from operations.after_call.outcome_rules import CallResult
 from operations.after_call.work import CallPurpose
 from operations.database.database import Database, StorageError
 from operations.keep_running import at_work, keep_running
-from operations.numbers import CallableNumber, read_number
 from runtime import clock
 
 CALLBACKS_CHECK_S: Final = 60.0  # between two checks for callbacks that are not queued

@@ -10,8 +10,8 @@ from calls.outbound import CallConsent
 from campaigns.order_gate import read_called
 from campaigns.order_rules import OrderRules, judge_contact
 from campaigns.placeholders import lacking
-from operations.contact_files import ContactCells
-from operations.numbers import CallableNumber, read_number, readings_of, zone_named
+from contacts.contact_files import ContactCells
+from contacts.numbers import CallableNumber, read_number, readings_of, zone_named
 
 OPTED_OUT: Final = "opted_out"
 MAX_PRIORITY: Final = 1000  # the largest absolute value

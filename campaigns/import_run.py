@@ -34,9 +34,9 @@ from campaigns.store.contacts import Contacts
 from configuration.errors import shown
 from configuration.rungs import vendors_of
 from configuration.settings import Settings
+from contacts.contact_columns import KNOWN
 from fallbacks.events import RetryPlanned
 from fallbacks.failure import ServiceError
-from operations.contact_columns import KNOWN
 from operations.crm.configured_crm import crm_of
 from operations.crm.people import PeopleMapping, people_mapping, write_people
 from operations.crm.port import STAGE

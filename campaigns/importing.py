@@ -21,14 +21,14 @@ from campaigns.model import Campaign
 from campaigns.order_rules import OrderRules
 from campaigns.placeholders import headings_for, needed_by
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry, NewContact
-from operations.contact_files import (
+from contacts.contact_files import (
     ContactFileError,
     CsvRow,
     NotTextError,
     OpenedContacts,
     open_contacts,
 )
-from operations.numbers import zone_named
+from contacts.numbers import zone_named
 from runtime.http import request
 
 MAX_BYTES: Final = 500_000_000  # chosen: five million contacts

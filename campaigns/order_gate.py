@@ -40,11 +40,11 @@ from campaigns.order_rules import (
     judge_use,
 )
 from configuration.settings import Settings
+from contacts.numbers import as_dialled, readings_of
 from operations.database.database import Database, StorageError
 from operations.database.storable import storable
 from operations.database.tables import CODE_LENGTH, NUMBER_LENGTH, ORDERER_LENGTH, ORDERS
 from operations.masking import mask_number
-from operations.numbers import as_dialled, readings_of
 
 LEASE_S: Final = 60.0  # chosen: two renewals in a row may fail
 RENEW_S: Final = 20.0

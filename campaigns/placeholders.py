@@ -9,8 +9,8 @@ from typing import Final
 
 from calls.outside_text import placeholders
 from campaigns.model import Campaign
-from operations.contact_columns import fold
-from operations.contact_files import Columns
+from contacts.contact_columns import fold
+from contacts.contact_files import Columns
 
 NAME: Final = "name"
 NUMBER: Final = "number"

@@ -27,9 +27,9 @@ from campaigns.store.unfinished import UnfinishedContacts
 from campaigns.summary import summarize
 from configuration.prices import load_prices
 from configuration.settings import Settings
+from contacts.numbers import readings_of
 from operations.database.database import Database, StorageError
 from operations.masking import mask_number, one_line
-from operations.numbers import readings_of
 from runtime.clock import utc_now
 from runtime.exits import FAILED, CommandError, UsageError
 

@@ -18,8 +18,8 @@ from campaigns.placeholders import needed_by
 from campaigns.refusals import clock_time, reason_lines
 from campaigns.store.figures import Figures
 from campaigns.store.unfinished import ContactGroup, UnfinishedContacts
+from contacts.numbers import zone_named
 from operations.database.database import Database
-from operations.numbers import zone_named
 
 MAX_COUNTRIES: Final = 8
 MAX_NAMES: Final = 3

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Final
 
 from campaigns.model import CallingWindow
-from operations.numbers import UNKNOWN, zone_named
+from contacts.numbers import UNKNOWN, zone_named
 
 HORIZON_DAYS: Final = 15  # how far ahead to search: any two weeks have every weekday in every zone
 DAY: Final = timedelta(days=1)

@@ -32,7 +32,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 FOLDERS: Final = (
     *("fallbacks", "calls", "processors", "operations", "campaigns"),
-    *("transports", "providers", "engines", "bot"),
+    *("contacts", "transports", "providers", "engines", "bot"),
 )
 RULES: Final = ("*_rules.py", "decision.py")
 WHOLE: Final = ("fallbacks", "calls")  # folders of which each file is a decision

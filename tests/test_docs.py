@@ -15,6 +15,7 @@ from calls.dialled import VERDICTS
 from configuration.agent import AgentSettings
 from configuration.environment import Environment
 from configuration.loading import load
+from contacts.numbers import CallableNumber, read_number
 from lab.drill.markdown import render
 from lab.drill.matrix import FULL
 from lab.drill.results import Results
@@ -22,7 +23,6 @@ from lab.drill.selection import chosen
 from lab.simulators.faults import FAULTS
 from lab.simulators.lab import schedule_for
 from operations.crm.customer import CrmReport
-from operations.numbers import CallableNumber, read_number
 from scripts import commands_page, configuration_page, services_page
 from tests.documents import BLOCK, CODE, DOCUMENTS, LINK, ROOT, blocks, commands, name_of
 from tests.quoted_numbers import PLACE, constant, quotes
@@ -33,6 +33,7 @@ FOLDERS = (
         "bot/",
         "calls/",
         "campaigns/",
+        "contacts/",
         "deploy/",
         "docs/",
         "engines/",

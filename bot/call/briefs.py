@@ -16,7 +16,7 @@ from campaigns.model import Campaign
 from campaigns.placeholders import NUMBER, texts_of
 from configuration.agent import AgentSettings
 from configuration.texts import sentence
-from operations.person_names import with_names_cut
+from contacts.person_names import with_names_cut
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 

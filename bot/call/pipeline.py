@@ -39,7 +39,7 @@ from calls.timeline import Timeline
 from calls.turn import Turn
 from configuration.agent import AgentSettings
 from configuration.rungs import DETECTED, follows_caller, spoken
-from operations.numbers import as_dialled
+from contacts.numbers import as_dialled
 from operations.stored_words import StoredWords
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch

@@ -68,7 +68,7 @@ def one_number(text: str, *, region: str | None) -> str:
     Raises:
         UsageError: It is not a number, or it is ambiguous; then the message has both readings.
     """
-    from operations.numbers import readings_of  # noqa: PLC0415 - late, so that errors in the configuration are reported first
+    from contacts.numbers import readings_of  # noqa: PLC0415 - late, so that errors in the configuration are reported first
 
     readings = readings_of(text, region=region)
     if len(readings) == 1:

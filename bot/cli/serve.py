@@ -67,7 +67,7 @@ def _check_contacts(settings: Settings) -> None:
     file = settings.crm.file if settings.crm.kind == "own" else None
     if file is None:
         return
-    from operations.contact_files import why_unusable  # noqa: PLC0415 - large tables of numbers
+    from contacts.contact_files import why_unusable  # noqa: PLC0415 - large tables of numbers
 
     if why := why_unusable(file, region=settings.server.region or ""):
         raise UsageError(f"crm.file is {shown(str(file))}, which {why}")

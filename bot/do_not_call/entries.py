@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, TextIO, TypeVar
 
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
-from operations.contact_columns import fold
-from operations.contact_files import (
+from contacts.contact_columns import fold
+from contacts.contact_files import (
     ContactCells,
     ContactFileError,
     CsvRow,
@@ -20,11 +20,11 @@ from operations.contact_files import (
     OpenedContacts,
     open_contacts,
 )
+from contacts.numbers import AMBIGUOUS, readings_of
 from operations.csv_cells import plain_cell, safe_cell
 from operations.database.database import Database, StorageError
 from operations.masking import counted, mask_number, one_line
 from operations.moments import iso
-from operations.numbers import AMBIGUOUS, readings_of
 from runtime.clock import utc_now
 from runtime.exits import CommandError, UsageError
 

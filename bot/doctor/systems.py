@@ -63,7 +63,7 @@ async def _check_mail_server(settings: Settings) -> DoctorFinding:
 
 
 async def _check_contacts_file(file: Path, region: str) -> DoctorFinding:
-    from operations.contact_files import ContactFileError  # noqa: PLC0415 - as below
+    from contacts.contact_files import ContactFileError  # noqa: PLC0415 - as below
     from operations.crm.own import read_contacts  # noqa: PLC0415 - SQLAlchemy takes a while
 
     try:

@@ -18,8 +18,8 @@ from pydantic import AfterValidator, BaseModel, Field
 from bot.server.call_routes import CallRoute, to_utc, with_iso_times
 from bot.server.operator_routes import Disclosures
 from calls.sentences import ENDS, OUTCOMES, WHYS, phrase
+from contacts.numbers import readings_of
 from operations.masking import ending, mask_number
-from operations.numbers import readings_of
 from operations.record.call_list import CallFilter, CallList, ListedCall
 from operations.record.exporting import cell
 

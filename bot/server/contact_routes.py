@@ -26,8 +26,8 @@ from campaigns.model import Campaign
 from campaigns.refusals import CURES, cure_of
 from campaigns.store.queue import take_out
 from campaigns.summary import StartSummary, summarize
+from contacts.numbers import readings_of
 from operations.masking import mask_number
-from operations.numbers import readings_of
 from runtime.exits import CommandError, UsageError
 
 MAX_FILE_BYTES: Final = 4 << 20  # decompressed; about fifty thousand rows

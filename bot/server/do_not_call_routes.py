@@ -15,8 +15,8 @@ from bot.server.operator_routes import Disclosures, OperatorWord, emit_action, o
 from calls.entry import Emit
 from calls.events import OperatorAction
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry
+from contacts.numbers import readings_of
 from operations.masking import MASKED_ENDING, mask_number, printable
-from operations.numbers import readings_of
 from runtime import clock
 
 PAGE: Final = 50  # entries in a page

@@ -13,6 +13,7 @@ from calls.cost import PriceTable, cost
 from calls.events import UsageMeasured
 from calls.tool_schema import problems
 from calls.turn import Turn
+from contacts.numbers import zone_named
 from fallbacks.failure import Kind, Scope, ServiceError, error_of, failed, finding
 from fallbacks.limits import Gate
 from operations.after_call.outcome_rules import (
@@ -21,7 +22,6 @@ from operations.after_call.outcome_rules import (
     SUMMARY_CHARACTERS,
     ResultQuestion,
 )
-from operations.numbers import zone_named
 from operations.retrying import Retries, run_down_ladder
 from providers.catalog import provider
 from providers.provider import PenAnswer, PenQuestion, RungSpec

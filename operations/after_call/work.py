@@ -19,6 +19,7 @@ from calls.events import CallEnded
 from calls.known_calls import KnownCalls
 from calls.operations_events import CallSummarised
 from calls.state import CallState
+from contacts.numbers import one_reading, zone_of
 from operations.after_call.asking import ResultPen, WrittenResult, local_time, question_of
 from operations.after_call.outcome_rules import (
     SUMMARY_CHARACTERS,
@@ -35,7 +36,6 @@ from operations.database.database import Database, StorageError
 from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
 from operations.keep_running import UNWELL_S
 from operations.moments import iso
-from operations.numbers import one_reading, zone_of
 
 
 def with_written(known: CallResult, written: WrittenResult, call: CallState) -> CallResult:

@@ -9,6 +9,7 @@ from typing import Any
 from calls.entry import Emit, Entry
 from configuration.sections import CrmMappingSettings, CrmRequestSettings, CrmSettings
 from configuration.settings import Settings
+from contacts.numbers import one_reading
 from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.own import OwnContacts
 from operations.crm.port import Crm, CrmLookup, availability_of
@@ -18,7 +19,6 @@ from operations.crm.rest import HUBSPOT, HUBSPOT_URL, RestCrm, RestMapping, Rest
 from operations.crm.webhook import WebhookCrm
 from operations.database.database import Database
 from operations.keep_running import at_work, keep_running
-from operations.numbers import one_reading
 from operations.retrying import Retries
 from runtime import clock
 

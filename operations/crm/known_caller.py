@@ -10,9 +10,9 @@ from calls.entry import Emit
 from calls.operations_events import CallerKnown
 from calls.outside_text import placeholders, quoted, spoken
 from configuration.agent import AgentSettings
+from contacts.person_names import without_sentences
 from operations.crm.customer import CrmContact
 from operations.crm.port import CrmLookup
-from operations.person_names import without_sentences
 
 KNOWN_TITLE: Final = "What our register says about the caller's number."
 VERIFIED_TITLE: Final = "The caller is verified. What our register says of them besides."

@@ -8,13 +8,13 @@ from typing import Final
 from loguru import logger
 from sqlalchemy import select
 
+from contacts.contact_files import ContactFileError, open_contacts
+from contacts.numbers import CallableNumber, read_number
+from contacts.person_names import with_names_cut
 from fallbacks.failure import Kind
-from operations.contact_files import ContactFileError, open_contacts
 from operations.crm.customer import CrmContact, CrmReport
 from operations.database.database import Database, StorageError
 from operations.database.tables import CONTACTS
-from operations.numbers import CallableNumber, read_number
-from operations.person_names import with_names_cut
 from operations.remote import RemoteError
 
 MAX_ROWS: Final = 200_000  # of a file; larger ones belong in the database

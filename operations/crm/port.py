@@ -8,11 +8,11 @@ from loguru import logger
 
 from calls.entry import Emit
 from calls.operations_events import CallerLookedUp
+from contacts.numbers import as_dialled
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import BreakerSettings, Permit
 from fallbacks.events import AttemptFailed
 from operations.crm.customer import CrmContact, CrmReport
-from operations.numbers import as_dialled
 from operations.remote import remote_failure, unanswered
 from runtime.clock import Clock
 

@@ -12,6 +12,7 @@ from calls.entry import Entry
 from calls.events import CallEnded
 from calls.known_calls import KnownCalls
 from calls.operations_events import CallReported
+from contacts.numbers import one_reading
 from fallbacks.failure import Kind, ServiceError
 from fallbacks.retrying import MAX_REST_S, rest_s
 from operations.backlog import Backlog
@@ -22,7 +23,6 @@ from operations.crm.report_rules import report_of
 from operations.database.database import StorageError
 from operations.database.row_outbox import LAST_TRY_S
 from operations.keep_running import UNWELL_S, keep_repeating
-from operations.numbers import one_reading
 from operations.remote import remote_failure
 from operations.retrying import Retries, run_with_retries
 

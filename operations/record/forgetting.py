@@ -19,11 +19,11 @@ from loguru import logger
 from calls.entry import Emit
 from calls.operations_events import RecordsForgotten
 from configuration.settings import Settings
+from contacts.numbers import last_digits, same_as
 from operations.after_call.outcome_rules import SETTLED_S
 from operations.database.database import Database, StorageError
 from operations.keep_running import at_work, keep_repeating, keep_running
 from operations.moments import for_people
-from operations.numbers import last_digits, same_as
 from operations.record.erasing import Erasure, SameNumber, their_numbers, unlink_all
 from operations.record.machine_files import ErasureRequest, MachineFiles
 from operations.record.voicemails import LEFT_S, finish_left

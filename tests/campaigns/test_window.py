@@ -12,7 +12,7 @@ from phonenumbers import timezone
 
 from campaigns.model import CallingWindow
 from campaigns.window import day_began_s, next_day_s, opens_s
-from operations.numbers import UNKNOWN, zone_named
+from contacts.numbers import UNKNOWN, zone_named
 
 BERLIN, LONDON, NEW_YORK, LOS_ANGELES = (
     "Europe/Berlin",

@@ -12,8 +12,8 @@ from calls.events import Event
 from calls.operations_events import CallerLookedUp
 from calls.outbound import DialOutcome
 from campaigns.store.contacts import Contacts, NewContact
+from contacts.contact_files import ContactFileError
 from fallbacks.failure import Kind
-from operations.contact_files import ContactFileError
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
 from operations.crm.port import BREAKER, Crm, CrmLookup, availability_of

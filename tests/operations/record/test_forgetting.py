@@ -28,8 +28,8 @@ from campaigns.order_rules import OrderRules
 from campaigns.store.claim import MAX_S
 from campaigns.store.contacts import Contacts, NewContact
 from configuration.settings import Settings
+from contacts.numbers import readings_of, same_as
 from operations.database.database import Database
-from operations.numbers import readings_of, same_as
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.fold_rules import RecordFold
 from operations.record.forgetting import forget_number

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from operations.contact_files import MAX_LINE, MAX_LINES, CsvRow, read_rows
+from contacts.contact_files import MAX_LINE, MAX_LINES, CsvRow, read_rows
+from contacts.text_encoding import guess_encoding
 from operations.csv_cells import plain_cell, safe_cell
-from operations.text_encoding import guess_encoding
 
 
 def rows_of(text: str) -> list[tuple[int, tuple[str, ...] | str]]:

@@ -11,7 +11,7 @@ from campaigns.importing import ContentRefusedError, ImportPlan, import_contacts
 from campaigns.model import Campaign
 from campaigns.store.contacts import Contacts
 from campaigns.store.figures import Figures
-from operations.contact_files import ContactFileError, why_unusable
+from contacts.contact_files import ContactFileError, why_unusable
 from operations.crm.own import OwnContacts, read_contacts
 from operations.database.database import Database
 

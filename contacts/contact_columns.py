@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from calls.caller import MIN_DIGITS
+from contacts.numbers import CallableNumber, read_number, readings_of
 from fallbacks.data_files import read_data
-from operations.numbers import CallableNumber, read_number, readings_of
 
 _DATA: Final[Mapping[str, Any]] = read_data(__name__, "contact_columns.yaml")
 DO_NOT_CALL: Final = "do_not_call"

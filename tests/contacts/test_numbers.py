@@ -2,7 +2,7 @@
 
 import pytest
 
-from operations.numbers import CallableNumber, read_number
+from contacts.numbers import CallableNumber, read_number
 
 GOOD = {
     "E.164": ("+4930901820", "DE", "+4930901820"),

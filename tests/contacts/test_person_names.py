@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations.person_names import MAX_CHARACTERS, person_name, with_names_cut, without_sentences
+from contacts.person_names import MAX_CHARACTERS, person_name, with_names_cut, without_sentences
 
 KEPT = (
     "Ann", "ann lee", "ANN LEE", "Ann Lee", "Smith, John", "Bauer, Eva Maria",

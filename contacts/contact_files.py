@@ -15,8 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final, TextIO
 
-from fallbacks.data_files import read_data
-from operations.contact_columns import (
+from contacts.contact_columns import (
     DO_NOT_CALL,
     KNOWN,
     MAY_CALL,
@@ -29,7 +28,8 @@ from operations.contact_columns import (
     is_refusal,
     meanings_of,
 )
-from operations.text_encoding import TextEncoding, guess_encoding
+from contacts.text_encoding import TextEncoding, guess_encoding
+from fallbacks.data_files import read_data
 
 PIECE_BYTES: Final = 65_536
 OUR_NAMES: Final = ("name", "full_name", "contact", "contact_name")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from operations.contact_columns import ColumnsError, is_refusal, meaning_of, meanings_of
-from operations.contact_files import ContactFileError, open_contacts
+from contacts.contact_columns import ColumnsError, is_refusal, meaning_of, meanings_of
+from contacts.contact_files import ContactFileError, open_contacts
 
 MOBILE, LANDLINE = "+4915112345678", "+4930901820"
 # The number expected is the cell below `m` (a mobile), or else the one below `t`; the name is made

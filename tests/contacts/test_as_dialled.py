@@ -2,7 +2,7 @@
 
 import pytest
 
-from operations.numbers import as_dialled, read_number, same_as
+from contacts.numbers import as_dialled, read_number, same_as
 
 
 @pytest.mark.parametrize("text", ["client:anna2024001", "sip:anna2024001@a.example", "anonymous"])

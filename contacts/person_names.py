@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from calls.caller import clean
+from contacts.contact_columns import NAMES, meaning_of
 from fallbacks.data_files import read_data
-from operations.contact_columns import NAMES, meaning_of
 
 SENTENCE_ENDS: Final = tuple("!?…。！？,;，；")  # noqa: RUF001
 MAX_WORDS: Final = 4  # two given names and two surnames, as in Spain

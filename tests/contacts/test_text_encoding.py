@@ -2,7 +2,7 @@
 
 import pytest
 
-from operations.text_encoding import guess_encoding
+from contacts.text_encoding import guess_encoding
 
 LISTS = (  # encoding, list, the owner's country
     ("cp1250", "+48221234588,Święcicka Łucja", ""),

@@ -1,0 +1,1 @@
+"""Contacts: files of them, telephone numbers and names of persons."""
