@@ -23,6 +23,7 @@ from operations.database.tables import (
     CALLS,
     HANDLE_LENGTH,
 )
+from operations.hurt_calls import hurt_calls
 from operations.notify.alert import (
     CHANNELS,
     HURT_S,
@@ -240,13 +241,11 @@ class AlertOutbox:
             return Census()
         since = datetime.fromtimestamp(now - KNOWN_S, UTC)
         lately = datetime.fromtimestamp(now - HURT_S, UTC)
-        newest = CALLS.c.hurt_at.desc()
-        hurt = select(CALLS.c.hurt_at).where(CALLS.c.hurt_at >= since).order_by(newest)
         recent = CALLS.c.started_at >= since
         counted = recent & ((CALLS.c.state == "live") | (CALLS.c.ended_at >= lately))
         async with self.database.reading() as connection:
-            rows = (await connection.execute(hurt.limit(MAX_HURT))).scalars()
-            hurt_s = sorted(at.timestamp() for at in rows if at)
+            hurt = await hurt_calls(connection, since, most=MAX_HURT)
+            hurt_s = [call.hurt_at.timestamp() for call in hurt]
             if not hurt_s or hurt_s[-1] < now - HURT_S:
                 return Census(hurt_s=hurt_s)
             count = select(func.count()).select_from(CALLS).where(counted)

@@ -12,6 +12,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from fallbacks.breaker import State
 from operations.database.database import Database
 from operations.database.tables import BREAKER_MOVES
+from operations.hurt_calls import HurtCall, hurt_calls
 from operations.notify.alert_outbox import AlertHistory, SentAlert
 from operations.record.fold_rules import PROCESS_GONE
 from operations.record.reader import (
@@ -253,6 +254,7 @@ class ReportInput:
     since: datetime
     until: datetime
     calls: Sequence[CallRow]  # in progress at some time of the span
+    hurt: Sequence[HurtCall]  # of these, those whose callers got no answer
     turns: Sequence[TurnRow]  # also from `BEFORE_SPAN` earlier
     failures: Sequence[FailureRow]
     breaker_moves: Sequence[
@@ -279,10 +281,12 @@ async def gather(url: str, since: datetime, until: datetime) -> ReportInput:
         operator_events = partial(reader.happenings, kinds=OPERATOR_EVENTS)
         actions = await _read_all(operator_events, since, until, "at", "id")
         seen = await reader.last_seen()
-        opened = _by_living_processes(
-            await _opened_before(database, earlier), transitions, seen, earlier
-        )
+        before = await _opened_before(database, earlier)
+        opened = _by_living_processes(before, transitions, seen, earlier)
         alerts = await AlertHistory(database).between(since.timestamp(), until.timestamp())
+        lived = {call.id: call for call in calls if (call.ended_at or call.seen_at) >= since}
+        async with database.reading() as connection:
+            hurt = await hurt_calls(connection, since - MAX_CALL)
     found = {
         "calls": calls,
         "turns": turns,
@@ -292,7 +296,8 @@ async def gather(url: str, since: datetime, until: datetime) -> ReportInput:
     return ReportInput(
         since=since,
         until=until,
-        calls=[call for call in calls if (call.ended_at or call.seen_at) >= since],
+        calls=list(lived.values()),
+        hurt=[call for call in hurt if call.id in lived],
         turns=turns,
         failures=failures,
         breaker_moves=[*opened, *transitions],

@@ -73,11 +73,7 @@ def _outage(
     kinds = [failure.kind for failure in outage.failures]
     # A caller may be hurt in a turn that began before the first failure was reported.
     began_s, ended_s = outage.began.timestamp() - LEAD_S, ended.timestamp()
-    hurt = [
-        call.id
-        for call in found.calls
-        if call.hurt_at and began_s <= call.hurt_at.timestamp() <= ended_s
-    ]
+    hurt = [call.id for call in found.hurt if began_s <= call.hurt_at.timestamp() <= ended_s]
     return {
         "stage": outage.stage,
         "provider": outage.provider,
