@@ -40,6 +40,9 @@ class Chat:
         if not self._is_deaf:
             self._over.set()
 
+    async def move(self, *, at_quiet: bool) -> None:
+        raise AssertionError("no other machine shall go on with it")
+
     async def cancel(self, reason: str) -> None:
         self.ends.append(f"cut: {reason}")
         self._over.set()

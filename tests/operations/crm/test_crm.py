@@ -194,7 +194,7 @@ async def test_a_failure_has_its_kind_and_names_no_address(fault: str | int, kin
 async def test_a_crm_is_not_asked_before_the_date_that_it_named() -> None:
     async with register_at() as (register, url):
         crm = hubspot(url)
-        register.faults, register.retry_after = [429], "Tue, 03 Mar 2026 10:00:42 GMT"
+        register.faults[:], register.retry_after = [429], "Tue, 03 Mar 2026 10:00:42 GMT"
         with pytest.raises(RemoteError) as raised:
             await crm.look_up("+15550142")
         await crm.close()
