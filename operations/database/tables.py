@@ -19,7 +19,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    false,
     text,
 )
 
@@ -91,7 +90,6 @@ ALERT_FACTS: Final = Table(  # accepted, but not yet decided on
     Column("id", Integer, primary_key=True),
     Column("at_s", Float, nullable=False),  # wall clock, seconds since 1970, as are all below
     Column("holder", String(32), nullable=False),  # the process that reported it
-    Column("turns", Integer, nullable=False, server_default="0"),  # for the previous version
     Column("fact", Text, nullable=False),  # JSON
 )
 
@@ -342,7 +340,6 @@ CALLS: Final = Table(
     Column("seen_at", UtcDateTime(), nullable=False),  # its process's last heartbeat
     Column("recording", String(500), nullable=False),  # the file; empty without a recording
     Column("dial_id", String(64), nullable=False, server_default=""),  # empty for an inbound call
-    Column("touched", Boolean, nullable=False, server_default=false()),  # for the previous version
     Column("verdict", String(16), nullable=False, server_default=""),  # empty: not judged
     Column("why", String(32), nullable=False, server_default=""),  # of the verdict
     Column("hurt_at", UtcDateTime()),  # when its caller was first hurt; NULL if never
@@ -370,7 +367,6 @@ TURNS: Final = Table(
     Column("characters", Integer, nullable=False),
     Column("cost", Float),
     Column("interrupted", Boolean, nullable=False),
-    Column("within_budget", Boolean, nullable=False, server_default=false()),  # as `touched`
     Column("verdict", String(16), nullable=False, server_default=""),  # empty: not judged
     Column("why", String(32), nullable=False, server_default=""),
     Index("turns_began", "began_at"),

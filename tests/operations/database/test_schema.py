@@ -63,7 +63,7 @@ async def in_database(url: str, *statements: str) -> None:
 
 async def make_unmarked(url: str) -> None:
     """Create a database of the first release without a version, with a row in it."""
-    first = import_module("operations.database.migrations.versions.0010_long_numbers").TABLES
+    first = import_module("operations.database.migrations.versions.0018_machines").TABLES
     some = [first.tables[name] for name in ("callbacks", "provider_health", "provider_probers")]
     engine: AsyncEngine = create_async_engine(url, poolclass=NullPool)
     async with engine.begin() as connection:
@@ -158,7 +158,7 @@ class TestSchema:
 
     @pytest.mark.parametrize(
         ("version", "cure"),
-        [("9999_later", "install a newer one"), ("0009_uncounted_dials", "begin a new database")],
+        [("9999_later", "install a newer one"), ("0010_long_numbers", "begin a new database")],
     )
     async def test_a_database_of_an_unknown_version_is_named_and_not_upgraded(
         self, url: str, version: str, cure: str
@@ -201,7 +201,7 @@ class TestSchema:
         other, mine = sqlite3.connect(file), sqlite3.connect(file, timeout=0.01)
         other.execute("BEGIN EXCLUSIVE")
 
-        write_ahead(mine, None)
+        write_ahead(mine, None)  # type: ignore[arg-type]
 
         other.close()
         mine.close()
