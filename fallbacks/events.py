@@ -136,6 +136,21 @@ class WordsTimed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WordTimesRejected:
+    """A voice's word times do not fit its sound; they are ignored until the process ends.
+
+    Attributes:
+        stage: `tts`.
+        provider: The voice.
+        drift_s: The median distance of the last words' reported ends from those in the sound.
+    """
+
+    stage: str
+    provider: str
+    drift_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RungChosen:
     """Another rung of the ladder took over."""
 
@@ -310,6 +325,7 @@ FallbackEvent: TypeAlias = (
     | HedgeStarted
     | LimitReached
     | WordsTimed
+    | WordTimesRejected
     | RungChosen
     | StageExhausted
     | AnswerEmpty

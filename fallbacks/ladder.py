@@ -147,6 +147,9 @@ class StagePolicy:
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
     cold: frozenset[str] = frozenset()  # standbys that connect only when they are needed
     untimed: frozenset[str] = frozenset()  # voices that do not report word times
+    drifting: set[str] = field(default_factory=set[str])  # voices whose word times are wrong
+    suspected: set[str] = field(default_factory=set[str])  # those found wrong once
+    confirmed: Counter[str] = field(default_factory=Counter[str])  # how often they were right
     voice_paces: dict[str, float] = field(default_factory=dict[str, float])  # see `learn_pace`
     quiet: frozenset[str] = frozenset()  # recognisers that send nothing while the caller speaks
     # How much of an unfinished sentence a voice may get; voices without an entry get nothing.

@@ -3,3 +3,4 @@
 from typing import Final
 
 SAMPLE_BYTES: Final = 2
+AUDIBLE: Final = 164  # of 32768, about -46 dBFS: below any syllable, above a codec's noise

@@ -17,10 +17,7 @@ from pipecat.utils.frame_queue import FrameQueue
 
 from calls.entry import Emit
 from calls.line import CallerLine
-
-AUDIBLE = 164
-"""Of 32768, about -46 dBFS: above a codec's comfort noise, below any syllable."""
-
+from runtime.pcm import AUDIBLE
 
 STALL_S = 0.1  # a shorter delay is compensated by the next pieces (chosen)
 

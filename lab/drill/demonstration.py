@@ -38,6 +38,7 @@ from fallbacks.events import (
     Suspected,
     SuspicionCleared,
     WordsTimed,
+    WordTimesRejected,
 )
 from lab.drill.bench import Say
 from lab.drill.scenarios import SCENARIOS, Proofs, Scenario, perform
@@ -106,6 +107,7 @@ MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     WordsTimed: lambda e: (
         f"times of {e.reported} words reported, {e.aligned} found, {e.estimated} estimated"
     ),
+    WordTimesRejected: lambda e: f"{e.provider}'s word times are {e.drift_s:.1f} s off its sound",
     AnswerEmpty: lambda e: "an answer without a word; not the provider's fault",
     BreakerMoved: _moved,
     Suspected: lambda e: f"{e.kind}: a standby is asked first until this rung has succeeded again",

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import soxr
 
 from fallbacks.word_times import sayable, usual_s
+from runtime.pcm import AUDIBLE
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Indices: TypeAlias = npt.NDArray[np.intp]
@@ -30,7 +31,7 @@ LOW_HZ, HIGH_HZ = 100.0, 3800.0  # what every telephone line carries
 PACES: Final = (0.7, 0.85, 1.0, 1.2, 1.45)  # lengths of the reference, as shares of its own
 SHARPNESS: Final = 0.375  # of the likelihood: successive steps are alike, so each proves little
 FLOOR: Final = 1e-4  # of the loudest power: quieter bands count as silent
-AUDIBLE: Final = 164 / 32768  # about -46 dBFS: without any such sample, nothing is spoken
+QUIETEST: Final = AUDIBLE / 32768  # without a louder sample, nothing is spoken
 VOICED: Final = 1e-2  # of the loudest power: steps from which a voice's mean is taken
 SILENT: Final = 2e-3  # of the loudest power: pauses
 PRIOR_STEPS: Final = 32.0  # the reference's mean counts like so many steps of the sound
@@ -130,7 +131,7 @@ def align(
     """
     samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
     duration_s = len(samples) / rate_hz
-    if not words or duration_s < WINDOW_S or float(np.abs(samples).max()) < AUDIBLE:
+    if not words or duration_s < WINDOW_S or float(np.abs(samples).max()) < QUIETEST:
         return [AlignedWord(text=w, start_s=0.0, end_s=0.0, confidence=0.0) for w in words]
     power = _powers(samples, rate_hz)
     kept, _ = _without_pauses(_silent(power), np.zeros(1, np.intp), steps=SOUND_PAUSE_STEPS)

@@ -42,6 +42,7 @@ class AlignSound:
         heard_s: Up to where an interrupted caller has heard the sound, in seconds, if only those
             words are wanted.
         ended: Whether the voice says that it has spoken all words; see `lacks_end`.
+        reported_s: The ends of the words by the voice's own report, if that is in doubt.
     """
 
     attempt: int
@@ -53,6 +54,7 @@ class AlignSound:
     received_s: float
     heard_s: float | None = None
     ended: bool = False
+    reported_s: tuple[float | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,24 +74,34 @@ class SoundAligned:
 
 
 class KeptSound:
-    """The sound of a voice without word times, from the last aligned word on."""
+    """The sound of a voice, from the first word on whose time is not sure.
+
+    Attributes:
+        rate_hz: Its sample rate.
+        from_s: Where it begins in the utterance, in seconds.
+    """
 
     def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
+        self.rate_hz = rate_hz
+        self.from_s = 0.0
         self._pcm = bytearray()
         self._first = 0
-        self._from_s = 0.0
         self._complete = True
+
+    @property
+    def pcm(self) -> bytes:
+        """The sound, 16-bit mono."""
+        return bytes(self._pcm)
 
     @property
     def length_s(self) -> float:
         """How long it is, in seconds."""
-        return len(self._pcm) / SAMPLE_BYTES / self._rate_hz
+        return len(self._pcm) / SAMPLE_BYTES / self.rate_hz
 
     def begin(self, first: int, from_s: float) -> None:
         """Keep the sound of another voice, which begins at this word and time."""
         self._pcm.clear()
-        self._first, self._from_s, self._complete = first, from_s, True
+        self._first, self.from_s, self._complete = first, from_s, True
 
     def add(self, pcm: bytes) -> None:
         """Keep more sound, up to the limit."""
@@ -117,14 +129,14 @@ class KeptSound:
         """
         if not self._complete or not self._pcm:
             return None
-        first, last, from_s = part or (self._first, None, self._from_s)
-        if from_s < self._from_s:
-            first, from_s = self._first, self._from_s
+        first, last, from_s = part or (self._first, None, self.from_s)
+        if from_s < self.from_s:
+            first, from_s = self._first, self.from_s
         return AlignSound(
             attempt=attempt,
             words=tuple(word.text for word in words.words[first:last]),
             text=words.text_from(first, last),
-            pcm=bytes(self._pcm[SAMPLE_BYTES * round((from_s - self._from_s) * self._rate_hz) :]),
+            pcm=bytes(self._pcm[SAMPLE_BYTES * round((from_s - self.from_s) * self.rate_hz) :]),
             first=first,
             from_s=from_s,
             received_s=received_s,
@@ -133,10 +145,9 @@ class KeptSound:
         )
 
     def forget(self, first: int, from_s: float) -> None:
-        """If it is long, forget the sound before a word whose beginning is known."""
-        if self.length_s > LONG_S:
-            del self._pcm[: SAMPLE_BYTES * round((from_s - self._from_s) * self._rate_hz)]
-            self._first, self._from_s = first, from_s
+        """Forget the sound before a word whose beginning is known."""
+        del self._pcm[: SAMPLE_BYTES * max(0, round((from_s - self.from_s) * self.rate_hz))]
+        self._first, self.from_s = first, from_s
 
 
 def is_doubtful(words: Sequence[TimedWord], s: float, quiet_s: float, pace: float | None) -> bool:

@@ -50,6 +50,7 @@ from processors.speaking.alignment_rules import (
     is_doubtful,
     learn_pace,
 )
+from processors.speaking.drift_rules import TimeCheck
 from processors.speaking.ledger_rules import SoundCame, SoundOutlet, WordTimed
 from processors.speaking.speech_actions import (
     AddSentence,
@@ -145,6 +146,7 @@ class SpokenUtterance:
         self._unspoken: dict[int, set[str]] = {}
         self._align_until: float | None = None  # when an alignment in progress is given up
         self._deferred = deque[VoiceEvent]()  # they wait for it
+        self._check = TimeCheck(attempting.policy)
         self._actions: list[SpeechAction] = []
 
     @property
@@ -276,12 +278,23 @@ class SpokenUtterance:
         if not isinstance(event, Finished):
             return False
         live.ends = live.ends if event.more else live.ends[-1:]
-        if ledger.words.timed or live.aligned:
+        if ledger.words.timed:
+            return not event.more and self._checks_first(live.part, now)
+        if live.aligned:
             return False
         words, sound_s = ledger.measure(live.part)
         pace = self._attempting.policy.voice_paces.get(live.provider)
         live.aligned = is_doubtful(words, sound_s, ledger.received_s - ledger.audible_s, pace)
         return live.aligned and self._ask_alignment(now, live.part)
+
+    def _checks_first(self, part: Part, now: float) -> bool:
+        """Ask for an alignment if the reported times of a voice that has ended are in doubt."""
+        ledger = self._ledger
+        doubts = self._check.doubts_end(ledger.words, self._outlet.kept, ledger.audible_s)
+        if not doubts or not self._ask_check(part):
+            return False
+        self._wait_for_alignment(now, at_end=True)
+        return True
 
     def _begin_alignment(self, now: float) -> None:
         """Ask for an alignment if one is due and none is in progress."""
@@ -296,11 +309,15 @@ class SpokenUtterance:
         """Ask for an alignment; return False if the sound cannot be aligned."""
         if asked := self._request_alignment(part=part):
             self._actions.append(asked)
-            left_s = min(ALIGN_END_S, self._line.queued_s(now) - ALIGN_S) if part else 0.0
-            self._align_until = now + max(ALIGN_S, left_s)
+            self._wait_for_alignment(now, at_end=part is not None)
         else:
             self._ledger.align(None)
         return asked is not None
+
+    def _wait_for_alignment(self, now: float, *, at_end: bool) -> None:
+        """Keep further events, longer at the end of a text while the line has sound."""
+        left_s = min(ALIGN_END_S, self._line.queued_s(now) - ALIGN_S) if at_end else 0.0
+        self._align_until = now + max(ALIGN_S, left_s)
 
     def _request_alignment(
         self, until_s: float | None = None, part: Part | None = None
@@ -310,8 +327,32 @@ class SpokenUtterance:
             words, attempt=attempt, received_s=received_s, until_s=until_s, part=part
         )
 
+    def _ask_check(self, part: Part | None = None) -> bool:
+        """Ask for an alignment of words whose reported times are in doubt."""
+        asked = self._request_alignment(part=part)
+        if asked:
+            words = range(asked.first, asked.first + len(asked.words))
+            reported_s = tuple(map(self._ledger.words.end_s, words))
+            self._actions.append(replace(asked, reported_s=reported_s))
+        return asked is not None
+
+    def _judge_times(self, aligned: SoundAligned, now: float) -> None:
+        """Ignore a voice's word times from now on if its words lie elsewhere in its sound."""
+        rejected = self._check.judge(aligned)
+        is_current = aligned.attempt == self._voice and not self.over
+        if rejected:
+            self._actions.append(EmitEvent(rejected))
+        if rejected and is_current:
+            self._ledger.words.timed = False
+            self._outlet.align(aligned)
+            self._live[self._voice].aligned = aligned.asked.ended
+        if is_current and aligned.asked.ended:
+            self._end_alignment(now)
+
     def _take_alignment(self, aligned: SoundAligned, now: float) -> None:
-        if aligned.asked.heard_s is not None:
+        if aligned.asked.reported_s is not None:
+            self._judge_times(aligned, now)
+        elif aligned.asked.heard_s is not None:
             words = self._ledger.words.words
             written = tuple(as_written(words, at) for at in range(len(words)))
             ends_s = aligned.ends_s
@@ -407,13 +448,16 @@ class SpokenUtterance:
 
     def _collect(self, came: SoundCame | WordTimed, live: _Live, now: float) -> None:
         """Add a voice's audio or word time; hold it if the voice is not chosen yet."""
-        if came == live.last:  # a repeated report
-            return
-        if isinstance(came, WordTimed):
+        is_report = isinstance(came, WordTimed)
+        if came == live.last or (is_report and self._check.ignores(live.provider)):
+            return  # a repeated report, or one that is not right
+        if is_report:
             live.last = came
         in_use = came.attempt == self._voice
         if in_use:
             self._outlet.add(came)
+            if self._check.doubts(self._ledger.words, self._outlet.kept, self._ledger.received_s):
+                self._ask_check()
         else:
             live.held.append(came)
         if isinstance(came, SoundCame) and came.speaking:
@@ -436,9 +480,11 @@ class SpokenUtterance:
                     live, self._voice = self._live[action.attempt], action.attempt
                     self._attempting.policy.unspoken = None
                     self._first_word = self._ledger.arrived
-                    timed = action.provider not in self._attempting.policy.untimed
+                    policy = self._attempting.policy
+                    timed = action.provider not in policy.untimed | policy.drifting
                     self._outlet.switch_voice(action.attempt, live.held, timed=timed)
                     live.from_s = self._ledger.words.base_s
+                    self._check.begin(action.provider, self._first_word)
                     self._actions.append(action)
                 case Stop():
                     self._drop(action.attempt)

@@ -15,7 +15,7 @@ from typing import Final
 from calls.line import CallerLine
 from fallbacks.symptoms import SHORT_AUDIO_S
 from fallbacks.word_times import TimedWord, WordFollower, WordTimes, as_written, set_times
-from processors.speaking.alignment_rules import KeptSound, Part, SoundAligned
+from processors.speaking.alignment_rules import LONG_S, KeptSound, Part, SoundAligned
 from runtime.pcm import SAMPLE_BYTES
 
 MARGIN_S: Final = 0.05  # tolerance of word times, as seen with both voices (chosen)
@@ -306,7 +306,7 @@ class SoundOutlet:
     Attributes:
         ledger: The words of the utterance, and which of them have arrived.
         released_words: The number of words released.
-        kept: The sound of a voice that has not reported word times.
+        kept: The sound of the current voice, as far as its words may have to be found in it.
         hold_s: Up to where audio may be released while another voice is asked for the rest;
             `None` if no other voice is asked.
     """
@@ -344,14 +344,13 @@ class SoundOutlet:
             quiet_s = came.quiet_s if came.speaking else length_s
             self.ledger.audio(came.attempt, length_s, quiet_s=quiet_s)
             self._pcm += came.pcm
-            if not self.ledger.words.follower.begun:
-                self.kept.add(came.pcm)
+            self.kept.add(came.pcm)
 
     def align(self, aligned: SoundAligned) -> None:
         """Use the result."""
         self.ledger.align(aligned)
         ends_s, asked = list(aligned.ends_s or ()), aligned.asked
-        if len(ends_s) > SURE_WORDS:
+        if len(ends_s) > SURE_WORDS and self.kept.length_s > LONG_S:
             self.kept.forget(asked.first + len(ends_s) - SURE_WORDS, ends_s[-SURE_WORDS - 1])
 
     def hold(self) -> None:

@@ -4,9 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from runtime.pcm import SAMPLE_BYTES
+from runtime.pcm import AUDIBLE, SAMPLE_BYTES
 
-AUDIBLE: Final = 164  # of 32768, about -46 dBFS: below any syllable, above a codec's noise
 PAUSE_S: Final = 0.7  # the longest natural pause in speech (chosen)
 
 

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator
 import pytest
 from pipecat.frames.frames import InterruptionFrame, LLMMessagesTransformFrame
 
-from calls.voice import VoiceEar
 from fallbacks.ladder import StagePolicy
 from lab.simulators import faults
 from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
-from processors.speaking.rung import VoiceRungEar
+from processors.speaking.rung import VoiceRung
 from processors.speaking.speech_queue import CORRECTIONS
 from tests.kit.faults import cuts, stalls
 from tests.processors.speaking.tts_bench import Talk, laboratory, policy, talking
@@ -32,10 +31,10 @@ BROKEN: dict[str, Fault] = {
 
 @pytest.fixture
 async def lab(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
-    async def drop(_ear: VoiceEar, *_word: object, **_times: object) -> None:
+    async def drop(_rung: VoiceRung, *_word: object, **_times: object) -> None:
         pass
 
-    monkeypatch.setattr(VoiceRungEar, "word", drop)
+    monkeypatch.setattr(VoiceRung, "word", drop)
     async with laboratory() as lab:
         yield lab
 
