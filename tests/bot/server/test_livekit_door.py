@@ -14,6 +14,7 @@ from aiohttp import web
 from livekit import api
 
 from bot.server.application import Extras, application
+from bot.workers.pool import WorkerPool
 from bot.workers.process import Process, open_process
 from calls.dialled import ANSWERED
 from calls.events import Event, ProviderFailed
@@ -193,9 +194,11 @@ class Opened:
         return answer.status_code
 
 
-def _asking(process: Process, tasks: asyncio.TaskGroup) -> httpx.AsyncClient:
+def _asking(
+    process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool | None
+) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(application(process, tasks, Extras())),
+        transport=httpx.ASGITransport(application(process, tasks, Extras(), pool)),
         base_url="http://127.0.0.1:8080",
     )
 
@@ -206,6 +209,7 @@ async def opened(
     *,
     call: Any = None,
     media_server: LockedServer | None = None,
+    pool: WorkerPool | None = None,
     **tree: Any,
 ) -> AsyncIterator[Opened]:
     async with nullcontext(media_server) if media_server else locked_server() as server:
@@ -223,7 +227,7 @@ async def opened(
         async with (
             open_process(settings, words=False, listeners=[notes]) as process,
             asyncio.TaskGroup() as tasks,
-            _asking(replace(process, call=call or process.call), tasks) as client,
+            _asking(replace(process, call=call or process.call), tasks, pool) as client,
         ):
             yield Opened(client=client, process=process, server=server, notes=notes)
             await process.switchboard.close(drain_s=0.0, goodbye_s=0.0)

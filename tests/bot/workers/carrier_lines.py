@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.exotel import ExotelManner, exotel_call
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
 from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
 from tests.bot.serving import AUTH_TOKEN
+from tests.transports.conformance.transports.exotel import KEY, TOKEN, Exotel
 from tests.transports.conformance.transports.plivo import Plivo
 from tests.transports.conformance.transports.telnyx import Telnyx
 
-SECRETS = ("api_key", "api_secret", "public_key", "auth_id", "auth_token")
+SECRETS = ("api_key", "api_secret", "api_token", "public_key", "auth_id", "auth_token")
 
 
 def secrets_in(tree: Mapping[str, Any]) -> dict[str, str]:
@@ -53,6 +55,11 @@ class PlivoLine(Plivo):
         call = Carrier(url, "", phone=plivo_call(), manner=PlivoManner(account))
         account.register_call(call)
         return call
+
+
+class ExotelLine(Exotel):
+    def carrier(self, url: str) -> Carrier:
+        return Carrier(url, "", phone=exotel_call(), manner=ExotelManner(key=KEY, token=TOKEN))
 
 
 # `tests/transports/test_machines.py` shows what differs between the carriers.

@@ -4,15 +4,23 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from lab.process import RunningLab
 from tests.bot.serving import Served, free_port, serving
-from tests.bot.workers.carrier_lines import ANY_LINE, PlivoLine, TelnyxLine, Twilio, secrets_in
+from tests.bot.workers.carrier_lines import (
+    ANY_LINE,
+    ExotelLine,
+    PlivoLine,
+    TelnyxLine,
+    Twilio,
+    secrets_in,
+)
 from tests.bot.workers.multi_worker import told, workers_of
 from tests.bot.workers.test_resumed_calls import assert_heard_once, goes_on, is_answered
 from tests.kit.haproxy import MACHINES, answers, haproxy
@@ -23,11 +31,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 @asynccontextmanager
 async def two_machines(
-    lab: RunningLab, folder: Path, line: Twilio | TelnyxLine | PlivoLine
+    lab: RunningLab,
+    folder: Path,
+    line: Twilio | TelnyxLine | PlivoLine | ExotelLine,
+    *,
+    seats: Mapping[str, int] = MappingProxyType({}),
+    checks: Mapping[str, int] | None = None,
 ) -> AsyncIterator[tuple[str, dict[str, Served]]]:
-    """Run two servers that share a Redis, behind one HAProxy; yield its URL, and the servers."""
+    """Run two servers that share a Redis, behind one HAProxy; yield its URL, and the servers.
+
+    Args:
+        lab: The providers.
+        folder: Gets a folder for each machine.
+        line: The carrier.
+        seats: The seats of a machine that has fewer than usual.
+        checks: The ports that answer HAProxy's checks; by default the machines' own.
+    """
     front = free_port()
-    ports, checks = ({name: free_port() for name in MACHINES} for _ in range(2))
+    ports, own = ({name: free_port() for name in MACHINES} for _ in range(2))
     url = f"http://127.0.0.1:{front}"
     async with AsyncExitStack() as stack:
         store = stack.enter_context(running_redis())
@@ -39,9 +60,11 @@ async def two_machines(
             server = {
                 "public_url": url,
                 "machine": name,
-                "agent_check_port": checks[name],
+                "agent_check_port": own[name],
                 "workers": 1,
             }
+            if name in seats:
+                server["max_calls"] = seats[name]
             served = serving(
                 lab,
                 folder / name,
@@ -51,7 +74,7 @@ async def two_machines(
             )
             starting[name] = asyncio.ensure_future(stack.enter_async_context(served))
         servers = {name: await task for name, task in starting.items()}
-        stack.enter_context(haproxy(ports, checks, port=front))
+        stack.enter_context(haproxy(ports, checks or own, port=front))
         await answers(url)
         yield url, servers
 
