@@ -13,7 +13,9 @@ from typing import Final, Literal, TypeAlias
 
 from calls.dialled import Again, Trunk
 
-MAX_S: Final = 2 * 3600.0  # of a dial; older ones without an outcome belong to deleted campaigns
+MAX_UNFINISHED_DIAL_S: Final = (
+    2 * 3600.0
+)  # of a dial; older ones without an outcome belong to deleted campaigns
 
 
 class DialOutcome(StrEnum):

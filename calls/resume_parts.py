@@ -17,7 +17,7 @@ from calls.resume import KeptTool, ResumeState, unheard
 
 VERSION: Final = 1  # of the stored values; a process of another version declines them
 BLOCK_BYTES: Final = 2048  # of the conversation (chosen: some turns)
-MAX_BYTES: Final = 4_000_000  # of all parts; a longer state is damaged or not ours
+MAX_STATE_BYTES: Final = 4_000_000  # of all parts; a longer state is damaged or not ours
 DEFAULTS: Final[Mapping[str, Any]] = {
     item.name: getattr(ResumeState(), item.name) for item in fields(ResumeState)
 }
@@ -101,8 +101,8 @@ def join_parts(small: Any, parts: Sequence[Any]) -> ResumeState:
     """
     if len(parts) != parts_of(small) or any(part is None for part in parts):
         raise BadStateError("it is incomplete")
-    if len(json.dumps([small, parts])) > MAX_BYTES:
-        raise BadStateError(f"it has more than {MAX_BYTES} bytes")
+    if len(json.dumps([small, parts])) > MAX_STATE_BYTES:
+        raise BadStateError(f"it has more than {MAX_STATE_BYTES} bytes")
     try:
         return _state(small, parts)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:

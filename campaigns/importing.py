@@ -31,7 +31,7 @@ from contacts.contact_files import (
 from contacts.numbers import zone_named
 from runtime.http import request
 
-MAX_BYTES: Final = 500_000_000  # chosen: five million contacts
+MAX_IMPORT_BYTES: Final = 500_000_000  # chosen: five million contacts
 PIECE_BYTES: Final = 65_536
 TIMEOUT: Final = aiohttp.ClientTimeout(total=600.0, connect=10.0, sock_read=30.0)
 
@@ -62,8 +62,10 @@ async def _write(response: aiohttp.ClientResponse, target: Path, shown: str) -> 
     with target.open("wb") as file:
         async for piece in response.content.iter_chunked(PIECE_BYTES):
             size += len(piece)
-            if size > MAX_BYTES:
-                raise FetchError(f"{shown} is larger than {MAX_BYTES // 1_000_000} MB; split it")
+            if size > MAX_IMPORT_BYTES:
+                raise FetchError(
+                    f"{shown} is larger than {MAX_IMPORT_BYTES // 1_000_000} MB; split it"
+                )
             await asyncio.to_thread(file.write, piece)
 
 

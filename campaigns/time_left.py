@@ -45,7 +45,7 @@ def progress_of(*, contacts: Mapping[str, int], outcomes: Mapping[str, int]) -> 
 MIN_DIALS: Final = 5  # for an estimate, chosen: fewer do not show a pace
 MAX_GAP_S: Final = 600.0  # chosen: a longer gap is a pause or a night, and counts as this long
 STEP_S: Final = 3600.0  # calling hours usually begin on the hour
-MAX_S: Final = 14 * 24 * 3600.0
+MAX_ESTIMATE_S: Final = 14 * 24 * 3600.0
 # Chosen: the largest groups of contacts with the same zones; the others are spread over them.
 MAX_GROUPS: Final = 4
 
@@ -80,8 +80,9 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
     """Return how many seconds the campaign may still take.
 
     Returns:
-        At most `MAX_S`, which means that long or longer. `None` if nothing is left to do, if there
-        are too few dials for an estimate, or if the remaining contacts can never be called.
+        At most `MAX_ESTIMATE_S`, which means that long or longer. `None` if nothing is left to do,
+        if there are too few dials for an estimate, or if the remaining contacts can never be
+        called.
     """
     pace = dials_a_second(campaign, rest.intended_s, now=now)
     if not rest.contacts or pace is None or rest.dials < MIN_DIALS:
@@ -91,7 +92,7 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
     if done_s is None:
         return None
     left_s = max(done_s, rest.last_due_s or 0.0) - now
-    return round(min(left_s, MAX_S), 1)
+    return round(min(left_s, MAX_ESTIMATE_S), 1)
 
 
 def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: float) -> float | None:
@@ -115,12 +116,12 @@ def _groups(rest: Remainder) -> dict[str, float]:
 def _dial_all(
     campaign: Campaign, rest: Remainder, queue: dict[str, float], *, pace: float, now: float
 ) -> float | None:
-    """Return when the last dial is made, at most `MAX_S` from now; `None` if it can never be."""
+    """Return when the last dial is made, at most in `MAX_ESTIMATE_S`; `None` if never."""
     daily_limit = _dials_of_day(campaign, rest)
     left_today = _dials_of_day(campaign, rest, calls=rest.calls_today, spent=rest.spent_today)
     midnight_s, moment = next_day_s(campaign.zone, now=now), now
     opens_at = dict.fromkeys(queue, 0.0)
-    while moment < now + MAX_S:
+    while moment < now + MAX_ESTIMATE_S:
         if moment >= midnight_s:
             midnight_s, left_today = next_day_s(campaign.zone, now=moment), daily_limit
         until = min((moment // STEP_S + 1.0) * STEP_S, midnight_s)
@@ -133,7 +134,7 @@ def _dial_all(
             # Without a dial, the last groups were removed because they can never be called.
             return moment + made / pace if made else None
         moment = until
-    return now + MAX_S
+    return now + MAX_ESTIMATE_S
 
 
 def _callable_groups(

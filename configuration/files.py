@@ -11,7 +11,9 @@ import yaml
 
 from configuration.errors import ConfigError, Key, Problem
 
-MAX_BYTES: Final = 1_000_000  # a configuration has a few kilobytes; more is the wrong file
+MAX_CONFIGURATION_BYTES: Final = (
+    1_000_000  # a configuration has a few kilobytes; more is the wrong file
+)
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 20_000  # ten lines of aliases can expand to a billion values
 
@@ -64,8 +66,10 @@ def _with_text_keys(value: Any) -> Any:
 
 def _read_text(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise _error(str(path), f"is larger than {MAX_BYTES} bytes: not a configuration")
+        if path.stat().st_size > MAX_CONFIGURATION_BYTES:
+            raise _error(
+                str(path), f"is larger than {MAX_CONFIGURATION_BYTES} bytes: not a configuration"
+            )
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise _error(str(path), "there is no such file") from error

@@ -16,7 +16,7 @@ from configuration.sections import near_address
 FOLDER: Final = Path("logs")
 FILE: Final = "demo.json"
 KEYS: Final = ("server.port", "storage.url", "logs.dir")
-MAX_BYTES: Final = 4096
+MAX_NOTE_BYTES: Final = 4096
 HOST: Final = "127.0.0.1"
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:8080"  # a demo's address without `--port`, in any folder
 
@@ -50,7 +50,7 @@ def running_demo() -> Mapping[str, Any] | None:
     """Return a running demo's values by dotted key, as `load` takes them; `None` if none runs."""
     try:
         with (FOLDER / FILE).open("rb") as file:
-            text = file.read(MAX_BYTES)
+            text = file.read(MAX_NOTE_BYTES)
             if not text or _lock(file.fileno(), fcntl.LOCK_SH):
                 return None
         found = json.loads(text)

@@ -180,7 +180,7 @@ def _digits(text: str) -> str:
     return "".join(filter(str.isdigit, text))
 
 
-MAX_BYTES: Final = 1024  # of a line's own text; our own lines have 100 to 500
+MAX_LINE_BYTES: Final = 1024  # of a line's own text; our own lines have 100 to 500
 CUT_SHORT: Final = "… [{} more bytes]"
 # Terminal controls and line ends in any alphabet: C0 and C1, line and paragraph separators,
 # marks that change the writing direction (Unicode 15, UAX 9), lone surrogates.
@@ -213,11 +213,11 @@ def one_line(text: str) -> str:
 
 
 def bounded(text: str) -> str:
-    """Cut a text to `MAX_BYTES`, and append how many bytes are missing."""
-    raw = text[: MAX_BYTES + 1].encode("utf-8", "replace")
-    if len(raw) <= MAX_BYTES and len(text) <= MAX_BYTES:
+    """Cut a text to `MAX_LINE_BYTES`, and append how many bytes are missing."""
+    raw = text[: MAX_LINE_BYTES + 1].encode("utf-8", "replace")
+    if len(raw) <= MAX_LINE_BYTES and len(text) <= MAX_LINE_BYTES:
         return text
-    kept = raw[:MAX_BYTES].decode("utf-8", "ignore")
+    kept = raw[:MAX_LINE_BYTES].decode("utf-8", "ignore")
     return kept + CUT_SHORT.format(len(text.encode("utf-8", "replace")) - len(kept.encode()))
 
 
@@ -262,7 +262,7 @@ def passes_luhn(digits: list[int]) -> bool:
     return (sum(digits[-1::-2]) + sum(item - 9 * (item > 9) for item in doubled)) % 10 == 0
 
 
-READ_CHARACTERS: Final = 2 * MAX_BYTES  # of a text; the rest is never shown
+READ_CHARACTERS: Final = 2 * MAX_LINE_BYTES  # of a text; the rest is never shown
 FROM_OTHERS: Final = ("reason", "error")  # fields of events that may quote a provider
 CALLERS_WORDS: Final = (PersonWanted, CallbackWanted)
 MAX_ADDRESS: Final = 254  # characters of an e-mail address (RFC 5321)

@@ -17,7 +17,7 @@ from providers.probing import STATUS_MEANINGS
 from providers.provider import RungSpec
 from runtime.http import parse_json, request
 
-MAX_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of audio at 32 kHz
+MAX_BATCH_BYTES: Final = 256 << 20  # of an answer; chosen: an hour of audio at 32 kHz
 REFUSAL_BYTES: Final = 64 << 10  # of an error's explanation
 PIECE_BYTES: Final = 64 << 10
 SCHEMES: Final = {"wss": "https", "ws": "http"}
@@ -64,9 +64,9 @@ async def post(batch: BatchRequest, rung: RungSpec) -> BatchAnswer:
     """Send a request and return its answer.
 
     Raises:
-        ServiceError: The provider refused, could not be reached, or sent no complete answer of at
-            most `MAX_BYTES` in time. The text names the host, but no header and no text of the
-            provider, which may contain the key.
+        ServiceError: The provider refused, could not be reached, or sent no complete answer of
+            at most `MAX_BATCH_BYTES` in time. The text names the host, but no header and no text of
+            the provider, which may contain the key.
     """
     url = f"{batch.url}?{urlencode(batch.query)}" if batch.query else batch.url
     timeout = aiohttp.ClientTimeout(total=batch.within_s, sock_connect=rung.timeout_s)
@@ -85,8 +85,8 @@ async def post(batch: BatchRequest, rung: RungSpec) -> BatchAnswer:
                 raise await _refusal(answer, rung)
             async for piece in answer.content.iter_chunked(PIECE_BYTES):
                 body += piece
-                if len(body) > MAX_BYTES:
-                    raise rung_error(Symptom.GARBAGE, rung, f"more than {MAX_BYTES >> 20} MB")
+                if len(body) > MAX_BATCH_BYTES:
+                    raise rung_error(Symptom.GARBAGE, rung, f"more than {MAX_BATCH_BYTES >> 20} MB")
             return BatchAnswer(content_type=answer.content_type, body=bytes(body))
     except TimeoutError as error:
         symptom = Symptom.GAP if body else Symptom.NO_ANSWER

@@ -100,7 +100,7 @@ def is_audible(encoded: object) -> bool:
         return False
 
 
-CLOSE_S: Final = 0.5  # for the closing handshake
+CLOSE_PROBE_S: Final = 0.5  # for the closing handshake
 MAX_REASON: Final = 200  # characters kept of a provider's message (chosen)
 DEEPGRAM_ERROR: Final = "dg-error"  # the header with the reason of a refused upgrade
 
@@ -144,7 +144,7 @@ async def ask_socket(question: Question, rung: RungSpec, *, timeout_s: float) ->
                 question.url,
                 additional_headers=dict(question.headers),
                 open_timeout=None,
-                close_timeout=CLOSE_S,
+                close_timeout=CLOSE_PROBE_S,
                 ping_interval=None,
             ) as socket,
         ):

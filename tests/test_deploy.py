@@ -336,7 +336,7 @@ def test_the_stop_time_is_the_same_everywhere() -> None:
 
 def test_a_worker_has_time_for_all_its_waits_after_the_drain() -> None:
     bounds = (switchboard.GOODBYE_S, switchboard.CUT_S, worker.LEAVE_S, worker.BEGIN_S)
-    behind = (server.CLOSE_S, opening.LAST_WORDS_S, work.LAST_S, opt_outs.CLOSE_S)
+    behind = (server.OPEN_CONNECTIONS_S, opening.LAST_WORDS_S, work.LAST_S, opt_outs.LIST_AT_END_S)
     # the batch being written, and those that wait
     record = (record_listener.LAST_S, record_listener.LAST_S)
 
@@ -346,7 +346,7 @@ def test_a_worker_has_time_for_all_its_waits_after_the_drain() -> None:
 def test_calls_of_a_host_application_end_within_the_same_time() -> None:
     calls = (switchboard.GOODBYE_S, switchboard.CUT_S)
 
-    assert sum((*calls, opening.CLOSE_S, hosted.SERVER_CLOSE_S)) < GRACE_S
+    assert sum((*calls, opening.CLOSE_PROCESS_S, hosted.SERVER_CLOSE_S)) < GRACE_S
 
 
 def test_systemd_gives_calls_their_time_and_does_not_restart_hopeless_cases() -> None:

@@ -75,7 +75,9 @@ class Unheard:
 
 MAX_WORD_S: Final = 1.5  # longer audio without the end of a word is not kept as part of a word
 TOLERANCE_S: Final = 1e-6  # tolerance, because sums of lengths are inexact
-MAX_S: Final = 10.0  # of audio that is kept; the far end probably echoes no marks if it is more
+MAX_KEPT_S: Final = (
+    10.0  # of audio that is kept; the far end probably echoes no marks if it is more
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -125,7 +127,7 @@ class SentSound:
         if not self._stretches or self._stretches[-1].mark is not None:
             self._stretches.append(Stretch())
         self._stretches[-1].sound += sound
-        while self.length_s > MAX_S and len(self._stretches) > 1:
+        while self.length_s > MAX_KEPT_S and len(self._stretches) > 1:
             self._stretches.popleft()
 
     def mark(self, name: str) -> None:

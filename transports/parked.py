@@ -16,7 +16,7 @@ from typing import Any, Final
 from loguru import logger
 
 from calls.resume import MOMENTS, RESUMABLE_S, RETURN_S, UNSAVED_ENTRIES, ResumeState
-from calls.resume_parts import MAX_BYTES, BadStateError, join_parts, parts_of, split
+from calls.resume_parts import MAX_STATE_BYTES, BadStateError, join_parts, parts_of, split
 from transports.pool import CallPool, KeepOutcome, KeyValues
 
 PREFIX: Final = "parked "
@@ -46,7 +46,7 @@ class StoredParts:
             if part == sent and now - at < PART_AGAIN_S:
                 continue
             self._sent[number] = now, part
-            if (length := len(json.dumps(part))) > MAX_BYTES:
+            if (length := len(json.dumps(part))) > MAX_STATE_BYTES:
                 logger.error("a call cannot move: a part of its state has {} bytes", length)
             else:
                 await self._key_values.keep(self._key(number, self._own), part, for_s=PART_S)

@@ -14,7 +14,7 @@ DRAINING: Final = "draining"  # the reason for a refusal while the server accept
 # The reason while this machine is full and another one of its store has room: it is asked instead,
 # so the call is not refused.
 ELSEWHERE: Final = "room_elsewhere"
-ASK_S: Final = 2.0  # the time limit of a question to another process (chosen)
+ASK_PROCESS_S: Final = 2.0  # the time limit of a question to another process (chosen)
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
 

@@ -15,7 +15,7 @@ from fallbacks.failure import Finding, Kind, ServiceError, error_of, failed
 from runtime.http import parse_json, read_body, request
 
 STAGE: Final = "dial"
-ASK_S: Final = 5.0  # the time limit of a request: a caller may be waiting
+CARRIER_REQUEST_S: Final = 5.0  # the time limit of a request: a caller may be waiting
 NO_ANSWER: Final = 0  # in place of a status, if there was no response
 
 Read: TypeAlias = Callable[[aiohttp.ClientResponse], Awaitable[Any]]
@@ -102,7 +102,7 @@ class RestClient:
                 how, and whether a retry may help.
         """
         try:
-            async with asyncio.timeout(ASK_S):
+            async with asyncio.timeout(CARRIER_REQUEST_S):
                 status, body = await self.send(method, resource, **arguments)
         except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             found = classify_error(error)
@@ -119,7 +119,7 @@ class RestClient:
     async def command(self, method: str, resource: str, **arguments: Any) -> int:
         """Return the status of a response, or `NO_ANSWER`; never raises."""
         try:
-            async with asyncio.timeout(ASK_S):
+            async with asyncio.timeout(CARRIER_REQUEST_S):
                 return (await self.send(method, resource, reads=False, **arguments))[0]
         except (TimeoutError, aiohttp.ClientError):
             return NO_ANSWER

@@ -59,7 +59,7 @@ from runtime import clock
 from runtime.http import open_connections
 from transports.leg import LegFacts
 
-CLOSE_S: Final = 5.0  # for the pipeline to end; then it is cancelled (chosen)
+END_PIPELINE_S: Final = 5.0  # for the pipeline to end; then it is cancelled (chosen)
 SHOWN_CHARACTERS: Final = 8_000  # of one line (chosen)
 
 Show = Callable[[str, str], None]
@@ -291,5 +291,5 @@ async def open_text_call(
         finally:
             await call.tools.close()
             await call.worker.queue_frame(EndFrame())
-            await asyncio.wait({running}, timeout=CLOSE_S)
+            await asyncio.wait({running}, timeout=END_PIPELINE_S)
             running.cancel()

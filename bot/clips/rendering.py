@@ -151,7 +151,7 @@ def _missing_clips(
 
 
 CALLS_CHECK_S: Final = 0.5  # between two checks for calls in progress
-QUIET_S: Final = 10.0  # without calls before rendering begins: calls come first (chosen)
+NO_CALLS_S: Final = 10.0  # without calls before rendering begins: calls come first (chosen)
 NEXT_ROUND_S: Final = 600.0  # until the next round, after a voice failed
 
 
@@ -186,15 +186,15 @@ async def keep_clips(
 
 
 class _Quiet:
-    """Waits until there has been no call for `QUIET_S`."""
+    """Waits until there has been no call for `NO_CALLS_S`."""
 
     def __init__(self, quiet: Callable[[], bool]) -> None:
         self._quiet = quiet
         self._quiet_checks = 0  # in a row
 
     async def wait(self) -> None:
-        """Wait for `QUIET_S` without a call; later waits return at once until there is one."""
-        while not self._quiet() or self._quiet_checks * CALLS_CHECK_S < QUIET_S:
+        """Wait for `NO_CALLS_S` without a call; later waits return at once until there is one."""
+        while not self._quiet() or self._quiet_checks * CALLS_CHECK_S < NO_CALLS_S:
             await asyncio.sleep(CALLS_CHECK_S)
             self._quiet_checks = self._quiet_checks + 1 if self._quiet() else 0
 

@@ -31,7 +31,7 @@ from runtime.exits import CommandError, UsageError
 Say = Callable[[str], None]
 T = TypeVar("T")
 COLUMNS: Final = ("number", "source", "added_at", "words")
-MAX_BYTES: Final = 100_000_000  # chosen: about five million numbers
+MAX_LIST_BYTES: Final = 100_000_000  # chosen: about five million numbers
 MAX_SHOWN: Final = 10  # refused numbers printed in the terminal
 
 
@@ -178,8 +178,8 @@ def _numbers(
 def _open_numbers(file: Path, region: str | None) -> Iterator[OpenedContacts]:
     """Open a file of numbers; its errors become `UsageError` or `CommandError`."""
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{file} is larger than {MAX_BYTES // 1_000_000} MB; split it")
+        if file.stat().st_size > MAX_LIST_BYTES:
+            raise UsageError(f"{file} is larger than {MAX_LIST_BYTES // 1_000_000} MB; split it")
         with open_contacts(file, region=region or "", bare=True) as opened:
             yield opened
     except NotTextError as error:

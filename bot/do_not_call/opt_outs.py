@@ -23,7 +23,7 @@ FIRST_WAIT_S: Final = 1.0  # before the second attempt; doubles with each attemp
 MAX_WAIT_S: Final = 15.0  # chosen: a dialler may recover before the next attempt, and call
 DISK_S: Final = 2.0  # a disk that takes longer counts as hanging (chosen)
 LEFT_NUMBERS_CHECK_S: Final = 60.0  # for numbers that other processes have left (chosen)
-CLOSE_S: Final = 3.0  # how long a process that ends waits for pending numbers (chosen)
+LIST_AT_END_S: Final = 3.0  # how long a process that ends waits for pending numbers (chosen)
 MAX_OWED: Final = 1000  # pending numbers (chosen); one more drops the oldest, with an event
 
 
@@ -136,7 +136,7 @@ class OptOuts:
     async def close(self) -> None:
         """Wait briefly for pending numbers; leave the rest on disk, and emit an event for each."""
         if self._pending:
-            await asyncio.wait(self._pending, timeout=CLOSE_S)
+            await asyncio.wait(self._pending, timeout=LIST_AT_END_S)
         left = dict(self._pending)
         await asyncio.gather(*(self._write_to_disk(pending) for pending in left.values()))
         for task, pending in left.items():

@@ -21,7 +21,7 @@ from fallbacks.failure import ServiceError
 from operations.after_call.asking import ResultPen, use_of
 from providers.provider import PenQuestion
 
-ASK_S: Final = 3.0  # a later answer is none, and the words decide (chosen)
+JUDGE_WITHIN_S: Final = 3.0  # a later answer is none, and the words decide (chosen)
 JUDGED_S: Final = 0.5  # for what follows an answer, at the end of a call
 MAX_QUESTIONS: Final = 20  # in one call; then the words decide (chosen)
 MAX_ASKED: Final = 2000  # characters of a turn that the model gets (chosen)
@@ -54,7 +54,7 @@ class OptOutQuestion:
         text = json.dumps({"said": said[:MAX_ASKED]}, ensure_ascii=False)
         question = PenQuestion(instruction=wish.value, text=text)
         try:
-            async with asyncio.timeout(ASK_S):
+            async with asyncio.timeout(JUDGE_WITHIN_S):
                 name, answer = await self._pen.write(question)
         except (TimeoutError, ServiceError) as error:
             logger.info("no model judged a sentence about calls: {!r}", error)
@@ -132,7 +132,7 @@ class SentenceJudge:
     async def wait(self) -> None:
         """Wait until all turns are judged, for a limited time."""
         if self._asking:
-            await asyncio.wait(set(self._asking), timeout=ASK_S + JUDGED_S)
+            await asyncio.wait(set(self._asking), timeout=JUDGE_WITHIN_S + JUDGED_S)
 
     def close(self) -> None:
         """Ask no longer: where no model has answered, the words decide."""

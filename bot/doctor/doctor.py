@@ -38,7 +38,7 @@ from runtime.hosts import is_near
 MIN_FREE_BYTES: Final = 500_000_000  # enough for a busy month of journals and logs
 WRITTEN_BYTES: Final = 64 * 1024
 PHONE_RATE_HZ: Final = 8000
-MAX_BYTES: Final = 4096  # of a response to `GET /readyz`; Holdline's has about 100
+MAX_READY_BYTES: Final = 4096  # of a response to `GET /readyz`; Holdline's has about 100
 
 
 async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFinding]:
@@ -272,7 +272,7 @@ async def _read_readiness(server: ServerSettings) -> dict[str, Any] | None:
             aiohttp.ClientSession(timeout=timeout) as session,
             session.get(url, allow_redirects=False) as answer,
         ):
-            found = parse_json(await read_body(answer.content, most_bytes=MAX_BYTES))
+            found = parse_json(await read_body(answer.content, most_bytes=MAX_READY_BYTES))
     except (aiohttp.ClientError, TimeoutError, ValueError):
         return None
     is_holdline = (

@@ -12,7 +12,7 @@ from configuration.settings import Settings
 from runtime.exits import DONE, FAILED, CommandError, UsageError
 from runtime.http import parse_json, read_body
 
-MAX_S: Final = 2 * 3600.0  # for the outcome, which comes when the call has ended
+MAX_OUTCOME_WAIT_S: Final = 2 * 3600.0  # for the outcome, which comes when the call has ended
 CONNECT_S: Final = 5.0
 GOOD: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
 
@@ -36,7 +36,7 @@ async def order_dial(settings: Settings, number: str, *, say: Callable[[str], No
 async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    timeout = aiohttp.ClientTimeout(total=MAX_S, connect=CONNECT_S)
+    timeout = aiohttp.ClientTimeout(total=MAX_OUTCOME_WAIT_S, connect=CONNECT_S)
     urls = server_addresses(settings.server)
     async with aiohttp.ClientSession(timeout=timeout, headers=headers) as session:
         for address in urls:

@@ -17,7 +17,7 @@ from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 from bot.call.call import Call, watch_leg
 from bot.call.switchboard import Switchboard
 from bot.server.limits import bounds
-from bot.workers.process import CLOSE_S, Process, open_process
+from bot.workers.process import CLOSE_PROCESS_S, Process, open_process
 from configuration.folders import keep_private
 from configuration.loading import load
 from configuration.settings import Settings
@@ -77,7 +77,8 @@ class HostedCalls:
     async def close(self, *, drain_s: float) -> None:
         """Take no new calls; let those in progress end, then say goodbye, then cut them off.
 
-        Returns when all resources of the calls are closed, or `CLOSE_S` after the calls have ended.
+        Returns when all resources of the calls are closed, or `CLOSE_PROCESS_S` after the calls
+        have ended.
 
         Args:
             drain_s: How long a call may continue before it says goodbye.
@@ -88,10 +89,10 @@ class HostedCalls:
             if isinstance(result, Exception):
                 logger.error("a call could not be ended: {}", result)
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(CLOSE_PROCESS_S):
                 await self._empty.wait()
         except TimeoutError:
-            logger.warning("the resources of a call were not closed within {:g} s", CLOSE_S)
+            logger.warning("the resources of a call were not closed within {:g} s", CLOSE_PROCESS_S)
 
     def hurry(self) -> None:
         """Hang up all calls, so that `close` returns soon."""

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from bot.server.server import Server  # imports Pipecat
 
 LAST_CALL_CHECK_S: Final = 0.25  # between two checks whether the last call has ended
-QUIET_S: Final = 12.0  # a connection that has not begun a call within this time never will
+IDLE_CONNECTION_S: Final = (
+    12.0  # a connection that has not begun a call within this time never will
+)
 LEAVE_S: Final = 1.0  # for the supervisor to stop passing us connections
 BEGIN_S: Final = 0.1  # to read the request on the last connection
 
@@ -156,7 +158,7 @@ class SupervisorCommands:
         self._tasks.create_task(self._end_with_the_last_call(), name="retire")
 
     async def _end_with_the_last_call(self) -> None:
-        """Stop after the last call, and not within `QUIET_S` of the last connection.
+        """Stop after the last call, and not within `IDLE_CONNECTION_S` of the last connection.
 
         A dial in progress counts as a call: stopping would end the ringing, and the next worker
         could not learn the dial's outcome.
@@ -168,7 +170,7 @@ class SupervisorCommands:
     @property
     def _is_busy(self) -> bool:
         server = self._server
-        connected_lately = self._loop.time() - self._taken_at < QUIET_S
+        connected_lately = self._loop.time() - self._taken_at < IDLE_CONNECTION_S
         return bool(server.switchboard.calls) or server.follows_dials() or connected_lately
 
     async def _report_closing(self, wire: Wire) -> None:

@@ -294,7 +294,7 @@ PIECE_BYTES: Final = 1024  # three media messages, or at most 170 frames, which 
 FRAMES_BEFORE_CALL: Final = 32
 FRAMES_PER_S: Final = 200.0  # Twilio sends 50 audio frames and about 5 marks a second
 FRAMES_AT_ONCE: Final = 1000.0  # a line delayed by 5 s delivers about 300 at once
-CLOSE_S: Final = 1.0  # for the peer to answer our close frame
+CLOSE_FRAME_S: Final = 1.0  # for the peer to answer our close frame
 UNREAD_BYTES: Final = 256 * 1024  # mostly pongs; Uvicorn applies backpressure only to our audio
 INVALID_TEXT: Final = 1007  # RFC 6455, 7.4.1: data not consistent with the type of the message
 
@@ -304,7 +304,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.close_timeout = CLOSE_S
+        self.close_timeout = CLOSE_FRAME_S
         self.conn.send_close = partial(_close_once, self.conn, self.conn.send_close)
         self._unread = bytearray()
         self._is_scheduled = False  # whether `_feed` is

@@ -124,7 +124,9 @@ def _emit_for_supervisor(
 MOVE_S: Final = 20.0  # for calls to become quiet before they are moved
 LAST_DIALS_S: Final = 5.0  # for dials cancelled at shutdown to end and be recorded
 CHECK_DIALS_EVERY_S: Final = 0.1  # between two checks whether they have ended
-CLOSE_S: Final = 3.0  # for HTTP connections that are still open after the calls have ended
+OPEN_CONNECTIONS_S: Final = (
+    3.0  # for HTTP connections that are still open after the calls have ended
+)
 
 
 async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
@@ -293,7 +295,7 @@ def _uvicorn_config(app: FastAPI) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         ws=BoundedSocket,
-        timeout_graceful_shutdown=round(CLOSE_S),
+        timeout_graceful_shutdown=round(OPEN_CONNECTIONS_S),
         **bounds(),
     )
 

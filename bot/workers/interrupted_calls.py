@@ -13,7 +13,7 @@ from runtime.clock import Clock
 from transports.parked import PREFIX
 from transports.pool import KeyValues
 
-CHECK_EVERY_S: Final = 1.0
+CHECK_INTERRUPTED_EVERY_S: Final = 1.0
 STORED_S: Final = 20.0  # a call without a newer state is over: twice `SAVE_AGAIN_S`
 
 
@@ -57,7 +57,7 @@ class InterruptedCalls:
                     for token in [it for it in epochs if await self._goes_on(it, epochs[it])]:
                         del epochs[token]
                         left -= 1
-                    await asyncio.sleep(CHECK_EVERY_S)
+                    await asyncio.sleep(CHECK_INTERRUPTED_EVERY_S)
         return max(0, left)
 
     async def _goes_on(self, token: str, epoch: int) -> bool:

@@ -6,7 +6,7 @@ from typing import Final
 from calls.events import LagPlace, ProcessLagged
 
 MIN_LAG_S: Final = 0.25  # shorter lag is not reported: callers do not notice it
-QUIET_S: Final = 10.0  # between two events about one place
+SAME_PLACE_S: Final = 10.0  # between two events about one place
 
 
 @dataclass(slots=True)
@@ -49,10 +49,10 @@ class Lagging:
         return ()
 
     def tick(self, now: float) -> tuple[ProcessLagged, ...]:
-        """`QUIET_S` after an incident's last event, report the lag since, or close the incident."""
+        """`SAME_PLACE_S` after an incident's last event, report the lag since or close it."""
         events: list[ProcessLagged] = []
         for where, incident in tuple(self._incidents.items()):
-            if now < incident.reported_at + QUIET_S:
+            if now < incident.reported_at + SAME_PLACE_S:
                 continue
             if not incident.times:
                 del self._incidents[where]

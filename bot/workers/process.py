@@ -174,10 +174,10 @@ class Process:
 # call uses stays open until the call ends, and the events of its end are still written.
 
 LAST_WORDS_S: Final = 1.0  # for the after-call work to receive the last calls' events
-CLOSE_S: Final = (  # for everything that closes after the calls, one by one
+CLOSE_PROCESS_S: Final = (  # for everything that closes after the calls, one by one
     LAST_WORDS_S
     + work.LAST_S
-    + opt_outs.CLOSE_S
+    + opt_outs.LIST_AT_END_S
     + 2 * record_listener.LAST_S  # for the batch that is being written, and for the waiting ones
 )
 

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 from loguru import logger
 
-MAX_BYTES: Final = 2_000_000  # a thousand sessions are about 0.4 MB; a larger file is not ours
+MAX_SAVED_BYTES: Final = (
+    2_000_000  # a thousand sessions are about 0.4 MB; a larger file is not ours
+)
 MAX_LEFT_S: Final = 86_400.0  # chosen: if the clock was set back, no value lives longer than this
 
 
@@ -42,7 +44,7 @@ class SavedValues:
         """
         try:
             with self.path.open("rb") as file:
-                rows = json.loads(file.read(MAX_BYTES))
+                rows = json.loads(file.read(MAX_SAVED_BYTES))
             now = self.utc_s()
             left = {str(token): (float(until) - now, value) for token, until, value in rows}
         except FileNotFoundError:

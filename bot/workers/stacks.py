@@ -17,7 +17,7 @@ from bot.code_places import innermost_own
 
 SIGNAL: Final = signal.SIGUSR2
 WRITE_S: Final = 0.1  # for the handler to write (chosen)
-MAX_BYTES: Final = 64_000
+MAX_STACKS_BYTES: Final = 64_000
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 _WAITS: Final = frozenset({"wait", "select", "_worker", "get", "run_forever"})
 
@@ -48,7 +48,7 @@ def read_stacks(folder: Path, pid: int) -> str:
     """Return the stacks that a worker has written; empty if it has written none."""
     try:
         with stack_file(folder, pid).open("rb") as file:
-            return file.read(MAX_BYTES).decode("utf-8", "replace")
+            return file.read(MAX_STACKS_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from transports.pool import ASK_S, Answer
+from transports.pool import ASK_PROCESS_S, Answer
 
 LINE_BYTES: Final = 4 * 1024 * 1024  # of a message; the resume state of a long call has about 20 kB
 UNREAD_BYTES: Final = 8 * 1024 * 1024  # a process that leaves this much unread must be hanging
@@ -59,7 +59,7 @@ class Wire:
         """Send a message; return False if the other end is gone or no longer reads."""
         return self._send({**fields, "tell": what})
 
-    async def ask(self, what: str, /, *, within_s: float = ASK_S, **fields: Any) -> Any:
+    async def ask(self, what: str, /, *, within_s: float = ASK_PROCESS_S, **fields: Any) -> Any:
         """Send a request and return the reply.
 
         Raises:

@@ -18,7 +18,7 @@ from calls.outbound import (
     DO_NOT_CALL as BARRED,
 )
 from calls.outbound import (
-    MAX_S,
+    MAX_UNFINISHED_DIAL_S,
     OUTSIDE_HOURS,
     RULED_OUT,
     CallConsent,
@@ -226,7 +226,7 @@ async def _engaged(connection: AsyncConnection, now: float) -> frozenset[str]:
     by_index = DIALS.c.campaign.in_(select(CAMPAIGNS.c.name)) & DIALS.c.state.in_(LIVE_STATES)
     live = await connection.execute(select(DIALS.c.number, DIALS.c.intended_s).where(by_index))
     # With the time in the query, a database would read all dials of two hours by the time index.
-    return frozenset(row.number for row in live if row.intended_s > now - MAX_S)
+    return frozenset(row.number for row in live if row.intended_s > now - MAX_UNFINISHED_DIAL_S)
 
 
 def _first_dialable(

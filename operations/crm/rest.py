@@ -56,7 +56,7 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
 
 
-MAX_BYTES: Final = 256 << 10  # of an answer
+MAX_CRM_ANSWER_BYTES: Final = 256 << 10  # of an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ class RestCrm:
         values: Mapping[str, Any],
         *,
         headers: Mapping[str, str] | None = None,
-        most_bytes: int = MAX_BYTES,
+        most_bytes: int = MAX_CRM_ANSWER_BYTES,
     ) -> Any:
         """Send a request with these values; return the answer's JSON, or `None`.
 

@@ -39,7 +39,9 @@ from operations.database.tables import METADATA
 BUSY_S: Final = 2.5
 TRIES: Final = 8  # of `BUSY_S` each, for a writer (chosen: several processes write at once)
 STATEMENT_S: Final = 5.0  # a server that takes longer for one statement counts as down
-CLOSE_S: Final = 3.0  # for the end of a file's thread, whose statement may wait for `BUSY_S`
+END_FILE_THREAD_S: Final = (
+    3.0  # for the end of a file's thread, whose statement may wait for `BUSY_S`
+)
 ARGUMENTS: Final[Mapping[str, dict[str, float]]] = {
     "sqlite": {"timeout": BUSY_S},
     "postgresql": {"timeout": STATEMENT_S, "command_timeout": STATEMENT_S},  # to connect, to answer
@@ -302,7 +304,7 @@ class _FileThread:
         thread, self._thread = self._thread, None
         if thread is not None:
             closing = asyncio.get_running_loop().run_in_executor(thread, self.engine.dispose)
-            await asyncio.wait([closing], timeout=CLOSE_S)
+            await asyncio.wait([closing], timeout=END_FILE_THREAD_S)
             thread.shutdown(wait=False)
 
 

@@ -14,7 +14,7 @@ from operations.remote import MAX_WAIT_S, ask_remote, refused
 from runtime.http import parse_object
 
 MAX_CHARACTERS: Final = 4096  # characters of a message
-MAX_BYTES: Final = 256 << 10  # of an answer, which contains the message again
+MAX_TELEGRAM_ANSWER_BYTES: Final = 256 << 10  # of an answer, which contains the message again
 UNCHANGED: Final = "message is not modified"
 CANNOT_EDIT: Final = ("message to edit not found", "message can't be edited", "message_id_invalid")
 
@@ -56,7 +56,12 @@ async def _request(address: str, fields: dict[str, Any]) -> tuple[int, dict[str,
     """Return status and answer; an invalid answer, as from another server, is empty."""
     body = json.dumps(fields).encode()
     status, _, text = await ask_remote(
-        "POST", address, timeout_s=POST_S, body=body, headers={}, most_bytes=MAX_BYTES
+        "POST",
+        address,
+        timeout_s=POST_S,
+        body=body,
+        headers={},
+        most_bytes=MAX_TELEGRAM_ANSWER_BYTES,
     )
     return status, parse_object(text)
 

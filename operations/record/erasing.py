@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from calls.outbound import MAX_S
+from calls.outbound import MAX_UNFINISHED_DIAL_S
 from operations.crm.crm_outbox import ACCEPTED_KEPT_S
 from operations.database.database import Database, StorageError
 from operations.database.tables import (
@@ -75,7 +75,7 @@ def _erasable(now: float) -> Mapping[str, ColumnElement[bool]]:
     never completed.
     """
     settled = DIALS.c.state == "settled"
-    abandoned = ~settled & (DIALS.c.lease_until_s < now - MAX_S)
+    abandoned = ~settled & (DIALS.c.lease_until_s < now - MAX_UNFINISHED_DIAL_S)
     # A condition that no dial is active would not do: PostgreSQL does not see one that was claimed
     # just now.
     is_abandoned = exists().where(DIALS.c.contact_id == CONTACTS.c.id, abandoned)

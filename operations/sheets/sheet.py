@@ -143,7 +143,7 @@ async def _ask_token(address: str, assertion: str) -> str:
             request("POST", address, data=form, allow_redirects=False) as answer,
         ):
             status = answer.status
-            body = parse_object(await read_body(answer.content, most_bytes=MAX_BYTES))
+            body = parse_object(await read_body(answer.content, most_bytes=MAX_COLUMN_BYTES))
     except (TimeoutError, ValueError, aiohttp.ClientError, OSError):
         raise SheetError(Kind.NETWORK, "the token server does not answer") from None
     if status in (400, 401, 403) and body:
@@ -154,8 +154,8 @@ async def _ask_token(address: str, assertion: str) -> str:
     return token
 
 
-ASK_S: Final = 30.0
-MAX_BYTES: Final = 32 << 20  # a column of a million keys (chosen)
+SHEET_REQUEST_S: Final = 30.0
+MAX_COLUMN_BYTES: Final = 32 << 20  # a column of a million keys (chosen)
 PER_MINUTE: Final = 50  # of 60 for the user, who may run another program
 APPENDING: Final = {"valueInputOption": "RAW", "insertDataOption": "INSERT_ROWS"}
 UNAUTHORIZED: Final = 401
@@ -202,12 +202,12 @@ class Sheet:
     ) -> tuple[int, Mapping[str, Any] | None, Mapping[str, str]]:
         try:
             async with (
-                asyncio.timeout(ASK_S),
+                asyncio.timeout(SHEET_REQUEST_S),
                 request(method, self._address + path, allow_redirects=False, **options) as answer,
             ):
-                body = await read_body(answer.content, most_bytes=MAX_BYTES)
+                body = await read_body(answer.content, most_bytes=MAX_COLUMN_BYTES)
                 return answer.status, parse_object(body) or None, answer.headers
-        except ValueError:  # larger than `MAX_BYTES`
+        except ValueError:  # larger than `MAX_COLUMN_BYTES`
             raise invalid_answer() from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise connection_error(error) from None

@@ -195,7 +195,7 @@ QUEUE_SPANS: Final = 4_096  # held while the collector is down; then the oldest 
 BATCH_SPANS: Final = 512
 SEND_EVERY_S: Final = 2.0
 SEND_S: Final = 5.0  # for one batch, including its retries
-CLOSE_S: Final = 5.0
+END_EXPORT_S: Final = 5.0
 
 
 class Traces:
@@ -236,9 +236,9 @@ class Traces:
             del self._calls[entry.call_id]
 
     async def close(self) -> None:
-        """Send the remaining spans, for at most `CLOSE_S`."""
+        """Send the remaining spans, for at most `END_EXPORT_S`."""
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(END_EXPORT_S):
                 await asyncio.to_thread(self._provider.shutdown)
         except TimeoutError:
             pass  # spans that the collector does not accept in time are lost

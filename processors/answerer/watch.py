@@ -54,7 +54,7 @@ STEP_S: Final = 0.032  # between windows, which overlap by half
 LOW_HZ: Final = 400.0  # mailboxes beep at 440 to 1400 Hz, most of them at 1000 (chosen bounds)
 HIGH_HZ: Final = 2000.0
 MIN_S: Final = 0.2  # a shorter tone is the echo of a key, or a steady vowel
-MAX_S: Final = 1.0  # a longer tone is a fax, or a faulty line
+MAX_BEEP_S: Final = 1.0  # a longer tone is a fax, or a faulty line
 PURE: Final = 0.9  # least share of the energy in the peak and the adjacent bins (chosen)
 RECORDER_HZ: Final = 1400.0  # the warning tone of a call recorder, about 0.2 s every 15 s
 RECORDER_S: Final = 0.22  # the longest warning tone, with a margin for inexact devices
@@ -108,7 +108,7 @@ class BeepDetector:
         self._hz = hz or 0.0
         # The first and the last window of a tone contain some of the sound around it.
         from_recorder = abs(ended_hz - RECORDER_HZ) <= DRIFT_HZ and length_s <= RECORDER_S - STEP_S
-        return not from_recorder and MIN_S - 2 * STEP_S <= length_s <= MAX_S + STEP_S
+        return not from_recorder and MIN_S - 2 * STEP_S <= length_s <= MAX_BEEP_S + STEP_S
 
     def _tone_of(self, samples: npt.NDArray[np.float64]) -> float | None:
         """Return the frequency of a window that is a single tone; `None` for anything else."""

@@ -22,7 +22,7 @@ from processors.turn.floor import AwayChanged, Floor, TurnBegan, WordsCame
 from runtime.pcm import SAMPLE_BYTES
 
 LIMIT_S: Final = 120.0  # the longest message; people leave far shorter ones (chosen)
-QUIET_S: Final = 3.5  # silence that ends a message; a call may be silent for 4 s at most
+MESSAGE_END_S: Final = 3.5  # silence that ends a message; a call may be silent for 4 s at most
 OVER_TONE_S: Final = 0.5  # speech that began during the tone counts if it lasts this long after it
 
 
@@ -60,7 +60,7 @@ class CallerMessage:
         """When the message will be over, if nothing changes."""
         if self._floor.caller_speaking:
             return self._ends_at
-        return min(self._ends_at, max(self._floor.quiet_at, self._begins_at) + QUIET_S)
+        return min(self._ends_at, max(self._floor.quiet_at, self._begins_at) + MESSAGE_END_S)
 
     def over(self, now: float) -> bool:
         """Return whether the message is over."""

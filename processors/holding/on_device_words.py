@@ -17,7 +17,9 @@ from processors.holding.menu_rules import PHRASES, Meaning
 from runtime.pcm import SAMPLE_BYTES
 
 BEFORE_S: Final = 0.6  # audio before a VAD's report, which is 0.2 s late, and later for soft voices
-MAX_S: Final = 2.2  # an utterance, including `BEFORE_S`; a slow "call me back" takes 1 s
+MAX_SPOKEN_CHOICE_S: Final = (
+    2.2  # an utterance, including `BEFORE_S`; a slow "call me back" takes 1 s
+)
 MAX_WAITING: Final = 4  # utterances in the queue; a caller who says more is not choosing
 PENDING_S: Final = 0.8  # without a result after this time, the utterance counts as no choice
 
@@ -92,7 +94,9 @@ class OnDeviceWords:
             return
         self._rate_hz = rate_hz
         if self._spoken is not None:
-            if len(self._spoken) <= self._bytes(MAX_S):  # one piece more shows that it is too long
+            if len(self._spoken) <= self._bytes(
+                MAX_SPOKEN_CHOICE_S
+            ):  # one piece more shows that it is too long
                 self._spoken += pcm
             return
         self._before.append(pcm)
@@ -109,7 +113,7 @@ class OnDeviceWords:
     def stopped(self) -> None:
         """Record that the caller has stopped, and queue the utterance if it is short enough."""
         spoken, self._spoken = self._spoken, None
-        if not spoken or len(spoken) > self._bytes(MAX_S) or self._waiting.full():
+        if not spoken or len(spoken) > self._bytes(MAX_SPOKEN_CHOICE_S) or self._waiting.full():
             return
         self._waiting.put_nowait(_CapturedSound(bytes(spoken), self._rate_hz))
         self._pending_until = self._now() + PENDING_S

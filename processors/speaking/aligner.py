@@ -11,7 +11,7 @@ from loguru import logger
 
 from engines.espeak import Espeak, UnknownVoiceError, voice_names, word_samples
 from processors.speaking.alignment import LIKELY, SURE, Reference, align, lacks_end, words_spoken
-from processors.speaking.alignment_rules import MAX_S, AlignSound, SoundAligned
+from processors.speaking.alignment_rules import MAX_ALIGNED_S, AlignSound, SoundAligned
 from runtime.pcm import SAMPLE_BYTES
 
 TIMBRE: Final = "f2"
@@ -65,7 +65,7 @@ def align_sound(asked: AlignSound, *, language: str, rate_hz: int) -> tuple[floa
     Blocks for less than 10 ms for each second of sound.
     """
     until_s = math.inf if asked.heard_s is None else asked.heard_s + AFTER_S
-    pcm = asked.pcm[: SAMPLE_BYTES * round(min(until_s, 2 * MAX_S) * rate_hz)]
+    pcm = asked.pcm[: SAMPLE_BYTES * round(min(until_s, 2 * MAX_ALIGNED_S) * rate_hz)]
     length_s = len(pcm) / SAMPLE_BYTES / rate_hz
     pcm += bytes(SAMPLE_BYTES * round(END_S * rate_hz)) if asked.ended else b""
     words, text = _limited(asked, characters=round(length_s * MAX_CHARACTERS) + SPARE_CHARACTERS)

@@ -15,7 +15,7 @@ from fallbacks.word_times import TimedWord, WordTimes, usual_s
 from runtime.pcm import SAMPLE_BYTES
 
 LONG_S: Final = 20.0  # speech after which its words are aligned, and their sound is forgotten
-MAX_S: Final = 30.0  # of sound that is kept; of more, words are estimated
+MAX_ALIGNED_S: Final = 30.0  # of sound that is kept; of more, words are estimated
 SHORT: Final = 0.9  # of the time that the voice usually takes (chosen)
 ABRUPT: Final = 1.0  # the same for sound that ends without a silence (chosen)
 ABRUPT_S: Final = 0.03  # the longest such silence
@@ -105,7 +105,7 @@ class KeptSound:
 
     def add(self, pcm: bytes) -> None:
         """Keep more sound, up to the limit."""
-        self._complete = self._complete and self.length_s <= MAX_S
+        self._complete = self._complete and self.length_s <= MAX_ALIGNED_S
         if self._complete:
             self._pcm += pcm
 

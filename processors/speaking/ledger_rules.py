@@ -27,7 +27,7 @@ DRAIN_S: Final = 0.01  # added to that time, so that the timer does not fire too
 # a word. Behind a pause nothing is.
 HELD_S: Final = 0.3
 SURE_WORDS: Final = 3  # the ends of the last aligned words are the least certain ones
-QUIET_S: Final = 0.1  # the shortest such pause (chosen)
+SHORTEST_PAUSE_S: Final = 0.1  # the shortest such pause (chosen)
 UNTIMED_S: Final = 0.6  # a voice that has sent this much audio without word times reports none
 
 
@@ -177,7 +177,7 @@ class SpeechLedger:
         """Up to where the audio would be kept if the voice failed now, in seconds."""
         voice, arrived = self._voice, self.arrived
         if not self.words.timed and not self.settled and voice.done < len(self.words.words):
-            pauses = self.received_s - self.audible_s >= QUIET_S
+            pauses = self.received_s - self.audible_s >= SHORTEST_PAUSE_S
             held_s = 0.0 if pauses or not self.alignable else HELD_S
             least_s = max(voice.done_s, min(self.released_s, self.received_s))
             return max(self.received_s - held_s, least_s)

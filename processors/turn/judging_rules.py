@@ -9,7 +9,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final
 
-MAX_S: Final = 0.2  # the longest expected time, so that one slow analysis does not stop all others
+MAX_EXPECTED_S: Final = (
+    0.2  # the longest expected time, so that one slow analysis does not stop all others
+)
 WEIGHT: Final = 0.2  # of the latest analysis in the expected time of the next
 
 
@@ -68,4 +70,4 @@ class AnalysisQueue:
         """Record that a started analysis has ended, and how long it took."""
         self._running -= 1
         expected_s = took_s if not self._takes_s else self._takes_s
-        self._takes_s = min(MAX_S, expected_s + WEIGHT * (took_s - expected_s))
+        self._takes_s = min(MAX_EXPECTED_S, expected_s + WEIGHT * (took_s - expected_s))

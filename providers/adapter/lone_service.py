@@ -11,7 +11,7 @@ from pipecat.pipeline.pipeline import Pipeline, PipelineSink, PipelineSource
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.utils.asyncio.task_manager import TaskManager
 
-CLOSE_S: Final = 1.0  # for an orderly end, and again for the release (chosen)
+END_SERVICE_S: Final = 1.0  # for an orderly end, and again for the release (chosen)
 
 
 class LoneService:
@@ -56,17 +56,17 @@ class LoneService:
 
     async def __aexit__(self, *_: object) -> None:
         """End and release it, each in time."""
-        await _within(CLOSE_S, self._pipe.queue_frame(CancelFrame()))
-        await _within(CLOSE_S, self._ended.wait())
+        await _within(END_SERVICE_S, self._pipe.queue_frame(CancelFrame()))
+        await _within(END_SERVICE_S, self._ended.wait())
         await self._release()
 
     async def _release(self) -> None:
-        await _within(CLOSE_S, self._pipe.cleanup())
+        await _within(END_SERVICE_S, self._pipe.cleanup())
         tasks = self._tasks.current_tasks()
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_S)
+            await asyncio.wait(tasks, timeout=END_SERVICE_S)
 
     async def _receive(self, frame: Frame, _direction: FrameDirection) -> None:
         if isinstance(frame, CancelFrame):

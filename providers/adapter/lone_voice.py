@@ -21,7 +21,7 @@ from providers.adapter.lone_service import LoneService
 from providers.probing import MAX_REASON, STATUS_MEANINGS, WORDS
 from providers.provider import ProbeFailedError, RungSpec
 
-QUIET_S: Final = 3.0  # a voice that reports no end has ended after this time without sound
+SILENT_END_S: Final = 3.0  # a voice that reports no end has ended after this time without sound
 
 Make = Callable[[], Any]
 
@@ -140,7 +140,7 @@ async def wait_for_sound(ear: KeepingEar, *, enough: int = 0) -> None:
     while not (ear.over or ear.failure or (enough and any(ear.pcm) and len(ear.pcm) >= enough)):
         ear.told.clear()
         try:
-            async with asyncio.timeout(QUIET_S if any(ear.pcm) else None):
+            async with asyncio.timeout(SILENT_END_S if any(ear.pcm) else None):
                 await ear.told.wait()
         except TimeoutError:
             return

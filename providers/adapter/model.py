@@ -32,7 +32,7 @@ from providers.provider import PenAnswer, PenQuestion, RungSpec
 from providers.word_probe import ask_for_word
 
 LEFT_S: Final = 1.0  # a service that is still busy so long after its cancellation is abandoned
-CLOSE_S: Final = 1.0  # for an SDK's client
+CLOSE_CLIENT_S: Final = 1.0  # for an SDK's client
 PRIVATE: Final = 64  # the vendor's own entries kept for a call, such as signatures (chosen)
 LOST: Final = frozenset({Kind.CUT, Kind.NETWORK, Kind.STALLED, Kind.TIMEOUT})
 
@@ -130,9 +130,9 @@ class RungModel(AnswerPlaces):
             return
         self._rung_closed = True
         if self._answer_tasks and (left := self._answer_tasks.current_tasks()):
-            await asyncio.wait(left, timeout=LEFT_S + CLOSE_S)
+            await asyncio.wait(left, timeout=LEFT_S + CLOSE_CLIENT_S)
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(CLOSE_CLIENT_S):
                 await self.cleanup()
         except Exception as error:  # noqa: BLE001 - a vendor's or the owner's code, after the call
             logger.warning("{}: closing it raised {}", self._rung.name, type(error).__name__)
@@ -238,7 +238,7 @@ async def _close(client: Any) -> None:
     close = getattr(client, "aclose", None) or getattr(client, "close", None)
     if not (_is_sdk(client) and callable(close)):
         return
-    async with asyncio.timeout(CLOSE_S):
+    async with asyncio.timeout(CLOSE_CLIENT_S):
         closing = close()
         if asyncio.iscoroutine(closing):
             await closing

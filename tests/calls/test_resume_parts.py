@@ -9,7 +9,7 @@ import pytest
 from calls.resume import KeptTool, ResumeState, unheard
 from calls.resume_parts import (
     CONVERSATION_BYTES,
-    MAX_BYTES,
+    MAX_STATE_BYTES,
     VERSION,
     BadStateError,
     join_parts,
@@ -108,7 +108,7 @@ def test_a_state_of_which_the_small_part_is_wrong_is_declined(
         (1, {"tools": [{"name": "book"}]}, "damaged"),
         (1, {"tools": [], "voice": 1}, "damaged: voice is 1"),
         (1, [], "damaged"),
-        (2, "x" * MAX_BYTES, "more than"),
+        (2, "x" * MAX_STATE_BYTES, "more than"),
         (2, [{"content": "x"}], "damaged"),
         (3, None, "incomplete"),
         (3, {"role": "user"}, "damaged"),

@@ -22,7 +22,7 @@ from operations.notify.webhook import webhook_channel
 from operations.remote import RemoteError
 from operations.sheets.sheet import ACCOUNT_ASK_S, SheetError, _ask_token
 from runtime import clock
-from transports.rest import ASK_S, RestClient
+from transports.rest import CARRIER_REQUEST_S, RestClient
 
 ALERT = Alert(
     key="k",
@@ -184,7 +184,7 @@ SLOW: dict[str, tuple[Ask, bytes, float]] = {
     "carrier": (
         carrier,
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n",
-        ASK_S,
+        CARRIER_REQUEST_S,
     ),
     "sheets": (sheets, b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n", ACCOUNT_ASK_S),
 }

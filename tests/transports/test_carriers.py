@@ -12,7 +12,7 @@ from calls.events import CallRefused, ProviderFailed
 from lab.simulators.carrier.webhook import NotConnectedError
 from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.twilio_server import Call, until
-from transports.rest import ASK_S
+from transports.rest import CARRIER_REQUEST_S
 
 pytestmark = pytest.mark.virtual_time
 
@@ -293,7 +293,7 @@ async def test_keys_are_sent_to_the_far_end_by_the_carrier_or_as_sound(
 async def test_keys_that_telnyx_confirms_late_are_sent_once(usual: CarrierServer) -> None:
     async with usual.caller("telnyx") as caller:
         leg = (await the_call(usual)).leg
-        usual.telnyx.late_s["send_dtmf"] = ASK_S + 1
+        usual.telnyx.late_s["send_dtmf"] = CARRIER_REQUEST_S + 1
 
         assert await leg.press("1")
         assert len(usual.telnyx.commands_so_far(caller.phone.call_sid, "send_dtmf")) == 1

@@ -86,7 +86,9 @@ LIMITED_S: Final = 15.0  # chosen: Exotel refuses more than 200 requests a minut
 # How long Exotel may report nothing about a dial before its outcome counts as unknown (chosen: a
 # minute of ringing, and repeated callbacks).
 UNREPORTED_S: Final = 120.0
-MAX_S: Final = 3600.0 + UNREPORTED_S  # the same after an answer: Exotel ends a stream at 60 minutes
+MAX_EXOTEL_CALL_S: Final = (
+    3600.0 + UNREPORTED_S
+)  # the same after an answer: Exotel ends a stream at 60 minutes
 UNPLACED_KINDS: Final = frozenset(
     {Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND, Kind.RATE_LIMITED}
 )
@@ -218,14 +220,16 @@ class ExotelCarrier:
     def _unreported(self, dial_id: str, call_sid: str, reported: HeardLeg | None) -> FoundCall:
         """Return a call whose outcome Exotel does not report.
 
-        It counts as in progress for `UNREPORTED_S`, after an answer for `MAX_S`; then its outcome
-        counts as unknown.
+        It counts as in progress for `UNREPORTED_S`, after an answer for `MAX_EXOTEL_CALL_S`; then
+        its outcome counts as unknown.
         """
         now = asyncio.get_running_loop().time()
         if dial_id not in self._unreported_since:
             remember(self._unreported_since, dial_id, now)
         answered = reported is not None and reported.answered
-        until_s = self._unreported_since[dial_id] + (MAX_S if answered else UNREPORTED_S)
+        until_s = self._unreported_since[dial_id] + (
+            MAX_EXOTEL_CALL_S if answered else UNREPORTED_S
+        )
         return FoundCall(
             provider_call_id=call_sid,
             outcome=DialOutcome.UNKNOWN if now >= until_s else None,

@@ -32,7 +32,7 @@ CALLEE: Final = "callee"
 MAX_RING_S: Final = 70.0  # the server answers within 80 s (livekit-server v1.13.5) in every case
 RESPONSE_MARGIN_S: Final = 5.0  # after the ringing time, for the server's response
 CLEAN_UP_S: Final = 5.0  # for a request of the clean-up
-ASK_S: Final = 10.0  # for any other request
+OTHER_REQUEST_S: Final = 10.0  # for any other request
 MEDIA_TIMEOUT_S: Final = 120.0  # as for an inbound call: configuration.settings.SipSettings
 
 
@@ -177,7 +177,7 @@ def _request(call: OutboundCall) -> api.CreateSIPParticipantRequest:
 
 async def _has_callee(lk: api.LiveKitAPI, room: str) -> bool:
     try:
-        async with asyncio.timeout(ASK_S):
+        async with asyncio.timeout(OTHER_REQUEST_S):
             listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
     except FAILURES:
         return False  # there is no such room, or the server fails, and the dial will fail too
@@ -245,7 +245,7 @@ class LivekitCarrier:
                 if not trunk_id:
                     raise CarrierError(f"LiveKit has no outbound trunk named {self.trunk}")
                 await request.confirm()
-                async with asyncio.timeout(ASK_S):
+                async with asyncio.timeout(OTHER_REQUEST_S):
                     await lk.room.create_room(
                         api.CreateRoomRequest(name=room, empty_timeout=EMPTY_ROOM_KEPT_S)
                     )
@@ -327,7 +327,7 @@ class LivekitCarrier:
         (`rang_here`). Otherwise, a missing room means that there was no such dial (`None`), and a
         missing callee that the outcome is unknown.
         """
-        async with self.open_exchange() as lk, asyncio.timeout(ASK_S):
+        async with self.open_exchange() as lk, asyncio.timeout(OTHER_REQUEST_S):
             rooms = await lk.room.list_rooms(api.ListRoomsRequest(names=[room]))
             if not rooms.rooms:
                 return _completed(room) if rang_here else None

@@ -19,7 +19,7 @@ from calls.handover import Destination, Handover
 from transports.livekit.words import handover_of, mask_number
 
 AGENT: Final = "holdline"  # our identity in every room: the later agent replaces the earlier one
-ASK_S: Final = 3.0  # the time limit of a request, except for a transfer
+ROOM_REQUEST_S: Final = 3.0  # the time limit of a request, except for a transfer
 # How long an idle connection is kept. The poll for rooms asks every 0.5 s, and each time uses the
 # connection that has been idle longest. With 1 s or more, all connections that a flood of rooms
 # opened would be kept for ever.
@@ -243,20 +243,20 @@ def refusal_of(refused: api.ServerError) -> str:
 
 
 async def _request(request: Awaitable[_T]) -> _T:
-    """Return the response to a request within `ASK_S`.
+    """Return the response to a request within `ROOM_REQUEST_S`.
 
     Raises:
         RoomsError: The request failed in any way; `NoRoomError` if there is no such room.
     """
     try:
-        async with asyncio.timeout(ASK_S):
+        async with asyncio.timeout(ROOM_REQUEST_S):
             return await request
     except api.ServerError as error:
         if error.code == api.ServerErrorCode.NOT_FOUND:
             raise NoRoomError("there is no such room") from error
         raise RoomsError(f"the media server {refusal_of(error)}") from error
     except TimeoutError as error:
-        raise RoomsError(f"the media server did not answer within {ASK_S:g} s") from error
+        raise RoomsError(f"the media server did not answer within {ROOM_REQUEST_S:g} s") from error
     except aiohttp.ClientError as error:
         raise RoomsError(f"the media server: {type(error).__name__}") from error
     except NOT_LIVEKIT as error:

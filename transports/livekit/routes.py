@@ -38,7 +38,7 @@ from transports.pool import (
     take_seat,
 )
 
-MAX_BYTES: Final = 64 * 1024  # an event has about 2 kB
+MAX_EVENT_BYTES: Final = 64 * 1024  # an event has about 2 kB
 MAX_AGE_S: Final = 60.0  # LiveKit repeats an event for some seconds; older ones are ignored
 KEPT_IDS: Final = 2_000  # a call makes about ten events
 
@@ -117,7 +117,7 @@ class WebhookReader:
 
     def _refusal(self, body: bytes, token: str) -> WebhookRefusal | None:
         """Return why the token does not prove that LiveKit sent the body; `None` if it does."""
-        if len(body) > MAX_BYTES:
+        if len(body) > MAX_EVENT_BYTES:
             return _TOO_BIG
         try:
             claimed = base64.b64decode(self._verifier.verify(token).sha256 or "", validate=True)

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from transports.livekit.rooms import NOT_LIVEKIT, refusal_of
 
-ASK_S: Final = 10.0
+TRUNK_REQUEST_S: Final = 10.0
 
 Transport: TypeAlias = Literal["auto", "udp", "tcp", "tls"]
 Change: TypeAlias = Literal["created", "changed", "unchanged"]
@@ -112,7 +112,7 @@ async def set_up(url: str, key: str, secret: SecretStr, plan: ExchangePlan) -> l
     Raises:
         ExchangeError: A request failed, or several objects have the same name.
     """
-    timeout = aiohttp.ClientTimeout(total=ASK_S)
+    timeout = aiohttp.ClientTimeout(total=TRUNK_REQUEST_S)
     async with api.LiveKitAPI(url, key, secret.get_secret_value(), timeout=timeout) as lk:
         inbound = await _ensure(_inbound_store(lk), _inbound(plan))
         rule = await _ensure(_rule_store(lk), _rule(plan, trunk_id=inbound.id))
@@ -270,7 +270,7 @@ _T = TypeVar("_T")
 
 
 async def _request(request: Awaitable[_T], what: str) -> _T:
-    """Return the service's response within `ASK_S`.
+    """Return the service's response within `TRUNK_REQUEST_S`.
 
     Args:
         request: The request.
@@ -280,7 +280,7 @@ async def _request(request: Awaitable[_T], what: str) -> _T:
         ExchangeError: The request failed.
     """
     try:
-        async with asyncio.timeout(ASK_S):  # the library ignores the session's timeout
+        async with asyncio.timeout(TRUNK_REQUEST_S):  # the library ignores the session's timeout
             return await request
     except api.ServerError as error:
         if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

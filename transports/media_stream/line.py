@@ -83,7 +83,7 @@ class Marks:
 
 STALLED_S: Final = 5.0  # media arrives every 20 ms, also in silence; without any, the line is dead
 MAX_KINDS: Final = 32  # of refused messages; each error code of a carrier is a kind of its own
-CLOSE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
+CLOSE_LINE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
 HUNG_UP: Final = "caller_hung_up"
 ENDED: Final = "line_ended"  # by the carrier: in its console, or at its own time limit
 LOST: Final = "connection_lost"
@@ -304,11 +304,11 @@ class StreamLine:
 
 
 async def close(websocket: WebSocket, code: int) -> None:
-    """Close a socket within `CLOSE_S`, in whatever state it is."""
+    """Close a socket within `CLOSE_LINE_S`, in whatever state it is."""
     if WebSocketState.DISCONNECTED in (websocket.application_state, websocket.client_state):
         return
     try:
-        async with asyncio.timeout(CLOSE_S):
+        async with asyncio.timeout(CLOSE_LINE_S):
             await websocket.close(code)
     except (TimeoutError, WebSocketDisconnect, RuntimeError):
         return  # the far end is gone

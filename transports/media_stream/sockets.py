@@ -33,10 +33,10 @@ from transports.media_stream.stream import Stream
 from transports.media_stream.tokens import AdmittedStream, Kept, StreamedCalls
 from transports.media_stream.webhooks import CarrierHost
 from transports.parked import Parked
-from transports.pool import ASK_S, SwitchboardFullError, take_seat
+from transports.pool import ASK_PROCESS_S, SwitchboardFullError, take_seat
 
 START_S: Final = 2.0  # for `connected` and `start`, which carriers send at once
-ADMIT_S: Final = 2 * ASK_S  # to ask other processes for the call; one of them may hang
+ADMIT_S: Final = 2 * ASK_PROCESS_S  # to ask other processes for the call; one of them may hang
 MAX_BEFORE_START: Final = 2  # messages: `connected` and `start`
 MAX_WAITING: Final = 100  # sockets that have not identified their call yet
 TRY_LATER: Final = 1013  # IANA websocket close codes: try again later

@@ -16,7 +16,14 @@ from pydantic import SecretStr
 from twilio.twiml.voice_response import Dial, Refer, VoiceResponse
 
 from calls.handover import Destination, Handover, RingTrouble
-from transports.rest import ASK_S, NumberSetup, RestClient, basic_auth, first_of, text_at
+from transports.rest import (
+    CARRIER_REQUEST_S,
+    NumberSetup,
+    RestClient,
+    basic_auth,
+    first_of,
+    text_at,
+)
 
 AFTER_PATH: Final = "/twilio/after"
 STATUS_PATH: Final = "/twilio/status"
@@ -149,12 +156,12 @@ class TwilioRest:
             may_repeat: See `RestClient.send`.
         """
         try:
-            async with asyncio.timeout(ASK_S):
+            async with asyncio.timeout(CARRIER_REQUEST_S):
                 status, _ = await self._client.send(
                     "POST", _call(call_sid), data=fields, reads=False, may_repeat=may_repeat
                 )
         except TimeoutError:
-            words = f"{what} not answered within {ASK_S:g} s"
+            words = f"{what} not answered within {CARRIER_REQUEST_S:g} s"
             return RingTrouble(words=words, may_ring=True)
         except aiohttp.ClientError as error:
             unsent = isinstance(error, aiohttp.ClientConnectorError)

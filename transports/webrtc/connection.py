@@ -34,7 +34,7 @@ MAX_NEGOTIATIONS: Final = 10  # of one call, after the first
 # and a ping every second.
 DOUBT_S: Final = 1.2
 LOST_S: Final = 7.0  # after this time the line counts as lost; a page gives up after 4 s
-CLOSE_S: Final = 5.0
+CLOSE_PEER_S: Final = 5.0
 LAST_MESSAGE_S: Final = (
     2.0  # how long the last message may take to a browser that has just connected
 )
@@ -177,7 +177,7 @@ class BrowserConnection(SmallWebRTCConnection):
             return
 
     async def _close(self) -> None:
-        """Close the connection, waiting at most `CLOSE_S`.
+        """Close the connection, waiting at most `CLOSE_PEER_S`.
 
         All callers wait for one task, which goes on if a caller is cancelled. If aiortc's own close
         were cancelled, the sockets would stay open, and a later close would wait for ever.
@@ -187,11 +187,13 @@ class BrowserConnection(SmallWebRTCConnection):
                 ice_restart.part_quickly(transport)
             closing = super()._close()
             self._closing = asyncio.create_task(closing)  # noqa: TID251 - ends in seconds, kept here
-        done, _ = await asyncio.wait({self._closing}, timeout=CLOSE_S)  # the task goes on after it
+        done, _ = await asyncio.wait(
+            {self._closing}, timeout=CLOSE_PEER_S
+        )  # the task goes on after it
         for closed in done:
             closed.result()
         if not done:
-            logger.warning("a peer connection did not close within {:g} s", CLOSE_S)
+            logger.warning("a peer connection did not close within {:g} s", CLOSE_PEER_S)
 
     async def shut(self) -> None:
         """Close the connection in any state; never raises."""

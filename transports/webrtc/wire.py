@@ -25,7 +25,7 @@ MAX_MESSAGE_CHARS: Final = 1000  # a ping has 20, a measurement 150
 RECEIVERS: Final = 3  # in Pipecat: a microphone, a camera and a screen
 KEYS: Final = frozenset("0123456789*#")
 MAX_TURN: Final = 100_000
-MAX_S: Final = 10.0  # a browser buffers one or two seconds; much more is implausible
+MAX_BUFFERED_S: Final = 10.0  # a browser buffers one or two seconds; much more is implausible
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def _number(fields: dict[str, Any], name: str) -> float | None:
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not 0 <= value <= MAX_S or not math.isfinite(value):
+    if not 0 <= value <= MAX_BUFFERED_S or not math.isfinite(value):
         return None
     return round(float(value), 4)
 

@@ -43,7 +43,7 @@ def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
 
 CONFIRM_S: Final = 20.0  # to press the same key again; reading out the number takes about 10 s
 NO_PRESS: Final = ("", 0.0)  # a key, and when it was pressed
-CLOSE_S: Final = 3.0  # for the person's leg to end with the call
+END_PERSON_LEG_S: Final = 3.0  # for the person's leg to end with the call
 
 
 class Transfer:
@@ -194,10 +194,10 @@ class Transfer:
         return Order(id=order_id, source="transfer", by=by, number=to.number)
 
     async def close(self) -> None:
-        """End the transfer within `CLOSE_S`, so that the person is not left on an empty line."""
+        """End the transfer within `END_PERSON_LEG_S`, so the person hears no empty line."""
         if self._attempt and self._running:
             self._attempt.caller_gone()
-            await asyncio.wait({self._running}, timeout=CLOSE_S)
+            await asyncio.wait({self._running}, timeout=END_PERSON_LEG_S)
         for task in filter(None, (self._running, self._noting)):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -258,7 +258,7 @@ async def test_a_server_renders_only_while_there_are_no_calls(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clip_keeping, "CALLS_CHECK_S", 0.01)
-    monkeypatch.setattr(clip_keeping, "QUIET_S", 0.05)
+    monkeypatch.setattr(clip_keeping, "NO_CALLS_S", 0.05)
     settings, store, busy = settings_for(lab), ClipStore(tmp_path), True
     told: list[Event] = []
     asked = retries(emit=told.append)

@@ -50,7 +50,7 @@ class Chat:
 
 CLOSING_S = sum(  # the waits of the process around a call after it, one after the other
     (
-        *(opening.LAST_WORDS_S, work.LAST_S, opt_outs.CLOSE_S),
+        *(opening.LAST_WORDS_S, work.LAST_S, opt_outs.LIST_AT_END_S),
         *(
             record_listener.LAST_S,
             record_listener.LAST_S,

@@ -112,7 +112,7 @@ async def test_a_second_signal_waits_for_no_dial() -> None:
 async def test_a_replaced_worker_stays_until_its_last_dial_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("bot.programs.worker.QUIET_S", 0.0)
+    monkeypatch.setattr("bot.programs.worker.IDLE_CONNECTION_S", 0.0)
     monkeypatch.setattr("bot.programs.worker.LAST_CALL_CHECK_S", 0.01)
     there, here = socket.socketpair()
     supervisor, pool = Wire(there), PoolClient(Wire(here), number=1, workers=1)

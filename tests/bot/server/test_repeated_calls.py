@@ -18,7 +18,7 @@ from lab.simulators.carrier.webhook import (
 from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.test_carriers import loud_s, say
 from tests.transports.twilio_server import TOKEN, Call, WorkerPool, pool, tone, until
-from transports.pool import ASK_S
+from transports.pool import ASK_PROCESS_S
 
 pytestmark = pytest.mark.virtual_time
 
@@ -162,7 +162,7 @@ async def test_a_new_call_is_answered_while_another_process_hangs(
             async def ask_a_hung_one(
                 what: str, /, ask_all: Any = ask_all, **fields: Any
             ) -> Sequence[Any]:
-                await asyncio.sleep(ASK_S)
+                await asyncio.sleep(ASK_PROCESS_S)
                 return await ask_all(what, **fields)
 
             pool.peers.ask_all = ask_a_hung_one

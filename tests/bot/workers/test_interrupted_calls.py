@@ -129,7 +129,7 @@ async def test_a_call_that_stored_nothing_for_long_is_over() -> None:
 async def test_a_call_that_another_machine_takes_up_is_not_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(interrupted_calls, "CHECK_EVERY_S", 0.02)
+    monkeypatch.setattr(interrupted_calls, "CHECK_INTERRUPTED_EVERY_S", 0.02)
     with running_redis() as server:
         async with (
             machine(server.url, "a") as a,

@@ -1,6 +1,6 @@
 """Reports of our own lag: one per incident, with its longest stall."""
 
-from bot.workers.lag_rules import MIN_LAG_S, QUIET_S, Lagging
+from bot.workers.lag_rules import MIN_LAG_S, SAME_PLACE_S, Lagging
 from calls.events import ProcessLagged
 
 NOW = 100.0
@@ -10,7 +10,7 @@ def test_an_unnoticeable_stall_is_not_reported() -> None:
     lagging = Lagging()
 
     assert lagging.note("loop", MIN_LAG_S / 2, step="a", now=NOW) == ()
-    assert lagging.tick(NOW + QUIET_S) == ()
+    assert lagging.tick(NOW + SAME_PLACE_S) == ()
 
 
 def test_the_first_stall_is_reported_at_once_and_later_ones_together() -> None:
@@ -18,8 +18,8 @@ def test_the_first_stall_is_reported_at_once_and_later_ones_together() -> None:
 
     first = lagging.note("loop", 1.0, step="a", now=NOW)
     kept = [lagging.note("loop", lag_s, step=step, now=NOW + 1) for lag_s, step in STALLS]
-    early = lagging.tick(NOW + QUIET_S - 1)
-    later = lagging.tick(NOW + QUIET_S)
+    early = lagging.tick(NOW + SAME_PLACE_S - 1)
+    later = lagging.tick(NOW + SAME_PLACE_S)
 
     assert first == (ProcessLagged(where="loop", lag_s=1.0, step="a", times=1),)
     assert kept == [(), (), ()]
@@ -34,8 +34,8 @@ def test_after_a_quiet_period_the_next_stall_is_reported_at_once_again() -> None
     lagging = Lagging()
     lagging.note("loop", 1.0, step="a", now=NOW)
 
-    assert lagging.tick(NOW + QUIET_S) == ()
-    (told,) = lagging.note("loop", 0.5, step="b", now=NOW + QUIET_S)
+    assert lagging.tick(NOW + SAME_PLACE_S) == ()
+    (told,) = lagging.note("loop", 0.5, step="b", now=NOW + SAME_PLACE_S)
 
     assert (told.lag_s, told.step) == (0.5, "b")
 
@@ -61,7 +61,7 @@ def test_the_first_of_two_equal_stalls_is_named() -> None:
     for step in ("told", "b", "c"):
         lagging.note("loop", 1.0, step=step, now=NOW)
 
-    assert lagging.tick(NOW + QUIET_S) == (
+    assert lagging.tick(NOW + SAME_PLACE_S) == (
         ProcessLagged(where="loop", lag_s=1.0, step="b", times=2),
     )
 
@@ -94,4 +94,4 @@ def test_a_quiet_place_does_not_delay_others() -> None:
     for _ in range(2):
         lagging.note("line", 1.0, step="b", now=NOW)
 
-    assert [item.where for item in lagging.tick(NOW + QUIET_S)] == ["line"]
+    assert [item.where for item in lagging.tick(NOW + SAME_PLACE_S)] == ["line"]

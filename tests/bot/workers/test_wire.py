@@ -10,7 +10,7 @@ import pytest
 
 from bot.workers.wire import Wire, WireError
 from tests.virtual_time import BEGIN_S
-from transports.pool import ASK_S
+from transports.pool import ASK_PROCESS_S
 
 if TYPE_CHECKING:
     from tests.virtual_time import VirtualLoop
@@ -65,7 +65,7 @@ async def test_an_answer_that_came_while_our_loop_stalled_counts() -> None:
     loop = cast("VirtualLoop", asyncio.get_running_loop())
 
     async def admit(_: Mapping[str, Any]) -> str:
-        loop.clock.now += 2 * ASK_S
+        loop.clock.now += 2 * ASK_PROCESS_S
         return "a seat"
 
     async with both_ends() as (here, there):
@@ -84,4 +84,4 @@ async def test_a_peer_that_does_not_answer_is_given_up() -> None:
         with pytest.raises(WireError, match="within 2 s"):
             await here.ask("admit")
 
-        assert asyncio.get_running_loop().time() - BEGIN_S == pytest.approx(ASK_S)
+        assert asyncio.get_running_loop().time() - BEGIN_S == pytest.approx(ASK_PROCESS_S)

@@ -17,7 +17,7 @@ from fallbacks.failure import Kind
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
 from operations.crm.port import BREAKER, Crm, CrmLookup, availability_of
-from operations.crm.rest import HUBSPOT, MAX_BYTES, RestCrm
+from operations.crm.rest import HUBSPOT, MAX_CRM_ANSWER_BYTES, RestCrm
 from operations.crm.webhook import WebhookCrm
 from operations.database.database import Database
 from operations.remote import RemoteError, signature
@@ -142,7 +142,9 @@ async def test_a_webhook_is_signed() -> None:
 
 
 @pytest.mark.parametrize(
-    "says", ["Accepted", "<html>", "x" * (MAX_BYTES + 1)], ids=["a word", "a page", "a lot"]
+    "says",
+    ["Accepted", "<html>", "x" * (MAX_CRM_ANSWER_BYTES + 1)],
+    ids=["a word", "a page", "a lot"],
 )
 async def test_a_webhook_may_answer_in_any_words(says: str) -> None:
     async with register_at() as (register, url):

@@ -160,7 +160,7 @@ async def test_a_waiter_that_gives_up_is_left_out(file: Database) -> None:
 async def test_a_hanging_file_does_not_block_the_exit(
     file: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "CLOSE_S", 0.05)
+    monkeypatch.setattr(database_module, "END_FILE_THREAD_S", 0.05)
     held, goes_on = threading.Event(), threading.Event()
 
     def hang(_: Connection) -> None:

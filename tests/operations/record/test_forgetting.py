@@ -25,7 +25,7 @@ from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.guard import rules_of
 from campaigns.order_gate import Order
 from campaigns.order_rules import OrderRules
-from campaigns.store.claim import MAX_S
+from campaigns.store.claim import MAX_UNFINISHED_DIAL_S
 from campaigns.store.contacts import Contacts, NewContact
 from configuration.settings import Settings
 from contacts.numbers import readings_of, same_as
@@ -338,10 +338,10 @@ class TestForgetting:
     ) -> None:
         settings = settings_of(url, tmp_path)
         async with queues(url, 1) as (queue,):
-            claim = await called(queue, held_s=60.0 - MAX_S)
+            claim = await called(queue, held_s=60.0 - MAX_UNFINISHED_DIAL_S)
             before = await forget_number(settings, MARY)
             await queue.store.renew(
-                claim.dial, now_s=always(clock.utc_s() - MAX_S - 60.0), lease_s=0.0
+                claim.dial, now_s=always(clock.utc_s() - MAX_UNFINISHED_DIAL_S - 60.0), lease_s=0.0
             )
 
             after = await forget_number(settings, MARY)

@@ -250,7 +250,7 @@ async def test_a_collector_that_never_answers_blocks_nothing(
 ) -> None:
     from operations.telemetry import traces  # noqa: PLC0415 - an extra
 
-    monkeypatch.setattr(traces, "CLOSE_S", 0.1)
+    monkeypatch.setattr(traces, "END_EXPORT_S", 0.1)
     monkeypatch.setattr(traces, "SEND_S", 0.2)
     collector.silent.set()
 

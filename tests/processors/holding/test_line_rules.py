@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 
 from calls.line import CallerLine
-from processors.holding.line_rules import OVER_TONE_S, QUIET_S, CallerMessage
+from processors.holding.line_rules import MESSAGE_END_S, OVER_TONE_S, CallerMessage
 from processors.turn.floor import Floor
 
 BEGIN_S: Final = 100.0
@@ -23,7 +23,7 @@ def test_a_new_message_is_empty_and_without_speech() -> None:
 
     assert (new.pcm, new.length_s, new.spoken) == (b"", 0.0, False)
     assert not new.over(BEGIN_S)
-    assert new.over_at == BEGIN_S + QUIET_S
+    assert new.over_at == BEGIN_S + MESSAGE_END_S
 
 
 def test_sound_is_kept_from_the_beginning_and_in_order() -> None:
@@ -54,8 +54,8 @@ def test_the_kept_sound_is_bounded() -> None:
         pytest.param(True, 1.0, True, 30.0, id="speech lasts until the limit"),
         pytest.param(True, 0.0, True, 30.0, id="speech from its first moment"),
         pytest.param(True, -0.1, False, 30.0, id="speech that began before it does not count"),
-        pytest.param(False, 2.0, False, 2.0 + QUIET_S, id="silence ends it"),
-        pytest.param(False, -1.0, False, QUIET_S, id="silence counts from its beginning"),
+        pytest.param(False, 2.0, False, 2.0 + MESSAGE_END_S, id="silence ends it"),
+        pytest.param(False, -1.0, False, MESSAGE_END_S, id="silence counts from its beginning"),
         pytest.param(False, 29.0, False, 30.0, id="silence does not extend the limit"),
     ],
 )
@@ -85,7 +85,7 @@ def test_a_caller_who_falls_silent_has_spoken() -> None:
     floor.caller_stopped(BEGIN_S + 1.8, now=BEGIN_S + 2.0)
 
     assert new.spoken
-    assert new.over_at == BEGIN_S + 2.0 + QUIET_S
+    assert new.over_at == BEGIN_S + 2.0 + MESSAGE_END_S
 
 
 @pytest.mark.parametrize(("at_s", "spoken"), [(0.2, False), (OVER_TONE_S, True)])

@@ -6,7 +6,7 @@ from collections import deque
 import pytest
 
 from calls.sentences import UNANSWERED
-from processors.holding.on_device_words import BEFORE_S, MAX_S, OnDeviceWords
+from processors.holding.on_device_words import BEFORE_S, MAX_SPOKEN_CHOICE_S, OnDeviceWords
 from processors.holding.outage_rules import OutageSettings, Step
 from tests.processors.holding.hold_bench import RATE_HZ, Call, held, sound
 from tests.processors.ladder.owner import Owner
@@ -145,7 +145,7 @@ async def test_an_utterance_includes_the_moment_before_it_and_a_long_one_is_no_c
     words = OnDeviceWords(ear, clock=lambda: 0.0)
     words.start(Owner(), lambda _: None)  # type: ignore[arg-type]
 
-    for length_s in (0.5, MAX_S):
+    for length_s in (0.5, MAX_SPOKEN_CHOICE_S):
         for _ in range(100):
             words.sound(sound(500, 0.02), RATE_HZ)
         words.began(listens=True)

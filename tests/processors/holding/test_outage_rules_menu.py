@@ -9,7 +9,7 @@ from calls.events import CallerStarted, CallerStopped
 from calls.line import CallerLine
 from fallbacks.events import AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.line_rules import (
-    QUIET_S,
+    MESSAGE_END_S,
     CallerMessage,
     ChoiceDone,
     CutLine,
@@ -491,9 +491,9 @@ def test_a_message_ends_by_silence_and_is_kept() -> None:
     menu = leaving_a_message(2.0)
     message = menu.message
 
-    assert menu.wake_at == 2.0 + QUIET_S
+    assert menu.wake_at == 2.0 + MESSAGE_END_S
     assert message is not None
-    assert menu.tick(2.0 + QUIET_S) == (KeepMessage(message=message),)
+    assert menu.tick(2.0 + MESSAGE_END_S) == (KeepMessage(message=message),)
     assert menu.message is None
     assert menu.tick(100.0) == ()
 
@@ -501,13 +501,13 @@ def test_a_message_ends_by_silence_and_is_kept() -> None:
 def test_a_message_lasts_while_the_caller_speaks() -> None:
     menu = leaving_a_message(2.0)
     speaks(menu, 3.0)
-    assert menu.tick(2.0 + QUIET_S) == ()
+    assert menu.tick(2.0 + MESSAGE_END_S) == ()
     assert menu.message is not None
     menu.message.sound(b"\0\1" * 160, 8.0)
 
     stops(menu, 9.0, 9.0)
 
-    assert menu.wake_at == 9.0 + QUIET_S
+    assert menu.wake_at == 9.0 + MESSAGE_END_S
     assert menu.message.spoken
 
 
@@ -517,12 +517,12 @@ def test_a_caller_who_spoke_before_the_tone_leaves_a_message() -> None:
     message = CallerMessage(menu._floor, begins_at=2.3, rate_hz=8000)
     menu.message = message
 
-    ended_by_silence = menu.tick(2.3 + QUIET_S)
+    ended_by_silence = menu.tick(2.3 + MESSAGE_END_S)
     message.sound(b"\0\1" * 160, 9.0)
     stops(menu, 9.0, 9.2)
 
     assert ended_by_silence == ()
-    assert menu.tick(9.2 + QUIET_S) == (KeepMessage(message=message),)
+    assert menu.tick(9.2 + MESSAGE_END_S) == (KeepMessage(message=message),)
     assert message.spoken
 
 

@@ -34,7 +34,7 @@ from processors.speaking.alignment_rules import AlignSound, SoundAligned
 from processors.speaking.decision import SpokenUtterance
 from processors.speaking.ledger_rules import (
     HELD_S,
-    QUIET_S,
+    SHORTEST_PAUSE_S,
     PlaySound,
     PlayWord,
     SoundCame,
@@ -499,8 +499,8 @@ def test_half_a_word_of_a_voice_without_word_times_waits_until_more_arrives() ->
     speak_untimed(bench, ask, 300, 900)
     assert len(bench.heard) == 900 - 1000 * HELD_S
 
-    bench.sound(ask, np.zeros(round(1.5 * QUIET_S * RATE_HZ), "<i2"))
-    assert len(bench.heard) == 900 + 1500 * QUIET_S
+    bench.sound(ask, np.zeros(round(1.5 * SHORTEST_PAUSE_S * RATE_HZ), "<i2"))
+    assert len(bench.heard) == 900 + 1500 * SHORTEST_PAUSE_S
 
 
 @pytest.mark.parametrize("answers", [True, False])
@@ -709,7 +709,9 @@ def test_the_end_of_a_text_is_in_doubt_only_while_the_line_has_sound(
     bench.policy.untimed = frozenset(NAMES)
     ask = bench.start()
     speak_untimed(bench, ask, 300, 300 * spoken)
-    bench.sound(ask, np.zeros(round(1000 * QUIET_S), "<i2"))  # so that no sound is held back
+    bench.sound(
+        ask, np.zeros(round(1000 * SHORTEST_PAUSE_S), "<i2")
+    )  # so that no sound is held back
     bench.do = bench.done.extend  # type: ignore[method-assign]
     bench.finish(ask)
     ended_at = bench.now

@@ -16,7 +16,13 @@ from tests.campaigns.placing import A, B, request
 from tests.kit.served import served
 from tests.transports.conformance.accounts import failure_of, lost, unheard
 from transports.dialling import CarrierError, DialRefusedError, FoundCall, HeardLeg
-from transports.exotel.dialling import MAX_S, UNREPORTED_S, dial_proof, ending_of, is_proven
+from transports.exotel.dialling import (
+    MAX_EXOTEL_CALL_S,
+    UNREPORTED_S,
+    dial_proof,
+    ending_of,
+    is_proven,
+)
 from transports.exotel.rest import MAX_ANSWER_BYTES
 
 pytestmark = pytest.mark.virtual_time
@@ -84,7 +90,7 @@ async def test_a_talk_unknown_to_exotel_lasts_as_long_as_a_stream_may() -> None:
         it.api.forgets = True
         it.news.told["d-1"] = HeardLeg(call_ref="the-call", answered=True)
         await it.carrier.find("d-1", A, 0.0)
-        await asyncio.sleep(MAX_S - 1)
+        await asyncio.sleep(MAX_EXOTEL_CALL_S - 1)
         talking = await it.carrier.find("d-1", A, 0.0)
         await asyncio.sleep(1)
 

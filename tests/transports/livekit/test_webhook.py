@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from transports.livekit.routes import (
     KEPT_IDS,
     MAX_AGE_S,
-    MAX_BYTES,
+    MAX_EVENT_BYTES,
     RoomNews,
     WebhookReader,
     WebhookRefusal,
@@ -67,7 +67,7 @@ BODY = event()
 TORN = b'{"event": "room_st'
 NAMELESS = event(id="")
 NOT_TEXT = b"\xff\xfe"
-BIG = event(padding="x" * MAX_BYTES)
+BIG = event(padding="x" * MAX_EVENT_BYTES)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from calls.handover import Destination, Handover
 from tests.bot.server.test_telnyx_dials import told
 from tests.transports.carrier_server import CarrierServer, carrier_server
-from transports.rest import ASK_S
+from transports.rest import CARRIER_REQUEST_S
 from transports.telnyx.events import is_handed_on
 from transports.telnyx.transfer import BRIDGED_S, transfer_result
 
@@ -94,7 +94,7 @@ async def test_a_late_answer_to_a_transfer_counts_and_rings_once() -> None:
     async with carrier_server() as it, it.caller("telnyx"):
         call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "answered"
-        it.telnyx.late_s["transfer"] = ASK_S + 1
+        it.telnyx.late_s["transfer"] = CARRIER_REQUEST_S + 1
 
         assert await call.leg.transfer(BILLING, ring_s=20) == "connected"
         ref = call.leg.facts.call_ref

@@ -16,7 +16,7 @@ from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.server.twiml import verbs
 from tests.transports.twilio_server import TOKEN, Call, WorkerPool, pool, tone
 from transports.media_stream.leg import LATE_S
-from transports.rest import ASK_S
+from transports.rest import CARRIER_REQUEST_S
 from transports.twilio.rest import TwilioRest, dial_twiml
 
 pytestmark = pytest.mark.virtual_time
@@ -89,11 +89,11 @@ async def test_a_request_without_effect_leaves_the_call_as_it_is() -> None:
         began_s = on.caller.now_s
 
         assert await on.call.leg.transfer(DESK, ring_s=20) == "failed"
-        assert on.caller.now_s - began_s == pytest.approx(ASK_S + LATE_S, abs=0.5)
+        assert on.caller.now_s - began_s == pytest.approx(CARRIER_REQUEST_S + LATE_S, abs=0.5)
         await on.call.say(tone(0.3))
         assert (await on.caller.listen(quiet_s=0.2)).size
         assert on.caller.lost_at == []
-        error = f"redirect not answered within {ASK_S:g} s"
+        error = f"redirect not answered within {CARRIER_REQUEST_S:g} s"
         assert on.it.told == [ProviderFailed(stage="transport", provider="twilio", error=error)]
 
 

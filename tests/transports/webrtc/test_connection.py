@@ -8,7 +8,7 @@ import pytest
 from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription
 
 from tests.bot.server.peer import on_loopback
-from transports.webrtc.connection import CLOSE_S, BrowserConnection
+from transports.webrtc.connection import CLOSE_PEER_S, BrowserConnection
 from transports.webrtc.ice_restart import transports_of
 
 __all__ = ["on_loopback"]
@@ -63,7 +63,7 @@ async def test_a_line_whose_library_never_closes_it_is_left(
     line = BrowserConnection(emit=lambda _event: None, clock=asyncio.get_running_loop().time)
     monkeypatch.setattr(line.pc, "close", asyncio.Event().wait)
 
-    async with asyncio.timeout(2 * CLOSE_S):
+    async with asyncio.timeout(2 * CLOSE_PEER_S):
         await getattr(line, close)()
 
 
