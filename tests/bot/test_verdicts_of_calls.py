@@ -9,7 +9,7 @@ cannot be killed. `test_killed_process.py` kills one.
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -161,7 +161,7 @@ class Reports:
     evidence: Mapping[str, str]
     figures: Mapping[str, int]  # of the console
     sums: Mapping[str, int]  # of the evidence
-    in_outages: Collection[str]  # the calls that were hurt in one, by the evidence
+    in_outages: Set[str]  # the calls that were hurt in one, by the evidence
     alerts: Sequence[Mapping[str, Any]]
 
 

@@ -75,7 +75,7 @@ def rows() -> Iterator[Any]:
             yield pytest.param(first, second, fault, id=f"{first}-{second}-{name}", marks=marks)
 
 
-@pytest.mark.parametrize(("first", "second", "fault"), rows())
+@pytest.mark.parametrize(("first", "second", "fault"), list(rows()))
 async def test_no_word_of_the_caller_is_lost(first: str, second: str, fault: Fault | None) -> None:
     async with bring_near(Lab([Spec(name="a", kind=first), Spec(name="b", kind=second)])) as lab:
         lab.instance("a").set_faults([Window(fault=fault)] if fault else [])
