@@ -34,14 +34,14 @@ from calls.resume import (
     without_last,
 )
 from configuration.agent import AgentSettings
+from configuration.texts import sentence
 from operations.record.callbacks import Callback
 from processors.answerer.watch import VOICEMAIL
 from processors.holding.caller_silence import PartFrame
 from processors.holding.own_voice import OUTAGE
-from processors.holding.utterance_rules import Situation
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from processors.turn.floor import FloorEvent, ReplyState, TurnBegan, TurnClosed, WordsCame
 
-BACK: Final = "I am back."  # used if the owner's texts have none
 CHANGE_CHECK_S: Final = 0.5  # between two checks for a change
 AT_ONCE: Final = (CallerStarted, CallerStopped, TurnBegan, TurnClosed, TurnDecided)
 SAVE_AGAIN_S: Final = 10.0  # save again after this time even without a change: saved states expire
@@ -266,7 +266,8 @@ async def keep(
 
 def _resumed_greeting(pipeline: CallPipeline, agent: AgentSettings, step: Next) -> str:
     """Return what replaces the greeting in a resumed call."""
-    texts = [agent.resumed or _text(pipeline, Situation.RESUMED) or BACK]
+    back = agent.resumed or _text(pipeline, Situation.RESUMED)
+    texts = [back or sentence(Situation.RESUMED, DEFAULT_LANGUAGE)]
     if step is Next.REPEAT:
         texts.append(_text(pipeline, Situation.SAY_AGAIN))
     return " ".join(texts).strip()

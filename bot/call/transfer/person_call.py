@@ -28,12 +28,13 @@ from calls.line import CallerLine
 from calls.outside_text import sayable
 from calls.turn import Turn
 from configuration.agent import AgentSettings
+from configuration.texts import sentence
 from processors.answering.spoken_text_rules import spoken_part
 from processors.answering.stage import LlmStage
 from processors.answering.summary_rules import plain_summary, transcript
 from processors.holding.menu_rules import Consent, is_recognised_here
 from processors.holding.outage_rules import Step
-from processors.holding.utterance_rules import Situation
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from processors.speaking.stage import TtsStage
 from processors.turn.sound_path import order_interruptions
 from providers.local_tts import say_locally
@@ -91,16 +92,6 @@ async def summarise(
     by = "model" if text else "last_words"
     text = text or plain_summary(messages, reason=reason, language=language)
     return Summary(text=sayable(text, SUMMARY_LIMIT), by=by, took_s=clock() - began_at)
-
-
-DEFAULT_TEXTS: Final[Mapping[Situation, str]] = {
-    Situation.FOR_PERSON: "Hello. I have a caller on the line who would like to speak with you.",
-    Situation.ACCEPT: "To take the call, press 1. To decline, press 2.",
-    Situation.ACCEPT_EITHER: (
-        "To take the call, press 1, or say yes. To decline, press 2, or say no."
-    ),
-}
-"""Used for situations that the owner's texts do not cover."""
 
 
 def person_words(shared: Shared, language: str, *, rate_hz: int) -> PersonWords | None:
@@ -237,7 +228,7 @@ class PersonCall:
 
     def _text(self, situation: Situation) -> str:
         found = (text.text for text in self._texts if text.situation is situation)
-        return next(found, DEFAULT_TEXTS[situation])
+        return next(found, None) or sentence(situation, DEFAULT_LANGUAGE)
 
 
 def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:

@@ -6,7 +6,7 @@ person talk, it drops the agent's words.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -22,9 +22,10 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 
 from bot.call.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, HoldSound
 from calls.line import CallerLine
+from configuration.texts import sentence
 from processors.holding.line_executor import OtherSound, drop_answer
 from processors.holding.own_voice import Phrases
-from processors.holding.utterance_rules import DEFAULT_LANGUAGE, NUMBER, Situation
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from processors.ladder.stage import Alarm
 from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundFilter
@@ -64,16 +65,16 @@ TONE_S: Final = 0.4
 TONE_LEVEL: Final = 1500  # of 32768, about -27 dBFS: well below speech
 FADE_S: Final = 0.05  # a tone without a fade clicks
 WORDS_S: Final = 3.0  # for the words that the model wrote before it requested the transfer
-NEVER_SILENT: Final[Mapping[Situation, str]] = {
-    Situation.PERSON: "I am connecting you now.",
-    Situation.NOT_REACHED: "I am sorry, nobody could be reached just now.",
-    Situation.OFFER_CALLBACK: "Shall we call you back instead?",
-    Situation.CONFIRM_NUMBER: (
-        f"We would call you back on {NUMBER}. To confirm it, press the same key again."
-    ),
-    Situation.BACK: "I am back with you. Is there anything else?",
-}
-"""Texts for situations whose configured texts are missing or used up."""
+NEVER_SILENT: Final = frozenset(
+    {
+        Situation.PERSON,
+        Situation.NOT_REACHED,
+        Situation.OFFER_CALLBACK,
+        Situation.CONFIRM_NUMBER,
+        Situation.BACK,
+    }
+)
+"""Situations with an English text if the configured ones are missing or used up."""
 
 
 class WaitingLine(FrameProcessor):
@@ -151,7 +152,9 @@ class WaitingLine(FrameProcessor):
             protected: Whether the text cannot be interrupted.
         """
         chosen = self._phrases.choose((situation,), topical=False)
-        text = chosen.text if chosen else self._phrases.fill(NEVER_SILENT.get(situation, ""))
+        text = chosen.text if chosen else ""
+        if not text and situation in NEVER_SILENT:
+            text = self._phrases.fill(sentence(situation, DEFAULT_LANGUAGE))
         if not text:
             return False
         language = chosen.language if chosen else DEFAULT_LANGUAGE  # the text's, not the caller's

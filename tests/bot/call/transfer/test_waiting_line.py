@@ -18,6 +18,7 @@ TEXTS = {"en": {"person": ["I am connecting you."]}, "es": {"person": ["Le paso.
         ("es-MX", Situation.PERSON, ("Le paso.", "es")),
         ("de", Situation.PERSON, ("I am connecting you.", "en")),  # there is no German text
         ("es", Situation.NOT_REACHED, ("I am sorry, nobody could be reached just now.", "en")),
+        ("de", Situation.BACK, ("I am back with you. Is there anything else?", "en")),
     ],
 )
 async def test_a_text_is_spoken_in_its_own_language(
