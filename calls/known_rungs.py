@@ -86,8 +86,8 @@ class KnownRungs:
     def explain_together(self, stage: str, names: Sequence[str]) -> str:
         """Return an operator's sentence about rungs of one vendor that fail alike."""
         vendor = vendor_at(self._vendors, stage, names[0])
-        place = f"{', '.join(names[:-1])} and {names[-1]}"
-        return explain(VENDOR_DOWN, "", replace(vendor, title=vendor.name, place=place))
+        vendor = replace(vendor, title=vendor.name, place=_listed(names))
+        return explain(VENDOR_DOWN, "", vendor)
 
     def has(self, stage: str, name: str) -> bool:
         """Return whether a rung exists; if `name` is empty, whether the stage does."""
@@ -118,8 +118,11 @@ class KnownRungs:
         then = callers_get([other] if other else [], self._steps, stage=stage)
         if not name:
             return then
-        tested = f"; {name} is tested until it works again"
-        return then + tested if is_breaker_open else then
+        if not is_breaker_open:
+            return then
+        if len(alike) > 1:
+            return f"{then}; {_listed(alike)} are tested until they work again"
+        return f"{then}; {name} is tested until it works again"
 
     def _other(self, stage: str, names: Sequence[str]) -> str | None:
         """Return the rung that is used instead of others, or `None`.
@@ -132,6 +135,10 @@ class KnownRungs:
         return min(
             usable, key=lambda name: (known[name].suspect, bool(known[name].kind)), default=None
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _is_down(rung: KnownRung) -> bool:

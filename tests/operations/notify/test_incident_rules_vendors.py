@@ -214,3 +214,17 @@ def test_the_log_names_the_cure_of_the_vendor_and_not_of_the_kind() -> None:
 
     assert CURE in say("IncidentGrew", fields, VENDORS)
     assert cure_of(Kind.NETWORK, "Deepgram cannot be reached") != cure_of(Kind.NETWORK, BOTH)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_all_rungs_that_are_tested_are_named_whichever_failed_last(
+    first: int,
+) -> None:
+    known = incidents()
+    order = (STT[first], STT[1 - first])
+
+    told_by(known, *fails(order[0]))
+    told = told_by(known, *fails(order[1]), *(moved(rung, "open") for rung in order), at=2.0)
+
+    assert "deepgram and deepgram-b are tested until they work again" in str(told)
+    assert "is tested" not in str(told)
