@@ -107,10 +107,12 @@ class ResumePlace(Protocol):
         state: The state that was stored when the call arrived; `None` for a new call.
         is_on_one_machine: Whether no other machine could go on with the call: it began here while
             the machines' store was away.
+        is_here_only: Whether the latest state is on this machine only, for the same reason.
     """
 
     state: ResumeState | None
     is_on_one_machine: bool
+    is_here_only: bool
 
     async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
         """Store a state in place of the previous one; after the `last` one, store nothing more.

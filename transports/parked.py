@@ -83,6 +83,7 @@ class ParkedCall:
         state: The stored state when the line connected; `None` for a new call.
         is_on_one_machine: Whether the store of several machines was away since the call began here,
             so that no other machine has a state of it.
+        is_here_only: Whether the latest state is on this machine only, for the same reason.
     """
 
     def __init__(
@@ -101,10 +102,12 @@ class ParkedCall:
         self._parts = StoredParts(key_values, place)
         self._epoch = epoch
         self._last_stored = False
-        self._reached_store = self.is_on_one_machine = False
+        self._reached_store = self.is_on_one_machine = self.is_here_only = False
 
     async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
         """Store a state in place of the previous one; after the `last` one, store nothing more.
+
+        If the last one reaches this machine only, it is not the last.
 
         Returns False if another process has the call.
         """
@@ -113,7 +116,9 @@ class ParkedCall:
         self._last_stored = last
         small, parts = split(state)
         small["at"] = await self._parts.keep(parts, now=state.kept_at)
-        return await self._store(small)
+        is_ours = await self._store(small)
+        self._last_stored = last and not self.is_here_only
+        return is_ours
 
     async def is_ours(self, *, otherwise: bool = True) -> bool:
         """Return whether no other process has taken the call up; `otherwise` if it is not known."""
@@ -168,8 +173,9 @@ class ParkedCall:
         outcome = await self._key_values.keep(
             self._place, small, for_s=RESUMABLE_S, moments=moments, epoch=self._epoch
         )
+        self.is_here_only = outcome is KeepOutcome.KEPT_HERE
         self._reached_store |= outcome is KeepOutcome.KEPT
-        self.is_on_one_machine = outcome is KeepOutcome.KEPT_HERE and not self._reached_store
+        self.is_on_one_machine = self.is_here_only and not self._reached_store
         if not outcome:
             self._taken.set()
         return bool(outcome)

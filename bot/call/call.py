@@ -300,6 +300,9 @@ class Call:
             return
         self._reason = MOVED
         await parked.keep(state, last=True)
+        if parked.is_here_only:  # the store is away, so no other machine could go on
+            self._reason = None
+            return
         await self._leg.hang_up(MOVED)
         await self.cancel(MOVED)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from tests.bot.call.transfer.transfer_bench import (
 )
 from tests.kit.waiting import until
 from transports.parked import Parked, StoredParts
+from transports.pool import KeepOutcome
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -315,3 +317,32 @@ async def test_a_callback_that_is_not_stored_yet_is_stored(tmp_path: Path) -> No
             await there.call
         (callback,) = await there.process.shared.last_resort.callbacks.waiting()
     assert callback.reason == "prices"
+
+
+class AwayStore(KeyValueStore):
+    """A store of several machines, for the time that it is away."""
+
+    away = True
+
+    async def keep(self, token: str, value: Any, **options: Any) -> KeepOutcome:
+        await super().keep(token, value, **options)
+        return KeepOutcome.KEPT_HERE if self.away else KeepOutcome.KEPT
+
+
+async def test_a_call_is_moved_only_when_the_store_has_its_state(tmp_path: Path) -> None:
+    store, caller = Store(), Telephone()
+    store.key_values = away = AwayStore(clock=clock.monotonic)
+    caller.parked = store.parked.place(REF)
+    caller.facts = replace(caller.facts, moves=True)
+    async with pool(tmp_path, agent=AGENT, people=None, caller=caller) as there:
+        await there.greeted()
+        (call,) = there.process.switchboard.calls.values()
+        await call.move(at_quiet=False)
+        assert not caller.over.is_set()
+        await caller.says("Where are you?")
+        await there.until(lambda: "Market Street" in " ".join(there.said_texts))
+
+        away.away = False
+        await call.move(at_quiet=False)
+        assert caller.why == "moved"
+        assert "Market Street" in str((await store.state()).messages)

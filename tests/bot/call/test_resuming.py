@@ -21,7 +21,7 @@ from transports.parked import ParkedCall
 class Place:
     def __init__(self) -> None:
         self.state: ResumeState | None = None
-        self.is_on_one_machine = False
+        self.is_on_one_machine = self.is_here_only = False
         self.kept: list[ResumeState] = []
 
     async def keep(self, state: ResumeState, *, last: bool = False) -> None:
