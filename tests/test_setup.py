@@ -265,7 +265,7 @@ def set_up_others(
     return subprocess.run(  # noqa: S603 - ours
         [checkout / "scripts" / "pythons", *which],
         cwd=checkout, env={"PATH": str(path), "PYENV_ROOT": "/none"},
-        check=True, capture_output=True, text=True, timeout=60,
+        check=True, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
 
 
