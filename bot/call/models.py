@@ -9,6 +9,7 @@ Calls also share the threads of the turn detector (`processors/turn/detector.py`
 
 import asyncio
 import inspect
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,12 +22,15 @@ from pipecat.utils.context.word_completion_tracker import WordCompletionTracker
 
 from calls.entry import Emit
 from configuration.settings import TurnSettings
+from processors.speaking.aligner import align_sound
+from processors.speaking.alignment_rules import AlignSound
 from processors.turn.detector import WIDTH, DetectorSettings, TurnDetector, TurnJudges
 from processors.turn.echo import EchoEar
 from processors.turn.speech_rules import START_S, Background
 from processors.turn.voice_activity import SharedSilero
 from providers.sockets import tls_context
 from runtime import clock
+from runtime.pcm import SAMPLE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ async def warm_up(models: VoiceModels) -> None:
     """
     await asyncio.to_thread(_listen_once, models)
     await _judge_at_once(models)
+    await asyncio.to_thread(_align_once)
     await asyncio.to_thread(_fill_caches)
     await asyncio.to_thread(tls_context)
 
@@ -124,6 +129,20 @@ def _listen_once(models: VoiceModels) -> None:
         vad: VADAnalyzer = models.vad(TurnSettings())
         vad.set_sample_rate(rate_hz)
         vad.voice_confidence(bytes(2 * vad.num_frames_required()))
+
+
+def _align_once() -> None:
+    """Align a noise: the first sentences of each voice are aligned."""
+    asked = AlignSound(
+        attempt=0,
+        words=("Hello", "there."),
+        text="Hello there.",
+        pcm=random.Random(0).randbytes(SAMPLE_BYTES * RATES_HZ[0]),  # noqa: S311 - a second of noise
+        first=0,
+        from_s=0.0,
+        received_s=1.0,
+    )
+    align_sound(asked, language="en", rate_hz=RATES_HZ[0])
 
 
 async def _judge_at_once(models: VoiceModels) -> None:
