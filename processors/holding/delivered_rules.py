@@ -11,6 +11,7 @@ from typing import Final
 
 from calls.line import CallerLine
 
+START_S: Final = 1.5  # a sound card may take its first piece, and play on a second later (chosen)
 AHEAD_S: Final = 1.0  # audio is written this much before it is heard, at most (chosen)
 CHECK_S: Final = 0.25  # between two checks: our loop may stall, but not in each of them (chosen)
 CHECKS: Final = 3  # before words count as missing
@@ -26,6 +27,7 @@ class DeliveredWords:
         # Where the audio of each word begins, and the word with its space; empty for audio alone.
         self._waiting: deque[tuple[float, str]] = deque(maxlen=MAX_WORDS)
         self._reports = False  # the line reports what it plays
+        self._watched_from = 0.0
         self._checks = 0
         self._checked_at = 0.0
 
@@ -35,7 +37,7 @@ class DeliveredWords:
         if not self._reports or not self._waiting:
             return None
         due_at = self._line.heard_at(self._waiting[0][0])
-        return max(due_at, self._checked_at) + CHECK_S
+        return max(due_at, self._checked_at, self._watched_from) + CHECK_S
 
     def sounded(self, length_s: float) -> None:
         """Record that audible audio of an answer, already part of the line, was passed on."""
@@ -48,7 +50,9 @@ class DeliveredWords:
 
     def played(self, now: float) -> None:
         """Record that the line plays audible audio of an answer."""
-        self._reports, self._checks = True, 0
+        if not self._reports:
+            self._reports, self._watched_from = True, now + START_S
+        self._checks = 0
         reached_s = self._line.heard_s(now) + AHEAD_S
         while self._waiting and self._waiting[0][0] <= reached_s:
             self._waiting.popleft()

@@ -100,3 +100,14 @@ def test_characters_of_scripts_without_spaces_are_said_again_as_written() -> Non
         bench.delivered.word(sign, spaced=True)
 
     assert bench.pass_s(10.0) == "\u6211\u4eec"
+
+
+@pytest.mark.parametrize(("starts_after_s", "missing"), [(0.9, ""), (1.4, ""), (9.0, "We open.")])
+def test_a_line_may_start_slowly_after_its_first_piece(starts_after_s: float, missing: str) -> None:
+    bench = Bench()
+    bench.delivered = DeliveredWords(bench.line)
+    bench.delivered.played(bench.now)
+    bench.answer(["We", "open."])
+
+    assert bench.pass_s(starts_after_s) == missing
+    assert bench.pass_s(2.0, plays=True) == ""
