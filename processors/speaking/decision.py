@@ -484,7 +484,7 @@ class SpokenUtterance:
                     timed = action.provider not in policy.untimed | policy.drifting
                     self._outlet.switch_voice(action.attempt, live.held, timed=timed)
                     live.from_s = self._ledger.words.base_s
-                    self._check.begin(action.provider, self._first_word)
+                    self._check.begin(action.attempt, action.provider, self._first_word)
                     self._actions.append(action)
                 case Stop():
                     self._drop(action.attempt)

@@ -36,14 +36,15 @@ class TimeCheck:
 
     def __init__(self, policy: StagePolicy) -> None:
         self._policy = policy
-        self._provider = ""
+        self._attempt, self._provider = 0, ""
         self._left = 0  # how often the voice may still be checked
         self._first = 0  # the first word of the sentence that was not checked
         self._seen = 0  # the words before this one are not the first of a further sentence
 
-    def begin(self, provider: str, first: int) -> None:
+    def begin(self, attempt: int, provider: str, first: int) -> None:
         """Check another voice, from this word on."""
-        self._provider, self._first, self._seen = provider, first, first
+        self._attempt, self._provider = attempt, provider
+        self._first = self._seen = first
         self._left = CHECKS
 
     def ignores(self, provider: str) -> bool:
@@ -88,6 +89,8 @@ class TimeCheck:
         Two alignments in a row must tell that they are not: a single one may be wrong.
         """
         policy, provider, drift_s = self._policy, self._provider, drift_of(aligned)
+        if aligned.attempt != self._attempt:  # of an earlier voice
+            return None
         if drift_s is None and aligned.ends_s is not None:
             return None
         if drift_s is None or drift_s <= DRIFT_S:  # without an alignment, nothing is known

@@ -1,4 +1,4 @@
-"""When a voice's word times are checked against its sound, and when they are rejected."""
+"""The check of a voice's word times against its sound."""
 
 import time
 
@@ -22,7 +22,7 @@ def shared() -> StagePolicy:
 
 
 def known() -> StagePolicy:
-    """Return a policy for which enough alignments agree with the voice."""
+    """Return a policy with a voice whose times were right often enough."""
     found = shared()
     found.confirmed["one"] = CONFIRMED
     return found
@@ -63,7 +63,7 @@ def aligned(reported_s: list[float | None], ends_s: list[float] | None) -> Sound
 
 def check(found: StagePolicy) -> TimeCheck:
     times = TimeCheck(found)
-    times.begin("one", 0)
+    times.begin(1, "one", 0)
     return times
 
 
@@ -159,3 +159,12 @@ def test_two_alignments_in_a_row_reject_a_voices_times(
     assert [event.provider for event in told] == (["one"] if rejected else [])
     assert times.ignores("one") == rejected
     assert not check(found).ignores("two")
+
+
+def test_a_late_result_does_not_count_against_the_next_voice() -> None:
+    found = shared()
+    times = check(found)
+    times.judge(WRONG)
+    times.begin(2, "two", 3)
+    assert times.judge(WRONG) is None
+    assert (found.suspected, found.drifting) == ({"one"}, set())
