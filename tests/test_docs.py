@@ -116,6 +116,27 @@ def test_a_table_has_a_header_and_as_many_cells_in_every_row(document: Path) -> 
         assert {row.count("|") for row in (line, *rows)} == {head.count("|")}, head
 
 
+AREA = re.compile(r"\| \*\*.+\*\* .*\| `([\w/]+/)` \|")
+FILE = re.compile(r"`([\w./-]+\.(?:cfg|dict|js|py|service|ya?ml))`")
+
+
+def test_the_map_of_the_architecture_names_existing_files() -> None:
+    """A file without a folder is in that of the path before it in its row, or in its area's."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = page.partition("## Subjects and their files")[2].partition("\n## ")[0].splitlines()
+    area, paths = Path(), list[Path]()
+    for row in rows:
+        if named := AREA.fullmatch(row):
+            area = Path(named[1])
+        folder = area
+        for name in FILE.findall(row):
+            paths.append(Path(name) if "/" in name else folder / name)
+            folder = paths[-1].parent
+
+    assert len(paths) > 300
+    assert [path for path in paths if "NAME" not in str(path) and not (ROOT / path).is_file()] == []
+
+
 def test_every_named_constant_exists() -> None:
     rooms = [
         folder
