@@ -23,8 +23,8 @@ from loguru import logger
 from pipecat.frames.frames import LLMMessagesAppendFrame
 
 from processors.holding import utterance_rules
+from processors.holding.decision import HoldRules
 from processors.holding.hold_line import HoldLine
-from processors.holding.late_answer_rules import Holding
 from processors.holding.on_device_words import NoEar
 from processors.holding.outage_rules import OutageSettings, Step
 from processors.holding.own_voice import LOCAL, MenuChoices, Phrases, SpokenClip
@@ -67,8 +67,7 @@ def make_hold_line(
         hold.create_task(hold.push_frame(frame), f"{hold.name}: remember")
 
     hold = HoldLine(
-        holding=Holding(),
-        outage=STEPS,
+        rules=HoldRules(outage=STEPS),
         phrases=HeldPhrases(chooser=Chooser(said), language=language),
         voice=LocalClips(lambda: hold.voice.speaker.rate_hz, clips),
         choices=cast("MenuChoices", None),  # `STEPS` offers none

@@ -349,7 +349,6 @@ LISTED_AS = {  # how the page names a part that the code has by its place
     "self.hold_line": "HoldLine",
     "self.keypad": "Keypad",
     "self.llm": "llm",
-    "self.silence": "CallerSilence",
     "self.stt": "stt",
     "self.tts": "tts",
     "dialogue.pair.assistant()": "pair.assistant()",

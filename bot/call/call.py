@@ -38,7 +38,7 @@ from operations.stored_words import StoredWords
 from operations.telemetry.emitter import Emitter
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
-from processors.holding.caller_silence import AnsweredFrame
+from processors.holding.hold_line import AnsweredFrame
 from processors.holding.own_voice import LOCAL
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from runtime.clock import Clock, utc_now

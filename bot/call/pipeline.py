@@ -52,7 +52,8 @@ from processors.call_observer import CallObserver, DirectObserver, UnkeptWords
 from processors.hearing.caller_words import CallerLanguage, CallerWords, WordlessTurns
 from processors.hearing.keypad import Keypad
 from processors.hearing.stage import SttStage
-from processors.holding.caller_silence import CallerSilence, End, Farewell
+from processors.holding.decision import HoldRules
+from processors.holding.farewell import End, Farewell
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_executor import WaitingSound
 from processors.holding.outage_rules import OutageSettings, Step
@@ -130,8 +131,8 @@ class CallPipeline:
         self.floor = Floor(self.line)
         self._make_stages()
         self._make_dialogue()
-        self._make_fallbacks()
-        self._make_farewell()
+        self.farewell = Farewell(self.floor, clock=self._clock, end=self._end)
+        self._make_hold_line()
         self._make_optional(answering)
         self._make_opt_out()
         self._observe_line()
@@ -190,8 +191,8 @@ class CallPipeline:
             clock=self._clock,
         )
 
-    def _make_fallbacks(self) -> None:
-        last_resort, hold, facts = self._shared.last_resort, self._settings.hold, self._leg.facts
+    def _make_hold_line(self) -> None:
+        last_resort, facts = self._shared.last_resort, self._leg.facts
         self.requests = requests_of(self, self._shared, facts, call_id=self._call_id, end=self._end)
         self.phrases = Phrases(
             chooser=Chooser(last_resort.utterances),
@@ -206,51 +207,48 @@ class CallPipeline:
             speaking=lambda: self.tts.speaker,
         )
         self.hold_line = HoldLine(
-            holding=holding_of(hold),
-            outage=OutageSettings(
-                steps=menu_steps(hold.steps, keys=facts.keys),
-                clips=hold.clips,
-                menus=hold.menus,
-                reads_number=reads_number(last_resort, self.phrases),
-                is_deaf=lambda now: not self._shared.policies["stt"].usable(now),
-            ),
+            rules=self._rules(),
             phrases=self.phrases,
             voice=voice,
             choices=self.requests,
-            ear=menu_ear(last_resort, hold.steps, keys=facts.keys),
+            ear=menu_ear(last_resort, self._settings.hold.steps, keys=facts.keys),
             remember=partial(self.dialogue.add, "assistant"),
             line=self.line,
             floor=self.floor,
             turn=self.turn,
             emit=self.emit,
             clock=self._clock,
+            farewell=self.farewell,
         )
 
-    def _make_farewell(self) -> None:
-        agent, before = self._agent, self._leg.before
-        # The limit includes the time before the call was resumed here.
-        lasted_s = self._clock() - before.began_at if before and before.call_id else 0.0
-        max_s = agent.max_call_s
-        if self._leg.facts.public:
-            max_s = min(max_s, self._settings.transports.webrtc.public_max_call_s)
-        self.farewell = Farewell(
-            self.floor,
-            clock=self._clock,
-            end=self._end,
-        )
-        self.silence = CallerSilence(
+    def _rules(self) -> HoldRules:
+        """Return what decides what the call says unasked."""
+        agent, hold, keys = self._agent, self._settings.hold, self._leg.facts.keys
+        return HoldRules(
+            holding=holding_of(hold),
+            outage=OutageSettings(
+                steps=menu_steps(hold.steps, keys=keys),
+                clips=hold.clips,
+                menus=hold.menus,
+                reads_number=reads_number(self._shared.last_resort, self.phrases),
+                is_deaf=lambda now: not self._shared.policies["stt"].usable(now),
+            ),
             silence=Silence(
                 self.floor,
                 prompt_after_s=agent.silence.prompt_after_s,
                 prompts=agent.silence.prompts,
                 goodbye=agent.silence.goodbye,
             ),
-            length=CallLength(max_call_s=max_s - lasted_s, words=agent.farewell),
-            farewell=self.farewell,
-            floor=self.floor,
-            emit=self.outside,
-            clock=self._clock,
+            length=CallLength(max_call_s=self._seconds_left(), words=agent.farewell),
         )
+
+    def _seconds_left(self) -> float:
+        """Return how long the call may last from now, or from when it is picked up."""
+        max_s, before = self._agent.max_call_s, self._leg.before
+        if self._leg.facts.public:
+            max_s = min(max_s, self._settings.transports.webrtc.public_max_call_s)
+        # The limit includes the time before the call was resumed here.
+        return max_s - (self._clock() - before.began_at if before and before.call_id else 0.0)
 
     def _make_optional(self, answering: AnsweringPlan | None) -> None:
         """Build what only some calls have."""
@@ -268,7 +266,6 @@ class CallPipeline:
                     phrases=self.phrases,
                     say=partial(self.hold_line.voice.say, kept=True),
                     line=self.line,
-                    floor=self.floor,
                     clock=self._clock,
                 ),
                 hold_line=self.hold_line,
@@ -408,10 +405,9 @@ class CallPipeline:
             self.llm,
             window(),  # the same for requests after a tool's result, which come from below
             self.farewell,  # ends the call after the last word was heard
-            self.silence,  # speaks to a silent caller
             self.tts,
-            self.hold_line,  # speaks when an answer is late, or cannot come
-            *([transfer.waiting] if transfer else []),  # tones, and the person's audio
+            self.hold_line,  # speaks when nobody does
+            *([transfer.waiting] if transfer else []),  # the person's audio
             leg.output(),  # reports what is played
             dialogue.pair.assistant(),  # remembers what was heard, not what was sent
         ]

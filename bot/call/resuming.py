@@ -37,7 +37,7 @@ from configuration.agent import AgentSettings
 from configuration.texts import sentence
 from operations.record.callbacks import Callback
 from processors.answerer.watch import VOICEMAIL
-from processors.holding.caller_silence import PartFrame
+from processors.holding.farewell import PartFrame
 from processors.holding.own_voice import OUTAGE
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
 from processors.turn.floor import FloorEvent, ReplyState, TurnBegan, TurnClosed, WordsCame

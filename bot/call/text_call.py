@@ -52,7 +52,7 @@ from processors.answering.continuation_rules import Answer
 from processors.answering.model_stream import Model
 from processors.answering.spoken_text_rules import SpokenTextRule
 from processors.answering.stage import LlmStage
-from processors.holding.caller_silence import PartFrame
+from processors.holding.farewell import PartFrame
 from processors.speaking.speech_queue import TakeBackFrame
 from providers.catalog import provider
 from runtime import clock

@@ -18,7 +18,7 @@ from calls.tool_schema import problems
 from configuration.agent import AgentSettings, CallFact
 from operations.stored_words import StoredWords
 from processors.answering.spoken_text_rules import SpokenTextRule, spoken_part
-from processors.holding.caller_silence import PartFrame
+from processors.holding.farewell import PartFrame
 from runtime.clock import Clock
 
 REASON_LIMIT: Final = 200  # characters of a model's text in an event

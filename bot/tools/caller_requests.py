@@ -14,7 +14,7 @@ from calls.caller import is_dialable
 from operations.database.database import StorageError
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.voicemails import MessageFile
-from processors.holding.caller_silence import End
+from processors.holding.farewell import End
 from runtime.pcm import SAMPLE_BYTES
 from transports.leg import LegFacts
 

@@ -26,7 +26,7 @@ from calls.caller import LIMIT, clean
 from calls.entry import Emit
 from calls.events import BargedIn, Event, InputRefused, TurnDecided
 from processors.answering.context_window import Memory
-from processors.holding.caller_silence import PartFrame
+from processors.holding.farewell import PartFrame
 from processors.holding.hold_line import HoldLine
 from processors.holding.silence_rules import SILENT
 from processors.turn.asides import GO_ON, AsideFrame, Asides

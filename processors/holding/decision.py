@@ -1,11 +1,23 @@
-"""Decides when to speak on a caller's line in place of an answer, and what to do in an outage.
+"""Decides who speaks next when nobody speaks: what a call says and does unasked.
 
-Combines `PendingAnswer` (whether an answer is pending), `Holding` (what to say when it is late),
-`Announcements` (when to announce that a stage has no rung left) and `OutageMenu` (what is said and
-done then). While the outage menu leads the call, `Holding` says nothing.
+Of the rules that are due, the first one in this order acts. The others are asked again afterwards:
+most count from the end of the audio on the line, so they then wait.
+
+1. `CallLength`: a goodbye, because the call has reached its maximum length.
+2. `Announcements`: a stage has no rung left; this is the first step of the outage menu.
+3. `OutageMenu`: its next step, the end of a message, or the end of the call.
+4. `Holding`: a filler or a sentence, because an answer is late; not while the menu leads the call.
+5. `HoldRhythm`: tones and phrases for a caller who waits for a person.
+6. The late result of a tool: the model is asked about it.
+7. `Silence`: a prompt to a silent caller, or a goodbye; not in an outage, which has its menu.
+
+After a goodbye that cannot be interrupted, only the menu acts: it may store a message and hang up.
+`PendingAnswer` tells `Holding` whether an answer is pending.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import inf
 from typing import Final, TypeAlias
 
 from calls.events import CallerStarted, CallerStopped, TurnDecided
@@ -20,8 +32,10 @@ from fallbacks.events import (
 )
 from fallbacks.llm_times import FIRST_WORD_S, SENTENCE_S
 from fallbacks.tts_times import FIRST_AUDIO_S, PACE
+from processors.holding.hold_rhythm_rules import HoldRhythm
 from processors.holding.late_answer_rules import Holding, Say
 from processors.holding.line_rules import (
+    DeliverResults,
     HangUp,
     HearWords,
     KeepMessage,
@@ -34,8 +48,9 @@ from processors.holding.line_rules import (
 )
 from processors.holding.outage_rules import OutageMenu, OutageSettings
 from processors.holding.pending_answer_rules import Announcements, PendingAnswer
+from processors.holding.silence_rules import CallLength, Silence
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import Floor, WordsCame
+from processors.turn.floor import AwayChanged, Floor, KeyGiven, WordsCame
 
 USUALLY_S: Final = {"llm": FIRST_WORD_S + SENTENCE_S + FIRST_AUDIO_S, "tts": FIRST_AUDIO_S}
 """Usual time from a rung's start to the first audio of the answer, by stage."""
@@ -51,43 +66,63 @@ AFTER_GOODBYE: Final = (CallerStarted, CallerStopped, Spoken)
 hangs up when the goodbye was spoken."""
 
 Actions: TypeAlias = tuple[LineAction, ...]
+Rule: TypeAlias = tuple[float | None, Callable[[float], Actions]]
+"""When a rule is due, if it is, and what it does then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRules:
+    """What decides what a call says unasked.
+
+    Attributes:
+        holding: What to say when an answer is late.
+        outage: The settings of the outage menu.
+        silence: What to say to a silent caller; `None` for nothing.
+        length: When a call that is too long ends; `None` if none does.
+    """
+
+    holding: Holding = field(default_factory=Holding)
+    outage: OutageSettings = field(default_factory=OutageSettings)
+    silence: Silence | None = None
+    length: CallLength | None = None
 
 
 class HoldDecision:
     """Decides for one call: takes events and returns actions; reads no clock.
 
-        decision = HoldDecision(Holding(), floor)
+        decision = HoldDecision(HoldRules(), floor)
         decision.handle(CallerStopped(at_s=100.0, noticed_at_s=100.2), 100.2)
         decision.tick(decision.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
 
     Attributes:
+        answer: Whether an answer is pending.
+        outage: What is said and done while a stage is down.
+        rhythm: What a caller hears who waits for a person.
         result_since: Since when a late tool result waits for a silence; `None` if none does.
     """
 
     def __init__(
-        self,
-        holding: Holding,
-        floor: Floor,
-        outage: OutageSettings | None = None,
-        *,
-        word_until: Callable[[], float] = lambda: 0.0,
+        self, rules: HoldRules, floor: Floor, *, word_until: Callable[[], float] = lambda: 0.0
     ) -> None:
         """Create the decision for one call.
 
         Args:
-            holding: Decides what to say when an answer is late.
+            rules: What it consists of.
             floor: The call's floor.
-            outage: The settings of the outage menu, if not the defaults.
             word_until: Returns until when the caller's last words may turn out to be a choice from
                 the menu.
         """
-        self._holding = holding
+        self._holding = holding = rules.holding
         self._floor = floor
         self._announcements = Announcements(
             floor, pause_s=holding.settings.first_s, word_until=word_until
         )
         self.answer = PendingAnswer(holding, floor, self._announcements)
-        self.outage = OutageMenu(floor, outage)
+        self.outage = OutageMenu(floor, rules.outage)
+        self.rhythm = HoldRhythm(floor)
+        never = Silence(floor, prompt_after_s=inf, prompts=(), goodbye="")
+        self._silence = rules.silence or never
+        self._length = rules.length or CallLength(max_call_s=inf, words="")
         self.result_since: float | None = None
 
     @property
@@ -106,33 +141,30 @@ class HoldDecision:
         return self.outage.is_paused or self.outage.in_charge
 
     @property
-    def result_at(self) -> float | None:
-        """When to deliver a late tool result, or `None`: neither side speaks, or is about to."""
-        if self.result_since is None or self.awaits_answer or self.led or self._floor.parting:
-            return None
-        return max(self._floor.quiet_since, self.result_since) + RESULT_QUIET_S
-
-    @property
     def wake_at(self) -> float | None:
         """When to call `tick`, or `None`."""
         if self._floor.parting:
             return self.outage.wake_at
-        held_at = None if self.outage.in_charge else self._holding.wake_at
-        return earliest(held_at, self.outage.wake_at, self._announcements.wake_at, self.result_at)
+        return earliest(*(at for at, _ in self._rules))
+
+    def picked_up(self, now: float) -> None:
+        """Record that the other party has picked up: the call and the caller's time begin."""
+        self._length.start(now)
+        self._silence.start(now)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Return the actions for an event."""
         if self._floor.parting:
             return self.outage.handle(event, now) if isinstance(event, AFTER_GOODBYE) else ()
+        self._note_sign(event, now)
         match event:
-            case StageExhausted():
-                self._announcements.exhausted(event.stage, now)
-                return ()  # it is announced later, by `tick`
-            case AttemptFailed() | AttemptStarted():
+            case StageExhausted() | AttemptFailed() | AttemptStarted():
                 _expect(event, now, holding=self._holding, announcements=self._announcements)
-                return ()
+                return ()  # an outage is announced later, by `tick`
             case AttemptWon():
                 return self._note_won(event, now)
+            case KeyGiven(owner="menu"):
+                return self.outage.press(event.key, now)
             case EarlyAnswerTaken():
                 self._holding.taken(now + FIRST_AUDIO_S, calls_tool=event.calls_tool)
             case Spoken(dry_at=float(at)) if event.action.then is Then.HOLD or self._holding.held:
@@ -160,21 +192,64 @@ class HoldDecision:
             self.answer.sounded(dry_at, now)
 
     def tick(self, now: float) -> Actions:
-        """Return the actions that are due by now."""
+        """Return the actions of the first rule that is due by now; others may be due after it."""
         if self._floor.parting:
             due = self.outage.tick(now)
             return tuple(item for item in due if isinstance(item, HangUp | KeepMessage))
-        actions: list[LineAction] = []
+        for at, act in self._rules:
+            if at is not None and now >= at and (actions := act(now)):
+                return actions
+        return ()
+
+    @property
+    def _rules(self) -> tuple[Rule, ...]:
+        """The rules in their order; see above."""
+        away, outage = bool(self._floor.away), self.outage
+        return (
+            (None if away else self._length.wake_at, self._length.tick),
+            (self._announcements.wake_at, self._announce),
+            (outage.wake_at, outage.tick),
+            (None if outage.in_charge else self._holding.wake_at, self._hold),
+            (self.rhythm.wake_at, self.rhythm.tick),
+            (self._result_at, self._deliver),
+            (None if away or outage.step else self._silence.wake_at, self._silence.tick),
+        )
+
+    @property
+    def _result_at(self) -> float | None:
+        """When to deliver a late tool result, or `None`: neither side speaks, or is about to."""
+        if self.result_since is None or self.awaits_answer or self.led:
+            return None
+        return max(self._floor.quiet_since, self.result_since) + RESULT_QUIET_S
+
+    def _announce(self, now: float) -> Actions:
         stage = self._announcements.due(now)
-        if stage is not None:
-            self._holding.answered()
-            found = StageExhausted(stage=stage, attempts=0)
-            hears = (HearWords(),) if self.outage.hears_words else ()
-            actions += [*hears, *self.outage.handle(found, now)]
-        actions += self.outage.tick(now)
-        says = () if self.outage.in_charge else self._holding.tick(now)
-        actions += [SpeakFor(situations=HELD_WITH[say], then=Then.HOLD) for say in says]
-        return tuple(actions)
+        if stage is None:
+            return ()
+        self._holding.answered()
+        found = StageExhausted(stage=stage, attempts=0)
+        hears = (HearWords(),) if self.outage.hears_words else ()
+        return (*hears, *self.outage.handle(found, now))
+
+    def _hold(self, now: float) -> Actions:
+        says = self._holding.tick(now)
+        return tuple(SpeakFor(situations=HELD_WITH[say], then=Then.HOLD) for say in says)
+
+    def _deliver(self, _: float) -> Actions:
+        self.result_since = None
+        return (DeliverResults(),)
+
+    def _note_sign(self, event: LineEvent, now: float) -> None:
+        """Record what restarts the time of a silent caller."""
+        match event:
+            case CallerStarted():
+                self._silence.sound_began(event.at_s)
+            case WordsCame() | KeyGiven():
+                self._silence.caller_spoke(now)
+            case AwayChanged():
+                self._silence.restart(now)
+            case _:
+                pass
 
     def _note_won(self, event: AttemptWon, now: float) -> Actions:
         """Update when the answer is expected; when a stage is back, hold the line again.
@@ -220,18 +295,22 @@ class HoldDecision:
 
 
 def _expect(
-    event: AttemptFailed | AttemptStarted,
+    event: StageExhausted | AttemptFailed | AttemptStarted,
     now: float,
     *,
     holding: Holding,
     announcements: Announcements,
 ) -> None:
-    """Update when the answer is expected, after a rung has failed or was asked."""
-    failed = isinstance(event, AttemptFailed)
-    if event.stage == "stt" and (failed or event.extra):
-        announcements.deaf = True
-        holding.decided(now)  # the end of the turn may go unnoticed: assume that it is over
-    elif not failed and event.stage in USUALLY_S:
-        at = now + USUALLY_S[event.stage]
-        next_is_asked = event.stage == "tts" and not event.extra  # if this voice is late
-        holding.expected(at, else_at=at + PACE.late_min_s if next_is_asked else None)
+    """Update what is expected, after a stage or a rung has failed, or a rung was asked."""
+    match event:
+        case StageExhausted():
+            announcements.exhausted(event.stage, now)
+        case AttemptFailed(stage="stt") | AttemptStarted(stage="stt", extra=True):
+            announcements.deaf = True
+            holding.decided(now)  # the end of the turn may go unnoticed: assume that it is over
+        case AttemptStarted() if event.stage in USUALLY_S:
+            at = now + USUALLY_S[event.stage]
+            next_is_asked = event.stage == "tts" and not event.extra  # if this voice is late
+            holding.expected(at, else_at=at + PACE.late_min_s if next_is_asked else None)
+        case _:
+            pass

@@ -1,4 +1,4 @@
-"""Speaks to a caller whose answer is late, and runs the outage menu while no rung can answer.
+"""Says what a call says unasked: to a late answer, in an outage, to a silent or waiting caller.
 
 `HoldLine` is directly before the output, so that no hanging stage can block it. It turns the
 call's frames and events into events of `HoldDecision`, which decides when to speak and about what.
@@ -6,8 +6,10 @@ call's frames and events into events of `HoldDecision`, which decides when to sp
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pipecat.frames.frames import (
+    BotStoppedSpeakingFrame,
     CancelFrame,
     EndFrame,
     Frame,
@@ -18,6 +20,7 @@ from pipecat.frames.frames import (
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     StartFrame,
+    SystemFrame,
     TTSAudioRawFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
@@ -42,14 +45,18 @@ from fallbacks.events import (
     PauseJudged,
     StageExhausted,
 )
-from processors.holding.decision import HoldDecision
-from processors.holding.late_answer_rules import Holding
+from processors.holding.decision import HoldDecision, HoldRules
+from processors.holding.farewell import Farewell
 from processors.holding.line_executor import HoldActions, drop_answer, note_delivered
 from processors.holding.on_device_words import OnDeviceWords, WordEar
-from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import ChoiceActions, ClipVoice, MenuChoices, OwnVoice, Phrases
 from processors.speaking.pcm import quiet_end
 from processors.turn.floor import AwayChanged, Floor, FloorEvent, KeyGiven, TurnBegan, WordsCame
+
+
+@dataclass
+class AnsweredFrame(SystemFrame):
+    """The other party has picked up. An outbound call has a pipeline while it rings."""
 
 
 class HoldLine(FrameProcessor):
@@ -61,8 +68,7 @@ class HoldLine(FrameProcessor):
         delivered: Finds words of answers that are missing on the line.
 
     Args:
-        holding: Decides when an answer is late.
-        outage: The settings of the outage menu.
+        rules: What decides what is said.
         phrases: The fallback texts.
         voice: Renders them.
         choices: Carries out menu choices.
@@ -73,13 +79,13 @@ class HoldLine(FrameProcessor):
         turn: The turn in progress.
         emit: Publishes events.
         clock: Monotonic, in seconds.
+        farewell: Speaks to a silent caller, and ends the call; `None` without such rules.
     """
 
     def __init__(
         self,
         *,
-        holding: Holding,
-        outage: OutageSettings,
+        rules: HoldRules,
         phrases: Phrases,
         voice: ClipVoice,
         choices: MenuChoices,
@@ -90,11 +96,12 @@ class HoldLine(FrameProcessor):
         turn: Turn,
         emit: Emit,
         clock: Callable[[], float],
+        farewell: Farewell | None = None,
     ) -> None:
         super().__init__(name="local")  # events name the local voice as the provider of its speech
         self._phrases, self._line, self._now = phrases, line, clock
         words = OnDeviceWords(ear, clock=clock)
-        self.decision = HoldDecision(holding, floor, outage, word_until=lambda: words.pending_until)
+        self.decision = HoldDecision(rules, floor, word_until=lambda: words.pending_until)
         self.voice = OwnVoice(
             phrases=phrases,
             voice=voice,
@@ -106,12 +113,9 @@ class HoldLine(FrameProcessor):
             clock=clock,
             push=self.push_frame,
         )
+        menu = ChoiceActions(choices, emit=emit, turn=turn)
         self._executor = HoldActions(
-            self,
-            decision=self.decision,
-            voice=self.voice,
-            words=words,
-            choices=ChoiceActions(choices, emit=emit, turn=turn),
+            self, self.decision, self.voice, words=words, choices=menu, farewell=farewell
         )
         self.delivered = self._executor.delivered
         floor.listeners.append(self._follow)
@@ -124,6 +128,19 @@ class HoldLine(FrameProcessor):
     def note_nothing_said(self) -> None:
         """Record that the caller's turn is over without a transcript, and no model is asked."""
         self.decision.answer.nothing_said(self._now())
+        self._executor.alarm.ring()
+
+    def play_on_hold(self, *, on: bool) -> None:
+        """Start or stop playing tones and phrases when the line is silent."""
+        if on:
+            self.decision.rhythm.start(self._now())
+        else:
+            self.decision.rhythm.stop()
+        self._executor.alarm.ring()
+
+    def reassure(self) -> None:
+        """Say next that it takes a moment longer: the caller has asked for a person again."""
+        self.decision.rhythm.hurry(self._now())
         self._executor.alarm.ring()
 
     async def until_quiet(self) -> None:
@@ -171,7 +188,7 @@ class HoldLine(FrameProcessor):
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Read the line's sample rate."""
         await super().setup(setup)
-        self.voice.speaker.rate_hz = setup.audio_out_sample_rate
+        self.voice.speaker.rate_hz = self._executor.tones.rate_hz = setup.audio_out_sample_rate
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Read a frame and pass it on; drop an answer after a menu choice or the goodbye."""
@@ -209,14 +226,12 @@ class HoldLine(FrameProcessor):
             case CallerStopped():
                 executor.words.stopped()
                 executor.handle(event)
-            case TurnBegan() | AwayChanged():
+            case TurnBegan() | AwayChanged() | KeyGiven():
                 executor.handle(event)
             case WordsCame() if event.text.strip():
                 executor.handle(event)
-            case KeyGiven(owner="menu"):
-                executor.queue_actions(self.decision.outage.press(event.key, self._now()))
             case _:
-                pass
+                executor.alarm.ring()
 
     def _read(self, frame: Frame) -> None:
         """Tell the decision about a frame; the frame that ends an answer follows its last audio."""
@@ -237,6 +252,10 @@ class HoldLine(FrameProcessor):
                 self.decision.sounded(dry_at, now, audible=quiet_samples < frame.num_frames)
             case LLMFullResponseStartFrame() | LLMFullResponseEndFrame():
                 answer.written(more=isinstance(frame, LLMFullResponseStartFrame))
+            case AnsweredFrame():
+                self.decision.picked_up(now)
+            case BotStoppedSpeakingFrame():
+                pass  # the line may have ended earlier than expected
             case _:
                 return
         executor.alarm.ring()

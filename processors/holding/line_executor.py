@@ -1,4 +1,4 @@
-"""Carries out the actions of `HoldDecision`: speech, the menu's choices, messages, hang-up."""
+"""Carries out the actions of `HoldDecision`: speech, tones, choices, messages, the end."""
 
 import asyncio
 from collections import deque
@@ -15,13 +15,17 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameProcessor
 
+from calls.events import CallerSilent
 from calls.line import CallerLine
 from fallbacks.events import StageRecovered, StepTaken
 from processors.holding.decision import HoldDecision
 from processors.holding.delivered_rules import DeliveredWords
+from processors.holding.farewell import Farewell
+from processors.holding.hold_rhythm_rules import HoldSound
 from processors.holding.line_rules import (
     CallerMessage,
     CutLine,
+    DeliverResults,
     HangUp,
     HearWords,
     KeepMessage,
@@ -36,6 +40,9 @@ from processors.holding.line_rules import (
 from processors.holding.menu_rules import Meaning, is_recognised_here
 from processors.holding.on_device_words import OnDeviceWords
 from processors.holding.own_voice import ChoiceActions, OwnVoice
+from processors.holding.silence_rules import Goodbye, Prompt
+from processors.holding.tones import hold_tone
+from processors.holding.utterance_rules import Situation
 from processors.ladder.stage import Alarm
 from processors.speaking.pcm import quiet_end
 from runtime.pcm import SAMPLE_BYTES
@@ -43,6 +50,7 @@ from runtime.pcm import SAMPLE_BYTES
 # With more audio than this queued on a line, live audio is dropped: otherwise the delay between
 # two people who talk would grow.
 MAX_QUEUED_S: Final = 0.4
+ON_HOLD: Final = (Situation.ON_HOLD,)
 
 
 class WaitingSound(OutputAudioRawFrame):
@@ -91,6 +99,7 @@ class HoldActions:
         voice: Speaks on the caller's line.
         words: Recognises the menu's words.
         choices: Carries out choices, and records a message while it is spoken.
+        tones: Plays tones to a caller who waits for a person.
         delivered: Finds words that are missing on the line.
         alarm: To be rung after each change of the decision's state.
         quiet: Wakes those who wait until nothing is said, and nothing is about to be said.
@@ -99,16 +108,20 @@ class HoldActions:
     def __init__(
         self,
         owner: FrameProcessor,
-        *,
         decision: HoldDecision,
         voice: OwnVoice,
+        *,
         words: OnDeviceWords,
         choices: ChoiceActions,
+        farewell: Farewell | None,
     ) -> None:
         self.decision = decision
         self.voice = voice
         self.words = words
         self.choices = choices
+        self.tones = OtherSound(voice.line, push=owner.push_frame, clock=voice.clock)
+        self._farewell = farewell
+        self._choice: asyncio.Task[None] | None = None
         self.delivered = DeliveredWords(voice.line)
         self._owner = owner
         self._now = voice.clock
@@ -126,8 +139,11 @@ class HoldActions:
         )
 
     async def stop(self) -> None:
-        """End the task, and stop recognising words."""
+        """End the tasks, and stop recognising words."""
         await self.alarm.stop()
+        choice, self._choice = self._choice, None
+        if choice is not None and choice is not asyncio.current_task():
+            await self._owner.cancel_task(choice)
         await self.words.stop()
 
     def handle(self, event: LineEvent) -> None:
@@ -154,31 +170,80 @@ class HoldActions:
     async def do(self, action: LineAction) -> None:
         """Carry out one action, and pass its result to the decision."""
         match action:
+            case SpeakFor() | Prompt() | HoldSound():
+                await self._say(action)
+            case RecordMessage() | RunMenuChoice() | KeepMessage():
+                await self._serve(action)
+            case Goodbye() | HangUp():
+                await self._end(action)
+            case CutLine():
+                await self._cut_line()
+            case HearWords():
+                self.words.start(self._owner, self._note_word)
+            case DeliverResults():
+                self.quiet.set()
+                self.quiet.clear()  # for those who wait from now on
+            case StepTaken() | StageRecovered():
+                self.voice.emit(action)
+            case _:
+                assert_never(action)
+
+    async def _say(self, action: SpeakFor | Prompt | HoldSound) -> None:
+        voice = self.voice
+        match action:
             case SpeakFor():
-                dry_at = await self.voice.speak(
-                    action, over_caller=self.voice.floor.caller_speaking
-                )
+                dry_at = await voice.speak(action, over_caller=voice.floor.caller_speaking)
                 self.handle(Spoken(action=action, dry_at=dry_at))
-            case RunMenuChoice() | KeepMessage() | HangUp():
-                if done := await self.choices.carry_out(action):
-                    self.handle(done)
+            case Prompt():
+                voice.emit(CallerSilent(prompts=action.prompts))
+                await self._end_of_call.say(action.words)
+            case HoldSound.WORD if said := voice.phrases.choose(ON_HOLD, topical=False):
+                await voice.say(said.text, said.language, kept=True, protected=False)
+            case HoldSound():
+                await self.tones.put(hold_tone(self.tones.rate_hz))
+            case _:
+                assert_never(action)
+
+    async def _serve(self, action: RecordMessage | RunMenuChoice | KeepMessage) -> None:
+        match action:
             case RecordMessage():
                 begins_at, rate_hz = await self.voice.sound_tone(), self.voice.speaker.rate_hz
                 self.decision.outage.message = CallerMessage(
                     self.voice.floor, begins_at=begins_at, rate_hz=rate_hz
                 )
-            case CutLine():
-                self.voice.stop()
-                self.delivered.forget()
-                self.voice.line.flush(self._now())
-                # Only to the processors below: the call's stages are not interrupted.
-                await self._owner.push_frame(InterruptionFrame())
-            case HearWords():
-                self.words.start(self._owner, self._note_word)
-            case StepTaken() | StageRecovered():
-                self.voice.emit(action)
+            case RunMenuChoice():  # it may take as long as a person's phone rings
+                run = self._carry_out(action)
+                self._choice = self._owner.create_task(run, f"{self._owner.name}: choice")
+            case KeepMessage():
+                await self._carry_out(action)
             case _:
                 assert_never(action)
+
+    async def _end(self, action: Goodbye | HangUp) -> None:
+        """End the call, after a goodbye if there is one."""
+        if isinstance(action, HangUp):
+            await self.choices.hang_up()
+        else:
+            reason, words = action.reason, action.words
+            await self._end_of_call.end_call(reason, words=words, final=action.final)
+
+    async def _carry_out(self, action: RunMenuChoice | KeepMessage) -> None:
+        """Carry out a choice, and pass its result to the decision."""
+        self.handle(await self.choices.carry_out(action))
+
+    async def _cut_line(self) -> None:
+        """Drop the audio on the line."""
+        self.voice.stop()
+        self.delivered.forget()
+        self.voice.line.flush(self._now())
+        # Only to the processors below: the call's stages are not interrupted.
+        await self._owner.push_frame(InterruptionFrame())
+
+    @property
+    def _end_of_call(self) -> Farewell:
+        if self._farewell is None:
+            raise RuntimeError("this call has rules for silence or its length, but no farewell")
+        return self._farewell
 
     async def speak_rest(self) -> None:
         """Say queued words in the local voice.
@@ -198,10 +263,6 @@ class HoldActions:
         await self.speak_rest()
         self.decision.outage.hears_words = self._ear_usable
         self._actions.extend(self.decision.tick(now))
-        if (result_at := self.decision.result_at) is not None and now >= result_at:
-            self.decision.result_since = None
-            self.quiet.set()
-            self.quiet.clear()  # for those who wait from now on
         while self._actions:
             await self.do(self._actions.popleft())
 

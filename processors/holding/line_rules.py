@@ -16,9 +16,11 @@ from fallbacks.events import (
     StageRecovered,
     StepTaken,
 )
+from processors.holding.hold_rhythm_rules import HoldSound
 from processors.holding.menu_rules import Choice, DeskChoice
+from processors.holding.silence_rules import Goodbye, Prompt
 from processors.holding.utterance_rules import Situation
-from processors.turn.floor import AwayChanged, Floor, TurnBegan, WordsCame
+from processors.turn.floor import AwayChanged, Floor, KeyGiven, TurnBegan, WordsCame
 from runtime.pcm import SAMPLE_BYTES
 
 LIMIT_S: Final = 120.0  # the longest message; people leave far shorter ones (chosen)
@@ -43,7 +45,6 @@ class CallerMessage:
         self._ends_at = begins_at + limit_s
         self._max_bytes = round(limit_s * rate_hz) * SAMPLE_BYTES
         self._pcm = bytearray()
-        self._finished = False
 
     @property
     def pcm(self) -> bytes:
@@ -64,7 +65,7 @@ class CallerMessage:
 
     def over(self, now: float) -> bool:
         """Return whether the message is over."""
-        return self._finished or now >= self.over_at
+        return now >= self.over_at
 
     def sound(self, pcm: bytes, now: float) -> bytes:
         """Record a piece of the caller's audio; return the part that belongs to the message."""
@@ -80,7 +81,8 @@ class CallerMessage:
 
     def key(self, now: float) -> None:
         """End the message, because the caller pressed a key; before it has begun, do nothing."""
-        self._finished = self._finished or now >= self._begins_at
+        if now >= self._begins_at:
+            self._ends_at = min(self._ends_at, now)
 
 
 def earliest(*moments: float | None) -> float | None:
@@ -141,8 +143,17 @@ class HangUp:
     """End the call, even if a part of it hangs."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeliverResults:
+    """Give the model the late results of tools: nobody speaks, or is about to."""
+
+
 LineAction: TypeAlias = (
     SpeakFor
+    | Prompt
+    | Goodbye
+    | HoldSound
+    | DeliverResults
     | RunMenuChoice
     | RecordMessage
     | KeepMessage
@@ -180,6 +191,7 @@ LineEvent: TypeAlias = (
     | TurnBegan
     | WordsCame
     | AwayChanged
+    | KeyGiven
     | PauseJudged
     | TurnDecided
     | Spoken

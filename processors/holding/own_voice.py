@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Final, NamedTuple, Protocol, assert_never
 
-import numpy as np
+from loguru import logger
 from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStoppedFrame
 
 from calls.entry import Emit
@@ -26,13 +26,13 @@ from fallbacks.events import HeldTheLine, StepTaken
 from processors.holding.line_rules import (
     CallerMessage,
     ChoiceDone,
-    HangUp,
     KeepMessage,
     RunMenuChoice,
     SpeakFor,
     Then,
 )
 from processors.holding.menu_rules import Choice, DeskChoice
+from processors.holding.tones import message_tone
 from processors.holding.utterance_rules import (
     NUMBER,
     Chooser,
@@ -43,10 +43,6 @@ from processors.holding.utterance_rules import (
 )
 from processors.turn.floor import Floor
 from runtime.pcm import SAMPLE_BYTES
-
-TONE_HZ: Final = 1000  # inside the telephone band, and not a dial tone (chosen)
-TONE_S: Final = 0.3
-TONE_LEVEL: Final = 8000  # of 32768
 
 
 class ClipAudioRawFrame(TTSAudioRawFrame):
@@ -153,12 +149,6 @@ class Speaker:
         return length_s
 
 
-def tone(rate_hz: int) -> bytes:
-    """Return the tone that tells the caller to speak: 16-bit mono."""
-    moments = np.arange(round(TONE_S * rate_hz)) / rate_hz
-    return (TONE_LEVEL * np.sin(2 * np.pi * TONE_HZ * moments)).astype("<i2").tobytes()
-
-
 OUTAGE: Final = "outage"  # the reason in `CallEnded` when the outage menu ends a call
 
 
@@ -203,21 +193,23 @@ class ChoiceActions:
         if piece:
             self._choices.record(piece, message.rate_hz)
 
-    async def carry_out(self, action: RunMenuChoice | KeepMessage | HangUp) -> ChoiceDone | None:
-        """Carry out an action; return the result of a choice, and `None` after a hang-up."""
-        match action:
-            case RunMenuChoice():
-                reason = UNANSWERED.get(action.stage, "")
-                return ChoiceDone(
-                    choice=action.choice, done=await self._choose(action.choice, reason)
-                )
-            case KeepMessage():
+    async def carry_out(self, action: RunMenuChoice | KeepMessage) -> ChoiceDone:
+        """Carry out a choice; return its result. One that raises is logged, and has failed."""
+        choice = action.choice if isinstance(action, RunMenuChoice) else Choice.MESSAGE
+        try:
+            if isinstance(action, KeepMessage):
                 done = await self._keep(action.message)
-                lost = action.message.spoken and not done
-                return ChoiceDone(choice=Choice.MESSAGE, done=done, lost=lost)
-            case HangUp():
-                await self._choices.hang_up(OUTAGE)
-                return None
+                return ChoiceDone(choice=choice, done=done, lost=action.message.spoken and not done)
+            done = await self._choose(action.choice, UNANSWERED.get(action.stage, ""))
+        except Exception as broken:  # noqa: BLE001 - the caller must hear what comes next
+            logger.opt(exception=broken).error("the choice {} failed", choice.value)
+            lost = isinstance(action, KeepMessage) and action.message.spoken
+            return ChoiceDone(choice=choice, done=False, lost=lost)
+        return ChoiceDone(choice=choice, done=done)
+
+    async def hang_up(self) -> None:
+        """End the call."""
+        await self._choices.hang_up(OUTAGE)
 
     async def _choose(self, choice: DeskChoice, reason: str) -> bool:
         match choice:
@@ -418,7 +410,7 @@ class OwnVoice:
         """Play the tone that tells the caller to speak; return when it will have been heard."""
 
         async def sound() -> bytes:
-            return tone(self.speaker.rate_hz)
+            return message_tone(self.speaker.rate_hz)
 
         await self.speaker.speak(sound(), protected=True)
         return self.line.dry_at

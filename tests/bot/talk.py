@@ -34,13 +34,15 @@ from calls.line import CallerLine
 from configuration.agent import AgentSettings, system_text
 from configuration.settings import TurnSettings
 from processors.answering.context_window import ContextWindow, Memory
-from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
+from processors.holding.farewell import Farewell
+from processors.holding.hold_line import AnsweredFrame
 from processors.holding.silence_rules import CallLength, Silence
 from processors.turn.detector import TurnJudges
 from processors.turn.floor import Floor
 from tests.kit.line import PlayedLine, length_s
 from tests.kit.served import served
 from tests.kit.waiting import until
+from tests.processors.holding.hold_bench import prompting_line
 
 RATE_HZ = 8_000
 WORD_S = 0.02  # speech runs fifteen times faster than a person
@@ -218,8 +220,16 @@ def _talk(
     floor, voice, ear = Floor(line), Voice(line), Ear()
     farewell = Farewell(floor, clock=time.monotonic)
     above, below = (ContextWindow(limit_tokens=room_tokens(agent), emit=told.append) for _ in "12")
-    silence = _silence(agent, farewell, told, floor=floor)
-    order = [pair.user(), above, llm, below, farewell, silence, voice, ear, pair.assistant()]
+    rules = agent.silence
+    silence = Silence(
+        floor,
+        prompt_after_s=rules.prompt_after_s,
+        prompts=rules.prompts,
+        goodbye=rules.goodbye,
+    )
+    length = CallLength(max_call_s=agent.max_call_s, words=agent.farewell)
+    hold = prompting_line(silence, length, farewell=farewell, line=line, floor=floor, told=told)
+    order = [pair.user(), above, llm, below, farewell, voice, hold, ear, pair.assistant()]
     worker = PipelineWorker(
         Pipeline(order),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
@@ -234,24 +244,6 @@ def _talk(
         context=context,
         floor=floor,
         told=told,
-    )
-
-
-def _silence(
-    agent: AgentSettings, farewell: Farewell, told: list[Event], *, floor: Floor
-) -> CallerSilence:
-    return CallerSilence(
-        silence=Silence(
-            floor,
-            prompt_after_s=agent.silence.prompt_after_s,
-            prompts=agent.silence.prompts,
-            goodbye=agent.silence.goodbye,
-        ),
-        length=CallLength(max_call_s=agent.max_call_s, words=agent.farewell),
-        farewell=farewell,
-        floor=floor,
-        emit=told.append,
-        clock=time.monotonic,
     )
 
 

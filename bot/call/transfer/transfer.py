@@ -87,7 +87,7 @@ class Transfer:
         self.waiting, self.sound = waiting, JoinedSound()
         floor.listeners.append(self._follow)
         self.shared, self.leg, self.agent = shared, leg, agent
-        self._hold_line, self._floor, self.requests = hold_line, floor, requests
+        self.hold_line, self._floor, self.requests = hold_line, floor, requests
         self.turn, self.emit = turn, emit
         self.people_carrier = shared.people.for_caller(leg.facts.transport)
         self.language = spoken(agent.language, "tts")  # for the person, not the caller
@@ -142,8 +142,8 @@ class Transfer:
         destination = self.agent.destinations.get(name)
         how = self._transfer_kind(destination) if destination else None
         if self.busy:
-            self._hold_line.note_answered()  # the model gives no answer to this turn
-            self.waiting.reassure()
+            self.hold_line.note_answered()  # the model gives no answer to this turn
+            self.hold_line.reassure()
         if destination is None or how is None or self.busy:
             return False
         if words_first:
@@ -204,7 +204,7 @@ class Transfer:
 
     def leave_agent(self) -> None:
         """Pause the agent's prompts and fillers while the caller waits for the person."""
-        self._hold_line.note_answered()
+        self.hold_line.note_answered()
         self._floor.set_away(Away.PERSON, away=True)
 
     def part(self) -> None:
@@ -215,7 +215,7 @@ class Transfer:
     def return_to_agent(self) -> None:
         """Return the caller to the agent."""
         self.part()
-        self.waiting.hold(on=False)
+        self.hold_line.play_on_hold(on=False)
         self._floor.set_away(Away.PERSON, away=False)
 
     def _transfer_kind(self, to: DestinationSettings) -> How | None:
@@ -375,7 +375,7 @@ class TransferAttempt:
         for step in steps:
             match step:
                 case TransferStep.HOLD:
-                    self._transfer.waiting.hold(on=True)
+                    self._transfer.hold_line.play_on_hold(on=True)
                 case TransferStep.DROP:
                     await self._drop(self._decision.drop_reason)
                 case TransferStep.COME_BACK:
@@ -465,7 +465,7 @@ class TransferAttempt:
         transfer, waiting, person = self._transfer, self._transfer.waiting, self._person
         if person is None:
             return partial(self._decision.joined, ok=False)
-        waiting.hold(on=False)
+        transfer.hold_line.play_on_hold(on=False)
         await waiting.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
         waiting.together = True
         await waiting.say(Situation.TOGETHER)
@@ -491,7 +491,7 @@ class TransferAttempt:
 
     async def _let_go(self) -> None:
         """End our part of the call after a blind transfer."""
-        self._transfer.waiting.hold(on=False)
+        self._transfer.hold_line.play_on_hold(on=False)
         self._emit_outcome("connected")
         await self._transfer.requests.hang_up(REASON)
 

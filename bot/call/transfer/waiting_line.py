@@ -1,33 +1,27 @@
 """The caller's line while the caller waits for a person, and then talks to them.
 
-`WaitingLine` is directly before the output, so that no hanging stage can block it. It plays
-tones when the line is silent, and says the result in the agent's voice. While the caller and the
-person talk, it drops the agent's words.
+`WaitingLine` is directly before the output, so that no hanging stage can block it. It says the
+transfer's sentences in the agent's voice. While the caller and the person talk, it drops the
+agent's words. What is played while the line is silent is decided with everything else that a call
+says unasked (`processors/holding/decision.py`).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
-import numpy as np
 from pipecat.frames.frames import (
-    CancelFrame,
-    EndFrame,
     Frame,
     InputAudioRawFrame,
     LLMFullResponseEndFrame,
-    StartFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from bot.call.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, HoldSound
 from calls.line import CallerLine
 from configuration.texts import sentence
 from processors.holding.line_executor import OtherSound, drop_answer
 from processors.holding.own_voice import Phrases
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
-from processors.ladder.stage import Alarm
-from processors.turn.floor import Floor
 from processors.turn.sound_path import SoundFilter
 
 TakeSound: TypeAlias = Callable[[bytes], Awaitable[None]]
@@ -60,10 +54,6 @@ class JoinedSound(SoundFilter):
         await self.take(pcm)
 
 
-TONE_HZ: Final = 440.0
-TONE_S: Final = 0.4
-TONE_LEVEL: Final = 1500  # of 32768, about -27 dBFS: well below speech
-FADE_S: Final = 0.05  # a tone without a fade clicks
 WORDS_S: Final = 3.0  # for the words that the model wrote before it requested the transfer
 NEVER_SILENT: Final = frozenset(
     {
@@ -88,7 +78,6 @@ class WaitingLine(FrameProcessor):
         phrases: The fallback texts.
         say: Says a text in a language; with `protected`, it cannot be interrupted.
         line: The caller's line.
-        floor: The call's floor.
         clock: Monotonic, in seconds.
     """
 
@@ -98,7 +87,6 @@ class WaitingLine(FrameProcessor):
         phrases: Phrases,
         say: Callable[..., Awaitable[object]],
         line: CallerLine,
-        floor: Floor,
         clock: Callable[[], float],
     ) -> None:
         super().__init__()
@@ -108,9 +96,6 @@ class WaitingLine(FrameProcessor):
         self.line = line
         self._now = clock
         self._other = OtherSound(line, push=self.push_frame, clock=clock)
-        self._rhythm = HoldRhythm(floor)
-        self._alarm = Alarm(clock)
-        floor.listeners.append(lambda _: self._alarm.ring())
         self._words_out = asyncio.Event()
         self._words_out.set()  # no answer is expected before `expect_words`
 
@@ -130,19 +115,6 @@ class WaitingLine(FrameProcessor):
                 await self._words_out.wait()
         except TimeoutError:
             self._words_out.set()
-
-    def hold(self, *, on: bool) -> None:
-        """Start or stop playing tones when the line is silent."""
-        if on:
-            self._rhythm.start(self._now())
-        else:
-            self._rhythm.stop()
-        self._alarm.ring()
-
-    def reassure(self) -> None:
-        """Say next that it takes a moment longer: the caller has asked for a person again."""
-        self._rhythm.hurry(self._now())
-        self._alarm.ring()
 
     async def say(self, situation: Situation, *, protected: bool = True) -> bool:
         """Say a text in the agent's voice; return False if there is none.
@@ -176,38 +148,5 @@ class WaitingLine(FrameProcessor):
         if self.together and drop_answer(frame, self.line, self._now()):
             return  # otherwise the person's audio would wait
         await self.push_frame(frame, direction)
-        match frame:
-            case StartFrame():
-                self._alarm.start(self, self._wake_at, self._act)
-            case EndFrame() | CancelFrame():
-                await self._alarm.stop()
-            case LLMFullResponseEndFrame():
-                self._words_out.set()  # this frame follows the answer's words
-            case _:
-                pass
-
-    async def cleanup(self) -> None:
-        """Stop playing."""
-        await super().cleanup()
-        await self._alarm.stop()
-
-    def _wake_at(self) -> float | None:
-        return self._rhythm.wake_at(max(self.line.dry_at, self._now() - 1.0))
-
-    async def _act(self, now: float) -> None:
-        """Play what is due: a phrase if it is time for one and one is left, or else a tone."""
-        due = self._rhythm.tick(now, self.line.dry_at)
-        if due is None:
-            return
-        said = due is HoldSound.WORD and await self.say(Situation.ON_HOLD, protected=False)
-        if not said:
-            await self._other.put(hold_tone(self._other.rate_hz))
-
-
-def hold_tone(rate_hz: int) -> bytes:
-    """Return a soft tone and the pause after it: 16-bit mono."""
-    moments = np.arange(round(TONE_S * rate_hz)) / rate_hz
-    fade = np.clip(np.minimum(moments, TONE_S - moments) / FADE_S, 0.0, 1.0)
-    tone = TONE_LEVEL * fade * np.sin(2 * np.pi * TONE_HZ * moments)
-    pause = np.zeros(round(TONE_EVERY_S * rate_hz) - len(tone))
-    return np.concatenate([tone, pause]).astype("<i2").tobytes()
+        if isinstance(frame, LLMFullResponseEndFrame):
+            self._words_out.set()  # this frame follows the answer's words

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from calls.events import CallerStarted, CallerStopped
 from calls.line import CallerLine
-from processors.holding.decision import Actions, HoldDecision
-from processors.holding.late_answer_rules import Holding
+from processors.holding.decision import Actions, HoldDecision, HoldRules
 from processors.holding.line_rules import LineEvent
 from processors.holding.outage_rules import OutageSettings
 from processors.turn.floor import Floor, WordsCame
@@ -33,11 +32,17 @@ class HeldCaller(HoldDecision):
         word_until: The time until which the caller's last words may be a choice from the menu.
     """
 
-    def __init__(self, outage: OutageSettings | None = None) -> None:
+    def __init__(
+        self,
+        outage: OutageSettings | None = None,
+        *,
+        rules: Callable[[Floor], HoldRules] | None = None,
+    ) -> None:
         self.line = CallerLine()
         self.floor = Floor(self.line)
         self.word_until = 0.0
-        super().__init__(Holding(), self.floor, outage, word_until=lambda: self.word_until)
+        made = rules(self.floor) if rules else HoldRules(outage=outage or OutageSettings())
+        super().__init__(made, self.floor, word_until=lambda: self.word_until)
 
     def report(self, event: "LineEvent | Report", now: float) -> None:
         """Take an event, or call a method that takes the time."""

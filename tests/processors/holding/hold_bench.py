@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,11 +25,14 @@ from calls.events import Event, TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.events import HeldTheLine, StageExhausted, StepTaken
+from processors.holding.decision import HoldRules
+from processors.holding.farewell import Farewell
 from processors.holding.hold_line import HoldLine
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.on_device_words import NoEar, WordEar
 from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import ClipAudioRawFrame, Phrases, SpokenClip
+from processors.holding.silence_rules import CallLength, Silence
 from processors.holding.utterance_rules import Chooser, utterances_of
 from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor
@@ -43,6 +46,7 @@ WORD_S = 0.03
 ANSWER = 9000  # the answer's samples; clips are 1000, the local voice 3000
 CLIP = 1000
 LOCAL = 3000
+NEVER = HoldSettings(first_s=1e6, last_s=1e6, clip_s=1e6, silence_s=1e6)
 SOON = HoldSettings(first_s=0.1, last_s=0.15, clip_s=0.2, silence_s=0.3)
 TEXTS = {
     "en": {
@@ -104,12 +108,17 @@ class Voice:
         return sound(LOCAL, WORD_S * len(text.split()))
 
 
+async def _nobody() -> bool:
+    return False
+
+
 class MenuChoices:
-    """Records requests."""
+    """Records requests; nobody can be reached, unless `connects` says so."""
 
     def __init__(self, *, number: bool = True) -> None:
         self.number = number
         self.disk = True
+        self.connects: Callable[[], Awaitable[bool]] = _nobody
         self.asked: list[str] = []
         self.message_s = self.recorded_s = 0.0
 
@@ -119,7 +128,7 @@ class MenuChoices:
 
     async def connect(self) -> bool:
         self.asked.append("connect")
-        return False
+        return await self.connects()
 
     def record(self, pcm: bytes, rate_hz: int) -> None:
         self.recorded_s += len(pcm) / 2 / rate_hz
@@ -221,6 +230,32 @@ class Call:
         return [at for at, frame in self.line.played if isinstance(frame, ClipAudioRawFrame)]
 
 
+def prompting_line(
+    silence: Silence,
+    length: CallLength,
+    *,
+    farewell: Farewell,
+    line: CallerLine,
+    floor: Floor,
+    told: list[Event],
+) -> HoldLine:
+    """Return a held line that waits for answers for ever, so that only these rules speak."""
+    return HoldLine(
+        rules=HoldRules(holding=Holding(NEVER), silence=silence, length=length),
+        phrases=Phrases(chooser=Chooser([]), language="en"),
+        voice=Voice(),
+        choices=MenuChoices(),
+        ear=NoEar(),
+        remember=lambda _: None,
+        line=line,
+        floor=floor,
+        turn=Turn(budget_s=1.5),
+        emit=told.append,
+        clock=time.monotonic,
+        farewell=farewell,
+    )
+
+
 @asynccontextmanager
 async def held(
     settings: HoldSettings = SOON,
@@ -241,8 +276,7 @@ async def held(
         hold.notice(event)
 
     hold = HoldLine(
-        holding=Holding(settings),
-        outage=outage or OutageSettings(silence_s=0.3),
+        rules=HoldRules(holding=Holding(settings), outage=outage or OutageSettings(silence_s=0.3)),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language="en"),
         voice=voice,
         choices=desk,

@@ -19,7 +19,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.tests.utils import SleepFrame, run_test
 
 from calls.line import CallerLine
-from processors.holding.caller_silence import Farewell, PartFrame
+from processors.holding.farewell import Farewell, PartFrame
 from processors.turn.floor import Floor
 
 pytestmark = pytest.mark.virtual_time

@@ -28,6 +28,7 @@ from fallbacks.events import (
     StageRecovered,
 )
 from processors.holding.late_answer_rules import HoldSettings
+from processors.holding.line_executor import WaitingSound
 from processors.holding.line_rules import LineAction
 from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import Speaker
@@ -381,6 +382,35 @@ async def test_key_zero_becomes_a_callback_if_no_call_can_be_transferred() -> No
 
     assert call.desk.asked[:2] == ["connect", f"call back: {UNANSWERED['llm']}"]
     assert [event for event in call.told if isinstance(event, PersonWanted)]
+
+
+async def test_a_caller_who_waits_for_a_choice_hears_tones() -> None:
+    async with held() as call:
+        connected = asyncio.Event()
+        call.desk.connects = connected.wait
+        await outage(call, turns=3)
+        await call.presses("0")
+        await call.until(lambda: "connect" in call.desk.asked)
+        call.hold.play_on_hold(on=True)
+        await call.until(lambda: any(isinstance(f, WaitingSound) for _, f in call.line.played))
+        call.hold.play_on_hold(on=False)
+        connected.set()
+        await call.until(lambda: "hang up: outage" in call.desk.asked)
+
+    assert call.voice.said[-1] == "Thank you and goodbye."
+
+
+async def test_a_choice_that_raises_has_failed() -> None:
+    async def broken() -> bool:
+        raise ConnectionError("the carrier is away")
+
+    async with held() as call:
+        call.desk.connects = broken
+        await outage(call, turns=3)
+        await call.presses("0")
+        await call.until(lambda: "hang up: outage" in call.desk.asked)
+
+    assert call.desk.asked[:2] == ["connect", f"call back: {UNANSWERED['llm']}"]
 
 
 async def test_a_caller_without_a_number_may_leave_a_message_instead() -> None:

@@ -1,4 +1,4 @@
-"""The sounds and sentences for a caller who waits for a person, and their language."""
+"""The sentences for a caller who waits for a person, and their language."""
 
 import pytest
 
@@ -6,7 +6,6 @@ from bot.call.transfer.waiting_line import WaitingLine
 from calls.line import CallerLine
 from processors.holding.own_voice import Phrases
 from processors.holding.utterance_rules import Chooser, Situation, utterances_of
-from processors.turn.floor import Floor
 
 TEXTS = {"en": {"person": ["I am connecting you."]}, "es": {"person": ["Le paso."]}}
 
@@ -29,12 +28,10 @@ async def test_a_text_is_spoken_in_its_own_language(
     async def say(text: str, language: str, *, protected: bool) -> None:
         said.append((text, language))
 
-    line = CallerLine()
     waiting = WaitingLine(
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language=caller),
         say=say,
-        line=line,
-        floor=Floor(line),
+        line=CallerLine(),
         clock=lambda: 100.0,
     )
 

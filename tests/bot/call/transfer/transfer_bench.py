@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame
 
-from bot.call.transfer.waiting_line import hold_tone
 from bot.workers.process import Process
 from calls.events import AgentSaid, Event
 from calls.handover import Destination, Handover
@@ -25,6 +24,7 @@ from fallbacks.events import StepTaken
 from lab.callers import caller_says
 from lab.simulators.lab import Lab
 from processors.answerer.answerer_rules import AnsweringPlan
+from processors.holding.tones import hold_tone
 from providers.local_tts import say_locally
 from runtime import clock
 from tests.kit.near import Notes, near_process, steady_lab

@@ -37,16 +37,17 @@ class HoldRhythm:
         """Make a phrase due next, because the caller has asked again."""
         self._word_at = now
 
-    def wake_at(self, dry_at: float) -> float | None:
-        """Return when to call `tick`, or `None`; `dry_at` is the end of the audio on the line."""
-        return dry_at - LEAD_S if self._on and not self._floor.caller_speaking else None
+    @property
+    def wake_at(self) -> float | None:
+        """When to call `tick`, or `None`."""
+        waits = self._on and not self._floor.caller_speaking
+        return self._floor.agent_sounds_until - LEAD_S if waits else None
 
-    def tick(self, now: float, dry_at: float) -> HoldSound | None:
-        """Return what to play now, or `None`."""
-        wake_at = self.wake_at(dry_at)
-        if wake_at is None or now < wake_at:
-            return None
+    def tick(self, now: float) -> tuple[HoldSound, ...]:
+        """Return what to play now, if anything; until it is on the line, it remains due."""
+        if self.wake_at is None or now < self.wake_at:
+            return ()
         if now < self._word_at:
-            return HoldSound.TONE
+            return (HoldSound.TONE,)
         self._word_at = now + WORD_EVERY_S
-        return HoldSound.WORD
+        return (HoldSound.WORD,)

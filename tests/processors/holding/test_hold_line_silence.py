@@ -1,4 +1,4 @@
-"""The silence rule, fed by frames."""
+"""The prompts to a silent caller, fed by frames."""
 
 import asyncio
 import itertools
@@ -25,12 +25,13 @@ from calls.events import CallerSilent, Event
 from calls.line import CallerLine
 from calls.turn import Turn
 from processors.hearing.keypad import Keypad
-from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
+from processors.holding.farewell import Farewell
+from processors.holding.hold_line import AnsweredFrame
 from processors.holding.silence_rules import CallLength, Silence
 from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor
 from processors.turn.sound_path import Faintness
-from tests.processors.holding.hold_bench import ANSWER, RATE_HZ, Voices, sound
+from tests.processors.holding.hold_bench import ANSWER, RATE_HZ, Voices, prompting_line, sound
 
 pytestmark = pytest.mark.virtual_time
 
@@ -44,20 +45,15 @@ async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[
     line = CallerLine()
     floor = Floor(line)
     farewell = Farewell(floor, clock=time.monotonic)
-    processor = CallerSilence(
-        silence=Silence(
-            floor,
-            prompt_after_s=AFTER_S,
-            prompts=["Hello?"] * 9,
-            goodbye="Bye.",
-            work_limit_s=WORK_S,
-        ),
-        length=CallLength(max_call_s=60.0, words="Bye."),
-        farewell=farewell,
-        floor=floor,
-        emit=told.append,
-        clock=time.monotonic,
+    silence = Silence(
+        floor,
+        prompt_after_s=AFTER_S,
+        prompts=["Hello?"] * 9,
+        goodbye="Bye.",
+        work_limit_s=WORK_S,
     )
+    length = CallLength(max_call_s=60.0, words="Bye.")
+    hold = prompting_line(silence, length, farewell=farewell, line=line, floor=floor, told=told)
     if answered:
         frames = (AnsweredFrame(), *frames)
     async with asyncio.timeout(5.0):
@@ -68,7 +64,7 @@ async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[
         keypad = Keypad(
             own_keys="", is_taken=lambda: True, floor=floor, turn=turn, clock=time.monotonic
         )
-        pipeline = Pipeline([keypad, opener, farewell, processor, Voices(line)])
+        pipeline = Pipeline([keypad, opener, farewell, Voices(line), hold])
         down, _ = await run_test(pipeline, frames_to_send=frames)
     return [word.text for word in down if isinstance(word, TTSSpeakFrame)], told
 

@@ -1,4 +1,4 @@
-"""The end of a call: goodbye, prompts to a silent caller, and the limit on the call's length."""
+"""The end of a call, after its last words."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from pipecat.frames.frames import (
-    BotStoppedSpeakingFrame,
     CancelFrame,
     ControlFrame,
     EndFrame,
@@ -17,19 +16,12 @@ from pipecat.frames.frames import (
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
-    StartFrame,
-    SystemFrame,
     TTSSpeakFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from calls.entry import Emit
-from calls.events import CallerSilent, CallerStarted
 from fallbacks.word_times import sayable
-from processors.holding.line_rules import earliest
-from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence
-from processors.ladder.stage import Alarm
-from processors.turn.floor import AwayChanged, Floor, FloorEvent, KeyGiven, ReplyState, WordsCame
+from processors.turn.floor import Floor, ReplyState
 
 GOODBYE_LIMIT_S: Final = (
     20.0  # if the goodbye has not been spoken by then, the call ends without it
@@ -108,6 +100,10 @@ class Farewell(FrameProcessor):
             self._alarm = self.create_task(self._end_after_patience(), "give up on the goodbye")
         if ReplyState.WRITING not in self._floor.reply:
             await self._send_end()
+
+    async def say(self, words: str) -> None:
+        """Have the agent say words, after what it is saying."""
+        await self.push_frame(TTSSpeakFrame(words))
 
     @property
     def kept(self) -> dict[str, Any]:
@@ -201,95 +197,3 @@ class Farewell(FrameProcessor):
         alarm, self._alarm = self._alarm, None
         if alarm is not None and alarm is not asyncio.current_task():
             await self.cancel_task(alarm)
-
-
-@dataclass
-class AnsweredFrame(SystemFrame):
-    """The other party has picked up."""
-
-
-class CallerSilence(FrameProcessor):
-    """Speaks to a silent caller. It is directly after `Farewell`, and delays no frame.
-
-    While the caller does not talk with the agent, there are no prompts and no time limits. Timing
-    starts with `AnsweredFrame`, because an outbound call has a pipeline while it rings.
-    """
-
-    def __init__(
-        self,
-        *,
-        silence: Silence,
-        length: CallLength,
-        farewell: Farewell,
-        floor: Floor,
-        emit: Emit,
-        clock: Callable[[], float],
-    ) -> None:
-        super().__init__()
-        self._silence = silence
-        self._length = length
-        self._farewell = farewell
-        self._emit = emit
-        self._clock = clock
-        self._floor = floor
-        self._alarm = Alarm(clock)
-        self._answered = False
-        floor.listeners.append(self._follow)
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on."""
-        await super().process_frame(frame, direction)
-        await self.push_frame(frame, direction)
-        match frame:
-            case StartFrame():
-                self._alarm.start(self, self._wake_at, self._act)
-            case AnsweredFrame():
-                self._answered = True
-                self._length.start(self._clock())
-                self._silence.start(self._clock())
-                self._alarm.ring()
-            case EndFrame() | CancelFrame():
-                await self._alarm.stop()
-            case BotStoppedSpeakingFrame():
-                self._alarm.ring()
-            case _:
-                pass
-
-    async def cleanup(self) -> None:
-        """Stop watching."""
-        await super().cleanup()
-        await self._alarm.stop()
-
-    def _follow(self, event: FloorEvent) -> None:
-        """Process a change of the floor at once."""
-        match event:
-            case CallerStarted():
-                self._silence.sound_began(event.at_s)
-            case WordsCame() if event.text.strip():
-                self._silence.caller_spoke(self._clock())
-            case KeyGiven():
-                self._silence.caller_spoke(self._clock())
-            case AwayChanged():
-                self._silence.restart(self._clock())
-            case _:
-                pass
-        self._alarm.ring()
-
-    def _wake_at(self) -> float | None:
-        if self._floor.away or not self._answered:
-            return None
-        return earliest(self._silence.wake_at, self._length.wake_at)
-
-    async def _act(self, now: float) -> None:
-        if self._floor.away or not self._answered:
-            return
-        for step in (*self._silence.tick(now), *self._length.tick(now)):
-            await self._do(step)
-
-    async def _do(self, step: Prompt | Goodbye) -> None:
-        match step:
-            case Prompt():
-                self._emit(CallerSilent(prompts=step.prompts))
-                await self.push_frame(TTSSpeakFrame(step.words))
-            case Goodbye():
-                await self._farewell.end_call(step.reason, words=step.words, final=step.final)
