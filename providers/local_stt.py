@@ -98,7 +98,7 @@ class LocalSTTService(STTService):
         self._ear = ear
         self._process = SphinxProcess(ear)
         self._answers = PendingResults()
-        self._listen_task: asyncio.Task[None] | None = None
+        self._results_task: asyncio.Task[None] | None = None
         self._audio_lost = False  # whether the last piece of audio was dropped
         self._ready = False  # whether the models are loaded
         self._ends_in_a_row = 0  # of processes, without a final result
@@ -111,7 +111,7 @@ class LocalSTTService(STTService):
         """Start the recogniser; the call does not wait for its models."""
         await super().setup(setup)
         await self._process.start()
-        self._listen_task = self.create_task(self._listen(), "local recogniser")
+        self._results_task = self.create_task(self._keep_process_running(), "local recogniser")
 
     async def stop(self, frame: EndFrame) -> None:
         """End the recogniser."""
@@ -152,8 +152,16 @@ class LocalSTTService(STTService):
             case _:
                 pass
 
-    async def _listen(self) -> None:
-        """Pass results on; replace a process that died."""
+    async def _keep_process_running(self) -> None:
+        """Pass results on, and restart the process whenever it ends.
+
+        The loop ends, and the service reports a permanent error, if the process ended before its
+        models were loaded, ended `MAX_ENDS` times in a row without a final result, or cannot be
+        started. The ended process takes with it the audio that it had not transcribed and the
+        results that were requested: in an utterance, the new process gets only the audio from now
+        on. Each restart is reported as an error, so a stage can send the audio again or ask another
+        rung.
+        """
         while await self._pass_results():
             await self._process.close()
             self._answers = PendingResults()
@@ -201,9 +209,9 @@ class LocalSTTService(STTService):
         await self.push_frame(_final(result, self._user_id, self._settings))
 
     async def _close(self) -> None:
-        listening, self._listen_task = self._listen_task, None
-        if listening is not None:
-            await self.cancel_task(listening)
+        task, self._results_task = self._results_task, None
+        if task is not None:
+            await self.cancel_task(task)
         await self._process.close()
 
 

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from pipecat.frames.frames import ErrorFrame, TranscriptionFrame
+from pipecat.frames.frames import (
+    ErrorFrame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+)
 from pipecat.processors.frame_processor import FrameProcessor
 
 from calls.transcript import Heard
@@ -106,6 +111,27 @@ class TestLocal(SttConformance):
             await bench.first(ErrorFrame)
 
         assert not bench.service.is_usable
+
+    async def test_a_process_that_dies_in_an_utterance_is_replaced_for_the_rest_of_it(
+        self, peer: Any
+    ) -> None:
+        rest = utterance(SECOND)
+        began = next(
+            n for n, frame in enumerate(rest) if isinstance(frame, VADUserStartedSpeakingFrame)
+        )
+        async with running(self.service(peer)) as bench:
+            await self.ready(bench)
+            bench.service._answers.ask(cancelled=False)  # a result that will never come
+            await bench.put(*utterance(FIRST)[:-1])
+            await bench.until(lambda: bench.all(InterimTranscriptionFrame))
+            await self.break_peer(peer, bench)
+            await bench.first(ErrorFrame)
+            since = len(bench.out)
+            await bench.put(*rest[:began], *rest[began + 1 :])  # without another start of speech
+            final = await bench.first(TranscriptionFrame, since=since)
+
+        assert words(final.text) == words(SECOND)
+        assert final.finalized
 
     async def ready(self, bench: Bench) -> None:
         """Wait until the worker has loaded its models: it answers a finish."""
