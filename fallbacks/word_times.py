@@ -316,10 +316,11 @@ class WordTimes:
         """Return the length of the text from a word on."""
         return self._offset(len(self.words)) - self._offset(index)
 
-    def heard_at(self, index: int) -> float | None:
-        """Return up to where the audio must be played for a word to count as heard: to its middle.
+    def middle_s(self, index: int) -> float | None:
+        """Return the position of a word's middle; a word counts as heard once it has been played.
 
-        `None` if there is no such word yet, or if its time is unknown.
+        If only the word's start is known, its length is estimated from its characters. `None` if
+        there is no such word yet, or if its start is unknown.
         """
         start_s = self.start_s(index) if index < len(self.words) else None
         if start_s is None:

@@ -120,17 +120,17 @@ async def _row_finding(url: str) -> DoctorFinding:
 async def _version_finding(url: str) -> DoctorFinding | None:
     """Return a finding if the database needs an upgrade or cannot be checked; else `None`."""
     from operations.database.database import StorageError  # noqa: PLC0415 - as above
-    from operations.database.upgrading import find_lag  # noqa: PLC0415
+    from operations.database.upgrading import find_version_problem  # noqa: PLC0415
 
     try:
         async with asyncio.timeout(SERVER_ANSWER_S):
-            lag = await find_lag(url)
+            problem = await find_version_problem(url)
     except StorageError as error:
-        lag = f"cannot be checked: {error}"
+        problem = f"cannot be checked: {error}"
     except TimeoutError:
-        lag = f"did not answer within {SERVER_ANSWER_S:g} s"
+        problem = f"did not answer within {SERVER_ANSWER_S:g} s"
     return (
-        DoctorFinding(about=ABOUT_STORAGE, text=f"{mask_password(url)} {lag}", ok=False)
-        if lag
+        DoctorFinding(about=ABOUT_STORAGE, text=f"{mask_password(url)} {problem}", ok=False)
+        if problem
         else None
     )

@@ -78,8 +78,14 @@ def version_of(connection: Connection) -> str | None:
     return connection.execute(select(VERSIONS.c.version_num)).scalar()
 
 
-def lag_of(connection: Connection) -> str | None:
-    """Return how a database is outdated, and the cure; `None` if it is up to date or empty."""
+def version_problem(connection: Connection) -> str | None:
+    """Return why this program cannot use a database as it is, and the cure.
+
+    Returns:
+        The rest of a sentence whose subject is the database: "is at version 0018_machines, but
+        version 0019_x is needed; run holdline db upgrade". Its version may be missing, outdated, or
+        unknown to this program. `None` if the database is up to date or empty.
+    """
     found, newest = version_of(connection), known_versions()[-1]
     if found is None:
         if _is_empty(connection):
@@ -94,7 +100,10 @@ def lag_of(connection: Connection) -> str | None:
 
 
 def unknown_version(found: str | None) -> str | None:
-    """Return an error with its cure if a version is unknown to us; `None` if it is known."""
+    """Return why a version cannot be upgraded from, and the cure, as `version_problem` does.
+
+    `None` if this program knows the version, or if none is recorded.
+    """
     if found is None or found in known_versions():
         return None
     if found < known_versions()[0]:

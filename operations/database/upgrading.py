@@ -17,10 +17,10 @@ from operations.database.database import (
 )
 from operations.database.schema import (
     MIGRATIONS,
-    lag_of,
     lock_schema,
     unknown_version,
     version_of,
+    version_problem,
 )
 
 
@@ -48,8 +48,10 @@ async def upgrade(address: str) -> tuple[str | None, str | None]:
             await engine.dispose()
 
 
-async def find_lag(address: str) -> str | None:
-    """Return how a database is outdated, and the cure; `None` if it is up to date or missing.
+async def find_version_problem(address: str) -> str | None:
+    """Return why this program cannot use a database as it is, and the cure; see `version_problem`.
+
+    `None` if it is up to date, empty or missing. A missing SQLite file is not created.
 
     Raises:
         StorageError: The database cannot be read.
@@ -61,7 +63,7 @@ async def find_lag(address: str) -> str | None:
         engine = _engine(url)
         try:
             async with engine.connect() as connection:
-                return await connection.run_sync(lag_of)
+                return await connection.run_sync(version_problem)
         finally:
             await engine.dispose()
 

@@ -12,7 +12,7 @@ from configuration.folders import check_database
 from configuration.rungs import vendors_of
 from configuration.settings import Settings
 from operations.database.database import StorageError
-from operations.database.upgrading import find_lag
+from operations.database.upgrading import find_version_problem
 from operations.postmortem.gathering import gather
 from operations.postmortem.page import as_page
 from operations.postmortem.story import tell_story
@@ -51,11 +51,11 @@ async def write_evidence(settings: Settings, span: timedelta, out: Path) -> Mapp
 async def _check_database(url: str) -> None:
     await asyncio.to_thread(check_database, url)
     try:
-        lag = await find_lag(url)
+        problem = await find_version_problem(url)
     except StorageError as error:
         raise CommandError(f"{mask_password(url)} cannot be read: {error}") from error
-    if lag:
-        raise CommandError(f"{mask_password(url)} {lag}")
+    if problem:
+        raise CommandError(f"{mask_password(url)} {problem}")
 
 
 def _write(out: Path, texts: Mapping[str, str]) -> None:

@@ -20,7 +20,7 @@ from calls.operations_events import CallCut
 from configuration.settings import Settings
 from operations.backlog import Backlog
 from operations.database.database import Database, RefusedRowsError, StorageError
-from operations.database.upgrading import find_lag
+from operations.database.upgrading import find_version_problem
 from operations.keep_running import keep_running
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.writer import RecordWriter
@@ -291,7 +291,7 @@ async def keep_record(
             keep_running("the record", record_listener.run), name="the record"
         )
         checking_version = tasks.create_task(
-            _log_lag(settings.storage.url), name="the tables' version"
+            _log_version_problem(settings.storage.url), name="the tables' version"
         )
         try:
             yield
@@ -304,12 +304,12 @@ async def keep_record(
             await record_listener.close()
 
 
-async def _log_lag(url: str) -> None:
-    """Log how the database is outdated, if it is."""
+async def _log_version_problem(url: str) -> None:
+    """Log why this program cannot use the database as it is, if so."""
     try:
         async with asyncio.timeout(BATCH_S):
-            lag = await find_lag(url)
+            problem = await find_version_problem(url)
     except (StorageError, TimeoutError):
         return  # the first batch reports it
-    if lag:
-        logger.error("storage.url: the database {}", lag)
+    if problem:
+        logger.error("storage.url: the database {}", problem)

@@ -22,7 +22,7 @@ MAX_CHARACTERS: Final = 32
 SPARE_CHARACTERS: Final = 60  # of text beyond that
 
 AFTER_S: Final = 1.0  # of the sound that an interrupted caller did not hear
-HEARD_SHARE: Final = 0.5  # of a word: `WordTimes.heard_at`
+HEARD_SHARE: Final = 0.5  # of a word: `WordTimes.middle_s`
 END_S: Final = 0.2  # of silence after a text that has ended: without it, its last word is unsure
 
 _load_lock: Final = threading.Lock()

@@ -389,7 +389,7 @@ class SoundOutlet:
     def _release_until(self, until_s: float, now: float) -> list[PlaySound | PlayWord]:
         released: list[PlaySound | PlayWord] = []
         while (
-            heard_s := self.ledger.words.heard_at(self.released_words)
+            heard_s := self.ledger.words.middle_s(self.released_words)
         ) is not None and heard_s <= until_s:
             released += self._release_sound(heard_s, now)
             released.append(self._word(self.released_words))

@@ -222,7 +222,7 @@ def test_a_word_counts_as_heard_when_half_of_it_was_played(
     times, follower = following("Good")
     follower.follow("good", start_s=0.1, end_s=end_s)
 
-    heard = times.heard_at(0)
+    heard = times.middle_s(0)
 
     assert heard == pytest.approx(heard_s)
 
@@ -230,8 +230,8 @@ def test_a_word_counts_as_heard_when_half_of_it_was_played(
 def test_a_missing_or_untimed_word_was_not_heard() -> None:
     times, _ = following("Good")
 
-    assert times.heard_at(0) is None
-    assert times.heard_at(1) is None
+    assert times.middle_s(0) is None
+    assert times.middle_s(1) is None
 
 
 def test_a_voice_without_times_is_estimated_by_its_letters() -> None:

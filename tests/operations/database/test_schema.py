@@ -19,7 +19,7 @@ from operations.database import schema
 from operations.database.database import Database, StorageError, write_ahead
 from operations.database.schema import compile_tables, known_versions
 from operations.database.tables import HEALTH, PROBERS
-from operations.database.upgrading import find_lag, upgrade
+from operations.database.upgrading import find_version_problem, upgrade
 from tests.kit.databases import fresh, on_sqlite
 from tests.share_servers import PASSWORD
 
@@ -108,7 +108,7 @@ class TestSchema:
     async def test_an_empty_database_is_created_complete_at_its_first_use(self, url: str) -> None:
         await use(url)
 
-        assert await find_lag(url) is None
+        assert await find_version_problem(url) is None
         assert {"callbacks", "calls", "happenings"} <= set(await shape_of(url))
 
     async def test_the_upgrade_steps_end_with_the_schema_of_an_empty_database(
@@ -124,13 +124,13 @@ class TestSchema:
         await make_unmarked(url)
         await use(url)
 
-        lag = await find_lag(url)
-        assert lag
-        assert "holdline db upgrade" in lag
+        problem = await find_version_problem(url)
+        assert problem
+        assert "holdline db upgrade" in problem
         assert "calls" not in await shape_of(url)
 
         await upgrade(url)
-        assert await find_lag(url) is None
+        assert await find_version_problem(url) is None
         assert "calls" in await shape_of(url)
         engine = create_async_engine(url, poolclass=NullPool)
         async with engine.connect() as connection:
@@ -144,9 +144,9 @@ class TestSchema:
         await board.engine()
         await board.close()
 
-        assert await find_lag(url) is None
+        assert await find_version_problem(url) is None
         await use(url)
-        assert await find_lag(url) is None
+        assert await find_version_problem(url) is None
         assert "calls" in await shape_of(url)
 
     async def test_an_upgrade_of_a_current_database_changes_nothing(self, url: str) -> None:
@@ -166,14 +166,14 @@ class TestSchema:
         await use(url)
         await in_database(url, f"UPDATE alembic_version SET version_num = '{version}'")  # noqa: S608
 
-        assert cure in (await find_lag(url) or "")
+        assert cure in (await find_version_problem(url) or "")
         with pytest.raises(StorageError, match=f"it is at version {version}, .* {cure}"):
             await upgrade(url)
 
     async def test_processes_that_start_at_once_create_one_database(self, url: str) -> None:
         await asyncio.gather(*(use(url) for _ in range(5)), upgrade(url))
 
-        assert await find_lag(url) is None
+        assert await find_version_problem(url) is None
 
     async def test_a_database_that_is_created_while_it_is_looked_at_is_not_outdated(
         self, url: str, monkeypatch: pytest.MonkeyPatch
@@ -188,12 +188,12 @@ class TestSchema:
 
         monkeypatch.setattr(schema, "_is_empty", created_meanwhile)
 
-        assert await find_lag(url) is None
+        assert await find_version_problem(url) is None
         assert "calls" in await shape_of(url)
 
     @on_sqlite
     async def test_reading_creates_no_database(self, url: str, tmp_path: Path) -> None:
-        assert await find_lag(url) is None
+        assert await find_version_problem(url) is None
         assert not list(tmp_path.iterdir())  # noqa: ASYNC240 - nothing else waits here
 
     def test_a_second_connection_during_a_transaction_succeeds(self, tmp_path: Path) -> None:
@@ -215,6 +215,6 @@ class TestSchema:
 
 async def test_an_error_does_not_show_the_password() -> None:
     with pytest.raises(StorageError) as wrong:
-        await find_lag(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none")
+        await find_version_problem(f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none")
 
     assert PASSWORD not in str(wrong.value)

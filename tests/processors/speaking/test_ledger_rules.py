@@ -32,7 +32,7 @@ def heard(ledger: SpeechLedger, played_s: float) -> str:
     """Return the words that the caller has heard when this much of the sound was played."""
     words, upto = ledger.words.text_from(0).split(), 0
     for at, word in enumerate(words):
-        found = ledger.words.heard_at(at)
+        found = ledger.words.middle_s(at)
         if found is not None and found <= played_s and played_s > 0:
             upto = at + 1
         elif sayable(word):  # a dash may have no time of its own
@@ -345,7 +345,7 @@ def cost_s(words: int, *, timed: bool) -> float:
             ledger.word(1, f"word{n}", start_s=n * 0.3, end_s=n * 0.3 + 0.3)
         ledger.audio(1, 0.3)
         ledger.released_s = ledger.releasable_s(1.0)
-        ledger.words.heard_at(n)
+        ledger.words.middle_s(n)
         assert not ledger.sent or n == words - 1 or timed
     ledger.done(1)
     return time.thread_time() - began
