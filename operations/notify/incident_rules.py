@@ -14,7 +14,7 @@ all; it ends when each of them is healthy.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -35,7 +35,7 @@ from calls.incident import (
     IncidentEvent,
     Place,
 )
-from calls.known_rungs import KnownRungs
+from calls.ladder_health import LadderHealth
 from calls.operations_events import (
     CallsLost,
     DoNotCallDropped,
@@ -87,11 +87,11 @@ class Incidents:
         self,
         ladders: Mapping[str, Sequence[str]],
         *,
-        steps: Sequence[str] = (),
+        steps: Collection[str] = (),
         vendors: Vendors | None = None,
     ) -> None:
-        """Start without incidents; see `KnownRungs` for the arguments."""
-        self.rungs = KnownRungs(ladders, steps=steps, vendors=vendors)
+        """Start without incidents; see `LadderHealth` for the arguments."""
+        self.rungs = LadderHealth(ladders, steps=steps, vendors=vendors)
         self.wordless: Counter[Place] = Counter()
         self._open: dict[Place, Incident] = {}
 
@@ -257,7 +257,7 @@ def _breaker_moved(incidents: Incidents, event: BreakerMoved, now: float) -> Inc
         return incidents.close(event.stage, event.provider, now)
     if event.after != State.OPEN:
         return ()
-    incidents.rungs.prove(event.stage, event.provider)
+    incidents.rungs.explain_for_all_calls(event.stage, event.provider)
     found = IncidentBegan(
         stage=event.stage,
         rung=event.provider,
@@ -303,7 +303,7 @@ def _rung_followed(incidents: Incidents, event: RungFollowed, now: float) -> Inc
         incidents.recover(*place, now)
     if rung.breaker != State.OPEN or was_unavailable:
         return ()
-    incidents.rungs.prove(*place)
+    incidents.rungs.explain_for_all_calls(*place)
     found = IncidentBegan(
         stage=event.stage,
         rung=event.provider,

@@ -1,6 +1,6 @@
 """The health of each rung, as the events report it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,7 +15,7 @@ OUTAGE: Final = frozenset(
 
 
 @dataclass(slots=True)
-class KnownRung:
+class RungHealth:
     """The health of one rung."""
 
     breaker: str = State.CLOSED
@@ -33,38 +33,42 @@ class KnownRung:
         self.suspect, self.kind, self.reason = False, "", ""
 
 
-class KnownRungs:
-    """The health of all rungs of all ladders."""
+class LadderHealth:
+    """The health of all rungs of all ladders, and sentences about it for operators."""
 
     def __init__(
         self,
         ladders: Mapping[str, Sequence[str]],
         *,
-        steps: Sequence[str],
+        steps: Collection[str],
         vendors: Vendors | None = None,
     ) -> None:
         """Create a healthy rung for each name.
 
         Args:
             ladders: The rungs' names by stage, the preferred one first.
-            steps: The steps of the outage menu that are enabled.
-            vendors: The vendors to name in sentences about failures.
+            steps: The enabled steps of the outage menu, in any order.
+            vendors: The vendors to name in sentences about failures. A rung that has none here
+                fails alone, and its sentences use its own name.
         """
         self._ladders = ladders
-        self._rungs = {(stage, name): KnownRung() for stage in ladders for name in ladders[stage]}
+        self._rungs = {(stage, name): RungHealth() for stage in ladders for name in ladders[stage]}
         self._steps = steps
         self._vendors = vendors or {}
 
-    def get(self, stage: str, name: str) -> KnownRung:
+    def get(self, stage: str, name: str) -> RungHealth:
         """Return one rung; for an unknown name, a healthy one that is not stored."""
-        return self._rungs.get((stage, name)) or KnownRung()
+        return self._rungs.get((stage, name)) or RungHealth()
 
     def explain(self, stage: str, name: str, kind: str, reason: str) -> str:
         """Return an operator's sentence about a failure of a rung or another system."""
         return explain(kind, reason, vendor_at(self._vendors, stage, name))
 
-    def prove(self, stage: str, name: str) -> None:
-        """Explain the failure of a rung as that of all calls: its breaker has opened."""
+    def explain_for_all_calls(self, stage: str, name: str) -> None:
+        """Explain a rung's failure as that of all calls, not of one call: its breaker has opened.
+
+        Nothing changes if no failure of the rung is known.
+        """
         rung = self.get(stage, name)
         rung.reason = rung.kind and self.explain(stage, name, rung.kind, rung.reason)
 
@@ -141,6 +145,6 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _is_down(rung: KnownRung) -> bool:
+def _is_down(rung: RungHealth) -> bool:
     """Return whether a rung is out for a reason that may be its vendor's outage."""
     return rung.is_out and rung.kind in OUTAGE and ONE_CALL not in rung.reason
