@@ -112,7 +112,7 @@ class CallerHearing:
         self._transcripts = Transcripts()
         self._writing = NO_ATTEMPT  # the attempt whose words are passed on
         # Words that are too soft for the VAD are passed on even before the first utterance.
-        self._transcripts.begin(NO_ATTEMPT, replayed=False)
+        self._transcripts.use_recogniser(NO_ATTEMPT, replayed=False)
         self._recheck_s = 0.0  # when to check for a better rung, in seconds of the caller's audio
         self._stopped_s = 0.0  # when the VAD last reported a stop, in seconds of the caller's audio
         # When the caller stopped, words were passed on, or the turn's end was delayed: the latest.
@@ -187,7 +187,7 @@ class CallerHearing:
         self.utterance = utterance = CallerUtterance(
             self._begin, began_s=began_s, not_before_s=not_before_s, turn=self._turn
         )
-        self._transcripts.open()
+        self._transcripts.start_utterance()
         actions = list(self._carry_out(utterance.start(now), now))
         for feed in self.feeds.values():
             if feed.attempt is None and utterance.attempting.over:
@@ -299,7 +299,9 @@ class CallerHearing:
                 case Use():
                     self.writer, self._writing = self.feeds[action.provider], action.attempt
                     replayed, from_s = self.writer.replayed, self.writer.from_s
-                    self._transcripts.begin(action.attempt, replayed=replayed, from_s=from_s)
+                    self._transcripts.use_recogniser(
+                        action.attempt, replayed=replayed, from_s=from_s
+                    )
                 case Stop():
                     done += _drop(self.feeds[action.provider], action)
                 case Exhausted():
@@ -330,7 +332,7 @@ class CallerHearing:
         if best is not self.writer:
             actions += self.writer.end()
             self.writer, self._writing = best, NO_ATTEMPT
-            self._transcripts.begin(NO_ATTEMPT, replayed=False)
+            self._transcripts.use_recogniser(NO_ATTEMPT, replayed=False)
         from_s = max(self.sound.start_s, self.sound.end_s - LEAD_IN_S)
         if self.utterance and self.utterance.is_transcribed:  # not again: its words may lack times
             from_s = max(from_s, self._stopped_s - OVERLAP_S)

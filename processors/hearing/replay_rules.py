@@ -133,25 +133,33 @@ class Transcripts:
         )
         return max(starts, default=0.0)
 
-    def open(self) -> None:
+    def start_utterance(self) -> None:
         """Start another utterance, with the same recogniser."""
         self._delivered, self._repeatable, self.guess = [], [], None
         self._until_s = self._until_s or 0.0
 
-    def begin(self, attempt: int, *, replayed: bool, from_s: float = 0.0) -> None:
-        """Use another recogniser.
+    def use_recogniser(self, attempt: int, *, replayed: bool, from_s: float = 0.0) -> None:
+        """Switch to the results of another recogniser, in the middle of an utterance or between.
+
+        The delivered words and the guess are kept. Later results of the previous recogniser are
+        ignored. The new one may repeat delivered words if audio was replayed to it; they are
+        dropped once. Only words that end after `from_s` count as repeatable, and delivered words
+        without times always do.
 
         Args:
             attempt: The attempt whose words are delivered from now on.
             replayed: Whether it got audio that another recogniser had already transcribed.
-            from_s: Where in the stream its audio begins.
+            from_s: Where its audio begins, in seconds of the stream; unused unless `replayed`.
         """
         self._attempt = attempt
         words = (heard_word for heard_word in self._delivered if heard_word.end_s > from_s)
         self._repeatable = [heard_word.text for heard_word in words] if replayed else []
 
     def deliver(self, attempt: int, text: str, *, words: Sequence[HeardWord] = ()) -> str:
-        """Record a final transcript as delivered, and return its new part."""
+        """Record a final transcript as delivered, and return its new part.
+
+        The new part is empty if the attempt is not the current one, or if all words were delivered.
+        """
         if attempt != self._attempt:
             return ""
         if words and self._until_s is not None:
@@ -164,7 +172,7 @@ class Transcripts:
         return " ".join(heard_word.text for heard_word in new)
 
     def deliver_guess(self) -> str:
-        """Record the guess as delivered, in place of a final; return its new part."""
+        """Record the guess as delivered, in place of a final; return its new part or ""."""
         guess, self.guess, attempt = self.guess, None, self._attempt
         if guess is None or attempt is None:
             return ""

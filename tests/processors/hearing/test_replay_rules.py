@@ -108,7 +108,7 @@ def test_no_sound_after_the_detected_speech_is_left_out() -> None:
 
 def test_one_recognisers_words_are_delivered_unchanged() -> None:
     heard = Transcripts()
-    heard.begin(1, replayed=False)
+    heard.use_recogniser(1, replayed=False)
 
     assert heard.deliver(1, "I would like") == "I would like"
     assert heard.deliver(1, "a table a table") == "a table a table"
@@ -116,9 +116,9 @@ def test_one_recognisers_words_are_delivered_unchanged() -> None:
 
 def test_words_with_times_are_delivered_once_whatever_their_text() -> None:
     heard = Transcripts()
-    heard.begin(1, replayed=False)
+    heard.use_recogniser(1, replayed=False)
     heard.deliver(1, "I would like", words=words("I would like"))
-    heard.begin(2, replayed=True)
+    heard.use_recogniser(2, replayed=True)
 
     written = "Eye wood like a table"
     assert heard.deliver(2, written, words=words(written)) == "a table"
@@ -136,9 +136,9 @@ def test_words_with_times_are_delivered_once_whatever_their_text() -> None:
 )
 def test_words_without_times_are_delivered_once_by_their_text(finals: list[str]) -> None:
     heard = Transcripts()
-    heard.begin(1, replayed=False)
+    heard.use_recogniser(1, replayed=False)
     heard.deliver(1, "I would like")
-    heard.begin(2, replayed=True)
+    heard.use_recogniser(2, replayed=True)
 
     for final in finals:
         heard.deliver(2, final)
@@ -158,10 +158,10 @@ def test_a_standby_that_starts_amid_the_delivered_words_repeats_and_loses_none(
 ) -> None:
     said = words(" ".join(f"w{n}" for n in range(count)), from_s=5.0)
     heard = Transcripts()
-    heard.begin(1, replayed=False)
+    heard.use_recogniser(1, replayed=False)
     heard.deliver(1, " ".join(word.text for word in said[:cut]), words=said[:cut])
     from_s = heard.again_from_s
-    heard.begin(2, replayed=True, from_s=from_s)
+    heard.use_recogniser(2, replayed=True, from_s=from_s)
     again = [word for word in said if word.start_s >= from_s]
     size = -(-len(again) // parts)
 
@@ -176,36 +176,36 @@ def test_a_standby_that_starts_amid_the_delivered_words_repeats_and_loses_none(
 
 def test_a_recogniser_with_times_after_one_without_is_compared_by_words() -> None:
     heard = Transcripts()
-    heard.begin(1, replayed=False)
+    heard.use_recogniser(1, replayed=False)
     heard.deliver(1, "I would like")
-    heard.begin(2, replayed=True)
+    heard.use_recogniser(2, replayed=True)
 
     assert heard.deliver(2, "I would like tea", words=words("I would like tea")) == "tea"
 
 
 def test_a_recogniser_that_received_only_the_later_sound_is_not_deduplicated() -> None:
     heard = Transcripts()
-    heard.begin(1, replayed=False)
+    heard.use_recogniser(1, replayed=False)
     heard.deliver(1, "yes")
-    heard.begin(2, replayed=False)
+    heard.use_recogniser(2, replayed=False)
 
     assert heard.deliver(2, "yes") == "yes"
 
 
 def test_late_words_of_the_abandoned_recogniser_are_ignored() -> None:
     heard = Transcripts()
-    heard.begin(1, replayed=False)
-    heard.begin(2, replayed=True)
+    heard.use_recogniser(1, replayed=False)
+    heard.use_recogniser(2, replayed=True)
 
     assert heard.deliver(1, "late words") == ""
 
 
 def test_the_next_utterance_may_repeat_the_same_words() -> None:
     heard = Transcripts()
-    heard.begin(1, replayed=False)
+    heard.use_recogniser(1, replayed=False)
     heard.deliver(1, "yes please")
-    heard.open()
-    heard.begin(2, replayed=True)
+    heard.start_utterance()
+    heard.use_recogniser(2, replayed=True)
 
     assert heard.deliver(2, "yes please") == "yes please"
 
@@ -223,9 +223,9 @@ def test_a_faithful_replay_is_delivered_once_wherever_the_first_one_died(
 ) -> None:
     said = [f"w{n}" for n in range(count)]
     heard = Transcripts()
-    heard.begin(1, replayed=False)
+    heard.use_recogniser(1, replayed=False)
     heard.deliver(1, " ".join(said[:cut]))
-    heard.begin(2, replayed=True)
+    heard.use_recogniser(2, replayed=True)
     size = -(-count // parts)
 
     for at in range(0, count, size):
