@@ -72,6 +72,8 @@ class VoicePart(Service):
         self._cannot_be_silenced = False  # so its sound may belong to an earlier attempt
         self._measured = False  # whether the text in progress was
         self._settled = False  # whether the outcome of connecting was reported
+        # The stage may revive the voice while an interruption reconnects it. Without the lock, the
+        # second would close the first one's new socket, and the reports would be out of order.
         self._reconnecting = asyncio.Lock()
         self._late_settings: TTSUpdateSettingsFrame | None = None
         if not self._settings.model:  # Deepgram's voices are its models; the bill names them
@@ -113,7 +115,16 @@ class VoicePart(Service):
                 await within(client.close())
 
     async def reconnect(self) -> None:
-        """Open a new connection if the service has one, and drop what the old one still sends."""
+        """Open a new connection if the service has one, and drop what the old one still sends.
+
+        Returns once the listener has one of these reports; its errors are reported, not raised:
+
+        - The service has a connection: `connecting`, then `connected` or `unreachable`.
+        - It has none, and its sound may belong to an earlier attempt: `unreachable`, for the rest
+          of the call.
+        - It has none, and needs none: `connected`.
+        - There is no listener: nothing is done; Pipecat's own connection is left as it is.
+        """
         async with self._reconnecting:
             if self.reports.ear and hasattr(self, "_connect"):
                 await self.reports.ear.connecting()

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -306,6 +307,31 @@ async def test_a_lost_connection_is_reported_once_and_restored_only_by_the_stage
 
     assert [item.kind for item in ear.told if isinstance(item, Failure)] == [Kind.CUT]
     assert own.connections == 2
+
+
+async def test_two_reconnections_at_once_follow_each_other() -> None:
+    async with own_server() as (own, spec), heard(spec) as (bench, ear):
+        await told(ear, lambda items: "connected" in items)
+        ear.told.clear()
+        await asyncio.gather(bench.service.reconnect(), bench.service.reconnect())  # type: ignore[attr-defined]
+        await bench.put(*attempt(1, "One two."))
+        await told(ear, lambda items: 1 in items)
+
+    reports = [item for item in ear.told if isinstance(item, str)]
+    # The service and its socket each report that they connect.
+    assert [report for report, _ in groupby(reports)] == 2 * ["connecting", "connected"]
+    assert own.connections == 3
+    assert sound_s(ear, 1) == pytest.approx(2.0, abs=0.01)
+
+
+async def test_a_voice_without_a_listener_keeps_its_connection() -> None:
+    async with own_server() as (own, spec), running(voice.build(spec), rate_hz=8000) as bench:
+        await until(lambda: own.connections, within_s=5.0)
+        socket = bench.service._websocket  # type: ignore[attr-defined]
+        await bench.service.reconnect()  # type: ignore[attr-defined]
+
+        assert bench.service._websocket is socket  # type: ignore[attr-defined]
+        assert own.connections == 1
 
 
 async def test_a_refused_connection_is_unreachable() -> None:
