@@ -140,8 +140,8 @@ def patience_s(rung: RungSpec, text: str) -> float:
     return rung.timeout_s + LETTER_S * len(text)
 
 
-def check_sound(answer: BatchAnswer, rung: RungSpec, text: str) -> bytes:
-    """Return an answer's samples if they can be the requested speech.
+def checked_samples(answer: BatchAnswer, rung: RungSpec, text: str) -> bytes:
+    """Return an answer's samples, which can be the requested speech.
 
     Args:
         answer: Its body is linear, 16-bit, little-endian, mono, at the rung's rate.
@@ -149,7 +149,8 @@ def check_sound(answer: BatchAnswer, rung: RungSpec, text: str) -> bytes:
         text: The text that was to be spoken.
 
     Raises:
-        ServiceError: The body is not audio, is silent, or is too short for the text.
+        ServiceError: The body is not audio, is empty, ends with half a sample, is silent, or is too
+            short for the text.
     """
     pcm = answer.body
     if answer.content_type.startswith(NO_SOUND):

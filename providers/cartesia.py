@@ -14,7 +14,7 @@ from pipecat.services.cartesia.tts import CartesiaTTSService
 from calls.voice import VoiceEar
 from fallbacks.classification import classify_message, classify_symptom
 from fallbacks.symptoms import Moment, Symptom
-from providers.batch import BatchRequest, check_sound, http_base, patience_s, post
+from providers.batch import BatchRequest, checked_samples, http_base, patience_s, post
 from providers.probing import WORDS, Question, Verdict, ask_http, ask_socket, http_twin, is_audible
 from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice
@@ -148,4 +148,4 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
         body=json.dumps(body).encode(),
         within_s=patience_s(rung, text),
     )
-    return check_sound(await post(request, rung), rung, text)
+    return checked_samples(await post(request, rung), rung, text)

@@ -16,7 +16,7 @@ from providers.adapter.building import LateSession, build_service
 from providers.adapter.lone_voice import probe_voice, speak_alone
 from providers.adapter.service_class import load_class
 from providers.adapter.voice_parts import SocketPart, VoicePart
-from providers.batch import BatchAnswer, check_sound, patience_s
+from providers.batch import BatchAnswer, checked_samples, patience_s
 from providers.provider import RungSpec, SharedService
 from providers.sockets import forbid_redirects
 
@@ -118,4 +118,4 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
     """
     make = functools.partial(build, rung)
     pcm = await speak_alone(rung, make, text, within_s=patience_s(rung, text))
-    return check_sound(BatchAnswer(content_type="audio/pcm", body=pcm), rung, text)
+    return checked_samples(BatchAnswer(content_type="audio/pcm", body=pcm), rung, text)
