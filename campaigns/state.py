@@ -213,7 +213,7 @@ async def _pool_health(figures: Figures, campaign: str, now: float) -> CampaignH
     if not spans:
         return campaign_health((), (), ())
     since_s, until_s = spans[0][0], spans[-1][1]
-    spells = await figures.open_spells(since_s, until_s)
+    spells = await figures.spells_of_open_breakers(since_s, until_s)
     return campaign_health(spans, spells, await figures.alerts(since_s, until_s))
 
 

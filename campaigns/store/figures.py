@@ -30,7 +30,9 @@ RECENT: Final = 60  # dials that show the pace (chosen): those of a few minutes
 SAMPLE: Final = 200  # contacts, chosen: reading a hundred thousand would take too long
 PAGE: Final = 500  # contacts that are read at a time
 OPEN: Final = "open"
-SPELL_MARGIN_S: Final = 3_600.0  # transitions this long before and after a span are read, too
+# Transitions this long before and after a span are read, too. A spell is found by its beginning or
+# its end, and usually lasts for minutes: then the breaker's rest is over (chosen).
+SPELL_MARGIN_S: Final = 3_600.0
 MAX_ROWS: Final = 200_000  # rows of one table; no readable report needs more
 
 
@@ -285,8 +287,14 @@ class Figures:
             for row in rows
         ]
 
-    async def open_spells(self, since_s: float, until_s: float) -> Sequence[OpenSpell]:
-        """Return the spells of open breakers in a span of time, and near it (`SPELL_MARGIN_S`)."""
+    async def spells_of_open_breakers(self, since_s: float, until_s: float) -> Sequence[OpenSpell]:
+        """Return the spells in which breakers were open, in a span of time and near it.
+
+        Times are seconds since 1970. A spell is found if it began or ended at most `SPELL_MARGIN_S`
+        outside the span. So one is missed only if it covers the span and both margins, or if it
+        began before the first margin and its process died before it ended. A spell whose end is not
+        found has `ended_s` `None`, even if it ended after the second margin.
+        """
         at = BREAKER_MOVES.c.at
         wanted = (
             select(BREAKER_MOVES)

@@ -9,7 +9,7 @@ from calls.entry import Entry
 from calls.incident import IncidentBegan, IncidentEnded
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.report import PAUSE_S, CampaignHealth, Span, campaign_health, open_s, spans_of
-from campaigns.store.figures import Figures, OpenSpell
+from campaigns.store.figures import SPELL_MARGIN_S, Figures, OpenSpell
 from fallbacks.events import BreakerMoved
 from fallbacks.failure import Severity
 from operations.database.database import Database
@@ -203,7 +203,7 @@ class TestTroubles:
 
         troubles = Figures(Database(url))
         spans = spans_of(await troubles.dial_spans("spring", now=NOON + 500.0))
-        spells = await troubles.open_spells(*spans[0])
+        spells = await troubles.spells_of_open_breakers(*spans[0])
         found = campaign_health(spans, spells, await troubles.alerts(*spans[0]))
         await troubles.database.close()
 
@@ -216,9 +216,34 @@ class TestTroubles:
         await emit_moves(url, "one", (NOON, moved("open", "half_open", 30.0)))
         troubles = Figures(Database(url))
 
-        (found,) = await troubles.open_spells(NOON - 60.0, NOON)
+        (found,) = await troubles.spells_of_open_breakers(NOON - 60.0, NOON)
         nothing = await troubles.dial_spans("spring", now=NOON)
         await troubles.database.close()
 
         assert (found.began_s, found.ended_s) == (NOON - 30.0, NOON)
         assert nothing == []
+
+    @pytest.mark.parametrize(
+        ("began_s", "ended_s", "found"),
+        [
+            (NOON - SPELL_MARGIN_S, None, [(NOON - SPELL_MARGIN_S, None)]),
+            (NOON - SPELL_MARGIN_S - 1.0, None, []),  # its process died before it ended
+            (NOON - 2 * SPELL_MARGIN_S, NOON + 1.0, [(NOON - 2 * SPELL_MARGIN_S, NOON + 1.0)]),
+            (NOON + SPELL_MARGIN_S, None, [(NOON + SPELL_MARGIN_S, None)]),
+            (NOON + 9.0, NOON + SPELL_MARGIN_S + 1.0, [(NOON + 9.0, None)]),
+            (NOON - SPELL_MARGIN_S - 1.0, NOON + SPELL_MARGIN_S + 1.0, []),
+        ],
+    )
+    async def test_a_spell_is_found_by_its_beginning_or_its_end_within_the_margin(
+        self, url: str, began_s: float, ended_s: float | None, found: list[Span]
+    ) -> None:
+        moves = [(began_s, moved("closed", "open"))]
+        if ended_s is not None:
+            moves.append((ended_s, moved("open", "half_open", ended_s - began_s)))
+        await emit_moves(url, "one", *moves)
+        troubles = Figures(Database(url))
+
+        spells = await troubles.spells_of_open_breakers(NOON, NOON)
+        await troubles.database.close()
+
+        assert [(spell.began_s, spell.ended_s) for spell in spells] == found
