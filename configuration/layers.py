@@ -155,7 +155,7 @@ def merge_environment(layers: Layers, environment: Environment) -> None:
     for name in sorted(environment.values, key=_sort_key):
         value = environment.get(name)
         if name.upper().startswith(PREFIX) and value is not None:
-            key = _key_of(name[len(PREFIX) :], layers)
+            key = _key_for_variable(name[len(PREFIX) :], layers)
             layers.put(key, _parse(value), where=environment.where(name))
 
 
@@ -164,7 +164,7 @@ def _sort_key(name: str) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() else -1, part) for part in name.split("__")]
 
 
-def _key_of(name: str, layers: Layers) -> Key:
+def _key_for_variable(name: str, layers: Layers) -> Key:
     """Return the key that a variable names; an existing key keeps its own spelling."""
     key: Key = ()
     for part in name.split("__"):

@@ -110,7 +110,10 @@ class Health:
     def _make(self, specs: Mapping[Identity, RungSpec]) -> SharedLadders:
         known = [rung.prober for name in specs if (rung := self._rungs.get(name))]
         table = AvailabilityTable(
-            [Place(stage=s.stage, provider=s.name, credential=_key_of(s)) for s in specs.values()],
+            [
+                Place(stage=s.stage, provider=s.name, credential=_key_fingerprint(s))
+                for s in specs.values()
+            ],
             now=self._clock(),
             priors_s=PRIORS_S,
             known={(item.rung.stage, item.rung.name): item.availability for item in known},
@@ -177,11 +180,11 @@ async def _keep_probing(prober: Prober) -> None:
 
 
 def _identity(spec: RungSpec) -> Identity:
-    place = (spec.stage, spec.name, spec.kind, spec.service, spec.url, _key_of(spec))
+    place = (spec.stage, spec.name, spec.kind, spec.service, spec.url, _key_fingerprint(spec))
     return (*place, spec.model or "", spec.voice or "", spec.language)
 
 
-def _key_of(spec: RungSpec) -> str:
+def _key_fingerprint(spec: RungSpec) -> str:
     """Return the vendor and a hash of the key, equal if rungs share it; empty without a key."""
     if not spec.api_key:
         return ""

@@ -141,8 +141,10 @@ class _Reading:
         if service and name in (service.settings_in, "settings"):
             for setting, given in _given(value).items():
                 self._read_setting(setting, given)
-        elif key := self._key_of(name):
-            self._keys[key] = value
+        elif place := self._place_of_parameter(name):
+            self._keys["api_key" if place == "key" else place] = value
+        elif name in KEYS:
+            self._keys[name] = value
         elif service is None or (name in service.settings and not self._rung.service):
             self._read_setting(name, value)
         elif name in service.parameters:
@@ -151,15 +153,19 @@ class _Reading:
             cure = _nearest(name, [*service.parameters, *KEYS])
             raise self._error(f"the class has no argument {name}{cure}")
 
-    def _key_of(self, name: str) -> str:
-        """Return the rung's key that a parameter stands for; empty if there is none."""
+    def _place_of_parameter(self, name: str) -> str:
+        """Return the value of a rung that a parameter of the class takes; empty if it takes none.
+
+        Raises:
+            ValueError: Holdline sets the value itself.
+        """
         is_parameter = self._service is not None and name in self._service.parameters
-        key = _place_of(name, "parameters") if is_parameter else ""
-        if key == "rate_hz" and self._is_own:
+        place = _place_of(name, "parameters") if is_parameter else ""
+        if place == "rate_hz" and self._is_own:
             raise self._error(f"{name} is that of the pipeline; leave it out")
-        if key == "session":
+        if place == "session":
             raise self._error(f"Holdline gives it the {name}; leave it out")
-        return "api_key" if key == "key" else key or (name if name in KEYS else "")
+        return place
 
     def _read_setting(self, name: str, value: Any) -> None:
         service, fixed = self._service, FIXED.get(self._rung.kind, {})

@@ -1,5 +1,6 @@
 """Rungs as a developer writes them."""
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -22,9 +23,17 @@ class OwnVoice(TTSService):
     def __init__(self, *, api_key: str, flavour: str = "plain", **kwargs: Any) -> None:
         super().__init__(**kwargs)
 
-    async def run_tts(self, text: str, context_id: str) -> Any:
+    async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Any, None]:
         del text, context_id
         yield None
+
+
+class SharedSessionVoice(OwnVoice):
+    """A developer's own voice that takes a client's session."""
+
+    def __init__(self, *, api_key: str, aiohttp_session: Any, **kwargs: Any) -> None:
+        super().__init__(api_key=api_key, **kwargs)
+        self.session = aiohttp_session
 
 
 def spec(stage: Stage, written: LadderRung) -> RungSpec:
@@ -113,6 +122,11 @@ SAID: dict[str, tuple[Stage, Any, str]] = {
         "stt",
         rung(DeepgramSTTService, api_key="K", sample_rate=8000),
         "rung(DeepgramSTTService): sample_rate is that of the pipeline; leave it out",
+    ),
+    "the session": (
+        "tts",
+        rung(SharedSessionVoice, aiohttp_session=None),
+        "rung(SharedSessionVoice): Holdline gives it the aiohttp_session; leave it out",
     ),
     "a fixed setting": (
         "stt",
