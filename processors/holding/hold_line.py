@@ -50,6 +50,7 @@ from processors.holding.farewell import Farewell
 from processors.holding.line_executor import HoldActions, drop_answer, note_delivered
 from processors.holding.on_device_words import OnDeviceWords, WordEar
 from processors.holding.own_voice import ChoiceActions, ClipVoice, MenuChoices, OwnVoice, Phrases
+from processors.ladder.stage import Alarm
 from processors.speaking.pcm import quiet_end
 from processors.turn.floor import AwayChanged, Floor, FloorEvent, KeyGiven, TurnBegan, WordsCame
 
@@ -100,7 +101,7 @@ class HoldLine(FrameProcessor):
     ) -> None:
         super().__init__(name="local")  # events name the local voice as the provider of its speech
         self._phrases, self._line, self._now = phrases, line, clock
-        words = OnDeviceWords(ear, clock=clock)
+        alarm, words = Alarm(clock), OnDeviceWords(ear, clock=clock)
         self.decision = HoldDecision(rules, floor, word_until=lambda: words.pending_until)
         self.voice = OwnVoice(
             phrases=phrases,
@@ -112,10 +113,11 @@ class HoldLine(FrameProcessor):
             emit=emit,
             clock=clock,
             push=self.push_frame,
+            on_added=alarm.ring,
         )
         menu = ChoiceActions(choices, emit=emit, turn=turn)
         self._executor = HoldActions(
-            self, self.decision, self.voice, words=words, choices=menu, farewell=farewell
+            self, self.decision, self.voice, alarm, words=words, choices=menu, farewell=farewell
         )
         self.delivered = self._executor.delivered
         floor.listeners.append(self._follow)

@@ -110,6 +110,7 @@ class HoldActions:
         owner: FrameProcessor,
         decision: HoldDecision,
         voice: OwnVoice,
+        alarm: Alarm,
         *,
         words: OnDeviceWords,
         choices: ChoiceActions,
@@ -126,9 +127,8 @@ class HoldActions:
         self._owner = owner
         self._now = voice.clock
         self._actions: deque[LineAction] = deque()
-        self.alarm = Alarm(voice.clock)
+        self.alarm = alarm
         self.quiet = asyncio.Event()
-        voice.on_added = self.alarm.ring
 
     def start(self) -> None:
         """Start the task."""

@@ -287,7 +287,6 @@ class OwnVoice:
         floor: The call's floor.
         emit: Publishes events.
         clock: Monotonic, in seconds.
-        on_added: Called when words were put on the line, because `wake_at` may have changed.
     """
 
     def __init__(
@@ -302,11 +301,13 @@ class OwnVoice:
         emit: Emit,
         clock: Callable[[], float],
         push: Callable[[Frame], Awaitable[None]],
+        on_added: Callable[[], None],
     ) -> None:
         """Create it for one call; the class describes most arguments.
 
         `voice` renders the texts, `remember` adds text to the assistant's context, `push` sends
-        audio to the line, and `turn` is the turn in progress.
+        audio to the line, and `turn` is the turn in progress. `on_added` is called when words were
+        put on the line, because `wake_at` may have changed.
         """
         self.speaker = Speaker(line, push=push, clock=clock)
         self.phrases = phrases
@@ -318,7 +319,7 @@ class OwnVoice:
         self.emit = emit
         self.clock = clock
         self._unheard = OwnWords(line)
-        self.on_added: Callable[[], None] = lambda: None
+        self._on_added = on_added
         self._rest: deque[tuple[str, bool]] = deque(maxlen=64)  # words that no voice could say
         self._speaking_rest = asyncio.Lock()
 
@@ -440,7 +441,7 @@ class OwnVoice:
             text=text, by=by, turn=self._turn.number, kept=kept, protected=protected
         )
         self._unheard.add(sentence, length_s)
-        self.on_added()
+        self._on_added()
 
     def _publish(self, sentence: OwnSentence) -> None:
         if sentence.kept:
