@@ -7,31 +7,33 @@ from typing import Annotated
 
 import typer
 
-from bot.cli import (
-    alerts,
-    campaign,
-    clips,
-    db,
-    dial,
-    dnc,
-    doctor,
-    evidence,
-    export,
-    forget,
-    inbox,
-    init,
-    mic,
-    providers,
-    say,
-    serve,
-    sip,
-    texts,
-    transcribe,
-)
+from bot.cli.alerts import send_test_alert
+from bot.cli.campaign import manage_campaign
+from bot.cli.clips import render_clips
+from bot.cli.db import upgrade_database
+from bot.cli.dial import dial_number
+from bot.cli.dnc import manage_do_not_call_list
+from bot.cli.doctor import check_setup
+from bot.cli.evidence import write_post_mortem
+from bot.cli.export import export_record
+from bot.cli.forget import erase_caller
+from bot.cli.inbox import manage_inbox
+from bot.cli.init import write_first_configuration
+from bot.cli.mic import talk_by_microphone
+from bot.cli.providers import manage_providers
+from bot.cli.say import write_text_as_speech
+from bot.cli.serve import serve_calls
+from bot.cli.sip import register_numbers
+from bot.cli.texts import print_texts
+from bot.cli.transcribe import transcribe_file
 from bot.programs.guard import guard
 from configuration.environment import use_one_thread_for_arrays
 from configuration.folders import keep_private
-from lab.cli import demo, drill, lab, replay, try_
+from lab.cli.demo import run_demo
+from lab.cli.drill import DrillCommand, run_drill
+from lab.cli.lab import run_simulated_providers
+from lab.cli.replay import replay_callers
+from lab.cli.try_ import talk_by_text
 
 app = typer.Typer(
     name="holdline",
@@ -40,30 +42,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("demo")(demo.command)
-app.command("init")(init.command)
-app.command("serve")(serve.command)
-app.command("mic")(mic.command)
-app.command("try")(try_.command)
-app.command("replay")(replay.command)
-app.command("drill", cls=drill.DrillCommand)(drill.command)
-app.command("lab")(lab.command)
-app.command("clips")(clips.command)
-app.command("doctor")(doctor.command)
-app.command("providers")(providers.command)
-app.command("alerts")(alerts.command)
-app.command("db")(db.command)
-app.command("evidence")(evidence.command)
-app.command("forget")(forget.command)
-app.command("inbox")(inbox.command)
-app.command("export")(export.command)
-app.command("sip")(sip.command)
-app.command("campaign")(campaign.command)
-app.command("dial")(dial.command)
-app.command("dnc")(dnc.command)
-app.command("texts")(texts.command)
-app.command("transcribe")(transcribe.command)
-app.command("say")(say.command)
+app.command("demo")(run_demo)
+app.command("init")(write_first_configuration)
+app.command("serve")(serve_calls)
+app.command("mic")(talk_by_microphone)
+app.command("try")(talk_by_text)
+app.command("replay")(replay_callers)
+app.command("drill", cls=DrillCommand)(run_drill)
+app.command("lab")(run_simulated_providers)
+app.command("clips")(render_clips)
+app.command("doctor")(check_setup)
+app.command("providers")(manage_providers)
+app.command("alerts")(send_test_alert)
+app.command("db")(upgrade_database)
+app.command("evidence")(write_post_mortem)
+app.command("forget")(erase_caller)
+app.command("inbox")(manage_inbox)
+app.command("export")(export_record)
+app.command("sip")(register_numbers)
+app.command("campaign")(manage_campaign)
+app.command("dial")(dial_number)
+app.command("dnc")(manage_do_not_call_list)
+app.command("texts")(print_texts)
+app.command("transcribe")(transcribe_file)
+app.command("say")(write_text_as_speech)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's signature

@@ -180,7 +180,7 @@ def test_a_class_name_stands_in_one_file(counted: SourceCount) -> None:
 
 # Functions that many modules have because one caller chooses among the modules.
 INTERFACES = {
-    *("command", "main", "upgrade"),  # commands, programs, migrations
+    *("main", "upgrade"),  # programs, migrations
     *("build", "probe", "probe_real", "share", "synthesise", "transcribe", "write"),  # providers
 }
 

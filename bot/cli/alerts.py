@@ -10,7 +10,7 @@ from configuration.loading import load
 from runtime.exits import UsageError
 
 
-def command(
+def send_test_alert(
     action: Annotated[str, typer.Argument(metavar="ACTION", help="test: send one test alert.")],
     config: ConfigOption = None,
 ) -> int:

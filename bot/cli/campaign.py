@@ -58,7 +58,7 @@ YesOption: TypeAlias = Annotated[
 ]
 
 
-def command(
+def manage_campaign(
     action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{joined_with_or(ACTIONS)}.")],
     file: FileArgument = None,
     campaign: CampaignOption = None,

@@ -11,7 +11,7 @@ from operations.telemetry import logs
 from runtime.exits import DONE, FAILED
 
 
-def command(
+def render_clips(
     config: ConfigOption = None,
 ) -> None:
     """Render the missing clips of the fallback utterances."""

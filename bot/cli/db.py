@@ -11,7 +11,7 @@ from configuration.loading import load
 from runtime.exits import CommandError, UsageError
 
 
-def command(
+def upgrade_database(
     action: Annotated[
         str, typer.Argument(metavar="ACTION", help="upgrade: run all missing migrations.")
     ],

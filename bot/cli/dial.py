@@ -8,7 +8,7 @@ import typer
 from bot.cli.options import ConfigOption, settings_here
 
 
-def command(
+def dial_number(
     number: Annotated[
         str, typer.Argument(metavar="NUMBER", help="+15550142, or as dialled in server.region.")
     ],

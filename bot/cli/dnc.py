@@ -41,7 +41,7 @@ OutOption: TypeAlias = Annotated[
 ]
 
 
-def command(
+def manage_do_not_call_list(
     action: Annotated[str, typer.Argument(metavar="ACTION", help=f"{joined_with_or(ACTIONS)}.")],
     what: WhatArgument = None,
     source: SourceOption = "operator",

@@ -16,7 +16,7 @@ from operations.telemetry import logs
 from runtime.exits import FAILED
 
 
-def command(
+def check_setup(
     config: ConfigOption = None,
     online: Annotated[
         bool,

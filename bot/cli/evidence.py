@@ -12,7 +12,7 @@ from operations.postmortem.span import read_span
 from runtime.exits import DONE
 
 
-def command(
+def write_post_mortem(
     since: Annotated[
         str,
         typer.Option("--since", metavar="SPAN", help="How far back to go: 90s, 30m, 1h30m, 2d."),

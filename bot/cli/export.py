@@ -24,7 +24,7 @@ SinceOption: TypeAlias = Annotated[
 ]
 
 
-def command(
+def export_record(
     what: Annotated[str, typer.Argument(metavar="WHAT", help=f"{KINDS}.")],
     since: SinceOption = "7d",
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="csv or jsonl.")] = "csv",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from operations.record.forgetting import Forgotten
 
 
-def command(
+def erase_caller(
     number: Annotated[
         str, typer.Argument(metavar="NUMBER", help="+49301234567, or as dialled in server.region.")
     ],

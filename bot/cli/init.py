@@ -35,7 +35,7 @@ logs: {{level: INFO, dir: logs}}
 """
 
 
-def command(
+def write_first_configuration(
     config: Annotated[
         Path, typer.Option("--config", metavar="FILE", help="The file to write.")
     ] = USUAL,

@@ -18,7 +18,7 @@ HeadphonesOption: TypeAlias = Annotated[
 ]
 
 
-def command(
+def talk_by_microphone(
     list_devices: Annotated[
         bool, typer.Option("--list-devices", help="List microphones and loudspeakers, and exit.")
     ] = False,

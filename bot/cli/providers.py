@@ -14,7 +14,7 @@ from runtime.exits import FAILED, UsageError
 ACTIONS = (None, "reset", "check")
 
 
-def command(
+def manage_providers(
     action: Annotated[
         str | None,
         typer.Argument(

@@ -15,7 +15,7 @@ RATES_HZ: Final = (8000, 16000, 22050, 24000, 44100, 48000)  # supported by all 
 PHONE_HZ: Final = 8000
 
 
-def command(
+def write_text_as_speech(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say.", show_default=False)],
     out: Annotated[
         Path, typer.Option("--out", metavar="WAV", help="The file to write.", show_default=False)

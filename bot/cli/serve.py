@@ -18,7 +18,7 @@ from operations.telemetry import logs
 from runtime.exits import DONE, UsageError
 
 
-def command(
+def serve_calls(
     config: ConfigOption = None,
     host: Annotated[
         str | None, typer.Option("--host", metavar="HOST", help="Address to listen on.")

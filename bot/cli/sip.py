@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SIP: str = "transports.livekit.sip"
 
 
-def command(
+def register_numbers(
     action: Annotated[
         str | None,
         typer.Argument(

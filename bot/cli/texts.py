@@ -12,7 +12,7 @@ from configuration.values import LANGUAGE
 from runtime.exits import UsageError
 
 
-def command(
+def print_texts(
     language: Annotated[
         str,
         typer.Option(

@@ -10,7 +10,7 @@ from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
 from operations.telemetry import logs
 
 
-def command(
+def transcribe_file(
     audio: Annotated[
         Path, typer.Argument(metavar="AUDIO", help="An audio file.", show_default=False)
     ],

@@ -14,7 +14,7 @@ from operations.telemetry import logs
 from runtime.exits import UsageError
 
 
-def command(
+def run_demo(
     port: Annotated[
         int,
         typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port; 0: any free one."),

@@ -65,7 +65,7 @@ Out = Annotated[
 ]
 
 
-def command(
+def run_drill(
     matrix: Matrix = None,
     only: Annotated[
         str | None, typer.Option("--only", metavar="ROW,...", help="Only these rows.")

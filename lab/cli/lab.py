@@ -8,7 +8,7 @@ import typer
 from bot.cli.options import FaultsOption
 
 
-def command(
+def run_simulated_providers(
     faults: FaultsOption = None,
     speed: Annotated[
         float,

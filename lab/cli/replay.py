@@ -11,7 +11,7 @@ from configuration.folders import check_out
 from operations.telemetry import logs
 
 
-def command(
+def replay_callers(
     audio: Annotated[
         list[Path], typer.Argument(metavar="AUDIO", help="Recorded callers.", show_default=False)
     ],

@@ -21,7 +21,7 @@ LINE_CHARACTERS: Final = 10_000  # a longer line is read as two (chosen)
 STDIN: Final = 0
 
 
-def command(
+def talk_by_text(
     config: ConfigOption = None,
     simulated: Annotated[
         bool, typer.Option("--simulated", help="Use the lab's simulated model, as without keys.")
