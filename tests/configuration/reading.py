@@ -18,7 +18,7 @@ KEYS = {
 
 
 def read(
-    text: str | None = None, /, flags: dict[str, Any] | None = None, **variables: str
+    text: str | None = None, flags: dict[str, Any] | None = None, /, **variables: str
 ) -> Loaded:
     """Read a text as the `holdline.yaml` of the test's own folder; `None` for no file."""
     if text is not None:

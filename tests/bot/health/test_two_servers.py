@@ -38,7 +38,7 @@ async def becomes(session: aiohttp.ClientSession, servers: list[Served], state: 
 async def test_one_server_probes_for_both_and_a_reset_at_either_reaches_the_other(
     redis_server: ShareServer, tmp_path: Path, lab: RunningLab
 ) -> None:
-    """The other boards are tested in `test_share.py`."""
+    """The other boards are tested in `test_sharing.py`."""
     environment = {"HOLDLINE__RESILIENCE__SHARE": await redis_server.fresh_url()}
     probe = {"interval_s": 1.0, "timeout_s": 2.0}
     changes = {"resilience": {"probe": probe}, "hold": {"render": False}}

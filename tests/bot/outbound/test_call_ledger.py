@@ -9,7 +9,7 @@ from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.leg_events import LegAnswered, LegCharged, LegEnded, LegRinging
 from tests.bot.workers.lines import Lines, lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 from transports.dialling import MAX_REMEMBERED, HeardLeg
 
 RINGING = LegRinging(call_ref="v3:x", ref="d-1")

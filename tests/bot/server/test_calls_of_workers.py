@@ -22,7 +22,7 @@ from fallbacks.failure import Kind, Scope
 from operations.telemetry.live import ConsoleSums
 from runtime import clock
 from tests.bot.workers.lines import Lines, lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],

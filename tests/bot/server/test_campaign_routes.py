@@ -46,7 +46,7 @@ from operations.masking import mask_number
 from operations.telemetry.live import Live
 from runtime import clock
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 from tests.campaigns.dialing import Floor, ScriptedCarrier
 from tests.kit.clock import always
 from tests.kit.dials import LAB_RULES, gate_of

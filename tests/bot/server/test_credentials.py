@@ -35,7 +35,7 @@ from calls.events import Event, InputRefused
 from configuration.settings import ServerSettings
 from runtime import clock
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 from transports.pool import CallPool
 
 ACT = "a-token-of-the-console"

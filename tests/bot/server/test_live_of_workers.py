@@ -11,7 +11,7 @@ from calls.entry import Entry
 from calls.events import CallRefused
 from operations.telemetry.live import Live
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 
 REFUSED = CallRefused(transport="twilio", reason="full")
 

@@ -23,7 +23,7 @@ from calls.resume import ResumeState
 from configuration.settings import Settings
 from tests.bot.server.test_server import STAGES
 from tests.transports.livekit.test_leg import StillLine
-from tests.transports.livekit.test_webhook import KEY, SECRET, event, proof
+from tests.transports.livekit.test_routes import KEY, SECRET, event, proof
 from tests.transports.twilio_server import until
 from transports.leg import Clock, LegFacts
 from transports.livekit import line as livekit_line

@@ -17,7 +17,7 @@ from tests.bot.server.test_livekit_door import locked_server, started
 from tests.bot.server.test_strangers import HEAD, drip, pour, stranger
 from tests.kit.waiting import until
 from tests.transports.livekit.floods import FLOODS, Library, library, send
-from tests.transports.livekit.test_webhook import (
+from tests.transports.livekit.test_routes import (
     BIG,
     BODY,
     KEY,

@@ -14,7 +14,7 @@ from calls.events import InputRefused
 from tests.bot.call.long_call import held_bytes, open_descriptors
 from tests.bot.carrier_server import CARRIERS, TWILIO_FIRST, OpenRoutes, open_routes
 from tests.bot.judged_call import judged_call
-from tests.bot.server.test_bounded_socket import (
+from tests.bot.server.test_limits_connections import (
     BEGUN_TEXT,
     CONTINUED,
     EMPTY,

@@ -19,7 +19,7 @@ from configuration.settings import ServerSettings
 from operations.telemetry.live import ConsoleSums
 from runtime import clock
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 from tests.kit.waiting import until
 from tests.share_servers import Server, running_redis
 

@@ -16,7 +16,7 @@ from bot.tools.owner import call_facts, owner_tools
 from bot.tools.toolbox import Tool
 from configuration.agent import AgentSettings, CallFact, ToolSettings
 from tests.bot.tools import owner_functions
-from tests.bot.tools.test_tools import desk, office
+from tests.bot.tools.test_toolbox import desk, office
 from transports.leg import LegFacts
 
 SPOOFED, CALLER, WITHHELD = "+15550666", "+15550142", "+266696687"

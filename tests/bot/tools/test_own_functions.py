@@ -13,7 +13,7 @@ from bot.tools.toolbox import Tool
 from configuration.agent import AgentSettings, ToolSettings
 from operations.telemetry import logs
 from tests.bot.tools import typed_functions
-from tests.bot.tools.test_tools import desk
+from tests.bot.tools.test_toolbox import desk
 from tests.bot.tools.typed_functions import Address, Size
 
 HERE = typed_functions.__name__

@@ -12,7 +12,7 @@ from bot.workers.shared_shares import SharedShares
 from bot.workers.shared_values import RedisLink
 from fallbacks.deadline import Deadline
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 
 REPORT_S = 0.1
 

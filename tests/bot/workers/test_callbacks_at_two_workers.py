@@ -11,7 +11,7 @@ from calls.leg_events import LegEnded
 from calls.leg_progress import StatusCallback
 from tests.bot.outbound.test_call_ledger import opened
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 from tests.transports.twilio_server import WorkerPool
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience

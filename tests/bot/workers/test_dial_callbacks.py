@@ -14,7 +14,7 @@ from calls.entry import Entry
 from calls.events import Event
 from calls.leg_events import AnswererJudged, LegAnswered
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 from transports.carrier_words import CarrierWords
 from transports.dialling import MAX_REMEMBERED
 from transports.pool import HeldSeat

@@ -10,7 +10,7 @@ from bot.workers import interrupted_calls
 from bot.workers.interrupted_calls import STORED_S, InterruptedCalls
 from bot.workers.pool import KeyValueStore
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 from tests.bot.workers.test_shared_values import machine
 from tests.share_servers import running_redis
 from transports.parked import PREFIX

@@ -7,7 +7,7 @@ import pytest
 
 from bot.workers.pool import Claims
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 
 
 def test_the_first_claim_wins() -> None:

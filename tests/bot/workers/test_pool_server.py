@@ -10,7 +10,7 @@ from bot.workers.pool_client import PoolClient
 from bot.workers.pool_server import PoolServer
 from bot.workers.supervisor import HUNG_S
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.tokens import Ticket, Tokens
 from transports.pool import HeldSeat, NoSeat

@@ -12,7 +12,7 @@ from bot.workers.process import open_shared
 from fallbacks.lag import Lag
 from operations.database.database import Database
 from runtime import clock
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 
 
 class Closable:

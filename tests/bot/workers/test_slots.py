@@ -21,7 +21,7 @@ from bot.workers.slots import Renewal, Slots
 from bot.workers.worker_process import Worker, WorkerParameters
 from runtime.exits import BAD_USAGE, FAILED
 from tests.bot.workers.descriptors import descriptors_left
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 
 SMALL = r"""
 import contextlib, json, os, pathlib, signal, socket, subprocess, sys, time

@@ -13,7 +13,7 @@ from bot.workers.admission_rules import STARTUP_S
 from bot.workers.listener import bind_socket
 from bot.workers.supervisor import Supervisor
 from configuration.settings import Settings
-from tests.bot.workers.test_shared_limits import settings_with
+from tests.bot.workers.test_pool_client import settings_with
 
 
 def admitting(how: str, *, max_calls: int = 20) -> Settings:

@@ -15,7 +15,7 @@ from operations.after_call.outcome_rules import CallResult
 from operations.database.database import Database
 from operations.database.tables import CALLS
 from operations.record.callbacks import Callback, Callbacks
-from tests.campaigns.store.test_callback_contacts import claim
+from tests.campaigns.store.test_contacts_callbacks import claim
 from tests.kit.dials import dials_of
 from tests.operations.after_call.bench import (
     BEGIN_S,

@@ -18,7 +18,7 @@ from livekit.rtc._proto.ffi_pb2 import FfiEvent
 from livekit.rtc._proto.participant_pb2 import OwnedParticipant
 from livekit.rtc.participant import LocalParticipant
 
-from tests.transports.livekit.test_webhook import KEY, SECRET
+from tests.transports.livekit.test_routes import KEY, SECRET
 from transports.livekit import line as livekit_line
 from transports.livekit import room as livekit_room
 from transports.livekit.room import LEAD_MS

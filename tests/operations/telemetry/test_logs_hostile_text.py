@@ -107,7 +107,7 @@ def test_an_exceptions_message_forges_no_line_either(log_file: Path) -> None:
     first, *trace = lines_in(log_file)
     assert STAMP.match(first)
     assert all(line.startswith("    ") for line in trace)
-    assert "test_hostile_text.py" in trace[1]
+    assert "test_logs_hostile_text.py" in trace[1]
     assert r"ValueError: hello\n2026" in trace[-1]
     assert max(len(line.encode()) for line in trace) < 1100
 

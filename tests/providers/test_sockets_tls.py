@@ -20,7 +20,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from bot.call.models import VoiceModels, warm_up
 from providers import cartesia, deepgram, elevenlabs, openai
-from providers.provider import RungSpec
+from providers.provider import RungSpec, Stage
 from providers.sockets import tls_context, tls_for
 from tests.kit.bench import rung_spec
 
@@ -109,7 +109,8 @@ async def provider(both: Path, offers: list[str | None] | None = None) -> AsyncI
 
 
 def rung(kind: str, url: str) -> RungSpec:
-    stage = {"deepgram": "stt", "openai": "llm"}.get(kind, "tts")
+    stages: dict[str, Stage] = {"deepgram": "stt", "openai": "llm"}
+    stage = stages.get(kind, "tts")
     return rung_spec(stage, kind, url, name=kind, voice="v")
 
 

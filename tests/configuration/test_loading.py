@@ -128,7 +128,7 @@ def test_flags_win_over_environment_over_file_over_default() -> None:
     text = "server: {host: localhost, port: 1, max_calls: 1}"
     variables = {"HOLDLINE__SERVER__PORT": "2", "HOLDLINE__SERVER__MAX_CALLS": "2"}
 
-    loaded = read(text, flags={"server.port": 3, "server.host": None}, **variables)
+    loaded = read(text, {"server.port": 3, "server.host": None}, **variables)
 
     server = loaded.settings.server
     assert (server.host, server.max_calls, server.port) == ("localhost", 2, 3)
