@@ -117,6 +117,7 @@ def _read_function(function: Callable[..., Any]) -> _OwnFunction:
     try:
         named = _usable(function)
         adapter = _adapter_of(named)
+        _refuse_hidden(function, named)
         parameters = _schema_of(adapter, described)
     except ValueError as error:
         unreadable = str(error)
@@ -145,7 +146,8 @@ def _usable(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
     """Return the parameters that a model can fill.
 
     Left out are those that a partial fills, and those with a default and a type that JSON cannot
-    express, such as a client.
+    express, such as a client. Others by name (`**others`) can only be filled if the settings list
+    them.
 
     Raises:
         ValueError: A parameter cannot be filled, or the signature cannot be read.
@@ -158,7 +160,10 @@ def _usable(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
     filled = function.keywords if isinstance(function, partial) else {}
     usable: list[inspect.Parameter] = []
     for item in declared.parameters.values():
-        if item.kind in (item.VAR_POSITIONAL, item.VAR_KEYWORD) or item.name in filled:
+        if item.kind is item.VAR_POSITIONAL or item.name in filled:
+            continue
+        if item.kind is item.VAR_KEYWORD:
+            usable.append(item)
             continue
         wrong = _why_unusable(item)
         if wrong and item.default is item.empty:
@@ -166,6 +171,19 @@ def _usable(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
         if not wrong:
             usable.append(item.replace(kind=item.KEYWORD_ONLY))
     return usable
+
+
+def _refuse_hidden(function: Callable[..., Any], named: Sequence[inspect.Parameter]) -> None:
+    """Refuse what a decorator without `functools.wraps` returns.
+
+    Raises:
+        ValueError: It takes any parameters, so that those of the function inside are unknown.
+    """
+    takes_any = bool(named) and all(item.kind is item.VAR_KEYWORD for item in named)
+    if takes_any and "<locals>" in getattr(function, "__qualname__", ""):
+        raise ValueError(
+            "hides its parameters; add `functools.wraps` to its decorator, or give its `parameters`"
+        )
 
 
 def _why_unusable(item: inspect.Parameter) -> str:
@@ -203,6 +221,7 @@ def _schema_of(adapter: TypeAdapter[Any], described: Mapping[str, str]) -> Mappi
     """Return the JSON schema in the keywords that models' providers accept."""
     made = adapter.json_schema(schema_generator=_SchemaMaker)
     schema = {"properties": {}, "required": [], **_plain(made, made.get("$defs") or {})}
+    schema["additionalProperties"] = False
     for name, parameter in schema["properties"].items():
         if described.get(name):
             parameter.setdefault("description", described[name])

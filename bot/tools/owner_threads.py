@@ -129,17 +129,19 @@ async def _outcome(work: Work, begun: "Future[None]") -> Outcome:
     begun.set_result(None)
     try:
         return await work(), None
-    except (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError) as raised:  # noqa: BLE001 - raised in the waiting task
+    except BaseException as raised:  # noqa: BLE001 - raised in the waiting task
         return None, raised
 
 
 def _result(outcome: Outcome) -> Any:
     value, error = outcome
-    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
-        raise RuntimeError("it was stopped from inside") from error  # noqa: TRY004 - we were not cancelled
-    if error is not None:
+    if error is None:
+        return value
+    if isinstance(error, Exception | SystemExit):
         raise error
-    return value
+    # Any other, such as a CancelledError, would end the task that waits for the tool.
+    stopped = RuntimeError(f"it was stopped from inside by {type(error).__name__}")
+    raise stopped.with_traceback(error.__traceback__) from error
 
 
 LOOPS_OF_PROCESS: Final = OwnerLoops()
@@ -168,7 +170,7 @@ async def in_thread(work: Callable[[], Any], free_threads: threading.BoundedSema
     def body() -> None:
         try:
             found = context.run(work), None
-        except (Exception, SystemExit, KeyboardInterrupt) as raised:  # noqa: BLE001 - raised in the waiting task
+        except BaseException as raised:  # noqa: BLE001 - raised in the waiting task
             found = None, raised
         finally:
             free_threads.release()

@@ -8,15 +8,27 @@ import asyncio
 import json
 import math
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from itertools import islice
+from reprlib import Repr
+from typing import Any, Final, Literal, TypeAlias, cast
 
 from loguru import logger
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.frames.frames import TTSSpeakFrame
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.llm_service import FunctionCallParams
+from pydantic import BaseModel
 
 from bot.tools.owner_threads import place_of
 from calls.caller import clean, without_halves
@@ -41,6 +53,10 @@ TELL_LATE: Final = (
 MOVED: Final = "it was not done: the call goes on elsewhere"
 RESULT_LIMIT: Final = 4_000  # characters of a result for the model
 MESSAGE_CHARACTERS: Final = 300  # of an error's message in the log
+_SHORT_TEXT: Final = Repr()
+_SHORT_TEXT.maxlevel = 3
+_SHORT_TEXT.maxdict = _SHORT_TEXT.maxlist = _SHORT_TEXT.maxtuple = 20
+_SHORT_TEXT.maxstring = _SHORT_TEXT.maxother = 200
 
 Run: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
 """Does the work of a tool. Raises `ToolFailed` with a sentence for the model."""
@@ -326,17 +342,18 @@ def _result_of(attempt: _Attempt) -> Mapping[str, Any] | None:
 
 async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the outcome and a result for the model; raises nothing."""
+    limit = asyncio.timeout(tool.timeout_s)
     try:
-        async with asyncio.timeout(tool.timeout_s):
+        async with limit:
             result = await tool.run(arguments)
             result = result if tool.own_thread else shorten(result)
-    except TimeoutError:
-        return "late", {"error": f"{tool.name} did not answer in time; do not try it again now"}
     except ArgumentsRefused as refused:
         return "refused", {"error": str(refused)}
     except ToolFailed as failed:
         return "failed", {"error": str(failed)}
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an owner's function may raise any
+        if isinstance(error, TimeoutError) and limit.expired():
+            return "late", {"error": f"{tool.name} did not answer in time; do not try it again now"}
         place = place_of(traceback.extract_tb(error.__traceback__))
         message = _message(error)
         logger.opt(exception=error).warning(
@@ -361,16 +378,36 @@ def shorten(result: Any) -> Any:
     """Return the result as JSON values, or as shortened text if longer than `RESULT_LIMIT`.
 
     The encoder stops at the limit: an owner's function may return megabytes, and encoding them
-    would hold Python's lock even in a thread, so that all calls would wait.
+    would hold Python's lock even in a thread, so that all calls would wait. What cannot be encoded,
+    such as keys that are tuples, becomes a short text: the tool's work is done, and a model that
+    was told of a failure would repeat it.
     """
     pieces: list[str] = []
     length = 0
-    for piece in json.JSONEncoder(ensure_ascii=False, default=str).iterencode(result):
-        pieces.append(piece)
-        length += len(piece)
-        if length > RESULT_LIMIT:
-            return without_halves("".join(pieces)[:RESULT_LIMIT]) + " […]"
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_content)
+    try:
+        for piece in encoder.iterencode(result):
+            pieces.append(piece)
+            length += len(piece)
+            if length > RESULT_LIMIT:
+                return without_halves("".join(pieces)[:RESULT_LIMIT]) + " […]"
+    except Exception:  # noqa: BLE001 - the classes of its parts may be the owner's
+        return without_halves(_SHORT_TEXT.repr(result)[:RESULT_LIMIT])
     return json.loads(without_halves("".join(pieces)))
+
+
+def _content(value: Any) -> Any:
+    """Return what a value such as a dataclass or a row contains; of any other, its text."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value):
+        return {item.name: getattr(value, item.name, None) for item in fields(value)}
+    is_mapping = callable(getattr(value, "keys", None)) and not isinstance(value, type)
+    if is_mapping or isinstance(value, BaseModel):
+        return {str(key): item for key, item in dict(cast("Any", value)).items()}
+    if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray | memoryview | type):
+        return list(islice(cast("Iterable[Any]", value), RESULT_LIMIT))
+    return str(value)
 
 
 def schema_of(tool: Tool, handler: Any = None) -> FunctionSchema:

@@ -124,6 +124,42 @@ async def test_whatever_can_be_called_is_a_tool(
         assert await at_desk.use(tool.name, arguments) == {"result": told}
 
 
+@pytest.mark.parametrize("name", ["others", "hidden"])
+async def test_a_function_that_takes_any_names_gets_those_of_the_settings(name: str) -> None:
+    properties = {"count": {"type": "integer"}}
+    tool = entry(name, parameters={"type": "object", "properties": properties})
+    async with desk(tool) as at_desk:
+        told = {"others": {"count": 2}, "hidden": 2}[name]
+        assert await at_desk.use(name, {"count": 2}) == {"result": told}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("dataclass", {"street": "Elm", "number": 1}),
+        ("model", [{"name": "Ann", "friends": []}]),
+        ("enum", {"size": "small"}),
+        ("set", [5]),
+        ("generator", [0, 2, 4]),
+        ("row", [{"a": 1, "b": "x"}]),
+        ("tuples as keys", "{('Elm', 1): 'free'}"),
+        ("itself", "[[[[...]]]]"),
+        ("no number", "[nan]"),
+    ],
+)
+async def test_a_result_that_json_cannot_express_is_told_by_its_content(
+    kind: str, told: Any
+) -> None:
+    async with desk(entry("gives")) as at_desk:
+        assert await at_desk.use("gives", {"kind": kind}) == {"result": told}
+
+
+async def test_a_result_without_a_text_is_no_failure() -> None:
+    async with desk(entry("gives")) as at_desk:
+        told = await at_desk.use("gives", {"kind": "no text"})
+    assert "Unspeakable" in told["result"]
+
+
 def test_a_numpy_docstring_describes_a_parameter() -> None:
     assert entry("desk.price").parameters["properties"]["service"]["description"] == "What is done."
 
@@ -137,6 +173,7 @@ CURES = [
     ([{"entry_point": f"{HERE}:yields"}], "is a generator; let it return a list"),
     ([{"entry_point": f"{HERE}:needs_connection"}], "`connection`, whose type has no JSON schema"),
     ([{"entry_point": f"{HERE}:positional"}], "remove the `/`"),
+    ([{"entry_point": f"{HERE}:hidden"}], "add `functools.wraps` to its decorator, or give its"),
     ([{"entry_point": f"{HERE}:prüfe"}], "'prüfe', which models' providers reject; give it a"),
     ([{"entry_point": f"{HERE}:double", "name": "end_call"}], "'end_call' like a tool of Holdline"),
     ([{"entry_point": f"{HERE}:double"}] * 2, "'double' like a tool before it; give one another"),
@@ -175,6 +212,9 @@ def test_a_tool_that_cannot_be_used_is_told_in_one_line_with_the_cure(
         ("raises", "LookupError", "no order for", "raises"),
         ("raises_later", "ValueError", "Invalid isoformat string: 'no date'", "raises_later"),
         ("raises_unspeakably", "Unspeakable", "its text raises RuntimeError", "raises_unspeakably"),
+        ("raises_unusually", "RuntimeError", "stopped from inside by Unusual", "raises_unusually"),
+        ("raises_unusually_later", "RuntimeError", "by Unusual", "raises_unusually_later"),
+        ("raises_timeout", "TimeoutError", "the database is slow", "raises_timeout"),
     ],
 )
 async def test_a_tool_that_raises_is_told_with_its_place_and_its_traceback(
@@ -188,7 +228,8 @@ async def test_a_tool_that_raises_is_told_with_its_place_and_its_traceback(
 
     text = read_logs(tmp_path)
     (line,) = [item for item in text.splitlines() if "WARNING" in item]
-    assert f"the tool {name} raised {kind}: {message}" in line
+    assert f"the tool {name} raised {kind}: " in line
+    assert message in line
     assert f"in {function} ({typed_functions.__file__}:" in line
     assert "+15550142" not in text
     assert len(line) < 1_000

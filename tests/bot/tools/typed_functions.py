@@ -1,6 +1,8 @@
 """Functions with types, callable objects and mistakes, as an owner might write them."""
 
 import functools
+import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -107,6 +109,47 @@ class PriceList:
         return f"{service} is free"
 
 
+def hiding(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate without `functools.wraps`."""
+
+    def inner(*args: Any, **named: Any) -> Any:
+        return function(*args, **named)
+
+    return inner
+
+
+@hiding
+def hidden(count: int) -> int:
+    """Count."""
+    return count
+
+
+def others(**named: int) -> Any:
+    """Take any names."""
+    return named
+
+
+def gives(kind: str) -> Any:
+    """Give what JSON cannot express."""
+    rows = sqlite3.connect(":memory:")
+    rows.row_factory = sqlite3.Row
+    circle: list[Any] = []
+    circle.append(circle)
+    kinds: dict[str, Callable[[], Any]] = {
+        "dataclass": lambda: Address("Elm"),
+        "model": lambda: [Guest(name="Ann")],
+        "enum": lambda: {"size": Size.SMALL},
+        "set": lambda: {5},
+        "generator": lambda: (2 * item for item in range(3)),
+        "row": lambda: rows.execute("SELECT 1 AS a, 'x' AS b").fetchall(),
+        "tuples as keys": lambda: {("Elm", 1): "free"},
+        "itself": lambda: circle,
+        "no number": lambda: [float("nan")],
+        "no text": lambda: {"name": Unspeakable()},
+    }
+    return kinds[kind]()
+
+
 desk = PriceList()
 price_of = functools.partial(desk.price, service="cut")
 price_later = functools.partial(order_later, size=Size.LARGE)
@@ -126,6 +169,25 @@ def raises() -> None:
 async def raises_later() -> None:
     """Raise in a library, later."""
     date.fromisoformat("no date")
+
+
+class Unusual(BaseException):  # as pytest's and gevent's are
+    """No `Exception`."""
+
+
+def raises_unusually() -> None:
+    """Raise what no `except Exception` catches."""
+    raise Unusual
+
+
+async def raises_unusually_later() -> None:
+    """Raise the same in the owner's loop."""
+    raise Unusual
+
+
+def raises_timeout() -> None:
+    """Raise as a database driver does, long before the tool's own limit."""
+    raise TimeoutError("the database is slow")
 
 
 def raises_unspeakably() -> None:
