@@ -7,8 +7,9 @@ Each row of `marks.yaml` is a `TextMark`: its beginning, its complete form, and 
 import html
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from calls.languages.facts import languages
 from processors.answering.template_rules import (
@@ -138,20 +139,29 @@ def _input_over() -> Over:
     return over
 
 
-_ANSWERS: Final = re.compile(
-    r"(?:final_?)?(?:answer|response|reply|text|content|message|output|speech|say|result|spoken"
-    r"|utterance|antwort|respuesta|r\u00e9ponse|risposta|resposta)(?:_text)?"
+_WORDS: Final = (
+    r"answer|response|reply|text|content|message|output|speech|say|result|spoken|utterance|antwort"
+    r"|respuesta|r\u00e9ponse|risposta|resposta|antwoord|odpowied\u017a|yan\u0131t"
+    r"|\u043e\u0442\u0432\u0435\u0442"
+)
+_ANSWERS: Final = re.compile(rf"(?:final_?)?(?:{_WORDS})(?:_text)?|messages|parts|choices")
+_PART_OF_ANSWER: Final = re.compile(  # `bot_message`, `reply_to_user`
+    rf"(?!user|caller|human|input|error|tool|system)\w+_(?:{_WORDS})|(?:{_WORDS})_(?:to|for)_\w+"
 )
 _ANSWERED: Final = re.compile(r"(?i)final|answer|respon|reply|speak|say")
 _CODE: Final = re.compile(r"(?m)^\s*[\w.]+(?:\(|\s*[=:+-]?=\s)|^\s*<\w|[;{}]\s*$|\w\(\)|=>|::")
 _PLAIN_FENCES: Final = frozenset({"", "text", "txt", "plaintext", "plain", "markdown", "md"})
+_MARKUP_FENCES: Final = frozenset({"xml", "html", "ssml"})
+_ENDS_OF_JSON: Final = ("", '"}', "}")  # the answer may have been cut off
 
 
 def _answer_in_json(text: str) -> Found:
     """Return the answer that a model wrote as JSON; nothing for a call or other data."""
-    try:
-        value = read_json(text, 0)[0]
-    except UNREADABLE:
+    for end in _ENDS_OF_JSON:
+        with suppress(*UNREADABLE):
+            value = read_json(text + end, 0)[0]
+            break
+    else:
         return Found(0)
     if answer := _answer_in(value):
         return Found(0, again=answer)
@@ -162,22 +172,27 @@ def _answer_in_json(text: str) -> Found:
 
 
 def _answer_in(value: Any) -> str:
-    """Return the words under a key such as `response`; nothing in a call."""
+    """Return the words under a key such as `response`; nothing in a call or another's turn."""
+    if isinstance(value, list):
+        return " ".join(filter(None, map(_answer_in, cast("list[Any]", value))))
     items = [(parts(str(key)), item) for key, item in as_object(value).items()]
     named = [item for key, item in items if key in ("action", "tool", "name") and item]
     answers = any(_ANSWERED.search(str(item)) for item in named)
-    if looks_like_call(value) and not answers:
+    is_others = as_object(value).get("role") not in (None, "assistant", "model")
+    if is_others or (looks_like_call(value) and not answers):
         return ""
-    for key, item in items:
-        if _ANSWERS.fullmatch(key) or (answers and key in ("action_input", "input")):
-            found = item if isinstance(item, str) else _answer_in(item)
-            if found:
+    for wanted in (_ANSWERS, _PART_OF_ANSWER):
+        for key, item in items:
+            is_input = answers and key in ("action_input", "input")
+            is_answer = is_input or (wanted.fullmatch(key) and not THOUGHTS.search(key))
+            found = item if isinstance(item, str) or not is_answer else _answer_in(item)
+            if is_answer and found:
                 return found
     return ""
 
 
 def _answer_in_fence(text: str) -> Found:
-    """Return the words in a fence without a language; nothing for code."""
+    """Return the words in a fence of text or markup; nothing for code."""
     content = re.sub(r"[`~]{3,}$", "", text)
     info, line, rest = content.partition("\n")
     if not line or " " in info.strip():
@@ -185,7 +200,10 @@ def _answer_in_fence(text: str) -> Found:
     words = rest.strip()
     if words[:1] in ("{", "["):
         return _answer_in_json(words)
-    is_code = _CODE.search(words) or info.strip().lower() not in _PLAIN_FENCES
+    kind = info.strip().lower()
+    if kind in _MARKUP_FENCES and words[:1] == "<":
+        return Found(0, spare=words)  # its tags are read like others
+    is_code = _CODE.search(words) or kind not in _PLAIN_FENCES
     return Found(0, spare="" if is_code else words)
 
 
@@ -232,6 +250,8 @@ def _mark(row: dict[str, str]) -> TextMark:
     effect = Effect[row.pop("effect")] if "effect" in row else None
     labels, after = row.pop("words", ""), row.pop("after", "")
     if labels:
+        labels = "|".join((labels, labels.upper()))
+        row["whole"] = f"(?i:{row['whole']})"
         row["first"] = "".join({label[0] for label in labels.split("|")})
         row["begun"] = "|".join(
             "(?:".join(map(re.escape, label)) + after + ")?" * (len(label) - 1)

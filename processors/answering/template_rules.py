@@ -15,7 +15,8 @@ from fallbacks.data_files import read_data
 LOOK_BACK: Final = 60  # last characters in which the end of removed text is searched
 THOUGHTS: Final = re.compile(
     r"think|thought|reason|reflect|scratch|analy[sz]|ponder|rational|monolog|deliberat|introspec"
-    r"|contemplat|planning|(?:^|_)(?:cot|plan|inner)(?:_|$)"
+    r"|contemplat|planning|critique|strateg|denk|gedank|raisonn|razonam|ragionam"
+    r"|(?:^|_)(?:cot|plan|inner)(?:_|$)"
 )
 _CALLS: Final = re.compile(
     r"tool|func|invoke|(?:^|_)calls?(?:_|$)|action|plugin|param|arg_|argument|(?:^|_)api(?:_|$)"
@@ -124,7 +125,9 @@ def _ends_block(stem: re.Pattern[str]) -> Over:
         inside = match[1].strip("|\uff5c")
         name = parts(inside)
         right_only = match[1][0] not in "|\uff5c" and match[1][-1] in "|\uff5c"
+        is_tag_inside = inside.startswith("/") and f"<{inside[1:]}" in text
         closes = _ends(name) or right_only or inside.startswith("/") or stem is _CHANNEL_ENDS
+        closes = closes and not is_tag_inside
         return len(text) if closes and (stem.search(name) or _is_end(name)) else None
 
     return over
@@ -234,7 +237,7 @@ def _after_role(role: str) -> Found:
 
 def token(match: re.Match[str], size: int, place: MarkPlace) -> Found | None:
     """Return how to replace a special token, by its name."""
-    name = parts(match[1] or match[2] or match[3])
+    name = parts(match[1] or match[2] or match[3] or match[4])
     closes = match[0].strip("<|\uff5c\u25c1").startswith("/") or bool(match[2])  # `<call|>`
     ends = closes or _ends(name)
     found: Found | None = None

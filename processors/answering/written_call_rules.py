@@ -47,6 +47,7 @@ _NAMES_TOOL: Final = re.compile(
 _HOLDS_ARGUMENTS: Final = re.compile(r"arg|param|input|payload|body|data")
 _APART: Final = frozenset({"type", "id", "call_id", "tool_call_id", "index", "role"})
 _WRAPS: Final = ("function", "command")  # `{"type": "function", "function": {"name": ...}}`
+MCP_CALL: Final = "tools/call"  # the method whose parameters are the call
 _LITERALS: Final = {"true": True, "false": False, "null": None}
 _PLAIN_INPUT: Final = re.compile(r"(?i)action[ _]input\s*:[ \t]*([^\n]*)")
 
@@ -147,7 +148,7 @@ def _nearly_json(piece: str) -> Any:
 def _scan(text: str, tools: Tools) -> Iterator[Call]:
     """Yield the calls in JSON and code."""
     names = "|".join(map(re.escape, tools))
-    begins = re.compile(rf"[{{\[]|(?<![\w.])(?:\w+[.:])*({names})\s*\(")
+    begins = re.compile(rf"[{{\[]|(?<![\w.])(?:\w+[.:])*({names})(?:\.\w+)?\s*\(")
     named = re.compile(rf"(?<!\w)({names})(?!\w)")
     at = before = 0
     for _ in range(MAX_TRIED):
@@ -184,7 +185,8 @@ def _calls_in_json(value: Any, tools: Tools, depth: int = 0) -> list[Call]:
     inner = [*_items(value), *given.values()] if depth < MAX_DEPTH else []
     if found := _call_of_object(given, tools):
         return found
-    if _is_call(given) and not any(isinstance(given.get(key), Mapping) for key in _WRAPS):
+    wraps = any(isinstance(given.get(key), Mapping) for key in _WRAPS)
+    if _is_call(given) and not wraps and given.get("method") != MCP_CALL:
         return []  # a call of another tool; its arguments are not calls
     return [call for item in inner for call in _calls_in_json(item, tools, depth + 1)]
 

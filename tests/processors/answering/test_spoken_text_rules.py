@@ -28,6 +28,8 @@ THOUGHTS = {
     "triangles": "\u25c1/think\u25b7",
     "a token": "<|end_of_thought|>",
     "a token in capitals": "<|END_THINKING|>",
+    "a critique": "</self_critique>",
+    "German": "</gedanken>",
     "a token with a slash": "<|/think|>",
 }
 ANSWERS = {
@@ -43,6 +45,16 @@ ANSWERS = {
     "JSON as an action": '{"action": "Final Answer", "action_input": "We open at nine."}',
     "JSON in a fence": '```json\n{"response": "We open at nine."}\n```',
     "Python's quotes": "{'response': 'We open at nine.'}",
+    "JSON by a longer key": '{"bot_message": "We open at nine.", "intent": "hours"}',
+    "JSON to the caller": '{"reply_to_user": "We open at nine.", "end_call": false}',
+    "JSON in Polish": '{"odpowied\u017a": "We open at nine.", "pewno\u015b\u0107": 1}',
+    "JSON as messages": '[{"role": "user", "content": "And?"}, {"role": "assistant", "content": '
+    '"We open at nine."}]',
+    "JSON as choices": '{"choices": [{"message": {"content": "We open at nine."}}]}',
+    "JSON in parts": '{"content": [{"type": "text", "text": "We open"}, {"text": "at nine."}]}',
+    "JSON that is cut off": '{"response": "We open at nine.',
+    "markup in a fence": "```xml\n<response>We open at nine.</response>\n```",
+    "speech in a fence": "```ssml\n<speak>We <emphasis>open</emphasis> at nine.</speak>\n```",
     "a tag": "<answer>We open at nine.</answer>",
     "tags": "<reply_v2><text>We open at nine.</text></reply_v2>",
 }
@@ -53,6 +65,9 @@ NO_ANSWERS = {
     "instructions": "[INST][/INST]",
     "code": "```python\nprint(1)\n```",
     "data": '{"order": 77}',
+    "a token in brackets": "[|endofturn|]",
+    "JSON about the caller": '{"user_message": "When do you open?", "intent": "hours"}',
+    "thoughts in JSON by a longer key": '{"reasoning_content": "They ask for the hours.", "n": 1}',
     "thoughts in JSON": '{"thought": "They ask for the hours."}',
     "thoughts alone": "They ask for the hours.</think>",
     "an unknown element": "<lookup><order>77</order></lookup>",
@@ -73,6 +88,8 @@ ENDS = {
     "a label": "\nUser: And?",
     "a label after a line": "\n\n**Human:** And?\nAssistant: Yes.",
     "a heading": "\n### Instruction:\nAnd?",
+    "a label in capitals": "\nUSER: And?\nASSISTANT: Yes.",
+    "tokens in brackets": "[|endofturn|]\n[|user|]And?",
     "a label in German": "\nBenutzer: Und?",
 }
 CLEANED = {
@@ -120,6 +137,10 @@ CLEANED = {
         "21 \u00b0C, 5 \u20ac, \u2116 7, 9 %",
     ),
     "a direction": ("*smiles warmly* Hello.", "Hello."),
+    "a direction in Spanish": ("(sonr\u00ede amablemente) Abrimos.", "Abrimos."),
+    "a direction for a voice": ("[excited] We open. ", "We open."),
+    "content in brackets at the beginning": ("(or later) we open.", "(or later) we open."),
+    "a citation with a colon": ("Nine [web:3][web:12].", "Nine."),
     "a direction between": ("Yes. *looks it up* We do.", "Yes. We do."),
     "a direction in brackets": ("Well [laughs] yes (sighs deeply)", "Well yes "),
     "emphasis is no direction": (

@@ -86,6 +86,14 @@ FORMS = {
     "ReAct": f"Action: check_order\nAction Input: {GIVEN}\n",
     "ReAct with thoughts": f"Thought: I look.\nAction: check_order\nAction Input: {GIVEN}\n"
     "Observation: It is there.\nFinal Answer: It is there.",
+    "ReAct in a fence": 'Thought: I look.\nAction:\n```\n{"action": "check_order", '
+    f'"action_input": {GIVEN}}}\n```\nObservation: It is there.',
+    "Step 3": "<\uff5ctool_call_begin\uff5c>function<\uff5ctool_sep\uff5c>"
+    '<steptml:invoke name="check_order"><steptml:parameter name="order">77</steptml:parameter>'
+    "</steptml:invoke><\uff5ctool_call_end\uff5c>",
+    "MCP": f'{{"jsonrpc": "2.0", "id": 1, "method": "tools/call", '
+    f'"params": {{"name": "check_order", "arguments": {GIVEN}}}}}',
+    "a method": '<|python_tag|>check_order.call(order="77")<|eom_id|>',
     "Functionary": f">>>check_order\n{GIVEN}",
     "Functionary 2": f"<|from|>assistant\n<|recipient|>check_order\n<|content|>{GIVEN}<|stop|>",
     "channels": "<|channel|>commentary to=functions.check_order <|constrain|>json<|message|>"
@@ -165,6 +173,14 @@ def test_only_valid_arguments_of_the_named_tool_are_run(text: str) -> None:
 )
 def test_a_tool_without_arguments_can_be_called(text: str) -> None:
     assert read(text, tools=TOOLS) == ("", [("hang_up", {})])
+
+
+def test_each_argument_in_tags_inside_of_tokens_is_read() -> None:
+    begin, end = "<\uff5ctool_call_begin\uff5c>", "<\uff5ctool_call_end\uff5c>"
+    text = f'{begin}<x:invoke name="search"><x:parameter name="order">7</x:parameter>'
+    text += f'<x:parameter name="copies">2</x:parameter></x:invoke>{end}'
+
+    assert read(text, tools=TOOLS) == ("", [("search", {"order": "7", "copies": 2})])
 
 
 def test_arguments_in_tags_get_the_types_of_the_schema() -> None:
