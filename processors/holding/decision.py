@@ -67,7 +67,7 @@ hangs up when the goodbye was spoken."""
 
 Actions: TypeAlias = tuple[LineAction, ...]
 Rule: TypeAlias = tuple[float | None, Callable[[float], Actions]]
-"""When a rule is due, if it is, and what it does then."""
+"""The moment at which a rule is due, if any, and its action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ class Farewell(FrameProcessor):
             await self._send_end()
 
     async def say(self, words: str) -> None:
-        """Have the agent say words, after what it is saying."""
+        """Say words in the agent's voice, after what it is saying."""
         await self.push_frame(TTSSpeakFrame(words))
 
     @property
