@@ -1,6 +1,6 @@
 # `make` lists the targets. A fresh machine needs only make and a Python from 3.11 to 3.14.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-calls test-fresh test-pythons test-long test-hours test-peers test-doors check lint format lock drill mutants clean
+.PHONY: help setup setup-dev demo test test-calls test-fresh test-pythons test-long test-slow test-hours test-peers test-doors check lint format lock drill mutants clean
 
 # Keep compiled tests even if the environment forbids it: otherwise each process of pytest would
 # compile all of them again, which takes a quarter of a minute.
@@ -10,14 +10,17 @@ BIN := .venv/bin
 # All tests of a file run in one worker of pytest, with the lab that they started.
 TESTS := -m pytest -q --dist loadfile
 PYTEST := $(BIN)/python $(TESTS) -n 2
-# Three workers: two leave a sixth of two cores idle, because some of these tests wait.
-QUICK := -n 3 -m "not slow and not e2e and not peers"
+# Four workers: two leave much of two cores idle, because some of these tests wait.
+QUICK := -n 4 -m "not slow and not e2e and not peers"
 # Runs two commands, the second even if the first failed; the target fails if either fails.
 BOTH := scripts/both
 # Runs the tests on virtual time in parallel with those in real time.
 HALVES := scripts/halves
 # Runs tests in real time. If only a few fail, these run once more, alone; both runs are printed.
 TWICE := scripts/twice
+# The slow tests that may run beside others, and those that may not.
+BESIDE := not alone and not hours and not peers and not doors
+ALONE := $(TWICE) alone $(BIN)/python -m pytest -q -m "long and alone"
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -35,7 +38,7 @@ test: setup-dev ## the quick tests and one whole call; six minutes on two cores
 	@$(BIN)/python $(TESTS) $(QUICK)
 
 test-calls: setup-dev ## whole calls, also in browsers; about ten minutes
-	@$(HALVES) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers and not doors"
+	@$(HALVES) slow $(PYTEST) -m "(slow or e2e) and not long and $(BESIDE)"
 
 test-fresh: setup-dev ## the quick tests with make and Python only, another version if there is one; needs root; THIRD=1: a third
 	@python=$$(scripts/pythons newest) || exit; \
@@ -47,8 +50,10 @@ test-pythons: setup-dev ## the quick tests on the other Python versions of this 
 		$$python --version; $$python $(TESTS) $(QUICK) || failed=1; done; exit $$failed
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, and demonstrations
-	@$(BOTH) '$(HALVES) long $(PYTEST) -m "long and not alone and not hours and not peers and not doors"' \
-		'$(TWICE) alone $(BIN)/python -m pytest -q -m "long and alone"'
+	@$(BOTH) '$(HALVES) long $(PYTEST) -m "long and $(BESIDE)"' '$(ALONE)'
+
+test-slow: setup-dev ## test-calls and test-long at once, as in CI
+	@$(BOTH) '$(HALVES) slow $(PYTEST) -m "(slow or e2e) and $(BESIDE)"' '$(ALONE)'
 
 test-hours: setup-dev ## an hour of faults in each stage, and a call of 2,000 turns; about twenty minutes
 	@$(BIN)/python -m pytest -q -m hours
