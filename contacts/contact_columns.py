@@ -59,10 +59,12 @@ OPT_OUTS: Final = frozenset(map(_squashed, _DATA[DO_NOT_CALL].split()))
 MOBILE, LANDLINE = _words("mobile"), _words("landline")
 TELEPHONE: Final = MOBILE | LANDLINE | _words("phone")
 NUMBER, MORE, NOT_NUMBER, OWNERS = map(_words, ("number", "more", "not_number", "owners"))
-VOCABULARY: Final = TELEPHONE | NUMBER | MORE | NOT_NUMBER | OWNERS
 DO_NOT, CALL, CONTACT, MAY = map(_words, ("do_not", "call", "contact", "may"))
-ONLY_OTHER: Final = _words("only_other")
+JOINTS: Final = frozenset(["de", "del", "der", "des", "di", "do", "du", "of", "the", "van", "von"])
+ONLY_OTHER, ABOUT_PERMISSION = map(_words, ("only_other", "about_permission"))
+VOCABULARY: Final = TELEPHONE | NUMBER | MORE | NOT_NUMBER | OWNERS | DO_NOT | CALL | CONTACT | MAY
 NUMBER_OR_NOT: Final = frozenset(("no",))
+OPTS: Final = frozenset(("opt", "opted", "opts"))  # in or out
 AROUND_OPT_OUT: Final = _words("around_opt_out")
 # Marks without a letter, such as a ticked box, are compared as they are.
 CLEAR_NO, CLEAR_YES = (
@@ -135,17 +137,26 @@ def meaning_of(heading: str) -> Meaning:
 def is_refusal(meaning: str, cell: str) -> bool:
     """Return whether a cell of a permission column rules calls out.
 
-    Below `Do not call`, every value but a clear no does. Below `Calls allowed`, a no does.
+    Below `Do not call`, every value but a clear no does. Below `Calls allowed`, a no does, and so
+    do words that are not a yes, such as `pending`. A date or a time is a yes.
     """
     value = _squashed(cell) or cell.strip()
     if meaning == DO_NOT_CALL:
         return value not in CLEAR_NO and value != ""
-    return value not in CLEAR_YES and (value in CLEAR_NO or bool(DO_NOT & set(_split(cell))))
+    words = set(_split(cell))
+    is_yes = value == "" or value in CLEAR_YES or (words & CLEAR_YES and not words & DO_NOT)
+    return is_clear_no(cell) or not (is_yes or any(letter.isdigit() for letter in value))
 
 
 def is_clear_yes(cell: str) -> bool:
     """Return whether a cell is a clear yes, such as `1` or `ja`."""
     return (_squashed(cell) or cell.strip()) in CLEAR_YES
+
+
+def is_clear_no(cell: str) -> bool:
+    """Return whether a cell below `Calls allowed` is a clear no, such as `0` or `nicht erlaubt`."""
+    value = _squashed(cell) or cell.strip()
+    return value not in CLEAR_YES and (value in CLEAR_NO or bool(DO_NOT & set(_split(cell))))
 
 
 def is_number_heading(heading: str) -> bool:
@@ -193,9 +204,10 @@ def _is_telephone(word: str) -> bool:
 
 def _owner_name(words: Sequence[str]) -> str:
     """Return the name column that a heading such as `Customer name` or `Person` is; or empty."""
-    rest = "".join(word for word in words if word not in OWNERS)
-    if len(rest) == len("".join(words)):
-        return ""
+    rest = "".join(word for word in words if word not in OWNERS | JOINTS)
+    if not OWNERS & set(words):  # `Kundenname` is one word
+        ends = (rest.removeprefix(owner) for owner in OWNERS)
+        return next((WHOLE[end] for end in ends if end != rest and WHOLE.get(end) in NAMES), "")
     whole = WHOLE.get(rest, "") if rest else "name"
     return whole if whole in NAMES else ""  # a customer's number may be another code
 
@@ -206,10 +218,14 @@ def _permission(words: Sequence[str]) -> str:
     if "".join(word for word in words if word not in AROUND_OPT_OUT) in OPT_OUTS:
         return DO_NOT_CALL
     about_calls = found & CALL or (found & CONTACT and not found & ONLY_OTHER)
-    strong = found & (DO_NOT - NUMBER_OR_NOT)
-    if (strong and (about_calls or found & TELEPHONE)) or (about_calls and words[0] == "no"):
+    about_calls = bool(about_calls) or any(map(_is_telephone, words))
+    opts_in = re.search(r"\bopt(ed|s)? in\b", " ".join(words))
+    strong = found & (DO_NOT - NUMBER_OR_NOT) - (OPTS if opts_in else frozenset[str]())
+    is_no = words[0] == "no" and found & (CALL | CONTACT)  # "No telefon" is a number
+    if about_calls and (strong or is_no):
         return DO_NOT_CALL
-    return MAY_CALL if found & MAY and (about_calls or found & TELEPHONE) else ""
+    may = (found & MAY or opts_in) and not found & ABOUT_PERMISSION
+    return MAY_CALL if may and about_calls else ""
 
 
 def _column_by_values(

@@ -23,6 +23,7 @@ from contacts.contact_columns import (
     ColumnsError,
     Meaning,
     fold,
+    is_clear_no,
     is_clear_yes,
     is_number_heading,
     is_refusal,
@@ -102,7 +103,8 @@ class Columns:
             elif meaning.name:
                 known.setdefault(meaning.name, cell)
             if meaning.name in (DO_NOT_CALL, MAY_CALL) and is_refusal(meaning.name, cell):
-                opt_outs.append((heading, meaning.name == MAY_CALL or is_clear_yes(cell)))
+                is_clear = is_clear_no if meaning.name == MAY_CALL else is_clear_yes
+                opt_outs.append((heading, is_clear(cell)))
             if _is_field(heading, meaning):
                 fields[heading] = cell
         return ContactCells(

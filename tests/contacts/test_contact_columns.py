@@ -25,6 +25,8 @@ HEADERS = {
     ),
     "abbreviated": ("Name,Tel.,Handynr.", "ntm"),
     "with a hyphen": ("Ansprechpartner,Tel.-Nr.,Ort", "ntx"),
+    "a compound for the name": ("Kundenname,Telefon", "nt"),
+    "of the customer": ("Nom du client,Téléphone", "nt"),
     "a person's": ("Person - Name,Person - Phone,Person - Email", "ntx"),
     "an address's": ("First Name,Last Name,Email,Default Address Phone", "flxt"),
     "To": ("To,Name", "tn"),
@@ -100,6 +102,10 @@ OPT_OUTS = """Do Not Call
 DONOTCALL;DoNotCall;do_not_call;No calls;Opt-out;Do not contact;Robinson;DNC
 Bitte nicht anrufen;Nicht anrufen;Anrufsperre;Keine Anrufe;Ne pas appeler;Ne pas contacter
 No llamar;Lista Robinson;Non chiamare;Não ligar;Niet bellen;Bel-me-niet;Nie dzwonić
+Don't call;Anrufverbot;Keine Werbeanrufe;Telefonwerbung untersagt;Kontaktverbot
+Opposition démarchage;Inscrit Bloctel;Excluido de llamadas;Iscritto RPO;Rifiuta chiamate
+Geen telefoontjes;Não deseja contato;Zakaz dzwonienia;Brak zgody na kontakt telefoniczny
+Не беспокоить;Отказ от обзвона;İletişim istemiyor;Ei saa soittaa;電話禁止
 НЕ ЗВОНИТЬ;ARAMAYIN;Do not allow phone calls;Opt-out date;Phone opt-out;Opted out of calls
 Do not email or call"""  # noqa: RUF001 - Russian has letters that look like Latin ones
 OTHERS = """Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone No
@@ -109,6 +115,15 @@ Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter"""
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", OPT_OUTS))
 def test_a_heading_that_forbids_calls_is_recognised(heading: str) -> None:
     assert meaning_of(heading).name == "do_not_call"
+
+
+PERMISSIONS = """Calls allowed;Consent to call;Opt-in calls;Opted in phone;Telefonische Einwilligung
+Anruf erlaubt;Permite llamadas;Consenso chiamate;Permite ligações;Zgoda na telefon;Arama izni"""
+
+
+@pytest.mark.parametrize("heading", re.split(r"[;\n]", PERMISSIONS))
+def test_a_heading_that_permits_calls_is_recognised(heading: str) -> None:
+    assert meaning_of(heading).name == "may_call"
 
 
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", OTHERS))
@@ -130,10 +145,29 @@ def test_a_heading_about_something_else_forbids_no_call(heading: str) -> None:
             ("may_call", cell, True)
             for cell in ("no", "0", "nein", "Do Not Allow", "nicht erlaubt")
         ),
+        *(("may_call", cell, True) for cell in ("denied", "revoked", "widerrufen", "abgelehnt")),
+        *(("may_call", cell, True) for cell in ("pending", "rifiutato", "отказ", "by email only")),
         *(("may_call", cell, False) for cell in ("yes", "1", "ja", "since 2026-01-01", "after 18")),
+        *(("may_call", cell, False) for cell in ("", "granted", "Ja, telefonisch", "2026-05-03")),
     ],
 )
 def test_only_a_clear_no_lets_a_person_who_may_have_opted_out_be_called(
     meaning: str, cell: str, *, refused: bool
 ) -> None:
     assert is_refusal(meaning, cell) is refused
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_listed"), [("nein", True), ("revoked", True), ("pending", False)]
+)
+def test_only_a_clear_no_below_a_permission_lists_the_numbers(
+    tmp_path: Path, cell: str, *, is_listed: bool
+) -> None:
+    file = tmp_path / "contacts.csv"
+    file.write_text(f"Name,Telefon,Anruf erlaubt\nEva,{LANDLINE},{cell}\n", "utf-8")
+
+    with open_contacts(file, region="DE") as opened:
+        ((_, read),) = opened.rows
+
+    assert read is not None
+    assert (read.opt_out, read.opted_out) == ("Anruf erlaubt", is_listed)
