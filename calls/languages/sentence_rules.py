@@ -30,6 +30,8 @@ _VOWEL: Final = re.compile("[aeiouy\u00e6\u00f8\u0153\u0131аеиоуыэюяі�
 _VOWELED: Final = re.compile(r"[a-z\u00df-\u024f\u0430-\u045f]{2,5}")  # scripts with such letters
 _MURMUR: Final = re.compile(r"[hmpstzr]+")  # "hm", "mhm", "pst"
 _BEFORE_LETTER: Final = re.compile(r"\.\s+[\u00bf\u00a1\"\u00ab\u201c\u201e]?(?=[^\W\d_])")
+_INITIALS: Final = re.compile(r"^(?:[^\W\d_]\.-)+(?=[^\W\d_]$)")  # all but the last of "J.-P"
+_ELISION: Final = re.compile("^[^\\W\\d_]{1,4}['\u2019]")  # "l'av", "dell'ing"
 _DOTTED: Final = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]{1,3}")
 _END: Final = re.compile(
     r"[.!?\u2026]+[\"'\u201d\u2019\u00bb)\]]*(?=\s)"
@@ -56,7 +58,10 @@ def stop_ends(before: str, after: str, tag: str) -> bool:
     if _NUMBER.fullmatch(word):
         grows = after.strip() == following and after[-1:].isalnum()
         return not _is_ordinal(words, following, facts, grows=grows)
-    return not _is_abbreviation(words, word.casefold(), following.strip(_MARKS)[:1], facts)
+    word = _INITIALS.sub("", word).casefold()
+    elided = _ELISION.sub("", word)
+    word = elided if elided in facts.abbreviations else word
+    return not _is_abbreviation(words, word, following.strip(_MARKS)[:1], facts)
 
 
 def known_end(text: str, tag: str) -> int:
@@ -117,7 +122,7 @@ def _is_abbreviation(words: list[str], word: str, first: str, facts: LanguageFac
 
 
 def _is_initial(words: list[str]) -> bool:
-    word = words[-1].strip(_MARKS)
+    word = _INITIALS.sub("", words[-1].strip(_MARKS))
     return len(word) == 1 and word.isupper()
 
 
@@ -141,10 +146,15 @@ def _has_no_vowel(word: str) -> bool:
 
 
 def sentences_of(text: str, tag: str = "") -> Iterator[str]:
-    """Yield the sentences of a complete text, each with the space before it."""
+    """Yield the sentences of a complete text, each with the space before it.
+
+    In a sentence that begins with a capital letter, no stop before a small letter ends it.
+    """
     begin = 0
     for found in _END.finditer(text):
-        sentence = text[begin : found.end()]
+        sentence, after = text[begin : found.end()], text[found.end() :].lstrip()
+        if sentence.endswith(".") and after[:1].islower() and sentence.lstrip()[:1].isupper():
+            continue
         if stop_ends(sentence.rstrip("\"'\u201d\u2019\u00bb)]"), text[found.end() :], tag):
             yield sentence
             begin = found.end()

@@ -1,0 +1,26 @@
+"""Complete texts are cut into sentences; in doubt, a stop ends none."""
+
+import pytest
+
+from calls.languages.sentence_rules import sentences_of
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"),
+    [
+        ("en", "The firm Smith & Co. is next door.|It is open."),
+        ("en", "Wait... are you there?|Yes."),
+        ("en", "Go to Elm Ave. and turn.|Thanks."),
+        ("en", "we open at nine.|come then."),
+        ("es", "EE. UU. está lejos.|Sí."),
+        ("it", "L'avv. Neri e l'ing. Riva.|Prego."),
+        ("fr", "J.-P. Martin est là.|Bonjour."),
+        ("pt", "Ltda. é a firma."),
+        ("no", "St. Olav."),
+        ("de", "Das sind mind. 2."),
+    ],
+)
+def test_a_text_is_cut_only_where_a_sentence_ends(language: str, sentences: str) -> None:
+    wanted = sentences.split("|")
+
+    assert [found.strip() for found in sentences_of(" ".join(wanted), language)] == wanted
