@@ -177,7 +177,7 @@ class TokenBucket:
 class CampaignUse:
     """The calls and money that a campaign has used, read in the transaction of the next claim."""
 
-    calls_now: int  # dials with a valid lease
+    calls_now: int  # dials without an outcome
     calls_today: int
     spent_today: float
     bucket: TokenBucket

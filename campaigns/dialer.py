@@ -206,7 +206,7 @@ class Dialer:
         await self._recover()
         await self._breakers.pause_tripped()
         now = self._now_s()
-        standings = await self._figures.standings(now=now)
+        standings = await self._figures.standings()
         configured = [standing for standing in standings if standing.name in self._campaigns]
         running = {item.name: item for item in configured if item.state == "running"}
         for standing in configured:

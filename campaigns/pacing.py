@@ -38,8 +38,7 @@ class TakeoverChecks:
     """Decides when to check for dials of silent processes.
 
     Normally they are made twice per lease. For one lease after a database failure, they are made
-    before every claim: dials in progress may have missed a renewal, each at a different moment, so
-    a slot that seems free may not be.
+    before every claim: dials in progress may have missed a renewal, each at a different moment.
     """
 
     def __init__(self, lease_s: float, *, now_s: Callable[[], float]) -> None:

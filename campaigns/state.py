@@ -108,7 +108,7 @@ async def _move(
 ) -> int:
     now = utc_now().timestamp()
     async with Database(settings.storage.url) as database:
-        standing = await Figures(database).standing(campaign, now=now)
+        standing = await Figures(database).standing(campaign)
         if standing is None or not standing.contacts:
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
         begins, becomes = MOVES[action]
@@ -142,10 +142,10 @@ async def _show_start(
 
 
 async def _status(settings: Settings, campaign: str | None, say: Say) -> int:
-    now, currency = utc_now().timestamp(), load_prices(settings.prices.file).currency
+    currency = load_prices(settings.prices.file).currency
     async with Database(settings.storage.url) as database:
         figures = Figures(database)
-        standings = await figures.standings(now=now)
+        standings = await figures.standings()
         found = [standing for standing in standings if campaign in (None, standing.name)]
         if not found:
             raise UsageError("there is no such campaign; create it with: holdline campaign import")
@@ -173,7 +173,7 @@ async def report_campaign(
     now = utc_now().timestamp()
     async with Database(url) as database:
         figures = Figures(database)
-        standing = await figures.standing(campaign, now=now)
+        standing = await figures.standing(campaign)
         if standing is None:
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
         outcomes = await figures.outcomes(campaign)

@@ -108,7 +108,7 @@ async def summarize(
     """
     summary = StartSummary(campaign=campaign, currency=currency)
     contacts = UnfinishedContacts(database)
-    standing = await Figures(database).standing(campaign.name, now=now)
+    standing = await Figures(database).standing(campaign.name)
     if standing is None:
         return summary
     summary.contacts = sum(standing.contacts.values())

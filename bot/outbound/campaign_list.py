@@ -30,8 +30,7 @@ async def list_campaigns(
     Raises:
         StorageError: The database does not answer.
     """
-    now = outbound.now_s()
-    found = {item.name: item for item in await outbound.figures.standings(now=now)}
+    found = {item.name: item for item in await outbound.figures.standings()}
     shown: list[dict[str, Any]] = []
     for name, campaign in outbound.campaigns.items():
         standing = found.get(name) or _unknown(name)

@@ -102,7 +102,7 @@ async def claim_next(
     now = now_s()  # after the wait for other claims on this campaign
     if row.rules != rules.version:
         await _recheck(connection, campaign, rules.version)
-    use = await _use(connection, row, rules, now)
+    use = await _use(connection, row, rules)
     bucket = rules.pace(use, now)
     if isinstance(bucket, NothingToDial):
         if row.filled_s > now + lease_s:  # the clock was set back: restart the bucket
@@ -180,19 +180,14 @@ async def _take_turn(connection: AsyncConnection, campaign: str, now: float) -> 
     return (await connection.execute(turn)).first()
 
 
-async def _use(
-    connection: AsyncConnection, row: Row[Any], rules: ClaimRules, now: float
-) -> CampaignUse:
-    """Return what a campaign uses of its limits; the figures of an earlier day do not count."""
-    live = (
-        select(func.count())
-        .select_from(DIALS)
-        .where(
-            DIALS.c.campaign == row.name,
-            DIALS.c.state.in_(LIVE_STATES),
-            DIALS.c.lease_until_s > now,
-        )
-    )
+async def _use(connection: AsyncConnection, row: Row[Any], rules: ClaimRules) -> CampaignUse:
+    """Return what a campaign uses of its limits; the figures of an earlier day do not count.
+
+    A dial counts until it has an outcome, also after its lease: the call of a machine that is
+    frozen, or was killed, may go on.
+    """
+    own = (DIALS.c.campaign == row.name) & DIALS.c.state.in_(LIVE_STATES)
+    live = select(func.count()).select_from(DIALS).where(own)
     is_today = row.day_s == rules.day_began_s
     return CampaignUse(
         calls_now=(await connection.execute(live)).scalar_one(),

@@ -44,7 +44,7 @@ class CampaignStanding:
         changed_s: When the state last changed.
         contacts: The number of contacts in each state.
         outcomes: The number of settled dials with each outcome, without skipped contacts.
-        calls_now: How many unsettled dials have a valid lease.
+        calls_now: How many dials have no outcome yet.
         claimed_s: When the campaign last had a turn.
         cost: What its dials have cost, carrier and providers, as far as prices are known.
         day_s: When the day of `day_calls` and `day_spent` began; a new day may have begun since.
@@ -156,18 +156,18 @@ class Figures:
 
     database: Database
 
-    async def standing(self, campaign: str, *, now: float) -> CampaignStanding | None:
+    async def standing(self, campaign: str) -> CampaignStanding | None:
         """Return the state of a campaign; `None` if it does not exist."""
         async with self.database.reading() as connection:
             found = select(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign)
             row = (await connection.execute(found)).first()
-            return await _standing(connection, row, now) if row else None
+            return await _standing(connection, row) if row else None
 
-    async def standings(self, *, now: float) -> Sequence[CampaignStanding]:
+    async def standings(self) -> Sequence[CampaignStanding]:
         """Return the state of each campaign."""
         async with self.database.reading() as connection:
             rows = (await connection.execute(select(CAMPAIGNS).order_by(CAMPAIGNS.c.name))).all()
-            return [await _standing(connection, row, now) for row in rows]
+            return [await _standing(connection, row) for row in rows]
 
     async def course(self, campaign: str) -> CampaignCourse:
         """Return the course of a campaign so far."""
@@ -321,14 +321,14 @@ class Figures:
             return [alert for stored in found if (alert := read_alert(stored))]
 
 
-async def _standing(connection: AsyncConnection, row: Row[Any], now: float) -> CampaignStanding:
+async def _standing(connection: AsyncConnection, row: Row[Any]) -> CampaignStanding:
     contacts = (
         select(CONTACTS.c.state, func.count())
         .where(CONTACTS.c.campaign == row.name)
         .group_by(CONTACTS.c.state)
     )
     settled = (DIALS.c.state == "settled") & ~SKIPPED
-    live = (DIALS.c.state != "settled") & (DIALS.c.lease_until_s > now)
+    live = DIALS.c.state != "settled"
     parts = func.coalesce(DIALS.c.cost, 0.0) + func.coalesce(DIALS.c.providers_cost, 0.0)
     dials = (
         select(

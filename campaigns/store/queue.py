@@ -8,8 +8,8 @@ single outcome and the contact's next state.
 A process that dies leaves its dial without an outcome. After the lease, `adopt_expired` gives the
 dial to another process, which first asks the carrier. If the carrier has the call, the dial is
 settled with the call's outcome. If the carrier never had it, the dial is released with `release`,
-and dialled again under the same id. The lease is also the call's slot, so a dead process blocks a
-slot only until its lease ends.
+and dialled again under the same id. A dial counts as one of its campaign's calls until it has an
+outcome or is released: the calls of a process that is silent, or whose clock differs, still count.
 
 The clocks of all machines must agree to within a fraction of a lease.
 """

@@ -329,7 +329,7 @@ class StagedServer:
         """
         async with Database(self.storage) as database:
             while within_s > 0:
-                standing = await Figures(database).standing(NAME, now=clock.utc_s())
+                standing = await Figures(database).standing(NAME)
                 state, reason = (standing.state, standing.reason) if standing else ("", "")
                 if standing and (state == "done" or reason in PAUSES):
                     return standing, await _dials_of(database)

@@ -163,7 +163,7 @@ async def test_a_dial_that_waits_to_be_asked_for_again_is_put_back_when_the_serv
             it.floor.stop()
             await until(lambda: not dialer.runs, within_s=STOP_S)
 
-        standing = await it.figures.standing("c", now=now_s())
+        standing = await it.figures.standing("c")
         assert await it.ledger() == []
         assert standing is not None
         assert standing.contacts == {"waiting": 1}

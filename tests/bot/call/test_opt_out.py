@@ -79,7 +79,7 @@ async def test_a_contact_who_opts_out_is_not_called_again_whatever_the_notation(
     )
 
     assert await queue.book.do_not_call([contact.number]) == {contact.number}
-    autumn = await queue.figures.standing("autumn", now=NOON)
+    autumn = await queue.figures.standing("autumn")
     assert autumn
     assert autumn.contacts == {"excluded": 1}
     await queue.close()

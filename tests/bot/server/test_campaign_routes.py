@@ -74,11 +74,11 @@ class CountedFigures(Figures):
     looks = 0
     broken = False
 
-    async def standings(self, *, now: float) -> Sequence[CampaignStanding]:
+    async def standings(self) -> Sequence[CampaignStanding]:
         self.looks += 1
         if self.broken:
             raise StorageError("gone")
-        return await super().standings(now=now)
+        return await super().standings()
 
 
 @dataclass

@@ -60,8 +60,8 @@ class OpenQueue:
         assert isinstance(claim, NothingToDial), claim
         return claim
 
-    async def standing(self, now: float = NOON) -> CampaignStanding:
-        standing = await self.figures.standing("spring", now=now)
+    async def standing(self) -> CampaignStanding:
+        standing = await self.figures.standing("spring")
         assert standing
         return standing
 

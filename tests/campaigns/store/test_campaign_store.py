@@ -223,20 +223,22 @@ class TestQueue:
                 ["spring"], now_s=always(NOON + 5.0 * step + 5.0), lease_s=LEASE_S
             )
 
-    async def test_a_dead_processs_slot_is_free_after_its_lease(
-        self, queue: OpenQueue, other: OpenQueue
+    @pytest.mark.parametrize("later_s", [LEASE_S, 120.0])  # a frozen machine; a clock that is ahead
+    async def test_a_silent_machines_calls_count_until_they_have_an_outcome(
+        self, queue: OpenQueue, other: OpenQueue, later_s: float
     ) -> None:
-        narrow = replace(FAST, concurrent=2)
+        narrow, later = replace(FAST, concurrent=2), NOON + later_s
         await queue.fill(new_contacts(4))
-        await queue.take(narrow)
-        alive = await queue.take(narrow)
-        assert (await other.nothing(narrow)).reason == "concurrent"
+        for dial in [(await queue.take(narrow)).dial for _ in range(2)]:
+            await queue.store.note_placed(dial, "CA1")
 
-        await queue.store.renew(alive.dial, now_s=always(NOON + 5.0), lease_s=LEASE_S)
-
-        assert (await other.standing(NOON + LEASE_S)).calls_now == 1
-        assert await other.take(narrow, now=NOON + LEASE_S)
-        assert (await other.nothing(narrow, now=NOON + LEASE_S)).reason == "concurrent"
+        assert (await other.standing()).calls_now == 2
+        assert (await other.nothing(narrow, now=later)).reason == "concurrent"
+        taken, _ = await other.store.adopt_expired(["spring"], now_s=always(later), lease_s=LEASE_S)
+        assert (await other.nothing(narrow, now=later)).reason == "concurrent"
+        assert await other.store.settle(taken.dial, DONE, then=FINISHED, now=later)
+        assert await other.take(narrow, now=later)
+        assert (await other.nothing(narrow, now=later)).reason == "concurrent"
 
     async def test_a_returned_dial_is_made_under_the_same_id(
         self, queue: OpenQueue, other: OpenQueue

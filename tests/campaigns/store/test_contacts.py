@@ -85,7 +85,7 @@ class TestContacts:
         assert (new, removed) == (1, [0, 1, 0])
         assert [entry.number for entry in newest] == [second.number]
         assert older == [DoNotCallEntry(first.number, "letter", NOON, "No \ufffdcalls.")]
-        standing = await Figures(book.database).standing("spring", now=NOON)
+        standing = await Figures(book.database).standing("spring")
         assert standing
         assert standing.contacts == {"excluded": 1, "waiting": 2}
 

@@ -225,7 +225,7 @@ class TestCallbackContacts:
         await Contacts(database).add("back", others_of, now=NOW)
 
         await contacts.queue_callback("c1", "back", WANTED, now=NOW)
-        standing = await Figures(database).standing("back", now=NOW)
+        standing = await Figures(database).standing("back")
         await database.close()
 
         assert standing is not None
