@@ -204,6 +204,14 @@ class Parked:
             return bool(await self._pool.key_values.read(self._key(token)))
         return False
 
+    async def look(self, token: str) -> ResumeState | None:
+        """Return a stored state, which stays as it is; `None` if there is none, or no answer."""
+        place = self._key(token)
+        with suppress(LookupError):
+            small = await self._pool.key_values.read(place)
+            return await StoredParts(self._pool.key_values, place).state(small) if small else None
+        return None
+
     async def epoch(self, token: str) -> int | None:
         """Return the epoch of a call; `None` if the store does not answer."""
         with suppress(LookupError):

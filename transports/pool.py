@@ -182,13 +182,16 @@ class CallPool(Protocol):
         """Whether this process does work that is done once per pool, such as rendering clips."""
         ...
 
-    async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
+    async def admit(
+        self, call: str = "", *, address: str = "", goes_on: bool = False
+    ) -> HeldSeat | NoSeat:
         """Reserve a seat for an expected call; the same call gets the same seat again.
 
         Args:
             call: The carrier's id of the call; empty if it has none.
             address: The network address of a public caller, who may use only a share of the seats;
                 empty for others.
+            goes_on: Whether the call has lost its process: it gets a seat before new calls do.
         """
         ...
 
@@ -211,23 +214,26 @@ def take_seat(pool: CallPool, seat: int) -> Iterator[None]:
         pool.end(seat)
 
 
-# How long a call that lost its worker waits for a seat: in a full pool, there is none until another
-# worker is ready. Chosen; carriers wait at least 10 s for our answer.
-SEAT_S: Final = 8.0
-ELSEWHERE_S: Final = 2.0  # while another machine has room (chosen)
+# How long a call that lost its process waits for a seat before its caller is told to wait, or
+# another machine that has room is asked (chosen; Telnyx repeats a webhook after 2 s).
+SEAT_S: Final = 2.0
+HELD_S: Final = 20.0  # how long it waits in all, from the loss on (chosen)
 SEAT_RETRY_S: Final = 0.25  # between two tries
 
 
 async def seat_for(
     call_ref: str, pool: CallPool, clock: Clock, *, within_s: float
 ) -> HeldSeat | NoSeat:
-    """Reserve a seat for a call, trying for `within_s`; while draining, refuse at once."""
+    """Reserve a seat for a call, trying for `within_s`; while draining, refuse at once.
+
+    Only a call that has lost its process waits, and it gets a seat before new calls do.
+    """
     began_at = clock()
     while True:
-        admitted = await pool.admit(call_ref)
+        admitted = await pool.admit(call_ref, goes_on=within_s > 0)
         if isinstance(admitted, HeldSeat) or admitted.reason == DRAINING:
             return admitted
-        patience_s = min(within_s, ELSEWHERE_S) if admitted.reason == ELSEWHERE else within_s
+        patience_s = min(within_s, SEAT_S) if admitted.reason == ELSEWHERE else within_s
         if clock() - began_at >= patience_s:
             return admitted
         await asyncio.sleep(SEAT_RETRY_S)

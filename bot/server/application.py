@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from bot.call.models import VoiceModels
+from bot.call.waiting_answers import waiting_answers
 from bot.carriers import carrier_routers
 from bot.health.readiness_rules import judge_readiness
 from bot.server.access import Access, Guard, SignIn
@@ -142,6 +143,7 @@ def _transport_routers(
         clock=clock.monotonic,
         pool=pool,
         has_brief=process.shared.briefs.load,
+        waiting=waiting_answers(process.shared),
     )
     yield from carrier_routers(transports, host, process.shared.people)
     if transports.livekit.enabled:

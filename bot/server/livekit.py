@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import SecretStr
 
 from bot.call.call import watch_leg
+from bot.call.waiting_answers import waiting_answers
 from bot.workers.process import Process
 from configuration.settings import LivekitSettings
 from transports.livekit.leg import LivekitLeg
@@ -48,6 +49,7 @@ def livekit_router(
         converse=converse,
         prefix=settings.room_prefix,
         parked=Parked(pool, "livekit"),
+        waiting=waiting_answers(process.shared),
     )
     return _routes(process, tasks, answerer)
 

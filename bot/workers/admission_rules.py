@@ -14,6 +14,9 @@ not too many (docs/decisions/0031).
 A worker that is starting up reports the load of loading models and opening connections, and a
 leaving worker without a call that of shutting down. Neither comes from calls, so neither counts.
 
+A call that has lost its worker or its machine gets a seat before new calls do: while it waits for
+one, and for `TAKEN_UP_S` after a worker was lost, new calls leave that many seats free.
+
 A worker without a call counts as having room for one, and a pool without a call always admits one:
 refusing its only caller would help no other call.
 """
@@ -38,6 +41,9 @@ INITIAL_WEIGHT_S: Final = 10.0  # the weight of the initial value, in seconds of
 AVERAGING_S: Final = 60.0  # time constant of the average: a few turns, quiet and busy ones (chosen)
 ROUNDING: Final = 1e-6  # tolerance for rounding: seven times 0.1 may exceed 0.7
 RESERVED_S: Final = 15.0  # for a call to begin: its audio arrives within seconds or never
+# How long seats are left free for the calls of a lost worker, and for a call that is told to wait:
+# carriers ask within a second of the loss, and again after a sentence of some 2 s (chosen).
+TAKEN_UP_S: Final = 5.0
 ON_ITS_WAY_S: Final = 2.0  # a connection sent to a worker begins its call within this time
 
 
@@ -191,6 +197,34 @@ class PublicLimits:
         return "public_full" if len(held) >= max(1, int(fit * self.share)) else ""
 
 
+class LostCalls:
+    """The calls that have lost their process and are expected to ask for a seat."""
+
+    def __init__(self) -> None:
+        # Until when: by the carrier's id of a call that waits, and by the former seat of others.
+        self._until: dict[str | int, float] = {}
+
+    def expected(self, now: float) -> int:
+        """Return for how many calls a seat is left free."""
+        self._until = {which: until for which, until in self._until.items() if now < until}
+        return len(self._until)
+
+    def lose(self, seats: Sequence[int], now: float) -> None:
+        """Expect the calls that had these seats of a lost worker."""
+        self._until |= dict.fromkeys(seats, now + TAKEN_UP_S)
+
+    def ask(self, call: str, now: float, *, waits: bool) -> None:
+        """Note that a call has asked for a seat, which it has got unless it `waits`.
+
+        If it had a seat of a lost worker, that one is no longer left free.
+        """
+        former = next((which for which in self._until if not isinstance(which, str)), None)
+        if self._until.pop(call, None) is None and former is not None:
+            del self._until[former]
+        if waits:
+            self._until[call] = now + TAKEN_UP_S
+
+
 class PoolAdmission:
     """Admits calls to seats, and chooses the worker for each.
 
@@ -227,6 +261,7 @@ class PoolAdmission:
         self.measured = measured
         self._numbers = count(1)
         self._reserved: dict[int, _Reservation] = {}  # seats of calls that have not begun
+        self._lost_calls = LostCalls()
 
     @property
     def taken(self) -> int:
@@ -237,10 +272,12 @@ class PoolAdmission:
         """Add a worker that can take calls."""
         self.workers[worker] = WorkerLoad(now)
 
-    def lose(self, worker: int) -> int:
+    def lose(self, worker: int, now: float) -> int:
         """Remove a worker that is gone; return how many calls it interrupted."""
         lost = self.workers.pop(worker, None)
-        return len(lost.calls) if lost else 0
+        interrupted = list(lost.calls) if lost else []
+        self._lost_calls.lose(interrupted, now)
+        return len(interrupted)
 
     def note_load(self, worker: int, *, cores: float, lag_s: float, now: float) -> None:
         """Store a worker's report, and update the average cost of a call."""
@@ -248,18 +285,23 @@ class PoolAdmission:
             load.note_load(cores=cores, lag_s=lag_s, now=now)
             self._learn(now)
 
-    def admit(self, now: float, *, call: str = "", address: str = "") -> int | None:
+    def admit(
+        self, now: float, *, call: str = "", address: str = "", goes_on: bool = False
+    ) -> int | None:
         """Reserve a seat for an expected call and return it; `None` if the call is refused.
 
         Args:
             now: The current time.
             call: The carrier's id of the call; a second request for it returns the same seat.
             address: The IP address of a public caller; empty for others.
+            goes_on: Whether the call has lost its process.
         """
-        reason = self.why_closed(now, address)  # also frees expired seats
+        reason = self.why_closed(now, address, goes_on=goes_on)
         for seat, reservation in self._reserved.items():
             if call and reservation.call == call:
                 return seat
+        if goes_on:
+            self._lost_calls.ask(call, now, waits=bool(reason))
         if reason:
             return None
         seat = next(self._numbers)
@@ -280,16 +322,18 @@ class PoolAdmission:
         for load in self.workers.values():
             load.end(seat, now)
 
-    def why_closed(self, now: float, address: str = "") -> str:
+    def why_closed(self, now: float, address: str = "", *, goes_on: bool = False) -> str:
         """Return why no call can be taken: `full` or `busy`; empty if one can.
 
         Args:
             now: The current time.
             address: The IP address of a public caller, for whom the reason may also be
                 `address_full` or `public_full`; empty for others.
+            goes_on: Whether the call has lost its process.
         """
-        room = self.room(now)  # also frees expired seats
-        if self.taken >= self.seats or self.best(now) is None:
+        room = self.room(now, goes_on=goes_on)  # also frees expired seats
+        is_left_free = not room and self.room(now, goes_on=True) > 0
+        if self.taken >= self.seats or self.best(now) is None or is_left_free:
             return "full"
         if room <= 0 or not address:
             return "" if room > 0 else "busy"
@@ -298,20 +342,27 @@ class PoolAdmission:
         fit = min(self.seats, self.taken + room)
         return self.public.why_closed(address, list(self._public.values()), fit=fit)
 
-    def room(self, now: float) -> int:
-        """Free expired seats; return how many more calls can be admitted."""
+    def room(self, now: float, *, goes_on: bool = False) -> int:
+        """Free expired seats; return how many more calls can be admitted.
+
+        Args:
+            now: The current time.
+            goes_on: Whether they have lost their process; otherwise they are new.
+        """
+        left_free = 0 if goes_on else self._lost_calls.expected(now)
         self._reserved = {
             seat: item for seat, item in self._reserved.items() if now - item.since < RESERVED_S
         }
         free = max(0, self.seats - self.taken)
         if not self.measured:
-            return free
+            return max(0, free - left_free)
         staying = [load for load in self.workers.values() if not load.leaving]
         rooms = sum(load.room(self.cost.cores, now) for load in staying)
         used = sum(load.load(self.cost.cores, now) for load in self.workers.values())
         by_cores = calls_in(self._cores * FULL_CORES - used, self.cost.cores)
         idle = bool(staying) and not self.taken  # an idle pool always has room for one call
-        return max(int(idle), min(free, min(rooms, by_cores) - len(self._reserved)))
+        fit = max(int(idle), min(free, min(rooms, by_cores) - len(self._reserved)))
+        return max(0, fit - left_free)
 
     def best(self, now: float) -> int | None:
         """Return the staying worker with the most spare capacity; `None` if there is none."""

@@ -470,12 +470,14 @@ class SingleProcess:
         """Report the cores in use and the event loop's lag in seconds."""
         self.seats.note_load(OWN_NUMBER, cores=cores, lag_s=lag_s, now=self._clock())
 
-    async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
+    async def admit(
+        self, call: str = "", *, address: str = "", goes_on: bool = False
+    ) -> HeldSeat | NoSeat:
         """Reserve a seat in this process, or say why there is none."""
         if reason := self._why_switchboard_closed():
             return NoSeat(reason=reason)
         now = self._clock()
-        seat = self.seats.admit(now, call=call, address=address)
+        seat = self.seats.admit(now, call=call, address=address, goes_on=goes_on)
         if seat is not None:
             return HeldSeat(seat=seat)
         return NoSeat(reason=self.seats.why_closed(now, address) or "full")

@@ -213,10 +213,12 @@ class PoolClient:
         """Report the cores in use and the event loop's lag to the supervisor."""
         self.wire.send("report", cores=round(cores, 4), lag_s=round(lag_s, 4))
 
-    async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
+    async def admit(
+        self, call: str = "", *, address: str = "", goes_on: bool = False
+    ) -> HeldSeat | NoSeat:
         """Ask the supervisor for a seat; if it does not answer, the pool counts as busy."""
         try:
-            reply = await self.wire.ask("admit", call=call, address=address)
+            reply = await self.wire.ask("admit", call=call, address=address, goes_on=goes_on)
         except WireError as gone:
             logger.warning("no seat: {}", gone)
             return NoSeat(reason="busy")

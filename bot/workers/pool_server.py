@@ -293,7 +293,7 @@ class PoolServer:
         self._views.lose(worker)
         self._claims.lose(worker.name)
         self._quotas.lose(worker)
-        return self._admission.lose(worker.number)
+        return self._admission.lose(worker.number, self._clock())
 
     def retire(self, worker: Worker) -> None:
         """Give a worker no new calls, and make it stop after its last one.

@@ -103,7 +103,8 @@ class SeatTable:
 
     async def _admit(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         call, address = message["call"], message["address"]
-        seat = self._reserve(call, address)
+        goes_on = message.get("goes_on", False)  # an older version does not send it
+        seat = self._reserve(call, address, goes_on=goes_on)
         return {"reason": self._why_refused(address)} if seat is None else {"seat": seat}
 
     def _why_refused(self, address: str = "") -> str:
@@ -113,14 +114,15 @@ class SeatTable:
             return ELSEWHERE
         return self._seats.why_closed(self._clock(), address) or "full"
 
-    def _reserve(self, call: str, address: str = "") -> int | None:
+    def _reserve(self, call: str, address: str = "", *, goes_on: bool = False) -> int | None:
         if self._stopping:
             return None
-        return self._seats.admit(self._clock(), call=call, address=address)
+        return self._seats.admit(self._clock(), call=call, address=address, goes_on=goes_on)
 
 
 # Exotel opens its stream without asking first.
 EXOTEL_STREAM: Final = re.compile(rb"GET %s/exotel/media[ ?]" % ANY_MACHINE.encode())
+FAILED: Final = "ErrorCode"  # a field of requests to the fallback URL
 VOICE_REQUEST: Final = re.compile(f"POST {ANY_MACHINE}{re.escape(VOICE_PATH)}".encode())
 
 Admit = Callable[[str], str]
@@ -133,7 +135,8 @@ def refuse(request: bytes, settings: Settings, *, admit: Admit, emit: Callable[.
     Workers would refuse too late: when many calls arrive at once, their loops are busy building the
     pipelines of the admitted ones. The supervisor's loop has nothing else to do
     (docs/decisions/0031). A request that is incomplete or unsigned, or that gets a seat, goes to a
-    worker, which asks for the same seat by the same id.
+    worker, which asks for the same seat by the same id. So does a request to the fallback URL: it
+    may be about a call that has lost its machine.
 
     Args:
         request: The part of the request that has arrived.
@@ -146,7 +149,7 @@ def refuse(request: bytes, settings: Settings, *, admit: Admit, emit: Callable[.
         return b""
     form = _signed_form(request, settings.server.addresses, twilio.auth_token)
     call = form.get("CallSid", "") if form else ""
-    if not form or not call or not (reason := admit(call)):
+    if not form or not call or FAILED in form or not (reason := admit(call)):
         return b""
     if reason == ELSEWHERE and not is_outbound(form):
         return NO_WORKER  # an error, after which the balancer asks another machine

@@ -26,6 +26,7 @@ from runtime import clock
 from tests.campaigns.placing import ACCOUNT
 from tests.transports.twilio_server import TOKEN as TWILIO_TOKEN
 from tests.transports.twilio_server import WorkerPool, serving
+from transports.announcements import WaitingAnswers
 from transports.exotel.routes import ExotelAuthenticator, ExotelRoutes
 from transports.media_stream.line import LinePatience
 from transports.media_stream.webhooks import CarrierHost
@@ -139,6 +140,7 @@ async def carrier_server(
     returns_within_s: float = 0.0,
     briefs: Briefs | None = None,
     hands_on: bool = True,
+    waiting: WaitingAnswers | None = None,
 ) -> AsyncIterator[CarrierServer]:
     """Serve every carrier's routes on one free port of loopback.
 
@@ -150,6 +152,7 @@ async def carrier_server(
         returns_within_s: How long a call waits for a lost line.
         briefs: The briefs of the contacts that campaigns call.
         hands_on: Whether the carriers know the URL of the transfer webhook.
+        waiting: What callers are told whose call has lost its process while no seat is free.
     """
     it, app = WorkerPool(), FastAPI()
     async with (
@@ -165,7 +168,7 @@ async def carrier_server(
             pool=it,
             twilio=twilio,
             exchange=exchange,
-            host=it.host(briefs.load if briefs else None),
+            host=it.host(briefs.load if briefs else None, waiting=waiting),
             plivo=plivo,
             codec=codec,
             content_type=content_type,

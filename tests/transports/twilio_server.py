@@ -29,6 +29,7 @@ from pydantic import SecretStr
 from bot.server.limits import BoundedSocket, bounds
 from bot.workers.pool import KeyValueStore, SingleProcess
 from calls.events import Event
+from transports.announcements import WaitingAnswers
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
 from transports.media_stream.line import LinePatience
@@ -151,7 +152,9 @@ class WorkerPool:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def host(self, has_brief: HasBrief | None = None) -> CarrierHost:
+    def host(
+        self, has_brief: HasBrief | None = None, *, waiting: WaitingAnswers | None = None
+    ) -> CarrierHost:
         """Return the server's side of a carrier's routes."""
         return CarrierHost(
             addresses=(self.url, COMMON),
@@ -160,6 +163,7 @@ class WorkerPool:
             clock=self.clock,
             pool=self._new_process(),
             has_brief=has_brief,
+            waiting=waiting,
         )
 
     def _new_process(self) -> SingleProcess:
@@ -228,13 +232,16 @@ async def serving(app: FastAPI) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def pool(
-    *, rest: TwilioRest | None = None, returns_within_s: float = 0.0
+    *,
+    rest: TwilioRest | None = None,
+    returns_within_s: float = 0.0,
+    waiting: WaitingAnswers | None = None,
 ) -> AsyncIterator[WorkerPool]:
     """Serve Twilio's routes on a free port of loopback."""
     it, app = WorkerPool(), FastAPI()
     async with serving(app) as it.port:
         routes = TwilioRoutes(
-            it.host(),
+            it.host(waiting=waiting),
             auth_token=SecretStr(TOKEN),
             rest=rest and replace(rest, public_url=it.url),
             patience=LinePatience(returns_within_s=returns_within_s),

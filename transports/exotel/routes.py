@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from calls.events import CallRefused, InputRefused
 from calls.leg_progress import StatusCallback
+from transports.announcements import WaitingCall
 from transports.exotel.dialect import EXOTEL
 from transports.exotel.dialling import MEDIA_PATH, STATUS_PATH, ending_of, is_proven
 from transports.media_stream.leg import CarriedCall
@@ -35,7 +36,8 @@ from transports.media_stream.webhooks import (
     Webhooks,
     read_form,
 )
-from transports.pool import HeldSeat
+from transports.parked import Parked
+from transports.pool import ELSEWHERE, SEAT_S, HeldSeat, seat_for
 
 STATUSES: Final[Mapping[str, str]] = {"ringing": "ringing", "answered": "in-progress"}
 """Call status by event type; the `Status` in a callback is unreliable while the call goes on."""
@@ -187,6 +189,7 @@ class ExotelRoutes:
         self._webhooks = Webhooks("exotel", host.emit)
         self._progress = StatusCallbacks(host, "exotel")
         self._streamed_calls = StreamedCalls(host.pool, "exotel")
+        self._parked = Parked(host.pool, "exotel")
         self._sockets = MediaSockets(
             host=host, dialect=EXOTEL, admit=self._admit, streamed_calls=self._streamed_calls
         )
@@ -229,8 +232,16 @@ class ExotelRoutes:
             await self._progress.take(picked_up, store_key=dial_id)
         if await self._streamed_calls.find(started.call_sid) is not None:
             return Refusal(reason="call_goes_on", close_code=POLICY)
-        admitted = await pool.admit(started.call_sid)
+        lost = await self._parked.look(started.call_sid)
+        within_s = SEAT_S if lost else 0.0
+        admitted = await seat_for(started.call_sid, pool, self._host.clock, within_s=within_s)
         if not isinstance(admitted, HeldSeat):
+            if lost and self._host.waiting and admitted.reason != ELSEWHERE:
+                # Exotel says no sentence for us, and may not come back.
+                number = _call(started, dial_id).other_party
+                await self._host.waiting.call_back(
+                    WaitingCall(call_id=lost.call_id, number=number, language=lost.language)
+                )
             self._host.emit(CallRefused(transport="exotel", reason=admitted.reason))
             return Refusal(reason="no_seat", close_code=TRY_LATER)
         # Claimed after the seat: a dial may have one admitted stream, and a refused one may retry.

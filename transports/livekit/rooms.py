@@ -16,7 +16,7 @@ from loguru import logger
 from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
-from transports.livekit.words import handover_of, mask_number
+from transports.livekit.words import CALLER, handover_of, mask_number
 
 AGENT: Final = "holdline"  # our identity in every room: the later agent replaces the earlier one
 ROOM_REQUEST_S: Final = 3.0  # the time limit of a request, except for a transfer
@@ -115,6 +115,16 @@ class LivekitRooms:
         """
         participants = await _participants(self._api, room)
         return any(participant.kind == api.ParticipantInfo.SIP for participant in participants)
+
+    async def caller_number(self, room: str) -> str:
+        """Return the number of the telephone in a room; empty if there is none or it is withheld.
+
+        Raises:
+            RoomsError: The server refuses or does not respond.
+        """
+        there = await _participants(self._api, room)
+        numbers = (item.attributes.get(CALLER) for item in there)
+        return next((number for number in numbers if number), "")
 
     async def is_free(self, room: str, *, claimed: bool) -> bool:
         """Return whether an agent of this server may enter a room.

@@ -20,7 +20,9 @@ from pydantic import SecretStr
 
 from calls.entry import Emit
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
+from calls.resume import ResumeState
 from runtime import clock
+from transports.announcements import WaitingAnswers, WaitingCall
 from transports.livekit.dialling import dial_of
 from transports.livekit.leg import LivekitLeg
 from transports.livekit.line import LivekitLine
@@ -29,8 +31,9 @@ from transports.livekit.rooms import LivekitRooms, OpenRoom, RoomsError
 from transports.livekit.words import mask_number
 from transports.parked import Parked
 from transports.pool import (
+    DRAINING,
     ELSEWHERE,
-    SEAT_S,
+    HELD_S,
     CallPool,
     HeldSeat,
     SwitchboardFullError,
@@ -169,6 +172,7 @@ class RoomAnswerer:
         converse: Runs a call on a leg.
         prefix: The prefix of the rooms that our dispatch rule makes.
         parked: The calls of workers that have died.
+        waiting: Stores callbacks for callers whose call finds no seat again; `None` for none.
         unreachable: Whether the last poll failed; only the first failure in a row is published.
         lines: The lines of calls that have not ended.
     """
@@ -182,6 +186,7 @@ class RoomAnswerer:
     converse: Converse
     prefix: str
     parked: Parked
+    waiting: WaitingAnswers | None = None
     unreachable: bool = False
     lines: set[LivekitLine] = field(default_factory=set[LivekitLine])
 
@@ -234,13 +239,15 @@ class RoomAnswerer:
                 if not ours:  # it is checked again later, because the other process may die
                     self.pool.peers.give_back(_claim_on(room))
                     return
-                goes_on = await self.parked.holds(room.name)
-                within_s = SEAT_S if goes_on else 0.0
+                lost = await self.parked.look(room.name)
+                within_s = HELD_S if lost else 0.0
                 admitted = await seat_for(room.name, self.pool, clock.monotonic, within_s=within_s)
                 if isinstance(admitted, HeldSeat):
                     with take_seat(self.pool, admitted.seat):
                         await self._answer(room)
                     return
+                if lost and admitted.reason not in (ELSEWHERE, DRAINING):
+                    await _call_back(self, room, lost)
             await self._refuse(room, admitted.reason)
         except Exception as error:  # noqa: BLE001 - top of a call: only this call ends
             self.emit(CallFailed(where="livekit_door", error=type(error).__name__))
@@ -326,6 +333,16 @@ class RoomAnswerer:
 
     def _emit_failure(self, error: Exception) -> None:
         self.emit(ProviderFailed(stage="transport", provider="livekit", error=str(error)))
+
+
+async def _call_back(answerer: RoomAnswerer, room: OpenRoom, lost: ResumeState) -> None:
+    """Store a callback for a caller whose call found no seat; LiveKit says no sentence."""
+    if answerer.waiting is None:
+        return
+    with suppress(RoomsError):  # the poll reports it
+        number = await answerer.rooms.caller_number(room.name)
+        call = WaitingCall(call_id=lost.call_id, number=number, language=lost.language)
+        await answerer.waiting.call_back(call)
 
 
 def _claim_on(room: OpenRoom) -> str:

@@ -91,6 +91,11 @@ class CarriedCall:
     dial_id: str = ""  # our own id of the dial, if we placed the call
     attestation: Attestation = "unknown"
 
+    @property
+    def other_party(self) -> str:
+        """The other party's number; empty if it is unknown."""
+        return self.called if self.direction == "outbound" else self.caller
+
 
 class CallControl(Protocol):
     """The call commands that a carrier offers in addition to its media stream."""

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from functools import partial
 from string import hexdigits
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from fastapi import Response, WebSocket
 
 from calls.events import CallRefused
 from calls.handover import Handover
+from transports.announcements import Announcement, WaitingCall
 from transports.leg import is_taken
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
@@ -23,6 +24,7 @@ from transports.parked import CallTakenError, Parked, ParkedCall
 from transports.pool import (
     DRAINING,
     ELSEWHERE,
+    HELD_S,
     SEAT_RETRY_S,
     SEAT_S,
     CallPool,
@@ -89,6 +91,7 @@ def _is_token(text: str) -> bool:
 
 
 CALL_S: Final = 4 * 3600.0  # Twilio's limit on the length of a call
+STORE_LATE_S: Final = 8.0  # how long the store is asked for a lost call (chosen)
 MAX_BEGINNINGS: Final = 3  # streams for a call whose streams end before the conversation begins
 
 
@@ -100,6 +103,7 @@ class Kept:
     beginnings: int = 1  # the number of streams requested to begin the conversation
     dial_id: str = ""  # our own id of the dial, if we placed the call
     news_id: str = ""  # the id of the webhook that last requested a stream
+    lost_at: float | None = None  # since when the call waits for a seat; monotonic, in seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +176,15 @@ class StreamedCalls:
 
     async def keep(self, kept: Kept) -> None:
         """Store a call before its stream is requested."""
-        await self._pool.key_values.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
+        moments = () if kept.lost_at is None else ("lost_at",)
+        await self._pool.key_values.keep(
+            self._place(kept.call_sid), asdict(kept), for_s=CALL_S, moments=moments
+        )
+
+    async def kept(self, call_sid: str) -> Kept | None:
+        """Return the stored call, `None` if there is none; raise `LookupError` on no answer."""
+        kept = await self._pool.key_values.read(self._place(call_sid))
+        return Kept(**kept) if kept else None
 
     async def forget(self, call_sid: str) -> Kept | None:
         """Delete the stored call, and return it; `None` if there was none."""
@@ -228,28 +240,41 @@ class TurnedAway(Enum):
     OVER = "over"
     NO_SEAT = "no_seat"
     LEAVING = "leaving"  # the server is shutting down or full; another machine may take the call
+    HELD = "held"  # the call has lost its process, and waits for a seat
     GOES_ON = "goes_on"  # the call has a stream: the carrier repeated its webhook
 
 
+Instructions: TypeAlias = StreamPass | Announcement | TurnedAway
+"""The instructions to a carrier about a call."""
+
+
 def reply(
-    given: StreamPass | TurnedAway, *, stream: Callable[[StreamPass], str], busy: str, over: str
+    given: Instructions,
+    *,
+    stream: Callable[[StreamPass], str],
+    say: Callable[[Announcement], str],
+    busy: str,
+    over: str,
 ) -> Response:
     """Return the response to a webhook: XML with instructions, or a referral to another machine.
 
     Args:
         given: The decision about the call.
         stream: Returns the instructions that open a stream.
+        say: Returns the instructions that say a sentence to the caller.
         busy: The instructions for a call that gets no seat, or already has a stream.
         over: The instructions for a call that has ended.
     """
     match given:
         case StreamPass():
             return xml(stream(given))
+        case Announcement():
+            return xml(say(given))
         case TurnedAway.LEAVING:
             return fallback_response()
         case TurnedAway.OVER:
             return xml(over)
-        case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
+        case TurnedAway.NO_SEAT | TurnedAway.HELD | TurnedAway.GOES_ON:
             return xml(busy)
 
 
@@ -271,15 +296,18 @@ class StreamTokens:
         self._locks = PoolLocks(host.pool.peers)
         self._parked = Parked(host.pool, carrier)
 
-    async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:
+    async def begin(self, call: CarriedCall) -> Instructions:
         """Hold a seat for a call; return the pass for its stream, or why it gets none.
 
         If the carrier repeats the webhook of a call in progress, no second conversation begins: the
-        next stream replaces the previous one.
+        next stream replaces the previous one. A call that has lost its machine, and reaches us by
+        the number's fallback URL, goes on as in `follow`.
         """
         found = await self.streamed_calls.find(call.call_ref)
         if found is not None:
             return await self._go_on(call, found)
+        if await self._parked.holds(call.call_ref):
+            return await self._follow_lost(call, news_id="")
         return await self._begin(call, Kept(call_sid=call.call_ref, dial_id=call.dial_id))
 
     async def follow(
@@ -289,11 +317,13 @@ class StreamTokens:
         over: bool = False,
         handed_on: Handover | None = None,
         news_id: str = "",
-    ) -> StreamPass | TurnedAway:
+    ) -> Instructions:
         """Return the pass for the next stream of a call after one has ended, or why it gets none.
 
         A call in progress gets its next stream in the same process. A call that never began, or
-        whose process is gone, begins again. A call that the agent or the caller has ended is over.
+        whose process is gone, begins again. If no seat is free for `SEAT_S`, its caller is asked to
+        wait, and the carrier asks again, until `HELD_S` after the loss; then a callback is stored.
+        A call that the agent or the caller has ended is over.
 
         Args:
             call: The call.
@@ -305,23 +335,28 @@ class StreamTokens:
         found = await self.streamed_calls.find(call.call_ref, over=over, handed_on=handed_on)
         if found is not None and (found.goes_on or found.moved):
             return await self._go_on(call, found)
-        # Another process may get a webhook about the same loss, and must then find the stored call.
-        async with self._locks.hold(f"{self._carrier} loss {call.call_ref}"):
-            is_over = over or found is not None
-            kept = await self._take_kept(call.call_ref, within_s=0.0 if is_over else SEAT_S)
-            if is_over or kept is None:
-                return TurnedAway.OVER
-            return await self._begin_again(call, kept, news_id)
+        if over or found is not None:
+            await self.streamed_calls.forget(call.call_ref)
+            return TurnedAway.OVER
+        return await self._follow_lost(call, news_id=news_id)
 
-    async def _take_kept(self, call_ref: str, *, within_s: float) -> Kept | None:
-        """Delete and return a call's stored data; ask again while the store does not answer."""
-        until = self._host.clock() + within_s
-        while (kept := await self.streamed_calls.forget(call_ref)) is None:
-            is_known = await self._parked.epoch(call_ref) is not None
-            if is_known or self._host.clock() >= until:
-                break
+    async def _follow_lost(self, call: CarriedCall, *, news_id: str) -> Instructions:
+        """Begin a call again that no process has, unless the agent or the caller has ended it."""
+        # Another process may get a webhook about the same loss.
+        async with self._locks.hold(f"{self._carrier} loss {call.call_ref}"):
+            kept = await self._find_kept(call.call_ref)
+            return await self._begin_again(call, kept, news_id) if kept else TurnedAway.OVER
+
+    async def _find_kept(self, call_ref: str) -> Kept | None:
+        """Return a call's stored data; ask again while the store does not answer."""
+        until = self._host.clock() + STORE_LATE_S
+        while True:
+            try:
+                return await self.streamed_calls.kept(call_ref)
+            except LookupError:
+                if self._host.clock() >= until:
+                    return None
             await asyncio.sleep(SEAT_RETRY_S)
-        return kept
 
     async def end(self, call_ref: str, by: str = "") -> None:
         """Record the end of a call, and who ended it, as the carrier reports it."""
@@ -372,23 +407,45 @@ class StreamTokens:
         token = await self._tokens.issue(ticket, now=self._host.clock(), for_s=for_s)
         return StreamPass(token=token, worker=found.worker)
 
-    async def _begin_again(
-        self, call: CarriedCall, kept: Kept, news_id: str
-    ) -> StreamPass | TurnedAway:
+    async def _begin_again(self, call: CarriedCall, kept: Kept, news_id: str) -> Instructions:
         """Begin a call again, up to `MAX_BEGINNINGS` times; a repeated webhook does not count."""
-        before = kept
+        lost_at = self._host.clock() if kept.lost_at is None else kept.lost_at
+        before = replace(kept, lost_at=lost_at)
         if not news_id or news_id != kept.news_id:
             kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
         if kept.beginnings > MAX_BEGINNINGS:
+            await self.streamed_calls.forget(call.call_ref)
             return TurnedAway.OVER
         # During the wait for a seat, other webhooks about this loss must find the stored call.
-        await self.streamed_calls.keep(kept)
-        given = await self._begin(call, kept, within_s=SEAT_S)
+        await self.streamed_calls.keep(replace(kept, lost_at=lost_at))
+        given = await self._begin(call, replace(kept, lost_at=None), within_s=SEAT_S)
         if given is TurnedAway.LEAVING:
             await self.streamed_calls.keep(before)  # another machine begins it again
-        elif not isinstance(given, StreamPass):
+        elif given is TurnedAway.HELD:
+            return await self._hold(call, before)
+        elif given is TurnedAway.NO_SEAT:
             await self.streamed_calls.forget(call.call_ref)
         return given
+
+    async def _hold(self, call: CarriedCall, kept: Kept) -> Instructions:
+        """Ask the caller of a lost call to wait; after `HELD_S`, store a callback instead.
+
+        Until then, all that is stored of the call stays.
+        """
+        answers, state = self._host.waiting, await self._parked.look(call.call_ref)
+        if answers is None or kept.lost_at is None:
+            return TurnedAway.NO_SEAT
+        waiting = WaitingCall(
+            call_id=state.call_id if state else f"{self._carrier} {call.call_ref}",
+            number=call.other_party,
+            language=state.language if state else "",
+        )
+        if self._host.clock() - kept.lost_at < HELD_S:
+            await self.streamed_calls.keep(kept)
+            return answers.wait(waiting)
+        await self.streamed_calls.forget(call.call_ref)
+        self._host.emit(CallRefused(transport=self._carrier, reason="full"))
+        return await answers.call_back(waiting)
 
     async def _begin(
         self, call: CarriedCall, kept: Kept, *, within_s: float = 0.0
@@ -403,6 +460,8 @@ class StreamTokens:
             may_leave = goes_on or call.direction == "inbound"
             if may_leave and admitted.reason == ELSEWHERE:
                 return TurnedAway.LEAVING
+            if within_s and self._host.waiting and admitted.reason != DRAINING:
+                return TurnedAway.HELD
             self._host.emit(CallRefused(transport=self._carrier, reason=admitted.reason))
             leaving = admitted.reason == DRAINING and may_leave
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT

@@ -15,6 +15,7 @@ from calls.events import InputRefused
 from calls.leg_progress import LegEvent, LegProgress, StatusCallback
 from runtime.clock import Clock
 from runtime.machines import addresses_under, machine_path, machine_path_of
+from transports.announcements import WaitingAnswers
 from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import is_id
@@ -46,6 +47,8 @@ class CarrierHost:
         has_brief: Returns whether there is an agent for the call of a dial; `None` without
             campaigns.
         machine: The name of this machine; empty if it is the only one.
+        waiting: What is said to callers whose call has lost its process while no seat is free;
+            `None` to end such calls.
     """
 
     addresses: tuple[str, ...]
@@ -55,6 +58,7 @@ class CarrierHost:
     pool: CallPool
     has_brief: HasBrief | None = None
     machine: str = ""
+    waiting: WaitingAnswers | None = None
 
     @property
     def public_url(self) -> str:

@@ -12,14 +12,15 @@ from pydantic import SecretStr
 
 from calls.handover import Destination, Handover, RingTrouble
 from calls.leg_progress import StatusCallback
+from transports.announcements import Announcement
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started
 from transports.media_stream.sockets import MediaSockets
 from transports.media_stream.tokens import (
     AdmittedStream,
+    Instructions,
     StreamPass,
     StreamTokens,
-    TurnedAway,
     reply,
     xml,
 )
@@ -250,8 +251,26 @@ class PlivoRoutes:
         call = call_in(form, call_ref=form["CallUUID"])
         return self._reply(await self._tokens.follow(call, handed_on=outcome))
 
-    def _reply(self, answer: StreamPass | TurnedAway) -> Response:
-        return reply(answer, stream=self._stream, busy=_response(BUSY), over=_response(OVER))
+    def _reply(self, answer: Instructions) -> Response:
+        return reply(
+            answer,
+            stream=self._stream,
+            say=self._say,
+            busy=_response(BUSY),
+            over=_response(OVER),
+        )
+
+    def _say(self, announced: Announcement) -> str:
+        """Return XML that says a sentence; then Plivo asks again, or the call ends."""
+        language = quoteattr(announced.language)
+        said = f"<Speak language={language}>{escape(announced.text)}</Speak>"
+        return _response(said + (self._redirect() if announced.asks_again else OVER))
+
+    def _redirect(self) -> str:
+        """Return the verb that makes Plivo ask for the next instructions."""
+        return (
+            f'<Redirect method="POST">{escape(f"{self._host.public_url}{AFTER_PATH}")}</Redirect>'
+        )
 
     def _stream(self, admitted: StreamPass) -> str:
         """Return XML that opens a stream, and makes Plivo ask for instructions after it."""
@@ -260,8 +279,7 @@ class PlivoRoutes:
             f' contentType={quoteattr(self._content_type)} extraHeaders="token={admitted.token}">'
             f"{escape(self._host.socket_url(MEDIA_PATH, admitted.worker))}</Stream>"
         )
-        after = escape(f"{self._host.public_url}{AFTER_PATH}")
-        return _response(f'{stream}<Redirect method="POST">{after}</Redirect>')
+        return _response(stream + self._redirect())
 
 
 def _response(verbs: str) -> str:

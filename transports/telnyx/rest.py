@@ -58,6 +58,25 @@ class TelnyxRest:
         """Play the busy tone to a caller. Return the status."""
         return await self._command(call_id, "reject", {"cause": "USER_BUSY"})
 
+    async def speak(self, call_id: str, text: str, *, language: str, command_id: str) -> int:
+        """Say a text in Telnyx's own voice; `call.speak.ended` follows. Return the status.
+
+        Source: developers.telnyx.com/api-reference/call-commands/speak-text.
+
+        Args:
+            call_id: The call.
+            text: The text.
+            language: Its language with a region, such as `de-DE`.
+            command_id: The id of the command: a repeated one says nothing.
+        """
+        fields = {
+            "payload": text,
+            "voice": "female",
+            "language": language,
+            "command_id": f"speak-{command_id}",
+        }
+        return await self._command(call_id, "speak", fields, tries=TRIES)
+
     async def start_stream(
         self, call_id: str, *, url: str, token: str, command_id: str = ""
     ) -> int:
@@ -94,7 +113,7 @@ class TelnyxRest:
     async def press(self, call_ref: str, keys: str) -> bool:
         """Send key tones to the far end; return whether Telnyx accepted them."""
         fields = {"digits": keys, "command_id": f"keys-{secrets.token_hex(8)}"}
-        return await self._command_once(call_ref, "send_dtmf", fields) == HTTPStatus.OK
+        return await self._command(call_ref, "send_dtmf", fields, tries=TRIES) == HTTPStatus.OK
 
     async def hand_on(
         self,
@@ -123,7 +142,7 @@ class TelnyxRest:
             "target_leg_client_state": base64.b64encode(state.encode()).decode(),
             "command_id": f"transfer-{command_id}",
         }
-        return await self._command_once(call_id, "transfer", fields)
+        return await self._command(call_id, "transfer", fields, tries=TRIES)
 
     async def note(self, call_id: str, state: str) -> int:
         """Make Telnyx send this state with all further events of a call. Return the status."""
@@ -170,23 +189,25 @@ class TelnyxRest:
         fallback = text_at(shown, "data", "webhook_event_failover_url") if shown else None
         return NumberSetup(account="active", has_number=True, webhook=webhook, fallback=fallback)
 
-    async def _command_once(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
-        """Send a command, up to `TRIES` times until there is a response; return its status.
+    async def _command(
+        self,
+        call_id: str,
+        action: str,
+        fields: dict[str, Any],
+        *,
+        method: str = "POST",
+        tries: int = 1,
+    ) -> int:
+        """Send a command, up to `tries` times until there is a response; return its status.
 
-        The command has an id, so Telnyx carries it out only once.
+        A command with an id is carried out only once.
         """
-        status = NO_ANSWER
-        for _ in range(TRIES):
-            status = await self._command(call_id, action, fields)
+        resource, status = f"calls/{quote(call_id, safe='')}/actions/{action}", NO_ANSWER
+        for _ in range(tries):
+            status = await self._client.command(method, resource, json=fields, may_repeat=True)
             if status != NO_ANSWER:
                 break
         return status
-
-    async def _command(
-        self, call_id: str, action: str, fields: dict[str, Any], *, method: str = "POST"
-    ) -> int:
-        resource = f"calls/{quote(call_id, safe='')}/actions/{action}"
-        return await self._client.command(method, resource, json=fields, may_repeat=True)
 
     @property
     def _client(self) -> RestClient:

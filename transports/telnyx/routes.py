@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from fastapi import APIRouter, Request, Response, WebSocket
 
 from calls.events import ProviderFailed
+from transports.announcements import Announcement
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Codec, Refusal, Started, is_id, part, text
@@ -39,6 +40,7 @@ from transports.telnyx.transfer import MARK, PICKED_UP, TelnyxTransfers, transfe
 
 MEDIA_PATH: Final = "/telnyx/media"
 STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
+SPOKEN: Final = "call.speak.ended"
 OK: Final = Response(status_code=HTTPStatus.OK)
 LATER: Final = Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
 AGAIN_AFTER_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # short, because the caller hears silence
@@ -99,15 +101,25 @@ class TelnyxStreams:
         answer = await self.tokens.follow(call, news_id=news_id)
         if isinstance(answer, StreamPass):
             return await self.open(call.call_ref, answer, command_id=news_id)
-        if answer is TurnedAway.GOES_ON:
-            return OK
+        if isinstance(answer, Announcement):
+            return await self.say(call.call_ref, answer, command_id=news_id)
         if answer is TurnedAway.LEAVING:
             return fallback_response()
         state = payload.get("client_state")
         transferred = is_handed_on(state) or self.transfers.is_connected(call.call_ref)
-        if transferred or not state_text(state) or not is_ours:
+        if answer is TurnedAway.GOES_ON or transferred or not state_text(state) or not is_ours:
             return OK
         return await self.end(call.call_ref)
+
+    async def say(self, call_id: str, announced: Announcement, *, command_id: str) -> Response:
+        """Say a sentence; the webhook about its end asks for more, or ends the call.
+
+        If that fails, Telnyx has to repeat its webhook, so that we try again.
+        """
+        status = await self.rest.speak(
+            call_id, announced.text, language=announced.language, command_id=command_id
+        )
+        return LATER if self.answer("speak", status) is LATER or status != HTTPStatus.OK else OK
 
     async def end(self, call_id: str) -> Response:
         """End a call that gets no stream; if that fails, make Telnyx repeat its webhook."""
@@ -241,6 +253,12 @@ class TelnyxRoutes:
             stream_id = text(payload, "stream_id")
             loss_id = stream_id if is_id(stream_id) else news_id
             return await self._streams.follow(call, payload, news_id=loss_id, is_ours=is_ours)
+        if event == SPOKEN:
+            if await self._tokens.streamed_calls.find(call_id) is not None:
+                return OK  # another webhook has got it a seat in the meantime
+            call = _call(call_id, payload, ref)
+            # After the last sentence, no machine has the call: so it is ended here in any case.
+            return await self._streams.follow(call, payload, news_id=news_id)
         if ref:
             return await self._handle_dial(ref, call_id, event, payload)
         handlers = {

@@ -11,15 +11,16 @@ from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import VoiceResponse
 
 from calls.leg_progress import OUTCOMES, StatusCallback
+from transports.announcements import Announcement
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started
 from transports.media_stream.sockets import MediaSockets
 from transports.media_stream.tokens import (
     AdmittedStream,
+    Instructions,
     StreamPass,
     StreamTokens,
-    TurnedAway,
     reply,
 )
 from transports.media_stream.webhooks import (
@@ -161,10 +162,22 @@ class TwilioRoutes:
             signature=request.headers.get("x-twilio-signature", ""),
         )
 
-    def _reply(self, form: Form, answer: StreamPass | TurnedAway) -> Response:
+    def _reply(self, form: Form, answer: Instructions) -> Response:
         over = VoiceResponse()
         over.hangup()
-        return reply(answer, stream=self._twiml, busy=busy_twiml(form), over=str(over))
+        return reply(
+            answer, stream=self._twiml, say=self._say, busy=busy_twiml(form), over=str(over)
+        )
+
+    def _say(self, announced: Announcement) -> str:
+        """Return TwiML that says a sentence; then Twilio asks again, or the call ends."""
+        answer = VoiceResponse()
+        answer.say(announced.text, language=announced.language)
+        if announced.asks_again:
+            answer.redirect(f"{self._host.public_url}{AFTER_PATH}", method="POST")
+        else:
+            answer.hangup()
+        return str(answer)
 
     def _twiml(self, admitted: StreamPass) -> str:
         """Return TwiML that opens a stream, at the pass's worker if it names one."""

@@ -34,6 +34,7 @@ from lab.simulators.carrier.webhook import (
 )
 
 RATE_HZ: Final = 8000
+SAID_S: Final = 1.5  # how long the carrier says a sentence between two streams
 ACTION_S: Final = 0.1  # a round trip half way around the earth
 
 ConnectPerson: TypeAlias = Callable[
@@ -211,7 +212,8 @@ class Carrier(Handset):
             if self.instructions.said:
                 self.announcements.append(self.instructions.said)
             if url is not None:
-                await asyncio.sleep(self.instructions.pause_s)
+                said_s = SAID_S if self.instructions.said else 0.0
+                await asyncio.sleep(said_s + self.instructions.pause_s)
 
     async def _send(self, message: WireMessage) -> None:
         if not self.frozen:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lab.simulators import clock
-from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.carrier import SAID_S, Carrier
 from lab.simulators.carrier.manner import (
     CarrierManner,
     Complaint,
@@ -68,6 +68,7 @@ class TelnyxAccount(LoopbackServer):
         over: The ids of ended calls.
         states: By call, the `client_state` of its latest command, which all its events carry.
         addresses: By call, the `webhook_url` of its latest command, to which all its events go.
+        webhook: The address to which the latest event was posted.
         app: The REST interface; it accepts requests for calls only with a `TelnyxExchange`.
     """
 
@@ -80,7 +81,7 @@ class TelnyxAccount(LoopbackServer):
         self.late_s: dict[str, float] = {}
         self.repeats = 1
         self.people: dict[str, str] = {}
-        self._webhook = ""
+        self.webhook = ""
         self.calls: dict[str, EndableCall] = {}
         self._private = Ed25519PrivateKey.generate()
         self.over: set[str] = set()
@@ -142,7 +143,7 @@ class TelnyxAccount(LoopbackServer):
             NotConnectedError: The agent's server refuses it.
             TimeoutError: The server does not answer in time.
         """
-        self._webhook = url  # `_call_person` reports to the same address
+        self.webhook = url  # `_call_person` reports to the same address
         data = {"record_type": "event", "event_type": event, "id": secrets.token_hex(16)}
         body = json.dumps({"data": data | {"payload": payload}}).encode()
         for _ in range(self.repeats):
@@ -206,32 +207,15 @@ class TelnyxAccount(LoopbackServer):
         async with self._received:
             self.commands.append((call, action, fields))
             self._received.notify_all()
-        if action == "transfer" and not is_repeat:
-            self.start(self._call_person(fields))
+        works = {"transfer": _call_person, "speak": _speak}
+        if action in works and not is_repeat:
+            self.start(works[action](self, call, fields))
         if action in ("hangup", "reject"):
             self.over.add(call)
         if action == "hangup" and call in self.calls:
             await self.calls[call].hang_up(by="agent")
         await asyncio.sleep(self.late_s.pop(action, 0.0))
         return web.json_response({"data": {"result": "ok"}})
-
-    async def _call_person(self, fields: dict[str, Any]) -> None:
-        """Call a person, and report the progress of that leg; `self.people` decides its outcome."""
-        outcome = self.people.get(fields["to"], "timeout")
-        leg = telnyx_payload(telnyx_call(called=fields["to"])) | {
-            "client_state": fields["target_leg_client_state"],
-            "direction": "outgoing",
-        }
-        with suppress(NotConnectedError, aiohttp.ClientError):  # a refusal has no consequence
-            async with aiohttp.ClientSession() as session:
-                await self.emit(session, self._webhook, "call.initiated", leg)
-                if outcome == "answered":
-                    await self.emit(session, self._webhook, "call.answered", leg)
-                    await self.emit(session, self._webhook, "call.bridged", leg)
-                    return
-                await asyncio.sleep(float(fields["timeout_secs"]) if outcome == "timeout" else 0.0)
-                over = leg | {"hangup_cause": outcome}
-                await self.emit(session, self._webhook, "call.hangup", over)
 
 
 def _was_given(
@@ -242,6 +226,41 @@ def _was_given(
     return name is not None and name in [
         given.get("command_id") for call_id, _, given in commands if call_id == call
     ]
+
+
+async def _speak(account: TelnyxAccount, call: str, fields: dict[str, Any]) -> None:
+    """Say a sentence on a call, and report its end."""
+    del fields
+    await asyncio.sleep(SAID_S)
+    running = account.calls.get(call)
+    if not isinstance(running, Carrier):
+        return
+    payload = telnyx_payload(running.phone) | {"client_state": account.states.get(call)}
+    del payload["direction"]  # as in Telnyx's own
+    url = account.addresses.get(call, account.webhook)
+    with suppress(NotConnectedError, aiohttp.ClientError):  # a refusal has no consequence
+        async with aiohttp.ClientSession() as session:
+            await account.emit(session, url, "call.speak.ended", payload)
+
+
+async def _call_person(account: TelnyxAccount, call: str, fields: dict[str, Any]) -> None:
+    """Call a person, and report the progress of that leg; `people` decides its outcome."""
+    del call
+    outcome = account.people.get(fields["to"], "timeout")
+    leg = telnyx_payload(telnyx_call(called=fields["to"])) | {
+        "client_state": fields["target_leg_client_state"],
+        "direction": "outgoing",
+    }
+    with suppress(NotConnectedError, aiohttp.ClientError):  # a refusal has no consequence
+        async with aiohttp.ClientSession() as session:
+            await account.emit(session, account.webhook, "call.initiated", leg)
+            if outcome == "answered":
+                await account.emit(session, account.webhook, "call.answered", leg)
+                await account.emit(session, account.webhook, "call.bridged", leg)
+                return
+            await asyncio.sleep(float(fields["timeout_secs"]) if outcome == "timeout" else 0.0)
+            over = leg | {"hangup_cause": outcome}
+            await account.emit(session, account.webhook, "call.hangup", over)
 
 
 class TelnyxManner(CarrierManner):

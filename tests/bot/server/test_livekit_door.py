@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from livekit import api
 
+from bot.call.waiting_answers import REASON
 from bot.server.application import Extras, application
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process, open_process
@@ -84,7 +85,11 @@ class LockedServer:
         return _protobuf(api.ListRoomsResponse(rooms=found))
 
     def _participants(self) -> list[api.ParticipantInfo]:
-        phone = api.ParticipantInfo(identity="sip_1", kind=api.ParticipantInfo.SIP)
+        phone = api.ParticipantInfo(
+            identity="sip_1",
+            kind=api.ParticipantInfo.SIP,
+            attributes={"sip.phoneNumber": "+493012345678"},
+        )
         if not (self.agents and self.agents_live):
             return [phone]
         return [phone, api.ParticipantInfo(identity=AGENT, attributes={SERVER: self.agents[-1]})]
@@ -498,6 +503,24 @@ async def test_a_room_with_a_stored_call_is_resumed_once_there_is_a_seat(
         await until(lambda: len(found) == 2)
 
     assert [state and state.call_id for state in found] == [None, "kept"]
+
+
+async def test_a_stored_call_that_finds_no_seat_in_time_gets_a_callback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeptCall, "found", found := [])
+    monkeypatch.setattr(routes, "LivekitLine", JoinedLine)
+    monkeypatch.setattr(routes, "HELD_S", 2 * SEAT_RETRY_S)
+    async with opened(tmp_path, call=KeptCall, server={"max_calls": 1}) as door:
+        await door.post(started("call-1"))
+        await until(lambda: len(found) == 1)
+        async with only_seat_taken(door):
+            await door.post(started("call-1", "EV_2", sid="RM_anew"))
+            await door.server.until(lambda: door.server.deleted)
+        (callback,) = await door.process.shared.last_resort.callbacks.waiting()
+
+    assert (callback.call_id, callback.number) == ("kept", "+493012345678")
+    assert callback.reason == REASON
 
 
 async def test_a_room_to_be_closed_later_does_not_block_the_exit(

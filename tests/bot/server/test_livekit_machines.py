@@ -46,9 +46,13 @@ class Machine(SingleProcess):
         self.is_full = False
         self.asked = 0  # for a seat
 
-    async def admit(self, call: str = "", *, address: str = "") -> HeldSeat | NoSeat:
+    async def admit(
+        self, call: str = "", *, address: str = "", goes_on: bool = False
+    ) -> HeldSeat | NoSeat:
         self.asked += 1
-        return NoSeat(reason=ELSEWHERE) if self.is_full else await super().admit(call)
+        if self.is_full:
+            return NoSeat(reason=ELSEWHERE)
+        return await super().admit(call, address=address, goes_on=goes_on)
 
 
 @dataclass(kw_only=True)

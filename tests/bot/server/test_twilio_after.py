@@ -18,6 +18,7 @@ from lab.simulators.carrier.webhook import (
 )
 from tests.bot.server.twiml import verbs
 from tests.transports.twilio_server import TOKEN, WorkerPool, pool, tone, until
+from transports.pool import SEAT_S
 
 pytestmark = pytest.mark.virtual_time
 
@@ -237,7 +238,7 @@ async def test_a_call_that_lost_its_worker_waits_for_a_seat() -> None:
         it.open, it.why_closed = False, "busy"
         waiting = asyncio.create_task(ask(it, phone))
         again = asyncio.create_task(ask(it, phone))  # the carrier reports the same loss twice
-        await asyncio.sleep(5)
+        await asyncio.sleep(SEAT_S / 2)
         assert not waiting.done()
         it.open, it.why_closed = True, ""
 

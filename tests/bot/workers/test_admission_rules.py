@@ -14,6 +14,7 @@ from bot.workers.admission_rules import (
     SETTLE_S,
     STALE_S,
     STARTUP_S,
+    TAKEN_UP_S,
     PoolAdmission,
     PublicLimits,
     calls_in,
@@ -136,7 +137,7 @@ def test_an_ended_public_call_no_longer_counts(lost: str) -> None:
     admission.public = PublicLimits(share=1.0, per_address=1)
     if lost == "worker":
         admit_public(admission, "10.0.0.1")
-        admission.lose(1)
+        admission.lose(1, 0.0)
     else:
         admission.admit(0.0, address="10.0.0.1")
 
@@ -270,12 +271,32 @@ def test_a_leaving_worker_gets_no_more_calls_and_keeps_its_own() -> None:
     assert len(admission.workers[1].calls) == 1
 
 
-def test_a_lost_workers_calls_are_counted_and_their_seats_free() -> None:
-    admission = pool(seats=1)
-    admission.begin(admission.admit(0.0) or 0, 1, 0.0)
+def test_a_lost_workers_seats_are_left_free_for_its_calls_at_first() -> None:
+    admission = pool(seats=2, measured=False)
+    for call in ("CA1", "CA2"):
+        admission.begin(admission.admit(0.0, call=call) or 0, 1, 0.0)
 
-    assert admission.lose(1) == 1
-    assert admission.why_closed(0.0) == ""
+    assert admission.lose(1, 1.0) == 2
+    assert (admission.why_closed(1.0), admission.room(1.0)) == ("full", 0)
+    assert admission.admit(1.0, call="new") is None
+    assert admission.admit(1.0, call="CA1", goes_on=True) is not None
+    assert admission.admit(1.0, call="new") is None
+    assert admission.admit(1.0 + TAKEN_UP_S, call="new") is not None
+
+
+def test_a_call_that_has_lost_its_process_gets_a_seat_before_new_calls_do() -> None:
+    admission = pool(seats=2, measured=False)
+    seats = [admission.admit(0.0) or 0 for _ in range(2)]
+    for seat in seats:
+        admission.begin(seat, 1, 0.0)
+
+    assert [admission.admit(0.0, call=call, goes_on=True) for call in ("CA1", "CA2")] == [None] * 2
+    admission.end(seats[0], 1.0)
+    assert admission.admit(1.0, call="new") is None
+    assert admission.admit(1.0, call="CA2", goes_on=True) is not None
+    admission.end(seats[1], 2.0)
+    assert admission.admit(2.0, call="new") is None
+    assert admission.admit(TAKEN_UP_S, call="new") is not None  # CA1 has not asked again
 
 
 def test_the_cost_of_a_call_is_learnt() -> None:
@@ -439,7 +460,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         if self.workers:
             lost = self.workers.pop()
             calls = [seat for seat, worker in self.begun.items() if worker == lost]
-            assert self.it.lose(lost) == len(calls)
+            assert self.it.lose(lost, self.now) == len(calls)
             for seat in calls:
                 del self.begun[seat]
 
@@ -449,6 +470,12 @@ class AdmissionMachine(RuleBasedStateMachine):
         seat = self.it.admit(self.now)
         assert (seat is None) == bool(closed)
         if seat is not None:
+            self.coming.append(seat)
+
+    @rule(call=st.sampled_from(["CA1", "CA2"]))
+    def a_call_has_lost_its_process(self, call: str) -> None:
+        seat = self.it.admit(self.now, call=call, goes_on=True)
+        if seat is not None and seat not in self.coming:
             self.coming.append(seat)
 
     @rule()

@@ -165,6 +165,13 @@ def test_a_call_with_a_seat_reaches_a_worker() -> None:
     assert (seats.asked, seats.told) == ([FORM["CallSid"]], [])
 
 
+def test_a_request_to_the_fallback_url_reaches_a_worker() -> None:
+    seats, no_room = door("busy")
+
+    assert no_room(webhook(form=FORM | {"ErrorCode": "11200"})) == b""
+    assert (seats.asked, seats.told) == ([], [])
+
+
 @pytest.mark.parametrize(
     "request_bytes",
     [

@@ -129,6 +129,11 @@ class LateStore(KeyValueStore):
     async def take(self, token: str) -> Any:
         return None if self.is_late() else await super().take(token)
 
+    async def read(self, token: str) -> Any:
+        if self.is_late():
+            raise LookupError(token)
+        return await super().read(token)
+
     async def epoch(self, token: str) -> int:
         if self.is_late():
             raise LookupError(token)
