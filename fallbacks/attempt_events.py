@@ -40,11 +40,13 @@ class Resumed:
         attempt: Its number.
         began: It begins only now, so its time is measured from now.
         waited: It had to wait for a free place at the rung.
+        still_silent: It should have gone on meanwhile, so its silence counts from its last output.
     """
 
     attempt: int
     began: bool = False
     waited: bool = False
+    still_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

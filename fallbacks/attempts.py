@@ -168,7 +168,9 @@ class LiveAttempt:
             now_s = self._lag.provider_s(now)
             if self.hedge_at is not None:  # the wait before the hedge restarts, too
                 self.hedge_at += now_s - self._silent_since
-            self._paused, self._silent_since = False, now_s
+            self._paused = False
+            if not (isinstance(event, Resumed) and event.still_silent):
+                self._silent_since = now_s
         return events
 
     def started(

@@ -22,5 +22,5 @@ UNTIMED_END_S: Final = 3.0
 # and as long again after a stall, to read the sockets.
 STUCK_S: Final = 0.5
 ALIGN_S: Final = 0.3  # for an alignment, which takes less than 0.1 s for 10 s of speech
-ALIGN_END_S: Final = 1.0  # the same for a text that has ended, while the line has sound (chosen)
+ALIGN_LONG_S: Final = 1.0  # the same while the line has sound (chosen)
 STALL_S: Final = 0.2  # without sound, when the line has almost nothing left to play (chosen)

@@ -32,7 +32,7 @@ from fallbacks.events import StageExhausted, WordsTimed
 from fallbacks.failure import Scope, Severity, failed
 from fallbacks.symptoms import Symptom
 from fallbacks.tts_times import (
-    ALIGN_END_S,
+    ALIGN_LONG_S,
     ALIGN_S,
     NEXT_VOICE_S,
     NO_TEXT_S,
@@ -79,6 +79,7 @@ class _Live:
     held: list[SoundCame | WordTimed] = field(default_factory=list[SoundCame | WordTimed])
     last: WordTimed | None = None  # the latest word time: a voice may report it twice
     idle_since: float | None = None  # when it had sent the audio of all its text
+    idle_ends: list[int] = field(default_factory=list[int])  # `ends` at that time
     spoke_at: float = 0.0  # when its last speech came
 
     @property
@@ -144,7 +145,8 @@ class SpokenUtterance:
         self._until = until
         # The voices that ended early, by the number of words that they left unspoken.
         self._unspoken: dict[int, set[str]] = {}
-        self._align_until: float | None = None  # when an alignment in progress is given up
+        self._awaited: AlignSound | None = None  # the alignment in progress
+        self._align_until: float | None = None  # when it is given up
         self._deferred = deque[VoiceEvent]()  # they wait for it
         self._check = TimeCheck(attempting.policy)
         self._actions: list[SpeechAction] = []
@@ -256,7 +258,8 @@ class SpokenUtterance:
         if (idle_until := self._idle_until) is not None and idle_until <= now:
             if self.accepts:
                 return self.end_text(now)
-            self._end_voice(now)
+            if self._ledger.sent:
+                self._end_voice(now)
         return self._settle(now)
 
     def _work_off(self, now: float) -> None:
@@ -291,10 +294,10 @@ class SpokenUtterance:
         """Ask for an alignment if the reported times of a voice that has ended are in doubt."""
         ledger = self._ledger
         doubts = self._check.doubts_end(ledger.words, self._outlet.kept, ledger.audible_s)
-        if not doubts or not self._ask_check(part):
-            return False
-        self._wait_for_alignment(now, at_end=True)
-        return True
+        asked = self._ask_check(part) if doubts else None
+        if asked:
+            self._wait_for_alignment(asked, now)
+        return asked is not None
 
     def _begin_alignment(self, now: float) -> None:
         """Ask for an alignment if one is due and none is in progress."""
@@ -309,15 +312,15 @@ class SpokenUtterance:
         """Ask for an alignment; return False if the sound cannot be aligned."""
         if asked := self._request_alignment(part=part):
             self._actions.append(asked)
-            self._wait_for_alignment(now, at_end=part is not None)
+            self._wait_for_alignment(asked, now)
         else:
             self._ledger.align(None)
         return asked is not None
 
-    def _wait_for_alignment(self, now: float, *, at_end: bool) -> None:
-        """Keep further events, longer at the end of a text while the line has sound."""
-        left_s = min(ALIGN_END_S, self._line.queued_s(now) - ALIGN_S) if at_end else 0.0
-        self._align_until = now + max(ALIGN_S, left_s)
+    def _wait_for_alignment(self, asked: AlignSound, now: float) -> None:
+        """Keep further events, longer while the line has sound."""
+        left_s = min(ALIGN_LONG_S, self._line.queued_s(now) - ALIGN_S)
+        self._awaited, self._align_until = asked, now + max(ALIGN_S, left_s)
 
     def _request_alignment(
         self, until_s: float | None = None, part: Part | None = None
@@ -327,14 +330,15 @@ class SpokenUtterance:
             words, attempt=attempt, received_s=received_s, until_s=until_s, part=part
         )
 
-    def _ask_check(self, part: Part | None = None) -> bool:
+    def _ask_check(self, part: Part | None = None) -> AlignSound | None:
         """Ask for an alignment of words whose reported times are in doubt."""
         asked = self._request_alignment(part=part)
         if asked:
             words = range(asked.first, asked.first + len(asked.words))
             reported_s = tuple(map(self._ledger.words.end_s, words))
-            self._actions.append(replace(asked, reported_s=reported_s))
-        return asked is not None
+            asked = replace(asked, reported_s=reported_s)
+            self._actions.append(asked)
+        return asked
 
     def _judge_times(self, aligned: SoundAligned, now: float) -> None:
         """Ignore a voice's word times from now on if its words lie elsewhere in its sound."""
@@ -346,7 +350,7 @@ class SpokenUtterance:
             self._ledger.words.timed = False
             self._outlet.align(aligned)
             self._live[self._voice].aligned = aligned.asked.ended
-        if is_current and aligned.asked.ended:
+        if is_current and aligned.asked is self._awaited:
             self._end_alignment(now)
 
     def _take_alignment(self, aligned: SoundAligned, now: float) -> None:
@@ -358,7 +362,7 @@ class SpokenUtterance:
             ends_s = aligned.ends_s
             heard = None if ends_s is None else aligned.asked.first + len(ends_s)
             self._actions.append(CorrectHeard(words=written, heard=heard))
-        elif self._align_until is not None and aligned.attempt == self._voice and not self.over:
+        elif aligned.asked is self._awaited and aligned.attempt == self._voice and not self.over:
             self._outlet.align(aligned)
             live, asked, ends_s = self._live[self._voice], aligned.asked, aligned.ends_s
             if asked.ended and asked.from_s >= live.from_s and ends_s is not None:
@@ -369,7 +373,7 @@ class SpokenUtterance:
         """Decide on the events that waited; without a result, the words are estimated."""
         if self._align_until is not None and self._ledger.alignable and now >= self._align_until:
             self._ledger.align(None)
-        self._align_until = None
+        self._awaited = self._align_until = None
         self._work_off(now)
 
     def _handle(self, event: VoiceEvent, live: _Live, now: float) -> None:
@@ -434,7 +438,8 @@ class SpokenUtterance:
     @property
     def _stuck_at(self) -> float | None:
         """When the words that are still missing are given up; `None` if none are."""
-        if not self._ledger.rest:
+        live = self._live.get(self._voice)
+        if not self._ledger.rest or (live and live.idle_since is not None):
             return None
         at = self._until.at + STUCK_S
         return max(at, min(self._attempting.policy.lag.ready_at, at + STUCK_S))
@@ -482,7 +487,8 @@ class SpokenUtterance:
                     self._first_word = self._ledger.arrived
                     policy = self._attempting.policy
                     timed = action.provider not in policy.untimed | policy.drifting
-                    self._outlet.switch_voice(action.attempt, live.held, timed=timed)
+                    pace = policy.voice_paces.get(action.provider)
+                    self._outlet.switch_voice(action.attempt, live.held, timed=timed, pace=pace)
                     live.from_s = self._ledger.words.base_s
                     self._check.begin(action.attempt, action.provider, self._first_word)
                     self._actions.append(action)
@@ -545,8 +551,10 @@ class SpokenUtterance:
             self._attempting.until = self._until
             live, pending = self._live.get(self._voice), not self._ledger.sent
             if live and pending != (live.idle_since is None):  # it became idle, or has work again
-                live.idle_since = None if pending else now
-                event = Resumed(attempt=self._voice) if pending else Paused(attempt=self._voice)
+                # Without new text, it is an alignment that shows that words are missing.
+                resumed = Resumed(attempt=self._voice, still_silent=live.idle_ends == live.ends)
+                live.idle_since, live.idle_ends = None if pending else now, live.ends[:]
+                event = resumed if pending else Paused(attempt=self._voice)
                 self._follow(self._attempting.handle(event, now), now)
         voice = self._live.get(self._voice)
         self.idle = self.over or (voice is not None and voice.idle_since is not None)

@@ -21,6 +21,7 @@ from runtime.pcm import SAMPLE_BYTES
 MARGIN_S: Final = 0.05  # tolerance of word times, as seen with both voices (chosen)
 # ElevenLabs rounds to whole milliseconds in each message; in a long sentence the errors add up.
 ROUNDING_S: Final = 0.01
+ASK_AHEAD_S: Final = 0.4  # of sound on the line: enough to align a sound and ask the next voice
 LEAD_S: Final = 0.1  # with less than this queued on the line, half words are better than silence
 DRAIN_S: Final = 0.01  # added to that time, so that the timer does not fire too early
 # Of a voice without word times, the last audio is held back while more is expected: it may be half
@@ -28,6 +29,10 @@ DRAIN_S: Final = 0.01  # added to that time, so that the timer does not fire too
 HELD_S: Final = 0.3
 SURE_WORDS: Final = 3  # the ends of the last aligned words are the least certain ones
 SHORTEST_PAUSE_S: Final = 0.1  # the shortest such pause (chosen)
+# If a sound cannot be aligned, words count as spoken after this share of the time that the voice
+# takes for them, or of the usual time if that is unknown (both chosen): in doubt they are repeated.
+CAREFUL: Final = 1.1
+CAREFUL_UNKNOWN: Final = 1.4
 UNTIMED_S: Final = 0.6  # a voice that has sent this much audio without word times reports none
 
 
@@ -80,6 +85,7 @@ class _Voice:
     aligned: int = 0  # the first word that was not aligned
     aligned_s: float = -1.0  # of these, how many were aligned with the text
     tried_s: float = -1.0  # and how many could not be aligned
+    pace: float | None = None  # the time that it takes, as a share of the usual time, if known
 
 
 class SpeechLedger:
@@ -120,7 +126,8 @@ class SpeechLedger:
         voice.arrived = max(voice.arrived, voice.done)
         if self.settled:
             return voice.arrived
-        while voice.arrived < len(self.words.words) and _has_arrived(self, voice.arrived):
+        share = self._share
+        while voice.arrived < len(self.words.words) and _has_arrived(self, voice.arrived, share):
             voice.arrived += 1
         return voice.arrived
 
@@ -147,6 +154,19 @@ class SpeechLedger:
         return not self.words.timed and voice.received_s > max(0.0, known_s)
 
     @property
+    def unfinished(self) -> bool:
+        """Whether the voice has not reported the end of all words so far."""
+        return self._voice.done < len(self.words.words)
+
+    @property
+    def _share(self) -> float:
+        """The share of the usual time after which an untimed word has certainly been spoken."""
+        voice = self._voice
+        if voice.tried_s < voice.received_s:
+            return 1.0
+        return CAREFUL_UNKNOWN if voice.pace is None else CAREFUL * voice.pace
+
+    @property
     def ends_too_soon(self) -> bool:
         """Whether a voice that reports its end has not sent the audio of all its words."""
         words, sound_s = self.words.measure_untimed(self.received_s)
@@ -162,6 +182,8 @@ class SpeechLedger:
         """
         words, first = self.words.words, self.arrived
         pending = range(first, len(words))
+        if not self.words.timed and self._share == CAREFUL_UNKNOWN:
+            return all(_has_arrived(self, at, 1.0) for at in pending)
         mute = not any(words[at].letters for at in pending)  # no voice reports a dash at the end
         arrived_s = self.received_s + ROUNDING_S
         ends = (words[at].end_s for at in pending if mute or words[at].letters)
@@ -191,12 +213,13 @@ class SpeechLedger:
         """Add text to speak, in pieces of any size."""
         self.words.add_text(text, may_join=self.arrived < len(self.words.words))
 
-    def begin(self, attempt: int, *, timed: bool = True) -> str:
+    def begin(self, attempt: int, *, timed: bool = True, pace: float | None = None) -> str:
         """Start another attempt, and return the rest, which it must speak.
 
         Args:
             attempt: Its number; output of earlier attempts is ignored from now on.
             timed: Whether this voice reports word times; if not, they are estimated.
+            pace: The time that it takes, as a share of the usual time; `None` if unknown.
         """
         first, base_s = self.arrived, self.keep_s
         self.count_times()
@@ -210,6 +233,7 @@ class SpeechLedger:
             done_s=base_s,
             arrived=first,
             aligned=first,
+            pace=pace,
         )
         return self.rest
 
@@ -256,6 +280,7 @@ class SpeechLedger:
         voice = self._voice
         if aligned is None or aligned.ends_s is None:
             voice.tried_s = voice.received_s
+            voice.arrived = max(voice.done, voice.aligned)
         elif voice.attempt == aligned.attempt and not self.words.timed:
             asked, voice.aligned_s = aligned.asked, aligned.asked.received_s
             set_times(self.words, asked.first, asked.from_s, aligned.ends_s)
@@ -284,16 +309,25 @@ class SpeechLedger:
         is_dry = queued_s < LEAD_S and self.words.timed
         return self.received_s if is_dry else self.keep_s
 
+    def end_s(self, at: int, share: float) -> float | None:
+        """Return when a word ends; if that is an estimate, after this share of the usual time."""
+        words, known = self.words, max(self._voice.done, self._voice.aligned)
+        end_s = words.end_s(at)
+        if end_s is None or words.timed or at < known or words.words[at].end_s is not None:
+            return end_s
+        from_s = words.words[known - 1].end_s if known > words.first else words.base_s
+        return (from_s or 0.0) + share * (end_s - (from_s or 0.0))
 
-def _has_arrived(ledger: SpeechLedger, at: int) -> bool:
+
+def _has_arrived(ledger: SpeechLedger, at: int, share: float = 1.0) -> bool:
     """Return whether the audio of a word has certainly arrived, or was released anyway."""
     words = ledger.words.words
     if not words[at].letters:
         if at > 0:
             return True  # the audio of a dash is part of the word before it
         first = next((n for n, word in enumerate(words) if word.letters), None)
-        return first is not None and _has_arrived(ledger, first)
-    end_s, received_s = ledger.words.end_s(at), ledger.received_s
+        return first is not None and _has_arrived(ledger, first, share)
+    end_s, received_s = ledger.end_s(at, share), ledger.received_s
     if end_s is None or end_s > received_s + ROUNDING_S:
         return False
     sure = end_s + MARGIN_S <= received_s
@@ -324,9 +358,9 @@ class SoundOutlet:
 
     @property
     def stalls_at(self) -> float | None:
-        """When the line will be almost empty although audio is held back; `None` if none is."""
-        is_held = bool(self._pcm) and self.hold_s is None and self.ledger.alignable
-        return self._line.dry_at - LEAD_S if is_held else None
+        """When the line will be almost empty although words may be missing; `None` if none are."""
+        in_doubt = self.ledger.alignable and self.ledger.unfinished and self.hold_s is None
+        return self._line.dry_at - (LEAD_S if self._pcm else ASK_AHEAD_S) if in_doubt else None
 
     @property
     def drained_at(self) -> float | None:
@@ -358,7 +392,12 @@ class SoundOutlet:
         self.hold_s = self.ledger.keep_s
 
     def switch_voice(
-        self, attempt: int, held: Sequence[SoundCame | WordTimed], *, timed: bool
+        self,
+        attempt: int,
+        held: Sequence[SoundCame | WordTimed],
+        *,
+        timed: bool,
+        pace: float | None = None,
     ) -> None:
         """Use another voice for the rest; drop the last voice's audio of an incomplete word.
 
@@ -366,10 +405,11 @@ class SoundOutlet:
             attempt: The new voice's attempt.
             held: The events that the new voice has already sent.
             timed: Whether it reports word times.
+            pace: The time that it takes, as a share of the usual time; `None` if unknown.
         """
         kept = round(self.ledger.keep_s * self._rate_hz) - self._released
         del self._pcm[SAMPLE_BYTES * max(0, kept) :]
-        self.ledger.begin(attempt, timed=timed)
+        self.ledger.begin(attempt, timed=timed, pace=pace)
         self.kept.begin(self.ledger.arrived, self.ledger.words.base_s)
         self.hold_s = None
         for came in held:

@@ -32,7 +32,7 @@ from calls.turn import Turn
 from fallbacks.attempt_events import EmitEvent, Use
 from fallbacks.attempts import Attempting
 from fallbacks.ladder import ClauseRule, StagePolicy, rank
-from fallbacks.tts_times import ALIGN_END_S, ALIGN_S
+from fallbacks.tts_times import ALIGN_LONG_S, ALIGN_S
 from processors.ladder.gate import Seat
 from processors.ladder.stage import Stage
 from processors.speaking.aligner import align_in_thread
@@ -344,7 +344,7 @@ class TtsStage(Stage[VoiceEvent]):
             asked,
             language=str(language or DEFAULT_LANGUAGE),
             rate_hz=self._rate_hz,
-            within_s=ALIGN_END_S if asked.ended else ALIGN_S,
+            within_s=ALIGN_S if asked.heard_s is not None else ALIGN_LONG_S,
         )
         async with self.working():
             if piece.utterance:

@@ -21,7 +21,7 @@ from fallbacks.ladder import StagePolicy
 from fallbacks.lag import PERIOD_S
 from fallbacks.paces import PACES
 from fallbacks.tts_times import (
-    ALIGN_END_S,
+    ALIGN_LONG_S,
     ALIGN_S,
     NEXT_VOICE_S,
     NO_TEXT_S,
@@ -563,9 +563,91 @@ def test_a_voice_is_replaced_by_the_estimate_if_its_alignment_never_comes() -> N
     bench.fail(first)
     assert len(bench.asks) == 1
 
-    bench.pass_s(ALIGN_S)
+    bench.pass_s(bench.line.queued_s(bench.now) - ALIGN_S)
     assert len(bench.asks) == 2
     assert 0 < len(bench.asks[1].rest.split()) < len(TEXT.split())
+
+
+UNTIMED_FAULTS = {
+    f"{cut} words, {length} ms, {'a pause' if pause else 'no pause'}": (cut, length, pause)
+    for cut in (1, 2, 4, 5, 6, 7)
+    for length in (200, 300, 450, 600)
+    for pause in (0, 150)
+}
+
+
+def falter(bench: Bench, fault: str, *, pieces_s: float = 0.0) -> AskVoice:
+    """Let a voice without word times send the beginning of its text, with this pace."""
+    cut, length, pause = UNTIMED_FAULTS[fault]
+    bench.policy.untimed = frozenset(NAMES)
+    ask = bench.start()
+    sound = np.append(slow_tone(TEXT.split(), length)[: cut * length], np.zeros(pause, "<i2"))
+    for piece in range(0, len(sound), PIECE):
+        bench.sound(ask, sound[piece : piece + PIECE])
+        bench.pass_s(pieces_s)
+    return ask
+
+
+def wait_for_the_next(bench: Bench) -> float:
+    """Return how long the line was silent when the next voice was asked."""
+    silent_at = max(bench.line.dry_at, bench.now)
+    while len(bench.asks) < 2 and not bench.speech.over:
+        bench.pass_s(0.01)
+    return bench.now - silent_at
+
+
+@pytest.mark.parametrize("pieces_s", [0.0, PIECE / RATE_HZ], ids=["at once", "in real time"])
+@pytest.mark.parametrize("fault", UNTIMED_FAULTS)
+def test_a_voice_that_stalls_in_mid_text_is_replaced_before_the_caller_waits_long(
+    fault: str, pieces_s: float
+) -> None:
+    bench = Bench(align=perfect_ends)
+    falter(bench, fault, pieces_s=pieces_s)
+
+    assert wait_for_the_next(bench) < 0.42
+    assert bench.asks[1].rest.split() == TEXT.split()[UNTIMED_FAULTS[fault][0] :]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+@pytest.mark.parametrize("fault", UNTIMED_FAULTS)
+def test_no_word_is_lost_without_an_alignment_if_the_pace_of_the_voice_is_known(
+    fault: str, *, fails: bool
+) -> None:
+    cut, length, _ = UNTIMED_FAULTS[fault]
+    bench = Bench()
+    bench.policy.voice_paces = {"first": 8 * length / RATE_HZ / ESTIMATE_S}
+    ask = falter(bench, fault)
+    if fails:
+        bench.fail(ask)
+
+    assert wait_for_the_next(bench) < 0.52
+    assert len(bench.asks[1].rest.split()) >= len(TEXT.split()) - cut
+
+
+@pytest.mark.parametrize("fault", [name for name in UNTIMED_FAULTS if "600 ms" not in name])
+def test_no_word_of_a_voice_that_fails_is_lost_without_an_alignment_although_it_is_slow(
+    fault: str,
+) -> None:
+    bench = Bench()
+    bench.fail(falter(bench, fault))
+
+    assert wait_for_the_next(bench) < 0.42
+    assert len(bench.asks[1].rest.split()) >= len(TEXT.split()) - UNTIMED_FAULTS[fault][0]
+
+
+@pytest.mark.parametrize("again_s", [0.2, 0.3])
+def test_a_voice_that_only_pauses_is_used_if_its_sound_comes_before_the_next_ones(
+    again_s: float,
+) -> None:
+    bench = Bench(align=perfect_ends)
+    ask = falter(bench, "6 words, 450 ms, a pause", pieces_s=PIECE / RATE_HZ)
+    bench.pass_s(again_s)
+    assert len(bench.asks) == 2
+    bench.sound(ask, slow_tone(TEXT.split(), 450)[6 * 450 :])
+    bench.finish(ask)
+
+    assert (bench.said, bench.failures, bench.speech.over) == (TEXT, [], True)
+    assert bench.whole == [450] * 8
 
 
 @pytest.mark.parametrize("length", [150, 300, 600], ids=["fast", "usual", "slow"])
@@ -700,7 +782,7 @@ def test_an_interruption_while_the_end_of_a_text_is_in_doubt_ends_the_utterance(
 
 
 @pytest.mark.parametrize(
-    ("spoken", "waits_s"), [(1, ALIGN_S), (4, 1.2 - ALIGN_S), (7, ALIGN_END_S)]
+    ("spoken", "waits_s"), [(1, ALIGN_S), (4, 1.2 - ALIGN_S), (7, ALIGN_LONG_S)]
 )
 def test_the_end_of_a_text_is_in_doubt_only_while_the_line_has_sound(
     spoken: int, waits_s: float

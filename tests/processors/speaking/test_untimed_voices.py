@@ -4,15 +4,20 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterator
+from typing import Any, cast
 
 import pytest
 from pipecat.frames.frames import InterruptionFrame, LLMMessagesTransformFrame
 
 from fallbacks.ladder import StagePolicy
 from lab.simulators import faults
+from lab.simulators.cartesia.simulator import CartesiaSimulator
 from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
+from processors.speaking import stage
+from processors.speaking.aligner import align_in_thread
+from processors.speaking.alignment_rules import SoundAligned
 from processors.speaking.rung import VoiceRung
 from processors.speaking.speech_queue import CORRECTIONS
 from tests.kit.faults import cuts, stalls
@@ -59,6 +64,45 @@ async def test_an_untimed_voice_that_breaks_loses_no_word(lab: Lab, name: str) -
     assert talk.said == [TEXT]
     assert second in (TEXT.split()[4:], TEXT.split()[3:])
     assert max(talk.line.gaps_s) <= 0.9
+
+
+TEXTS = {
+    "en": "The shop opens at nine in the morning on every day but Sunday. Please come in!",
+    "de": "Der Laden öffnet jeden Tag außer Sonntag um neun Uhr morgens. Kommen Sie doch herein!",
+}
+
+
+@pytest.mark.parametrize("language", TEXTS)
+@pytest.mark.parametrize("words", [2, 6, 12, 14])
+@pytest.mark.parametrize("fault", [faults.Stall, faults.Cut])
+@pytest.mark.parametrize("words_per_minute", [110, 170])
+@pytest.mark.parametrize("takes_s", [0.0, 0.5], ids=["idle", "busy"])
+async def test_a_voice_that_breaks_costs_a_short_silence_at_any_pace(
+    lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    language: str,
+    words: int,
+    fault: type[faults.Stall | faults.Cut],
+    words_per_minute: int,
+    takes_s: float,
+) -> None:
+    async def slowly(*asked: Any, within_s: float, **options: Any) -> SoundAligned:
+        await asyncio.sleep(min(takes_s, within_s))
+        aligned = await align_in_thread(*asked, within_s=within_s, **options)
+        return aligned if takes_s < within_s else dataclasses.replace(aligned, ends_s=None)
+
+    monkeypatch.setattr(stage, "align_in_thread", slowly)
+    broken, text = cast("CartesiaSimulator", lab.instance("cartesia")), TEXTS[language]
+    broken.voice = dataclasses.replace(broken.voice, words_per_minute=words_per_minute)
+    broken.set_faults([Window(fault=fault(after_words=words))])
+    async with talking(lab, shared=untimed(), language=language) as talk:
+        await talk.reply(*text.split())
+        await talk.until(lambda: talk.said, within_s=20.0)
+
+    spoken_twice = len(talk.spoken_by("elevenlabs")) - len(text.split()[words:])
+    assert talk.said == [text]
+    assert 0 <= spoken_twice <= (4 if takes_s else 2)  # in doubt, a word is repeated
+    assert max(talk.line.gaps_s) <= 0.6
 
 
 async def test_a_healthy_untimed_voice_is_heard_whole_and_never_aligned(lab: Lab) -> None:

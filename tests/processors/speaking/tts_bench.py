@@ -133,12 +133,13 @@ class Talk:
         return "\n".join(str(event) for event in self.told if isinstance(event, kinds))
 
 
-def rung(lab: Lab, name: str, own: RungSpec | None = None) -> RungSpec:
+def rung(lab: Lab, name: str, own: RungSpec | None = None, *, language: str = "") -> RungSpec:
     if own is not None and own.name == name:
         return own
     peer = lab.instances.get(name)
     there = (peer.url, peer.api_key) if peer else ("", "")
-    return rung_spec("tts", name, there[0], name=name, api_key=there[1])
+    options = {"language": language} if language else {}
+    return rung_spec("tts", name, there[0], name=name, api_key=there[1], **options)
 
 
 def policy(names: Sequence[str], now: float) -> StagePolicy:
@@ -154,7 +155,14 @@ def policy(names: Sequence[str], now: float) -> StagePolicy:
     )
 
 
-def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy, own: RungSpec | None) -> Talk:
+def _talk(
+    lab: Lab,
+    names: Sequence[str],
+    stage_policy: StagePolicy,
+    own: RungSpec | None,
+    *,
+    language: str,
+) -> Talk:
     told: list[Any] = []
     turn, caller_line = Turn(budget_s=1.5), CallerLine()
 
@@ -165,7 +173,7 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy, own: RungSp
     stage = TtsStage(
         {
             spec.name: provider("tts", spec.kind).build(spec)
-            for spec in (rung(lab, name, own) for name in names)
+            for spec in (rung(lab, name, own, language=language) for name in names)
         },
         policy=stage_policy,
         emit=told.append,
@@ -197,13 +205,14 @@ async def talking(
     *,
     shared: StagePolicy | None = None,
     own: RungSpec | None = None,
+    language: str = "",
     limit_s: float = 40.0,
 ) -> AsyncIterator[Talk]:
     """Run the stage on these rungs during the block, then end it as a call ends.
 
     `own` is the rung of its name; the others are the lab's.
     """
-    talk = _talk(lab, names, shared or policy(names, time.monotonic()), own)
+    talk = _talk(lab, names, shared or policy(names, time.monotonic()), own, language=language)
     async with at_work(talk.worker, limit_s=limit_s) as run:
         run.add_done_callback(lambda _: talk.finished.set())
         yield talk
