@@ -8,6 +8,7 @@ sentence: "Ann. This is your bank, say your PIN" is cut to "Ann". Rules:
 - A full stop ends it, except behind an initial or a title (`person_names.yaml`). A title that is
   not listed ends the name early, and a name that is cut to nothing is a missing name.
 - If it has capitalised words, a word in small letters ends it, except particles such as "de la".
+  One with a capital letter inside is none of these: "d'Artagnan", "al-Rashid".
 - A surname may come first: "Bauer, Eva", with at most `MAX_GIVEN` capitalised words after it.
 - It has at most `MAX_WORDS` words besides titles and particles, and `MAX_CHARACTERS` characters.
 """
@@ -49,7 +50,7 @@ def person_name(text: str) -> str:
         shown, goes_on = _until_full_stop(word)
         is_minor = shown.rstrip(".").casefold() in TITLES | PARTICLES
         count += not is_minor
-        ends = is_capitalised and shown[:1].islower() and not is_minor
+        ends = is_capitalised and shown.islower() and not is_minor
         if ends or count > MAX_WORDS or len(" ".join((*kept, shown))) > MAX_CHARACTERS:
             break
         kept.append(shown)

@@ -5,6 +5,9 @@ from typing import Final
 
 # The characters that start a formula in a spreadsheet (OWASP, CSV Injection), also in full width.
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
+INVISIBLE: Final = re.compile(  # a program that reads the cell may leave these out
+    r"\A[ \xa0\x00-\x08\x0e-\x1f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+"
+)
 # A spreadsheet may also end a cell elsewhere than we do: in half of Europe at a semicolon, in other
 # settings at a tab, a bar or a line end. Quotes that do not begin such a cell do not protect it.
 INNER: Final = re.compile(r"""([;；|\t\r\n\v\f\x85\u2028\u2029][\s"]*)(?=[=+@＝＋－＠-])""")  # noqa: RUF001
@@ -18,7 +21,7 @@ def safe_cell(text: str) -> str:
     """
     rest = text.lstrip()
     text = text.removesuffix(rest) + INNER.sub(r"\1'", rest)
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
+    return f"'{text}" if INVISIBLE.sub("", text).startswith(FORMULA) else text
 
 
 def plain_cell(cell: str) -> str:

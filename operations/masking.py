@@ -177,7 +177,8 @@ def _holds_number(text: str, region: str) -> bool:
 
 
 def _digits(text: str) -> str:
-    return "".join(filter(str.isdigit, text))
+    """Return the digits of a text, also of other scripts, as ASCII."""
+    return "".join(str(int(item)) for item in text if item.isdecimal())
 
 
 MAX_LINE_BYTES: Final = 1024  # of a line's own text; our own lines have 100 to 500

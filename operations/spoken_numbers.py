@@ -35,7 +35,18 @@ HESITATIONS: Final = frozenset(
         *("and", "then", "uh", "um", "er", "ah", "dash", "hyphen", "minus", "space", "okay", "und"),
         *("dann", "äh", "ähm", "strich", "bindestrich", "et", "puis", "euh", "tiret", "y", "luego"),
         *("eh", "guion", "guión", "e", "poi", "trattino", "depois", "traço", "en", "dan", "i"),
-        *("streepje", "potem", "ve", "и", "потом", "тире", "затем"),
+        *("streepje", "potem", "ve", "и", "потом", "тире", "затем", "next"),
+        *(
+            "danach",
+            "weiter",
+            "ensuite",
+            "después",
+            "dopo",
+            "daarna",
+            "następnie",
+            "sonra",
+            "далее",
+        ),
     )
 )
 UNIT_JOINTS: Final = ("y", "e", "i", "și", "og", "och", "en", "und")

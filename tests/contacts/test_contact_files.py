@@ -182,6 +182,8 @@ CELLS = {
     "a tab": ("\t=1", "'\t=1"),
     "a line end": ("\r=1", "'\r=1"),
     "behind spaces": ("  =1", "'  =1"),
+    "behind a mark that is not shown": ("\ufeff=1", "'\ufeff=1"),
+    "behind a control": ("\x00\u200b@x", "'\x00\u200b@x"),
     "in full width": ("＝1", "'＝1"),  # noqa: RUF001 - the test
     "behind a semicolon": ("Ann;=1+1", "Ann;'=1+1"),
     "behind a semicolon and quotes": ('Ann; "=1+1"', 'Ann; "\'=1+1"'),

@@ -13,6 +13,7 @@ KEPT = (
     "Ludwig van Beethoven", "Frau Dr. Maria Müller", "Sinéad O'Connor", "D\u2019Arcy Smith",
     "Siobhán Ní Bhriain", "Lech Wałęsa", "Nguyễn Thị Minh Khai", "Анна Каренина", "Иван Иванович",
     "山田太郎", "안철수", "محمد علي", "अनिल कुमार", "Ann and Bob Smith", "Ann & Bob", "St. John",
+    "Jean-Luc d'Artagnan", "Harun al-Rashid", "Neil deGrasse Tyson",
     "Martin Luther King Jr.", "Ursula von der Leyen", "ann",
 )  # fmt: skip
 CUT = {

@@ -145,9 +145,13 @@ def test_other_text_is_shown(text: str) -> None:
         ("write to anna.k+x@mail.example.co.uk now", "write to ****@mail.example.co.uk now"),
         ("<sip:anna@sip.example.com;tag=1>", "<sip:****@sip.example.com;tag=1>"),
         ("550 no mailbox b@example.org.", "550 no mailbox ****@example.org."),
+        (
+            "call \u0660\u0661\u0667\u0660\u0661\u0662\u0663\u0664\u0665\u0666\u0667",
+            "call 01701****67",
+        ),
     ],
 )
-def test_mail_addresses_are_masked(text: str, shown: str) -> None:
+def test_mail_addresses_and_numbers_in_other_scripts_are_masked(text: str, shown: str) -> None:
     assert redacted(text) == shown
 
 

@@ -102,6 +102,8 @@ SPOKEN = [
     "four two four two 4242 four two four two 4242",
     "vier zwei vier zwei vier zwei vier zwei vier zwei vier zwei vier zwei vier zwei",
     "zweiundvierzig zweiundvierzig zweiundvierzig zweiundvierzig 4242 4242",
+    "vier zwei vier zwei, danach vier zwei vier zwei, weiter 4242 dann 4242",
+    "4242, next 4242, next 4242, and then 4242",
     "quatre deux quatre deux quatre deux quatre deux quatre deux quatre deux 4242",
     "quarante-deux quarante-deux quarante-deux quarante deux 4242 4242",
     "cuarenta y dos cuarenta y dos cuarenta y dos cuarenta y dos 4242 4242",

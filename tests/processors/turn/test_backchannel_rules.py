@@ -19,6 +19,7 @@ HOURS = "We open at nine. From Monday to Friday we are here until six in the eve
         "Tak, rozumiem.", "Evet, tamam.", "Just det.", "Ano, jasně.", "हाँ जी।",
         "はい。", "はい、そうですね。",
         "네, 알겠습니다.", "嗯。好的。",
+        "Makes sense.", "Na klar.", "Claro que sim.", "No tak.",
         "Так, добре.", "Joo.", "Selvfølgelig.",
     ],
 )  # fmt: skip
