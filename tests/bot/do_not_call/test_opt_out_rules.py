@@ -13,6 +13,9 @@ from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (
+        "Stop harassing me with these calls.",
+        "Quit bothering us with your phone calls!",
+        "Don't you dare call me again.",
         "Please don't call me again.",
         "Do not call me anymore!",
         "Stop calling me",
@@ -69,6 +72,7 @@ WISHES = {
         "Могли бы вы удалить меня из списка?",
     ),
     "de": (
+        "Lassen Sie mich mit Ihren Anrufen in Ruhe.",
         "Bitte nicht mehr anrufen.",
         "Ich widerspreche weiteren Werbeanrufen.",
         "Sie sollen mich nicht mehr anrufen.",
@@ -132,6 +136,8 @@ WISHES = {
 
 OTHERS = {
     "en": (
+        "Don't you call me every week?",
+        "Stop bothering me with questions.",
         "Don't bother me with the details.",
         "Remove me from the email list, calls are fine.",
         "Stop bothering me with these questions.",
@@ -262,6 +268,7 @@ OTHERS = {
 
 BACK = {
     "en": (
+        "Feel free to call me anytime.",
         "No, you can still call me.",
         "Please keep me on the list.",
         "Actually, please do call me.",
