@@ -127,12 +127,15 @@ class WordsTimed:
         reported: For how many of its words a voice reported when they are spoken.
         aligned: For how many this was found in the sound.
         estimated: For how many it was estimated.
+        heard: Whether only words are counted that the caller heard before an interruption; such an
+            event replaces the one of the end of this utterance, if there was one.
     """
 
     stage: str
     reported: int
     aligned: int
     estimated: int
+    heard: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

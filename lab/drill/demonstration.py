@@ -105,7 +105,8 @@ MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     RungChosen: lambda e: f"{e.after} takes over from {e.before}",
     StageExhausted: lambda e: f"no rung is left, after {e.attempts} attempts",
     WordsTimed: lambda e: (
-        f"times of {e.reported} words reported, {e.aligned} found, {e.estimated} estimated"
+        f"times of {e.reported} words{' heard' if e.heard else ''} reported, "
+        f"{e.aligned} found, {e.estimated} estimated"
     ),
     WordTimesRejected: lambda e: f"{e.provider}'s word times are {e.drift_s:.1f} s off its sound",
     AnswerEmpty: lambda e: "an answer without a word; not the provider's fault",

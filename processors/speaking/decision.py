@@ -148,6 +148,7 @@ class SpokenUtterance:
         self._awaited: AlignSound | None = None  # the alignment in progress
         self._align_until: float | None = None  # when it is given up
         self._deferred = deque[VoiceEvent]()  # they wait for it
+        self._counts_heard = False  # how the times are known is reported for the words heard
         self._check = TimeCheck(attempting.policy)
         self._actions: list[SpeechAction] = []
 
@@ -224,6 +225,7 @@ class SpokenUtterance:
         if self._ledger.words.timed:
             return ()
         asked = self._request_alignment(self.released_s - unplayed_s)
+        self._counts_heard = asked is not None
         return (asked,) if asked else ()
 
     def interrupt(self, now: float) -> tuple[SpeechAction, ...]:
@@ -362,6 +364,8 @@ class SpokenUtterance:
             ends_s = aligned.ends_s
             heard = None if ends_s is None else aligned.asked.first + len(ends_s)
             self._actions.append(CorrectHeard(words=written, heard=heard))
+            self._ledger.count_heard(aligned)
+            self._report_times(heard=ends_s is not None)
         elif aligned.asked is self._awaited and aligned.attempt == self._voice and not self.over:
             self._outlet.align(aligned)
             live, asked, ends_s = self._live[self._voice], aligned.asked, aligned.ends_s
@@ -501,14 +505,19 @@ class SpokenUtterance:
 
     def _end(self) -> None:
         self.accepts, self.over = False, True
+        self._ledger.count_times()
+        if not self._counts_heard:
+            self._report_times()
+
+    def _report_times(self, *, heard: bool = False) -> None:
         ledger = self._ledger
-        ledger.count_times()
         if ledger.aligned or ledger.estimated:
             timed = WordsTimed(
                 stage="tts",
                 reported=ledger.reported,
                 aligned=ledger.aligned,
                 estimated=ledger.estimated,
+                heard=heard,
             )
             self._actions.append(EmitEvent(timed))
 

@@ -113,6 +113,7 @@ class SpeechLedger:
         self.reported = self.aligned = self.estimated = 0
         follower = self.words.begin_voice(0, 0.0, timed=True)
         self._voice = _Voice(attempt=-1, follower=follower, first=0, done=0, done_s=0.0, arrived=0)
+        self._earlier = (0, 0, 0)  # `reported`, `aligned` and `estimated`, of earlier voices
 
     @property
     def rest(self) -> str:
@@ -223,6 +224,7 @@ class SpeechLedger:
         """
         first, base_s = self.arrived, self.keep_s
         self.count_times()
+        self._earlier = (self.reported, self.aligned, self.estimated)
         follower = self.words.begin_voice(first, base_s, timed=timed)
         self.audible_s = base_s
         self._voice = _Voice(
@@ -247,6 +249,12 @@ class SpeechLedger:
             self.aligned += aligned
             self.estimated += arrived - voice.first - aligned
         voice.first = voice.aligned = arrived
+
+    def count_heard(self, aligned: SoundAligned) -> None:
+        """Count only the words that an interrupted caller has heard; they were aligned."""
+        if aligned.ends_s is not None:
+            self.reported, self.aligned, self.estimated = self._earlier
+            self.aligned += aligned.asked.first + len(aligned.ends_s) - self.words.first
 
     def audio(self, attempt: int, length_s: float, *, quiet_s: float = 0.0) -> None:
         """Record that audio of this length has arrived, which ends with `quiet_s` of silence."""

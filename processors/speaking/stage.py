@@ -223,11 +223,11 @@ class TtsStage(Stage[VoiceEvent]):
             self._turn.flushed(now)
         self._to_do = deque(to_do for to_do in self._to_do if _outlasts_interruption(to_do))
         await self.push_frame(frame, direction)
+        if not frame.metadata.get(WITHDRAWN):
+            frame.metadata[CORRECTIONS] = self._align_heard(unplayed_s)
         for piece in stopped:
             if piece.utterance:
                 self._plan(piece, piece.utterance.interrupt(now))
-        if not frame.metadata.get(WITHDRAWN):
-            frame.metadata[CORRECTIONS] = self._align_heard(unplayed_s)
         await self._go_on()
 
     def _align_heard(self, unplayed_s: float) -> int:

@@ -555,6 +555,38 @@ def test_the_record_says_how_the_times_of_words_are_known(
     assert [(fact.reported, fact.aligned, fact.estimated) for fact in known] == counts
 
 
+@pytest.mark.parametrize("over", [True, False])
+def test_the_record_of_an_interrupted_utterance_counts_the_words_that_were_heard(
+    *, over: bool
+) -> None:
+    found: list[int] = []
+
+    def heard_ends(asked: AlignSound) -> list[float]:
+        ends_s = [at for at in perfect_ends(asked) if at <= (asked.heard_s or 9.0)]
+        found.append(len(ends_s))
+        return ends_s
+
+    bench = Bench(align=heard_ends)
+    bench.policy.untimed = frozenset({"second"})
+    bench.policy.voice_paces = dict.fromkeys(NAMES, 0.5)  # so the ends of texts are not in doubt
+    first = bench.start()
+    bench.speak(first, 3 * WORD + 100)
+    bench.fail(first)
+    second = bench.asks[1]
+    speak_untimed(bench, second, 300, 1500)
+    if over:
+        bench.finish(second)
+    asked = bench.speech.align_heard(0.4)
+    bench.do(bench.speech.interrupt(bench.now))
+    bench.do(asked)
+
+    known = [fact for fact in bench.facts if isinstance(fact, WordsTimed)]
+    last = known[-1]
+    assert (last.reported, last.aligned, last.estimated, last.heard) == (3, found[-1], 0, True)
+    assert len(known) == 1 + over
+    assert 1 <= found[-1] <= 4
+
+
 def test_a_voice_is_replaced_by_the_estimate_if_its_alignment_never_comes() -> None:
     bench = Bench()
     bench.policy.untimed = frozenset(NAMES)

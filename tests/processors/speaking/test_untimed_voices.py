@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from pipecat.frames.frames import InterruptionFrame, LLMMessagesTransformFrame
 
+from fallbacks.events import WordsTimed
 from fallbacks.ladder import StagePolicy
 from lab.simulators import faults
 from lab.simulators.cartesia.simulator import CartesiaSimulator
@@ -133,3 +134,5 @@ async def test_the_model_is_told_what_was_heard_before_a_barge_in(lab: Lab, at_s
     corrections = talk.kept_of(LLMMessagesTransformFrame)
     assert interruption.metadata[CORRECTIONS] == len(corrections) == 1
     assert CORRECTIONS in corrections[0].metadata
+    counted = talk.facts(WordsTimed)[-1]
+    assert (counted.aligned, counted.estimated, counted.heard) == (len(said.split()), 0, True)
