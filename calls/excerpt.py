@@ -35,7 +35,7 @@ class Excerpt:
         return "\n".join((*self._head, *between, *self._tail))
 
     def add(self, speaker: str, said: str) -> None:
-        """Add an utterance; `speaker` is Person or Agent."""
+        """Add an utterance, unless it has no words; `speaker` is Person or Agent."""
         words = clean(said, LINE_CHARACTERS)
         if not words:
             return

@@ -96,7 +96,10 @@ class TurnState:
         self.spoken.append((provider, words))
 
     def note_heard(self, provider: str, words: int) -> None:
-        """Replace a failed voice's estimate with the number of its words that were heard."""
+        """Replace a failed voice's estimate with the number of its words that were heard.
+
+        Its latest estimate is replaced; if it has none, the number is added.
+        """
         for index in reversed(range(len(self.spoken))):
             if self.spoken[index][0] == provider:
                 self.spoken[index] = (provider, float(words))

@@ -205,7 +205,10 @@ def _choose_order(day_first: date | None, month_first: date | None, *, dots: boo
 
 
 def _in_one_order(text: str) -> date | None:
-    """Return the date in a text of a form in which the order of day and month is fixed."""
+    """Return the date in a text of a form in which the order of day and month is fixed.
+
+    `None` if the text has no such form, or if there is no such day.
+    """
     for form in (YEAR_FIRST, EAST_ASIAN):
         if found := form.fullmatch(text):
             return _day(int(found[1]), int(found[2]), int(found[3]))

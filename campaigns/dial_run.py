@@ -248,7 +248,10 @@ class DialRun:
         return await self._settle(result, put_back(self.campaign, self.now_s()))
 
     async def _place(self) -> DialResult | None:
-        """Ask the carrier to place the call, and follow it; return the same as `make`."""
+        """Ask the carrier to place the call, and follow it; return the same as `make`.
+
+        `None` also if the dial is withdrawn.
+        """
         request = DialRequest(
             dial_id=self.dial.id,
             to=self.dial.number,

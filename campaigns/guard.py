@@ -108,7 +108,10 @@ class Holds:
     def hold(
         self, campaign: str, reason: str, *, outage: bool, now: float
     ) -> tuple[CampaignEvent, ...]:
-        """Hold a campaign; return the events to report."""
+        """Hold a campaign; return the events to report, none if it is held for this reason already.
+
+        A hold for another reason does not replace an outage that another process reported.
+        """
         current = self._held.get(campaign)
         if current and (current.reason, current.outage) == (reason, outage):
             self._held[campaign] = replace(current, adopted=False)

@@ -92,7 +92,10 @@ class SphinxDecoder:
             yield Segment(part.word, part.start_frame, part.end_frame, part.ascore, part.prob)
 
     def readings(self, limit: int) -> list[str]:
-        """Return the readings of an ended utterance, the most likely first, with duplicates."""
+        """Return at most `limit` readings of an ended utterance, the most likely first.
+
+        They have duplicates. An utterance without a hypothesis has no readings.
+        """
         if self._decoder.hyp() is None:
             return []
         found = itertools.islice(self._decoder.nbest(), limit)

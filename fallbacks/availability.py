@@ -337,7 +337,7 @@ class RungAvailability:
         return (Suspected(stage=self.stage, provider=self.provider, kind=kind),)
 
     def clear(self, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Clear the suspicion."""
+        """Clear the suspicion; return its event, or nothing if there was no suspicion."""
         self.cause = ""
         if self.suspect_since is None:
             return ()

@@ -146,10 +146,11 @@ class Breaker:
         return by_probe or not self._trial[0].probe
 
     def succeeded(self, permit: Permit, now: float) -> tuple[BreakerMoved, ...]:
-        """Record a success.
+        """Record a success; return the transitions that it causes.
 
-        One success of a caller closes the breaker. A probe makes an open breaker half-open; the
-        last of `successes` probes closes it.
+        A success whose permit is no longer valid changes nothing. One success of a caller closes
+        the breaker. A probe makes an open breaker half-open; the last of `successes` probes closes
+        it.
         """
         if not self.take_back(permit):
             return ()

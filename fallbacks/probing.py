@@ -116,7 +116,10 @@ class Probing:
         return (Probe(number=self._number, real=real, counts=self._doubted, timeout_s=timeout_s),)
 
     def reported(self, number: int, now: float, *, ok: bool) -> None:
-        """Record a probe's result; update the rung's availability before, and call `see` after."""
+        """Record a probe's result; update the rung's availability before, and call `see` after.
+
+        The result of a probe that is no longer running is ignored.
+        """
         if self._running is None or self._running[0] != number:
             return
         self._running = None

@@ -174,7 +174,10 @@ class WordFollower:
         return next((n for n in ahead if self._words[n].letters == letters), None)
 
     def _find_run(self, letters: str) -> int | None:
-        """Return the next word from which the letters follow the text beyond that word."""
+        """Return the index of the next word from which the text goes on as the letters do.
+
+        `None` if there is none, or if the letters are too few to tell.
+        """
         if len(letters) < _LEFT_OUT_LETTERS:
             return None
         ahead = range(self._current + 1, len(self._words))

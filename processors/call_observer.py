@@ -297,7 +297,10 @@ class UnkeptWords:
         self._words = ""
 
     def take(self, data: FramePushed) -> None:
-        """Collect unkept words; publish them before other words, a stop or a barge-in."""
+        """Collect unkept words; publish them before other words, a stop or a barge-in.
+
+        Only frames that the output pushes downstream are read.
+        """
         if data.source.name != self._output or data.direction is not FrameDirection.DOWNSTREAM:
             return
         match data.frame:

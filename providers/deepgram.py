@@ -51,7 +51,11 @@ class _ConnectHere(_connect):  # type: ignore[misc, valid-type] # whichever the 
     """Connects as the SDK does, but follows no redirect (`providers/sockets.py`)."""
 
     def handle_redirect(self, uri: str) -> None:
-        """Refuse. The address is untrusted, so it is not logged."""
+        """Refuse every redirect. The address is untrusted, so it is not logged.
+
+        Raises:
+            SecurityError: Always.
+        """
         raise SecurityError("a redirect")
 
 

@@ -249,7 +249,12 @@ def build(rung: RungSpec) -> LocalSTTService:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Check that the model files exist, without any request."""
+    """Check that the model files exist, without any request.
+
+    Raises:
+        ProbeFailedError: The language needs models that the rung does not name, or a file is
+            missing.
+    """
     del timeout_s
     try:
         await asyncio.to_thread(ear_of, rung)

@@ -192,7 +192,7 @@ class VoiceReports:
             await self.ear.spoken(self._attempt)
 
     async def report(self, piece: SpokenSentence) -> None:
-        """Report a sentence's words with their times, and its audio."""
+        """Report a sentence's words with their times, and its audio, if there is a listener."""
         if self.ear is None:
             return
         ends_s = [start_s for _, start_s in piece.words[1:]] + [piece.duration_s]
@@ -323,7 +323,11 @@ def build(rung: RungSpec) -> LocalTTSService:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Check that the voice exists, without any request."""
+    """Check that the voice exists, without any request.
+
+    Raises:
+        ProbeFailedError: The voice does not exist, or its library is missing.
+    """
     del timeout_s
     try:
         await asyncio.to_thread(_check_voice, rung.voice or VOICE, rung.language)

@@ -223,7 +223,10 @@ class TappedVoice(ClosedVoice):
         return name
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Remember a reply's attempt; hold settings back; end the context on an interruption."""
+        """Remember a reply's attempt; hold settings back; end the context on an interruption.
+
+        Settings that arrive during an attempt are applied at the next reply or interruption.
+        """
         match frame:
             case TTSUpdateSettingsFrame():
                 self._held_settings = frame

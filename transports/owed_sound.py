@@ -142,7 +142,10 @@ class SentSound:
             self._forget_heard_words()
 
     def echoed(self, name: str) -> None:
-        """Record that a mark was echoed: the audio before it was played."""
+        """Record that a mark was echoed: the audio before it was played.
+
+        An unknown mark is ignored.
+        """
         if all(stretch.mark != name for stretch in self._stretches):
             return
         for stretch in self._stretches:

@@ -82,7 +82,10 @@ class CallRecording:
         return bytes(len(pcm)) if self._hides() else pcm
 
     def note(self, event: Event) -> CallRecorded | None:
-        """Follow the call's events; return `CallRecorded` for the one that completes the notice."""
+        """Follow the call's events; return `CallRecorded` for the one that completes the notice.
+
+        `None` for every other event, also after that, and if the recording is lost.
+        """
         if self._notice_heard or self._lost or not isinstance(event, AgentSaid):
             return None
         self._said += words_of(event.text)

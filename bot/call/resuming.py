@@ -218,7 +218,11 @@ def take_up(pipeline: CallPipeline, state: ResumeState, *, now: float) -> None:
 async def speak_first(
     pipeline: CallPipeline, agent: AgentSettings, before: ResumeState | None = None
 ) -> None:
-    """Speak the opening of a new or resumed call, and then go on with what was under way."""
+    """Speak the opening of a new or resumed call, and then go on with what was under way.
+
+    If the call was ending, only the rest of its goodbye is spoken. A call that was moved on purpose
+    has no new opening. If a transfer goes on, nothing else does.
+    """
     under_way = before.under_way if before else {}
     if before and (ending := under_way.get("ending")):
         await pipeline.worker.queue_frame(_rest_of_goodbye(before, ending, agent.farewell))

@@ -29,7 +29,10 @@ class SummaryPosts:
         self._waiting: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue(MAX_WAITING)
 
     def send(self, summary: Mapping[str, Any]) -> None:
-        """Queue a summary; never waits. A summary that finds the queue full is dropped."""
+        """Queue a summary, without waiting.
+
+        Without a URL, nothing is sent. If the queue is full, the summary is dropped and logged.
+        """
         if self._url is None:
             return
         try:

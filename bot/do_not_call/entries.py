@@ -70,7 +70,11 @@ def add_entry(url: str, number: str, *, source: str, words: str, say: Say) -> in
 
 
 def remove_entry(url: str, number: str, *, say: Say) -> int:
-    """Take a number off the list; its contacts may be called again."""
+    """Take a number off the list; its contacts may be called again. Return the exit code.
+
+    Raises:
+        CommandError: The number is not on the list, or the database cannot be used.
+    """
     if not _run(url, lambda contacts: contacts.remove_do_not_call(number)):
         raise CommandError(f"{mask_number(number)} is not on the do-not-call list")
     say(f"{mask_number(number)}: removed")
@@ -78,7 +82,12 @@ def remove_entry(url: str, number: str, *, say: Say) -> int:
 
 
 def export_entries(url: str, file: Path, *, say: Say) -> int:
-    """Write all entries, with their numbers and words, into a CSV file."""
+    """Write all entries, with their numbers and words, into a CSV file. Return the exit code.
+
+    Raises:
+        UsageError: The file cannot be written.
+        CommandError: The database cannot be used.
+    """
     entries = _run(url, lambda contacts: contacts.do_not_call_entries())
     try:
         with file.open("w", encoding="utf-8", newline="") as text:

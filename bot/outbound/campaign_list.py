@@ -93,7 +93,10 @@ def _public_fields(hold: Hold) -> dict[str, Any]:
 
 
 def standing_still(outbound: Outbound) -> tuple[str, ...]:
-    """Return the names of the campaigns that this process holds because of an outage."""
+    """Return the names of the campaigns that this process holds because of an outage.
+
+    None if this process does not dial.
+    """
     if outbound.dialer is None:
         return ()
     holds = ((name, outbound.dialer.holds.why(name)) for name in outbound.campaigns)

@@ -81,7 +81,11 @@ class ContactUploads:
     async def import_file(
         self, request: Request, name: str, by: str = "", *, preview: bool = True
     ) -> dict[str, Any]:
-        """Import the file in the request's body; with `preview`, only return what that would do."""
+        """Import the file in the request's body; with `preview`, only return what that would do.
+
+        Raises:
+            Refused: Another import runs (503), or there is no such campaign.
+        """
         campaign = self._campaign(name)
         if self._reading.locked():
             raise Refused(BUSY, 503)
@@ -96,7 +100,12 @@ class ContactUploads:
     async def take_out(
         self, request: Request, name: str, number: Number, by: By = ""
     ) -> dict[str, Any]:
-        """Exclude the contact with a number, in any notation, from all further dials."""
+        """Exclude the contact with a number, in any notation, from all further dials.
+
+        Raises:
+            Refused: It is no number, the campaign has no contact with it (404), or it may be more
+                than one number.
+        """
         region = self._campaign(name).region or self._region or None
         readings = readings_of(number, region=region)
         if not readings:

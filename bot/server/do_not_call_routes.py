@@ -105,7 +105,11 @@ class DoNotCallRoutes:
     async def import_file(
         self, request: Request, by: ByQuery = "", name: Annotated[str, Query(max_length=80)] = ""
     ) -> JSONResponse:
-        """Put the numbers of the file in the request's body on the list, as `dnc import` does."""
+        """Put the numbers of the file in the request's body on the list, as `dnc import` does.
+
+        Raises:
+            Refused: Another import runs (503).
+        """
         if self._importing.locked():
             raise Refused(BUSY, 503)
         source = f"console: {operator_name(request, OperatorWord(by=by))}"
@@ -143,7 +147,11 @@ class DoNotCallRoutes:
         return _answer({"number": mask_number(found), "new": new})
 
     async def remove(self, request: Request, number: Number, by: By = "") -> JSONResponse:
-        """Take a number off the list."""
+        """Take a number off the list.
+
+        Raises:
+            Refused: It is no number, or is not on the list (404).
+        """
         found = self._parse(number)
         if not await self._contacts.remove_do_not_call(found):
             raise Refused("This number is not on the list.", 404)

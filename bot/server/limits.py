@@ -110,7 +110,10 @@ class BoundedConnection(H11Protocol):
         return is_pending and not self.flow.write_paused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Join the open connections, and start the deadline of the first request."""
+        """Join the open connections, and start the deadline of the first request.
+
+        Without a free place, the connection is cut at once.
+        """
         super().connection_made(transport)
         if not self._others.enter(self):
             self.cut()

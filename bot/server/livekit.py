@@ -20,7 +20,11 @@ from transports.pool import CallPool
 def livekit_router(
     process: Process, tasks: asyncio.TaskGroup, pool: CallPool, settings: LivekitSettings
 ) -> APIRouter:
-    """Return LiveKit's routes; calls and the polling for rooms run in `tasks`."""
+    """Return LiveKit's routes; calls and the polling for rooms run in `tasks`.
+
+    Raises:
+        ValueError: The settings have no key or no secret.
+    """
     key, secret = settings.api_key, settings.api_secret
     if key is None or secret is None:
         raise ValueError("a valid configuration does not enable LiveKit without its key")

@@ -93,6 +93,8 @@ class Disclosures:
     ) -> None:
         """Record that `target` is disclosed to the sender of a request; call before responding.
 
+        The same disclosure is recorded once in `REPEAT_S`.
+
         Raises:
             HTTPException: The sender lacks the role `act` (403).
         """
@@ -211,7 +213,13 @@ class ProviderControl:
     async def act(
         self, action: OperatorAction, request: Request, name: str, word: Word = None
     ) -> JSONResponse | list[dict[str, Any]]:
-        """Apply an action in every process; return the rung afterwards, or why it was refused."""
+        """Apply an action in every process; return the rung afterwards.
+
+        An unknown provider is answered with 404 and the known names.
+
+        Raises:
+            Refused: Without it, a stage would have no provider (409), and `force` is not set.
+        """
         if name not in self._view.names:
             body = {"detail": "There is no such provider.", "names": self._view.names}
             return JSONResponse(body, status_code=404)

@@ -370,7 +370,11 @@ class WebrtcRoutes:
         return {**answer, "pc_id": _join_id(self._pool.name, answer["pc_id"])}
 
     async def candidates(self, patch: Candidates) -> Mapping[str, str]:
-        """Add candidates, in the process that has the connection."""
+        """Add candidates, in the process that has the connection.
+
+        Raises:
+            HTTPException: There is no such call (404).
+        """
         worker, pc_id = _split_id(patch.pc_id)
         if worker in ("", self._pool.name):
             return await self._add(patch.model_copy(update={"pc_id": pc_id}))

@@ -150,7 +150,11 @@ class RedisLink:
         return await self.try_again(request)
 
     async def try_again(self, request: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Do as `ask` does, even if Redis is away."""
+        """Do as `ask` does, even if Redis is away.
+
+        Raises:
+            StoreAwayError: Redis does not answer within `STORE_ANSWER_S`, or refuses.
+        """
         try:
             async with asyncio.timeout(STORE_ANSWER_S):
                 return await request()

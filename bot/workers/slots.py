@@ -271,7 +271,7 @@ async def _wait_until_some_ready(workers: Sequence[Worker]) -> bool:
 
 
 async def wait_at_most(wait_s: float, event: asyncio.Event) -> None:
-    """Wait for an event, at most `wait_s`."""
+    """Wait for an event, at most `wait_s`; whether it was set is not returned."""
     try:
         async with asyncio.timeout(wait_s):
             await event.wait()

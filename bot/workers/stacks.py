@@ -28,7 +28,10 @@ def stack_file(folder: Path, pid: int) -> Path:
 
 
 def write_stacks_at_signal(folder: Path) -> None:
-    """Write the stacks of all threads of this process at each `SIGNAL`."""
+    """Write the stacks of all threads of this process at each `SIGNAL`.
+
+    If the file cannot be opened, the signal is ignored.
+    """
     try:
         file = stack_file(folder, os.getpid()).open("w")
     except OSError:  # a full disk must not stop the worker

@@ -104,6 +104,9 @@ class Worker:
         """Read the wire until the process has ended; return the exit code.
 
         The wire normally closes with the process, but not if a child process has inherited it.
+
+        Raises:
+            RuntimeError: It was not started.
         """
         if self._process is None:
             raise RuntimeError("a worker must be started first")

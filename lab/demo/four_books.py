@@ -83,7 +83,7 @@ def read_books(
 
 
 def compare_page(books: CampaignRecords) -> tuple[str, ...]:
-    """Return the differences between the report's page and the ledger."""
+    """Return the differences between the report's page and the ledger; none if they agree."""
     counts = Counter(str(dial.outcome) for dial in books.dials)
     if counts == Counter(books.page):
         return ()

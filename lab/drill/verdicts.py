@@ -87,7 +87,7 @@ class TargetFinding:
 
     @property
     def worst(self) -> float | None:
-        """The worst run."""
+        """The worst run; `None` without runs."""
         if not self.values:
             return None
         return min(self.values) if self.target.least else max(self.values)

@@ -33,7 +33,11 @@ class OwnContacts:
         self._file_contacts: dict[str, CrmContact] | None = None
 
     async def look_up(self, number: str) -> CrmContact | None:
-        """Return our newest contact with a number, or else the one in the file, or else `None`."""
+        """Return our newest contact with a number, or else the one in the file, or else `None`.
+
+        Raises:
+            RemoteError: The database cannot be read.
+        """
         newest = select(CONTACTS).where(CONTACTS.c.number == number)
         try:
             async with self._database.reading() as connection:

@@ -84,7 +84,11 @@ class RedisBoard:
             return float(seconds) + float(micros) / 1e6
 
     async def write(self, reports: Iterable[RungReport]) -> None:
-        """Write entries; a newer entry about the same aspect of a rung is kept."""
+        """Write entries; a newer entry about the same aspect of a rung is kept.
+
+        Raises:
+            StorageError: Redis fails.
+        """
         keys: list[str] = []
         arguments: list[Any] = []
         for report in reports:

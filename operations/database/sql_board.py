@@ -37,7 +37,11 @@ class SqlBoard:
             return float((await connection.execute(select(self._now))).scalar_one())
 
     async def write(self, reports: Iterable[RungReport]) -> None:
-        """Write entries; a newer entry about the same aspect of a rung is kept."""
+        """Write entries; a newer entry about the same aspect of a rung is kept.
+
+        Raises:
+            StorageError: The database fails; nothing was written.
+        """
         # In the same order in every process: two transactions that lock rows crosswise would
         # deadlock (PostgreSQL 15, 13.3.4 Deadlocks).
         rows = sorted(

@@ -89,7 +89,7 @@ def _parameters(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wait_s(answer: dict[str, Any]) -> float | None:
-    """Return the wait that Telegram asks for, up to `MAX_WAIT_S`."""
+    """Return the wait that Telegram asks for, up to `MAX_WAIT_S`; `None` if it asks for none."""
     wait_s = _parameters(answer).get("retry_after")
     if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not wait_s > 0:
         return None

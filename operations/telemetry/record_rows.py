@@ -235,7 +235,10 @@ def _heavier(one: str, other: str) -> str:
 
 
 def _find(alerts: list[Row], fact: AlertRowEvent, status: str) -> int | None:
-    """Return the index of the newest alert of the same rung or stage with this status."""
+    """Return the index of the newest alert of the same rung or stage with this status.
+
+    `None` if there is none.
+    """
     place = (fact.stage.upper(), fact.rung, status)
     for at in range(len(alerts) - 1, -1, -1):
         row = alerts[at]

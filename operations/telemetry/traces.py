@@ -224,7 +224,10 @@ class Traces:
         return cls(OTLPSpanExporter(endpoint=url, timeout=SEND_S), version=version)
 
     async def hear(self, entry: Entry) -> None:
-        """Process one entry; its spans are sent later, by a thread."""
+        """Process one entry; its spans are sent later, by a thread.
+
+        Entries of calls whose start was not seen are ignored.
+        """
         at_s = datetime.fromisoformat(entry.at).timestamp()
         if isinstance(entry.event, CallStarted):
             self._calls[entry.call_id] = CallSpans(self._tracer, entry.call_id, entry.event, at_s)

@@ -53,7 +53,10 @@ class AnswererJudge:
             self._course.watched_until = at + self._course.rules.overlap_s
 
     def words(self, text: str, now: float, *, final: bool) -> Actions:
-        """Record a transcript of one utterance: all of it so far, or the final one."""
+        """Record a transcript of one utterance: all of it so far, or the final one.
+
+        It is ignored before the call is answered, before any speech since then, and after the end.
+        """
         course = self._course
         inactive = course.state in (AnsweringState.RINGING, AnsweringState.OVER)
         if inactive or not course.heard.spoken:
@@ -62,7 +65,7 @@ class AnswererJudge:
         return self.tick(now)
 
     def beep(self, now: float) -> Actions:
-        """Record that a single tone has ended."""
+        """Record that a single tone has ended; it is ignored if it cannot be a mailbox's beep."""
         course = self._course
         if course.state is AnsweringState.PARTING:
             return course.part()

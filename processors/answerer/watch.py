@@ -298,7 +298,10 @@ class AnswererWatch(SoundPath):
             await self.hand_on(frame)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Withhold audio and words before a conversation; pass everything else on."""
+        """Withhold audio and words before a conversation; pass everything else on.
+
+        Final transcripts that were withheld are kept, and handed over when a conversation begins.
+        """
         await super().process_frame(frame, direction)
         match frame:
             case InputAudioRawFrame():

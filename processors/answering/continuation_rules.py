@@ -45,7 +45,10 @@ class ReplyLimit:
         self._seen: Counter[str] = Counter()
 
     def take(self, text: str) -> str:
-        """Return the part of the next text that is within the limit."""
+        """Return the part of the next text that is within the limit; empty once it is exceeded.
+
+        `reason` says which limit; it is set by the text that exceeds it.
+        """
         if self.reason:
             return ""
         before = len(self._sentence)
@@ -195,7 +198,7 @@ class Answer:
         return self._pass_on()
 
     def finish(self, attempt: int) -> str:
-        """End the answer; return the last text to pass on."""
+        """End the answer; return the last text to pass on, empty for another attempt's end."""
         if attempt != self._attempt:
             return ""
         self.end_text(attempt)

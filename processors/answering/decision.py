@@ -226,7 +226,10 @@ class Answering:
         return self._carry_out(self.attempting.handle(event, now), now)
 
     def tick(self, now: float) -> tuple[AnswerAction, ...]:
-        """Return the actions that are due by now."""
+        """Return the actions that are due by now.
+
+        After all rungs have failed, there are none until a question may be asked again.
+        """
         if self._recheck_at is None:
             self.attempting.until = self._until(now)
             return self._carry_out(self.attempting.tick(now), now)

@@ -100,7 +100,7 @@ def note_for(messages: Sequence[Message], kept: Kept) -> str:
 
 
 def _without_content(message: Message, *, everything: bool) -> Message | None:
-    """Return what stays of a message: a tool call and that it has ended."""
+    """Return what stays of a message: a tool call and that it has ended; `None` if nothing does."""
     if message["role"] == "developer" and not everything:  # such as a late result of a tool
         return {**message, "content": WITHHELD}
     if message["role"] == "tool":

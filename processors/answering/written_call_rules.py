@@ -53,7 +53,10 @@ _PLAIN_INPUT: Final = re.compile(r"(?i)action[ _]input\s*:[ \t]*([^\n]*)")
 
 
 def find_calls(text: str, tools: Tools) -> list[Call]:
-    """Return the calls of offered tools with valid arguments, in their order in the text."""
+    """Return the calls of offered tools with valid arguments, in their order in the text.
+
+    An empty list if there are none, or if no tools are offered.
+    """
     if not tools:
         return []
     text = _QUOTE_TOKEN.sub('"', _VENDOR.sub(r"\1", text))

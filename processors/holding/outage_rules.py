@@ -282,7 +282,7 @@ class OutageMenu:
         return actions
 
     def tick(self, now: float) -> Actions:
-        """Return the actions that are due by now."""
+        """Return the actions that are due by now; none while the menu is paused."""
         if self.is_paused:
             return ()
         if self.message and self.message.over(now):
@@ -313,7 +313,11 @@ class OutageMenu:
         return (CutLine(), *self._take_step(now, chosen=chosen))
 
     def hear(self, meaning: Meaning, now: float) -> Actions:
-        """Handle a recognised word of the menu: a choice, a digit, yes or no."""
+        """Handle a recognised word of the menu: a choice, a digit, yes or no.
+
+        Nothing happens if there is no outage, the call is ending, or the menu does not listen; nor
+        for a yes or no without a question.
+        """
         outage = self._outage
         if outage is None or self._floor.parting or not self.listens:
             return ()

@@ -246,7 +246,7 @@ class SpokenUtterance:
         return self._settle(now)
 
     def tick(self, now: float) -> tuple[SpeechAction, ...]:
-        """Return the actions that are due by now."""
+        """Return the actions that are due by now; none once the utterance is over."""
         if self.over:
             return ()
         self._begin_alignment(now)

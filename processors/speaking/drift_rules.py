@@ -84,7 +84,7 @@ class TimeCheck:
         return False
 
     def judge(self, aligned: SoundAligned) -> WordTimesRejected | None:
-        """Learn from an alignment whether a voice's times are right.
+        """Learn from an alignment if a voice's times are right; return an event if they are not.
 
         Two alignments in a row must tell that they are not: a single one may be wrong.
         """

@@ -257,7 +257,10 @@ class SpeechLedger:
             self.aligned += aligned.asked.first + len(aligned.ends_s) - self.words.first
 
     def audio(self, attempt: int, length_s: float, *, quiet_s: float = 0.0) -> None:
-        """Record that audio of this length has arrived, which ends with `quiet_s` of silence."""
+        """Record that audio of this length has arrived, which ends with `quiet_s` of silence.
+
+        Audio of an earlier attempt is ignored.
+        """
         voice = self._voice
         if voice.attempt != attempt:
             return
@@ -296,7 +299,10 @@ class SpeechLedger:
             voice.arrived = max(voice.done, voice.aligned)
 
     def done(self, attempt: int, last: int | None = None) -> None:
-        """Record that the voice has spoken all that was given to it so far, or up to a word."""
+        """Record that the voice has spoken all that was given to it so far, or up to a word.
+
+        A report of an earlier attempt is ignored.
+        """
         voice = self._voice
         if voice.attempt != attempt:
             return

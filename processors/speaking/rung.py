@@ -245,7 +245,10 @@ class VoiceRung(Rung):
             self._unsettled.append(frame)
 
     def give_up(self, now: float) -> Failed | None:
-        """End an attempt that has waited too long for the connection, and return its failure."""
+        """End an attempt that has waited too long for the connection, and return its failure.
+
+        `None` if no attempt waits, or if it is not due yet.
+        """
         self._lag.count_stall(now)
         if self.due_at is None or now < self.due_at or self.attempt is None:
             return None

@@ -286,7 +286,10 @@ class Sentences(SimpleTextAggregator):
     async def _check_sentence_with_lookahead(
         self, char: str, *, protected_end: int = 0
     ) -> Aggregation | None:
-        """Return the sentence that is certainly over with this character, as Pipecat's method."""
+        """Return the sentence that is certainly over with this character, as Pipecat's method.
+
+        `None` if none is certainly over yet.
+        """
         is_sign = char in SENTENCE_ENDING_PUNCTUATION
         end = 0
         if self._advance_lookahead(char, is_punctuation=is_sign):
@@ -371,7 +374,10 @@ class SpeechQueue:
         return first if isinstance(first, SpokenPiece) else None
 
     async def add(self, frame: Frame) -> list[Said]:
-        """Queue a frame; return the sentences that it adds to pieces of speech."""
+        """Queue a frame; return the sentences that it adds to pieces of speech.
+
+        A frame without text may add none, or complete the sentences that wait.
+        """
         match frame:
             case TTSSpeakFrame():
                 piece = SpokenPiece(

@@ -122,7 +122,10 @@ class SoundWindows(SoundFilter):
         self._begun_bytes = 0  # bytes of an incomplete window that were already passed on
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Pass on complete windows."""
+        """Keep audio until a window is complete, and pass the complete windows on.
+
+        While nobody speaks, `QUIET_WINDOWS` are passed on at once.
+        """
         self._hear(frame)
         self._held += frame.audio
         window_bytes = round(WINDOW_S * frame.sample_rate) * SAMPLE_BYTES
@@ -219,7 +222,7 @@ class Faintness:
         self._loudest = 0.0
 
     def hear(self, samples: NDArray[np.int16], rate_hz: int) -> None:
-        """Process a piece of audio."""
+        """Measure how long the audio has been faint; an empty piece changes nothing."""
         if not samples.size:
             return
         length_s = samples.size / rate_hz

@@ -74,7 +74,10 @@ class PipecatAnswer:
             self._calls += 1
 
     def use(self, tokens: LLMTokenUsage) -> None:
-        """Record the usage. Some services count cached tokens apart, but all in the total."""
+        """Record the usage, unless it is zero.
+
+        Some services count cached tokens apart, but all in the total.
+        """
         prompt = max(tokens.total_tokens - tokens.completion_tokens, tokens.prompt_tokens)
         if prompt <= 0 and tokens.completion_tokens <= 0:
             return

@@ -100,7 +100,11 @@ class RungModel(AnswerPlaces):
                 yield chunk
 
     async def infer(self, context: LLMContext, **options: Any) -> str | None:
-        """Return a complete answer, for work outside the conversation."""
+        """Return a complete answer, for work outside the conversation; `None` if it has no text.
+
+        Raises:
+            ServiceError: The service failed, or refused the content; holds the failure.
+        """
         answer, found = PipecatAnswer(self._rung), list[str | None]()
 
         async def run() -> None:

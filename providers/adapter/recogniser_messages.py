@@ -106,7 +106,10 @@ class SonioxReader(PlainReader):
         return Note(answers=answers, end_s=_seconds(message.get("total_audio_proc_ms")))
 
     def words(self, result: Any) -> tuple[HeardWord, ...]:
-        """Return the words that the tokens form: a token with a leading space begins one."""
+        """Return the words that the tokens form: a token with a leading space begins one.
+
+        None are returned if a token lacks a time.
+        """
         words: list[HeardWord] = []
         for token in result:
             text: str = token["text"]

@@ -136,7 +136,10 @@ class VoicePart(Service):
                 await self.reports.ear.connected()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Remember a reply's attempt; hold settings back; end the attempt on an interruption."""
+        """Remember a reply's attempt; hold settings back; end the attempt on an interruption.
+
+        Settings that arrive during an attempt are applied at the next reply or interruption.
+        """
         match frame:
             case TTSUpdateSettingsFrame() if self.reports.context is not None:
                 self._late_settings = frame
@@ -252,7 +255,12 @@ class VoicePart(Service):
         task: asyncio.Task[Any],
         timeout: float | None = None,  # noqa: ASYNC109 - Pipecat's own signature
     ) -> None:
-        """Cancel a task; abandon one that swallows that, and abort the socket."""
+        """Cancel a task; abandon one that swallows that, and abort the socket.
+
+        Args:
+            task: The task.
+            timeout: How long to wait for its end, in seconds; `ABANDON_S` if it is `None`.
+        """
         if task is not asyncio.current_task():
             task.cancel()
             if not (await asyncio.wait({task}, timeout=timeout or ABANDON_S))[0]:
@@ -446,7 +454,11 @@ async def within(work: Coroutine[Any, Any, Any], limit_s: float | None = ABANDON
 
 
 def stop_if_cancelled() -> None:
-    """End a task whose cancellation was swallowed: it is abandoned, and another does its work."""
+    """End a task whose cancellation was swallowed: it is abandoned, and another does its work.
+
+    Raises:
+        asyncio.CancelledError: The current task was cancelled.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

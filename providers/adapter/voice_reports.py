@@ -122,7 +122,7 @@ class AttemptReports(VoiceTap):
             yield item
 
     async def report(self, name: str, item: Any) -> None:
-        """Report an item of a context of the attempt.
+        """Report an item of a context of the attempt, if there are an attempt and a listener.
 
         Raises:
             InvalidOutputError: Its word times are impossible, or it ends before its sound.

@@ -237,7 +237,11 @@ class LivekitCarrier:
     _ringing: dict[str, RingingDial] = field(default_factory=dict[str, RingingDial])
 
     async def dial(self, request: DialRequest) -> str:
-        """Create the room and start ringing in a task; return the room's name."""
+        """Create the room and start ringing in a task; return the room's name.
+
+        Raises:
+            CarrierError: LiveKit has no such trunk, or its answer is lost.
+        """
         room = self.room_of(request.dial_id)
         try:
             async with self.open_exchange() as lk:
@@ -268,6 +272,9 @@ class LivekitCarrier:
         """Return the state of a dial; `None` if there is no sign of such a dial.
 
         While this process rings it, its task shows the state; after that, the room does.
+
+        Raises:
+            CarrierError: LiveKit cannot be asked.
         """
         room, ringing = self.room_of(dial_id), self._ringing.get(dial_id)
         if ringing is not None:

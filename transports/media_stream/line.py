@@ -304,7 +304,7 @@ class StreamLine:
 
 
 async def close(websocket: WebSocket, code: int) -> None:
-    """Close a socket within `CLOSE_LINE_S`, in whatever state it is."""
+    """Close a socket within `CLOSE_LINE_S`; one that is closed or gone is left as it is."""
     if WebSocketState.DISCONNECTED in (websocket.application_state, websocket.client_state):
         return
     try:

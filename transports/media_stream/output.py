@@ -47,7 +47,10 @@ class InOrder(Generic[Piece]):
         self._early: dict[int, Piece] = {}
 
     def add(self, piece: Piece, place: int) -> list[Piece]:
-        """Add a piece with its number; return the pieces that can be used now, in order."""
+        """Add a piece with its number; return the pieces that can be used now, in order.
+
+        There are none while an earlier piece is missing. A piece that arrives too late is dropped.
+        """
         if self._next is None or abs(place - self._next) > MAX_GAP:
             self._early.clear()
             self._next = place

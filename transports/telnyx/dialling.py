@@ -120,7 +120,11 @@ class TelnyxCarrier:
         return _found_call(record, reported)
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
-        """End a call, even if it has been answered meanwhile."""
+        """End a call, even if it has been answered meanwhile.
+
+        Raises:
+            CarrierError: Telnyx did not confirm it.
+        """
         if error := await self.rest.complete(ordered):
             raise CarrierError(error)
 

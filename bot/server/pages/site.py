@@ -110,7 +110,10 @@ def _current(path: str, request: Request) -> str:
 
 
 async def explain_missing(request: Request, missing: Exception) -> Response:
-    """Answer an unknown address: with a page in a browser, else with JSON."""
+    """Answer an unknown address: with a page in a browser, else with JSON.
+
+    Other refusals of HTTP are answered as FastAPI does; any other exception is raised again.
+    """
     if not isinstance(missing, StarletteHTTPException):
         raise missing
     wants_page = "text/html" in request.headers.get("accept", "")
