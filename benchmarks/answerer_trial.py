@@ -200,7 +200,7 @@ def words_of_sphinx() -> Recognise:
     def recognise(_: float, piece: bytes, *, speaks: bool) -> Transcripts:
         nonlocal speaking
         if speaks and not speaking:
-            ear.begin()
+            ear.start_utterance()
         results = [*ear.hear(piece), *([ear.finish()] if speaking and not speaks else [])]
         speaking = speaks
         for result in results:

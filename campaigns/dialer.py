@@ -230,7 +230,7 @@ class Dialer:
             if self._dials.has(claim.dial.id):
                 continue  # our own: it was renewed late, but has a new lease now
             run = self._make_run(self._campaigns[claim.dial.campaign], claim)
-            self._dials.begin(run, run.take_over)
+            self._dials.start_dial(run, run.take_over)
 
     async def _give_turn(self, standing: CampaignStanding) -> bool:
         """Begin one dial of a campaign if the guard and its rules allow it; return whether."""
@@ -265,7 +265,7 @@ class Dialer:
         run.on_placed = lambda: self._emit_all(
             self.holds.end_after_placed_dial(campaign.name, self._now_s())
         )
-        self._dials.begin(run, run.make)
+        self._dials.start_dial(run, run.make)
 
     async def _note_nothing(
         self, standing: CampaignStanding, verdict: GuardVerdict, nothing: NothingToDial
@@ -350,7 +350,7 @@ class DialsInProgress:
         """Return whether a dial is in progress here."""
         return any(run.dial.id == dial_id for run in self._runs)
 
-    def begin(self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]) -> None:
+    def start_dial(self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]) -> None:
         """Start a dial in a task of its own."""
         self._runs.add(run)
         self._tasks.create_task(self._run_dial(run, make), name=f"dial {run.dial.id}")

@@ -46,7 +46,7 @@ class SphinxDecoder:
 
     Example:
         >>> decoder = SphinxDecoder({"hmm": ENGLISH_SOUNDS, "lm": ENGLISH_MODEL, ...})
-        >>> decoder.begin(); decoder.add(pcm); decoder.end()
+        >>> decoder.start_utterance(); decoder.add(pcm); decoder.end()
         >>> decoder.text(), decoder.readings(3)
     """
 
@@ -61,7 +61,7 @@ class SphinxDecoder:
         """
         self._decoder = Decoder(Config(**settings, loglevel="FATAL"))
 
-    def begin(self) -> None:
+    def start_utterance(self) -> None:
         """Begin an utterance."""
         self._decoder.start_utt()
 

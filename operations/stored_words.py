@@ -167,7 +167,7 @@ class StoredWords:
         """Whether a sensitive section is open, so that nothing of the call may be stored."""
         return self._clock() < self.until + (FINISH_S if self._caller_speaks else 0.0)
 
-    def begin(self) -> None:
+    def begin_sensitive_section(self) -> None:
         """Begin a sensitive section; if one is open, its time starts again."""
         self.until, self._ending = self._clock() + self.max_s, False
 

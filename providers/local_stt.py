@@ -62,16 +62,16 @@ class PendingResults:
         """How many results the recogniser still has to deliver."""
         return self._pending
 
-    def ask(self, *, cancelled: bool) -> None:
+    def note_request(self, *, cancelled: bool) -> None:
         """Record a request to finish; `cancelled` means that its result is not wanted."""
         self._pending += 1
         self._is_cancelled = cancelled
 
-    def hear(self) -> None:
+    def note_audio(self) -> None:
         """Record that audio is sent: the last request's result may still be wanted."""
         self._is_cancelled = False
 
-    def begin(self) -> None:
+    def note_utterance(self) -> None:
         """Record that an utterance begins: after a cancellation, all pending results are late."""
         if self._is_cancelled:
             self._late = self._pending
@@ -130,7 +130,7 @@ class LocalSTTService(STTService):
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         """Pass audio to the recogniser; results arrive separately."""
-        self._answers.hear()
+        self._answers.note_audio()
         sent = self._process.send(Command.AUDIO, audio)
         if not sent and not self._audio_lost:
             await self.push_error("the local recogniser does not keep up; audio is lost")
@@ -142,13 +142,13 @@ class LocalSTTService(STTService):
         await super().process_frame(frame, direction)
         match frame:
             case VADUserStartedSpeakingFrame():
-                self._answers.begin()
+                self._answers.note_utterance()
                 self._process.send(Command.BEGIN)
             case VADUserStoppedSpeakingFrame():
                 self.request_finalize()
                 if self._process.send(Command.FINISH):
                     # A stop without a detected silence comes from the stage: it cancels.
-                    self._answers.ask(cancelled=self.supervised and not frame.stop_secs)
+                    self._answers.note_request(cancelled=self.supervised and not frame.stop_secs)
             case _:
                 pass
 

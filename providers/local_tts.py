@@ -177,7 +177,7 @@ class VoiceReports:
         self._attempt = 0
         self._reported_s = 0.0  # the seconds of the attempt's audio that were reported
 
-    def begin(self, attempt: int) -> None:
+    def start_attempt(self, attempt: int) -> None:
         """Begin another attempt."""
         self._attempt, self._reported_s = attempt, 0.0
 
@@ -286,7 +286,7 @@ class LocalTTSService(TTSService):
         if isinstance(frame, InterruptionFrame):
             self._times.interrupt()
         elif isinstance(frame, LLMFullResponseStartFrame):
-            self._reports.begin(frame.metadata.get(ATTEMPT, 0))
+            self._reports.start_attempt(frame.metadata.get(ATTEMPT, 0))
         await super().process_frame(frame, direction)
 
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:

@@ -62,11 +62,11 @@ class Recogniser:
         self._reported_samples = 0  # `_decoded_samples` at the last interim result
         self._reported = ""  # the last interim result
 
-    def begin(self) -> None:
+    def start_utterance(self) -> None:
         """Start an utterance with the audio just before; do nothing if one is in progress."""
         if self._open:
             return
-        self._decoder.begin()
+        self._decoder.start_utterance()
         self._open = True
         self._decoded_samples = self._reported_samples = 0
         self._reported = ""
@@ -86,7 +86,7 @@ class Recogniser:
         self._decode(samples)
         if self._decoded_samples >= MAX_UTTERANCE_S * MODEL_HZ:
             yield self._final(finished=False)
-            self.begin()
+            self.start_utterance()
         elif self._decoded_samples - self._reported_samples >= INTERIM_S * MODEL_HZ:
             yield from self._interim()
 
@@ -104,7 +104,7 @@ class Recogniser:
         Its features are normalised with its own mean, not with that of earlier audio, which may
         come from another caller on another line.
         """
-        self.begin()
+        self.start_utterance()
         self._decode(np.frombuffer(audio[: len(audio) & ~1], "<i2"), whole=True)
         return self.finish()
 

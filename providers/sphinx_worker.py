@@ -59,7 +59,7 @@ def _execute(recogniser: "Recogniser", kind: Command, content: bytes, *, answers
             for result in recogniser.hear(content):
                 _write_result(answers, result)
         case Command.BEGIN:
-            recogniser.begin()
+            recogniser.start_utterance()
         case Command.FINISH:
             _write_result(answers, recogniser.finish())
         case Command.WHOLE:

@@ -100,7 +100,7 @@ class _AudioCollector:
         self._ended = asyncio.Event()
         self._failed: Failure | None = None
 
-    def begin(self) -> int:
+    def start_text(self) -> int:
         """Begin a new text; return its attempt number."""
         self.attempt += 1
         self._pcm.clear()
@@ -179,7 +179,7 @@ async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitab
 
     async def say(text: str) -> bytes:
         start = LLMFullResponseStartFrame()
-        start.metadata[ATTEMPT] = collector.begin()
+        start.metadata[ATTEMPT] = collector.start_text()
         sentence = AggregatedTextFrame(text, TextType.SENTENCE, raw_text=text)
         await worker.queue_frames([start, sentence, LLMFullResponseEndFrame()])
         try:

@@ -95,7 +95,7 @@ class OptOuts:
         self._emit = emit
         self._pending: dict[asyncio.Task[None], _PendingNumber] = {}  # the oldest first
 
-    def begin(self, owed: OwedNumber, *, on_disk: bool = False) -> "asyncio.Task[None]":
+    def start_listing(self, owed: OwedNumber, *, on_disk: bool = False) -> "asyncio.Task[None]":
         """Begin to list a number; the returned task is done once that is committed.
 
         The task belongs to this object: do not cancel it.
@@ -148,7 +148,7 @@ class OptOuts:
         own = {pending.owed.call_id for pending in self._pending.values()}
         left = await asyncio.to_thread(self._kept.left, besides=own, most=MAX_OWED - len(own))
         for item in left:
-            self.begin(item, on_disk=True)
+            self.start_listing(item, on_disk=True)
 
     async def _list(self, pending: _PendingNumber) -> None:
         """Retry until the number is listed, and keep it on disk meanwhile."""

@@ -256,7 +256,7 @@ class DoNotCallRequests:
                 words=words[-MAX_WORDS:],
             )
             self._taking_back, self._unconfirmed = None, False
-            self.listing = self.opt_outs.begin(self.owed)
+            self.listing = self.opt_outs.start_listing(self.owed)
             self.listing.add_done_callback(self._emit_listed)
         return self.listing
 
@@ -275,4 +275,4 @@ def kept_number(requests: DoNotCallRequests) -> dict[str, Any]:
 def list_again(requests: DoNotCallRequests, kept: Mapping[str, Any]) -> None:
     """Begin to list this number again; to list it twice does no harm."""
     requests.owed = OwedNumber(**kept)
-    requests.listing = requests.opt_outs.begin(requests.owed)
+    requests.listing = requests.opt_outs.start_listing(requests.owed)

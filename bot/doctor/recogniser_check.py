@@ -56,7 +56,7 @@ class Line:
         reader = getattr(service, "reader", None)
         self._answers = reader is None or reader.counts  # an empty final result answers a request
 
-    async def begin(self) -> None:
+    async def mark_speech(self) -> None:
         """Tell it that the caller speaks."""
         self.results = []
         await self._lone.send(VADUserStartedSpeakingFrame(start_secs=0.0))
@@ -132,7 +132,7 @@ async def check_recogniser(trial: Trial, rung: RungSpec) -> None:
 
 async def _speak(line: Line, pcm: bytes, *, size: int, asks: bool) -> HeardSpeech:
     """Let it hear speech and then silence, with a request to finish after `size` bytes."""
-    await line.begin()
+    await line.mark_speech()
     asked_at = await line.hear(pcm[:size])
     if asks:
         await line.ask()

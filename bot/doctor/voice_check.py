@@ -55,7 +55,7 @@ class Talker:
             ServiceError: The voice failed.
         """
         if not self._is_new:  # a new one may have failed while it was connected
-            self._ear.begin()
+            self._ear.start_attempt()
         self._is_new = False
         if self._ear.lost_it:
             await self._service.revive()

@@ -297,7 +297,7 @@ class Toolbox:
         """Run a tool, carry out its effects on the call, emit the outcome and return the result."""
         began = self.clock()
         if self.words and tool.sensitive == "begin":
-            self.words.begin()
+            self.words.begin_sensitive_section()
         if not await self.before_each():
             return {"error": MOVED}
         outcome, result = await _run(tool, arguments)

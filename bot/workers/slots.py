@@ -58,7 +58,7 @@ class Slots:
         self.all_gone = asyncio.Event()
         self.failed: Worker | None = None
 
-    async def begin(self) -> int:
+    async def start_workers(self) -> int:
         """Start all workers; return `DONE` if any becomes ready, else an exit code.
 
         Once one is ready, this waits up to `OTHERS_READY_S` for the others. Those that fail are

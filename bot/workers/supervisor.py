@@ -134,7 +134,7 @@ class Supervisor:
                 )
                 if work is not None
             ]
-            if code := await self._slots.begin():
+            if code := await self._slots.start_workers():
                 for item in running:
                     item.cancel()
                 return DONE if self._signals else code

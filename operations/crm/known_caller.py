@@ -37,7 +37,7 @@ class KnownCaller:
         self._name = lookup.crm.name
         self._emit = emit
         self._is_held = is_held
-        self._lookup_task = lookup.begin(number, emit=emit)
+        self._lookup_task = lookup.start_look_up(number, emit=emit)
         self._context: LLMContext | None = None
         self._greeted = False
         self._verified = False

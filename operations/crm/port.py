@@ -73,7 +73,7 @@ class CrmLookup:
         default_factory=set[asyncio.Task[CrmContact | None]]
     )
 
-    def begin(self, number: str, *, emit: Emit) -> asyncio.Task[CrmContact | None]:
+    def start_look_up(self, number: str, *, emit: Emit) -> asyncio.Task[CrmContact | None]:
         """Start a look-up; the task's result is `None` if it finds nothing, or fails."""
         task = asyncio.get_running_loop().create_task(
             self.look_up(number, emit=emit), name="look a caller up"

@@ -81,7 +81,9 @@ class Meters:
             for name, help_text in PROCESS.items()
         }
 
-    def begin(self, ladders: Mapping[str, Sequence[str]], local: Collection[str] = ()) -> None:
+    def create_known_series(
+        self, ladders: Mapping[str, Sequence[str]], local: Collection[str] = ()
+    ) -> None:
         """Create the series whose labels are known in advance, with value 0.
 
         Prometheus sees no increase in a series that appears with its first event, and a rung

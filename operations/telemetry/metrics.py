@@ -94,7 +94,7 @@ class Metrics:
             local: The names of the rungs that run on this machine.
         """
         self._meters = Meters(registry)
-        self._meters.begin(ladders, local)
+        self._meters.create_known_series(ladders, local)
         self._calls = KnownCalls()
         self._counted: dict[tuple[str, str], int] = {}  # totals so far, by metric and listener
 

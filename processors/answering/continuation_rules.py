@@ -168,7 +168,7 @@ class Answer:
         """Whether the text passed on ends with a sentence."""
         return bool(_SENTENCE.search(self.whole))
 
-    def begin(self, attempt: int) -> str:
+    def start_attempt(self, attempt: int) -> str:
         """Start another attempt; text of the previous one that is still held is discarded.
 
         Returns:

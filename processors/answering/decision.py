@@ -308,7 +308,7 @@ class Answering:
                     self._asked[action.attempt] = action.provider
                     done.append(replace(action, mended=action.mended and not self._wordless))
                 case Use():
-                    self.answer.begin(action.attempt)
+                    self.answer.start_attempt(action.attempt)
                     taken_back = self.answer.taken_back
                     done.append(UseModel(provider=action.provider, taken_back=taken_back))
                 case Done():
@@ -318,7 +318,7 @@ class Answering:
                     self._all_refused &= action.because != "late"
                     done.append(action)
                 case Exhausted():
-                    self.answer.begin(NO_ATTEMPT)
+                    self.answer.start_attempt(NO_ATTEMPT)
                     done.append(UseModel(provider="", taken_back=self.answer.taken_back))
                     done += self._keep_question(now)
         return tuple(done)

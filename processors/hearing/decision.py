@@ -263,7 +263,7 @@ class CallerHearing:
 
     def opened(self, provider: str, now: float) -> None:
         """Record that a rung's first connection is being opened."""
-        self.feeds[provider].opening.begin(now)
+        self.feeds[provider].opening.note_started(now)
 
     def connected(self, provider: str, now: float) -> tuple[HearingAction, ...]:
         """Record that a rung can receive audio, and feed it if it is needed."""
@@ -336,7 +336,7 @@ class CallerHearing:
         from_s = max(self.sound.start_s, self.sound.end_s - LEAD_IN_S)
         if self.utterance and self.utterance.is_transcribed:  # not again: its words may lack times
             from_s = max(from_s, self._stopped_s - OVERLAP_S)
-        return (*actions, *best.begin(self.sound, from_s, now))
+        return (*actions, *best.start_feed(self.sound, from_s, now))
 
 
 def _hears(feed: Feed) -> bool:

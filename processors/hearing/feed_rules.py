@@ -73,7 +73,7 @@ class Opening:
         self._begun_s = 0.0  # on the provider's clock
         self._overdue = False  # reported as too slow
 
-    def begin(self, now: float) -> None:
+    def note_started(self, now: float) -> None:
         """Record the start of the connection."""
         self.under_way, self._begun_s = True, self._lag.provider_s(now)
 
@@ -112,7 +112,7 @@ class Liveness:
         mute_s = self._lived_at + self._starved_s + RESULT_GAP_S
         return self._lag.moment_of(mute_s) if self._steady >= STEADY else None
 
-    def begin(self, now: float) -> None:
+    def start_measuring(self, now: float) -> None:
         """Start to measure."""
         self._count_from(self._lag.provider_s(now))
 
@@ -209,13 +209,13 @@ class Feed:
         if self._reconnected_by_us:
             self.lose()
 
-    def begin(
+    def start_feed(
         self, ring: SoundRing, from_s: float, now: float, *, replayed: bool = False
     ) -> tuple[FeedAction, ...]:
         """Begin a feed at a moment of the caller's audio; `replayed` if speech is sent again."""
         self.from_s, self.open, self.replayed, self.held_s = from_s, True, replayed, None
         self._began_s = self._sent_s
-        self._liveness.begin(now)
+        self._liveness.start_measuring(now)
         mark = MarkSpeech(provider=self.provider, speaking=True)
         return (*((mark,) if replayed else ()), *self.send(ring, ring.since(from_s), now))
 

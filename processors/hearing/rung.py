@@ -139,7 +139,7 @@ class RecogniserRung(Rung):
             self.reconnector.hurry()
         if not self.reconnector.busy:
             self.reconnector.backoff.down(self._stage.now())
-            self.reconnector.begin(self._stage)
+            self.reconnector.start_reconnecting(self._stage)
 
     async def _connect(self) -> bool:
         connected = self._supervised is not None and await self._supervised.reconnect()

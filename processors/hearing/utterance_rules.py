@@ -198,6 +198,6 @@ class CallerUtterance:
             feed.replayed = False
             return feed.mark(sound, now, speaking=True)
         onset_s = sound.onset_s(max(from_s, self.transcribed_s), self.began_s)
-        replayed = feed.begin(sound, onset_s, now, replayed=True)
+        replayed = feed.start_feed(sound, onset_s, now, replayed=True)
         stopped = () if self.speaking else feed.mark(sound, now, speaking=False)
         return (*replayed, *stopped)

@@ -199,7 +199,7 @@ class Reconnector:
         """Whether reconnecting is in progress."""
         return self._task is not None and not self._task.done()
 
-    def begin(self, owner: TaskOwner) -> None:
+    def start_reconnecting(self, owner: TaskOwner) -> None:
         """Begin to reconnect, unless that has begun or `close` was called; return at once."""
         if not self.busy and not self._closed:
             self._task = owner.create_task(self._run(), f"{self._name}: reconnect")

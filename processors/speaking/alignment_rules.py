@@ -98,7 +98,7 @@ class KeptSound:
         """How long it is, in seconds."""
         return len(self._pcm) / SAMPLE_BYTES / self.rate_hz
 
-    def begin(self, first: int, from_s: float) -> None:
+    def start_voice(self, first: int, from_s: float) -> None:
         """Keep the sound of another voice, which begins at this word and time."""
         self._pcm.clear()
         self._first, self.from_s, self._complete = first, from_s, True

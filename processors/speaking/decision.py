@@ -494,7 +494,7 @@ class SpokenUtterance:
                     pace = policy.voice_paces.get(action.provider)
                     self._outlet.switch_voice(action.attempt, live.held, timed=timed, pace=pace)
                     live.from_s = self._ledger.words.base_s
-                    self._check.begin(action.attempt, action.provider, self._first_word)
+                    self._check.check_voice_from(action.attempt, action.provider, self._first_word)
                     self._actions.append(action)
                 case Stop():
                     self._drop(action.attempt)

@@ -41,7 +41,7 @@ class TimeCheck:
         self._first = 0  # the first word of the sentence that was not checked
         self._seen = 0  # the words before this one are not the first of a further sentence
 
-    def begin(self, attempt: int, provider: str, first: int) -> None:
+    def check_voice_from(self, attempt: int, provider: str, first: int) -> None:
         """Check another voice, from this word on."""
         self._attempt, self._provider = attempt, provider
         self._first = self._seen = first

@@ -93,7 +93,7 @@ class SpeechLedger:
 
         ledger = SpeechLedger()
         ledger.hand_over("We open at nine. ")
-        ledger.begin(1)                                 # "We open at nine."
+        ledger.start_attempt(1)                                 # "We open at nine."
         ledger.word(1, "We", start_s=0.0, end_s=0.2)
         ledger.audio(1, 0.3)
         ledger.rest                                     # "open at nine."
@@ -214,7 +214,7 @@ class SpeechLedger:
         """Add text to speak, in pieces of any size."""
         self.words.add_text(text, may_join=self.arrived < len(self.words.words))
 
-    def begin(self, attempt: int, *, timed: bool = True, pace: float | None = None) -> str:
+    def start_attempt(self, attempt: int, *, timed: bool = True, pace: float | None = None) -> str:
         """Start another attempt, and return the rest, which it must speak.
 
         Args:
@@ -423,8 +423,8 @@ class SoundOutlet:
         """
         kept = round(self.ledger.keep_s * self._rate_hz) - self._released
         del self._pcm[SAMPLE_BYTES * max(0, kept) :]
-        self.ledger.begin(attempt, timed=timed, pace=pace)
-        self.kept.begin(self.ledger.arrived, self.ledger.words.base_s)
+        self.ledger.start_attempt(attempt, timed=timed, pace=pace)
+        self.kept.start_voice(self.ledger.arrived, self.ledger.words.base_s)
         self.hold_s = None
         for came in held:
             self.add(came)

@@ -187,7 +187,7 @@ class VoiceRung(Rung):
         self._waiting = [start, _text_frame(ask.rest), *end]
         if self.connection.up and not self.pipe.service.is_usable:
             self.connection.lost()  # Pipecat no longer uses the connection
-        if await self.begin():
+        if await self.send_waiting_frames():
             return None
         now = self._stage.now()
         if failure := self.connection.report_failure(now):
@@ -197,7 +197,7 @@ class VoiceRung(Rung):
         if self.connection.cold:
             return Paused(attempt=attempt)
         if not self.connection.is_connecting:
-            self.reconnector.begin(self._stage)
+            self.reconnector.start_reconnecting(self._stage)
             self.reconnector.hurry()
         return None
 
@@ -222,7 +222,7 @@ class VoiceRung(Rung):
         else:
             await self.pipe.send(frame)
 
-    async def begin(self) -> bool:
+    async def send_waiting_frames(self) -> bool:
         """Send the frames that wait for the connection; return False if nothing was sent."""
         if not (self._waiting and self.connection.up and self.pipe.ready.is_set()):
             return False
@@ -309,7 +309,7 @@ class VoiceRung(Rung):
         """Record that the connection is open, and send the frames that waited for it."""
         self.connection.made(waited_for=self.due_at is not None)
         self.reconnector.backoff.up(self._stage.now())
-        await self.begin()
+        await self.send_waiting_frames()
 
     async def unreachable(self, failure: Failure) -> None:
         """Record that the connection was refused, and fail an attempt that waited for it."""
@@ -333,7 +333,7 @@ class VoiceRung(Rung):
     async def _is_ready(self, _pipe: RungPipeline) -> None:
         while self._unsettled:
             await self.pipe.send(self._unsettled.popleft())
-        await self.begin()
+        await self.send_waiting_frames()
 
     async def _connect(self) -> bool:
         """Reconnect, unless that is in progress; return whether the connection is open."""
@@ -360,7 +360,7 @@ class VoiceRung(Rung):
             self.seat.learn(failure)
         permanent = failure is not None and failure.permanent
         self.reconnector.backoff.down(self._stage.now(), permanent=permanent)
-        self.reconnector.begin(self._stage)
+        self.reconnector.start_reconnecting(self._stage)
 
 
 def _text_frame(text: str) -> AggregatedTextFrame:

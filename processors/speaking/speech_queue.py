@@ -108,7 +108,7 @@ class SpokenPiece:
         """Whether part of it went to the line, and the voice is waiting for text."""
         return self.begun and self.utterance is not None and self.utterance.idle
 
-    def begin(self, utterance: SpokenUtterance, now: float) -> tuple[SpeechAction, ...]:
+    def start_with(self, utterance: SpokenUtterance, now: float) -> tuple[SpeechAction, ...]:
         """Start it with the sentences so far."""
         self.utterance = utterance
         actions = utterance.start(" ".join(self.sentences), now)

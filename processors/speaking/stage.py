@@ -307,7 +307,7 @@ class TtsStage(Stage[VoiceEvent]):
             protected=not piece.interruptible,
         )
         self._before, self._spoken = self._spoken, piece
-        self._plan(piece, piece.begin(utterance, now))
+        self._plan(piece, piece.start_with(utterance, now))
 
     async def _do(self, entry: ToDo) -> None:
         match entry:

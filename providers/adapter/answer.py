@@ -105,7 +105,7 @@ class PipecatAnswer:
         """Pass on an SDK's stream, and read in it what Pipecat's service leaves out."""
         self.stream = stream
         self._read_headers(getattr(stream, "response", None))
-        self.begin()
+        self.note_response()
         try:
             async for item in stream:
                 yield item
@@ -176,10 +176,10 @@ class PipecatAnswer:
     async def _put(self, delta: ChoiceDelta) -> None:
         if self.is_left:  # the service goes on after its cancellation
             raise asyncio.CancelledError
-        self.begin()
+        self.note_response()
         await self._chunks.put(self._chunk(delta))
 
-    def begin(self) -> None:
+    def note_response(self) -> None:
         """Record that the response has begun."""
         if not self._answered:
             self._answered = True

@@ -33,9 +33,9 @@ class KeepingEar:
         self.attempt = 0
         self.ready = self.lost_it = False  # whether it can be asked, or has to be revived first
         self.told = asyncio.Event()
-        self.begin()
+        self.start_attempt()
 
-    def begin(self) -> int:
+    def start_attempt(self) -> int:
         """Begin another attempt; return its number."""
         self.attempt += 1
         self.pcm = bytearray()

@@ -67,7 +67,7 @@ class AnswerPlaces(FrameProcessor):
 
     @_in_answer
     async def stop_ttfb_metrics(self, answer: PipecatAnswer, *_: Any, **__: Any) -> None:
-        answer.begin()
+        answer.note_response()
 
     @_in_answer
     async def _call_event_handler(

@@ -129,7 +129,7 @@ class HearingPart(ConnectedPart):
         """Record what the caller does, and that the call ends, before the service does."""
         match frame:
             case VADUserStartedSpeakingFrame():
-                self.stream.begin()
+                self.stream.note_utterance()
                 self._stop_settling()
             case VADUserStoppedSpeakingFrame():
                 await self._hear(self.resampler.drain(), direction)
@@ -146,7 +146,7 @@ class HearingPart(ConnectedPart):
         cancelled = not frame.stop_secs and not isinstance(frame, WordsWanted)
         if cancelled and not (self.rung.facts.finalises or self.in_segments):
             return
-        self.stream.ask(cancelled=cancelled and self.supervised)
+        self.stream.note_request(cancelled=cancelled and self.supervised)
         if not self.reader.counts and frame.stop_secs:
             self._stop_settling()
             self._settling = self.create_task(self._settle(), "settle")

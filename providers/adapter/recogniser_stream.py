@@ -62,12 +62,12 @@ class RecogniserStream:
         self.sent_s += seconds
         self._cancelled = False
 
-    def ask(self, *, cancelled: bool = False) -> None:
+    def note_request(self, *, cancelled: bool = False) -> None:
         """Record a request to finish; `cancelled` means that its result is not wanted."""
         self._asked.append(self.sent_s)
         self._cancelled = cancelled
 
-    def begin(self) -> None:
+    def note_utterance(self) -> None:
         """Record that the caller speaks: after a cancellation, pending results are late."""
         if self._cancelled and self._counts:
             self._late = len(self._asked)

@@ -146,7 +146,7 @@ class VoicePart(Service):
                 return
             case LLMFullResponseStartFrame():
                 await self._apply_settings(direction)
-                self.reports.begin(frame.metadata.get(ATTEMPT, 0))
+                self.reports.start_attempt(frame.metadata.get(ATTEMPT, 0))
                 if self._cannot_be_silenced:
                     await self._fail(self.reports.invalid(CANNOT_BE_SILENCED))
             case InterruptionFrame():
@@ -220,7 +220,7 @@ class VoicePart(Service):
     async def _synthesize_text(self, text: str, context_id: str) -> None:
         """Synthesise a text, and measure it if the service itself does not."""
         self._measured = False
-        self.reports.ask(context_id)
+        self.reports.note_text_sent(context_id)
         await super()._synthesize_text(text, context_id)
         if not self._measured:
             await self.start_tts_usage_metrics(text)

@@ -65,7 +65,7 @@ class AttemptReports(VoiceTap):
         """The latest context of the attempt."""
         return next(reversed(self._begins_s), None)
 
-    def begin(self, attempt: int) -> None:
+    def start_attempt(self, attempt: int) -> None:
         """Begin another attempt."""
         self.forget()
         self.context = VoiceContext("", attempt)
@@ -83,7 +83,7 @@ class AttemptReports(VoiceTap):
         if self.context:
             self._begins_s.setdefault(name, self._sound_s)
 
-    def ask(self, name: str) -> None:
+    def note_text_sent(self, name: str) -> None:
         """Record that text is sent in a context."""
         self.expects_sound = True
         if name in self._begins_s:

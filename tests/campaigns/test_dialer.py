@@ -397,7 +397,7 @@ async def test_a_dial_that_ended_without_a_waiter_is_not_waited_for(tmp_path: Pa
         run = DialRun(campaign=it.campaign, claim=claim, **parts)
         dials = DialsInProgress(tasks, set(), count_result=count_result, on_failure=lambda: None)
         began_s = now_s()
-        dials.begin(run, end)
+        dials.start_dial(run, end)
         await asyncio.sleep(0.1)  # the next contact is looked for
         await dials.wait(100.0)
         assert now_s() - began_s < 1.0

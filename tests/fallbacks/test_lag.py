@@ -235,7 +235,7 @@ def test_a_recogniser_is_neither_mute_nor_overdue_while_we_stall() -> None:
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW)
     feed = Feed("deepgram", reconnected_by_us=True, lag=lag)
-    feed.opening.begin(NOW)
+    feed.opening.note_started(NOW)
 
     assert not feed.opening.note_overdue(NOW + FIRST_CONNECTION_S + 1.0)
     beaten(lag, since=NOW + FIRST_CONNECTION_S + 1.0, until=NOW + 2 * FIRST_CONNECTION_S + 2.0)

@@ -222,7 +222,7 @@ def test_a_number_in_the_pieces_of_a_conversation_is_masked_too() -> None:
 @pytest.mark.parametrize("door", DOORS)
 def test_nothing_that_is_said_in_a_sensitive_section_is_stored(door: str) -> None:
     words = stored()
-    words.begin()
+    words.begin_sensitive_section()
 
     assert "4821" not in str(asdict(words.event(DOORS[door]("My PIN is 4821."))))
     assert words.text("My PIN is 4821.") == HIDDEN
@@ -230,7 +230,7 @@ def test_nothing_that_is_said_in_a_sensitive_section_is_stored(door: str) -> Non
 
 def test_an_event_without_words_is_stored_as_it_is() -> None:
     words = stored()
-    words.begin()
+    words.begin_sensitive_section()
     for event in (
         ToolCalled(turn=1, tool="pay", outcome="ok", took_s=0.1),
         TurnDecided(turn=1, at_s=1.0),
@@ -272,13 +272,13 @@ def test_every_event_with_words_is_known() -> None:
 def test_a_section_ends_by_itself(events: list[Any], *, open_after: bool) -> None:
     clock = HandClock()
     words = stored(clock)
-    words.begin()
+    words.begin_sensitive_section()
     for event in events:
         match event:
             case "end":
                 words.end()
             case "begin":
-                words.begin()
+                words.begin_sensitive_section()
             case "late":
                 clock.now += MAX_S
             case "too late":
@@ -293,7 +293,7 @@ def test_a_section_ends_by_itself(events: list[Any], *, open_after: bool) -> Non
 
 def test_hiding_ends_after_the_agents_answer_to_the_secret() -> None:
     words = stored()
-    words.begin()
+    words.begin_sensitive_section()
     words.end()
 
     assert words.event(said("You said 4821.")) == said(HIDDEN)
@@ -303,7 +303,7 @@ def test_hiding_ends_after_the_agents_answer_to_the_secret() -> None:
 def test_another_process_continues_a_sensitive_section() -> None:
     clock = HandClock()
     first = stored(clock)
-    first.begin()
+    first.begin_sensitive_section()
     first.event(heard("My PIN is 4821."))
     second = StoredWords(max_s=MAX_S, clock=clock, until=first.until, said=first.said)
 
@@ -335,7 +335,7 @@ def test_short_words_of_a_section_do_not_hide_the_rest_of_the_call(
     section: list[str], shown: list[str], hidden: list[str]
 ) -> None:
     words = stored()
-    words.begin()
+    words.begin_sensitive_section()
     for text in section:
         words.event(heard(text))
 
@@ -346,7 +346,7 @@ def test_short_words_of_a_section_do_not_hide_the_rest_of_the_call(
 
 def test_a_person_is_briefed_without_secrets() -> None:
     words = stored()
-    words.begin()
+    words.begin_sensitive_section()
     words.event(heard("four eight two one"))
     words.end()
     words.event(said("Thank you."))

@@ -121,7 +121,7 @@ class TestLocal(SttConformance):
         )
         async with running(self.service(peer)) as bench:
             await self.ready(bench)
-            bench.service._answers.ask(cancelled=False)  # a result that will never come
+            bench.service._answers.note_request(cancelled=False)  # a result that will never come
             await bench.put(*utterance(FIRST)[:-1])
             await bench.until(lambda: bench.all(InterimTranscriptionFrame))
             await self.break_peer(peer, bench)
@@ -178,7 +178,7 @@ def test_speech_before_the_beginning_is_heard_too(grammar: Path) -> None:
     speech = caller.silence(0.3) + caller.say(SECOND) + caller.silence(0.25)
 
     assert not list(ear.hear(speech[:RATE_HZ]))  # half a second, 0.2 s of it voice
-    ear.begin()
+    ear.start_utterance()
     list(ear.hear(speech[RATE_HZ:]))
 
     assert words(ear.finish().text) == words(SECOND)
@@ -193,7 +193,7 @@ def test_a_finish_without_a_beginning_is_answered_with_nothing(grammar: Path) ->
 
 def test_speech_without_an_end_is_reported_in_parts(grammar: Path) -> None:
     ear = recogniser(grammar)
-    ear.begin()
+    ear.start_utterance()
     piece = caller.silence(0.1) + caller.say(FIRST) + caller.silence(0.1)
 
     heard = [

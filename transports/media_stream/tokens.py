@@ -296,7 +296,7 @@ class StreamTokens:
         self._locks = PoolLocks(host.pool.peers)
         self._parked = Parked(host.pool, carrier)
 
-    async def begin(self, call: CarriedCall) -> Instructions:
+    async def hold_seat(self, call: CarriedCall) -> Instructions:
         """Hold a seat for a call; return the pass for its stream, or why it gets none.
 
         If the carrier repeats the webhook of a call in progress, no second conversation begins: the

@@ -203,7 +203,7 @@ class PlivoRoutes:
         if dial_id:  # by this request Plivo reports that the callee has answered
             await self._progress.take(plivo_callback(form, ref=dial_id))
         call = call_in(form, call_ref=form["CallUUID"], dial_id=dial_id)
-        return self._reply(await self._tokens.begin(call))
+        return self._reply(await self._tokens.hold_seat(call))
 
     async def _after(self, _: Request, form: Form) -> Response:
         """Return the instructions for a call whose stream has ended."""

@@ -299,7 +299,7 @@ class TelnyxRoutes:
             await self._tokens.end(call_id, text(payload, "hangup_source"))
         if event != "call.answered" or (not news and await self._has_begun(call_id)):
             return OK
-        answer = await self._tokens.begin(_call(call_id, payload, ref))
+        answer = await self._tokens.hold_seat(_call(call_id, payload, ref))
         if answer is TurnedAway.NO_SEAT:
             return await self._streams.end(call_id)  # rather than leave the callee in silence
         if not isinstance(answer, StreamPass):
@@ -318,7 +318,7 @@ class TelnyxRoutes:
         incoming = payload.get("direction") == "incoming"
         if not incoming or await self._tokens.streamed_calls.find(call_id) is not None:
             return OK  # a repeated webhook: the call already has a seat
-        answer = await self._tokens.begin(_call(call_id, payload))
+        answer = await self._tokens.hold_seat(_call(call_id, payload))
         if answer is TurnedAway.LEAVING:
             return fallback_response()
         if answer is TurnedAway.NO_SEAT:

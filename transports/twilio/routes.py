@@ -113,7 +113,7 @@ class TwilioRoutes:
     async def _voice(self, request: Request, form: Form) -> Response:
         """Return the instructions for a new call."""
         call = call_in(form, call_ref=form["CallSid"], dial_id=dial_id_of(request))
-        return self._reply(form, await self._tokens.begin(call))
+        return self._reply(form, await self._tokens.hold_seat(call))
 
     async def _after(self, _: Request, form: Form) -> Response:
         """Return the instructions for a call whose stream has ended."""

@@ -102,7 +102,7 @@ class LabRecogniser:
         """
         self.close()
         self._gain = gain
-        self._decoder.begin()
+        self._decoder.start_utterance()
         self._open = True
 
     def add(self, samples: Samples) -> None:

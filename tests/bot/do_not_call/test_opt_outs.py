@@ -71,7 +71,7 @@ async def test_an_immediately_listed_number_is_never_on_the_disk(tmp_path: Path)
     numbers, told = SwitchedList(away=False), list[Event]()
 
     async with process(numbers, tmp_path / "owed", told) as it:
-        await it.begin(owed())
+        await it.start_listing(owed())
 
     assert numbers.listed == [("+15550142", "voice: model", 1000.0, "d1")]
     assert not (tmp_path / "owed").exists()
@@ -82,7 +82,7 @@ async def test_the_next_process_lists_pending_numbers_of_the_last_one(tmp_path: 
     numbers, told = SwitchedList(), list[Event]()
 
     async with process(numbers, tmp_path, told) as it:
-        it.begin(owed())
+        it.start_listing(owed())
         await asyncio.sleep(60.0)
     numbers.away = False
     async with process(numbers, tmp_path, told):
@@ -100,7 +100,7 @@ async def test_a_number_is_on_the_disk_as_soon_as_the_database_has_failed_once(
     tmp_path: Path,
 ) -> None:
     async with process(SwitchedList(), tmp_path, []) as it:
-        it.begin(owed())
+        it.start_listing(owed())
         await asyncio.sleep(0.5)
 
         assert OwedNumbers(tmp_path).left(most=9) == [owed()]
@@ -111,7 +111,7 @@ async def test_a_process_ends_in_time_while_the_database_hangs(tmp_path: Path) -
     told, loop = list[Event](), asyncio.get_running_loop()
 
     async with process(SwitchedList(hangs=True), tmp_path, told) as it:
-        it.begin(owed())
+        it.start_listing(owed())
         began = loop.time()
 
     assert loop.time() - began == pytest.approx(LIST_AT_END_S, abs=0.1)
@@ -126,7 +126,7 @@ async def test_a_number_that_neither_database_nor_disk_stored_is_reported(
     no_folder.write_text("")
 
     async with process(SwitchedList(), no_folder, told) as it:
-        it.begin(owed())
+        it.start_listing(owed())
         await asyncio.sleep(60.0)
 
     assert told == [DoNotCallDropped(call_id="c1", reason="process_ended", on_disk=False)]
@@ -136,7 +136,7 @@ async def test_the_waits_grow_to_a_bound(tmp_path: Path) -> None:
     numbers = SwitchedList()
 
     async with process(numbers, tmp_path, []) as it:
-        it.begin(owed())
+        it.start_listing(owed())
         await asyncio.sleep(0.5)
         tries = [numbers.tries]
         for _ in range(6):
@@ -154,7 +154,7 @@ async def test_a_full_queue_moves_the_oldest_to_disk_and_lists_it_later(
 
     async with process(numbers, tmp_path, told) as it:
         for number in range(3):
-            it.begin(owed(f"c{number}", asked_s=float(number)))
+            it.start_listing(owed(f"c{number}", asked_s=float(number)))
             await asyncio.sleep(0.1)
         await asyncio.sleep(2 * LEFT_NUMBERS_CHECK_S)
         dropped, on_disk = list(told), files(tmp_path)
@@ -173,7 +173,7 @@ async def test_a_running_process_takes_over_what_another_left(tmp_path: Path) ->
     async with process(numbers, tmp_path, told):
         async with process(SwitchedList(), tmp_path, []) as old:
             await asyncio.sleep(1.0)
-            old.begin(owed())
+            old.start_listing(owed())
         numbers.away = False
         await asyncio.sleep(LEFT_NUMBERS_CHECK_S + 1.0)
 

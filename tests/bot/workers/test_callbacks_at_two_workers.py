@@ -42,7 +42,7 @@ async def test_a_loss_reported_to_two_workers_at_once_does_not_end_the_call() ->
     async with lines(settings_with()) as it:
         desks = [StreamTokens(host, "telnyx", LinePatience()) for host in hosts(it.joined, [])]
         await opened(it)
-        assert isinstance(await desks[0].begin(CALL), StreamPass)
+        assert isinstance(await desks[0].hold_seat(CALL), StreamPass)
 
         given = await asyncio.gather(*(desk.follow(CALL, news_id="s-1") for desk in desks))
 
@@ -53,7 +53,7 @@ async def test_a_loss_reported_twice_at_once_to_one_worker_does_not_end_the_call
     async with lines(settings_with()) as it:
         desk = StreamTokens(hosts(it.joined, [])[0], "telnyx", LinePatience())
         await opened(it)
-        assert isinstance(await desk.begin(CALL), StreamPass)
+        assert isinstance(await desk.hold_seat(CALL), StreamPass)
 
         given = await asyncio.gather(*(desk.follow(CALL, news_id="s-1") for _ in range(2)))
 

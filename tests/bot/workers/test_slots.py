@@ -133,7 +133,7 @@ async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as tasks:
         plan: Any = orders
         it = RunningSlots(orders, Slots(plan, office, tasks, clock=clock), office, tasks)
-        assert await it.slots.begin() == 0
+        assert await it.slots.start_workers() == 0
         try:
             yield it
         finally:
@@ -386,7 +386,7 @@ async def begin(orders: Any) -> tuple[int, PoolServer]:
         seats, Quotas(settings_with(), clock=clock), clock=clock, values=KeyValueStore(clock=clock)
     )
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
-        code = await Slots(orders, office, tasks, clock=clock).begin()
+        code = await Slots(orders, office, tasks, clock=clock).start_workers()
     return code, office
 
 

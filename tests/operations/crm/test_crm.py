@@ -227,7 +227,7 @@ async def test_a_pending_lookup_is_cancelled_when_the_lookup_service_closes() ->
     async with register_at() as (register, url):
         desk = desk_of(hubspot(url))
         register.faults = ["slow"]
-        asking = desk.begin("+15550142", emit=lambda _: None)
+        asking = desk.start_look_up("+15550142", emit=lambda _: None)
         await asyncio.sleep(0.1)
         await desk.close()
 

@@ -10,21 +10,21 @@ from tests.thoroughness import promised
 
 def begun(text: str = "We are open from nine ") -> Answer:
     answer = Answer()
-    answer.begin(1)
+    answer.start_attempt(1)
     answer.write(1, text)
     return answer
 
 
 def goes_on(answer: Answer, text: str, *, size: int = 3) -> str:
     """The output of a second model's answer that comes in small pieces."""
-    answer.begin(2)
+    answer.start_attempt(2)
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     return "".join([*[answer.write(2, piece) for piece in pieces], answer.finish(2)])
 
 
 def test_a_whole_answer_is_passed_on_unchanged() -> None:
     answer = Answer()
-    answer.begin(1)
+    answer.start_attempt(1)
     pieces = ["Hel", "lo", " there", ",", " you", "."]
 
     handed = "".join([*[answer.write(1, piece) for piece in pieces], answer.finish(1)])
@@ -35,11 +35,11 @@ def test_a_whole_answer_is_passed_on_unchanged() -> None:
 
 def test_a_partial_word_is_dropped_when_its_model_dies() -> None:
     answer = Answer()
-    answer.begin(1)
+    answer.start_attempt(1)
 
     assert answer.write(1, "We are op") == "We are op"
     assert answer.whole == "We are"
-    assert answer.begin(2) == "We are"
+    assert answer.start_attempt(2) == "We are"
     assert answer.taken_back == len("op")
     assert answer.write(2, "open now ") == "open now "
 
@@ -47,9 +47,9 @@ def test_a_partial_word_is_dropped_when_its_model_dies() -> None:
 @pytest.mark.parametrize("said", ["We are open.", "We are open, ", "We are open "])
 def test_a_whole_word_is_not_dropped(said: str) -> None:
     answer = Answer()
-    answer.begin(1)
+    answer.start_attempt(1)
     answer.write(1, said)
-    answer.begin(2)
+    answer.start_attempt(2)
 
     assert answer.taken_back == 0
     assert answer.said == said.strip()
@@ -67,7 +67,7 @@ def test_a_clean_continuation_is_joined_by_one_space(start: str) -> None:
 @pytest.mark.parametrize("said", ["We are open from nine", "We are open from nine "])
 def test_a_space_is_added_where_neither_side_has_one(said: str) -> None:
     answer = Answer()
-    answer.begin(1)
+    answer.start_attempt(1)
     answer.write(1, said)
     answer.finish(1)
 
@@ -170,7 +170,7 @@ def test_a_number_that_may_continue_after_its_sign_is_a_partial_word(
 @pytest.mark.parametrize("said", ["It costs $12. ", "We open at 9!"])
 def test_a_number_that_has_ended_is_complete(said: str) -> None:
     answer = begun(said)
-    answer.begin(2)
+    answer.start_attempt(2)
 
     assert answer.taken_back == 0
 
@@ -207,7 +207,7 @@ def test_nothing_is_dropped_after_a_beginning_without_letters(opening: str, size
 
 def test_words_of_an_abandoned_model_are_ignored() -> None:
     answer = begun()
-    answer.begin(2)
+    answer.start_attempt(2)
 
     assert answer.write(1, "to four and ") == ""
     assert answer.finish(1) == ""
@@ -215,16 +215,16 @@ def test_words_of_an_abandoned_model_are_ignored() -> None:
 
 def test_a_model_that_takes_over_before_the_first_word_gets_the_same_request() -> None:
     answer = Answer()
-    answer.begin(1)
+    answer.start_attempt(1)
     answer.write(1, "W")
 
-    assert answer.begin(2) == ""
+    assert answer.start_attempt(2) == ""
     assert answer.write(2, "We are ") == "We are "
 
 
 def test_characters_of_a_script_without_spaces_are_passed_on_unchanged() -> None:
     answer = Answer()
-    answer.begin(1)
+    answer.start_attempt(1)
 
     assert answer.write(1, "你好") == "你好"
 
@@ -264,7 +264,7 @@ def test_in_a_script_without_spaces_a_partial_number_or_foreign_word_is_dropped(
 ) -> None:
     answer = begun(said)
 
-    assert answer.begin(2) == said[:-taken_back].strip()
+    assert answer.start_attempt(2) == said[:-taken_back].strip()
     assert answer.taken_back == taken_back
 
 
@@ -295,7 +295,7 @@ def test_at_any_cut_and_with_any_repetition_each_word_is_said_once(
     text = " ".join(DISTINCT)
     died = " ".join(DISTINCT[:cut]) + " " + DISTINCT[cut][:3]
     answer = Answer()
-    answer.begin(1)
+    answer.start_attempt(1)
     for at in range(0, len(died), first):
         answer.write(1, died[at : at + first])
 

@@ -63,9 +63,9 @@ def test_a_reply_ends_in_every_script(piece: str, letters: int) -> None:
 
 def test_text_of_several_models_is_one_reply() -> None:
     answer = Answer(max_s=40 * CHARACTER_S)
-    answer.begin(1)
+    answer.start_attempt(1)
     answer.write(1, "We open at nine. We cl")
-    answer.begin(2)
+    answer.start_attempt(2)
     answer.write(2, "close at five each day. Then we sleep. ")
     assert answer.said == "We open at nine. We close at five each day."
     assert answer.limit.reason

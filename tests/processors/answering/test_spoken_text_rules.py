@@ -389,9 +389,9 @@ def test_a_standby_that_starts_over_repeats_no_word_that_was_cleaned(
     text = "**We** are open:\n1. on *Monday*\n2. on `Tuesday` \U0001f600 from nine."
     words = "We are open:\n1, on Monday.\n2, on Tuesday from nine."
     answer = Answer()
-    answer.begin(1)
+    answer.start_attempt(1)
     first = answer.write(1, text[:heard])
-    answer.begin(2)
+    answer.start_attempt(2)
     first = first[: len(first) - answer.taken_back]
     second = [answer.write(2, piece) for piece in cut(text, sizes)]
     assert f"{first}{''.join(second)}{answer.finish(2)}".split() == words.split()

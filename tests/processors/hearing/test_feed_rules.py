@@ -16,7 +16,7 @@ NOW = 100.0
 def test_a_slow_first_connection_is_reported_once() -> None:
     opening = Opening(Lag())
     before = opening.note_overdue(NOW)
-    opening.begin(NOW)
+    opening.note_started(NOW)
 
     assert not before
     assert opening.under_way
@@ -27,7 +27,7 @@ def test_a_slow_first_connection_is_reported_once() -> None:
 
 def test_a_finished_connection_is_not_overdue() -> None:
     opening = Opening(Lag())
-    opening.begin(NOW)
+    opening.note_started(NOW)
     opening.end()
 
     assert not opening.under_way
@@ -51,7 +51,7 @@ def test_written_words_have_the_times_of_the_callers_sound() -> None:
     ring = SoundRing(bytes_a_second=10)
     ring.push(bytes(50))
     feed = Feed("a", reconnected_by_us=True)
-    feed.begin(ring, 3.0, NOW)
+    feed.start_feed(ring, 3.0, NOW)
     word = HeardWord(text="two", start_s=0.5, end_s=1.0)
     heard = Heard(text="two", final=True, interim=False, flushed=False, end_s=1.5, words=(word,))
 

@@ -48,7 +48,7 @@ def recogniser(*, connected: bool = True, hears_from_s: float | None = None) -> 
     feed = Feed("a", reconnected_by_us=True)
     feed.connected = connected
     if hears_from_s is not None:
-        feed.begin(two_seconds(), hears_from_s, NOW)
+        feed.start_feed(two_seconds(), hears_from_s, NOW)
     return feed
 
 

@@ -32,7 +32,7 @@ async def test_the_reconnector_tries_until_connected_with_growing_waits(owner: O
     begun_at, far = monotonic(), Far(at_try=3)
     reconnector = Reconnector("cartesia", far.connect, clock=monotonic)
 
-    reconnector.begin(owner)
+    reconnector.start_reconnecting(owner)
     await asyncio.sleep(100.0)
 
     assert [round(at - begun_at, 1) for at in far.tried_at] == [0.5, 1.5, 3.5]
@@ -44,7 +44,7 @@ async def test_an_urgent_reconnection_does_not_wait(owner: Owner) -> None:
     reconnector = Reconnector("cartesia", far.connect, clock=monotonic)
     reconnector.backoff.down(begun_at, permanent=True)
 
-    reconnector.begin(owner)
+    reconnector.start_reconnecting(owner)
     await asyncio.sleep(0.1)
     reconnector.hurry()
     await asyncio.sleep(0.1)
@@ -56,7 +56,7 @@ async def test_a_rung_with_an_open_breaker_is_not_tried(owner: Owner) -> None:
     far = Far(at_try=1)
     reconnector = Reconnector("cartesia", far.connect, clock=monotonic, allowed=lambda: False)
 
-    reconnector.begin(owner)
+    reconnector.start_reconnecting(owner)
     await asyncio.sleep(100.0)
     await reconnector.close(owner)
 
@@ -68,7 +68,7 @@ async def test_no_connection_is_tried_after_the_end_of_a_call(owner: Owner) -> N
     reconnector = Reconnector("cartesia", far.connect, clock=monotonic)
 
     await reconnector.close(owner)
-    reconnector.begin(owner)
+    reconnector.start_reconnecting(owner)
     await asyncio.sleep(10.0)
 
     assert far.tried_at == []

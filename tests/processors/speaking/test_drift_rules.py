@@ -33,7 +33,7 @@ def kept(until_s: float = 3.2) -> KeptSound:
     for start_s, end_s in SOUND:
         sound[round(start_s * RATE_HZ) : round(end_s * RATE_HZ)] = 2000
     found = KeptSound(RATE_HZ)
-    found.begin(0, 0.0)
+    found.start_voice(0, 0.0)
     found.add(sound.tobytes())
     return found
 
@@ -63,7 +63,7 @@ def aligned(reported_s: list[float | None], ends_s: list[float] | None) -> Sound
 
 def check(found: StagePolicy) -> TimeCheck:
     times = TimeCheck(found)
-    times.begin(1, "one", 0)
+    times.check_voice_from(1, "one", 0)
     return times
 
 
@@ -165,6 +165,6 @@ def test_a_late_result_does_not_count_against_the_next_voice() -> None:
     found = shared()
     times = check(found)
     times.judge(WRONG)
-    times.begin(2, "two", 3)
+    times.check_voice_from(2, "two", 3)
     assert times.judge(WRONG) is None
     assert (found.suspected, found.drifting) == ({"one"}, set())

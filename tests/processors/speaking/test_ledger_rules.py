@@ -16,7 +16,7 @@ def spoken(
     """An utterance whose first voice has spoken some words, each equally long."""
     ledger = SpeechLedger()
     ledger.hand_over(SENTENCE)
-    ledger.begin(1)
+    ledger.start_attempt(1)
     for n, word in enumerate(SENTENCE.split()[:words]):
         end_s = (n + 1) * word_s if ends else None
         ledger.word(1, word, start_s=n * word_s, end_s=end_s)
@@ -45,7 +45,7 @@ def test_before_a_voice_has_spoken_the_whole_text_is_pending() -> None:
     ledger.hand_over(SENTENCE)
 
     assert ledger.rest == SENTENCE
-    assert ledger.begin(1) == SENTENCE
+    assert ledger.start_attempt(1) == SENTENCE
 
 
 def test_the_rest_begins_at_the_first_word_that_has_not_fully_arrived() -> None:
@@ -78,7 +78,7 @@ def test_word_times_that_arrive_before_their_sound_do_not_count_yet() -> None:
 def test_a_sentence_without_spaces_resumes_at_the_first_missing_character() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("我们九点开门。")
-    ledger.begin(1)
+    ledger.start_attempt(1)
     for n, sign in enumerate("我们九点"):
         ledger.word(1, sign, start_s=n * 0.3, end_s=(n + 1) * 0.3)
     ledger.audio(1, 1.0)
@@ -107,7 +107,7 @@ def test_text_added_after_a_voice_finished_is_pending() -> None:
 
 def test_the_next_voices_times_are_counted_from_the_kept_sound_of_the_first() -> None:
     ledger = spoken(4, received_s=1.0)
-    assert ledger.begin(2) == "from nine to five."
+    assert ledger.start_attempt(2) == "from nine to five."
 
     ledger.audio(2, 1.0)
     for n, word in enumerate(["from", "nine"]):
@@ -120,7 +120,7 @@ def test_the_next_voices_times_are_counted_from_the_kept_sound_of_the_first() ->
 
 def test_late_sound_of_a_dead_voice_is_ignored() -> None:
     ledger = spoken(4, received_s=1.0)
-    ledger.begin(2)
+    ledger.start_attempt(2)
 
     ledger.audio(1, 5.0)
     ledger.word(1, "from", start_s=0.9, end_s=1.2)
@@ -170,7 +170,7 @@ def test_a_barge_in_keeps_the_words_that_were_mostly_played() -> None:
 def test_a_dash_belongs_to_no_word_and_delays_nothing() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("Yes — of course.")
-    ledger.begin(1)
+    ledger.start_attempt(1)
     ledger.audio(1, 0.7)
     ledger.word(1, "Yes", start_s=0.0, end_s=0.3)
     ledger.word(1, "of", start_s=0.3, end_s=0.6)
@@ -186,7 +186,7 @@ def price(sign: str, *said: str, received_s: float) -> SpeechLedger:
     """An utterance with a sign in it; its voice reports these words, each 0.3 s long."""
     ledger = SpeechLedger()
     ledger.hand_over(f"Cuesta 25 {sign} al mes.")
-    ledger.begin(1)
+    ledger.start_attempt(1)
     for n, word in enumerate(said):
         ledger.word(1, word, start_s=n * 0.3, end_s=(n + 1) * 0.3)
     ledger.audio(1, received_s)
@@ -223,7 +223,7 @@ def test_a_symbol_that_a_voice_does_not_report_has_arrived_with_the_next_word() 
 def test_a_voice_that_does_not_report_its_last_symbol_has_not_ended_too_soon() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("Cuesta 25 €")
-    ledger.begin(1)
+    ledger.start_attempt(1)
     ledger.word(1, "Cuesta", start_s=0.0, end_s=0.3)
     ledger.word(1, "25", start_s=0.3, end_s=0.6)
     ledger.audio(1, 1.0)
@@ -240,7 +240,7 @@ def opened_with(opening: str) -> SpeechLedger:
     """An utterance that begins without a letter; its voice has given all times and no sound."""
     ledger = SpeechLedger()
     ledger.hand_over(f"{opening} Yes of course. ")
-    ledger.begin(1)
+    ledger.start_attempt(1)
     for n, word in enumerate(["Yes", "of", "course."]):
         ledger.word(1, word, start_s=n * 0.3, end_s=(n + 1) * 0.3)
     return ledger
@@ -275,7 +275,7 @@ def test_a_text_without_letters_is_pending_until_its_voice_is_done() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("— … ")
 
-    assert ledger.begin(1) == "— …"
+    assert ledger.start_attempt(1) == "— …"
 
     ledger.done(1)
     assert ledger.rest == ""
@@ -284,7 +284,7 @@ def test_a_text_without_letters_is_pending_until_its_voice_is_done() -> None:
 def test_a_voice_without_word_times_is_estimated_and_delayed_by_half_a_word() -> None:
     ledger = SpeechLedger()
     ledger.hand_over(SENTENCE)
-    ledger.begin(1, timed=False)
+    ledger.start_attempt(1, timed=False)
     ledger.audio(1, 1.0)
 
     assert ledger.keep_s == 1.0 - HELD_S
@@ -295,7 +295,7 @@ def test_a_voice_without_word_times_is_estimated_and_delayed_by_half_a_word() ->
 def test_a_voice_that_withholds_its_word_times_is_not_delayed_for_long() -> None:
     ledger = SpeechLedger()
     ledger.hand_over(SENTENCE)
-    ledger.begin(1)
+    ledger.start_attempt(1)
 
     ledger.audio(1, 0.5)
     assert ledger.releasable_s(queued_s=9.9) == 0.0
@@ -339,7 +339,7 @@ def cost_s(words: int, *, timed: bool) -> float:
     ledger, began = SpeechLedger(), time.thread_time()
     for n in range(words):
         ledger.hand_over(f"word{n} ")
-    ledger.begin(1, timed=timed)
+    ledger.start_attempt(1, timed=timed)
     for n in range(words):
         if timed:
             ledger.word(1, f"word{n}", start_s=n * 0.3, end_s=n * 0.3 + 0.3)

@@ -43,7 +43,7 @@ class Machine(RuleBasedStateMachine):
         self.drained_s = -1.0  # up to here before silence, more than is surely whole
         self.lengths = iter(range(10_000))
         self.voice = Voice(number=1, base_s=0.0, ends=True)
-        self.ledger.begin(1)
+        self.ledger.start_attempt(1)
         if opening:
             self.hand_over(opening)
 
@@ -108,7 +108,7 @@ class Machine(RuleBasedStateMachine):
         self._hear(keep_s, rest)
         self.voice = Voice(number=old.number + 1, base_s=keep_s, ends=ends)
 
-        assert self.ledger.begin(self.voice.number) == rest
+        assert self.ledger.start_attempt(self.voice.number) == rest
         words = rest.split()
         assert words == self.words[len(self.words) - len(words) :]
         self._plan(len(self.words) - len(words))

@@ -131,7 +131,7 @@ async def test_a_final_before_the_stop_completes_nothing_and_the_first_after_it_
         await service.say("three", final=True)
 
         await bench.until(lambda: len(bench.all(TranscriptionFrame)) == 3)
-        finals = bench.all(TranscriptionFrame)
+        finals: list[Any] = list(bench.all(TranscriptionFrame))
         assert [final.finalized for final in finals] == [False, True, False]
         assert [final.result.end_s for final in finals] == [None, pytest.approx(0.2), None]
 
@@ -339,11 +339,11 @@ def test_word_times_run_forwards_inside_the_audio(times: list[tuple[float, float
 def test_a_request_that_was_cancelled_makes_earlier_answers_late() -> None:
     stream = RecogniserStream(counts=True)
     stream.send(1.0)
-    stream.ask()
-    stream.ask(cancelled=True)
-    stream.begin()
+    stream.note_request()
+    stream.note_request(cancelled=True)
+    stream.note_utterance()
     stream.send(1.0)
-    stream.ask()
+    stream.note_request()
     answers = [stream.finish(answers=True) for _ in range(3)]
 
     assert [answer.late for answer in answers] == [True, True, False]

@@ -51,7 +51,7 @@ async def begun(tokens: StreamTokens, given: Any) -> AdmittedStream:
 
 async def test_of_two_machines_that_were_asked_at_once_one_gets_the_call() -> None:
     a, b, c = machines(3)
-    lost = await begun(a, await a.begin(CALL))
+    lost = await begun(a, await a.hold_seat(CALL))
     passes = await asyncio.gather(b.follow(CALL), c.follow(CALL))
     first = await begun(b, passes[0])
     assert isinstance(passes[1], StreamPass)
@@ -66,7 +66,7 @@ async def test_of_two_machines_that_were_asked_at_once_one_gets_the_call() -> No
 
 async def test_a_call_goes_on_at_a_third_machine_when_the_second_dies_too() -> None:
     a, b, c = machines(3)
-    await begun(a, await a.begin(CALL))
+    await begun(a, await a.hold_seat(CALL))
     second = await begun(b, await b.follow(CALL))
     third = await begun(c, await c.follow(CALL))
 
@@ -79,7 +79,7 @@ async def test_a_call_goes_on_at_a_third_machine_when_the_second_dies_too() -> N
 
 async def test_a_call_whose_taker_dies_before_its_stream_goes_on_elsewhere() -> None:
     a, b, c = machines(3)
-    await begun(a, await a.begin(CALL))
+    await begun(a, await a.hold_seat(CALL))
     assert isinstance(await b.follow(CALL), StreamPass)  # b dies here
     third = await begun(c, await c.follow(CALL))
 
@@ -90,9 +90,9 @@ async def test_a_call_whose_taker_dies_before_its_stream_goes_on_elsewhere() -> 
 @pytest.mark.parametrize("token", ["replayed", "guessed", "of another call"])
 async def test_a_wrong_ticket_is_refused_and_the_call_does_not_notice(token: str) -> None:
     a, b = machines(2)
-    given = await a.begin(CALL)
+    given = await a.hold_seat(CALL)
     call = await begun(a, given)
-    other = await b.begin(CarriedCall(call_ref="CA2"))
+    other = await b.hold_seat(CarriedCall(call_ref="CA2"))
     assert isinstance(given, StreamPass)
     assert isinstance(other, StreamPass)
     wrong = {"replayed": given.token, "guessed": "0" * 64, "of another call": other.token}[token]
@@ -106,7 +106,7 @@ async def test_a_wrong_ticket_is_refused_and_the_call_does_not_notice(token: str
 
 async def test_a_call_ended_by_its_taker_is_over_for_a_machine_that_wakes() -> None:
     a, b = machines(2)
-    lost = await begun(a, await a.begin(CALL))
+    lost = await begun(a, await a.hold_seat(CALL))
     taker = await begun(b, await b.follow(CALL))
     assert taker.parked
     await taker.parked.forget()
@@ -157,7 +157,7 @@ async def test_a_call_is_taken_up_although_the_store_answers_late(
     store = LateStore(clock=loop.time)
     a, b = machines(2, store)
     if is_kept:
-        await begun(a, await a.begin(CALL))
+        await begun(a, await a.hold_seat(CALL))
     began, store.back_at = loop.time(), loop.time() + late_s
     found = await b.follow(CALL)
 
