@@ -36,6 +36,7 @@ from configuration.agent import AgentSettings
 from configuration.prices import load_prices
 from configuration.settings import Settings
 from operations.database.database import StorageError
+from operations.database.database_clock import DatabaseClock
 from operations.keep_running import keep_running
 from operations.notify.alert import Alert
 from runtime import clock
@@ -223,7 +224,8 @@ def _make_outbound(
 ) -> Outbound:
     database, one_call, gate = pool.process.database, None, pool.process.shared.gate
     warn_of_numbers(pool.process.settings, gate, dials=carrier is not None)
-    queue, figures = Queue(database, holder=secrets.token_hex(8)), Figures(database)
+    now = DatabaseClock(database, utc_s=clock.utc_s, monotonic=clock.monotonic)
+    queue, figures = Queue(database, holder=secrets.token_hex(8), clock=now), Figures(database)
     if carrier:
         one_call = OneCall(
             carrier=carrier,
@@ -273,7 +275,7 @@ def _make_dialer(
         calls=calls,
         pool=pool,
         emit=emit,
-        now_s=clock.utc_s,
+        now_s=queue.clock.now_s if queue.clock else clock.utc_s,
         rehearse=rehearsal_of(pool.process).ready,
         held=partial(_held, alerts),
         settings=timing,

@@ -11,7 +11,7 @@ settled with the call's outcome. If the carrier never had it, the dial is releas
 and dialled again under the same id. A dial counts as one of its campaign's calls until it has an
 outcome or is released: the calls of a process that is silent, or whose clock differs, still count.
 
-The clocks of all machines must agree to within a fraction of a lease.
+All times must be by one clock to within a fraction of a lease: with PostgreSQL, by the database's.
 """
 
 import secrets
@@ -47,6 +47,7 @@ from campaigns.store.claim import (
     why_none,
 )
 from operations.database.database import Database
+from operations.database.database_clock import DatabaseClock
 from operations.database.tables import (
     CALLBACK_CONTACTS,
     CALLBACKS,
@@ -67,15 +68,27 @@ class Queue:
     a lease does not begin before the transaction.
     """
 
-    def __init__(self, database: Database, *, holder: str = "") -> None:
-        """Claim in this database as `holder`, a name that no other process ever uses."""
+    def __init__(
+        self, database: Database, *, holder: str = "", clock: DatabaseClock | None = None
+    ) -> None:
+        """Claim in this database.
+
+        Args:
+            database: The database.
+            holder: A name that no other process ever uses.
+            clock: The clock of `now_s`, which is set before claims and takeovers; `None` if it
+                needs no setting.
+        """
         self.database = database
         self.holder = holder
+        self.clock = clock
 
     async def claim(
         self, campaign: str, rules: ClaimRules, *, now_s: Callable[[], float], lease_s: float
     ) -> Claim | NothingToDial:
         """Claim the next contact; the intent to dial is committed on return."""
+        if self.clock is not None:
+            await self.clock.measure()
         now = now_s()
         async with self.database.reading() as connection:
             # Reading first avoids a write while no contact is due.
@@ -152,6 +165,8 @@ class Queue:
         are left to processes that have those campaigns configured, since only they can follow them.
         Dials of erased contacts are deleted, whatever their campaign.
         """
+        if self.clock is not None:
+            await self.clock.measure()
         ownerless = ~exists().where(CONTACTS.c.id == DIALS.c.contact_id)
         ours = DIALS.c.campaign.in_(campaigns) | ownerless
         silent = ours & (DIALS.c.state != "settled") & (DIALS.c.lease_until_s <= now_s())
