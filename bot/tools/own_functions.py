@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_origin
 
 import docstring_parser
 from pydantic import TypeAdapter, ValidationError
@@ -118,7 +118,7 @@ def _read_function(function: Callable[..., Any]) -> _OwnFunction:
         named = _usable(function)
         adapter = _adapter_of(named)
         _refuse_hidden(function, named)
-        parameters = _schema_of(adapter, described)
+        parameters = _schema_of(adapter, _annotated(named) | described)
     except ValueError as error:
         unreadable = str(error)
     return _OwnFunction(
@@ -130,7 +130,7 @@ def _read_function(function: Callable[..., Any]) -> _OwnFunction:
     )
 
 
-def _descriptions(docstring: str) -> tuple[str, Mapping[str, str]]:
+def _descriptions(docstring: str) -> tuple[str, dict[str, str]]:
     """Return the first paragraph of a docstring, and its descriptions of parameters."""
     try:
         read = docstring_parser.parse(docstring)
@@ -140,6 +140,16 @@ def _descriptions(docstring: str) -> tuple[str, Mapping[str, str]]:
     found = {item.arg_name: item.description or "" for item in read.params}
     found = {name: clean(text, DESCRIPTION_CHARACTERS) for name, text in found.items()}
     return clean(first, DESCRIPTION_CHARACTERS), found
+
+
+def _annotated(parameters: Sequence[inspect.Parameter]) -> dict[str, str]:
+    """Return the descriptions in types such as `Annotated[str, "The day."]`."""
+    found = {
+        item.name: next((text for text in metadata if isinstance(text, str)), "")
+        for item in parameters
+        if (metadata := getattr(item.annotation, "__metadata__", ()))
+    }
+    return {name: clean(text, DESCRIPTION_CHARACTERS) for name, text in found.items() if text}
 
 
 def _usable(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
@@ -163,6 +173,8 @@ def _usable(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
         if item.kind is item.VAR_POSITIONAL or item.name in filled:
             continue
         if item.kind is item.VAR_KEYWORD:
+            if "Unpack" in repr(get_origin(item.annotation)):  # `typing_extensions` has its own
+                raise ValueError(f"has `**{item.name}` with a type; name its parameters instead")
             usable.append(item)
             continue
         wrong = _why_unusable(item)
@@ -304,6 +316,9 @@ def _checked(own: _OwnFunction, arguments: Mapping[str, Any]) -> Mapping[str, An
     try:
         return own.adapter.validate_json(json.dumps(dict(arguments)))
     except ValidationError as wrong:
+        kept = {name: value for name, value in arguments.items() if value is not None}
+        if len(kept) < len(arguments):  # models write null for a default
+            return _checked(own, kept)
         errors = wrong.errors(include_url=False, include_input=False, include_context=False)
         told = "; ".join(_sentence(error) for error in errors[:ERRORS_TOLD])
         raise ArgumentsRefused(clean(told, ERROR_CHARACTERS)) from wrong

@@ -160,6 +160,18 @@ async def test_a_result_without_a_text_is_no_failure() -> None:
     assert "Unspeakable" in told["result"]
 
 
+def test_a_text_next_to_a_type_describes_a_parameter() -> None:
+    assert entry("visit").parameters["properties"]["day"]["description"] == "The day of the visit."
+
+
+async def test_a_null_stands_for_the_default() -> None:
+    async with desk(entry("visit")) as at_desk:
+        arguments: dict[str, Any] = {"day": "Monday", "guests": None, "note": None}
+        assert await at_desk.use("visit", arguments) == {"result": "Monday 2 -"}
+        told = await at_desk.use("visit", {"day": None, "guests": 3})
+        assert told == {"error": "arguments.day is missing"}
+
+
 def test_a_numpy_docstring_describes_a_parameter() -> None:
     assert entry("desk.price").parameters["properties"]["service"]["description"] == "What is done."
 
@@ -173,6 +185,7 @@ CURES = [
     ([{"entry_point": f"{HERE}:yields"}], "is a generator; let it return a list"),
     ([{"entry_point": f"{HERE}:needs_connection"}], "`connection`, whose type has no JSON schema"),
     ([{"entry_point": f"{HERE}:positional"}], "remove the `/`"),
+    ([{"entry_point": f"{HERE}:unpacked"}], "has `**named` with a type; name its parameters"),
     ([{"entry_point": f"{HERE}:hidden"}], "add `functools.wraps` to its decorator, or give its"),
     ([{"entry_point": f"{HERE}:prüfe"}], "'prüfe', which models' providers reject; give it a"),
     ([{"entry_point": f"{HERE}:double", "name": "end_call"}], "'end_call' like a tool of Holdline"),

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional, Unpack
 
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 GOT: list[Any] = []
 
@@ -122,6 +123,20 @@ def hiding(function: Callable[..., Any]) -> Callable[..., Any]:
 def hidden(count: int) -> int:
     """Count."""
     return count
+
+
+class Visit(TypedDict):
+    day: str
+
+
+def unpacked(**named: Unpack[Visit]) -> Any:
+    """Take named parameters of a type."""
+    return named
+
+
+def visit(day: Annotated[str, "The day of the visit."], guests: int = 2, note: str = "-") -> str:
+    """Visit."""
+    return f"{day} {guests} {note}"
 
 
 def others(**named: int) -> Any:
