@@ -264,26 +264,28 @@ async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
 
 
 async def _answer_room(settings: Settings, runner_args: LiveKitRunnerArguments) -> None:
+    """Enter a room, wait for its caller and serve their call; log a room that refuses us."""
     # Imported late: LiveKit's library takes 28 MB, and calls without a room do not need it.
     from transports.livekit.leg import LivekitLeg  # noqa: PLC0415
     from transports.livekit.line import LivekitLine  # noqa: PLC0415
     from transports.livekit.room import LineError, RoomPlace  # noqa: PLC0415
+    from transports.livekit.words import mask_number  # noqa: PLC0415
 
     place = RoomPlace(
         url=runner_args.url, room=runner_args.room_name, token=lambda: runner_args.token or ""
     )
-    line = LivekitLine(place, clock=clock.monotonic)
+    line, shown = LivekitLine(place, clock=clock.monotonic), mask_number(place.room)
     try:
         await line.open()  # first, because a telephone rings until then
         async with _open_for_one_call(settings) as process:
             if not await line.wait_for_caller():
-                logger.warning("no caller entered the room {}", runner_args.room_name)
+                logger.warning("no caller entered the room {}", shown)
                 return
             leg = LivekitLeg(line, emit=process.switchboard.emit)
             call = process.call(leg)
             await _converse(process, leg, call)
     except* LineError as refused:
-        logger.warning("{}: {}", runner_args.room_name, refused.exceptions[0])
+        logger.warning("{}: {}", shown, refused.exceptions[0])
     finally:
         await line.close()
 

@@ -328,7 +328,7 @@ class TestQueue:
         standing = await queue.standing()
         assert (standing.contacts, standing.outcomes) == ({"excluded": 1}, {"refused": 1})
 
-        assert await other.book.remove_do_not_call(dial.number) == 1
+        assert await other.book.remove_do_not_call("0301234567", dial_id=dial.id) == 1
 
         assert (await queue.standing()).contacts == {"waiting": 1}
         assert (await queue.take()).dial.number == dial.number

@@ -89,6 +89,17 @@ class TestContacts:
         assert standing
         assert standing.contacts == {"excluded": 1, "waiting": 2}
 
+    async def test_another_reading_of_a_number_leaves_the_list_with_it(
+        self, books: tuple[Contacts, Contacts]
+    ) -> None:
+        book, _ = books
+        first, other, kept = (item.number for item in batch_of(0, 3))
+        await book.add_do_not_call(first, source="voice", now=NOON, also=other)
+        await book.add_do_not_call(kept, source="voice", now=NOON)
+
+        assert await book.remove_do_not_call(first, also=other) == 2
+        assert [entry.number for entry in await book.do_not_call_entries()] == [kept]
+
 
 async def rows_read(url: str, written: int) -> int:
     """Return how many contacts and index entries the server has read, when it has counted."""
