@@ -212,7 +212,7 @@ def _owner_name(words: Sequence[str]) -> str:
     return whole if whole in NAMES else ""  # a customer's number may be another code
 
 
-def _permission(words: Sequence[str]) -> str:
+def _permission(words: list[str]) -> str:
     """Return whether a heading is about being called: `DO_NOT_CALL`, `MAY_CALL` or empty."""
     found = set(words)
     if "".join(word for word in words if word not in AROUND_OPT_OUT) in OPT_OUTS:
@@ -221,7 +221,7 @@ def _permission(words: Sequence[str]) -> str:
     about_calls = bool(about_calls) or any(map(_is_telephone, words))
     opts_in = re.search(r"\bopt(ed|s)? in\b", " ".join(words))
     strong = found & (DO_NOT - NUMBER_OR_NOT) - (OPTS if opts_in else frozenset[str]())
-    is_no = words[0] == "no" and found & (CALL | CONTACT)  # "No telefon" is a number
+    is_no = words[:1] == ["no"] and found & (CALL | CONTACT)  # "No telefon" is a number
     if about_calls and (strong or is_no):
         return DO_NOT_CALL
     may = (found & MAY or opts_in) and not found & ABOUT_PERMISSION
