@@ -214,7 +214,7 @@ class LostCalls:
         self._until |= dict.fromkeys(seats, now + TAKEN_UP_S)
 
     def ask(self, call: str, now: float, *, waits: bool) -> None:
-        """Note that a call has asked for a seat, which it has got unless it `waits`.
+        """Record the request of a call for a seat, which it has got unless it `waits`.
 
         If it had a seat of a lost worker, that one is no longer left free.
         """
