@@ -1,8 +1,11 @@
 """Assembles tool calls that come in pieces, and checks whether they can be run."""
 
 import json
+import re
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -43,6 +46,7 @@ def must_speak(messages: Sequence[Any]) -> bool:
 
 
 NO_ARGUMENTS = "{}"
+_TOKENS: Final = re.compile(r"^(?:\s*<[|\uff5c][^<>]{1,60}[|\uff5c]>)+")
 NO_OTHERS: Final = {"additionalProperties": False}  # a call with an unknown argument is rejected
 
 
@@ -59,6 +63,25 @@ class _Call:
         if piece.function is not None:
             self.name = self.name or piece.function.name or ""  # some repeat it in every piece
             self.arguments += piece.function.arguments or ""
+
+    def is_before(self, piece: ChoiceDeltaToolCall) -> bool:
+        """Return whether a piece with the same index begins another call.
+
+        It does if it has another name, a name and another id, or arguments after complete ones.
+        """
+        function = piece.function
+        if function is None:
+            return False
+        if function.name and self.name:
+            other_id = bool(piece.id) and piece.id != self.call_id
+            if other_id or function.name != self.name:
+                return True
+        return bool((function.arguments or "").strip()) and self._is_whole()
+
+    def _is_whole(self) -> bool:
+        with suppress(ValueError, RecursionError):
+            return self.arguments.rstrip().endswith("}") and bool(json.loads(self.arguments))
+        return False
 
     def broken(self, *, cut: bool) -> str:
         """Return why it cannot be run; empty if it can.
@@ -133,11 +156,11 @@ class ToolCalls:
         ]
 
     def _call_of(self, piece: ChoiceDeltaToolCall) -> _Call:
-        """Return the call that a piece belongs to: a name with another id begins a new call."""
+        """Return the call that a piece belongs to, which may be a new one."""
         latest = self._latest.get(piece.index)
-        named = piece.function is not None and bool(piece.function.name)
-        if latest is None or (named and piece.id and latest.name and piece.id != latest.call_id):
-            latest = _Call(call_id=piece.id or "")
+        if latest is None or latest.is_before(piece):
+            name = piece.function.name if piece.function else ""
+            latest = _Call(call_id=piece.id or "", name=name or (latest.name if latest else ""))
             self._calls.append(latest)
             self._latest[piece.index] = latest
         return latest
@@ -168,19 +191,36 @@ def calls_in_text(
 ) -> list[ChatCompletionChunk]:
     """Return the tool calls that a model wrote as text, of known tools with valid arguments.
 
-    A call that a later text repeats is made once: models write a call in two forms.
+    Equal calls in one form are several calls. Models also write one call in two forms, such as code
+    and a tag; then it is made once.
     """
     known = {tool.name: tool.to_default_dict()["parameters"] | NO_OTHERS for tool in tools}
-    calls, seen = ToolCalls(), list[Call]()
+    calls, made, by_form = ToolCalls(), Counter[str](), Counter[tuple[str, str]]()
     for text in written:
-        found = [call for call in find_calls(text, known) if call not in seen]
-        for name, arguments in found:
-            function = ChoiceDeltaToolCallFunction(name=name, arguments=json.dumps(arguments))
-            piece = ChoiceDeltaToolCall(index=len(seen), function=function)
-            choice = Choice(index=0, delta=ChoiceDelta(tool_calls=[piece]))
-            chunk = ChatCompletionChunk(
-                id="", choices=[choice], created=0, model="", object="chat.completion.chunk"
-            )
-            calls.add(chunk, [piece])
-            seen.append((name, arguments))
+        for call in find_calls(text, known):
+            form, key = _form_of(text, call), json.dumps(call, sort_keys=True)
+            by_form[form, key] += 1
+            if by_form[form, key] > made[key]:
+                made[key] += 1
+                _add_written(calls, call, index=made.total())
     return calls.whole()
+
+
+def _form_of(text: str, call: Call) -> str:
+    """Return what stands around a call: before its tool's name, and after its arguments.
+
+    The tokens at the beginning are left out, because the first call may have one more.
+    """
+    before, after = _TOKENS.sub("", text).partition(call[0])[0], text.rpartition("}")[2]
+    return "".join(f"{before} {after}".split())
+
+
+def _add_written(calls: ToolCalls, call: Call, *, index: int) -> None:
+    name, arguments = call
+    function = ChoiceDeltaToolCallFunction(name=name, arguments=json.dumps(arguments))
+    piece = ChoiceDeltaToolCall(index=index, function=function)
+    choice = Choice(index=0, delta=ChoiceDelta(tool_calls=[piece]))
+    chunk = ChatCompletionChunk(
+        id="", choices=[choice], created=0, model="", object="chat.completion.chunk"
+    )
+    calls.add(chunk, [piece])

@@ -97,6 +97,11 @@ TWO_CALLS: dict[str, list[Any]] = {
         calls(call("note", "{}", index=1)),
         END,
     ],
+    "without ids, all numbered 0": [
+        calls(call("look_up", '{"day": "Monday"}', index=0)),
+        calls(call("note", None, index=0)),
+        END,
+    ],
     "with ids that are numbers": [
         calls(call("look_up", '{"day": "Monday"}', number=7, index=0)),
         calls(call("note", "{}", number=8, index=1)),
@@ -123,6 +128,41 @@ async def test_each_of_two_calls_is_run_once_in_any_form_of_sending(sent: list[A
     ids = [each for _, each, _ in ran]
     assert all(ids)  # a conversation without them is refused from then on
     assert len(set(ids)) == 2
+    assert it.told_of(AttemptFailed) == []
+
+
+MONDAY = '{"day": "Monday"}'
+EQUAL_CALLS: dict[str, list[Any]] = {
+    "each with an id": [
+        calls(call("look_up", MONDAY, number="a", index=0)),
+        calls(call("look_up", MONDAY, number="b", index=1)),
+        END,
+    ],
+    "with one id": [
+        calls(call("look_up", MONDAY, number="a", index=0)),
+        calls(call("look_up", MONDAY, number="a", index=0)),
+        END,
+    ],
+    "without ids": [calls(call("look_up", MONDAY), call("look_up", MONDAY)), END],
+    "without ids, the arguments in pieces": [
+        calls(call("look_up", "", index=0)),
+        calls(call(None, '{"day":', index=0)),
+        calls(call(None, ' "Monday"}', index=0)),
+        calls(call("look_up", "", index=0)),
+        calls(call(None, MONDAY, index=0)),
+        END,
+    ],
+}
+
+
+@pytest.mark.parametrize("sent", EQUAL_CALLS.values(), ids=EQUAL_CALLS)
+async def test_two_equal_calls_are_two_in_any_form_of_sending(sent: list[Any]) -> None:
+    async with streaming(*sent) as url, bench() as it:
+        it.urls["openai"] = url
+        ran = await asked_with_tools(it)
+
+    assert [(name, given) for name, _, given in ran] == [("look_up", {"day": "Monday"})] * 2
+    assert len({call_id for _, call_id, _ in ran}) == 2
     assert it.told_of(AttemptFailed) == []
 
 

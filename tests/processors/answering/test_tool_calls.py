@@ -1,10 +1,12 @@
-"""The limit of tool calls in one turn."""
+"""The limit of tool calls in one turn, and equal calls that a model writes as text."""
 
 from typing import Any
 
 import pytest
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
-from processors.answering.tool_calls import MAX_CALLS, must_speak
+from processors.answering.spoken_text_rules import SpokenText
+from processors.answering.tool_calls import MAX_CALLS, calls_in_text, must_speak
 
 USER = {"role": "user", "content": "Is there room?"}
 
@@ -41,3 +43,44 @@ def test_a_model_must_speak_after_the_limit_of_calls_in_one_turn(
     speaks: bool,  # noqa: FBT001 - of the table
 ) -> None:
     assert must_speak(messages) is speaks
+
+
+ORDER = FunctionSchema(
+    name="order", description="", properties={"pizza": {"type": "string"}}, required=["pizza"]
+)
+JSON = '{"name": "order", "arguments": {"pizza": "margherita"}}'
+TAGGED = f"<tool_call>\n{JSON}\n</tool_call>"
+FENCED = f"```json\n{JSON}\n```"
+XML = "<function=order><parameter=pizza>margherita</parameter></function>"
+DEEPSEEK = (
+    "<\uff5ctool\u2581call\u2581begin\uff5c>function<\uff5ctool\u2581sep\uff5c>order\n"
+    '```json\n{"pizza": "margherita"}\n```<\uff5ctool\u2581call\u2581end\uff5c>'
+)
+REACT = 'Action: order\nAction Input: {"pizza": "margherita"}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        pytest.param(f"{TAGGED}\n{TAGGED}", 2, id="tags"),
+        pytest.param(f"{TAGGED} {TAGGED.replace(chr(10), '')}", 2, id="other white space"),
+        pytest.param(f"One. {TAGGED} And another one. {TAGGED}", 2, id="words between"),
+        pytest.param(f"{JSON}\n{JSON}", 2, id="JSON"),
+        pytest.param(f"[{JSON}, {JSON}]", 2, id="a list"),
+        pytest.param(f"{FENCED}\n{FENCED}", 2, id="fences"),
+        pytest.param(XML * 2, 2, id="XML"),
+        pytest.param(
+            f"<\uff5ctool\u2581calls\u2581begin\uff5c>{DEEPSEEK}\n{DEEPSEEK}", 2, id="DeepSeek"
+        ),
+        pytest.param(REACT * 2, 2, id="ReAct"),
+        pytest.param(f"{FENCED}\n{TAGGED}", 1, id="a fence and a tag"),
+        pytest.param(f"{JSON}\n```\n{JSON}\n```", 1, id="JSON alone and in a fence"),
+        pytest.param(f"{FENCED}\n{FENCED}\n{TAGGED}\n{TAGGED}", 2, id="two calls in two forms"),
+    ],
+)
+def test_equal_calls_in_one_form_are_several(text: str, calls: int) -> None:
+    spoken = SpokenText(tools={"order"})
+    spoken.write(text)
+    spoken.finish()
+
+    assert len(calls_in_text(spoken.calls, [ORDER])) == calls
