@@ -266,6 +266,8 @@ def tally_lines(tally: ImportTally, campaign: Campaign) -> Iterator[str]:
         yield f"  {reason}: {count}: {cure_of(reason, campaign)}"
     for line in reason_lines(tally.never, campaign):
         yield f"taken, but cannot be called now: {line}"
+    if tally.about_columns:
+        yield tally.about_columns
     if tally.sample:
         cells = one_line(", ".join(tally.sample))
         yield f"the encoding is a guess; names in it: {cells}. If they are wrong, give --encoding"

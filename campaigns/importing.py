@@ -21,6 +21,7 @@ from campaigns.model import Campaign
 from campaigns.order_rules import OrderRules
 from campaigns.placeholders import headings_for, needed_by
 from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry, NewContact
+from contacts.contact_columns import YesNoColumns, shown_headings
 from contacts.contact_files import (
     ContactFileError,
     CsvRow,
@@ -29,11 +30,19 @@ from contacts.contact_files import (
     open_contacts,
 )
 from contacts.numbers import zone_named
+from operations.masking import one_line
 from runtime.http import request
 
 MAX_IMPORT_BYTES: Final = 500_000_000  # chosen: five million contacts
 PIECE_BYTES: Final = 65_536
 TIMEOUT: Final = aiohttp.ClientTimeout(total=600.0, connect=10.0, sock_read=30.0)
+
+
+ABOUT_YES_NO: Final = (
+    "Columns with unknown headings that hold only a yes or no, or one mark: {}. If one says who "
+    "must not be called, rename it to do_not_call, or to may_call if a yes permits calls, and "
+    "import the file again before the campaign starts."
+)
 
 
 class FetchError(Exception):
@@ -113,6 +122,7 @@ class ImportTally:
     known: int = 0  # already in the campaign, and unchanged
     refused: Counter[str] = field(default_factory=Counter[str])
     never: Counter[str] = field(default_factory=Counter[str])  # imported, but cannot be called
+    yes_no_columns: tuple[str, ...] = ()  # which may say who must not be called: see `YesNoColumns`
     hours: dict[tuple[str, ...], float | str] = field(  # results of `contact_opens_s`, by zones
         default_factory=dict[tuple[str, ...], float | str], repr=False
     )
@@ -121,6 +131,12 @@ class ImportTally:
     def taken(self) -> int:
         """How many of the rows are contacts of the campaign now."""
         return self.added + self.updated + self.known
+
+    @property
+    def about_columns(self) -> str:
+        """A sentence about the `yes_no_columns`; empty without any."""
+        shown = one_line(shown_headings(self.yes_no_columns))
+        return ABOUT_YES_NO.format(shown) if shown else ""
 
 
 class ImportRefusedError(Exception):
@@ -151,9 +167,11 @@ async def import_contacts(plan: ImportPlan, contacts: Contacts, refuse: Refuse) 
         async with _open_in_thread(plan) as opened:
             tally.encoding, tally.sample = opened.encoding.name, opened.encoding.sample
             rules = _rules(plan, opened)
-            async with aclosing(_batches(_contacts(opened, rules))) as batches:
+            yes_no = YesNoColumns(opened.columns.headings, opened.columns.meanings)
+            async with aclosing(_batches(_contacts(opened, rules, yes_no))) as batches:
                 async for batch in batches:
                     await _store_batch(batch, plan, contacts, tally, refuse)
+            tally.yes_no_columns = yes_no.found
     except (OSError, LookupError, UnicodeError) as error:
         raise ImportRefusedError(f"{plan.file} cannot be read: {error}") from error
     except NotTextError as error:
@@ -279,8 +297,9 @@ def _no_column(campaign: str, missing: Sequence[str], needed: Mapping[str, Seque
     return f"has no column for {uses}; add the column, or take the placeholder out of the text"
 
 
-def _contacts(opened: OpenedContacts, rules: RowRules) -> Iterator[_ReadRow]:
+def _contacts(opened: OpenedContacts, rules: RowRules, yes_no: YesNoColumns) -> Iterator[_ReadRow]:
     for row, cells in opened.rows:
+        yes_no.add(row.cells)
         yield row, row.trouble if cells is None else read_contact_row(cells, rules)
 
 

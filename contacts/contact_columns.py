@@ -9,6 +9,7 @@ words are in `contact_columns.yaml`.
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,7 @@ STEM_LETTERS: Final = 5  # a shorter word at the edge of a longer one is a coinc
 LIKELY_SHARE: Final = 0.5  # of the values, for a heading with a word for a telephone
 CERTAIN_SHARE: Final = 0.8  # of the values, for any other heading (both chosen)
 PLAIN_DIGITS: Final = 10  # shorter digits without plus, zero or separator may be any code
+MIN_MARKS: Final = 2  # rows with one mark, such as `blocked`, in at most half of the rows (chosen)
 DATE: Final = re.compile(r"\d{1,4}([-./ ])\d{1,2}\1\d{1,4}(\D.*)?")
 CAPITAL: Final = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])")
 LETTERS: Final = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "\u0131": "i", "æ": "ae"})
@@ -63,6 +65,11 @@ DO_NOT, CALL, CONTACT, MAY = map(_words, ("do_not", "call", "contact", "may"))
 JOINTS: Final = frozenset(["de", "del", "der", "des", "di", "do", "du", "of", "the", "van", "von"])
 ONLY_OTHER, ABOUT_PERMISSION = map(_words, ("only_other", "about_permission"))
 VOCABULARY: Final = TELEPHONE | NUMBER | MORE | NOT_NUMBER | OWNERS | DO_NOT | CALL | CONTACT | MAY
+# Letters of languages without spaces: Chinese, Japanese, Thai; Korean (decomposed) has few.
+UNSPACED: Final = re.compile(r"[\u0e01-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff]")
+KNOWN_UNSPACED: Final = re.compile(
+    "|".join(sorted(filter(UNSPACED.search, VOCABULARY), key=len, reverse=True))
+)
 NUMBER_OR_NOT: Final = frozenset(("no",))
 OPTS: Final = frozenset(("opt", "opted", "opts"))  # in or out
 AROUND_OPT_OUT: Final = _words("around_opt_out")
@@ -148,6 +155,11 @@ def is_refusal(meaning: str, cell: str) -> bool:
     return is_clear_no(cell) or not (is_yes or any(letter.isdigit() for letter in value))
 
 
+def is_yes_or_no(cell: str) -> bool:
+    """Return whether a cell is a clear yes or no, in any language that we know."""
+    return (_squashed(cell) or cell.strip()) in CLEAR_YES | CLEAR_NO
+
+
 def is_clear_yes(cell: str) -> bool:
     """Return whether a cell is a clear yes, such as `1` or `ja`."""
     return (_squashed(cell) or cell.strip()) in CLEAR_YES
@@ -157,6 +169,47 @@ def is_clear_no(cell: str) -> bool:
     """Return whether a cell below `Calls allowed` is a clear no, such as `0` or `nicht erlaubt`."""
     value = _squashed(cell) or cell.strip()
     return value not in CLEAR_YES and (value in CLEAR_NO or bool(DO_NOT & set(_split(cell))))
+
+
+class YesNoColumns:
+    """Finds columns that hold only a yes or no, or one mark, and whose headings are not known.
+
+    In a language whose words we do not know, such a column may say who must not be called.
+
+    Attributes:
+        rows: How many rows were read.
+    """
+
+    def __init__(self, headings: Sequence[str], meanings: Sequence[Meaning]) -> None:
+        self.rows = 0
+        self._headings = headings
+        # The rows with each mark that is no yes and no no, by column.
+        self._marks: dict[int, Counter[str]] = {
+            index: Counter()
+            for index, heading in enumerate(headings)
+            if heading and not meanings[index].name and not ONLY_OTHER & set(_split(heading))
+        }
+        self._filled = set[int]()
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Read a row."""
+        self.rows += 1
+        for index in [index for index in self._marks if index < len(cells) and cells[index]]:
+            self._filled.add(index)
+            if not is_yes_or_no(cells[index]):
+                self._marks[index][cells[index]] += 1
+                if len(self._marks[index]) > 1:
+                    del self._marks[index]
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The headings of such columns."""
+        marked = ((index, marks.total()) for index, marks in self._marks.items())
+        return tuple(
+            self._headings[index]
+            for index, times in marked
+            if index in self._filled and (not times or MIN_MARKS <= times <= self.rows / 2)
+        )
 
 
 def is_number_heading(heading: str) -> bool:
@@ -183,6 +236,8 @@ def _split(heading: str) -> list[str]:
 
 def _parts(word: str) -> list[str]:
     """Split a compound into known words, the longest first; else return it whole."""
+    if UNSPACED.search(word):
+        return KNOWN_UNSPACED.sub(r" \g<0> ", word).split()
     if word in VOCABULARY or len(word) < STEM_LETTERS or not word.isalpha():
         return re.findall(r"\d+|[^\d]+", word) if word not in VOCABULARY else [word]
     for length in range(len(word) - 2, 2, -1):

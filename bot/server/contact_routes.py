@@ -157,6 +157,7 @@ def _tally(
         "known": tally.known,
         "refused": [item | {"lines": lines[item["reason"]]} for item in refused],
         "never": _reasons(tally.never, campaign),
+        "about_columns": tally.about_columns,
         "encoding": tally.encoding,
         "sample": tally.sample,
     }

@@ -1,11 +1,19 @@
 """The columns of contact files, as other programs and people name them in many languages."""
+# ruff: noqa: RUF001 - Russian and Greek have letters that look like Latin ones
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from contacts.contact_columns import ColumnsError, is_refusal, meaning_of, meanings_of
+from contacts.contact_columns import (
+    ColumnsError,
+    YesNoColumns,
+    is_refusal,
+    meaning_of,
+    meanings_of,
+)
 from contacts.contact_files import ContactFileError, open_contacts
 
 MOBILE, LANDLINE = "+4915112345678", "+4930901820"
@@ -107,9 +115,18 @@ Opposition démarchage;Inscrit Bloctel;Excluido de llamadas;Iscritto RPO;Rifiuta
 Geen telefoontjes;Não deseja contato;Zakaz dzwonienia;Brak zgody na kontakt telefoniczny
 Не беспокоить;Отказ от обзвона;İletişim istemiyor;Ei saa soittaa;電話禁止
 НЕ ЗВОНИТЬ;ARAMAYIN;Do not allow phone calls;Opt-out date;Phone opt-out;Opted out of calls
-Do not email or call"""  # noqa: RUF001 - Russian has letters that look like Latin ones
+Do not email or call;DND;不要打电话;拒绝来电;禁止致电;不联系;黑名单
+電話拒否;電話しない;配信停止;전화 거부;전화거부;연락금지
+لا تتصل;عدم الاتصال;ممنوع الاتصال;לא להתקשר;ללא שיחות
+Μη καλείτε;Όχι κλήσεις;Απαγόρευση κλήσεων;Ring ej;Får ej ringas;NIX-spärr;Kontakta ej
+Avregistrerad;Må ikke ringes op;Ingen opkald;Afmeldt;Reservert;Älä soita;Puhelinkielto
+Nevolejte;Zákaz volání;Tilos hívni;Nu sunați;Blocat;Заборона дзвінків;Ne zvati;Не звънете
+ห้ามโทร;Đừng gọi;Jangan telepon;Neskambinti"""
 OTHERS = """Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone No
-Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter"""
+Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter
+免费电话;联系电话;拒收邮件;不动产地址;最近通话时间;連絡先電話番号;最終架電日
+이메일 수신거부;최근 통화일;رقم الاتصال;שיחה אחרונה;Τελευταία κλήση;Senast ringd
+Nem;Ala;Nyhetsbrev;Utolsó hívás"""
 
 
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", OPT_OUTS))
@@ -118,6 +135,7 @@ def test_a_heading_that_forbids_calls_is_recognised(heading: str) -> None:
 
 
 PERMISSIONS = """Calls allowed;Consent to call;Opt-in calls;Opted in phone;Telefonische Einwilligung
+允许来电;电话营销同意;전화 동의;Samtycke samtal;Samtykke til opkald
 Anruf erlaubt;Permite llamadas;Consenso chiamate;Permite ligações;Zgoda na telefon;Arama izni"""
 
 
@@ -136,6 +154,16 @@ def test_a_heading_about_something_else_forbids_no_call(heading: str) -> None:
     [
         *(("do_not_call", cell, False) for cell in ("", "0", "No", "FALSE", "falsch", "Нет", "☐")),
         *(("do_not_call", cell, False) for cell in ("nein", "Não", "non", "faux", "Allow")),
+        *(
+            ("do_not_call", cell, False)
+            for cell in ("否", "いいえ", "아니요", "لا", "לא", "Όχι", "Nej")
+        ),
+        *(
+            ("do_not_call", cell, True)
+            for cell in ("是", "はい", "예", "نعم", "כן", "Ναι", "×", "❌")
+        ),
+        *(("may_call", cell, True) for cell in ("否", "いいえ", "아니오", "لا", "Όχι", "×", "❌")),
+        *(("may_call", cell, False) for cell in ("是", "はい", "네", "نعم", "Ναι", "○", "✅")),
         *(
             ("do_not_call", cell, True)
             for cell in ("1", "yes", "x", "WAHR", "n/a", "?", "2026-1-1")
@@ -171,3 +199,32 @@ def test_only_a_clear_no_below_a_permission_lists_the_numbers(
 
     assert read is not None
     assert (read.opt_out, read.opted_out) == ("Anruf erlaubt", is_listed)
+
+
+YES_NO_COLUMNS = {
+    "an unknown language": ("Usipige simu", ["ndiyo", "", "ndiyo", "", ""], True),
+    "yes and no": ("Hivatlan", ["igen", "nem", "nem"], True),
+    "only no": ("Is customer", ["no", "no", ""], True),
+    "a box": ("Stammkunde", ["☑", "☐", "☐"], True),
+    "a mark in one row": ("Trucades", ["", "", "x"], True),
+    "nothing": ("Bemerkung", ["", "", ""], False),
+    "one unknown word in one row": ("Bemerkung", ["", "", "", "Chef"], False),
+    "one word in all rows": ("Stadt", ["Bonn", "Bonn", "Bonn"], False),
+    "several words": ("Anrede", ["Herr", "Frau", "", "", "", ""], False),
+    "a yes among other words": ("Bemerkung", ["ja", "Chef", "Mutter"], False),
+    "another kind of message": ("Newsletter", ["ja", "nein", "ja"], False),
+    "known": ("Nicht anrufen", ["ja", "", ""], False),
+    "no heading": ("", ["x", "", ""], False),
+}
+
+
+@pytest.mark.parametrize(("heading", "cells", "found"), YES_NO_COLUMNS.values(), ids=YES_NO_COLUMNS)
+def test_an_unknown_column_that_holds_only_a_yes_or_no_is_found(
+    heading: str, cells: Sequence[str], *, found: bool
+) -> None:
+    headings = ("Telefon", heading)
+    columns = YesNoColumns(headings, [meaning_of(heading) for heading in headings])
+    for cell in cells:
+        columns.add((LANDLINE, cell))
+
+    assert columns.found == ((heading,) if found else ())

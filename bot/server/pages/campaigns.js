@@ -129,7 +129,7 @@ function addContacts(name) {
 }
 
 /** What an import does, with each refusal and its cure. */
-function previewed({ rows, added, updated, known, refused, never, encoding, sample }) {
+function previewed({ rows, added, updated, known, refused, never, about_columns: columns, encoding, sample }) {
   const counts = [`${rows} rows`, `${added} new contacts`, updated && `${updated} updated`, known && `${known} already known`];
   const guess = sample.length ? `The file's encoding is a guess (${encoding}). Names in it: ${sample.join(", ")}. If they are wrong, save the file as CSV UTF-8.` : "";
   const reasons = refused.map(({ reason, contacts, cure, lines }) => {
@@ -137,7 +137,7 @@ function previewed({ rows, added, updated, known, refused, never, encoding, samp
     return `${contacts} refused, line ${lines.join(", ")}${more}: ${cure || reason}`;
   });
   const silent = never.map(({ reason, contacts, cure }) => `${contacts} cannot be called now: ${cure || reason}`);
-  return [el("p", {}, `${counts.filter(Boolean).join(", ")}.`), guess && el("p", { class: "hint" }, guess), listed([...reasons, ...silent])].filter(Boolean);
+  return [el("p", {}, `${counts.filter(Boolean).join(", ")}.`), guess && el("p", { class: "hint" }, guess), columns && el("p", { class: "problem" }, columns), listed([...reasons, ...silent])].filter(Boolean);
 }
 
 function pathOf(name) {

@@ -84,6 +84,24 @@ async def test_a_preview_names_lines_and_cures_and_stores_nothing(
     assert "901844" not in answer.text
 
 
+async def test_a_preview_names_columns_that_may_say_who_must_not_be_called(tmp_path: Path) -> None:
+    async with uploading(tmp_path) as it:
+        seen = [
+            (
+                await it.send(
+                    f"name,number,{heading}\nEva,030 901844,ndio\nMia,030 901845,\n"
+                    f"Ida,030 901846,ndio\nIvo,030 901847,\n".encode(),
+                    preview=True,
+                )
+            ).json()
+            for heading in ("Usipige simu", "Newsletter")
+        ]
+
+    assert [item["added"] for item in seen] == [4, 4]
+    assert "Usipige simu" in seen[0]["about_columns"]
+    assert not seen[1]["about_columns"]
+
+
 async def test_an_import_stores_what_the_preview_said_and_is_reported_once(tmp_path: Path) -> None:
     async with uploading(tmp_path) as it:
         first = await it.send(PEOPLE.encode(), preview=False)
