@@ -15,7 +15,7 @@ from pydantic import (
 from calls.handover import MAX_RING_S
 from calls.keyed_entry import MAX_KEYS, DigitsAsked
 from configuration.alerts import WEBHOOK_SECRET
-from configuration.texts import built_in_texts, sentence, sentences, with_sentences
+from configuration.texts import sentence, sentences, with_sentences
 from configuration.values import (
     NAME,
     Count,
@@ -32,7 +32,7 @@ from configuration.values import (
 )
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE as ENGLISH
-from processors.holding.utterance_rules import FallbackText, Situation
+from processors.holding.utterance_rules import FallbackText, Situation, built_in_texts
 from processors.turn.dictation_rules import PAUSE_S
 
 

@@ -25,7 +25,6 @@ from configuration.sections import (
 )
 from configuration.stages import StagesSettings
 from configuration.texts import (
-    built_in_texts,
     english_in,
     sentences,
     texts_with,
@@ -48,7 +47,13 @@ from configuration.values import (
     SocketUrl,
     Text,
 )
-from processors.holding.utterance_rules import DEFAULT_LANGUAGE, OF_AGENT, FallbackText, Situation
+from processors.holding.utterance_rules import (
+    DEFAULT_LANGUAGE,
+    OF_AGENT,
+    FallbackText,
+    Situation,
+    built_in_texts,
+)
 from runtime.machines import machine_path
 
 

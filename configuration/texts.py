@@ -1,7 +1,6 @@
 """The texts that are said without a model: the owner's, and Holdline's for what those lack."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,20 +14,13 @@ from processors.holding.utterance_rules import (
     DEFAULT_LANGUAGE,
     FallbackText,
     Situation,
+    built_in_texts,
     in_language,
     merged,
     utterances_of,
 )
 
-BUILT_IN: Final = Path(__file__).parents[1] / "processors" / "holding" / "utterances.yaml"
 DETECTED: Final = "multi"  # the language of each turn is detected
-_LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-
-
-@cache
-def built_in_texts() -> tuple[FallbackText, ...]:
-    """Return Holdline's own texts. The file is part of the program, and read once."""
-    return utterances_of(yaml.load(BUILT_IN.read_text("utf-8"), _LOADER))  # noqa: S506
 
 
 def read_texts(path: Path) -> tuple[FallbackText, ...]:

@@ -18,11 +18,9 @@ from typing import Any, Final, cast
 import numpy as np
 import soundfile
 import soxr
-import yaml
 from loguru import logger
 from pipecat.frames.frames import LLMMessagesAppendFrame
 
-from processors.holding import utterance_rules
 from processors.holding.decision import HoldRules
 from processors.holding.hold_line import HoldLine
 from processors.holding.on_device_words import NoEar
@@ -32,12 +30,11 @@ from processors.holding.utterance_rules import (
     Chooser,
     FallbackText,
     Situation,
+    built_in_texts,
     in_language,
-    utterances_of,
 )
 from providers.local_tts import say_locally
 
-TEXTS: Final = Path(utterance_rules.__file__).with_name("utterances.yaml")
 OUT: Final = (Situation.STT, Situation.LLM, Situation.TTS, Situation.DOWN)
 CLIPS: Final = 64  # rendered texts that are kept (chosen)
 CLIP_S: Final = 30.0  # the longest clip (chosen)
@@ -80,8 +77,7 @@ def make_hold_line(
 
 def texts(sentence: str, language: str) -> list[FallbackText]:
     """Return the sentence for each stage, and Holdline's own fillers in its language."""
-    built_in = yaml.load(TEXTS.read_text("utf-8"), yaml.BaseLoader)  # noqa: S506 - text alone
-    own = in_language(utterances_of(built_in), language)
+    own = in_language(built_in_texts(), language)
     said = FallbackText(language=language, situation=Situation.DOWN, number=0, text=sentence)
     fillers = [text for text in own if text.situation is Situation.FILLER]
     return fillers + [replace(said, situation=situation) for situation in OUT]

@@ -16,9 +16,9 @@ import soxr
 from numpy.typing import NDArray
 
 from configuration.settings import Settings
-from configuration.texts import built_in_texts, read_texts
+from configuration.texts import read_texts
 from processors.holding.own_voice import LOCAL, SpokenClip
-from processors.holding.utterance_rules import FallbackText
+from processors.holding.utterance_rules import FallbackText, built_in_texts
 from providers.provider import RungSpec
 
 

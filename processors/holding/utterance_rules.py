@@ -8,10 +8,12 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final, cast
 
 from calls.languages.facts import base_of
 from calls.line import CallerLine
+from fallbacks.data_files import read_data
 from fallbacks.word_times import UNIT
 
 
@@ -161,6 +163,12 @@ class FallbackText:
     def name(self) -> str:
         """The name in events and of the clip."""
         return f"{self.language}.{self.situation}.{self.number}"
+
+
+@cache
+def built_in_texts() -> tuple[FallbackText, ...]:
+    """Return Holdline's own texts; they are read once, because reading takes 0.1 s."""
+    return utterances_of(read_data(__name__, "utterances.yaml"))
 
 
 def utterances_of(texts: Mapping[str, Any]) -> tuple[FallbackText, ...]:

@@ -14,8 +14,14 @@ from calls.outbound import Contact
 from campaigns.model import Campaign
 from configuration.agent import AgentSettings
 from configuration.loading import load
-from configuration.texts import built_in_texts, sentence, texts_with
-from processors.holding.utterance_rules import OF_AGENT, Chooser, Situation, in_language
+from configuration.texts import sentence, texts_with
+from processors.holding.utterance_rules import (
+    OF_AGENT,
+    Chooser,
+    Situation,
+    built_in_texts,
+    in_language,
+)
 from runtime.exits import UsageError
 
 TEN = ["en", "de", "fr", "es", "it", "pt", "nl", "pl", "ru", "tr"]

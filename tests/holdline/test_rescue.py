@@ -114,6 +114,20 @@ async def test_a_clip_that_cannot_be_played_is_refused_in_one_line(
     assert len(str(refused.value).splitlines()) == 1
 
 
+async def test_only_the_first_call_of_a_process_reads_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def make() -> Ladders:
+        return Ladders(tts=[rung("cartesia", api_key="KEY")], rescue=SENTENCE)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("every other call of the process waits while a file is read")
+
+    make()
+    monkeypatch.setattr("io.open", refuse)
+    make()
+
+
 async def test_the_call_goes_on_when_the_stage_is_back(lab: Lab) -> None:
     async with stock_call(lab, rescue=SENTENCE) as call:
         await asyncio.sleep(1.0)

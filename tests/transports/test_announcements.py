@@ -11,11 +11,11 @@ import pytest
 from bot.call.waiting_answers import REASON, waiting_answers
 from calls.events import CallRefused
 from calls.resume import ResumeState
-from configuration.texts import built_in_texts
 from lab.simulators.carrier.carrier import SAID_S, Carrier
 from lab.simulators.carrier.webhook import PhoneCall
 from operations.database.database import StorageError
 from operations.record.callbacks import Callback
+from processors.holding.utterance_rules import built_in_texts
 from tests.bot.server.test_twilio_after import CONNECTED, ask
 from tests.bot.server.twiml import verbs
 from tests.transports.carrier_server import CarrierServer, carrier_server

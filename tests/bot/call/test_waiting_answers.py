@@ -3,8 +3,7 @@
 import pytest
 
 from bot.call.waiting_answers import waiting_answers
-from configuration.texts import built_in_texts
-from processors.holding.utterance_rules import FallbackText, Situation, merged
+from processors.holding.utterance_rules import FallbackText, Situation, built_in_texts, merged
 from tests.transports.test_announcements import Inbox, shared
 from transports.announcements import Announcement, WaitingCall
 
