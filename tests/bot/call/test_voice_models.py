@@ -6,12 +6,14 @@ import threading
 import time
 
 import numpy as np
+import onnxruntime
 import pytest
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 
-from bot.call.models import VoiceModels
+from bot.call.models import SMART_TURN, VoiceModels
 from configuration.settings import TurnSettings
 from processors.turn.detector import WIDTH, Judgement, TurnDetector, TurnJudges
+from tests.lab.simulators import synthetic_caller as caller
 
 NOISE = np.random.default_rng(1)
 
@@ -39,9 +41,28 @@ def test_the_settings_reach_the_detectors(models: VoiceModels) -> None:
     assert detector_of(models, settings).params.stop_secs == 0.9
 
 
+@pytest.mark.parametrize(
+    "text", ["My number is", "On Monday at ten.", "I would like to book an appointment."]
+)
+def test_a_turn_is_judged_as_by_exact_arithmetic(models: VoiceModels, text: str) -> None:
+    """On an x86 processor without VNNI, 8-bit products overflow unless the runtime is told."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    exact = onnxruntime.InferenceSession(str(SMART_TURN), options)  # in floating point
+    pcm = np.frombuffer(caller.say(text), np.int16)
+
+    found = [
+        detector_of(VoiceModels(None, session), TurnSettings())._run_model([pcm], 3_200).probability
+        for session in (exact, models._smart_turn)
+    ]
+
+    assert found[1] == pytest.approx(found[0], abs=0.25)
+
+
 def test_a_shared_turn_analyzer_agrees_with_pipecats_own(models: VoiceModels) -> None:
     sound = NOISE.normal(0.0, 3_000.0, 8_000).astype(np.int16)
     own, shared = LocalSmartTurnAnalyzerV3(), detector_of(models, TurnSettings())
+    own._session = shared._session  # which is loaded with another option
     for item in (own, shared):
         item.set_sample_rate(8_000)  # a telephone's, and not the model's
 
