@@ -19,11 +19,13 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
 
 NAMES = ("a", "b")
 KINDS = {**DEATHS, **DEAD}
-SAID = (  # this recogniser is certain of these; of an article before a pause it is not
+# The lab's recogniser is certain of these; of an article before a pause it is not, and of "one two"
+# it sometimes makes "one eight two", which depends on where its stream began.
+SAID = (
     "I would like to book an appointment.",
     "When are you open on Saturday?",
     "What are your opening hours?",
-    "My number is five five five one two three four.",
+    "I would like to book a haircut for Friday.",
 )
 
 
