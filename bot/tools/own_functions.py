@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, cast, get_origin
 
 import docstring_parser
@@ -49,9 +49,6 @@ class _SchemaMaker(GenerateJsonSchema):
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - Pydantic's
 
 
-_read: dict[str, _OwnFunction] = {}  # by entry point: reading a signature takes milliseconds
-
-
 def function_tool(settings: ToolSettings) -> Tool:
     """Return the tool of an entry point.
 
@@ -59,10 +56,7 @@ def function_tool(settings: ToolSettings) -> Tool:
         ValueError: The entry point cannot be used; the message follows its name.
     """
     place = settings.entry_point or ""
-    function = _load(place)
-    own = _read.get(place)
-    if own is None or own.function is not function:
-        own = _read[place] = _read_function(function)
+    own = _own_function(place)
     given = settings.parameters if settings.parameters.get("properties") else None
     parameters = given or own.parameters
     if parameters is None:
@@ -81,6 +75,18 @@ def function_tool(settings: ToolSettings) -> Tool:
         bridge=settings.bridge,
         own_thread=True,
     )
+
+
+@cache
+def _own_function(entry_point: str) -> _OwnFunction:
+    """Return the function of an entry point, which a process looks up once, before its calls.
+
+    The look-up may run the owner's code, such as a property that connects to a database.
+
+    Raises:
+        ValueError: The entry point cannot be used; the message follows its name.
+    """
+    return _read_function(_load(entry_point))
 
 
 def _load(entry_point: str) -> Callable[..., Any]:

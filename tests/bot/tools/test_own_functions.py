@@ -124,6 +124,15 @@ async def test_whatever_can_be_called_is_a_tool(
         assert await at_desk.use(tool.name, arguments) == {"result": told}
 
 
+async def test_an_entry_point_is_looked_up_once_and_not_in_every_call() -> None:
+    typed_functions.Shop.looked_up = 0
+    for count in (1, 2):
+        async with desk(entry("shop.order")) as at_desk:
+            assert await at_desk.use("order", {"count": count}) == {"result": count}
+
+    assert typed_functions.Shop.looked_up == 1
+
+
 @pytest.mark.parametrize("name", ["others", "hidden"])
 async def test_a_function_that_takes_any_names_gets_those_of_the_settings(name: str) -> None:
     properties = {"count": {"type": "integer"}}

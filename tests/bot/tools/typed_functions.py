@@ -110,6 +110,21 @@ class PriceList:
         return f"{service} is free"
 
 
+class Shop:
+    """A client whose functions are looked up in a slow way."""
+
+    looked_up = 0
+
+    @property
+    def order(self) -> Any:
+        """Connect, and return the function."""
+        type(self).looked_up += 1
+        return self._order
+
+    def _order(self, count: int) -> int:
+        return count
+
+
 def hiding(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate without `functools.wraps`."""
 
@@ -166,6 +181,7 @@ def gives(kind: str) -> Any:
 
 
 desk = PriceList()
+shop = Shop()
 price_of = functools.partial(desk.price, service="cut")
 price_later = functools.partial(order_later, size=Size.LARGE)
 double = lambda count: 2 * count  # noqa: E731 - as some do
