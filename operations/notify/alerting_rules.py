@@ -10,6 +10,7 @@ Each process reports for itself. The first report of the end ends the alert, bec
 their provider health. An alert that no process reports any more ends, too.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import product
@@ -42,6 +43,7 @@ from operations.notify.alert import (
 )
 
 HOUR_S: Final = 3600.0
+WORD: Final = re.compile(r"\w+")
 SUCCESSORS_S: Final = 30.0  # by then, the successors of replaced processes have reported it again
 COUNT_FOR_S: Final = 120.0  # after an alert's end, its callers are counted: turns are judged late
 
@@ -342,7 +344,8 @@ def _fuller_reason(alert: Alert, fact: IncidentBegan | IncidentGrew) -> str:
     """Return a report's sentence, unless it says less than the known one."""
     knows_cause = alert.kind != UNKNOWN and bool(alert.reason)
     says_less = fact.kind == UNKNOWN or ONE_CALL in fact.reason
-    says_less = says_less or alert.reason.startswith(fact.reason)
+    # A process that follows a breaker knows the status, but not the provider's message around it.
+    says_less = says_less or set(WORD.findall(fact.reason)) <= set(WORD.findall(alert.reason))
     says_less = says_less or (FAIL_ALIKE in alert.reason and FAIL_ALIKE not in fact.reason)
     return alert.reason if knows_cause and says_less else fact.reason or alert.reason
 

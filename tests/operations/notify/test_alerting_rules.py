@@ -486,15 +486,15 @@ def test_a_lack_of_reports_ends_no_incident_while_reports_are_unread() -> None:
     assert only(alerting).ended_s is None
 
 
+KNOWN = "OpenAI refuses our request; it says: the tool book: 400 no such option"
+
+
 @pytest.mark.parametrize(
     ("kind", "reason", "kept"),
     [
-        (UNKNOWN, "OpenAI does not work", "OpenAI refuses our request; it says: no such option"),
-        (
-            "bad_request",
-            "OpenAI refuses our request",
-            "OpenAI refuses our request; it says: no such option",
-        ),
+        (UNKNOWN, "OpenAI does not work", KNOWN),
+        ("bad_request", "OpenAI refuses our request", KNOWN),
+        ("bad_request", "OpenAI refuses our request; it says: 400", KNOWN),
         ("auth", "OpenAI rejects OPENAI_API_KEY (401)", "OpenAI rejects OPENAI_API_KEY (401)"),
     ],
 )
@@ -502,9 +502,8 @@ def test_a_report_that_knows_less_never_replaces_one_that_knows_more(
     kind: str, reason: str, kept: str
 ) -> None:
     alerting = Alerting(AlertRules())
-    first = "OpenAI refuses our request; it says: no such option"
     known = IncidentBegan(
-        stage="llm", rung="openai", kind="bad_request", severity=Severity.HIGH, reason=first
+        stage="llm", rung="openai", kind="bad_request", severity=Severity.HIGH, reason=KNOWN
     )
     alerting.handle(known, 0.0, by="worker 1")
 
