@@ -26,7 +26,7 @@ from fallbacks.data_files import read_data
 
 MASKED_ENDING: Final = 2  # last digits that `mask_number` shows
 ENDINGS: Final = ((4, 12), (2, 7))  # last digits shown, and the least length of the number
-SHORT: Final = 8  # digits of a local number; five shown would be most of it
+SHORT: Final = 9  # characters of a number; five shown at its beginning would be most of it
 
 
 def mask_number(number: str) -> str:

@@ -24,6 +24,8 @@ from operations.masking import (
     READ_CHARACTERS,
     REGIONS,
     clean,
+    ending,
+    mask_number,
     printable,
     redacted,
     without_cards,
@@ -183,15 +185,24 @@ def test_telephone_numbers_are_masked_as_in_the_log(text: str, shown: str) -> No
     assert redacted(text) == shown
 
 
+@pytest.mark.parametrize("length", range(1, 17))
+def test_mask_and_ending_together_hide_at_least_three_characters(length: int) -> None:
+    number = "+290123456789012"[:length]
+    begins, _, ends = mask_number(number).partition("****")
+
+    shown = len(begins.strip("*")) + max(len(ends), len(ending(number)))
+    assert length - shown >= min(3, length)
+
+
 @pytest.mark.usefixtures("known")
 @pytest.mark.parametrize(
     ("region", "text", "shown"),
     [
         ("NO", "ring 22 34 56 78 now", "ring 22****78 now"),
         ("SG", "caller 61234567", "caller 61****67"),
-        ("ES", "al 612 34 56 78", "al 61234****78"),
+        ("ES", "al 612 34 56 78", "al 61****78"),
         ("CH", "auf 044 668 18 00", "auf 04466****00"),
-        ("PL", "numer 512 345 678", "numer 51234****78"),
+        ("PL", "numer 512 345 678", "numer 51****78"),
     ],
 )
 def test_the_configured_countrys_own_notation_is_masked(region: str, text: str, shown: str) -> None:
