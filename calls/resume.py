@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from calls.caller import without_halves
 from fallbacks.word_times import UNIT, sayable
@@ -275,8 +275,21 @@ def without_last(text: str, words: int) -> str:
 
 
 def tool_key(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return a key that is equal for equal tool requests."""
-    return f"{name} {json.dumps(arguments, sort_keys=True)}"
+    """Return a key that is equal for equal tool requests.
+
+    The model that repeats a request may be another one. Some write null for a default, or `2.0`.
+    """
+    return f"{name} {json.dumps(_plain(arguments), sort_keys=True)}"
+
+
+def _plain(value: Any) -> Any:
+    """Return a JSON value without nulls in objects, and with whole numbers as integers."""
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[str, Any]", value).items()
+        return {key: _plain(item) for key, item in pairs if item is not None}
+    if isinstance(value, list):
+        return [_plain(item) for item in cast("list[Any]", value)]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _complete_result(message: Mapping[str, Any], state: ResumeState) -> dict[str, Any]:

@@ -324,6 +324,43 @@ async def test_a_barge_in_does_not_cancel_a_booking() -> None:
         assert at_desk.outcomes == ["ok"]
 
 
+EQUAL: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"day": "Monday", "count": 2}, {"count": 2, "day": "Monday"}),
+    ({"day": "Monday", "count": 2}, {"day": "Monday", "count": 2.0}),
+    ({"day": "Monday"}, {"day": "Monday", "count": None}),
+    ({"guests": [{"name": "Ann", "age": None}]}, {"guests": [{"name": "Ann"}]}),
+]
+OTHER: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"day": "Monday", "count": 2}, {"day": "Monday", "count": 3}),
+    ({"day": "Monday"}, {"day": "Monday", "count": 0}),
+    ({"day": "Monday"}, {"day": ""}),
+    ({"count": 1}, {"count": 1.5}),
+]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("first", "again", "runs"), [*((*two, 1) for two in EQUAL), *((*two, 2) for two in OTHER)]
+)
+async def test_a_request_that_is_repeated_in_another_form_is_not_made_twice(
+    first: dict[str, Any], again: dict[str, Any], runs: int
+) -> None:
+    made: list[Mapping[str, Any]] = []
+
+    async def book(arguments: Mapping[str, Any]) -> str:
+        made.append(arguments)
+        await asyncio.sleep(0.1)
+        return "booked"
+
+    tool = Tool(name="book", description="", parameters={"type": "object"}, run=book)
+    async with desk(tool) as at_desk:
+        await at_desk.use_until_cut_off("book", first)
+        at_desk.turn = 2
+        await at_desk.use("book", again)
+
+    assert len(made) == runs
+
+
 @pytest.mark.virtual_time
 async def test_a_booking_made_while_the_caller_spoke_is_not_repeated() -> None:
     owner_functions.RUNS.clear()
