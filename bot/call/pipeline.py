@@ -495,6 +495,7 @@ def opt_out_for(
         emit=emit,
         utc_s=lambda: clock.utc_now().timestamp(),
         say=say,
+        language=lambda: phrases.language,
         dial_id=facts.dial_id,
         also=other_reading,
         stored=stored,

@@ -1,12 +1,12 @@
 """Recognises by patterns that a person wants no further calls, or wants them again.
 
 Rules: while a model answers, the model judges, with its tools or when it is asked about a sentence
-in which `names_calls` finds a reason to ask. The patterns of this module decide only when no model
-does. Then a turn is an opt-out if one of its sentences is unmistakable: it tells us to stop calling
-or to take the person or their number off a list, or says that the person wants this. "Take me off
-speaker" and "take me off the email list" are not opt-outs. It must not be a question, negated, or a
-report of what others said, and a request about calls must have no time limit ("before noon"). A
-polite question ("Could you take me off your list?") counts as a request.
+in which `may_name_calls` finds a reason to ask. The patterns of this module decide only when no
+model does. Then a turn is an opt-out if one of its sentences is unmistakable: it tells us to stop
+calling or to take the person or their number off a list, or says that the person wants this. "Take
+me off speaker" and "take me off the email list" are not opt-outs. It must not be a question,
+negated, or a report of what others said, and a request about calls must have no time limit ("before
+noon"). A polite question ("Could you take me off your list?") counts as a request.
 
 A listed number is taken off only after an explicit wish and a clear yes to our question; in doubt
 it stays listed.
@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from bot.do_not_call.opt_out_words import ANY, LANGUAGES, Language
+from calls.languages.facts import base_of
 
 NEAR: Final = 6  # words after a request in which a time limit applies to it (chosen)
 MAX_CHARACTERS: Final = 2000  # of a turn that are searched
@@ -45,9 +46,14 @@ def wants_no_calls(said: str) -> bool:
     return any(_is_opt_out(sentence) for sentence in sentences)
 
 
-def names_calls(said: str) -> bool:
-    """Return whether the words of a turn are about calls, so that a model is worth asking."""
+def may_name_calls(said: str, language: str) -> bool:
+    """Return whether the words of a turn may be about calls, so that a model is worth asking.
+
+    In a language without patterns, all words may be. `language` is a tag.
+    """
     words, _ = _words(said[:MAX_CHARACTERS])
+    if base_of(language) not in LANGUAGES:
+        return bool(words)
     return any(re.search(rf"\b{item.suspects}\b", words) for item in LANGUAGES.values())
 
 

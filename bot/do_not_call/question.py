@@ -13,7 +13,7 @@ from typing import Final
 
 from loguru import logger
 
-from bot.do_not_call.opt_out_rules import names_calls, wants_calls_after_all, wants_no_calls
+from bot.do_not_call.opt_out_rules import may_name_calls, wants_calls_after_all, wants_no_calls
 from bot.tools.tool_words import QUESTIONS
 from calls.entry import Emit
 from calls.events import UsageMeasured
@@ -71,12 +71,14 @@ class NotedTurn:
         number: The turn's number.
         said: Its words.
         stored: The words as they may be stored.
+        language: The tag of their language.
         wish: What it may be.
     """
 
     number: int
     said: str
     stored: str
+    language: str
     wish: Wish
 
     @property
@@ -108,7 +110,8 @@ class SentenceJudge:
 
     def note(self, turn: NotedTurn) -> None:
         """Keep a turn if it may be a request; `decide` judges it."""
-        self._noted = turn if names_calls(turn.said) or turn.is_unmistakable else None
+        is_suspect = may_name_calls(turn.said, turn.language) or turn.is_unmistakable
+        self._noted = turn if is_suspect else None
 
     def forget(self) -> None:
         """Judge the noted turn no more: the model has used its tool."""

@@ -68,21 +68,23 @@ class DoNotCallRequests:
         emit: Emit,
         utc_s: Callable[[], float],
         say: Callable[[Situation], Awaitable[None]],
+        language: Callable[[], str],
         dial_id: str = "",
         also: str = "",
         stored: Callable[[str], str] = str,
     ) -> None:
         """Create the opt-out, which lists `number`, `also` and the dial's number on request.
 
-        `say` speaks a prepared sentence, for requests that no model has confirmed. `stored` returns
-        words of the call as they may be stored.
+        `say` speaks a prepared sentence, for requests that no model has confirmed. `language`
+        returns the tag of the language that is spoken. `stored` returns words of the call as they
+        may be stored.
         """
         self.opt_outs = opt_outs
         self._call_id = call_id
         listable = is_dialable(number) and len(number) <= CONTACT_NUMBER_LENGTH
         self._number = number if listable else ""
         self._turn, self._utc_s = turn, utc_s
-        self._emit, self._say, self._stored = emit, say, stored
+        self._emit, self._say, self._stored, self._language = emit, say, stored, language
         self._dial_id, self._also = dial_id, also
         self.owed: OwedNumber | None = None  # what `_listing` lists
         self.listing: asyncio.Task[None] | None = None  # owned by `OptOuts`, which continues it
@@ -189,7 +191,10 @@ class DoNotCallRequests:
     def _note_turn(self, words: str, turn: int) -> None:
         if self._number:
             wish = Wish.CALLS_AGAIN if self.listing else Wish.NO_CALLS
-            self._judge.note(NotedTurn(number=turn, said=words, stored=self._words, wish=wish))
+            noted = NotedTurn(
+                number=turn, said=words, stored=self._words, language=self._language(), wish=wish
+            )
+            self._judge.note(noted)
 
     def _act(self, turn: NotedTurn, by: str) -> None:
         """List the number, or ask whether to take it off, unless the model has done so."""

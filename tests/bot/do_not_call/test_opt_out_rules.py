@@ -5,7 +5,7 @@ import pytest
 
 from bot.do_not_call.opt_out_rules import (
     is_clear_yes,
-    names_calls,
+    may_name_calls,
     wants_calls_after_all,
     wants_no_calls,
 )
@@ -317,7 +317,16 @@ def test_an_opt_out_can_be_withdrawn(said: str) -> None:
 
 @pytest.mark.parametrize("said", _each(WISHES))
 def test_a_model_is_asked_about_each_request(said: str) -> None:
-    assert names_calls(said)
+    assert may_name_calls(said, "en")
+
+
+@pytest.mark.parametrize("said", ["Sluta ringa mig.", "Mata soittamasta.", "もう電話しないで。"])
+@pytest.mark.parametrize(("language", "asks"), [("sv", True), ("ja-JP", True), ("en", False)])
+def test_in_a_language_without_patterns_a_model_is_asked_about_all_words(
+    said: str, language: str, *, asks: bool
+) -> None:
+    assert may_name_calls(said, language) is asks
+    assert not may_name_calls(" … ", language)
 
 
 @pytest.mark.parametrize(

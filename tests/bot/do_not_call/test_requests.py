@@ -81,7 +81,11 @@ class Desks:
     said: list[Situation] = field(default_factory=list)  # in the agent's voice
 
     def desk(
-        self, numbers: DoNotCallList, number: str = NUMBER, judge: Judge | None = None
+        self,
+        numbers: DoNotCallList,
+        number: str = NUMBER,
+        judge: Judge | None = None,
+        language: str = "en",
     ) -> DoNotCallRequests:
         question = OptOutQuestion(cast("ResultPen", judge)) if judge else None
         kept = OwedNumbers(self.folder)
@@ -94,6 +98,7 @@ class Desks:
             emit=self.told.append,
             utc_s=lambda: 1000.0,
             say=self.say,
+            language=lambda: language,
             stored=without_spoken_cards,
         )
 
@@ -559,6 +564,19 @@ async def test_no_model_is_asked_while_none_answers_or_about_other_words(desks: 
     await desk.close()
 
     assert judge.asked == []
+    assert numbers.listed == [NUMBER]
+
+
+async def test_a_model_is_asked_about_every_turn_in_a_language_without_patterns(
+    desks: Desks,
+) -> None:
+    numbers, judge = AwayList(times=0), Judge({Wish.NO_CALLS: "yes"})
+    desk = desks.desk(numbers, judge=judge, language="sv-SE")
+
+    heard(desk, "Sluta ringa mig.")
+    desk.notice(ANSWERED)
+    await desk.close()
+
     assert numbers.listed == [NUMBER]
 
 
