@@ -4,15 +4,16 @@ An entry ends with `#`, with a pause, at the length that a waiting tool expects,
 length. A `#` that follows within a pause belongs to the entry; otherwise a `#` as the first key is
 part of the next one.
 
-A tool waits for its digits if the agent's latest words name their number, or else the parameter:
-"your six-digit code" or "the order number" for `order_number`. If they do not, for example because
-they are in another language than the parameter's name, the entry ends with a pause or `#`. So a
-card number is one entry, even if some tool expects four digits.
+A tool waits for its digits if the agent's latest sentence names their number, or else the
+parameter: "your six-digit code" or "the order number" for `order_number`. If it does not, for
+example because it is in another language than the parameter's name, or asks for another number as
+well, the entry ends with a pause or `#`. So a card number is one entry, even if some tool expects
+four digits.
 """
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,10 @@ MAX_KEYS: Final = 64  # twice the length of an IBAN (chosen)
 
 MIN_NUMBER: Final = 3  # smaller numbers are ordinary words: "one moment"
 _TOKEN: Final = re.compile(r"\d+|[^\W\d_]+")
+_SENTENCE_END: Final = re.compile(r"[.!?\n\u2026\u3002\uff1f\uff01]+")
+_CLAUSE_END: Final = re.compile(r"[,.;:!?\n\u2026\u3001\u3002\uff0c\uff1a\uff1b\uff1f\uff01]")
+_SHORTEST: Final = 4  # words of a sentence that may ask for digits (chosen)
+_WORDS_BETWEEN: Final = 2  # the parts of a name, as in "the number of your order" (chosen)
 _NAME_PART: Final = re.compile(r"[^\W\d_][^\W\d_A-Z]*")
 
 
@@ -40,15 +45,27 @@ class DigitsAsked:
 
 def waiting(question: str, asked: Iterable[DigitsAsked], language: str) -> list[DigitsAsked]:
     """Return the parameters that the agent's latest words ask for, in a language such as `de`."""
-    words = [word.casefold() for word in _TOKEN.findall(question)]
+    latest = _latest_sentence(question)
+    clauses = [_TOKEN.findall(clause.casefold()) for clause in _CLAUSE_END.split(latest)]
+    words = [word for clause in clauses for word in clause]
     facts = language_of(language)
     known = facts.numbers if facts else dict[str, int]()
     numbers = {number for word in words if (number := _number(word, known)) >= MIN_NUMBER}
     return [
         item
         for item in asked
-        if numbers == {item.length} or (not numbers and _is_named(item.name, words))
+        if numbers == {item.length} or (not numbers and _is_named(item.name, clauses))
     ]
+
+
+def _latest_sentence(text: str) -> str:
+    """Return the latest sentence that is no short addition such as "Thank you.", and what follows.
+
+    An earlier one may mention digits that were keyed in before.
+    """
+    sentences = _SENTENCE_END.split(text)
+    long = [at for at, item in enumerate(sentences) if len(_TOKEN.findall(item)) >= _SHORTEST]
+    return ".".join(sentences[long[-1] if long else 0 :])
 
 
 def _number(word: str, known: Mapping[str, int]) -> int:
@@ -56,9 +73,29 @@ def _number(word: str, known: Mapping[str, int]) -> int:
     return int(word) if word.isdecimal() else known.get(word.partition("stell")[0], 0)
 
 
-def _is_named(name: str, words: Collection[str]) -> bool:
+def _is_named(name: str, clauses: Sequence[Sequence[str]]) -> bool:
+    """Return whether the latest mentions of a name's parts are together in one clause.
+
+    "Key in your card number, in order to pay." does not ask for `order_number`.
+    """
     parts = [part.casefold() for part in _NAME_PART.findall(name)]
-    return bool(parts) and all(any(word.startswith(part) for word in words) for part in parts)
+    latest = [
+        max(
+            (
+                (number, place)
+                for number, clause in enumerate(clauses)
+                for place, word in enumerate(clause)
+                if word.startswith(part)
+            ),
+            default=None,
+        )
+        for part in parts
+    ]
+    found = [place for place in latest if place is not None]
+    if not parts or len(found) < len(parts):
+        return False
+    (first, begins), (last, ends) = min(found), max(found)
+    return first == last and ends - begins < len(parts) + _WORDS_BETWEEN
 
 
 class KeyedEntry:
