@@ -7,6 +7,7 @@ import operator
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Final, cast, get_origin
@@ -299,6 +300,8 @@ def _run_of(own: _OwnFunction) -> Run:
 
         def now() -> Any:
             result = own.function(**_checked(own, arguments))
+            if isinstance(result, Future):  # of an executor, which does the work
+                result = cast("Future[Any]", result).result()
             # A decorated asynchronous function may not look like one.
             return result if inspect.isawaitable(result) else shorten(result)
 

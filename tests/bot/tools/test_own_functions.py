@@ -108,6 +108,7 @@ async def test_wrong_arguments_are_told_in_one_line_and_the_function_does_not_ru
         ("price_of", {}, "cut costs 5"),
         ("price_later", {"count": 2}, "2 large"),
         ("double", {"count": 2}, 4),
+        ("submitted", {"count": 2}, 4),
         ("order_later", {"count": "3", "size": "large"}, "3 large"),
         ("invite", {"guest": {"name": "Ann", "friends": [{"name": "Bo"}]}}, "Ann"),
     ],

@@ -3,6 +3,7 @@
 import functools
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -178,6 +179,12 @@ def gives(kind: str) -> Any:
         "no text": lambda: {"name": Unspeakable()},
     }
     return kinds[kind]()
+
+
+def submitted(count: int) -> Any:
+    """Give the work to an executor."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(double, count=count)
 
 
 desk = PriceList()
