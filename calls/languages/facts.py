@@ -85,6 +85,9 @@ class LanguageFacts:
 NO_FACTS: Final = LanguageFacts(tag="", name="")  # an unknown language
 
 
+NORWEGIAN: Final = ("nb", "nn")  # its written forms, which tags name rather than `no`
+
+
 def base_of(tag: str) -> str:
     """Return the language of a tag without region or script: `pt` for `pt-BR`."""
     return tag.replace("_", "-").partition("-")[0].casefold()
@@ -92,7 +95,8 @@ def base_of(tag: str) -> str:
 
 def language_of(tag: str) -> LanguageFacts | None:
     """Return the facts about the language of a tag such as `pt-BR`; `None` if there are none."""
-    return languages().get(base_of(tag))
+    base = base_of(tag)
+    return languages().get("no" if base in NORWEGIAN else base)
 
 
 @cache

@@ -38,7 +38,10 @@ def test_a_word_has_its_number(tag: str, word: str, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "base"),
-    [("de", "de"), ("de-AT", "de"), ("pt_BR", "pt"), ("zh-Hans-CN", "zh"), ("NO", "no")],
+    [
+        *(("de", "de"), ("de-AT", "de"), ("pt_BR", "pt"), ("zh-Hans-CN", "zh"), ("NO", "no")),
+        *(("nb-NO", "no"), ("nn", "no")),
+    ],
 )
 def test_a_variant_has_the_facts_of_its_language(tag: str, base: str) -> None:
     assert language_of(tag) is languages()[base]
