@@ -314,14 +314,14 @@ def _operators(story: Mapping[str, Any]) -> str:
 
 
 def _calls(story: Mapping[str, Any]) -> str:
-    head = ("call", "began", "caller", "by", "ended", "length", "turns", "verdict", "why")
+    head = ("call", "began", "other party", "by", "ended", "length", "turns", "verdict", "why")
     return _table(
         head,
         (
             (
                 item["id"],
                 _time(item["started_at"]),
-                item["caller"],
+                item["called" if item["direction"] == "outbound" else "caller"],
                 item["transport"],
                 phrase(ENDS, item["reason"] or item["state"]),
                 "" if item["length_s"] is None else f"{item['length_s']:.0f} s",

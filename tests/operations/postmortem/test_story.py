@@ -86,6 +86,18 @@ class TestReport:
         assert [item["kind"] for item in story["operators"]] == ["ConfigurationReloaded"]
         assert "by: Ada, outcome: replaced" in page
 
+    async def test_the_page_names_the_other_party_of_a_call(self, told: tuple[dict, str]) -> None:
+        story, _ = told
+        ours, theirs = "+1555****00", "+1555****99"
+        (hurt,) = [item for item in story["calls"] if item["verdict"] == "hurt"]
+        hurt |= {"caller": ours, "called": theirs}
+
+        pages = [as_page(story)]
+        hurt["direction"] = "outbound"
+        pages.append(as_page(story))
+
+        assert [(ours in page, theirs in page) for page in pages] == [(True, False), (False, True)]
+
     async def test_an_operators_action_is_listed_once_with_author_and_reason(
         self, url: str
     ) -> None:
