@@ -1,5 +1,6 @@
 """Turns the settings of rungs into the specifications from which services are built."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -14,6 +15,7 @@ from providers.catalog import provider
 from providers.facts import RungFacts
 from providers.provider import RungSpec, Stage
 
+SERVER_URL: Final = re.compile(r"(?:https?|wss?)://[^/\s]")
 LOCAL: Final = "local"  # the kind and the name of the local voice
 TITLES: Final = {
     "livekit": "LiveKit",
@@ -42,7 +44,7 @@ def rung_of(
         name=settings.name,
         stage=stage,
         kind=settings.kind,
-        url=settings.url or vendor.url,
+        url=_url_of(settings) or vendor.url,
         sample_rate_hz=sample_rate_hz,
         language=settings.language or spoken(agent.language, stage),
         model=settings.model,
@@ -91,14 +93,24 @@ def vendor_of(settings: RungSettings, stage: Stage) -> Vendor:
     """
     vendor = provider(stage, settings.kind, settings.service)
     name, place = settings.name, f"stages.{stage} {settings.name}"
-    if vendor.serves(settings.url, name):
+    url = _url_of(settings)
+    if vendor.serves(url, name):
         is_named = settings.is_one_of_several and name != settings.kind
         shared, title = vendor.title, f"{vendor.title} ({name})" if is_named else vendor.title
     else:
-        shared = urlsplit(settings.url).netloc.rpartition("@")[2]
+        shared = urlsplit(url).netloc.rpartition("@")[2]
         title = f"{name} ({shared})"
     key = settings.api_key_env or vendor.key_env or place
     return Vendor(title=title, key=key, place=place, name=shared)
+
+
+def _url_of(settings: RungSettings) -> str:
+    """Return the configured URL of a rung's server, perhaps an argument of a Pipecat service.
+
+    Empty for the vendor's usual one.
+    """
+    texts = (value for value in settings.init.values() if isinstance(value, str))
+    return settings.url or next((text for text in texts if SERVER_URL.match(text)), "")
 
 
 def vendors_of(settings: Settings) -> Vendors:

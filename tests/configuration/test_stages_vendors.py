@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from calls.sentences import explain
+from configuration.agent import AgentSettings
 from configuration.errors import ConfigError
 from configuration.loading import load
 from configuration.rungs import rung_of, vendor_of, vendors_of
@@ -49,6 +50,27 @@ def test_a_vendor_is_named_only_for_its_own_server_and_a_simulated_one(
     stage: Stage, kind: str, name: str, url: str, title: str
 ) -> None:
     assert vendor_of(RungSettings(name=name, kind=kind, url=url), stage).title == title
+
+
+@pytest.mark.parametrize(
+    ("init", "title", "url"),
+    [
+        ({}, "OpenAI", "https://api.openai.com/v1"),
+        ({"base_url": "https://eu.api.openai.com/v1"}, "OpenAI", None),
+        ({"organization": "https"}, "OpenAI", "https://api.openai.com/v1"),
+        ({"base_url": "https://api.groq.com/openai/v1"}, "spare (api.groq.com)", None),
+        ({"base_url": "http://localhost:8880/v1"}, "spare (localhost:8880)", None),
+    ],
+)
+def test_a_url_among_the_arguments_of_a_service_is_that_of_its_server(
+    init: dict[str, str], title: str, url: str | None
+) -> None:
+    service = "pipecat.services.openai.llm:OpenAILLMService"
+    settings = RungSettings(name="spare", kind="pipecat", service=service, init=init)
+
+    assert vendor_of(settings, "llm").title == title
+    rung = rung_of(settings, "llm", agent=AgentSettings(), sample_rate_hz=8000)
+    assert rung.url == (url or init["base_url"])
 
 
 @pytest.mark.parametrize(
