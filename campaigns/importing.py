@@ -38,6 +38,7 @@ PIECE_BYTES: Final = 65_536
 TIMEOUT: Final = aiohttp.ClientTimeout(total=600.0, connect=10.0, sock_read=30.0)
 
 
+MAX_YES_NO: Final = 40  # columns in the sentence: a CRM exports many (chosen)
 ABOUT_YES_NO: Final = (
     "Columns with unknown headings that hold only a yes or no, or one mark: {}. If one says who "
     "must not be called, rename it to do_not_call, or to may_call if a yes permits calls, and "
@@ -135,7 +136,7 @@ class ImportTally:
     @property
     def about_columns(self) -> str:
         """A sentence about the `yes_no_columns`; empty without any."""
-        shown = one_line(shown_headings(self.yes_no_columns))
+        shown = one_line(shown_headings(self.yes_no_columns, most=MAX_YES_NO))
         return ABOUT_YES_NO.format(shown) if shown else ""
 
 

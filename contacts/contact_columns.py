@@ -217,16 +217,16 @@ def is_number_heading(heading: str) -> bool:
     return meaning_of(heading).name == "number"
 
 
-def shown_headings(headings: Sequence[str]) -> str:
-    """Return the headings for a message; the first few if there are many."""
+def shown_headings(headings: Sequence[str], *, most: int = MAX_SHOWN) -> str:
+    """Return the headings for a message; the first few if there are more than `most`."""
     # In a file without a header, the "headings" are a contact.
     shown = [
         heading[:MAX_SHOWN_LENGTH]
         for heading in headings
         if heading and sum(letter.isdigit() for letter in heading) < MIN_DIGITS
     ]
-    more = f" and {len(shown) - MAX_SHOWN} more" if len(shown) > MAX_SHOWN else ""
-    return ", ".join(shown[:MAX_SHOWN]) + more
+    more = f" and {len(shown) - most} more" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more
 
 
 def _split(heading: str) -> list[str]:

@@ -319,6 +319,13 @@ async def test_a_preview_lists_no_person_who_opted_out(book: Contacts, tmp_path:
     assert not await book.do_not_call(["+4930901821"])
 
 
+def test_each_of_many_columns_that_may_forbid_calls_is_named() -> None:
+    columns = tuple(f"Flag {number}" for number in range(20))
+
+    assert "Flag 19" in ImportTally(yes_no_columns=columns).about_columns
+    assert not ImportTally().about_columns
+
+
 WHOLE = {
     "nothing": ("", "has no row with a contact in it"),
     "a header alone": (f"{HEADER}\n", "has no row with a contact in it"),
