@@ -12,7 +12,7 @@ from configuration.errors import Key, Problem, dotted, nearest, shown, without_s
 from configuration.layers import Layers, says_yes
 from configuration.service_checks import check_service
 from configuration.stages import STAGES
-from providers.catalog import ADAPTED, kinds, provider
+from providers.catalog import ADAPTED, kinds, known_services, provider
 from providers.openai_servers import openai_servers, server_at
 from providers.provider import Provider, Stage
 from providers.sphinx_ear import NOT_INSTALLED, is_installed
@@ -91,15 +91,30 @@ def _check_rung(
 
 
 def _meant_kind(kind: str, stage: Stage) -> str:
-    """Return what to write instead of an unknown kind; empty if that is not known."""
-    server = openai_servers().get("".join(filter(str.isalnum, kind.lower())))
+    """Return what to write instead of an unknown kind."""
+    word = "".join(filter(str.isalnum, kind.lower()))
+    server = openai_servers().get(word) if stage == "llm" else None
+    service = "" if server or word in kinds(stage) else _service_called(word, stage)
     meant = [name for name in kinds(stage) if name[:2] == kind[:2].lower() or name != ADAPTED]
-    close = None if server and stage == "llm" else nearest(kind, meant)
-    if close or stage != "llm":
-        return f'did you mean "{close}"? ' if close else ""
+    if service:
+        return f"use kind: {ADAPTED} with service: {service} "
+    if close := None if server else nearest(kind, meant):
+        return f'did you mean "{close}"? '
+    if stage != "llm":
+        return f"use kind: {ADAPTED} for any service of Pipecat "
     unknown = "with its url, if it speaks OpenAI's protocol"
     place = f'with url: "{server.url}"' if server else unknown
     return f"use kind: openai {place} "
+
+
+def _service_called(word: str, stage: Stage) -> str:
+    """Return the first of Pipecat's services whose vendor or module has a name; else empty."""
+    for service in known_services(stage):
+        module = service.removeprefix("pipecat.services.").partition(".")[0]
+        title = provider(stage, ADAPTED, service).title
+        if word in ("".join(filter(str.isalnum, name.lower())) for name in (module, title)):
+            return service
+    return ""
 
 
 def usual_variable(stage: Stage, rung: Mapping[str, Any]) -> str | None:

@@ -116,9 +116,9 @@ def test_two_rungs_of_one_vendor_have_two_sentences_and_a_probe_says_the_same_as
     assert said == ["OpenAI cannot be reached", "OpenAI (spare) cannot be reached"] == probed
 
 
-def advice_for(kind: str, tmp_path: Path) -> str:
+def advice_for(kind: str, tmp_path: Path, stage: str = "llm") -> str:
     file = tmp_path / "holdline.yaml"
-    file.write_text(f'stages: {{llm: [{{kind: "{kind}", api_key_env: X}}]}}')
+    file.write_text(f'stages: {{{stage}: [{{kind: "{kind}", api_key_env: X}}]}}')
     with pytest.raises(ConfigError) as caught:
         load(file, keys=False)
     return str(caught.value)
@@ -146,8 +146,25 @@ def test_an_unknown_kind_of_model_is_told_about_openais_protocol(kind: str, tmp_
     assert "use kind: openai with its url, if it speaks OpenAI's" in advice_for(kind, tmp_path)
 
 
-def test_a_misspelt_kind_is_corrected(tmp_path: Path) -> None:
-    assert 'did you mean "openai"?' in advice_for("opnai", tmp_path)
+@pytest.mark.parametrize(
+    ("stage", "kind", "advice"),
+    [
+        ("llm", "opnai", 'did you mean "openai"?'),
+        ("llm", "OpenAI", 'did you mean "openai"?'),
+        ("tts", "eleven-labs", 'did you mean "elevenlabs"?'),
+        ("stt", "azure", "use kind: pipecat with service: pipecat.services.azure.stt:AzureSTT"),
+        ("stt", "Whisper", "use kind: pipecat with service: pipecat.services.whisper.stt:Whisper"),
+        ("tts", "azure", "use kind: pipecat with service: pipecat.services.azure.tts:AzureTTS"),
+        ("tts", "rime", "use kind: pipecat with service: pipecat.services.rime.tts:Rime"),
+        ("tts", "piper", "use kind: pipecat with service: pipecat.services.piper.tts:Piper"),
+        ("llm", "aws", "use kind: pipecat with service: pipecat.services.aws.llm:AWSBedrock"),
+        ("tts", "coqui", "use kind: pipecat for any service of Pipecat (cartesia"),
+    ],
+)
+def test_an_unknown_kind_is_told_what_to_write_instead(
+    stage: str, kind: str, advice: str, tmp_path: Path
+) -> None:
+    assert advice in advice_for(kind, tmp_path, stage)
 
 
 @pytest.mark.parametrize(
