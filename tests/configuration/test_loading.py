@@ -310,7 +310,8 @@ def test_an_empty_variable_is_ignored() -> None:
         ),
         (
             "stages: {stt: [{name: x, kind: openai, api_key_env: OPENAI_API_KEY}]}",
-            f'holdline.yaml:1: stages.stt[0].kind is "openai"; ({", ".join(kinds("stt"))})',
+            'holdline.yaml:1: stages.stt[0].kind is "openai"; use kind: pipecat with service: '
+            f"pipecat.services.openai.stt:OpenAISTTService ({', '.join(kinds('stt'))})",
         ),
         (
             "stages: {stt: [{kind: deepgram, api_key_env: NOT_THERE}]}",
