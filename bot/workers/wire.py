@@ -56,7 +56,7 @@ class Wire:
             self._revocable_names.add(what)
 
     def send(self, what: str, /, **fields: Any) -> bool:
-        """Send a message; return False if the other end is gone or no longer reads."""
+        """Send a message; return False if the other end is gone or no longer reads it."""
         return self._send({**fields, "tell": what})
 
     async def ask(self, what: str, /, *, within_s: float = ASK_PROCESS_S, **fields: Any) -> Any:
@@ -69,7 +69,7 @@ class Wire:
         answered = self._pending[number] = asyncio.get_running_loop().create_future()
         try:
             if not self._send({**fields, "ask": what, "number": number}):
-                raise WireError(f"{what} cannot be asked: the other end is gone")
+                raise WireError(f"{what} cannot be asked: the other end is gone, or it is too long")
             for _ in range(WAIT_PARTS):
                 if (await asyncio.wait([answered], timeout=within_s / WAIT_PARTS))[0]:
                     return answered.result()
@@ -104,13 +104,21 @@ class Wire:
                 item.set_exception(WireError("the other end is gone"))
 
     def _send(self, message: Mapping[str, Any]) -> bool:
-        """Queue a message for sending; return False if the other end is gone or does not read."""
+        """Queue a message for sending; return False if the other end is gone or does not read it.
+
+        A message that is too long is not sent: the other end would close the connection.
+        """
         writer = self._writer
         if writer is None or writer.is_closing():
             return False
         if writer.transport.get_write_buffer_size() > UNREAD_BYTES:
             return False
-        writer.write(json.dumps(message, default=str).encode() + b"\n")
+        line = json.dumps(message, default=str).encode() + b"\n"
+        if len(line) > LINE_BYTES:
+            name = message.get("tell") or message.get("ask") or "a reply"
+            logger.error("{} is not sent to the other process: {} bytes", name, len(line))
+            return False
+        writer.write(line)
         return True
 
     def _receive(self, message: Any, answering: asyncio.TaskGroup) -> None:
@@ -143,12 +151,15 @@ class Wire:
             logger.opt(exception=broken).error("the handler of message {} failed", what)
 
     async def _answer(self, what: str, message: Mapping[str, Any]) -> None:
-        answer = self._answers.get(what)
+        answer, number = self._answers.get(what), message["number"]
         try:
             reply = {"is": await answer(message)} if answer else {"error": f"{what} is not known"}
+            if self._send({"number": number, **reply}):
+                return
+            error = "the reply is too long"
         except Exception as broken:  # noqa: BLE001 - one request must not end the connection
-            reply = {"error": f"{type(broken).__name__}: {broken}"}
-        self._send({"number": message["number"], **reply})
+            error = f"{type(broken).__name__}: {broken}"
+        self._send({"number": number, "error": error})
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:

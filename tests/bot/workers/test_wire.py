@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from bot.workers.wire import Wire, WireError
+from bot.workers.wire import LINE_BYTES, Wire, WireError
 from tests.virtual_time import BEGIN_S
 from transports.pool import ASK_PROCESS_S
 
@@ -70,6 +70,39 @@ async def test_an_answer_that_came_while_our_loop_stalled_counts() -> None:
 
     async with both_ends() as (here, there):
         there.answer("admit", admit)
+
+        assert await here.ask("admit") == "a seat"
+
+
+async def test_a_message_that_is_too_long_fails_alone() -> None:
+    async def read(asked: Mapping[str, Any]) -> str:
+        return "x" * asked["length"]
+
+    async with both_ends() as (here, there):
+        there.answer("read", read)
+        with pytest.raises(WireError, match="the reply is too long"):
+            await here.ask("read", length=LINE_BYTES)
+        with pytest.raises(WireError, match="too long"):
+            await here.ask("read", length=1, more="x" * LINE_BYTES)
+        assert not here.send("entry", text="x" * LINE_BYTES)
+
+        assert await here.ask("read", length=1) == "x"
+        assert len(await here.ask("read", length=LINE_BYTES - 100)) == LINE_BYTES - 100
+
+
+async def test_a_reply_that_cannot_be_sent_fails_alone() -> None:
+    async def read(asked: Mapping[str, Any]) -> Any:
+        del asked
+        deep: list[Any] = []
+        for _ in range(100_000):
+            deep = [deep]
+        return deep
+
+    async with both_ends() as (here, there):
+        there.answer("read", read)
+        there.answer("admit", lambda _: asyncio.sleep(0, "a seat"))
+        with pytest.raises(WireError, match="RecursionError"):
+            await here.ask("read")
 
         assert await here.ask("admit") == "a seat"
 
