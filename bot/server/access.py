@@ -136,6 +136,10 @@ PAGES: Final = (*CONSOLE_PAGES, "/client/", SIGN_OUT_PATH)
 NO_STORE: Final = "no-store"
 MAY_NOT_ACT: Final = "This needs HOLDLINE_TOKEN: HOLDLINE_VIEW_TOKEN is read-only."
 NO_SUPERVISOR: Final = "The supervisor does not answer. Try again in a moment."
+SIGNED_OUT_LATER: Final = (
+    "This browser is signed out. The session may be open elsewhere until the supervisor and the "
+    "store (server.store) answer again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,8 +344,9 @@ class SignIn:
         try:
             await self._credentials.sign_out(identity, everybody=everybody)
         except LookupError:
-            return _refusal(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
-        response = RedirectResponse(SIGN_IN_PATH, HTTPStatus.SEE_OTHER)
+            response = _refusal(SIGNED_OUT_LATER, HTTPStatus.SERVICE_UNAVAILABLE)
+        else:
+            response = RedirectResponse(SIGN_IN_PATH, HTTPStatus.SEE_OTHER)
         response.delete_cookie(COOKIE)
         return response
 

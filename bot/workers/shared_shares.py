@@ -9,20 +9,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from bot.workers.share_rules import LEASE_S, LeakyBucket
-from bot.workers.shared_values import RedisLink
+from bot.workers.shared_values import BEGIN, SINCE, RedisLink
 
-SINCE: Final = "{holdline}:limits since"  # the moment from which Redis has the limits' data
 PLACES: Final = "{holdline}:places:"
 PACE: Final = "{holdline}:pace:"
 
-_BEGIN: Final = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('SET', KEYS[2], now, 'NX')
-local since = tonumber(redis.call('GET', KEYS[2]))
-"""
 # Divides as `lease_rules.py` does: first what is needed, then the rest evenly.
-DIVIDE: Final = f"""{_BEGIN}
+DIVIDE: Final = f"""{BEGIN}
 local me, limit, held = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local lease = tonumber(ARGV[5])
 local names, wanted, target = {{me}}, {{[me] = tonumber(ARGV[4])}}, {{[me] = 0}}
@@ -59,7 +52,7 @@ redis.call('HSET', KEYS[1], me, line)
 redis.call('PEXPIRE', KEYS[1], lease)
 return {{places, #names}}
 """
-TAKE: Final = f"""{_BEGIN}
+TAKE: Final = f"""{BEGIN}
 local capacity, per_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local kept = redis.call('HMGET', KEYS[1], 'level', 'at')
 local level, at = tonumber(kept[1] or capacity), tonumber(kept[2] or since)

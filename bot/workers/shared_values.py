@@ -11,6 +11,7 @@ Scripts are executed by Redis as a whole (https://redis.io/docs/latest/develop/p
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from math import inf
 from typing import Any, Final, TypeVar
 
 from loguru import logger
@@ -21,6 +22,7 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
 
 from bot.workers.pool import FAIR, MAX_KEPT, KeyValueStore, kind_of
+from runtime import clock
 from runtime.clock import Clock
 from runtime.exits import UsageError
 from transports.pool import KeepOutcome, TakenUp
@@ -30,9 +32,11 @@ Outcome = TypeVar("Outcome")
 PREFIX: Final = "{holdline}:value:"  # the braces put all keys into one slot of a cluster
 INDEX: Final = "{holdline}:values:"  # by kind: tokens, sorted by their expiry
 MACHINE: Final = "{holdline}:machine:"
+SINCE: Final = "{holdline}:since"  # the moment from which Redis has all that was stored
 FIRST_ANSWER_S: Final = 2.0  # at the start
 STORE_ANSWER_S: Final = 0.25  # a slower Redis counts as away (chosen: a caller does not notice it)
 STORE_CHECK_S: Final = 1.0
+BLIP_S: Final = 2.0  # in a shorter absence, Redis loses nothing that is renewed every second
 PRESENT_S: Final = 5.0  # after this time without renewal, a machine is gone
 CONNECTIONS: Final = 8
 MAX_FAIR: Final = MAX_KEPT // 10  # values of one owner, of the kinds in `FAIR`
@@ -43,9 +47,25 @@ SAME_CLOCK_S: Final = 0.5  # moments are moved only by more: on one machine, Red
 OLDEST: Final = (6, 2)  # `SET … GET` is newer than 6.0
 EVICTING: Final = ("allkeys", "volatile")  # policies that drop values before they expire
 
+MAX_VALUE_BYTES: Final = 4_000_000  # a longer one is damaged or not ours
+
 EPOCH_S: Final = 3600.0  # how long an epoch is kept after the last value; a machine is frozen less
 EPOCH: Final = "{holdline}:epoch:"
 
+BEGIN: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('SET', KEYS[2], now, 'NX')
+local since = tonumber(redis.call('GET', KEYS[2]))
+"""
+# Redis may also have an older state of its data, after a restart: then it has another `run_id`.
+TAKE_NAME: Final = f"""{BEGIN}
+local data = since .. (string.match(redis.call('INFO', 'server'), 'run_id:%w*') or '')
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return {{0, data}} end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {{1, data}}
+"""
 KEEP: Final = """
 if ARGV[4] ~= '' then
   if tonumber(redis.call('GET', KEYS[3]) or 0) > tonumber(ARGV[4]) then return 0 end
@@ -66,20 +86,30 @@ end
 if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
 return 1
 """
-TAKE_UP: Final = """
-local epoch = tonumber(redis.call('GET', KEYS[2]) or 0)
-if ARGV[1] ~= '' and tonumber(ARGV[1]) ~= epoch then return {epoch, 0} end
-redis.call('SET', KEYS[2], epoch + 1, 'PX', ARGV[2])
-local value = redis.call('GET', KEYS[1])
-if value then return {epoch + 1, 1, value, redis.call('PTTL', KEYS[1])} end
-return {epoch + 1, 1}
+# A value that is too long is not sent, because that could take longer than `STORE_ANSWER_S`.
+GET: Final = f"""
+local function get(key)
+  if redis.call('STRLEN', key) > {MAX_VALUE_BYTES} then return '' end
+  return redis.call('GET', key)
+end
 """
-READ: Final = """
-local value = redis.call('GET', KEYS[1])
+TAKE_UP: Final = f"""{GET}
+local epoch = tonumber(redis.call('GET', KEYS[2]) or 0)
+if ARGV[1] ~= '' and tonumber(ARGV[1]) ~= epoch then return {{epoch, 0}} end
+redis.call('SET', KEYS[2], epoch + 1, 'PX', ARGV[2])
+local value = get(KEYS[1])
+if value then return {{epoch + 1, 1, value, redis.call('PTTL', KEYS[1])}} end
+return {{epoch + 1, 1}}
+"""
+READ: Final = f"""{GET}
+local value = get(KEYS[1])
 if not value then return false end
 local left = redis.call('PTTL', KEYS[1])
-if ARGV[1] == 'take' then redis.call('DEL', KEYS[1]) end
-return {value, left}
+if ARGV[1] == 'take' then
+  redis.call('DEL', KEYS[1])
+  redis.call('ZREM', KEYS[2], KEYS[1])
+end
+return {{value, left}}
 """
 READ_ALL: Final = """
 local keys = redis.call('ZRANGE', KEYS[1], 0, -1)
@@ -101,7 +131,7 @@ class RedisLink:
         why_away: Why it failed last; redacted.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, clock: Clock = clock.monotonic) -> None:
         """Connect at the first request."""
         pool = BlockingConnectionPool.from_url(
             url,
@@ -114,6 +144,8 @@ class RedisLink:
         )
         self.redis = Redis.from_pool(pool)
         self.is_away, self.why_away = False, ""
+        self._clock = clock
+        self._lost_at = self._back_at = -inf  # back after more than a blip
 
     async def check(self) -> None:
         """Check that a Redis that answers can be used.
@@ -121,17 +153,17 @@ class RedisLink:
         Raises:
             UsageError: It is no Redis, too old, needs another password, or drops values.
         """
+        needed = ".".join(map(str, OLDEST))
         try:
             async with asyncio.timeout(FIRST_ANSWER_S):
                 about: Mapping[str, Any] = await self.redis.info()
         except (AuthenticationError, InvalidResponse, ResponseError) as refused:
-            raise _unusable(
-                f"it answers: {_plain(refused)}; it must be a Redis, with the right password in the"
-                " URL (redis://:PASSWORD@HOST:6379)"
+            raise _unusable(  # before 6.0, Redis does not know the client's first command
+                f"it answers: {_plain(refused)}; it must be a Redis, {needed} or newer, with the"
+                " right password in the URL (redis://:PASSWORD@HOST:6379)"
             ) from refused
         version = str(about.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < OLDEST:
-            needed = ".".join(map(str, OLDEST))
             raise _unusable(f"it is Redis {version}; {needed} or newer is needed")
         policy = str(about.get("maxmemory_policy", ""))
         if policy.startswith(EVICTING) and about.get("maxmemory"):
@@ -171,20 +203,27 @@ class RedisLink:
                 " them over",
                 self.why_away,
             )
+            self._lost_at = self._clock()
         self.is_away = True
 
     def find(self) -> None:
         """Send requests again."""
         if self.is_away:
             logger.info("the store (server.store) is back")
+            if self._clock() - self._lost_at >= BLIP_S:
+                self._back_at = self._clock()
         self.is_away = False
+
+    def was_there(self, *, for_s: float) -> bool:
+        """Return whether Redis has been there for this time, but for blips."""
+        return not self.is_away and self._clock() - self._back_at >= for_s
 
 
 class MachineNames:
     """The name of this machine in the store, which no other one may use.
 
     Attributes:
-        is_kept: Whether Redis had it at the last check.
+        is_ours: Whether this machine had it at the last check.
     """
 
     def __init__(self, link: RedisLink, *, machine: str, holder: str) -> None:
@@ -195,9 +234,11 @@ class MachineNames:
             machine: The name; empty if there is none.
             holder: A random id of this process.
         """
-        self.is_kept = False
+        self.is_ours = False
+        self._data = ""  # Redis's, at the last check
         self._link, self._machine, self._holder = link, machine, holder
         self._key = f"{MACHINE}{machine or holder}"
+        self._script = link.redis.register_script(TAKE_NAME)
 
     async def take(self) -> None:
         """Take the name; wait for that of a machine that has died.
@@ -208,7 +249,6 @@ class MachineNames:
         """
         for _ in range(round(PRESENT_S / STORE_CHECK_S) + 1):
             if await self._link.try_again(self._renew):
-                self.is_kept = True
                 return
             await asyncio.sleep(STORE_CHECK_S)
         raise _unusable(
@@ -222,27 +262,22 @@ class MachineNames:
         Raises:
             StoreAwayError: Redis does not answer.
         """
-        was_kept = self.is_kept
-        is_ours = await self._link.try_again(self._renew)
-        if not is_ours:
+        before = self._data
+        if not await self._link.try_again(self._renew):
             logger.error("another server with server.machine: {} uses the store", self._machine)
-        is_lost = was_kept and is_ours and not self.is_kept
-        self.is_kept = is_ours
-        return is_lost
+        return before not in ("", self._data)
 
     async def give_back(self) -> None:
         """Let another machine have the name at once."""
-        if self.is_kept:
+        if self.is_ours:
             await self._link.ask(lambda: self._link.redis.delete(self._key))
 
     async def _renew(self) -> bool:
         """Store the name for another while; return False if another machine has it."""
-        held = await self._link.redis.get(self._key)
-        self.is_kept = held == self._holder
-        if held not in (None, self._holder):
-            return False
-        await self._link.redis.set(self._key, self._holder, px=round(PRESENT_S * 1000))
-        return True
+        keys, args = [self._key, SINCE], [self._holder, round(PRESENT_S * 1000)]
+        is_ours, self._data = await self._script(keys=keys, args=args)
+        self.is_ours = bool(is_ours)
+        return self.is_ours
 
 
 class OwnValues:
@@ -250,6 +285,7 @@ class OwnValues:
 
     Attributes:
         unshared: The tokens of values that Redis does not have.
+        undropped: The tokens, and the kinds, of values that Redis still has.
     """
 
     def __init__(self, link: RedisLink, *, local: KeyValueStore, clock: Clock) -> None:
@@ -260,7 +296,7 @@ class OwnValues:
             local: Keeps the values in this process, and learns of later epochs.
             clock: Monotonic, in seconds.
         """
-        self.unshared: set[str] = set()
+        self.unshared, self.undropped = set[str](), set[str]()
         self._link, self._local, self._clock = link, local, clock
         self._script = link.redis.register_script(KEEP)
         self._kept: dict[str, str] = {}  # by token
@@ -276,11 +312,28 @@ class OwnValues:
             self.forget(next(iter(self._kept)))
         self._kept[token] = wrapped
         self.unshared.add(token)
+        self.undropped.discard(token)
 
     def forget(self, token: str) -> None:
         """Forget a value, so that it is not stored in Redis again."""
         self._kept.pop(token, None)
         self.unshared.discard(token)
+
+    async def drop(self, token: str) -> None:
+        """Remove a value, or all of a kind, also from Redis; if that fails, it stays undropped.
+
+        Raises:
+            StoreAwayError: Redis does not answer.
+        """
+        for kept in [item for item in self if token in (item, kind_of(item))]:
+            self.forget(kept)
+        self.undropped.add(token)
+        await self._link.ask(lambda: _drop(self._link.redis, token))
+        self.undropped.discard(token)
+
+    def is_dropped(self, token: str) -> bool:
+        """Return whether a value ended, but Redis may still have it."""
+        return token in self.undropped or kind_of(token) in self.undropped
 
     async def share(self, token: str) -> KeepOutcome:
         """Store a value in Redis; if that fails, it stays unshared."""
@@ -321,7 +374,7 @@ class SharedValues:
             local: Keeps the values in this process.
             clock: Monotonic, in seconds.
         """
-        self.link = RedisLink(url)
+        self.link = RedisLink(url, clock=clock)
         self._name = MachineNames(self.link, machine=machine, holder=holder)
         self._read = self.link.redis.register_script(READ)
         self._read_all = self.link.redis.register_script(READ_ALL)
@@ -360,7 +413,8 @@ class SharedValues:
     async def look_after(self) -> None:
         """Renew the machine's name, and notice whether Redis is there; runs until cancelled.
 
-        Stores in Redis what it does not have, and forgets the sessions that it has no more.
+        Removes from Redis and stores there what it has missed, and forgets the sessions that it
+        has no more.
         """
         task, missing = asyncio.current_task(), set[str]()
         # The client may swallow a cancellation that arrives while it reads.
@@ -371,6 +425,8 @@ class SharedValues:
                     lost = (item for item in self._own if not kind_of(item).endswith(ONCE))
                     self._own.unshared |= set(lost)
                 self.link.find()
+                for token in tuple(self._own.undropped):
+                    await self._own.drop(token)
                 for token in tuple(self._own.unshared):
                     await self._own.share(token)
                 lacking = await _lacking_sessions(self.link, self._local) - self._own.unshared
@@ -443,51 +499,53 @@ class SharedValues:
         here = await self._local.take(token)
         is_unshared = token in self._own.unshared
         self._own.forget(token)
+        if self._own.is_dropped(token):
+            return here
         try:
-            found = await self.link.ask(lambda: self._read(keys=[_key(token)], args=["take"]))
+            found = await self.link.ask(lambda: self._read(keys=_keys(token), args=["take"]))
         except StoreAwayError:
+            if not is_unshared:
+                self._own.undropped.add(token)
             return here
         return _unwrapped(found, self._clock()) if found or not is_unshared else here
 
     async def read(self, token: str) -> Any:
         """Return the value of a token and keep it; `None` if there is none or it has expired."""
         try:
-            found = await self.link.ask(lambda: self._read(keys=[_key(token)], args=["read"]))
+            found = await self.link.ask(lambda: self._read(keys=_keys(token), args=["read"]))
         except StoreAwayError:
             found = None
         here = await self._local.read(token)
-        if not found and (self.is_away or token in self._own.unshared):
+        is_unknown = not found and (self.is_away or token in self._own.unshared)
+        if is_unknown or self._own.is_dropped(token):
             return here
         value = _unwrapped(found, self._clock())
-        if found and here is None and kind_of(token) == SESSION:  # so that it holds without Redis
+        if found and value and here is None and kind_of(token) == SESSION:
+            # So that it holds without Redis.
             await self._local.keep(token, value, for_s=int(found[1]) / 1000)
         return value
 
     async def read_all(self, kind: str) -> Mapping[str, Any]:
-        """Return the values of a kind, which has no owners; while Redis is away, only our own."""
+        """Return the values of a kind without owners and moments; only our own without Redis."""
         try:
             found = await self.link.ask(lambda: self._read_all(keys=[f"{INDEX}{kind}"]))
         except StoreAwayError:
             return await self._local.read_all(kind)
-        return {
-            str(key).removeprefix(PREFIX): json.loads(wrapped)["value"]
+        values = {
+            str(key).removeprefix(PREFIX): _unwrapped((wrapped, 0), self._clock())
             for key, wrapped in zip(*found, strict=True)
             if wrapped
         }
+        return {token: value for token, value in values.items() if value is not None}
 
     async def drop(self, token: str) -> None:
         """Remove a value; if `token` is a kind, all its values.
 
         Raises:
-            LookupError: Redis does not answer, so other machines still have them.
+            LookupError: Redis does not answer: other machines have them until it is back.
         """
         await self._local.drop(token)
-        for kept in [item for item in self._own if token in (item, kind_of(item))]:
-            self._own.forget(kept)
-        try:
-            await self.link.ask(lambda: _drop(self.link.redis, token))
-        except StoreAwayError as away:
-            raise LookupError(str(away)) from away
+        await self._own.drop(token)
 
 
 def _unwrapped(found: Any, now: float) -> Any:
@@ -495,13 +553,18 @@ def _unwrapped(found: Any, now: float) -> Any:
     if not found:
         return None
     wrapped, left_ms = found
-    kept = json.loads(wrapped)
-    value = kept["value"]
-    age_s = kept["for_s"] - int(left_ms) / 1000
-    later_s = now - age_s - kept["at"]
-    if abs(later_s) > SAME_CLOCK_S:
-        for name in kept["moments"]:
-            value[name] += later_s if value[name] else 0.0
+    try:
+        kept = json.loads(wrapped)
+        value = kept["value"]
+        age_s = kept["for_s"] - int(left_ms) / 1000
+        later_s = now - age_s - kept["at"]
+        if abs(later_s) > SAME_CLOCK_S:
+            for name in kept["moments"]:
+                value[name] += later_s if value[name] else 0.0
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        why = _plain(error) if wrapped else "it is too long"
+        logger.warning("a value in the store is declined: {}", why)
+        return None
     return value
 
 
@@ -549,6 +612,11 @@ def _plain(error: BaseException) -> str:
 
 def _key(token: str) -> str:
     return f"{PREFIX}{token}"
+
+
+def _keys(token: str) -> Sequence[str]:
+    """Return the key of a value without an owner, and that of the index of its kind."""
+    return [_key(token), f"{INDEX}{kind_of(token)}"]
 
 
 def _escaped(token: str) -> str:

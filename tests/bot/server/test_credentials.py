@@ -376,6 +376,28 @@ async def test_a_second_sign_out_shows_the_sign_in_page() -> None:
     assert "Your session has ended" in second.text
 
 
+class AwayStore(KeyValueStore):
+    """A store that other machines share, and that is away."""
+
+    async def drop(self, token: str) -> None:
+        await super().drop(token)
+        raise LookupError(token)
+
+
+async def test_a_sign_out_that_other_machines_do_not_learn_of_is_told() -> None:
+    pool = SingleProcess(why_closed=str, clock=clock.monotonic)
+    pool.key_values = AwayStore(clock=clock.monotonic)
+    async with guarding(pool) as site:
+        shown = await site.cookie(ACT)
+        answer = await site.client.post("/sign-out", headers=shown)
+        after = await site.client.get("/api/calls", headers=shown)
+
+    assert answer.status_code == 503
+    assert "open elsewhere" in answer.text
+    assert answer.headers["set-cookie"].startswith(f'{COOKIE}="";')
+    assert after.status_code == 401
+
+
 async def test_the_session_page_says_who_is_signed_in_and_what_they_may() -> None:
     async with guarding() as site:
         ada = await site.client.get("/sign-out", headers=await site.cookie(ACT, name="<Ada>"))

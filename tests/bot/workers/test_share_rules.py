@@ -16,7 +16,7 @@ from aiohttp import web
 from bot.workers.pool_server import RateLimit
 from bot.workers.share_rules import LEASE_S, OWN_S, LeakyBucket, Share
 from bot.workers.shared_shares import SharedShares
-from bot.workers.shared_values import RedisLink
+from bot.workers.shared_values import SINCE, RedisLink
 from tests.share_servers import Server, free_port, running_redis
 
 LIMIT, CALLERS = 3, 10
@@ -41,7 +41,7 @@ async def begun(server: Server) -> None:
     """Start with a Redis that has the limits' data for long."""
     await server.fresh_url()
     async with machines(server.url) as (one, _):
-        await one._link.redis.set("{holdline}:limits since", 0)
+        await one._link.redis.set(SINCE, 0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis.asyncio
+from loguru import logger
 
 from bot.workers import shared_values
 from bot.workers.pool import KeyValueStore, SingleProcess
@@ -92,7 +93,10 @@ async def test_another_machine_takes_a_value_once(server: Server) -> None:
         assert [await a.take("twilio token 1"), await b.take("twilio token 1")] == [None, None]
 
 
-async def test_two_machines_at_once_get_a_value_once(server: Server) -> None:
+async def test_two_machines_at_once_get_a_value_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_values, "STORE_ANSWER_S", 10.0)  # on a busy machine, too
     async with machine(server.url, "a") as a, machine(server.url, "b") as b:
         for number in range(50):
             await a.keep(f"call {number}", number, for_s=60)
@@ -248,6 +252,19 @@ async def test_all_values_of_a_kind_are_read_the_newest_last(server: Server) -> 
         assert list((await b.read_all("view")).items()) == wanted
 
 
+async def test_calls_that_have_ended_displace_no_call_in_progress(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_values, "MAX_KEPT", 3)
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        await a.keep("twilio call long", 1, for_s=60)
+        for number in range(5):
+            await b.keep(f"twilio call {number}", 1, for_s=60)
+            assert await a.take(f"twilio call {number}") == 1
+
+        assert await b.read("twilio call long") == 1
+
+
 async def test_one_owners_sign_ins_displace_no_other_owners(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +278,86 @@ async def test_one_owners_sign_ins_displace_no_other_owners(
         assert await b.read("session me")
         found = [number for number in range(5) if await b.read(f"session {number}")]
         assert found == [2, 3, 4]
+
+
+async def test_what_ends_while_redis_is_away_does_not_return() -> None:
+    with running_redis() as server:
+        async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+            await a.keep("twilio token 1", "a ticket", for_s=60)
+            await a.keep("session 1", SESSION, for_s=60)
+            assert await b.read("session 1") == SESSION
+            server.pause()
+            assert await a.take("twilio token 1") == "a ticket"
+            with pytest.raises(LookupError):
+                await a.drop("session 1")
+            assert await b.read("session 1") == SESSION
+            server.resume()
+            a.link.find()
+            assert [await a.read("twilio token 1"), await a.read("session 1")] == [None, None]
+            await becomes(lambda: not a.is_away and not b.is_away)
+            await settle()
+
+            assert await b.take("twilio token 1") is None
+            assert [await one.read("session 1") for one in (a, b)] == [None, None]
+
+
+async def test_a_session_that_was_ended_while_a_machine_was_cut_off_does_not_return(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_values, "PRESENT_S", 0.2)
+
+    async def cut_off(_: object) -> None:
+        raise shared_values.StoreAwayError("cut off")
+
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        await a.keep("session 1", SESSION, for_s=60)
+        await a.keep("session 2", SESSION, for_s=60)
+        await settle()
+        with monkeypatch.context() as patch:
+            patch.setattr(a.link, "try_again", cut_off)
+            a.link.lose(OSError("cut off"))
+            await b.drop("session 1")
+            await settle()  # longer than Redis keeps a machine's name
+        await becomes(lambda: not a.is_away)
+        await settle()
+
+        assert [await one.read("session 1") for one in (a, b)] == [None, None]
+        assert [await one.read("session 2") for one in (a, b)] == [SESSION, SESSION]
+
+
+DAMAGED = {
+    "cut": '{"value": {"tur',
+    "of another version": "{}",
+    "no object": "7",
+    "without its moments": '{"value": {}, "moments": ["began_at"], "at": 5, "for_s": 60}',
+    "too long": '"' + "x" * 10_000_000 + '"',
+    "too deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("stored", DAMAGED.values(), ids=DAMAGED)
+async def test_a_damaged_value_counts_as_none_and_is_told_once(server: Server, stored: str) -> None:
+    token, told = "parked twilio CA1", list[str]()
+    async with machine(server.url, "a") as a, client(server) as redis_client:
+        await redis_client.set(f"{shared_values.PREFIX}{token}", stored, px=30_000)
+        sink = logger.add(told.append, level="WARNING")
+        taken = await a.take_up(token)
+        logger.remove(sink)
+
+        assert taken == TakenUp(epoch=1)
+        assert ["declined" in line for line in told] == [True]
+        assert await a.read(token) is None
+        assert await a.take(token) is None
+        assert not a.is_away
+
+
+async def test_a_damaged_value_hides_no_other_of_its_kind(server: Server) -> None:
+    async with machine(server.url, "a") as a, client(server) as redis_client:
+        await a.keep("view a", {"calls": 1}, for_s=60)
+        await a.keep("view b", {"calls": 2}, for_s=60)
+        await redis_client.set(f"{shared_values.PREFIX}view b", '{"val', px=30_000)
+
+        assert await a.read_all("view") == {"view a": {"calls": 1}}
 
 
 @pytest.mark.parametrize("how", ["gone", "frozen"])
@@ -329,6 +426,23 @@ async def test_of_two_machines_with_one_name_the_second_does_not_start(
         assert not third.is_away
 
 
+async def test_of_machines_that_start_at_once_with_one_name_one_starts(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_values, "PRESENT_S", 2.0)
+    monkeypatch.setattr(shared_values, "STORE_ANSWER_S", 10.0)  # on a busy machine, too
+    refused, holders = list[str](), [str(number) for number in range(8)]
+
+    async def start(holder: str) -> None:
+        try:
+            async with machine(server.url, "a", holder=holder):
+                await becomes(lambda: len(refused) == len(holders) - 1)
+        except UsageError as error:
+            refused.append(str(error))
+
+    await asyncio.gather(*map(start, holders))
+
+
 async def test_a_machine_that_died_gives_its_name_free(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +488,43 @@ async def test_a_server_that_is_no_redis_is_refused() -> None:
         with pytest.raises(UsageError, match="it must be a Redis"):
             async with machine(AWAY.format(port), "a"):
                 pass
+
+
+@asynccontextmanager
+async def old_redis(version: str) -> AsyncIterator[int]:
+    """Serve what a Redis of this version answers to a client that asks about it; yield the port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        about = f"# Server\r\nredis_version:{version}\r\nmaxmemory:0\r\n".encode()
+        while count := (await reader.readline())[1:]:
+            words = list[bytes]()
+            for _ in range(int(count)):
+                length = int((await reader.readline())[1:])
+                words.append((await reader.readexactly(length + 2))[:length].upper())
+            if words[0] == b"INFO":
+                writer.write(b"$%d\r\n%b\r\n" % (len(about), about))
+            elif words[0] == b"HELLO" and version >= "6":
+                writer.write(b"%1\r\n$5\r\nproto\r\n:3\r\n")
+            else:
+                writer.write(b"-ERR unknown command\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as found:
+        yield found.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("version", ["2.8.24", "5.0.14", "6.0.16", "6.1.242"])
+async def test_an_old_redis_is_refused(version: str) -> None:
+    async with old_redis(version) as port:
+        with pytest.raises(UsageError) as raised:
+            async with machine(AWAY.format(port), "a"):
+                pass
+
+    line = str(raised.value)
+    assert line.startswith("server.store cannot be used: ")
+    assert "6.2 or newer" in line
+    assert "\n" not in line
+    assert version in line or version < "6"  # it refuses the client's first command
 
 
 async def test_a_redis_that_drops_values_is_refused(server: Server) -> None:
