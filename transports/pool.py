@@ -55,9 +55,9 @@ class TakenUp:
 
 
 class KeepOutcome(IntEnum):
-    """Where a value is kept; false if it is not kept."""
+    """Where a value or a claim is kept; false if it is not kept."""
 
-    REFUSED = 0  # the token has a later epoch
+    REFUSED = 0  # the token has a later epoch, or another process has the claim
     KEPT = 1
     KEPT_HERE = 2  # on this machine only: the store of several machines is away
 
@@ -122,13 +122,16 @@ class KeyValues(Protocol):
 class Peers(Protocol):
     """Claims and questions between the processes of the pool."""
 
-    async def claim(self, what: str, *, everywhere: bool = False) -> bool:
-        """Claim `what`; return False if another live process has claimed it, or on no answer.
+    async def claim(self, what: str, *, everywhere: bool = False) -> KeepOutcome:
+        """Claim `what`; refused if another live process has claimed it, or on no answer.
 
         Args:
             what: The name of the claim.
             everywhere: Whether it holds on all machines with our store; such a claim must be
                 released soon, as a lock or with a call.
+
+        Returns:
+            `KEPT` if no other machine has the claim, `KEPT_HERE` if one may have it.
         """
         ...
 

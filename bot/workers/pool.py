@@ -21,8 +21,8 @@ MAX_CLAIMS: Final = 10_000  # about the rooms of a day; the least recently used 
 class WiderClaims(Protocol):
     """Claims that hold on other machines as well."""
 
-    async def claim(self, what: str) -> bool:
-        """Return False if another machine has claimed this."""
+    async def claim(self, what: str) -> KeepOutcome:
+        """Claim this; `KEPT_HERE` if another machine may have claimed it as well."""
         ...
 
     def give_back(self, what: str) -> None:
@@ -69,19 +69,19 @@ class Claims:
     def serve(self, wire: Wire, *, holder: str) -> None:
         """Answer the claims of one worker over its wire."""
 
-        async def claim(message: Mapping[str, Any]) -> bool:
+        async def claim(message: Mapping[str, Any]) -> KeepOutcome:
             what = message["what"]
             if not self.claim(what, holder=holder):
-                return False
+                return KeepOutcome.REFUSED
             if self._shared is None or not message["everywhere"]:
-                return True
-            is_ours = False
+                return KeepOutcome.KEPT_HERE
+            outcome = KeepOutcome.REFUSED
             try:
-                is_ours = await self._shared.claim(what)
+                outcome = await self._shared.claim(what)
             finally:
-                if not is_ours:  # or the worker has revoked its request
+                if not outcome:  # or the worker has revoked its request
                     self.give_back(what, holder=holder)
-            return is_ours
+            return outcome
 
         # Revocable: a worker that no longer waits for the reply must not get the claim, because it
         # would never give it back.
@@ -399,9 +399,10 @@ class NoPeers:
         self._claims = Claims()
         self._answers: dict[str, Answer] = {}
 
-    async def claim(self, what: str, *, everywhere: bool = False) -> bool:
-        """Return whether this process gets the work; False if it already has it."""
-        return self._claims.claim(what, holder="")
+    async def claim(self, what: str, *, everywhere: bool = False) -> KeepOutcome:
+        """Claim work for this process; refused if it already has it."""
+        is_ours = self._claims.claim(what, holder="")
+        return KeepOutcome.KEPT_HERE if is_ours else KeepOutcome.REFUSED
 
     def give_back(self, what: str) -> None:
         """Allow a new claim."""

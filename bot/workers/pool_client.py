@@ -117,13 +117,13 @@ class WirePeers:
         self._name = name
         self._answers: dict[str, Answer] = {}
 
-    async def claim(self, what: str, *, everywhere: bool = False) -> bool:
-        """Claim work in the supervisor; return False if another worker has it, or on no answer."""
+    async def claim(self, what: str, *, everywhere: bool = False) -> KeepOutcome:
+        """Claim work in the supervisor; refused if another worker has it, or on no answer."""
         try:
-            return bool(await self._wire.ask("claim", what=what, everywhere=everywhere))
+            return KeepOutcome(await self._wire.ask("claim", what=what, everywhere=everywhere))
         except WireError as gone:
             logger.warning("claim failed: {}", gone)
-            return False
+            return KeepOutcome.REFUSED
 
     def give_back(self, what: str) -> None:
         """Release a claim in the supervisor."""

@@ -1,7 +1,9 @@
 """Claims that hold on all machines with one store, such as locks between two webhooks of a call.
 
 A claim is kept in Redis for `CLAIM_S`, and the machine that holds it renews it: the claims of a
-machine that died are free soon. While Redis is away, a claim holds on its own machine only.
+machine that died are free soon. While Redis is away, a claim holds on its own machine only. When
+Redis is back, it may have lost claims, and each machine stores its own again. So for `CLAIM_S` from
+then on, another machine may have a claim that Redis does not have.
 """
 
 import asyncio
@@ -10,15 +12,24 @@ from typing import Final
 
 from loguru import logger
 
-from bot.workers.shared_values import RedisLink, StoreAwayError
+from bot.workers.shared_values import BEGIN, SINCE, RedisLink, StoreAwayError
+from transports.pool import KeepOutcome
 
 CLAIM: Final = "{holdline}:claim:"  # the braces put all keys into one slot of a cluster
 CLAIM_S: Final = 5.0  # after this time without renewal, a claim is free
 RENEW_EVERY_S: Final = 1.0
 
+TAKE: Final = f"""{BEGIN}
+if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+  return {KeepOutcome.REFUSED:d}
+end
+if now - since < tonumber(ARGV[2]) then return {KeepOutcome.KEPT_HERE:d} end
+return {KeepOutcome.KEPT:d}
+"""
 RENEW: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local value = redis.call('GET', KEYS[1])
+if value and value ~= ARGV[1] then return end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 """
 RELEASE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
@@ -31,24 +42,25 @@ class SharedClaims:
     def __init__(self, link: RedisLink) -> None:
         """Hold no claim yet."""
         self._link = link
+        self._take = link.redis.register_script(TAKE)
         self._renew = link.redis.register_script(RENEW)
         self._release = link.redis.register_script(RELEASE)
         # By claim: its value in Redis, always another: a late release removes no later claim.
         self._held: dict[str, str] = {}
         self._releasing = set[asyncio.Task[None]]()
 
-    async def claim(self, what: str) -> bool:
-        """Return False if another machine has claimed this; True while Redis is away."""
-        value, redis = secrets.token_hex(8), self._link.redis
+    async def claim(self, what: str) -> KeepOutcome:
+        """Claim this; `KEPT_HERE` if another machine may have claimed it as well."""
+        value = secrets.token_hex(8)
+        keys, args = [f"{CLAIM}{what}", SINCE], [value, round(CLAIM_S * 1000)]
         try:
-            is_ours = await self._link.ask(
-                lambda: redis.set(f"{CLAIM}{what}", value, nx=True, px=round(CLAIM_S * 1000))
-            )
+            outcome = KeepOutcome(await self._link.ask(lambda: self._take(keys=keys, args=args)))
         except StoreAwayError:
-            return True
-        if is_ours:
-            self._held[what] = value
-        return bool(is_ours)
+            outcome = KeepOutcome.KEPT_HERE
+        if not outcome:
+            return outcome
+        self._held[what] = value
+        return outcome if self._link.was_there(for_s=CLAIM_S) else KeepOutcome.KEPT_HERE
 
     def give_back(self, what: str) -> None:
         """Release a claim, in a task; does nothing if we do not hold it."""
@@ -62,6 +74,8 @@ class SharedClaims:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             for what, value in tuple(self._held.items()):
+                if self._held.get(what) != value:
+                    continue  # released meanwhile
                 try:
                     await self._link.ask(
                         lambda what=what, value=value: self._renew(

@@ -36,6 +36,7 @@ from transports.pool import (
     HELD_S,
     CallPool,
     HeldSeat,
+    KeepOutcome,
     SwitchboardFullError,
     seat_for,
     take_seat,
@@ -354,16 +355,17 @@ async def _claimed(room: OpenRoom, pool: CallPool, rooms: LivekitRooms) -> Async
     """Claim a room's name while the block runs; yield whether we may answer it.
 
     The name is claimed because a restarted LiveKit server recreates the room of a running call with
-    another id, and a second agent in it would end the first one's conversation. The claim holds on
-    all machines; without a common store, a room with the agent of another server is left alone.
+    another id, and a second agent in it would end the first one's conversation. If another machine
+    may have the claim as well, a room with the agent of another server is left alone.
     """
     name, ours = f"call in {room.name}", False
-    if not await pool.peers.claim(name, everywhere=True):
+    outcome = await pool.peers.claim(name, everywhere=True)
+    if not outcome:
         yield False
         return
     try:
         with suppress(RoomsError):  # the poll reports it
-            ours = await rooms.is_free(room.name, claimed=pool.claims_everywhere)
+            ours = await rooms.is_free(room.name, claimed=outcome is KeepOutcome.KEPT)
         yield ours
     finally:
         pool.peers.give_back(name)

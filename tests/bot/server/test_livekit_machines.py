@@ -15,7 +15,7 @@ from tests.bot.server.test_livekit_door import (
     started,
 )
 from tests.transports.twilio_server import until
-from transports.pool import ELSEWHERE, HeldSeat, NoSeat
+from transports.pool import ELSEWHERE, HeldSeat, KeepOutcome, NoSeat
 
 
 class MachinePeers(NoPeers):
@@ -25,9 +25,9 @@ class MachinePeers(NoPeers):
         super().__init__()
         self._everywhere, self._machine = everywhere, machine
 
-    async def claim(self, what: str, *, everywhere: bool = False) -> bool:
+    async def claim(self, what: str, *, everywhere: bool = False) -> KeepOutcome:
         if everywhere:
-            return self._everywhere.claim(what, holder=self._machine)
+            return KeepOutcome(self._everywhere.claim(what, holder=self._machine))
         return await super().claim(what)
 
     def give_back(self, what: str) -> None:

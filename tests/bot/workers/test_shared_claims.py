@@ -7,23 +7,36 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis.asyncio
 
-from bot.workers import shared_claims
+from bot.workers import shared_claims, shared_values
 from bot.workers.pool import Claims
 from bot.workers.shared_claims import SharedClaims
-from bot.workers.shared_values import RedisLink
+from bot.workers.shared_values import SINCE, RedisLink
 from tests.share_servers import Server, running_redis
 from transports.livekit.rooms import OpenRoom
 from transports.livekit.routes import _claimed
-from transports.pool import PoolLocks
+from transports.pool import KeepOutcome, PoolLocks
 
 LOCK = "twilio loss CA1"
+REFUSED, EVERYWHERE, HERE = KeepOutcome.REFUSED, KeepOutcome.KEPT, KeepOutcome.KEPT_HERE
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with running_redis() as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+async def long_there(server: Server) -> None:
+    """Let Redis have had all claims for long."""
+    await note_since(server)
+
+
+async def note_since(server: Server) -> None:
+    async with redis.asyncio.Redis.from_url(server.url) as client:
+        await client.set(SINCE, 1)
 
 
 class MachinePeers:
@@ -41,7 +54,7 @@ class MachinePeers:
 
     on = answer
 
-    async def claim(self, what: str, *, everywhere: bool = False) -> bool:
+    async def claim(self, what: str, *, everywhere: bool = False) -> KeepOutcome:
         return await self._answers["claim"]({"what": what, "everywhere": everywhere})
 
     def give_back(self, what: str) -> None:
@@ -67,14 +80,14 @@ async def test_only_one_machine_gets_a_claim_until_it_is_released(server: Server
         first.give_back("x")
         await asyncio.sleep(0.1)
 
-        assert claimed.count(True) == 1
-        assert not again
-        assert await second.claim("x", everywhere=True)
+        assert sorted(claimed) == [REFUSED] * 9 + [EVERYWHERE]
+        assert again is REFUSED
+        assert await second.claim("x", everywhere=True) is EVERYWHERE
 
 
 async def test_a_claim_of_this_machine_alone_is_not_in_the_store(server: Server) -> None:
     async with machine(server) as a, machine(server) as b:
-        assert [await a.claim("y"), await b.claim("y")] == [True, True]
+        assert [await a.claim("y"), await b.claim("y")] == [HERE, HERE]
 
 
 async def test_a_lock_is_held_by_one_machine_at_a_time(server: Server) -> None:
@@ -123,7 +136,7 @@ async def test_one_machine_at_a_time_may_answer_a_livekit_room(
     rooms: Any = SimpleNamespace(is_free=is_free)
 
     def claimed(peers: MachinePeers) -> AbstractAsyncContextManager[bool]:
-        pool: Any = SimpleNamespace(peers=peers, claims_everywhere=True)
+        pool: Any = SimpleNamespace(peers=peers)
         return _claimed(room, pool, rooms)
 
     async with machine(server) as b:
@@ -151,8 +164,53 @@ async def test_while_the_store_is_away_a_claim_holds_on_its_own_machine() -> Non
         async with machine(server) as a, machine(server) as b:
             server.pause()
             try:
-                assert await a.claim("x", everywhere=True)
-                assert not await a.claim("x", everywhere=True)
-                assert await b.claim("x", everywhere=True)
+                assert await a.claim("x", everywhere=True) is HERE
+                assert await a.claim("x", everywhere=True) is REFUSED
+                assert await b.claim("x", everywhere=True) is HERE
             finally:
                 server.resume()
+
+
+async def test_a_claim_that_redis_has_lost_is_stored_again_before_another_is_sure(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_claims, "RENEW_EVERY_S", 0.05)
+    async with machine(server) as a, machine(server) as b:
+        assert await a.claim("call in r", everywhere=True) is EVERYWHERE
+        async with redis.asyncio.Redis.from_url(server.url) as client:
+            await client.flushall()
+        assert await b.claim("call in r", everywhere=True) is not EVERYWHERE
+        b.give_back("call in r")
+        await asyncio.sleep(0.2)
+
+        assert await b.claim("call in r", everywhere=True) is REFUSED
+
+
+async def test_claims_of_before_and_during_an_absence_of_redis_hold_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_claims, "CLAIM_S", 0.4)
+    monkeypatch.setattr(shared_values, "BLIP_S", 0.2)
+    monkeypatch.setattr(shared_claims, "RENEW_EVERY_S", 0.05)
+    with running_redis() as server:
+        await note_since(server)
+        async with machine(server) as a, machine(server) as b:
+            assert await a.claim("before", everywhere=True) is EVERYWHERE
+            server.pause()
+            assert await a.claim("during", everywhere=True) is HERE
+            assert await b.claim("of another", everywhere=True) is HERE
+            await asyncio.sleep(0.5)  # the claim expires
+            server.resume()
+            b.link.find()
+            for what in ("before", "during"):
+                assert await b.claim(what, everywhere=True) is not EVERYWHERE
+                b.give_back(what)
+            a.link.find()
+            await asyncio.sleep(0.3)
+
+            assert [await b.claim(what, everywhere=True) for what in ("before", "during")] == [
+                REFUSED,
+                REFUSED,
+            ]
+            await asyncio.sleep(0.4)
+            assert await b.claim("new", everywhere=True) is EVERYWHERE
