@@ -35,18 +35,18 @@ class OtherMachines:
 
     Attributes:
         room: How many more calls they can take; 0 while the store is away.
-        count: How many there are; while the store is away, how many there were.
+        count: How many there are; while the store is away, how many there were; 1 at first.
     """
 
     def __init__(self, link: RedisLink, *, holder: str, room: Callable[[], int]) -> None:
-        """Know no other machine yet.
+        """Assume that there is another machine, without room.
 
         Args:
             link: The connections.
             holder: A random id of this process.
             room: Returns how many more calls this machine can take.
         """
-        self.room = self.count = 0
+        self.room, self.count = 0, 1
         self._link, self._holder, self._own_room = link, holder, room
         self._announce = link.redis.register_script(ANNOUNCE)
 

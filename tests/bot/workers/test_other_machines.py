@@ -57,8 +57,11 @@ async def test_a_machine_that_no_longer_reports_has_no_room(
 
 async def test_nobody_has_room_while_the_store_is_away() -> None:
     async with machines(f"redis://127.0.0.1:{free_port()}/0", 3) as (one,):
+        with pytest.raises(StoreAwayError):
+            await one.look()
+        assert (one.room, one.count) == (0, 1)  # so that it takes half of a limit
+
         one.room, one.count = 4, 2
         with pytest.raises(StoreAwayError):
             await one.look()
-
         assert (one.room, one.count) == (0, 2)
