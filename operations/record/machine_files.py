@@ -94,7 +94,7 @@ class MachineFiles:
                 await connection.execute(
                     update(ERASURE_REQUESTS).where(same).values(why=why[:REASON_LENGTH])
                 )
-            elif set(row["calls"]) <= set(request.calls):
+            elif {*row["calls"], *row["paths"]} <= {*request.calls, *request.paths}:
                 await connection.execute(delete(ERASURE_REQUESTS).where(same))
 
     async def wait(self, number: str, *, within_s: float) -> Sequence[ErasureRequest]:

@@ -1,7 +1,7 @@
 """Erasing a number deletes its files on every machine, also on one that comes back later."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -142,6 +142,26 @@ async def test_a_call_in_progress_at_another_machine_is_left(url: str, tmp_path:
         forgotten = await forget_number(a, MARY)
 
     assert (forgotten.live, forgotten.machines, files(tmp_path)) == (1, {}, {"on"})
+
+
+@pytest.mark.parametrize(
+    ("calls", "paths"), [(["m1", "m2"], ["/x/m1.wav"]), (["m1"], ["/x/m1.wav", "/x/2.wav"])]
+)
+async def test_a_request_that_was_extended_meanwhile_is_not_confirmed(
+    url: str, calls: Sequence[str], paths: Sequence[str]
+) -> None:
+    async with Database(url) as database:
+        machines = MachineFiles(database)
+        await machines.list_machine("b", now=clock.utc_now())
+        await machines.request(MARY, ["m1"], ["/x/m1.wav"], besides="a")
+        (first,) = await machines.requests(machine="b")
+        await machines.request(MARY, calls, paths, besides="a")
+        (second,) = await machines.requests(machine="b")
+        await machines.answer(first)
+        assert await machines.requests() == [second]
+        await machines.answer(second)
+
+        assert await machines.requests() == []
 
 
 async def test_a_machine_that_exists_no_more_is_not_asked(
