@@ -19,7 +19,15 @@ from pipecat.workers.runner import WorkerRunner
 from bot.call.ending import closing_steps, end_with_rising_force, take_step, tear_down
 from bot.call.last_resort import apologise
 from bot.call.pipeline import CallPipeline
-from bot.call.resuming import is_quiet, keep, speak_first, state_of, take_up
+from bot.call.resuming import (
+    DISCLOSURE,
+    has_heard,
+    is_quiet,
+    keep,
+    speak_first,
+    state_of,
+    take_up,
+)
 from bot.call.shared import Shared
 from bot.call.switchboard import RunningCall
 from calls.campaign_events import OutboundCallBegan
@@ -119,6 +127,7 @@ class Call:
     """Runs one pipeline on one leg and ends it exactly once, with a reason."""
 
     _opened = False  # the opening was sent to the voice
+    _disclosed = False  # the caller has heard the disclosure
 
     def __init__(
         self,
@@ -171,7 +180,13 @@ class Call:
             return ResumeState(**about)
         unsure = self._leg.output().unsure_words
         state = state_of(self._pipeline, **about, unsure=unsure, now=now)
-        under_way = state.under_way if self._opened else {**state.under_way, "opening": True}
+        under_way = dict(state.under_way)
+        disclosure = self._agent.disclosure or ""
+        self._disclosed |= _is_disclosed(self._before) or has_heard(state, disclosure)
+        if not self._opened:
+            under_way["opening"] = True
+        elif not self._disclosed:
+            under_way[DISCLOSURE] = True
         return replace(state, verdict=self._verdict.worst, under_way=under_way)
 
     @property
@@ -471,6 +486,11 @@ class Call:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a failing screen must not end the call
             logger.debug("call {}: the event was not shown: {!r}", self.call_id, broken)
+
+
+def _is_disclosed(before: ResumeState | None) -> bool:
+    """Return whether the caller has heard the disclosure in an earlier process."""
+    return before is not None and before.under_way.keys().isdisjoint(("opening", DISCLOSURE))
 
 
 def _is_opening(before: ResumeState | None) -> bool:

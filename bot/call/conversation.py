@@ -206,15 +206,18 @@ def make_pair(
     return pair
 
 
-def opening_frames(agent: AgentSettings, *, resumed: str = "", owed: bool = False) -> list[Frame]:
+def opening_frames(
+    agent: AgentSettings, *, resumed: str = "", disclosed: bool = True, owed: bool = False
+) -> list[Frame]:
     """Return the frames that the agent speaks when the call is answered.
 
     These are the disclosure and the recording notice, which cannot be interrupted, and the
-    greeting, verbatim. They are added to the context once heard. A resumed call has no disclosure,
-    and `resumed` replaces the greeting. If an answer is `owed`, the greeting or its replacement
-    stays out of the context, so that the caller's question remains the last message.
+    greeting, verbatim. They are added to the context once heard. In a resumed call, `resumed`
+    replaces the greeting, and there is no disclosure if the caller was `disclosed` it. If an answer
+    is `owed`, the greeting or its replacement stays out of the context, so that the caller's
+    question remains the last message.
     """
-    disclosure = None if resumed else agent.disclosure
+    disclosure = None if resumed and disclosed else agent.disclosure
     notice = agent.recording.notice if agent.recording.enabled else None
     frames: list[Frame] = []
     for words in filter(None, (disclosure, notice)):

@@ -44,6 +44,8 @@ from processors.turn.floor import FloorEvent, ReplyState, TurnBegan, TurnClosed,
 
 CHANGE_CHECK_S: Final = 0.5  # between two checks for a change
 AT_ONCE: Final = (CallerStarted, CallerStopped, TurnBegan, TurnClosed, TurnDecided)
+DISCLOSURE: Final = "disclosure"  # under way: the caller has not heard all of it
+DISCLOSED_TURNS: Final = 2  # of the caller; then it counts as heard (chosen: it takes some seconds)
 SAVE_AGAIN_S: Final = 10.0  # save again after this time even without a change: saved states expire
 
 
@@ -184,6 +186,14 @@ def _ending(pipeline: CallPipeline) -> dict[str, Any]:
     return pipeline.farewell.kept
 
 
+def has_heard(state: ResumeState, words: str) -> bool:
+    """Return whether the caller has heard all these words of the agent's opening."""
+    messages = state.messages
+    said = [str(item["content"]) for item in messages if _is_spoken(dict(item))]
+    turns = sum(item.get("role") == "user" for item in messages)
+    return turns >= DISCLOSED_TURNS or not unheard(words, " ".join([*said, state.partial]))
+
+
 def is_quiet(pipeline: CallPipeline, state: ResumeState, now: float) -> bool:
     """Return whether all are silent, nothing is pending, and no tool runs."""
     floor = pipeline.floor
@@ -220,19 +230,22 @@ async def speak_first(
 ) -> None:
     """Speak the opening of a new or resumed call, and then go on with what was under way.
 
-    If the call was ending, only the rest of its goodbye is spoken. A call that was moved on purpose
-    has no new opening. If a transfer goes on, nothing else does.
+    If the call was ending, only the rest of its goodbye is spoken. A disclosure that was not heard
+    whole is spoken again, with what follows it. A call that was moved on purpose has no new
+    opening. If a transfer goes on, nothing else does.
     """
     under_way = before.under_way if before else {}
     if before and (ending := under_way.get("ending")):
         await pipeline.worker.queue_frame(_rest_of_goodbye(before, ending, agent.farewell))
         return
-    before = None if "opening" in under_way else before
     step, rest = next_step(before) if before else (Next.LISTEN, "")
+    disclosed = DISCLOSURE not in under_way
+    if "opening" in under_way or not (disclosed or step is Next.ASK):
+        before, step = None, Next.LISTEN
     if not (before and before.moved):
         resumed = _resumed_greeting(pipeline, agent, step) if before else ""
         is_owed = step in (Next.SAY, Next.ASK)
-        for frame in opening_frames(agent, resumed=resumed, owed=is_owed):
+        for frame in opening_frames(agent, resumed=resumed, disclosed=disclosed, owed=is_owed):
             await pipeline.tts.queue_frame(frame)
     transfer = under_way.get("transfer")
     if transfer and pipeline.transfer and await pipeline.transfer.restore(transfer):

@@ -44,6 +44,10 @@ pytestmark = [
 AGENT: dict[str, Any] = {"greeting": "Hello.", "resumed": "I am back."}
 AGAIN = "I am back. Please say that again."
 LONG_GOODBYE = "Thank you for calling us today, and that is all there is for now. Goodbye."
+DISCLOSURE = (
+    "You are talking to a machine, and whatever you tell it may be read later by the people of the "
+    "practice on Market Street, who also decide how long to keep it."
+)
 SOON_S = 0.02  # to store a state, which is not waited for
 REF = "1"
 PLACE = f"parked phone {REF}"
@@ -192,6 +196,28 @@ async def presses_keys(there: WorkerPool) -> None:
     await asyncio.sleep(0.6)
 
 
+async def is_told_the_disclosure(there: WorkerPool) -> None:
+    await there.until(lambda: there.caller.line.heard().any())
+    await asyncio.sleep(1.5)
+
+
+async def asks_during_the_disclosure(there: WorkerPool) -> None:
+    await is_told_the_disclosure(there)
+    asking = asyncio.create_task(there.caller.say(caller_says(HOURS)))
+    await happened(there, TurnDecided, 1)
+    asking.cancel()
+
+
+async def is_told_it_again(there: WorkerPool) -> None:
+    await there.until(lambda: f"{DISCLOSURE} Hello." in " ".join(there.said_texts))
+    assert "back." not in " ".join(there.said_texts)
+
+
+async def is_told_it_again_and_answered(there: WorkerPool) -> None:
+    await there.until(lambda: "six in the evening" in " ".join(there.said_texts))
+    assert f"{DISCLOSURE} I am back." in " ".join(there.said_texts)
+
+
 async def has_not_been_greeted(there: WorkerPool) -> None:
     await there.until(lambda: there.caller.line.started_at_s)
 
@@ -248,6 +274,13 @@ Step = Callable[[WorkerPool], Awaitable[None]]
         ({}, None, says_goodbye, is_hung_up_on),
         ({}, None, presses_keys, has_all_keys),
         ({}, None, has_not_been_greeted, is_greeted),
+        ({"disclosure": DISCLOSURE}, None, is_told_the_disclosure, is_told_it_again),
+        (
+            {"disclosure": DISCLOSURE},
+            None,
+            asks_during_the_disclosure,
+            is_told_it_again_and_answered,
+        ),
         (WARM, None, asks_for_a_person, is_called_again),
         (WARM, None, talks_to_a_person, is_called_again),
         (PLAIN, "no_answer", is_handed_on, is_told_that_nobody_came),
