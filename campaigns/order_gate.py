@@ -3,7 +3,7 @@
 A request to call a number is called an order; `campaigns/order_rules.py` decides about it. Counting
 and recording are one transaction, in the database's table `orders`, so that the limits hold for all
 processes and across restarts. An order in progress has a lease, which its process renews; the
-orders of a dead process count as ended after `LEASE_S`.
+orders of a dead process count as ended after `LEASE_S`. All times are by the database's clock.
 
 While the database does not answer, single calls, campaigns and callbacks are refused. Transfers are
 not: the owner has configured the number, the caller is waiting, and a call has one transfer at a
@@ -42,6 +42,7 @@ from campaigns.order_rules import (
 from configuration.settings import Settings
 from contacts.numbers import as_dialled, readings_of
 from operations.database.database import Database, StorageError
+from operations.database.database_clock import DatabaseClock
 from operations.database.storable import storable
 from operations.database.tables import CODE_LENGTH, NUMBER_LENGTH, ORDERER_LENGTH, ORDERS
 from operations.masking import mask_number
@@ -226,6 +227,7 @@ class OrderGate:
 
     Attributes:
         rules: The owner's rules.
+        clock: The clock of all times; `None` if it needs no setting.
     """
 
     def __init__(
@@ -236,13 +238,24 @@ class OrderGate:
         region: str = "",
         emit: Emit,
         now_s: Callable[[], float],
+        clock: DatabaseClock | None = None,
     ) -> None:
-        """Count orders in this database; `region` is the country of numbers without a code."""
+        """Count orders in a database.
+
+        Args:
+            database: The database.
+            rules: The owner's rules.
+            region: The country of numbers without a code; empty for none.
+            emit: Publishes events.
+            now_s: Returns seconds since 1970.
+            clock: The clock of `now_s`, to be set before each use; `None` if it needs no setting.
+        """
         self.rules = rules
         self._database = database
         self._region = region
         self._emit = emit
         self._now_s = now_s
+        self.clock = clock
         self._orders: dict[str, Order] = {}  # in progress here, by id
         self._limit: tuple[str, float] = ("", 0.0)  # the reached limit, and until when it applies
 
@@ -286,6 +299,7 @@ class OrderGate:
             async with asyncio.timeout(TRANSFER_S if order.source == TRANSFER else None):
                 refusal, is_news = await _transact(
                     self._database,
+                    self.clock,
                     lambda connection: self._record(connection, order, called, refusal),
                 )
         except (StorageError, TimeoutError) as error:
@@ -329,13 +343,14 @@ class OrderGate:
         values = {
             "outcome": outcome[:16],
             "reason": storable(reason)[:CODE_LENGTH],
-            "ended_s": self._now_s(),
             "length_s": length_s,
         }
+        ended = update(ORDERS).where(own).values(**values)
         try:
             await _transact(
                 self._database,
-                lambda connection: connection.execute(update(ORDERS).where(own).values(**values)),
+                self.clock,
+                lambda connection: connection.execute(ended.values(ended_s=self._now_s())),
             )
         except StorageError as error:
             logger.warning("the end of order {} is not recorded: {}", order_id, error)
@@ -351,9 +366,15 @@ class OrderGate:
         if not self._orders:
             return
         own = ORDERS.c.id.in_(tuple(self._orders)) & (ORDERS.c.outcome == "")
-        until = update(ORDERS).where(own).values(until_s=self._now_s() + LEASE_S)
+        goes_on = update(ORDERS).where(own)
         try:
-            await _transact(self._database, lambda connection: connection.execute(until))
+            await _transact(
+                self._database,
+                self.clock,
+                lambda connection: connection.execute(
+                    goes_on.values(until_s=self._now_s() + LEASE_S)
+                ),
+            )
         except StorageError as error:
             logger.debug("the leases of orders are not renewed: {}", error)
 
@@ -398,8 +419,12 @@ class OrderGate:
         self._emit(_event(order, called, outcome, reason))
 
 
-async def _transact(database: Database, work: Callable[[Connection], Result]) -> Result:
+async def _transact(
+    database: Database, clock: DatabaseClock | None, work: Callable[[Connection], Result]
+) -> Result:
     """Run a transaction; repeat it if another process held the lock of the database."""
+    if clock is not None:
+        await clock.measure()
     for attempts_left in reversed(range(LOCK_ATTEMPTS)):
         try:
             return await database.transact(work)

@@ -36,7 +36,6 @@ from configuration.agent import AgentSettings
 from configuration.prices import load_prices
 from configuration.settings import Settings
 from operations.database.database import StorageError
-from operations.database.database_clock import DatabaseClock
 from operations.keep_running import keep_running
 from operations.notify.alert import Alert
 from runtime import clock
@@ -224,8 +223,8 @@ def _make_outbound(
 ) -> Outbound:
     database, one_call, gate = pool.process.database, None, pool.process.shared.gate
     warn_of_numbers(pool.process.settings, gate, dials=carrier is not None)
-    now = DatabaseClock(database, utc_s=clock.utc_s, monotonic=clock.monotonic)
-    queue, figures = Queue(database, holder=secrets.token_hex(8), clock=now), Figures(database)
+    holder = secrets.token_hex(8)
+    queue, figures = Queue(database, holder=holder, clock=gate.clock), Figures(database)
     if carrier:
         one_call = OneCall(
             carrier=carrier,

@@ -46,6 +46,7 @@ from operations.after_call.asking import ResultPen
 from operations.after_call.configured_work import make_pen, open_after_calls
 from operations.crm.configured_crm import open_crm
 from operations.database.database import Database
+from operations.database.database_clock import DatabaseClock
 from operations.database.schema import compile_tables
 from operations.keep_running import at_work, keep_running
 from operations.record import record_listener
@@ -109,7 +110,10 @@ async def _open_gate(
     settings: Settings, database: Database, emit: Emit
 ) -> AsyncIterator[OrderGate]:
     region = settings.server.region or ""
-    gate = OrderGate(database, rules_in(settings), region=region, emit=emit, now_s=clock.utc_s)
+    now = DatabaseClock(database, utc_s=clock.utc_s, monotonic=clock.monotonic)
+    gate = OrderGate(
+        database, rules_in(settings), region=region, emit=emit, now_s=now.now_s, clock=now
+    )
     async with at_work(orders=keep_running("the leases of orders", gate.run)):
         yield gate
 

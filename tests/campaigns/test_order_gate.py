@@ -3,8 +3,9 @@
 import ast
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,6 +35,8 @@ from campaigns.order_rules import (
 from campaigns.store.contacts import NewContact
 from configuration.campaigns import CostClass
 from operations.database.database import Database, StorageError
+from operations.database.database_clock import DatabaseClock
+from runtime import clock
 from tests.campaigns.dialing import dialing, now_s, running, until
 from tests.kit.dials import orders_of
 
@@ -267,6 +270,32 @@ async def test_calls_of_a_dead_process_count_as_over_and_those_of_a_living_one_d
 
     assert await pool.places(living) == ""
     assert await pool.places(living) == "concurrent"
+
+
+@pytest.mark.parametrize("limit", ["concurrent", "hourly"])
+async def test_a_limit_holds_for_machines_whose_clocks_differ(
+    postgres_url: str, limit: str
+) -> None:
+    rules = replace(US, **{"concurrent": 100, "hourly": 100, limit: 3})
+    async with AsyncExitStack() as stack:
+        gates = list[OrderGate]()
+        for ahead_s in (0.0, 2 * HOUR_S, -2 * HOUR_S):
+            database = await stack.enter_async_context(Database(postgres_url))
+            utc_s = partial(ahead_of, ahead_s)
+            own = DatabaseClock(database, utc_s=utc_s, monotonic=clock.monotonic)
+            gates.append(
+                OrderGate(database, rules, emit=lambda _: None, now_s=own.now_s, clock=own)
+            )
+        it, refused = Gates(postgres_url), list[str]()
+        for number in range(9):
+            refused.append(await it.places(gates[number % 3]))
+            await gates[number % 3].renew()
+
+    assert refused == [""] * 3 + [limit] * 6
+
+
+def ahead_of(ahead_s: float) -> float:
+    return clock.utc_s() + ahead_s
 
 
 async def test_a_withdrawn_dial_request_counts_as_no_call_and_may_be_made_again(
