@@ -8,6 +8,7 @@ campaign is checked again in each round and resumes by itself.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final
 
 from loguru import logger
@@ -30,7 +31,6 @@ from campaigns.guard import (
 )
 from campaigns.model import Campaign
 from campaigns.order_gate import OrderGate
-from campaigns.pacing import TakeoverChecks
 from campaigns.store.figures import CampaignStanding, Figures
 from campaigns.store.queue import Queue
 from campaigns.time_left import UNFINISHED_STATES
@@ -164,25 +164,18 @@ class Dialer:
         )
         self.runs: set[DialRun] = set()
         self._dials: DialsInProgress  # set while `run` is active
-        self._takeover_checks = TakeoverChecks(self._settings.lease_s, now_s=now_s)
+        self._recovered_s = -inf  # when the dials of silent processes were last taken over
         self._next_claim_s: float | None = None  # when the next claim can succeed
 
     async def run(self) -> None:
         """Dial until cancelled; the next leader takes over the dials in progress."""
         async with asyncio.TaskGroup() as tasks:
             self.runs.clear()  # left by a `run` that failed
-            self._dials = DialsInProgress(
-                tasks,
-                self.runs,
-                count_result=self._breakers.count,
-                on_failure=self._takeover_checks.record_failure,
-            )
+            self._dials = DialsInProgress(tasks, self.runs, count_result=self._breakers.count)
             while True:
                 claimed, self._next_claim_s = False, None
                 if self._pool.leads:
-                    claimed = await _run_round(
-                        self._give_turns(), self._takeover_checks.record_failure
-                    )
+                    claimed = await _run_round(self._give_turns())
                 else:
                     self._leads = False
                 await self._pause(claimed=claimed)
@@ -218,14 +211,15 @@ class Dialer:
         return any([await self._give_turn(running[name]) for name in turns])
 
     async def _recover(self) -> None:
-        """Take over the dials of silent processes, if a check is due."""
-        if not self._takeover_checks.due:
-            return
+        """Take over the dials of silent processes, twice per lease."""
         now = self._now_s()
+        # If the last time seems to be in the future, the clock was set back.
+        if 0.0 <= now - self._recovered_s < self._settings.lease_s / 2:
+            return
         silent = await self._queue.adopt_expired(
             self._campaigns, now_s=self._now_s, lease_s=self._settings.lease_s
         )
-        self._takeover_checks.record_check(now)
+        self._recovered_s = now
         for claim in silent:
             if self._dials.has(claim.dial.id):
                 continue  # our own: it was renewed late, but has a new lease now
@@ -323,16 +317,10 @@ class DialsInProgress:
         runs: set[DialRun],
         *,
         count_result: Callable[[str, DialResult], Awaitable[None]],
-        on_failure: Callable[[], None],
     ) -> None:
-        """Run the dials in `tasks` and list them in `runs`.
-
-        `count_result` receives the result of each dial. `on_failure` is called for a dial that
-        failed and was left to its lease.
-        """
+        """Run the dials in `tasks` and list them in `runs`; `count_result` gets each result."""
         self._tasks = tasks
         self._count_result = count_result
-        self._on_failure = on_failure
         self._runs = runs
         self._freed = asyncio.Event()  # set when a dial ends
 
@@ -378,23 +366,20 @@ class DialsInProgress:
                 await self._count_result(run.campaign.name, result)
         except (StorageError, CarrierError) as error:
             logger.warning("dial {} is left to its lease: {}", run.dial.id, error)
-            self._on_failure()
         except Exception as error:  # noqa: BLE001 - an error in one dial ends that dial only
             logger.opt(exception=error).error("dial {} failed", run.dial.id)
-            self._on_failure()
         finally:
             run.gate.leave(run.dial.id)
             self._runs.discard(run)
             self._freed.set()
 
 
-async def _run_round(turns: Awaitable[bool], on_failure: Callable[[], None]) -> bool:
+async def _run_round(turns: Awaitable[bool]) -> bool:
     """Return the result of a round; after a database failure, log it and return False."""
     try:
         return await turns
     except StorageError as error:
         logger.warning("no contact is dialled: {}", error)
-        on_failure()
         return False
 
 

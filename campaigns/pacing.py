@@ -1,7 +1,6 @@
 """The pace of dials: calls at once, per minute and per day, and spending."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -32,37 +31,6 @@ class DialEvents:
                 await self._dial_ended.wait()
         self._dial_ended.clear()
         await asyncio.sleep(WAKE_UP_GAP_S)
-
-
-class TakeoverChecks:
-    """Decides when to check for dials of silent processes.
-
-    Normally they are made twice per lease. For one lease after a database failure, they are made
-    before every claim: dials in progress may have missed a renewal, each at a different moment.
-    """
-
-    def __init__(self, lease_s: float, *, now_s: Callable[[], float]) -> None:
-        """Create it with a check that is due at once."""
-        self._lease_s = lease_s
-        self._now_s = now_s
-        self._checked_s = float("-inf")
-        self._failed_s = float("-inf")
-
-    @property
-    def due(self) -> bool:
-        """Whether a check is due now."""
-        # If the last check seems to be in the future, the clock was set back.
-        is_recent = 0.0 <= self._now_s() - self._checked_s < self._lease_s / 2
-        # After a failure, a check is due at every claim until one was made over a lease later.
-        return not is_recent or self._checked_s - self._failed_s <= self._lease_s
-
-    def record_check(self, at_s: float) -> None:
-        """Record a check that the database has answered, with the time of the query."""
-        self._checked_s = at_s
-
-    def record_failure(self) -> None:
-        """Record that the database failed, or that a dial was left to its lease."""
-        self._failed_s = self._now_s()
 
 
 TOLERANCE: Final = 1e-6  # of a token: rounding must not refuse a claim at `again_s`

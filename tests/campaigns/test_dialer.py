@@ -395,7 +395,7 @@ async def test_a_dial_that_ended_without_a_waiter_is_not_waited_for(tmp_path: Pa
         parts = it.parts(carrier=WatchedCarrier(it.carrier))
         del parts["figures"]
         run = DialRun(campaign=it.campaign, claim=claim, **parts)
-        dials = DialsInProgress(tasks, set(), count_result=count_result, on_failure=lambda: None)
+        dials = DialsInProgress(tasks, set(), count_result=count_result)
         began_s = now_s()
         dials.start_dial(run, end)
         await asyncio.sleep(0.1)  # the next contact is looked for
