@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 
 from calls.sentences import Vendor, Vendors
 from configuration.agent import AgentSettings, system_text
+from configuration.errors import MASK
 from configuration.settings import Settings
 from configuration.stages import RungSettings
 from configuration.texts import DETECTED
 from providers.catalog import provider
 from providers.facts import RungFacts
 from providers.provider import RungSpec, Stage
+from runtime.exits import error_text
 
 SERVER_URL: Final = re.compile(r"(?:https?|wss?)://[^/\s]")
 LOCAL: Final = "local"  # the kind and the name of the local voice
@@ -61,6 +63,21 @@ def rung_of(
         shared=shared,
         instructions=system_text(agent) if stage == "llm" else "",
     )
+
+
+def why_not_built(rung: RungSpec) -> str:
+    """Return why a rung's service cannot be built, without the key; empty if it can be built.
+
+    The constructor of another's service may raise anything; ours raise errors of values only.
+    """
+    try:
+        provider(rung.stage, rung.kind, rung.service).build(rung)
+    except Exception as wrong:
+        if not rung.service and not isinstance(wrong, TypeError | ValueError):
+            raise
+        reason = error_text(wrong)
+        return reason.replace(rung.api_key, MASK) if rung.api_key else reason
+    return ""
 
 
 def facts_of(settings: RungSettings, stage: Stage) -> RungFacts:

@@ -21,6 +21,7 @@ CURES: Final = {  # how to state a value that is not for `init` or `settings`
     "key": "name its variable in api_key_env",
     "instructions": "use agent.prompt",
     "session": "Holdline gives it one",
+    "fixed": "Holdline sets it",
 }
 
 STATED: Final = ("key", "url", "model", "voice")  # values that only the rung states
@@ -63,9 +64,12 @@ def _wrong(stage: Stage, rung: Mapping[str, Any]) -> Found:
 
 
 def _wrong_names(service: "ServiceClass", rung: Mapping[str, Any]) -> Found:
-    """Yield the unknown keys in `init` and `settings`, and those that the rung states itself."""
+    """Yield the unknown keys in `init` and `settings`, and those that are not stated there."""
+    from providers.adapter.building import FIXED  # noqa: PLC0415 - Pipecat
+
     own = {name: value for value, name in service.places.items() if name}
     own[service.settings_in] = "settings"
+    own |= dict.fromkeys(FIXED, "fixed")
     for part, taken in (("init", service.parameters), ("settings", service.settings)):
         known, given = [name for name in taken if name not in own], rung.get(part)
         for name in given if isinstance(given, dict) else ():

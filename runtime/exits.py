@@ -8,6 +8,7 @@ from typing import Final
 DONE: Final = 0
 FAILED: Final = 1
 BAD_USAGE: Final = 2
+MAX_TEXT: Final = 500  # characters of an error (chosen)
 
 
 def install_command(*arguments: str) -> str:
@@ -17,6 +18,18 @@ def install_command(*arguments: str) -> str:
     if importlib.util.find_spec("pip") is None:
         return f"uv pip install {wanted} --python {python}"
     return f"{python} -m pip install {wanted}"
+
+
+def error_text(error: BaseException) -> str:
+    """Return what an error says, in one line of limited length; its name if it says nothing.
+
+    An error of an owner's code may even raise when it is read.
+    """
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - the owner's code
+        text = ""
+    return text[:MAX_TEXT] or type(error).__name__
 
 
 class UsageError(Exception):

@@ -26,7 +26,7 @@ from configuration.database_urls import LOCAL
 from configuration.folders import why_exposed
 from configuration.machine import check_memory, worker_count
 from configuration.rungs import LOCAL as LOCAL_KIND
-from configuration.rungs import rung_of
+from configuration.rungs import rung_of, why_not_built
 from configuration.sections import near_address
 from configuration.settings import ServerSettings, Settings
 from configuration.stages import STAGES
@@ -189,6 +189,8 @@ async def _check_rung(rung: RungSpec, *, online: bool) -> DoctorFinding:
     if rung.kind == LOCAL_KIND:
         return await _check_local(about, rung)
     vendor = provider(rung.stage, rung.kind, rung.service)
+    if rung.service and (reason := await asyncio.to_thread(why_not_built, rung)):
+        return DoctorFinding(about=about, text=f"it cannot be built: {reason}", ok=False)
     if rung.url:
         text, ok = await reach(rung.url)
     else:

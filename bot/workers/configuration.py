@@ -6,12 +6,9 @@ from typing import Final
 
 from bot.tools.owner import owner_tools
 from calls.operations_events import ConfigurationLoaded
-from configuration.errors import MASK
-from configuration.rungs import facts_of, rung_of
+from configuration.rungs import facts_of, rung_of, why_not_built
 from configuration.settings import Settings
 from configuration.stages import STAGES, RungSettings
-from providers.catalog import provider
-from providers.provider import RungSpec
 from runtime.exits import UsageError
 
 ANY_RATE_HZ: Final = 8000  # for services that are built only as a check
@@ -40,20 +37,9 @@ def check_rungs(settings: Settings) -> None:
         for stage in STAGES:
             for index, rung in enumerate(getattr(settings.stages, stage)):
                 spec = rung_of(rung, stage, agent=agent, sample_rate_hz=ANY_RATE_HZ)
-                try:
-                    provider(stage, rung.kind, rung.service).build(spec)
-                except Exception as wrong:
-                    if not rung.service and not isinstance(wrong, TypeError | ValueError):
-                        raise
-                    reason = _reason(wrong, spec)
+                if reason := why_not_built(spec):
                     where = f"stages.{stage}[{index}] ({rung.kind}, agent {agent.name})"
-                    raise UsageError(f"{where}: {reason}; correct {_suspects(rung)}") from wrong
-
-
-def _reason(wrong: Exception, rung: RungSpec) -> str:
-    """Return the first line of an error, or its name, without the rung's key."""
-    reason = str(wrong).partition("\n")[0] or type(wrong).__name__
-    return reason.replace(rung.api_key, MASK) if rung.api_key else reason
+                    raise UsageError(f"{where}: {reason}; correct {_suspects(rung)}")
 
 
 def _suspects(rung: RungSettings) -> str:
@@ -62,6 +48,7 @@ def _suspects(rung: RungSettings) -> str:
     keys += ["init." + name for name in rung.init] + ["settings." + name for name in rung.settings]
     keys += ["rate_hz"] if rung.rate_hz else []
     keys += ["voice", "language"] if rung.voice else ["language"]
+    keys += ["the service itself"] if rung.service else []
     return " or ".join(keys)
 
 

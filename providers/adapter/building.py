@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import aiohttp
 
-from providers.adapter.service_class import arguments, describe, load_class
+from providers.adapter.service_class import UnusableServiceError, arguments, describe, load_class
 from providers.provider import RungSpec
+from runtime.exits import error_text
 from runtime.hosts import proxy_for
 from runtime.http import kept_session
 
@@ -20,6 +21,8 @@ OWN: Final[Mapping[str, Any]] = {  # arguments of Pipecat's base classes
     "reconnect_on_error": False,
     "max_consecutive_zero_audio_contexts": 0,  # the ladder counts them, not Pipecat
 }
+FIXED: Final = frozenset({"name", *OWN})
+"""Arguments that a rung cannot state."""
 
 
 class LateSession:
@@ -75,11 +78,21 @@ def build_service(rung: RungSpec, part: type, **own: Any) -> Any:
         own: Further arguments, used if the service's constructor takes them.
 
     Raises:
-        UnusableServiceError: There is no such service.
+        UnusableServiceError: There is no such service, or its constructor would end the process.
         TypeError: The service does not take these arguments.
         ValueError: The service rejects a value.
     """
     cls = load_class(rung.service, rung.stage)
+    try:
+        return _construct(cls, rung, part, own)
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a `SystemExit` of one rung must not end all calls
+        what = f"{type(error).__name__}: {error_text(error)}"
+        raise UnusableServiceError(f"its constructor raised {what}") from error
+
+
+def _construct(cls: type, rung: RungSpec, part: type, own: Mapping[str, Any]) -> Any:
     described = describe(cls)
     given = arguments(described, rung)
     fixed = {"name": rung.name, described.places["session"]: LateSession(), **OWN, **own}
@@ -109,7 +122,7 @@ def why_rate_is_rejected(rung: RungSpec) -> str:
             build_service(replace(rung, rate_hz=0, sample_rate_hz=0), Bare)
         except Exception:  # noqa: BLE001 - something else is wrong, which the start reports
             return ""
-        return " ".join(str(error).split()) or type(error).__name__
+        return error_text(error)
     return ""
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.metadata import metadata
+from types import ModuleType
 from typing import Any, Final, cast, get_args, get_type_hints
 
 import yaml
@@ -25,7 +26,7 @@ from pydantic import BaseModel
 
 from providers.catalog import DATA
 from providers.provider import RungSpec, Stage
-from runtime.exits import install_command
+from runtime.exits import error_text, install_command
 
 BASES: Final[Mapping[str, type]] = {"stt": STTService, "llm": LLMService, "tts": TTSService}
 NOUNS: Final = {"stt": "a recogniser", "llm": "a model", "tts": "a voice"}
@@ -54,15 +55,10 @@ def load_class(service: str, stage: Stage) -> type:
     Raises:
         UnusableServiceError: There is none that a rung of this stage can use.
     """
-    module_name, _, name = service.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # a vendor's or the owner's module may raise anything
-        raise _import_error(module_name, error) from error
-    found: Any = getattr(module, name, None)
+    module, name, found = _import(service)
     if not inspect.isclass(found):
         known = tuple(name for name, item in vars(module).items() if _stage_of(item))
-        raise UnusableServiceError(f"{module_name} has no class {name}", word=name, known=known)
+        raise UnusableServiceError(f"{module.__name__} has no class {name}", word=name, known=known)
     wrong = ""
     if (other := _stage_of(found)) != stage:
         noun = f"{NOUNS[other]}, for stages.{other}" if other else "not a service of Pipecat"
@@ -74,6 +70,23 @@ def load_class(service: str, stage: Stage) -> type:
     if wrong:
         raise UnusableServiceError(wrong)
     return found
+
+
+def _import(service: str) -> tuple[ModuleType, str, Any]:
+    """Return the module of a service, and its class by name; `None` if it has none."""
+    module_name, _, name = service.partition(":")
+    if not all(map(str.isidentifier, module_name.split("."))):
+        parts = module_name.removesuffix(".py").replace("/", ".").strip(".")
+        raise UnusableServiceError(
+            f"{module_name} is not the name of a module; write it as in an import, such as {parts}"
+        )
+    try:
+        module = importlib.import_module(module_name)
+        return module, name, getattr(module, name, None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a vendor's or the owner's module may raise anything
+        raise _import_error(module_name, error) from error
 
 
 def _stage_of(item: object) -> str:
@@ -96,10 +109,13 @@ def _import_error(module: str, error: BaseException) -> UnusableServiceError:
         text = f"there is no module {missing}"
         if not package:
             return UnusableServiceError(f"{text} in the folder of the configuration, or installed")
-        found = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
-        known = tuple(item.name for item in found)
+        paths = getattr(importlib.import_module(package), "__path__", None)
+        if paths is None:
+            text = f"{text}; {package} is a module itself: write {package}:Class"
+            return UnusableServiceError(text)
+        known = tuple(item.name for item in pkgutil.iter_modules(paths, f"{package}."))
         return UnusableServiceError(text, word=missing, known=known)
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = f"{type(error).__name__}: {error_text(error)}"
     _, lacks, package = reason.partition("No module named ")
     if not module.startswith(SERVICES):
         return UnusableServiceError(f"it cannot be imported: {reason}")

@@ -101,7 +101,13 @@ MINE = "kind: pipecat, service: 'my_services:%s', api_key_env: KEY"
         ("tts", f"{MINE % 'OwnVoice'}, rate_hz: 8000", "rate_hz", "rejects: only 16000 Hz"),
         ("tts", f"{MINE % 'OwnVoice'}, init: 5", "init", "must be a mapping"),
         ("tts", f"{MINE % 'OwnVoice'}, settings: [a]", "settings", "must be a mapping"),
-        ("tts", "kind: pipecat, service: '..a:B'", "service", "it cannot be imported"),
+        (
+            "tts",
+            "kind: pipecat, service: '..a:B'",
+            "service",
+            "write it as in an import, such as a",
+        ),
+        ("tts", f"{MINE % 'OwnVoice'}, init: {{name: x}}", "init.name", "Holdline sets it"),
         ("tts", f"{GIVEN}, rate_hz: 0", "rate_hz", "at least 1"),
         (
             "tts",

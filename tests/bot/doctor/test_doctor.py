@@ -129,6 +129,21 @@ async def test_a_recogniser_that_finishes_by_itself_is_named_with_what_it_promis
     assert ("may wait 2.5 s for an answer instead of 1.5 s" in text) != finishes
 
 
+@pytest.mark.parametrize("error", ["", "SystemExit"])
+async def test_a_service_that_cannot_be_built_is_a_problem_of_its_rung(
+    error: str, vendor: Vendor
+) -> None:
+    mine = "tests.providers.adapter.own_services:BrokenVoice"
+    broken = {"kind": "pipecat", "service": mine, "api_key": KEY, "init": {"error": error}}
+    usual = settings(vendor.port)
+    found = await findings(
+        settings(vendor.port, stages={**usual.stages.model_dump(), "tts": [broken]})
+    )
+
+    assert found["stages.tts pipecat"].text.startswith("it cannot be built: ")
+    assert not found["stages.tts pipecat"].ok
+
+
 MISSING = {
     "deepgram": (faults.Http(status=404), "stt"),
     "openai": (faults.Http(status=404), "llm"),

@@ -1,5 +1,6 @@
 """Services as an owner writes them, for tests of the adapter."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -10,6 +11,9 @@ from pipecat.services.tts_service import TTSService
 from pydantic import BaseModel
 
 HERE = __name__
+ERRORS: dict[str, type[BaseException]] = {
+    error.__name__: error for error in (SystemExit, BaseException, asyncio.CancelledError)
+}
 
 
 class OwnVoice(TTSService):
@@ -61,7 +65,9 @@ class PlainModel(LLMService):
 class BrokenVoice(OwnVoice):
     """A voice whose constructor raises what no one expects."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *, error: str = "", **kwargs: Any) -> None:
+        if error:
+            raise ERRORS[error]("no licence")
         raise KeyError("a bug of its owner's")
 
 

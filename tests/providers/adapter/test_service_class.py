@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,10 @@ def test_a_rate_is_to_blame_only_if_the_service_can_be_built_without_it(
     ("service", "stage", "text"),
     [
         ("nowhere_at_all:Voice", "tts", "there is no module nowhere_at_all in the folder"),
+        ("voices.py:Voice", "tts", "there is no module voices in the folder"),
+        (f"{HERE}.py:OwnVoice", "tts", f"{HERE} is a module itself: write {HERE}:Class"),
+        ("./own/voices.py:V", "tts", "as in an import, such as own.voices"),
+        (".voices:V", "tts", "as in an import, such as voices"),
         (PIPECAT + "minimx.tts:A", "tts", "there is no module pipecat.services.minimx"),
         (PIPECAT + "hume.tts:A", "tts", 'pip install "pipecat-ai[hume]"'),
         (PIPECAT + "azure.stt:A", "stt", '"pipecat-ai[azure]"'),
@@ -197,13 +202,32 @@ def test_what_cannot_be_a_rung_is_refused_with_the_reason(
     assert text in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("raise SystemExit('no')", "SystemExit: no"),
+        ("import not_there_at_all", "not_there_at_all"),
+        ("raise BaseException('no')", "BaseException: no"),
+        ("import asyncio; raise asyncio.CancelledError", "CancelledError: CancelledError"),
+        ("def __getattr__(name): raise RuntimeError('no')", "RuntimeError: no"),
+        ("class Odd(Exception):\n    __str__ = None\nraise Odd", "Odd: Odd"),
+    ],
+)
 def test_a_module_that_exits_or_raises_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, text: str
 ) -> None:
-    (tmp_path / "own_exit.py").write_text("raise SystemExit('no')\n", encoding="utf-8")
-    (tmp_path / "own_lack.py").write_text("import not_there_at_all\n", encoding="utf-8")
+    (tmp_path / "own_faulty.py").write_text(f"{source}\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_faulty", raising=False)
 
-    for module, text in (("own_exit", "SystemExit: no"), ("own_lack", "not_there_at_all")):
-        with pytest.raises(UnusableServiceError, match=text):
-            load_class(f"{module}:Voice", "tts")
+    with pytest.raises(UnusableServiceError, match=text):
+        load_class("own_faulty:Voice", "tts")
+
+
+@pytest.mark.parametrize("name", ["SystemExit", "BaseException", "CancelledError"])
+def test_a_constructor_that_would_end_the_process_is_refused(name: str) -> None:
+    rung = spec(f"{HERE}:BrokenVoice", init={"error": name})
+
+    with pytest.raises(UnusableServiceError, match=f"its constructor raised {name}: no licence"):
+        build_service(rung, Bare)
+    assert why_rate_is_rejected(rung) == ""
