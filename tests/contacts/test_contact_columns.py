@@ -162,6 +162,11 @@ def test_a_heading_about_something_else_forbids_no_call(heading: str) -> None:
             ("do_not_call", cell, True)
             for cell in ("是", "はい", "예", "نعم", "כן", "Ναι", "×", "❌")
         ),
+        *(
+            ("do_not_call", cell, False)
+            for cell in ("FALSKT", "HAMIS", "EPÄTOSI", "ΨΕΥΔΕΣ", "거짓")
+        ),
+        *(("may_call", cell, False) for cell in ("SANT", "IGAZ", "TOSI", "ΑΛΗΘΕΣ", "참", "真")),
         *(("may_call", cell, True) for cell in ("否", "いいえ", "아니오", "لا", "Όχι", "×", "❌")),
         *(("may_call", cell, False) for cell in ("是", "はい", "네", "نعم", "Ναι", "○", "✅")),
         *(
