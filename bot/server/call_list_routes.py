@@ -19,7 +19,7 @@ from bot.server.call_routes import CallRoute, to_utc, with_iso_times
 from bot.server.operator_routes import Disclosures
 from calls.sentences import ENDS, OUTCOMES, WHYS, phrase
 from contacts.numbers import readings_of
-from operations.masking import ending, mask_number
+from operations.masking import ending, mask_number, without_phones
 from operations.record.call_list import CallFilter, CallList, ListedCall
 from operations.record.exporting import cell
 
@@ -85,11 +85,16 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
     """
     router = APIRouter(prefix="/api/calls", route_class=CallRoute)
 
+    def checked(request: Request, query: CallQuery) -> CallFilter:
+        if any(map(str.isdecimal, query.name)):  # a contact's name may be its number
+            disclosures.note(request, "unmask", "a search by number")
+        return query.filter(least=disclosures.check_search(request, query.number))
+
     @router.get("/search", response_model=None)
     async def search(  # pyright: ignore[reportUnusedFunction]
         request: Request, query: QueryParams
     ) -> Mapping[str, Any]:
-        wanted = query.filter(least=disclosures.check_search(request, query.number))
+        wanted = checked(request, query)
         answer = await _found(calls, wanted, query)
         if query.numbers:
             disclosures.note(request, "unmask", f"{len(answer['calls'])} calls of the list")
@@ -99,7 +104,7 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
     async def lines(  # pyright: ignore[reportUnusedFunction]
         request: Request, query: QueryParams
     ) -> Response:
-        wanted = query.filter(least=disclosures.check_search(request, query.number))
+        wanted = checked(request, query)
         text = await _csv_of(calls, wanted, numbers=query.numbers)
         if query.numbers:
             disclosures.note(request, "unmask", "the file of calls")
@@ -123,13 +128,14 @@ async def _found(calls: CallList, wanted: CallFilter, query: CallQuery) -> dict[
 def _call_json(call: ListedCall, *, numbers: bool) -> dict[str, Any]:
     """Return a call with its result in words and, as `ending`, its number's last digits.
 
-    The number itself is masked unless `numbers`.
+    The number itself is masked unless `numbers`; also in a name that is, or has, a number.
     """
     code = call.result or call.reason or call.state
     result = phrase(OUTCOMES if call.result else ENDS, code)
     shown = asdict(call) | {"ending": ending(call.number), "result_says": result}
     shown |= {"why_says": phrase(WHYS, call.why)}
-    return shown if numbers else shown | {"number": mask_number(call.number)}
+    hidden = {"number": mask_number(call.number), "name": without_phones(call.name)}
+    return shown if numbers else shown | hidden
 
 
 async def _csv_of(calls: CallList, page_filter: CallFilter, *, numbers: bool) -> str:

@@ -35,7 +35,7 @@ from campaigns.state import MOVES, report_campaign
 from campaigns.summary import summarize
 from operations.csv_cells import safe_cell
 from operations.database.database import StorageError
-from operations.masking import mask_number
+from operations.masking import mask_number, without_phones
 from runtime import clock
 from runtime.exits import UsageError
 from transports.dialling import DialWithdrawnError
@@ -194,7 +194,8 @@ def _mask_numbers(path: Path) -> Path:
         writer = csv.DictWriter(to, rows.fieldnames or ())
         writer.writeheader()
         for row in rows:
-            writer.writerow(row | {"number": safe_cell(mask_number(row["number"].lstrip("'")))})
+            number, name = row["number"].lstrip("'"), without_phones(row["name"])
+            writer.writerow(row | {"number": safe_cell(mask_number(number)), "name": name})
     return copy
 
 

@@ -27,7 +27,7 @@ from campaigns.refusals import CURES, cure_of
 from campaigns.store.queue import take_out
 from campaigns.summary import StartSummary, summarize
 from contacts.numbers import readings_of
-from operations.masking import mask_number
+from operations.masking import mask_number, without_phones
 from runtime.exits import CommandError, UsageError
 
 MAX_FILE_BYTES: Final = 4 << 20  # decompressed; about fifty thousand rows
@@ -175,12 +175,12 @@ def _summary(summary: StartSummary) -> dict[str, Any]:
         "callable": summary.callable,
         "opens_s": summary.opens_s,
         "countries": summary.countries,
-        "names": summary.names,
+        "names": [without_phones(name) for name in summary.names],
         "never": _reasons(summary.never, summary.campaign),
         "lacking": summary.lacking,
         "cost": summary.cost,
         "currency": summary.currency,
-        "lines": summary.lines(),
+        "lines": [without_phones(line) for line in summary.lines()],
         "why_none": summary.why_none,
     }
 

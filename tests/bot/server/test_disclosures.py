@@ -16,6 +16,7 @@ from bot.server.access import MAY_NOT_ACT, Access, Guard
 from bot.server.call_list_routes import call_list_router
 from bot.server.call_routes import PoolCalls, call_router
 from bot.server.campaign_routes import report_router
+from bot.server.contact_routes import contact_router
 from bot.server.credentials import ConsoleCredentials
 from bot.server.do_not_call_routes import do_not_call_router
 from bot.server.inbox_routes import inbox_router
@@ -27,13 +28,14 @@ from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.figures import Figures
 from configuration.settings import ServerSettings
 from operations.database.database import Database
-from operations.database.tables import CALLS, VOICEMAILS
+from operations.database.tables import CALLS, DIALS, VOICEMAILS
 from operations.inbox.store import Inbox
 from operations.record.call_list import CallList
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.reader import RecordReader
 from operations.telemetry.live import ConsoleSums
 from runtime import clock
+from tests.bot.server.test_call_list_routes import DIAL
 from tests.bot.server.test_call_routes import CALL, NOON
 from tests.bot.server.test_campaign_routes import (
     SPRING,
@@ -84,20 +86,24 @@ def recording_in(folder: Path) -> str:
 
 
 @asynccontextmanager
-async def opened(folder: Path, *, number: str = NUMBER) -> AsyncIterator[Site]:
+async def opened(folder: Path, *, number: str = NUMBER, name: str = "") -> AsyncIterator[Site]:
     sound, told = recording_in(folder), list[Event]()
     url = f"sqlite+aiosqlite:///{folder}/holdline.db"
     pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
     async with Database(url) as database:
         contacts = Contacts(database)
-        person = NewContact(number=NUMBER, zones=("UTC",))
+        person = NewContact(number=NUMBER, name=name, zones=("UTC",))
         await contacts.add("spring", [person], now=NOON.timestamp())
         await contacts.add_do_not_call(NUMBER, source="letter", now=NOON.timestamp())
         callback = Callback(call_id="c1", number=NUMBER, reason="a contract", asked_at=NOON)
         await Callbacks(database).add(callback)
         message = {"call_id": "c2", "number": NUMBER, "path": sound, "at": NOON, "length_s": 2.0}
         async with database.transaction() as connection:
-            await connection.execute(insert(CALLS), [CALL | {"caller": number, "recording": sound}])
+            own = {"caller": number, "recording": sound, "dial_id": "d1"}
+            await connection.execute(insert(CALLS), [CALL | own])
+            await connection.execute(
+                insert(DIALS), [DIAL | {"number": number, "campaign": "spring"}]
+            )
             await connection.execute(insert(VOICEMAILS), [{**message, "transcript": ""}])
         app, disclosures = FastAPI(), Disclosures(told.append)
         tokens = SecretStr(ACT), SecretStr(SEE)
@@ -115,6 +121,7 @@ async def opened(folder: Path, *, number: str = NUMBER) -> AsyncIterator[Site]:
             inbox_router(Inbox(database), told.append, disclosures),
             do_not_call_router(contacts, region="US", emit=told.append),
             report_router(outbound, told.append),
+            contact_router(outbound, told.append, region="US"),
         ):
             app.include_router(router)
         transport = httpx.ASGITransport(app)
@@ -164,6 +171,27 @@ async def test_a_search_does_not_find_what_its_answer_hides(
     assert ("c1" in seen.text, recorded_before) == (found, [])
     assert ("c1" in in_full.text) is (digits != "9101")
     assert it.acted == ([] if allowed else ["unmask"])
+
+
+@pytest.mark.parametrize("name", [NUMBER, "Ann 202-555-0101"])
+async def test_a_name_that_has_a_number_shows_and_finds_none(tmp_path: Path, name: str) -> None:
+    paths = ("calls/search", "calls/search.csv", "campaigns/spring/report.csv")
+    async with opened(tmp_path, name=name) as it:
+        seen = [
+            await it.ask("GET", f"/api/{path}", SEE)
+            for path in (*paths, "campaigns/spring/summary")
+        ]
+        found = [
+            await it.ask("GET", f"/api/{path}?name=0101", token)
+            for path in paths[:2]
+            for token in (SEE, ACT)
+        ]
+
+    assert [answer.status_code for answer in seen] == [200] * 4
+    assert not [answer for answer in seen if name in answer.text]
+    assert [answer.status_code for answer in found] == [403, 200, 403, 200]
+    assert ["c1" in answer.text for answer in found] == [False, True, False, True]
+    assert it.acted == ["unmask"]
 
 
 @pytest.mark.parametrize(
