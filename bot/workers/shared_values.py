@@ -325,8 +325,10 @@ class OwnValues:
         Raises:
             StoreAwayError: Redis does not answer.
         """
-        for kept in [item for item in self if token in (item, kind_of(item))]:
-            self.forget(kept)
+        self.forget(token)
+        if not kind_of(token):
+            for kept in [item for item in self if kind_of(item) == token]:
+                self.forget(kept)
         self.undropped.add(token)
         await self._link.ask(lambda: _drop(self._link.redis, token))
         self.undropped.discard(token)
@@ -504,18 +506,26 @@ class SharedValues:
         try:
             found = await self.link.ask(lambda: self._read(keys=_keys(token), args=["take"]))
         except StoreAwayError:
-            if not is_unshared:
+            if here is not None:
                 self._own.undropped.add(token)
             return here
         return _unwrapped(found, self._clock()) if found or not is_unshared else here
 
     async def read(self, token: str) -> Any:
-        """Return the value of a token and keep it; `None` if there is none or it has expired."""
+        """Return the value of a token and keep it; `None` if there is none or it has expired.
+
+        Raises:
+            LookupError: Redis does not answer, and this machine does not have the value. For a
+                session there is no error, so that operators can sign in anew.
+        """
+        here = await self._local.read(token)
         try:
             found = await self.link.ask(lambda: self._read(keys=_keys(token), args=["read"]))
         except StoreAwayError:
+            is_known = here is not None or self._own.is_dropped(token)
+            if not is_known and kind_of(token) != SESSION:
+                raise
             found = None
-        here = await self._local.read(token)
         is_unknown = not found and (self.is_away or token in self._own.unshared)
         if is_unknown or self._own.is_dropped(token):
             return here
@@ -596,9 +606,13 @@ async def _lacking_sessions(link: RedisLink, local: KeyValueStore) -> Set[str]:
 
 async def _drop(client: Redis, token: str) -> None:
     """Remove a value, or all of a kind."""
+    if kind_of(token):
+        await client.unlink(_key(token))
+        return
     found = client.scan_iter(match=f"{PREFIX}{_escaped(token)} *", count=1000)
     of_kind = [key async for key in found if kind_of(str(key).removeprefix(PREFIX)) == token]
-    await client.unlink(_key(token), *of_kind)
+    if of_kind:
+        await client.unlink(*of_kind)
 
 
 def _unusable(why: str) -> UsageError:

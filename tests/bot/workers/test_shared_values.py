@@ -288,6 +288,7 @@ async def test_what_ends_while_redis_is_away_does_not_return() -> None:
             assert await b.read("session 1") == SESSION
             server.pause()
             assert await a.take("twilio token 1") == "a ticket"
+            assert await a.read("twilio token 1") is None  # it ended here, so that is known
             with pytest.raises(LookupError):
                 await a.drop("session 1")
             assert await b.read("session 1") == SESSION
@@ -488,6 +489,21 @@ async def test_a_server_that_is_no_redis_is_refused() -> None:
         with pytest.raises(UsageError, match="it must be a Redis"):
             async with machine(AWAY.format(port), "a"):
                 pass
+
+
+async def test_what_only_another_machine_has_is_not_known_while_redis_is_away(
+    server: Server,
+) -> None:
+    async with machine(server.url, "a") as a, machine(server.url, "b") as b:
+        for token in ("twilio call 1", "session 1"):
+            await a.keep(token, SESSION, for_s=60)
+        b.link.lose(OSError("slow"))
+
+        with pytest.raises(LookupError):
+            await b.read("twilio call 1")
+        assert await b.read("session 1") is None  # an operator may sign in anew
+        await becomes(lambda: not b.is_away)
+        assert await b.read("twilio call 1") == SESSION
 
 
 @asynccontextmanager
