@@ -116,12 +116,12 @@ def test_a_table_has_a_header_and_as_many_cells_in_every_row(document: Path) -> 
         assert {row.count("|") for row in (line, *rows)} == {head.count("|")}, head
 
 
-AREA = re.compile(r"\| \*\*.+\*\* .*\| `([\w/]+/)` \|")
+AREA = re.compile(r"\*\*.+\*\* \((?:pure, )?`([\w/]+/)`\)")
 FILE = re.compile(r"`([\w./-]+\.(?:cfg|dict|js|py|service|ya?ml))`")
 
 
 def test_the_map_of_the_architecture_names_existing_files() -> None:
-    """A file without a folder is in that of the path before it in its row, or in its area's."""
+    """A file without a folder is in that of the path before it in its line, or in its area's."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = page.partition("## Subjects and their files")[2].partition("\n## ")[0].splitlines()
     area, paths = Path(), list[Path]()
