@@ -25,7 +25,7 @@ MAY_CALL: Final = "may_call"
 NAMES: Final = ("name", "first_name", "last_name")
 KNOWN: Final = tuple(name for name in _DATA["columns"] if name not in NAMES[1:])
 MAX_SHOWN: Final = 8  # headings in a message
-MAX_SHOWN_LENGTH: Final = 40
+MAX_SHOWN_LENGTH: Final = 40  # characters of a heading or a cell that is read as one
 STEM_LETTERS: Final = 5  # a shorter word at the edge of a longer one is a coincidence
 LIKELY_SHARE: Final = 0.5  # of the values, for a heading with a word for a telephone
 CERTAIN_SHARE: Final = 0.8  # of the values, for any other heading (both chosen)
@@ -57,7 +57,9 @@ def _squashed(text: str) -> str:
 WHOLE: Final = {
     _squashed(item): name for name, items in _DATA["columns"].items() for item in items.split()
 }
-OPT_OUTS: Final = frozenset(map(_squashed, _DATA[DO_NOT_CALL].split()))
+OPT_OUTS, SAYS_DO_NOT_CALL = (
+    frozenset(map(_squashed, _DATA[key].split())) for key in (DO_NOT_CALL, "says_do_not_call")
+)
 MOBILE, LANDLINE = _words("mobile"), _words("landline")
 TELEPHONE: Final = MOBILE | LANDLINE | _words("phone")
 NUMBER, MORE, NOT_NUMBER, OWNERS = map(_words, ("number", "more", "not_number", "owners"))
@@ -153,6 +155,11 @@ def is_refusal(meaning: str, cell: str) -> bool:
     words = set(_split(cell))
     is_yes = value == "" or value in CLEAR_YES or (words & CLEAR_YES and not words & DO_NOT)
     return is_clear_no(cell) or not (is_yes or any(letter.isdigit() for letter in value))
+
+
+def says_do_not_call(cell: str) -> bool:
+    """Return whether a cell of a column such as `Status` says not to call, as `DNC` does."""
+    return len(cell) <= MAX_SHOWN_LENGTH and _squashed(cell) in SAYS_DO_NOT_CALL
 
 
 def is_yes_or_no(cell: str) -> bool:

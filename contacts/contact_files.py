@@ -28,6 +28,7 @@ from contacts.contact_columns import (
     is_number_heading,
     is_refusal,
     meanings_of,
+    says_do_not_call,
 )
 from contacts.text_encoding import TextEncoding, guess_encoding
 from fallbacks.data_files import read_data
@@ -60,7 +61,8 @@ class ContactCells:
         more: The cells of the other `KNOWN` columns, by our name of the column.
         fields: The non-empty cells of all remaining columns, by heading.
         fits: Whether every non-empty cell has a heading.
-        opt_out: The heading of the column that rules calls out, such as `Do not call`; or empty.
+        opt_out: The heading of the column that rules calls out, such as `Do not call`, or `Status`
+            with that cell; or empty.
         opted_out: Whether that column says so clearly.
     """
 
@@ -105,6 +107,8 @@ class Columns:
             if meaning.name in (DO_NOT_CALL, MAY_CALL) and is_refusal(meaning.name, cell):
                 is_clear = is_clear_no if meaning.name == MAY_CALL else is_clear_yes
                 opt_outs.append((heading, is_clear(cell)))
+            elif not meaning.name and says_do_not_call(cell):
+                opt_outs.append((heading, True))
             if _is_field(heading, meaning):
                 fields[heading] = cell
         return ContactCells(

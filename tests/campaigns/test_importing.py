@@ -290,7 +290,11 @@ async def test_a_file_in_an_encoding_other_than_stated_loses_only_the_affected_r
 @on_sqlite
 @pytest.mark.parametrize(
     ("heading", "cell", "is_listed"),
-    [("DONOTCALL", "1", True), ("Nicht anrufen", "seit Mai", False), ("Opt-out", "ja", True)],
+    [
+        *(("DONOTCALL", "1", True), ("Nicht anrufen", "seit Mai", False), ("Opt-out", "ja", True)),
+        *(("Status", "Do Not Call", True), ("Disposition", "DNC", True)),
+        ("Bemerkung", "bitte nicht anrufen!", True),
+    ],
 )
 async def test_a_person_who_opted_out_is_refused_and_not_called_because_of_another_row(
     importing: Importing, book: Contacts, heading: str, cell: str, *, is_listed: bool
@@ -307,6 +311,16 @@ async def test_a_person_who_opted_out_is_refused_and_not_called_because_of_anoth
     assert await book.do_not_call(["+4930901820", "+4930901821"]) == frozenset(
         ["+4930901821"] if is_listed else []
     )
+
+
+@on_sqlite
+@pytest.mark.parametrize("cell", ["Not called yet", "never called", "no calls", "Call back", "no"])
+async def test_a_status_about_calls_that_were_made_forbids_none(
+    importing: Importing, cell: str
+) -> None:
+    tally = await importing.take(f"{HEADER},Status\n+4930901820,Ada,{CONSENT},{cell}\n")
+
+    assert (tally.added, tally.refused.total()) == (1, 0)
 
 
 @on_sqlite
