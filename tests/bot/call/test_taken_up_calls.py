@@ -72,7 +72,7 @@ async def test_the_numbers_of_the_lost_process_are_not_reused(tmp_path: Path) ->
     assert numbers == list(range(7 + UNSAVED_ENTRIES + 1, 7 + UNSAVED_ENTRIES + 1 + len(numbers)))
 
 
-@pytest.mark.parametrize("learns_s", [1.0, 40.0])
+@pytest.mark.parametrize("learns_s", [1.0, 5.0, 20.0, 40.0])
 async def test_a_call_that_another_process_has_taken_up_falls_silent(
     tmp_path: Path, learns_s: float
 ) -> None:

@@ -399,16 +399,30 @@ async def test_what_redis_has_lost_is_stored_again_but_no_token(server: Server) 
         assert await b.read("twilio token 1") is None
 
 
-async def test_a_full_redis_counts_as_away_until_it_has_room(server: Server) -> None:
+REFUSALS = {
+    "full": ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0"),
+    "read-only": ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE"),
+    "short of replicas": (
+        "CONFIG SET min-replicas-to-write 1",
+        "CONFIG SET min-replicas-to-write 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("begins", "ends"), REFUSALS.values(), ids=REFUSALS)
+async def test_a_redis_that_stores_nothing_counts_as_away(
+    server: Server, begins: str, ends: str
+) -> None:
     async with client(server) as redis_client, machine(server.url, "a") as a:
-        await redis_client.config_set("maxmemory", 1)
+        await redis_client.execute_command(*begins.split())
         try:
             await a.keep("parked 1", "a state", for_s=60)
             assert a.is_away
             await asyncio.sleep(0.2)
             assert a.is_away
+            assert await a.read("parked 1") == "a state"
         finally:
-            await redis_client.config_set("maxmemory", 0)
+            await redis_client.execute_command(*ends.split())
         await becomes(lambda: not a.is_away)
         await asyncio.sleep(0.05)
         async with machine(server.url, "b") as b:
@@ -543,10 +557,11 @@ async def test_an_old_redis_is_refused(version: str) -> None:
     assert version in line or version < "6"  # it refuses the client's first command
 
 
-async def test_a_redis_that_drops_values_is_refused(server: Server) -> None:
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random", "volatile-ttl"])
+async def test_a_redis_that_drops_values_is_refused(server: Server, policy: str) -> None:
     async with client(server) as redis_client:
         await redis_client.config_set("maxmemory", "100mb")
-        await redis_client.config_set("maxmemory-policy", "allkeys-lru")
+        await redis_client.config_set("maxmemory-policy", policy)
         try:
             with pytest.raises(UsageError, match="set it to noeviction"):
                 async with machine(server.url, "a"):
