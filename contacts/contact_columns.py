@@ -25,7 +25,8 @@ MAY_CALL: Final = "may_call"
 NAMES: Final = ("name", "first_name", "last_name")
 KNOWN: Final = tuple(name for name in _DATA["columns"] if name not in NAMES[1:])
 MAX_SHOWN: Final = 8  # headings in a message
-MAX_SHOWN_LENGTH: Final = 40  # characters of a heading or a cell that is read as one
+MAX_SHOWN_LENGTH: Final = 40
+MAX_SAYING: Final = 24  # characters of a cell that may say not to call; longer ones are notes
 STEM_LETTERS: Final = 5  # a shorter word at the edge of a longer one is a coincidence
 LIKELY_SHARE: Final = 0.5  # of the values, for a heading with a word for a telephone
 CERTAIN_SHARE: Final = 0.8  # of the values, for any other heading (both chosen)
@@ -159,12 +160,17 @@ def is_refusal(meaning: str, cell: str) -> bool:
 
 def says_do_not_call(cell: str) -> bool:
     """Return whether a cell of a column such as `Status` says not to call, as `DNC` does."""
-    return len(cell) <= MAX_SHOWN_LENGTH and _squashed(cell) in SAYS_DO_NOT_CALL
+    if len(cell) > MAX_SAYING:
+        return False
+    # A file has millions of cells; folding is slow, and changes no letter of ASCII but its case.
+    plain = "".join(filter(str.isalnum, cell.lower())) if cell.isascii() else _squashed(cell)
+    return plain in SAYS_DO_NOT_CALL
 
 
 def is_yes_or_no(cell: str) -> bool:
     """Return whether a cell is a clear yes or no, in any language that we know."""
-    return (_squashed(cell) or cell.strip()) in CLEAR_YES | CLEAR_NO
+    value = _squashed(cell) or cell.strip()
+    return value in CLEAR_YES or value in CLEAR_NO
 
 
 def is_clear_yes(cell: str) -> bool:
@@ -203,9 +209,10 @@ class YesNoColumns:
         self.rows += 1
         for index in [index for index in self._marks if index < len(cells) and cells[index]]:
             self._filled.add(index)
-            if not is_yes_or_no(cells[index]):
-                self._marks[index][cells[index]] += 1
-                if len(self._marks[index]) > 1:
+            marks, cell = self._marks[index], cells[index]
+            if cell in marks or not is_yes_or_no(cell):
+                marks[cell] += 1
+                if len(marks) > 1:
                     del self._marks[index]
 
     @property
