@@ -14,6 +14,7 @@ from fastapi import Response, WebSocket
 
 from calls.events import CallRefused
 from calls.handover import Handover
+from runtime.clock import Clock
 from transports.announcements import Announcement, WaitingCall
 from transports.leg import is_taken
 from transports.media_stream.leg import CarriedCall, StreamLeg
@@ -466,7 +467,18 @@ class StreamTokens:
             leaving = admitted.reason == DRAINING and may_leave
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
         await self.streamed_calls.keep(kept)
-        epoch = await self._parked.epoch(call.call_ref)
+        late_s = STORE_LATE_S if within_s else 0.0  # a new call has no state that is needed
+        epoch = await _find_epoch(self._parked, call.call_ref, clock, within_s=late_s)
         ticket = Ticket(call=replace(call, dial_id=kept.dial_id), seat=admitted.seat, epoch=epoch)
         token = await self._tokens.issue(ticket, now=clock())
         return StreamPass(token=token)
+
+
+async def _find_epoch(
+    parked: Parked, call_ref: str, clock: Clock, *, within_s: float
+) -> int | None:
+    """Return a call's epoch; while the store does not answer, ask again for `within_s`."""
+    until = clock() + within_s
+    while (epoch := await parked.epoch(call_ref)) is None and clock() < until:  # noqa: ASYNC110 - the store has no event
+        await asyncio.sleep(SEAT_RETRY_S)
+    return epoch

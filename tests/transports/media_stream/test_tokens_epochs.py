@@ -13,7 +13,7 @@ from transports.media_stream.messages import POLICY, Refusal, Started
 from transports.media_stream.tokens import AdmittedStream, StreamPass, StreamTokens
 from transports.media_stream.webhooks import CarrierHost
 from transports.parked import Parked
-from transports.pool import SEAT_S
+from transports.pool import SEAT_S, TakenUp
 
 pytestmark = pytest.mark.virtual_time
 
@@ -163,3 +163,40 @@ async def test_a_call_is_taken_up_although_the_store_answers_late(
 
     assert isinstance(found, StreamPass) == goes_on
     assert loop.time() - began <= (late_s or 0.0) + 0.5 if goes_on else loop.time() - began < 10.0
+
+
+class BlinkingStore(LateStore):
+    """A store that answers late whose a call is: until then, who takes it up gets no state."""
+
+    async def read(self, token: str) -> Any:
+        return await KeyValueStore.read(self, token)
+
+    async def take(self, token: str) -> Any:
+        return await KeyValueStore.take(self, token)
+
+    async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
+        if self.is_late():
+            return TakenUp(epoch=1) if epoch is None else None
+        return await super().take_up(token, epoch=epoch)
+
+
+async def test_a_lost_call_is_not_begun_anew_because_the_store_is_late() -> None:
+    loop = asyncio.get_running_loop()
+    store = BlinkingStore(clock=loop.time)
+    a, b = machines(2, store)
+    await begun(a, await a.hold_seat(CALL))
+    store.back_at = loop.time() + 1.0
+    taker = await begun(b, await b.follow(CALL))
+
+    assert taker.parked
+    assert taker.parked.state
+
+
+async def test_a_new_call_does_not_wait_for_the_store() -> None:
+    loop = asyncio.get_running_loop()
+    store = BlinkingStore(clock=loop.time)
+    (a,) = machines(1, store)
+    began, store.back_at = loop.time(), loop.time() + 60.0
+    await begun(a, await a.hold_seat(CALL))
+
+    assert loop.time() == began
