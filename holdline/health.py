@@ -166,8 +166,16 @@ _HEALTH: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, Health]()
 
 
 def health_here(*, clock: Clock) -> Health:
-    """Return the health that all calls of the running event loop share."""
-    return _HEALTH.setdefault(asyncio.get_running_loop(), Health(clock=clock))
+    """Return the health that all calls of the running event loop share.
+
+    Raises:
+        RuntimeError: None is running.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError("Ladders: make it in a coroutine, as it needs the event loop") from None
+    return _HEALTH.setdefault(loop, Health(clock=clock))
 
 
 async def _keep_probing(prober: Prober) -> None:

@@ -7,6 +7,7 @@ read the call from the frames that pass, and push only frames that Pipecat's par
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
@@ -92,10 +93,12 @@ class Ladders:
             on_event: Called with each event, in a thread of its own.
 
         Raises:
-            TypeError: An item of a ladder is no rung.
+            TypeError: An item of a ladder is no rung, or another argument has the wrong type.
             ValueError: A rung cannot be used as it is written.
+            RuntimeError: No event loop is running.
         """
         given: dict[Stage, Sequence[LadderRung] | None] = {"stt": stt, "llm": llm, "tts": tts}
+        _check_types(rescue, clips, on_event)
         self._specs = _specs(given, rescue, clips)
         self._hook = EventHook(on_event) if on_event else None
         self._line, self._turn = CallerLine(), Turn(budget_s=BUDGET_S)
@@ -176,7 +179,21 @@ class Ladders:
             self._hold.note_nothing_said()
 
 
-class LatePipeline(Pipeline):
+class LinkedOnce(FrameProcessor):
+    """Belongs to one pipeline: it keeps the state of one call."""
+
+    def link(self, processor: FrameProcessor) -> None:
+        """Link it to the next processor.
+
+        Raises:
+            RuntimeError: It belongs to another pipeline.
+        """
+        if self.next is not None:
+            raise RuntimeError("Ladders: it is in another pipeline; make one for each call")
+        super().link(processor)
+
+
+class LatePipeline(LinkedOnce, Pipeline):
     """Makes its processors when it is set up, because only then the sample rate is known.
 
     Args:
@@ -276,7 +293,7 @@ def follow(frame: Frame, floor: Floor, turn: Turn) -> None:
             pass
 
 
-class LadderLlm(LlmStage):
+class LadderLlm(LinkedOnce, LlmStage):
     """Also counts the caller's turns, and reports whether a pause was taken for the end of one."""
 
     def __init__(self, *args: Any, floor: Floor, user: Ladders, leads: bool, **kwargs: Any) -> None:
@@ -339,6 +356,16 @@ def _specs(
     if clips and not rescue:
         raise ValueError("Ladders: clips are played by rescue; give it rescue='...'")
     return tuple(spec for item in ladders for spec in specs_of(*item))
+
+
+def _check_types(rescue: object, clips: object, on_event: object) -> None:
+    """Raise a `TypeError` for an argument of the wrong type."""
+    if not isinstance(rescue, str | None):
+        raise TypeError(f"Ladders: rescue is {rescue!r}; it must be a sentence")
+    if not isinstance(clips, Mapping | None):
+        raise TypeError(f"Ladders: clips is {clips!r}; it must be files by their text")
+    if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
+        raise TypeError(f"Ladders: on_event is {on_event!r}; it must be a function without async")
 
 
 def _report_pauses(frame: MetricsFrame, emit: Emit) -> None:

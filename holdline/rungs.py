@@ -5,6 +5,9 @@ Pipecat's class. A rung takes the arguments of Pipecat's constructor, or a rung'
 """
 
 import difflib
+import inspect
+import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -33,6 +36,12 @@ FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
 """The settings that Holdline's own services need as they are."""
 KEYS: Final = ("api_key", "url", "timeout_s", "model", "voice", "language", "instructions")
 """A rung's own keys."""
+TIMEOUT_S: Final = 10.0  # for one request, by default
+NUMBERS: Final[Mapping[str, tuple[Any, str]]] = {
+    "timeout_s": (int | float, "a number above 0"),
+    "rate_hz": (int, "a whole number above 0"),
+}
+"""The keys that are no text: their types, and what they must be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +67,17 @@ def rung(service: type | str, *, name: str = "", **arguments: Any) -> LadderRung
         name: Its name in events; by default, that of its kind.
         arguments: Those of the class's constructor, or `api_key`, `url`, `model`, `voice`,
             `language`, `instructions` and `timeout_s`.
+
+    Raises:
+        TypeError: The service is no class, or not one that can be found by its name.
     """
     if isinstance(service, str):
         return LadderRung(service="", kind=service, name=name, given=arguments)
+    if not inspect.isclass(service):
+        raise TypeError(f"rung: it got {service!r}, which is no class; write rung(ItsClass, ...)")
+    if getattr(sys.modules.get(service.__module__), service.__qualname__, None) is not service:
+        place = f"give it this name at the top level of {service.__module__}"
+        raise TypeError(f"rung({service.__qualname__}): it is not found by its name; {place}")
     path = f"{service.__module__}:{service.__qualname__}"
     return LadderRung(service=path, kind=OWN.get(path, ADAPTED), name=name, given=arguments)
 
@@ -72,6 +89,8 @@ def specs_of(stage: Stage, rungs: Sequence[LadderRung]) -> tuple[RungSpec, ...]:
         TypeError: An item is no rung.
         ValueError: A rung cannot be used as it is written; one line, which names the cure.
     """
+    if not isinstance(rungs, list | tuple):
+        raise TypeError(f"Ladders: {stage} is {rungs!r}; write {stage}=[rung(ItsClass, ...)]")
     if not rungs:
         raise ValueError(f"Ladders: {stage} is empty; give it one rung at least")
     specs: list[RungSpec] = []
@@ -102,6 +121,9 @@ class _Reading:
         """Return the rung's specification, with a name that is not taken."""
         for name, value in self._rung.given.items():
             self._read(name, value)
+        for name, value in {"name": self._rung.name, **self._keys}.items():
+            if wrong := _why_wrong(name, value):
+                raise self._error(wrong)
         self._check()
         vendor, kind = self._provider, self._rung.kind
         name = self._name(set(taken))
@@ -116,13 +138,13 @@ class _Reading:
             voice=self._keys.get("voice"),
             api_key=str(self._keys.get("api_key") or ""),
             vendor=Vendor(title=vendor.title, key="api_key", place=f"the rung {name}"),
-            timeout_s=float(self._keys.get("timeout_s", 10.0)),
+            timeout_s=self._keys.get("timeout_s") or TIMEOUT_S,
             instructions=self._keys.get("instructions") or "",
             options=self._options,
             facts=vendor.facts,
             service=vendor.service,
             init=self._init,
-            rate_hz=self._keys.get("rate_hz", 0),
+            rate_hz=self._keys.get("rate_hz") or 0,
         )
 
     def _described(self) -> ServiceClass | None:
@@ -139,7 +161,7 @@ class _Reading:
         """Give one argument to the rung's key, to the constructor, or to the settings."""
         service = self._service
         if service and name in (service.settings_in, "settings"):
-            for setting, given in _given(value).items():
+            for setting, given in self._settings_in(value).items():
                 self._read_setting(setting, given)
         elif place := self._place_of_parameter(name):
             self._keys["api_key" if place == "key" else place] = value
@@ -179,8 +201,20 @@ class _Reading:
         elif name not in fixed:
             self._options[name] = value
 
+    def _settings_in(self, value: Any) -> dict[str, Any]:
+        """Return the settings that were given, whichever way Pipecat's class keeps them."""
+        if value is None:
+            return {}
+        if isinstance(value, Mapping):
+            return {str(name): given for name, given in cast("Mapping[Any, Any]", value).items()}
+        if inspect.isclass(value) or not hasattr(value, "__dict__"):
+            raise self._error(f"settings is {value!r}; it must be a mapping, or its Settings(...)")
+        if hasattr(value, "given_fields"):
+            return value.given_fields()
+        return {name: given for name, given in vars(value).items() if given is not None}
+
     def _check(self) -> None:
-        """Raise an error for an argument without a counterpart, and for a missing key."""
+        """Raise an error for an argument that is missing, or that has no counterpart."""
         vendor, own = self._provider, self._is_own
         if own and self._init:
             name = next(iter(self._init))
@@ -190,6 +224,18 @@ class _Reading:
         is_elsewhere = bool(self._keys.get("url")) and vendor.key_env == "OPENAI_API_KEY"
         if own and vendor.key_env and not is_elsewhere and not self._keys.get("api_key"):
             raise self._error("api_key is missing")
+        if self._service and not own:
+            self._check_needs(self._service)
+
+    def _check_needs(self, service: ServiceClass) -> None:
+        """Raise an error for an argument that the constructor needs."""
+        keys = {name: value for value, name in service.places.items()}
+        ours = {"rate_hz", "session"} | ({"url"} if self._provider.url else set[str]())
+        for name in filter(service.needs, service.parameters):
+            key = keys.get(name, "")
+            is_given = self._keys.get("api_key" if key == "key" else key) or key in ours
+            if name not in self._init and not is_given:
+                raise self._error(f"{name} is missing")
 
     def _url(self) -> str:
         """Return the address with a scheme that the service speaks."""
@@ -220,13 +266,14 @@ class _Reading:
         return ValueError(f"{self._rung.title}: {text}")
 
 
-def _given(settings: Any) -> dict[str, Any]:
-    """Return the settings that were given, whichever way Pipecat's class keeps them."""
-    if isinstance(settings, Mapping):
-        return dict(cast("Mapping[str, Any]", settings))
-    if hasattr(settings, "given_fields"):
-        return settings.given_fields()
-    return {name: value for name, value in vars(settings).items() if value is not None}
+def _why_wrong(name: str, value: Any) -> str:
+    """Return why a rung's key cannot have a value of this type; empty if it can."""
+    types, noun = NUMBERS.get(name, (str, "text"))
+    fits = isinstance(value, types) and not isinstance(value, bool)
+    if value is None or (fits and (name not in NUMBERS or 0 < value < math.inf)):
+        return ""
+    shown = f"of type {type(value).__name__}" if name == "api_key" else repr(value)
+    return f"{name} is {shown}; it must be {noun}"
 
 
 def _place_of(name: str, kind: str) -> str:

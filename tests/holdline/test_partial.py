@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameProcessor
 
 from calls.events import TurnDecided
@@ -131,6 +132,37 @@ async def test_arguments_that_do_not_fit_together_are_one_line(
     }
     with pytest.raises(ValueError, match=re.escape(told)):
         Ladders(**rungs)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"rescue": 5}, "rescue is 5; it must be a sentence"),
+        ({"rescue": "Sorry.", "clips": ["a.wav"]}, "clips is ['a.wav']; it must be files by"),
+        ({"on_event": "print"}, "on_event is 'print'; it must be a function without async"),
+        ({"on_event": asyncio.sleep}, "it must be a function without async"),
+    ],
+    ids=lambda value: next(reversed(value)) if isinstance(value, dict) else "",
+)
+async def test_an_argument_of_a_wrong_type_is_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(told)):
+        Ladders(tts=[rung("local")], **given)
+
+
+def test_ladders_outside_an_event_loop_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="make it in a coroutine, as it needs the event loop"):
+        Ladders(tts=[rung("local")])
+
+
+@pytest.mark.parametrize("stage", ["stt", "llm", "tts"])
+async def test_a_stage_in_a_second_pipeline_is_refused(lab: Lab, stage: str) -> None:
+    needs = {stage, "tts"} if stage == "llm" else {stage}
+    ladders: dict[str, Any] = {name: ladder(lab, name) for name in needs}
+    call = Ladders(**ladders)
+    Pipeline([getattr(call, stage)])
+
+    with pytest.raises(RuntimeError, match="it is in another pipeline; make one for each call"):
+        Pipeline([getattr(call, stage)])
 
 
 async def test_a_stage_that_was_left_out_is_named_when_it_is_used() -> None:

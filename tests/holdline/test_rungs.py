@@ -1,5 +1,6 @@
 """Rungs as a developer writes them."""
 
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -110,6 +111,18 @@ def test_a_key_is_in_no_representation() -> None:
     assert "THE-KEY" not in f"{written!r} {spec('tts', written)!r}"
 
 
+class PickyVoice(OwnVoice):
+    """A developer's own voice that needs an argument of its own."""
+
+    def __init__(self, *, group_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
+class Enclosing:
+    class Voice(OwnVoice):
+        """Cannot be found by its name in its module."""
+
+
 KINDS = [kind for kind in kinds("tts") if kind != ADAPTED]
 SAID: dict[str, tuple[Stage, Any, str]] = {
     "no counterpart": (
@@ -164,6 +177,52 @@ SAID: dict[str, tuple[Stage, Any, str]] = {
         rung("cartesia", api_key="K", url="ftp://x"),
         "rung('cartesia'): url is 'ftp://x'; it begins with wss or ws://",
     ),
+    "a missing argument": (
+        "tts",
+        rung(PickyVoice, api_key="K"),
+        "rung(PickyVoice): group_id is missing",
+    ),
+    "a missing key of an own class": ("tts", rung(OwnVoice), "rung(OwnVoice): api_key is missing"),
+    "a voice's number": (
+        "tts",
+        rung("cartesia", api_key="K", voice=12),
+        "rung('cartesia'): voice is 12; it must be text",
+    ),
+    "a key of another type": (
+        "tts",
+        rung("cartesia", api_key=b"K"),
+        "rung('cartesia'): api_key is of type bytes; it must be text",
+    ),
+    "a time in words": (
+        "tts",
+        rung("local", timeout_s="long"),
+        "rung('local'): timeout_s is 'long'; it must be a number above 0",
+    ),
+    "no time": (
+        "tts",
+        rung("local", timeout_s=0),
+        "rung('local'): timeout_s is 0; it must be a number above 0",
+    ),
+    "a rate in words": (
+        "tts",
+        rung(OwnVoice, api_key="K", sample_rate="8k"),
+        "rung(OwnVoice): rate_hz is '8k'; it must be a whole number above 0",
+    ),
+    "a list of settings": (
+        "tts",
+        rung(OpenAITTSService, api_key="K", settings=["speed"]),
+        "rung(OpenAITTSService): settings is ['speed']; it must be a mapping, or its Settings(...)",
+    ),
+    "a number as a setting": (
+        "tts",
+        rung(OpenAITTSService, api_key="K", settings={1: 1}),
+        "rung(OpenAITTSService): there is no settings.1",
+    ),
+    "a list as a name": (
+        "tts",
+        rung("local", name=["a"]),  # type: ignore[arg-type]
+        "rung('local'): name is ['a']; it must be text",
+    ),
     "a service itself": (
         "tts",
         OwnVoice,
@@ -179,6 +238,34 @@ def test_a_wrong_rung_is_refused_in_one_line_with_the_cure(case: str) -> None:
         specs_of(stage, [written])
 
     assert str(refused.value) == text
+
+
+def test_settings_that_are_none_are_not_given() -> None:
+    found = spec("tts", rung(OpenAITTSService, api_key="K", settings=None, sample_rate=None))
+
+    assert (found.options, found.rate_hz) == ({}, 0)
+
+
+@pytest.mark.parametrize(
+    ("service", "text"),
+    [
+        (None, "it got None, which is no class; write rung(ItsClass, ...)"),
+        (rung("local"), "which is no class; write rung(ItsClass, ...)"),
+        (lambda: None, "which is no class; write rung(ItsClass, ...)"),
+        (Enclosing.Voice, f"give it this name at the top level of {__name__}"),
+        (type("OwnVoice", (OwnVoice,), {"__module__": __name__}), "it is not found by its name"),
+    ],
+    ids=["nothing", "a rung", "a function", "an inner class", "another class of its name"],
+)
+def test_what_is_no_class_or_not_found_by_its_name_is_refused(service: Any, text: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(text)):
+        rung(service)
+
+
+@pytest.mark.parametrize("ladder", [rung("local"), OwnVoice, "cartesia", iter([rung("local")])])
+def test_a_ladder_is_a_list(ladder: Any) -> None:
+    with pytest.raises(TypeError, match=re.escape("write tts=[rung(ItsClass, ...)]")):
+        specs_of("tts", ladder)
 
 
 def test_a_stage_needs_a_rung() -> None:
