@@ -467,7 +467,9 @@ class StreamTokens:
             leaving = admitted.reason == DRAINING and may_leave
             return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
         await self.streamed_calls.keep(kept)
-        late_s = STORE_LATE_S if within_s else 0.0  # a new call has no state that is needed
+        # A new call has no state that is needed; of a call of this machine, it is here.
+        needs_store = within_s > 0 and not await self._parked.holds(call.call_ref)
+        late_s = STORE_LATE_S if needs_store else 0.0
         epoch = await _find_epoch(self._parked, call.call_ref, clock, within_s=late_s)
         ticket = Ticket(call=replace(call, dial_id=kept.dial_id), seat=admitted.seat, epoch=epoch)
         token = await self._tokens.issue(ticket, now=clock())

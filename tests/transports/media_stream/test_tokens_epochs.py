@@ -12,7 +12,7 @@ from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
 from transports.media_stream.tokens import AdmittedStream, StreamPass, StreamTokens
 from transports.media_stream.webhooks import CarrierHost
-from transports.parked import Parked
+from transports.parked import PREFIX, Parked
 from transports.pool import SEAT_S, TakenUp
 
 pytestmark = pytest.mark.virtual_time
@@ -166,30 +166,42 @@ async def test_a_call_is_taken_up_although_the_store_answers_late(
 
 
 class BlinkingStore(LateStore):
-    """A store that answers late whose a call is: until then, who takes it up gets no state."""
+    """A store that answers late whose a call is.
+
+    Until then, only a machine that has the state of a call itself gets it.
+    """
+
+    has_state = False
 
     async def read(self, token: str) -> Any:
+        if self.is_late() and token.startswith(PREFIX) and not self.has_state:
+            raise LookupError(token)
         return await KeyValueStore.read(self, token)
 
     async def take(self, token: str) -> Any:
         return await KeyValueStore.take(self, token)
 
     async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
-        if self.is_late():
+        if self.is_late() and not self.has_state:
             return TakenUp(epoch=1) if epoch is None else None
         return await super().take_up(token, epoch=epoch)
 
 
-async def test_a_lost_call_is_not_begun_anew_because_the_store_is_late() -> None:
+@pytest.mark.parametrize(("has_state", "waits_s"), [(False, 1.0), (True, 0.0)])
+async def test_a_lost_call_is_not_begun_anew_because_the_store_is_late(
+    waits_s: float, *, has_state: bool
+) -> None:
     loop = asyncio.get_running_loop()
     store = BlinkingStore(clock=loop.time)
     a, b = machines(2, store)
     await begun(a, await a.hold_seat(CALL))
-    store.back_at = loop.time() + 1.0
+    store.has_state = has_state
+    began, store.back_at = loop.time(), loop.time() + 1.0
     taker = await begun(b, await b.follow(CALL))
 
     assert taker.parked
     assert taker.parked.state
+    assert loop.time() - began == pytest.approx(waits_s, abs=0.1)
 
 
 async def test_a_new_call_does_not_wait_for_the_store() -> None:
