@@ -16,6 +16,7 @@ from processors.hearing.replay_rules import SoundRing
 
 STEADY: Final = 3  # results at this pace, without words, before the next one is expected
 JITTER_S: Final = 0.1  # audio that is less late makes no gap (chosen)
+EARLY_S: Final = 0.2  # how early a recogniser may report the beginning of a first word (chosen)
 STALE_S: Final = 0.05  # a result that ends so soon after a feed began belongs to an earlier feed
 
 
@@ -259,15 +260,18 @@ class Feed:
         """Return a result with times of the caller's audio; `None` if it is from an earlier feed.
 
         If an earlier feed was not finalised, a result may begin there. Only the words of this feed
-        are kept.
+        are kept. Word times are not exact: a result whose first word is just a little early is all
+        of this feed.
         """
         if heard.end_s is not None and heard.end_s <= self._began_s + STALE_S:
             return None
+        first_s = heard.words[0].start_s if heard.words else self._began_s
+        begins_here = first_s >= self._began_s - EARLY_S
         ahead_s = self.from_s - self._began_s
         words = tuple(
             replace(word, start_s=word.start_s + ahead_s, end_s=word.end_s + ahead_s)
             for word in heard.words
-            if (word.start_s + word.end_s) / 2 >= self._began_s
+            if begins_here or (word.start_s + word.end_s) / 2 >= self._began_s
         )
         complete = len(words) == len(heard.words)
         text = heard.text if complete else " ".join(word.text for word in words)

@@ -47,6 +47,37 @@ def test_an_abandoned_recogniser_counts_as_having_written_nothing_until_it_write
     assert (wrote, feed.wrote) == (True, False)
 
 
+@pytest.mark.parametrize(
+    ("starts_s", "kept"),
+    [
+        ((5.0, 5.4), "i would"),
+        ((4.95, 5.3), "i would"),  # a recogniser may report a short first word early
+        ((4.81, 5.3), "i would"),
+        ((4.79, 5.3), "would"),  # the result begins in the earlier feed
+        ((3.0, 4.95), ""),
+    ],
+)
+def test_a_word_that_is_reported_a_little_before_its_feed_is_kept(
+    starts_s: tuple[float, ...], kept: str
+) -> None:
+    ring = SoundRing(bytes_a_second=1000)
+    ring.push(bytes(10_000))
+    feed = Feed("a", reconnected_by_us=True)
+    feed.start_feed(ring, 5.0, NOW)  # an earlier feed of 5 s
+    feed.end()
+    feed.start_feed(ring, 7.0, NOW, replayed=True)
+    words = [
+        HeardWord(text=text, start_s=at_s, end_s=at_s + 0.08)
+        for text, at_s in zip(("i", "would"), starts_s, strict=True)
+    ]
+
+    told = feed.in_caller_seconds(Heard(text="i would", words=tuple(words), end_s=6.0))
+
+    assert told is not None
+    assert told.text == kept
+    assert len(told.words) == len(kept.split())
+
+
 def test_written_words_have_the_times_of_the_callers_sound() -> None:
     ring = SoundRing(bytes_a_second=10)
     ring.push(bytes(50))
