@@ -135,7 +135,12 @@ async def test_what_no_healthy_voice_produces_is_a_failure_of_the_protocol(plan:
 
 @pytest.mark.parametrize(
     ("plan", "kind"),
-    [("error", Kind.OVERLOADED), ("cut", Kind.CUT), ("permanent", Kind.AUTH)],
+    [
+        ("error", Kind.OVERLOADED),
+        ("cut", Kind.CUT),
+        ("permanent", Kind.AUTH),
+        ("exits", Kind.PROTOCOL),
+    ],
 )
 async def test_every_error_is_a_failure_and_the_service_stays_usable(plan: str, kind: Kind) -> None:
     async with heard(rung(plan=plan)) as (bench, ear):
