@@ -88,6 +88,7 @@ async def test_a_stage_with_a_ladder_survives_and_the_others_stay_as_they_were(
     assert words(call.said("assistant")[-1]) == words(PRICE)
 
 
+@pytest.mark.usefixtures("pauses_to_think")
 async def test_a_ladder_of_voices_alone_bridges_a_late_answer_but_no_pause(lab: Lab) -> None:
     told: list[Any] = []
     stages = stages_with(lab, "tts", on_event=told.append, rescue="Please stay on the line.")

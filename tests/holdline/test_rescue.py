@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 
 from calls.events import AgentSaid
 from fallbacks.events import HeldTheLine, StageExhausted
@@ -167,11 +166,8 @@ async def test_without_rescue_nothing_is_spoken_for_the_providers(lab: Lab) -> N
     assert not call.line.played
 
 
-async def test_a_caller_who_pauses_to_think_hears_no_filler(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    unfinished = {"prediction": 0, "probability": 0.1}  # the model's depends on the processor
-    monkeypatch.setattr(LocalSmartTurnAnalyzerV3, "_predict_endpoint", lambda *_: unfinished)
+@pytest.mark.usefixtures("pauses_to_think")
+async def test_a_caller_who_pauses_to_think_hears_no_filler(lab: Lab) -> None:
     async with stock_call(lab, rescue=SENTENCE) as call:
         await asyncio.sleep(1.0)
         await call.say("I would like to")
