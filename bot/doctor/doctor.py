@@ -6,8 +6,10 @@ import os
 import shutil
 import socket
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from bot.doctor.storage import check_share, check_storage
 from bot.doctor.systems import check_systems
 from bot.doctor.telephony import check_telephony
 from bot.health.readiness_rules import Readiness
+from bot.tools.owner_threads import in_thread
 from calls.sentences import callers_get, cure_of, explain
 from configuration.agent import AgentSettings
 from configuration.alerts import missing_of
@@ -37,6 +40,7 @@ from runtime.hosts import is_near
 
 MIN_FREE_BYTES: Final = 500_000_000  # enough for a busy month of journals and logs
 WRITTEN_BYTES: Final = 64 * 1024
+BUILD_S: Final = 30.0  # for a service that loads models
 PHONE_RATE_HZ: Final = 8000
 MAX_READY_BYTES: Final = 4096  # of a response to `GET /readyz`; Holdline's has about 100
 
@@ -189,7 +193,7 @@ async def _check_rung(rung: RungSpec, *, online: bool) -> DoctorFinding:
     if rung.kind == LOCAL_KIND:
         return await _check_local(about, rung)
     vendor = provider(rung.stage, rung.kind, rung.service)
-    if rung.service and (reason := await asyncio.to_thread(why_not_built, rung)):
+    if rung.service and (reason := await _why_unbuilt(rung)):
         return DoctorFinding(about=about, text=f"it cannot be built: {reason}", ok=False)
     if rung.url:
         text, ok = await reach(rung.url)
@@ -198,6 +202,16 @@ async def _check_rung(rung: RungSpec, *, online: bool) -> DoctorFinding:
     if not ok or not online:
         return DoctorFinding(about=about, text=text, ok=ok)
     return await _check_key(about, rung)
+
+
+async def _why_unbuilt(rung: RungSpec) -> str:
+    """Return why a service cannot be built; its constructor may block, so it has a thread."""
+    build = partial(why_not_built, rung)
+    try:
+        async with asyncio.timeout(BUILD_S):
+            return await in_thread(build, threading.BoundedSemaphore())
+    except TimeoutError:
+        return f"its constructor has not ended after {BUILD_S:g} s"
 
 
 async def _check_local(about: str, local: RungSpec) -> DoctorFinding:

@@ -129,10 +129,18 @@ async def test_a_recogniser_that_finishes_by_itself_is_named_with_what_it_promis
     assert ("may wait 2.5 s for an answer instead of 1.5 s" in text) != finishes
 
 
-@pytest.mark.parametrize("error", ["", "SystemExit"])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("", "a bug of its owner's"),
+        ("SystemExit", "no licence"),
+        ("Blocks", "its constructor has not ended"),
+    ],
+)
 async def test_a_service_that_cannot_be_built_is_a_problem_of_its_rung(
-    error: str, vendor: Vendor
+    error: str, told: str, vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("bot.doctor.doctor.BUILD_S", 0.5)
     mine = "tests.providers.adapter.own_services:BrokenVoice"
     broken = {"kind": "pipecat", "service": mine, "api_key": KEY, "init": {"error": error}}
     usual = settings(vendor.port)
@@ -141,6 +149,7 @@ async def test_a_service_that_cannot_be_built_is_a_problem_of_its_rung(
     )
 
     assert found["stages.tts pipecat"].text.startswith("it cannot be built: ")
+    assert told in found["stages.tts pipecat"].text
     assert not found["stages.tts pipecat"].ok
 
 

@@ -1,6 +1,7 @@
 """Services as an owner writes them, for tests of the adapter."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -66,7 +67,9 @@ class BrokenVoice(OwnVoice):
     """A voice whose constructor raises what no one expects."""
 
     def __init__(self, *, error: str = "", **kwargs: Any) -> None:
-        if error:
+        if error == "Blocks":
+            time.sleep(3.0)
+        elif error:
             raise ERRORS[error]("no licence")
         raise KeyError("a bug of its owner's")
 
