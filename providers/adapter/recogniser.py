@@ -124,6 +124,8 @@ class HearingPart(ConnectedPart):
                 await super().process_audio_frame(piece, direction)
         except TimeoutError:
             await self.report(finding(Kind.TIMEOUT), "it takes no audio")
+        except SystemExit as error:  # of one rung: it must not end all calls
+            await self._report_error(error)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Record what the caller does, and that the call ends, before the service does."""

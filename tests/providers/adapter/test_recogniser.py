@@ -65,7 +65,7 @@ class Says(STTService):
         self.heard.append(audio)
         if self.said is not None:
             said, self.said = self.said, None
-            if isinstance(said, Exception):
+            if isinstance(said, BaseException):
                 raise said
             yield said
 
@@ -84,8 +84,9 @@ def transcript(text: Any, **more: Any) -> TranscriptionFrame:
         (ErrorFrame("no: status 401"), Kind.AUTH),
         (ErrorFrame("it ended", exception=ConnectionResetError()), Kind.NETWORK),
         (RuntimeError("a bug"), None),
+        (SystemExit("no licence"), None),
     ],
-    ids=["nothing", "bytes", "text", "sound", "401", "reset", "raises"],
+    ids=["nothing", "bytes", "text", "sound", "401", "reset", "raises", "exits"],
 )
 async def test_what_no_recogniser_may_push_fails_the_rung_once(
     said: Any, kind: Kind | None
