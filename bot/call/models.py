@@ -103,7 +103,11 @@ class VoiceModels:
         )
 
 
-SMART_TURN: Final = files("pipecat.audio.turn.smart_turn.data").joinpath("smart-turn-v3.2-cpu.onnx")
+_IN_PIPECAT: Final = files("pipecat.audio.turn.smart_turn.data").iterdir()
+SMART_TURN: Final = max(
+    (file for file in _IN_PIPECAT if file.name.endswith("-cpu.onnx")), key=lambda file: file.name
+)
+"""The newest version of the model that Pipecat's wheel has."""
 
 
 def _load_smart_turn() -> Any:
