@@ -206,9 +206,10 @@ class VoicePart(Service):
             await super().tts_process_generator(context_id, checked)
         except InvalidOutputError as error:
             await self._fail(self.reports.invalid(error))
-        except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # a `SystemExit` of one rung must not end all calls
+            stop_if_cancelled()  # else the service raised `CancelledError` itself
             if self.reports.ear is None:
                 raise
             await self._fail(service_failure(error, self._rung, moment=self.reports.moment))

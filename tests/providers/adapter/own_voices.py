@@ -53,8 +53,12 @@ class InlineVoice(TTSService):
             case "pushed":
                 await self.push_frame(self.sound(0.5, context_id))
                 yield None
-            case "cut" | "exits":
-                raise ConnectionResetError("gone") if self.plan == "cut" else SystemExit(1)
+            case "cut" | "exits" | "cancels":
+                raise {
+                    "cut": ConnectionResetError("gone"),
+                    "exits": SystemExit(1),
+                    "cancels": asyncio.CancelledError(),
+                }[self.plan]
             case "permanent":
                 await self.push_error("refused (status: 401)", force_treat_as_permanent=True)
             case "swallow" | "deaf":

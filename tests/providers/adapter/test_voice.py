@@ -140,6 +140,7 @@ async def test_what_no_healthy_voice_produces_is_a_failure_of_the_protocol(plan:
         ("cut", Kind.CUT),
         ("permanent", Kind.AUTH),
         ("exits", Kind.PROTOCOL),
+        ("cancels", Kind.PROTOCOL),
     ],
 )
 async def test_every_error_is_a_failure_and_the_service_stays_usable(plan: str, kind: Kind) -> None:
