@@ -28,7 +28,7 @@ async def ask_to_be_left_alone(
     opt_outs = OptOuts(book, OwedNumbers(folder), emit=print)
     shared: Any = SimpleNamespace(do_not_call=opt_outs, settings=SimpleNamespace(server=server))
 
-    silent: Any = SimpleNamespace(choose=lambda *_, **__: None)
+    silent: Any = SimpleNamespace(language="en", choose=lambda *_, **__: None)
     desk = opt_out_for(
         shared, leg, silent, silent, str, call_id="c1", turn=Turn(budget_s=1.5), emit=print
     )
