@@ -285,7 +285,7 @@ class OwnValues:
 
     Attributes:
         unshared: The tokens of values that Redis does not have.
-        undropped: The tokens, and the kinds, of values that Redis still has.
+        undropped: The tokens, and the kinds, of values that Redis still has; at most `MAX_KEPT`.
     """
 
     def __init__(self, link: RedisLink, *, local: KeyValueStore, clock: Clock) -> None:
@@ -329,9 +329,15 @@ class OwnValues:
         if not kind_of(token):
             for kept in [item for item in self if kind_of(item) == token]:
                 self.forget(kept)
-        self.undropped.add(token)
+        self.note_undropped(token)
         await self._link.ask(lambda: _drop(self._link.redis, token))
         self.undropped.discard(token)
+
+    def note_undropped(self, token: str) -> None:
+        """Note that Redis still has a value that has ended."""
+        if len(self.undropped) >= MAX_KEPT:
+            self.undropped.pop()
+        self.undropped.add(token)
 
     def is_dropped(self, token: str) -> bool:
         """Return whether a value ended, but Redis may still have it."""
@@ -507,7 +513,7 @@ class SharedValues:
             found = await self.link.ask(lambda: self._read(keys=_keys(token), args=["take"]))
         except StoreAwayError:
             if here is not None:
-                self._own.undropped.add(token)
+                self._own.note_undropped(token)
             return here
         return _unwrapped(found, self._clock()) if found or not is_unshared else here
 
@@ -516,7 +522,7 @@ class SharedValues:
 
         Raises:
             LookupError: Redis does not answer, and this machine does not have the value. For a
-                session there is no error, so that operators can sign in anew.
+                session there is no error, so that operators can sign in again.
         """
         here = await self._local.read(token)
         try:

@@ -67,7 +67,7 @@ hangs up when the goodbye was spoken."""
 
 Actions: TypeAlias = tuple[LineAction, ...]
 Rule: TypeAlias = tuple[float | None, Callable[[float], Actions]]
-"""When a rule is due (`None`: not), and its action."""
+"""The moment at which a rule is due, or `None`, and its action."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

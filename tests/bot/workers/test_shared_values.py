@@ -505,6 +505,19 @@ async def test_a_server_that_is_no_redis_is_refused() -> None:
                 pass
 
 
+async def test_only_so_many_values_that_ended_while_redis_is_away_are_noted(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_values, "MAX_KEPT", 3)
+    async with machine(server.url, "a") as a:
+        a.link.lose(OSError("slow"))
+        for number in range(5):
+            with pytest.raises(LookupError):
+                await a.drop(f"session {number}")
+
+        assert len(a._own.undropped) == 3
+
+
 async def test_what_only_another_machine_has_is_not_known_while_redis_is_away(
     server: Server,
 ) -> None:
@@ -515,7 +528,7 @@ async def test_what_only_another_machine_has_is_not_known_while_redis_is_away(
 
         with pytest.raises(LookupError):
             await b.read("twilio call 1")
-        assert await b.read("session 1") is None  # an operator may sign in anew
+        assert await b.read("session 1") is None  # an operator may sign in again
         await becomes(lambda: not b.is_away)
         assert await b.read("twilio call 1") == SESSION
 
