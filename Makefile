@@ -40,10 +40,10 @@ test: setup-dev ## the quick tests and one whole call; six minutes on two cores
 test-calls: setup-dev ## whole calls, also in browsers; about ten minutes
 	@$(HALVES) slow $(PYTEST) -m "(slow or e2e) and not long and $(BESIDE)"
 
-test-fresh: setup-dev ## the quick tests with make and Python only, another version if there is one; needs root; THIRD=1: a third
+test-fresh: setup-dev ## the quick tests with make and Python only, another version if there is one; needs root; SHARE=K/N: some files
 	@python=$$(scripts/pythons newest) || exit; \
-		$${python:-$(BIN)/python} tests/fresh_machine.py $(TESTS) $(QUICK) \
-		$(if $(THIRD),$$(find tests -name 'test_*.py' | LC_ALL=C sort | awk 'NR % 3 == 1'))
+		files=$$(scripts/share $(SHARE)) || exit; \
+		$${python:-$(BIN)/python} tests/fresh_machine.py $(TESTS) $(QUICK) $$files
 
 test-pythons: setup-dev ## the quick tests on the other Python versions of this machine; six minutes each
 	@pythons=$$(scripts/pythons) || exit; failed=0; for python in $$pythons; do \
@@ -52,8 +52,9 @@ test-pythons: setup-dev ## the quick tests on the other Python versions of this 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, and demonstrations
 	@$(BOTH) '$(HALVES) long $(PYTEST) -m "long and $(BESIDE)"' '$(ALONE)'
 
-test-slow: setup-dev ## test-calls and test-long at once, as in CI
-	@$(BOTH) '$(HALVES) slow $(PYTEST) -m "(slow or e2e) and $(BESIDE)"' '$(ALONE)'
+test-slow: setup-dev ## test-calls and test-long at once; SHARE=K/N: some of their files, as in CI
+	@files=$$(scripts/share $(SHARE)) || exit; \
+		$(BOTH) "$(HALVES) slow $(PYTEST) $$files -m '(slow or e2e) and $(BESIDE)'" '$(ALONE)'
 
 test-hours: setup-dev ## an hour of faults in each stage, and a call of 2,000 turns; about twenty minutes
 	@$(BIN)/python -m pytest -q -m hours

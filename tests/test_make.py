@@ -49,6 +49,29 @@ def test_a_target_with_two_halves_runs_both(target: str) -> None:
     assert rule.count("\t@") == 1  # a second line of its own would not run when the first fails
 
 
+def shared(share: str) -> subprocess.CompletedProcess[str]:
+    command = [ROOT / "scripts" / "share", share]
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+
+
+@pytest.mark.parametrize("shares", [1, 4, 7])
+def test_each_test_file_is_in_one_share(shares: int) -> None:
+    found = [file for k in range(shares) for file in shared(f"{k + 1}/{shares}").stdout.split()]
+
+    every = [str(file.relative_to(ROOT)) for file in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(found) == sorted(every)
+
+
+@pytest.mark.parametrize("wrong", ["0/4", "2", "2/0", "a/4", "1/10", "5/4"])
+def test_a_share_that_there_is_not_is_refused_in_one_line(wrong: str) -> None:
+    done = shared(wrong)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        f"holdline: SHARE={wrong}: expected K/N with K up to N, as 2/4"
+    ]
+
+
 LATE_ONCE = """
 from pathlib import Path
 
