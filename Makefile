@@ -59,9 +59,9 @@ test-slow: setup-dev ## test-calls and test-long at once; SHARE=K/N: some of the
 test-hours: setup-dev ## an hour of faults in each stage, and a call of 2,000 turns; about twenty minutes
 	@$(BIN)/python -m pytest -q -m hours
 
-test-peers: setup-dev ## calls through a real LiveKit, which is built first if necessary, with real SIP phones
+test-peers: setup-dev ## calls through a real LiveKit, which is built first if necessary, with real SIP phones; SHARE=K/N
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
-	@$(TWICE) peers $(PYTEST) -rs -m "peers and not long"
+	@files=$$(scripts/share $(SHARE)) || exit; $(TWICE) peers $(PYTEST) $$files -rs -m "peers and not long"
 
 test-doors: setup-dev ## what test-calls tests with Twilio, on the other transports; and the table of twelve behaviours
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
