@@ -17,7 +17,7 @@ from calls.events import CallbackWanted, PersonWanted, ToolCalled
 from calls.tool_schema import problems
 from configuration.agent import AgentSettings, CallFact
 from operations.stored_words import StoredWords
-from processors.answering.spoken_text_rules import SpokenTextRule, spoken_part
+from processors.answering.spoken_text_rules import SpokenTextRule, spoken_goodbye
 from processors.holding.farewell import PartFrame
 from runtime.clock import Clock
 
@@ -126,7 +126,7 @@ def _end_call_tool(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit)
 
     async def handle(params: FunctionCallParams) -> None:
         arguments = params.arguments if isinstance(params.arguments, Mapping) else {}
-        goodbye = clean(spoken_part(str(arguments.get("goodbye") or ""), rule), REASON_LIMIT)
+        goodbye = clean(spoken_goodbye(str(arguments.get("goodbye") or ""), rule), REASON_LIMIT)
         emit(ToolCalled(turn=turn(), tool="end_call", outcome="ok", took_s=0.0))
         # Downstream, behind the words of the answer, so that `Farewell` sees those words first.
         await params.llm.push_frame(PartFrame(words=goodbye or agent.farewell))

@@ -31,6 +31,11 @@ _DOMAIN: Final = re.compile(r"(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,24}$")
 _ARGUMENTS_FOLLOW: Final = re.compile(r"[^\w.!?,;<({\[][^.!?,;<({\[]{0,40}\{|\s*\n\s*\{")
 _BETWEEN: Final = re.compile(r"[^\w.!?,;<({\[][^.!?,;<({\[]{0,40}")  # name and arguments
 _SPACE: Final = re.compile(r"\s{1,4}")
+# Complete texts: a value of code; a stage direction, in whatever words.
+_VALUE: Final = re.compile(r"(?i)(?:null|none|nil|undefined|nan|n/a|true|false)[.!]?")
+_DIRECTION: Final = re.compile(
+    r"\([^()\[\]{}\"]*\)[.!]?|\[[^()\[\]{}\"]*\][.!]?|\*{1,2}[^\W\d_A-Z][^*\n]*\*{1,2}[.!]?"
+)
 _NO_NAME: Final = Found(0)
 
 
@@ -67,14 +72,27 @@ class SpokenTextRule:
 def spoken_part(text: str, rule: SpokenTextRule | None = None) -> str:
     """Return what is to be spoken of a complete text that a model wrote.
 
+    Of a value such as `null` that is nothing.
+
     Args:
         text: The text; of a very long one only the beginning.
         rule: What is removed; `None` for everything that is not speech.
     """
+    if _VALUE.fullmatch(text[:MAX_TEXT].strip()):
+        return ""
     cleaner = SpokenText(rule)
     said = cleaner.write(text[:MAX_TEXT])
     rest = cleaner.finish()
     return (said[: len(said) - cleaner.taken_back] + rest).strip()
+
+
+def spoken_goodbye(text: str, rule: SpokenTextRule) -> str:
+    """Return what is to be spoken of a goodbye: nothing if all of it is in brackets.
+
+    Of other texts, such as a summary, what is in brackets may be all that is known.
+    """
+    directed = rule.stage_directions and _DIRECTION.fullmatch(text[:MAX_TEXT].strip())
+    return "" if directed else spoken_part(text, rule)
 
 
 def _is_picture(character: str, before: str) -> bool:

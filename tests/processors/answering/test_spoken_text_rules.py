@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.answering.continuation_rules import Answer
-from processors.answering.spoken_text_rules import MAX_HELD, MAX_KEPT, SpokenText, SpokenTextRule
+from processors.answering.spoken_text_rules import (
+    MAX_HELD,
+    MAX_KEPT,
+    SpokenText,
+    SpokenTextRule,
+    spoken_goodbye,
+    spoken_part,
+)
 from tests.thoroughness import promised
 
 CALL = '{"name": "book", "arguments": {"time": "nine }"}}'
@@ -370,6 +377,34 @@ def test_each_kind_can_be_kept(key: str, text: str) -> None:
 
     assert cleaned([text], SpokenTextRule(**only)) != text
     assert cleaned([text], SpokenTextRule(**dict.fromkeys(only, False))) == text
+
+
+@pytest.mark.parametrize("value", ["null", "None", " none. ", "N/A", "undefined", "NaN", "True"])
+def test_a_value_of_code_is_not_spoken(value: str) -> None:
+    assert spoken_part(value) == ""
+    assert spoken_part(f"{value} of us will call.") == f"{value} of us will call.".strip()
+
+
+@pytest.mark.parametrize(
+    "text", ["(hangs up)", "[end of call]", "(Legt auf.)", "*ends the call*", "**raccroche**"]
+)
+def test_a_goodbye_in_brackets_is_not_spoken(text: str) -> None:
+    assert spoken_goodbye(text, SpokenTextRule()) == ""
+    assert spoken_goodbye(text, SpokenTextRule(stage_directions=False)) != ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Goodbye (and thank you)!", "Goodbye (and thank you)!"),
+        ("(In brackets) and (again).", "(In brackets) and (again)."),
+        ("*Goodbye!*", "Goodbye!"),
+        ("[Goodbye](https://example.com)", "Goodbye"),
+        ("None of us forgets you.", "None of us forgets you."),
+    ],
+)
+def test_a_goodbye_with_words_is_spoken(text: str, said: str) -> None:
+    assert spoken_goodbye(text, SpokenTextRule()) == said
 
 
 @pytest.mark.parametrize(
