@@ -6,7 +6,7 @@ import json
 import operator
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache, partial
@@ -65,6 +65,7 @@ def function_tool(settings: ToolSettings) -> Tool:
     for name in settings.bound:
         if name not in parameters["properties"]:
             raise ValueError(f"has no parameter `bound.{name}`")
+    _refuse_other_names(own.function, parameters["properties"])
     name = settings.name or re.split("[:.]", place)[-1]
     return Tool(
         name=name,
@@ -103,6 +104,8 @@ def _load(entry_point: str) -> Callable[..., Any]:
     inner = _inner(function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise ValueError("is a generator; let it return a list instead of yielding")
+    if hasattr(function, "register") and hasattr(function, "__wrapped__"):  # `singledispatch`
+        raise ValueError("needs an argument without a name; name a function that calls it")
     return function
 
 
@@ -203,6 +206,24 @@ def _refuse_hidden(function: Callable[..., Any], named: Sequence[inspect.Paramet
         raise ValueError(
             "hides its parameters; add `functools.wraps` to its decorator, or give its `parameters`"
         )
+
+
+def _refuse_other_names(function: Callable[..., Any], names: Iterable[str]) -> None:
+    """Refuse a function that cannot be called with arguments of these names.
+
+    Raises:
+        ValueError: The settings list other names, or a decorator passes none on.
+    """
+    try:
+        outer = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # written in C
+        return
+    try:
+        outer.bind(**dict.fromkeys(names))
+    except TypeError as wrong:
+        raise ValueError(
+            f"cannot be called with its `parameters`: {wrong}; give the names that it takes"
+        ) from wrong
 
 
 def _why_unusable(item: inspect.Parameter) -> str:

@@ -186,6 +186,8 @@ def test_a_numpy_docstring_describes_a_parameter() -> None:
     assert entry("desk.price").parameters["properties"]["service"]["description"] == "What is done."
 
 
+MUCH = {"type": "object", "properties": {"much": {}}}
+
 CURES = [
     ([{"entry_point": f"{HERE}:PriceList"}], "is a class; name a function, or an object"),
     (
@@ -193,6 +195,13 @@ CURES = [
         "a method of a class; name a method of an object",
     ),
     ([{"entry_point": f"{HERE}:yields"}], "is a generator; let it return a list"),
+    ([{"entry_point": f"{HERE}:dispatched"}], "needs an argument without a name; name a function"),
+    ([{"entry_point": f"{HERE}:dispatching.price"}], "needs an argument without a name"),
+    ([{"entry_point": f"{HERE}:unnamed"}], "got an unexpected keyword argument 'of'; give the"),
+    (
+        [{"entry_point": f"{HERE}:double", "parameters": MUCH}],
+        "cannot be called with its `parameters`: missing a required argument",
+    ),
     ([{"entry_point": f"{HERE}:needs_connection"}], "`connection`, whose type has no JSON schema"),
     ([{"entry_point": f"{HERE}:positional"}], "remove the `/`"),
     ([{"entry_point": f"{HERE}:unpacked"}], "has `**named` with a type; name its parameters"),

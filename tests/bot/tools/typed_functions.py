@@ -94,6 +94,40 @@ def yields() -> Any:
     yield 1
 
 
+@functools.singledispatch
+def dispatched(of: str) -> str:
+    """Dispatch by the first argument."""
+    return of
+
+
+class Dispatching:
+    """Dispatches by the first argument of a method."""
+
+    @functools.singledispatchmethod
+    def price(self, of: str) -> str:
+        """Say a price."""
+        return of
+
+
+dispatching = Dispatching()
+
+
+def passes_no_names(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a function, and pass no arguments by name on to it."""
+
+    @functools.wraps(function)
+    def wrapper(*values: Any) -> Any:
+        return function(*values)
+
+    return wrapper
+
+
+@passes_no_names
+def unnamed(of: str) -> str:
+    """Say a price."""
+    return of
+
+
 class PriceList:
     """Says prices."""
 
