@@ -222,7 +222,8 @@ def _refuse_other_names(function: Callable[..., Any], names: Iterable[str]) -> N
         outer.bind(**dict.fromkeys(names))
     except TypeError as wrong:
         raise ValueError(
-            f"cannot be called with its `parameters`: {wrong}; give the names that it takes"
+            f"cannot be called with its `parameters`: {wrong}; list those that it takes, and "
+            "let its decorators pass them on by name"
         ) from wrong
 
 

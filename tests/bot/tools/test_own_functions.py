@@ -197,7 +197,7 @@ CURES = [
     ([{"entry_point": f"{HERE}:yields"}], "is a generator; let it return a list"),
     ([{"entry_point": f"{HERE}:dispatched"}], "needs an argument without a name; name a function"),
     ([{"entry_point": f"{HERE}:dispatching.price"}], "needs an argument without a name"),
-    ([{"entry_point": f"{HERE}:unnamed"}], "got an unexpected keyword argument 'of'; give the"),
+    ([{"entry_point": f"{HERE}:unnamed"}], "got an unexpected keyword argument 'of'; list"),
     (
         [{"entry_point": f"{HERE}:double", "parameters": MUCH}],
         "cannot be called with its `parameters`: missing a required argument",
