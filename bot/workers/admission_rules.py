@@ -3,9 +3,10 @@
 A call is admitted while a seat is free (`full` otherwise) and while there is processor time for it
 (`busy` otherwise). Workers report both the cores that they use and the lag of their event loop. The
 load of a new call is not in these figures yet, so the average cost of a call is added for it, and
-less of that with every second in which its own load is measured. The figures still contain the load
-of a call that has just ended, so that load is subtracted (docs/decisions/0031). An admitted call
-keeps its seat until it ends, or for `RESERVED_S` if it never begins.
+less of that with every second in which its own load is measured. The figures also contain what
+building a call has cost, which is spent once, and the load of a call that has just ended, so both
+are subtracted (docs/decisions/0031). An admitted call keeps its seat until it ends, or for
+`RESERVED_S` if it never begins.
 
 The more calls, the less each costs, because all share the fixed load of the process. So the average
 is never less than what the next call adds: admission by the average admits too few calls at first,
@@ -36,6 +37,10 @@ MAX_LAG_S: Final = 0.25  # the 75th percentile of the loop's lag; more breaks up
 STALE_S: Final = 1.0  # four reports: a worker that misses them counts as late
 STARTUP_S: Final = 5.0  # chosen: callers were refused in the first seconds, none after 5 s
 SETTLE_S: Final = 3.0  # after this, the measurement contains a call's full load
+# Building a call and its pipeline costs as much as this much of the call, and takes so long: 0.18 s
+# of processor time within 0.6 s, where a call used 0.11 cores (decision 0031).
+BUILDING_COSTS_S: Final = 1.6
+BUILDING_TAKES_S: Final = 0.6
 MEASURED_S: Final = 2.0  # the window of a worker's core measurement (`bot/workers/meter.py`)
 INITIAL_WEIGHT_S: Final = 10.0  # the weight of the initial value, in seconds of calls (chosen)
 AVERAGING_S: Final = 60.0  # time constant of the average: a few turns, quiet and busy ones (chosen)
@@ -109,7 +114,11 @@ class WorkerLoad:
             return len(self.calls) * call_cores
         if self.leaving and not self.calls:
             return 0.0
-        return max(0.0, self.cores + (len(self.calls) - self.measured_calls(now)) * call_cores)
+        used = self.cores + (len(self.calls) - self.measured_calls(now)) * call_cores
+        building = _building([self.reported_at - since for since in self.calls.values()])
+        # Where building costs less, as much as in a burst is counted, which no report contains yet.
+        steady = max(used - building * call_cores, len(self.calls) * call_cores)
+        return max(0.0, min(used, steady))
 
     def is_late(self, now: float) -> bool:
         """Return whether its loop lags too much for calls, or has not reported lately."""
@@ -393,6 +402,16 @@ class PoolAdmission:
 def _remaining(passed_s: float, of_s: float) -> float:
     """Return a weight that falls linearly from 1 to 0 within `of_s`."""
     return max(0.0, 1.0 - passed_s / of_s)
+
+
+def _building(ages_s: Sequence[float]) -> float:
+    """Return how many calls' load equals what a report contains of building calls of these ages."""
+
+    def built(age_s: float) -> float:
+        return min(max(age_s / BUILDING_TAKES_S, 0.0), 1.0)
+
+    done = sum(built(age_s) - built(age_s - MEASURED_S) for age_s in ages_s)
+    return done * BUILDING_COSTS_S / MEASURED_S
 
 
 def calls_in(cores: float, call_cores: float) -> int:

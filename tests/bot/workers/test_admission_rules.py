@@ -359,6 +359,37 @@ def test_callers_one_by_one_fill_the_machine_and_no_more(
         assert FULL_CORES - 2 * max(call_cores, CALL_CORES_MIN) <= used <= FULL_CORES
 
 
+def spent_s(age: float, *, steady: float, building_s: float) -> float:
+    """The processor seconds that a call of this age has used: its first 0.6 s also build it."""
+    return max(0.0, age) * steady + min(max(0.0, age / 0.6), 1.0) * building_s
+
+
+@pytest.mark.parametrize("building_s", [0.0, 0.09, 0.18], ids="{} s to build a call".format)
+@pytest.mark.parametrize("gap_s", [0.1, 0.3, 0.7, 1.5, 2.5])
+def test_callers_in_a_row_fill_a_worker_whatever_building_their_calls_costs(
+    gap_s: float, building_s: float
+) -> None:
+    admission = pool(workers=1, cores=4)
+    begun: list[float] = []
+
+    for hundredth in range(2000):
+        now = hundredth / 100
+        if hundredth % round(gap_s * 100) == 0 and (seat := admission.admit(now)) is not None:
+            admission.begin(seat, 1, now)
+            begun.append(now)
+        if hundredth % 25 == 24:
+            window = [
+                spent_s(now - began, steady=0.1, building_s=building_s)
+                - spent_s(now - MEASURED_S - began, steady=0.1, building_s=building_s)
+                for began in begun
+            ]
+            admission.note_load(1, cores=0.04 + sum(window) / MEASURED_S, lag_s=0.0, now=now)
+        if now < 5 * gap_s - 0.01:
+            assert len(begun) == int(now / gap_s + 1e-6) + 1, "refused too early"
+
+    assert len(begun) == 6  # calls of 0.1 cores, beside the worker's own load
+
+
 def test_a_quiet_moment_does_not_make_calls_cheap() -> None:
     admission = pool()
     for number in range(8):
