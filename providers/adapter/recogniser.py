@@ -58,6 +58,7 @@ class HearingPart(ConnectedPart):
         self._queued = 0  # pieces of audio in our queue
         self._billed = False  # the audio being sent was counted before
         self._settling: asyncio.Task[None] | None = None
+        self._end_frame: Frame | None = None  # tells it that the call ends
         super().__init__(rung=rung, **kwargs)
 
     def can_generate_metrics(self) -> bool:
@@ -124,6 +125,10 @@ class HearingPart(ConnectedPart):
                 await super().process_audio_frame(piece, direction)
         except TimeoutError:
             await self.report(finding(Kind.TIMEOUT), "it takes no audio")
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            await self._report_error(ConnectionError("it cancelled its own work"))
         except SystemExit as error:  # of one rung: it must not end all calls
             await self._report_error(error)
 
@@ -137,7 +142,7 @@ class HearingPart(ConnectedPart):
                 await self._hear(self.resampler.drain(), direction)
                 self._note_request(frame)
             case EndFrame() | CancelFrame():
-                self.over = True
+                self.over, self._end_frame = True, frame
                 self._stop_settling()
             case _:
                 pass
@@ -172,7 +177,9 @@ class HearingPart(ConnectedPart):
             case TranscriptionFrame() | InterimTranscriptionFrame():
                 if self.over or not await self._read(frame):
                     return
-            case TextFrame() | OutputAudioRawFrame():
+            case EndFrame() | CancelFrame() if frame is self._end_frame:
+                pass
+            case TextFrame() | OutputAudioRawFrame() | EndFrame() | CancelFrame():
                 await self.report(classify_symptom(Symptom.GARBAGE), "not a recogniser's frame")
                 return
             case _:

@@ -6,7 +6,14 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import numpy as np
-from pipecat.frames.frames import ErrorFrame, Frame, OutputAudioRawFrame, TTSAudioRawFrame
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    ErrorFrame,
+    Frame,
+    OutputAudioRawFrame,
+    TTSAudioRawFrame,
+)
 from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import InterruptibleTTSService, TTSService
 from websockets.protocol import State
@@ -77,6 +84,8 @@ class InlineVoice(TTSService):
             ],
             "odd": [TTSAudioRawFrame(pcm[:-1], rate_hz, 1)],
             "text": ["sound"],
+            "ends": [EndFrame()] if self.plan == "ends" else [],
+            "cancelled": [CancelFrame()] if self.plan == "cancelled" else [],
             "output frame": [OutputAudioRawFrame(pcm, rate_hz, 1)],
             "list": [TTSAudioRawFrame([1, 2], rate_hz, 1)] if self.plan == "list" else [],  # type: ignore[arg-type]
             "stereo": [TTSAudioRawFrame(pcm, rate_hz, 2)],

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
     ErrorFrame,
     Frame,
     InterimTranscriptionFrame,
@@ -85,8 +87,14 @@ def transcript(text: Any, **more: Any) -> TranscriptionFrame:
         (ErrorFrame("it ended", exception=ConnectionResetError()), Kind.NETWORK),
         (RuntimeError("a bug"), None),
         (SystemExit("no licence"), None),
+        (asyncio.CancelledError(), Kind.NETWORK),
+        (EndFrame(), Kind.PROTOCOL),
+        (CancelFrame(), Kind.PROTOCOL),
     ],
-    ids=["nothing", "bytes", "text", "sound", "401", "reset", "raises", "exits"],
+    ids=[
+        *("nothing", "bytes", "text", "sound", "401", "reset", "raises", "exits"),
+        *("cancels itself", "ends the call", "cancels the call"),
+    ],
 )
 async def test_what_no_recogniser_may_push_fails_the_rung_once(
     said: Any, kind: Kind | None
@@ -103,6 +111,9 @@ async def test_what_no_recogniser_may_push_fails_the_rung_once(
         assert not service.connected
         assert service.is_usable
         assert await service.reconnect()
+        bench.service.said = transcript("yes")
+        await bench.put(*frames_of(bytes(6400)))
+        assert (await bench.first(TranscriptionFrame)).text == "yes"
 
 
 class SaysLate(Says):

@@ -118,7 +118,10 @@ async def test_sound_that_a_service_pushes_itself_is_reported_once() -> None:
 
 @pytest.mark.parametrize(
     "plan",
-    ["odd", "text", "output frame", "list", "stereo", "no rate", "backwards", "beyond"],
+    [
+        *("odd", "text", "output frame", "list", "stereo", "no rate", "backwards", "beyond"),
+        *("ends", "cancelled"),
+    ],
 )
 async def test_what_no_healthy_voice_produces_is_a_failure_of_the_protocol(plan: str) -> None:
     facts = RungFacts(word_times=True)
