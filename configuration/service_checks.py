@@ -26,6 +26,12 @@ CURES: Final = {  # how to state a value that is not for `init` or `settings`
 
 STATED: Final = ("key", "url", "model", "voice")  # values that only the rung states
 
+FACTS: Final[Mapping[Stage, tuple[str, ...]]] = {  # that a rung may state
+    "stt": ("finalises", "interim"),
+    "llm": ("says_why",),
+    "tts": ("word_times", "cancels"),
+}
+
 Found: TypeAlias = Iterator[tuple[tuple[str, ...], str]]
 """Keys within the rung, and what is wrong with their values."""
 
@@ -44,6 +50,7 @@ def _wrong(stage: Stage, rung: Mapping[str, Any]) -> Found:
         for name in (name for name in OWN_KEYS if rung.get(name)):
             yield (name,), f"is only for a rung of kind: {ADAPTED}"
         return
+    yield from _facts_of_others(stage, rung.get("facts"))
     if not isinstance(service, str) or not all(service.partition(":")):
         held = "is missing" if service is None else f"is {shown(service)}"
         yield ("service",), f"{held}; it must be the module:Class of a service, such as {EXAMPLE}"
@@ -61,6 +68,14 @@ def _wrong(stage: Stage, rung: Mapping[str, Any]) -> Found:
     wrong = [*_wrong_names(found, rung), *_untaken(found, vendor, rung)]
     yield from wrong or _missing(found, vendor, rung)  # a misspelt name is not a missing one
     yield from _wrong_rate(found, vendor, rung)
+
+
+def _facts_of_others(stage: Stage, facts: object) -> Found:
+    """Yield the facts that only services of other stages have; unknown ones are found elsewhere."""
+    known = {name for names in FACTS.values() for name in names}
+    for name in facts if isinstance(facts, dict) else ():
+        if name in known - {*FACTS[stage]}:
+            yield ("facts", str(name)), f"is no fact of {stage}; it has {', '.join(FACTS[stage])}"
 
 
 def _wrong_names(service: "ServiceClass", rung: Mapping[str, Any]) -> Found:

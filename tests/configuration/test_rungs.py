@@ -122,6 +122,18 @@ MINE = "kind: pipecat, service: 'my_services:%s', api_key_env: KEY"
             "facts.word_time",
             "must be 'word_times', 'cancels'",
         ),
+        (
+            "tts",
+            f"{GIVEN}, facts: {{interim: true}}",
+            "facts.interim",
+            "it has word_times, cancels",
+        ),
+        (
+            "llm",
+            f"{MINE % 'PlainModel'}, facts: {{cancels: true}}",
+            "facts.cancels",
+            "is no fact of llm; it has says_why",
+        ),
         ("tts", f"{GIVEN}, url: 'http://minimax.example'", "url", "carries the key unencrypted"),
         ("tts", "kind: local, service: 'a:B'", "service", "is only for a rung of kind: pipecat"),
         ("llm", "kind: openai, init: {a: 1}", "init", "is only for a rung of kind: pipecat"),
