@@ -195,15 +195,17 @@ class RedisLink:
             raise StoreAwayError(_plain(error)) from error
 
     def lose(self, error: BaseException) -> None:
-        """Send no further requests, and say so once."""
-        if not self.is_away:
-            self.why_away = _plain(error)
+        """Send no further requests, and say so once, and once more if a Redis is there to mend."""
+        reason, was_away = _plain(error), self.is_away
+        if not was_away:
+            self._lost_at = self._clock()
+        if not was_away or (isinstance(error, UsageError) and reason != self.why_away):
+            self.why_away = reason
             logger.error(
                 "the store (server.store) is away: {}; calls go on, but another machine cannot take"
                 " them over",
-                self.why_away,
+                reason,
             )
-            self._lost_at = self._clock()
         self.is_away = True
 
     def find(self) -> None:
@@ -362,6 +364,31 @@ class OwnValues:
         self._local.note_epoch(token, json.loads(wrapped)["epoch"] + 1)
         return KeepOutcome.REFUSED
 
+    async def catch_up(self, missing: Set[str], *, has_lost_all: bool) -> Set[str]:
+        """Remove from Redis and store there what it has missed; forget sessions that it lacks.
+
+        Args:
+            missing: The sessions that it lacked the last time.
+            has_lost_all: Whether it has lost its data.
+
+        Returns:
+            The sessions that it lacks.
+
+        Raises:
+            StoreAwayError: Redis does not answer.
+        """
+        if has_lost_all:
+            self.unshared |= {item for item in self if not kind_of(item).endswith(ONCE)}
+        for token in tuple(self.undropped):
+            await self.drop(token)
+        for token in tuple(self.unshared):
+            await self.share(token)
+        lacking = await _lacking_sessions(self._link, self._local) - self.unshared
+        for ended in lacking & missing:  # twice: a new one is kept here first
+            self.forget(ended)
+            await self._local.drop(ended)
+        return lacking
+
 
 class SharedValues:
     """Values by token in Redis; the interface of `KeyValueStore`.
@@ -424,26 +451,21 @@ class SharedValues:
         Removes from Redis and stores there what it has missed, and forgets the sessions that it
         has no more.
         """
-        task, missing = asyncio.current_task(), set[str]()
+        task = asyncio.current_task()
+        missing: Set[str] = set()
         # The client may swallow a cancellation that arrives while it reads.
         while not (task and task.cancelling()):
             await asyncio.sleep(STORE_CHECK_S)
             try:
-                if await self._name.check():
-                    lost = (item for item in self._own if not kind_of(item).endswith(ONCE))
-                    self._own.unshared |= set(lost)
+                if self.link.is_away:  # what comes back may be another Redis
+                    await self.link.check()
+                has_lost_all = await self._name.check()
                 self.link.find()
-                for token in tuple(self._own.undropped):
-                    await self._own.drop(token)
-                for token in tuple(self._own.unshared):
-                    await self._own.share(token)
-                lacking = await _lacking_sessions(self.link, self._local) - self._own.unshared
-                for ended in lacking & missing:  # twice: a new one is kept here first
-                    self._own.forget(ended)
-                    await self._local.drop(ended)
-                missing = lacking
+                missing = await self._own.catch_up(missing, has_lost_all=has_lost_all)
             except StoreAwayError:
                 pass  # told by the link
+            except (OSError, TimeoutError, RedisError, UsageError) as error:
+                self.link.lose(error)
             except Exception as error:  # noqa: BLE001 - the top of a task: calls go on without it
                 logger.opt(exception=error).error("looking after the store failed")
 

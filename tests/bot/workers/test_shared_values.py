@@ -19,7 +19,7 @@ from runtime import clock
 from runtime.exits import UsageError
 from tests.share_servers import PASSWORD, Server, free_port, running_redis
 from transports.parked import Parked, ParkedCall
-from transports.pool import TakenUp
+from transports.pool import KeepOutcome, TakenUp
 
 AWAY = "redis://127.0.0.1:{}/0"
 
@@ -534,10 +534,13 @@ async def test_what_only_another_machine_has_is_not_known_while_redis_is_away(
 
 
 @asynccontextmanager
-async def old_redis(version: str) -> AsyncIterator[int]:
+async def old_redis(version: str, port: int = 0) -> AsyncIterator[int]:
     """Serve what a Redis of this version answers to a client that asks about it; yield the port."""
 
+    writers = list[asyncio.StreamWriter]()
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         about = f"# Server\r\nredis_version:{version}\r\nmaxmemory:0\r\n".encode()
         while count := (await reader.readline())[1:]:
             words = list[bytes]()
@@ -552,8 +555,10 @@ async def old_redis(version: str) -> AsyncIterator[int]:
                 writer.write(b"-ERR unknown command\r\n")
         writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as found:
+    async with await asyncio.start_server(answer, "127.0.0.1", port) as found:
         yield found.sockets[0].getsockname()[1]
+        for writer in writers:
+            writer.close()
 
 
 @pytest.mark.parametrize("version", ["2.8.24", "5.0.14", "6.0.16", "6.1.242"])
@@ -568,6 +573,23 @@ async def test_an_old_redis_is_refused(version: str) -> None:
     assert "6.2 or newer" in line
     assert "\n" not in line
     assert version in line or version < "6"  # it refuses the client's first command
+
+
+@pytest.mark.parametrize("version", ["5.0.14", "6.0.16"])
+async def test_an_old_redis_that_comes_later_is_not_used_and_told_once(version: str) -> None:
+    port, told = free_port(), list[str]()
+    sink = logger.add(told.append, level="ERROR")
+    async with machine(f"redis://:{PASSWORD}@127.0.0.1:{port}/0", "a") as a:
+        async with old_redis(version, port):
+            await becomes(lambda: any("6.2 or newer" in line for line in told))
+            await settle()
+
+            assert a.is_away
+            assert await a.keep("call 1", 7, for_s=60) == KeepOutcome.KEPT_HERE
+        with running_redis(port=port):
+            await becomes(lambda: not a.is_away)
+    logger.remove(sink)
+    assert len([line for line in told if "6.2 or newer" in line]) == 1
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random", "volatile-ttl"])
