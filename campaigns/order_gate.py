@@ -3,7 +3,8 @@
 A request to call a number is called an order; `campaigns/order_rules.py` decides about it. Counting
 and recording are one transaction, in the database's table `orders`, so that the limits hold for all
 processes and across restarts. An order in progress has a lease, which its process renews; the
-orders of a dead process count as ended after `LEASE_S`. All times are by the database's clock.
+orders of a dead process count as ended after `LEASE_S`, unless another process carries the call.
+All times are by the database's clock.
 
 While the database does not answer, single calls, campaigns and callbacks are refused. Transfers are
 not: the owner has configured the number, the caller is waiting, and a call has one transfer at a
@@ -12,6 +13,7 @@ time.
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeVar
@@ -257,6 +259,7 @@ class OrderGate:
         self._now_s = now_s
         self.clock = clock
         self._orders: dict[str, Order] = {}  # in progress here, by id
+        self._carried: set[str] = set()  # order ids of the calls that this process carries
         self._limit: tuple[str, float] = ("", 0.0)  # the reached limit, and until when it applies
 
     def readings(self, number: str) -> tuple[str, ...]:
@@ -311,7 +314,7 @@ class OrderGate:
             self._orders[order.id] = order
         elif order.source != TRANSFER and (rest_s := LIMIT_PAUSE_S.get(refusal.reason)):
             self._limit = (refusal.reason, self._now_s() + rest_s)
-        self._report(order, called, refusal, is_news=is_news)
+        _tell(self._emit, order, called, refusal, is_news=is_news)
         return refusal
 
     def follow(self, order: Order) -> None:
@@ -321,6 +324,19 @@ class OrderGate:
     def leave(self, order_id: str) -> None:
         """Stop renewing an order that is over, or that another process will follow."""
         self._orders.pop(order_id, None)
+
+    @contextmanager
+    def carrying(self, order_id: str) -> Iterator[None]:
+        """Renew an order while the block runs: its call is here, and who placed it may have died.
+
+        Args:
+            order_id: The order's id; empty for a call that we did not place.
+        """
+        self._carried |= {order_id} - {""}
+        try:
+            yield
+        finally:
+            self._carried.discard(order_id)
 
     async def end(
         self, order_id: str, outcome: str, *, reason: str = "", length_s: float | None = None
@@ -363,9 +379,10 @@ class OrderGate:
 
     async def renew(self) -> None:
         """Renew the leases once; a failure of the database is only logged."""
-        if not self._orders:
+        renewed = {*self._orders, *self._carried}
+        if not renewed:
             return
-        own = ORDERS.c.id.in_(tuple(self._orders)) & (ORDERS.c.outcome == "")
+        own = ORDERS.c.id.in_(renewed) & (ORDERS.c.outcome == "")
         goes_on = update(ORDERS).where(own)
         try:
             await _transact(
@@ -409,14 +426,21 @@ class OrderGate:
             connection.execute(update(ORDERS).where(ORDERS.c.id == order.id).values(**row))
         return refusal, True
 
-    def _report(
-        self, order: Order, called: CalledNumber, refusal: OrderRefusal | None, *, is_news: bool
-    ) -> None:
-        if not is_news:
-            logger.debug("order {} of {} is refused: {}", order.id, order.by, refusal)
-            return
-        outcome, reason = (REFUSED, refusal.reason) if refusal else ("accepted", "")
-        self._emit(_event(order, called, outcome, reason))
+
+def _tell(
+    emit: Emit,
+    order: Order,
+    called: CalledNumber,
+    refusal: OrderRefusal | None,
+    *,
+    is_news: bool,
+) -> None:
+    """Report an order, or why it is refused."""
+    if not is_news:
+        logger.debug("order {} of {} is refused: {}", order.id, order.by, refusal)
+        return
+    outcome, reason = (REFUSED, refusal.reason) if refusal else ("accepted", "")
+    emit(_event(order, called, outcome, reason))
 
 
 async def _transact(

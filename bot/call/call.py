@@ -203,7 +203,8 @@ class Call:
             for event in _first_events(self._leg, self._agent.name, gap_s=self._gap_s, began=began):
                 self.emit(event)
             self._look_up()
-            await self._talk()
+            with self._shared.gate.carrying(self._leg.facts.dial_id):
+                await self._talk()
         except Exception as broken:  # noqa: BLE001 - a bug in one call must end that call only
             self._reason = "failed"
             self.emit(_failure("call", broken))

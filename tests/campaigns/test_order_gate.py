@@ -272,6 +272,24 @@ async def test_calls_of_a_dead_process_count_as_over_and_those_of_a_living_one_d
     assert await pool.places(living) == "concurrent"
 
 
+async def test_a_call_counts_where_it_is_carried_whoever_placed_it(pool: Gates) -> None:
+    often = replace(US, hourly=100)
+    dead, taker, other = (pool.gate(often) for _ in range(3))
+    assert [await pool.places(dead) for _ in range(3)] == ["", "", ""]
+
+    with taker.carrying(f"d-{pool.asked}"), taker.carrying(""):
+        for _ in range(5):
+            pool.now += LEASE_S / 2.0
+            await taker.renew()
+
+        assert [await pool.places(other) for _ in range(3)] == ["", "", "concurrent"]
+    pool.now += LEASE_S - 1.0
+    await taker.renew()
+    await other.renew()
+    pool.now += 2.0
+    assert [await pool.places(other) for _ in range(2)] == ["", "concurrent"]
+
+
 @pytest.mark.parametrize("limit", ["concurrent", "hourly"])
 async def test_a_limit_holds_for_machines_whose_clocks_differ(
     postgres_url: str, limit: str

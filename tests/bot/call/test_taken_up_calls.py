@@ -1,6 +1,7 @@
 """A resumed call continues the counters of the process in which it began."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,11 @@ import pytest
 from bot.workers.pool import KeyValueStore
 from calls.events import AgentSaid, CallEnded, CallMoved, CallRecorded
 from calls.resume import UNSAVED_ENTRIES, ResumeState
+from campaigns.order_gate import LEASE_S, RENEW_S, Order
+from operations.database.database import Database
 from runtime import clock
 from tests.bot.call.transfer.transfer_bench import RATE_HZ, Telephone, pool
+from tests.kit.dials import orders_of
 from transports.parked import ParkedCall
 
 pytestmark = [
@@ -70,6 +74,22 @@ async def test_the_numbers_of_the_lost_process_are_not_reused(tmp_path: Path) ->
 
         numbers = [item.number for item in there.notes.entries if item.call_id == "c1"]
     assert numbers == list(range(7 + UNSAVED_ENTRIES + 1, 7 + UNSAVED_ENTRIES + 1 + len(numbers)))
+
+
+async def test_a_call_that_another_process_placed_goes_on_counting_as_a_call_now(
+    tmp_path: Path,
+) -> None:
+    caller = lost()
+    caller.facts = replace(caller.facts, dial_id="one-7")
+    async with pool(tmp_path, agent={}, people=None, caller=caller) as there:
+        gate = there.process.shared.gate
+        assert not await gate.admit(Order(id="one-7", source="api", by="Mary", number="+15550142"))
+        gate.leave("one-7")
+        await asyncio.sleep(RENEW_S + 1.0)
+        async with Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db") as database:
+            (row,) = await orders_of(database)
+
+    assert row.until_s > row.at_s + LEASE_S
 
 
 @pytest.mark.parametrize("learns_s", [1.0, 5.0, 20.0, 40.0])
