@@ -73,6 +73,7 @@ class CallRecorded:
     """The caller has heard the recording notice; the file begins with the agent's first word."""
 
     path: str  # of a stereo wav file: caller left, agent right
+    machine: str = ""  # that has the file: `server.machine`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

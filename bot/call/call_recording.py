@@ -15,6 +15,7 @@ from calls.entry import Emit
 from calls.events import AgentSaid, CallRecorded, Event
 from calls.stereo import Stereo
 from configuration.agent import AgentSettings
+from configuration.settings import Settings
 from operations.record.voicemails import MessageFile
 from runtime.clock import Clock
 from transports.leg import Leg
@@ -35,6 +36,7 @@ class CallRecording:
         *,
         rate_hz: int,
         notice: str,
+        machine: str = "",
         clock: Callable[[], float],
         said_before: str = "",
         hides: Callable[[], bool] = lambda: False,
@@ -45,11 +47,12 @@ class CallRecording:
             path: The wav file.
             rate_hz: The sample rate of both sides.
             notice: The words that the caller must hear first.
+            machine: The name of this machine; may be empty.
             clock: Monotonic, in seconds.
             said_before: What the agent had said before the call was resumed here.
             hides: Returns whether a sensitive section is open, which is recorded as silence.
         """
-        self._path = path
+        self._path, self._machine = path, machine
         self._clock = clock
         self._hides = hides
         self._stereo = Stereo(rate_hz)
@@ -92,7 +95,7 @@ class CallRecording:
         if not contains(self._said, self._notice):
             return None
         self._notice_heard = True
-        return CallRecorded(path=str(self._path))
+        return CallRecorded(path=str(self._path), machine=self._machine)
 
     async def close(self) -> None:
         """Write the rest of the recording, unless it ended early or the notice was not heard."""
@@ -153,13 +156,13 @@ class CallRecording:
 def make_recording(
     agent: AgentSettings,
     leg: Leg,
-    folder: Path,
+    settings: Settings,
     *,
     call_id: str,
     clock: Clock,
     hides: Callable[[], bool],
 ) -> CallRecording | None:
-    """Return a recording of the call into `folder / RECORDINGS`; `None` if none is configured."""
+    """Return a recording of the call into the folder of logs; `None` if none is configured."""
     if not agent.recording.enabled:
         return None
     earlier_state = leg.before
@@ -171,9 +174,10 @@ def make_recording(
     # A resumed call already has a file, from an earlier process.
     name = f"{call_id}-{earlier_state.entries}" if earlier_state else call_id
     return CallRecording(
-        folder / RECORDINGS / f"{name}.wav",
+        settings.logs.dir / RECORDINGS / f"{name}.wav",
         rate_hz=leg.facts.sample_rate_hz,
         notice=agent.recording.notice,
+        machine=settings.server.machine or "",
         clock=clock,
         said_before=" ".join(text for text in earlier_answers if isinstance(text, str)),
         hides=hides,

@@ -120,9 +120,9 @@ class CallPipeline:
         self._shared, self._leg, self._agent = shared, leg, agent
         self._settings, self._clock = shared.settings, shared.clock
         self._call_id, self.words, self._end, self._verified = call_id, words, end, verified
-        folder, hides = self._settings.logs.dir, lambda: words.hides
+        settings, hides = self._settings, lambda: words.hides
         self.recording = make_recording(
-            agent, leg, folder, call_id=call_id, clock=shared.clock, hides=hides
+            agent, leg, settings, call_id=call_id, clock=shared.clock, hides=hides
         )
         self.outside = emit_to_recording(emit, self.recording) if self.recording else emit
         self.listeners: list[Emit] = []

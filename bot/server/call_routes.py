@@ -131,6 +131,8 @@ So they contain none of the caller's words or numbers.
 HIDDEN_FIELDS: Final = frozenset({"reason"})  # it may quote why the caller wanted a person
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]
+Part = Annotated[int, Query(ge=-1, le=MAX_LISTED)]
+"""The number of a recording's file, from 0; -1 is the last one."""
 
 
 class CallRoute(ApiRoute):
@@ -184,13 +186,15 @@ def _add_audio(
 ) -> None:
     @router.get("/{call_id}/audio", response_model=None)
     async def audio(  # pyright: ignore[reportUnusedFunction]
-        request: Request, call_id: str
+        request: Request, call_id: str, part: Part = -1
     ) -> Response:
         page = await reader.call(call_id)
+        parts = dict(enumerate(page.recordings)) if page else {}
+        path, has_it = parts.get(part if part >= 0 else len(parts) - 1, ("", ""))
         return await recording_response(
             request,
-            page.call.recording if page else "",
-            machines=(page.call.machine if page else "", machine),
+            path,
+            machines=(has_it, machine),
             note=lambda: disclosures.note(request, "hear", f"the recording of call {call_id}"),
         )
 
@@ -218,7 +222,8 @@ async def recording_response(
         raise Refused("This call was not recorded.", 404)
     if machine_path_of(request.scope) == machine_path(has_it):  # it came here instead
         raise Refused(f"Machine {has_it} has this recording, and does not answer now.", 503)
-    return RedirectResponse(f"{machine_path(has_it)}{quote(path_of(request))}")
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(f"{machine_path(has_it)}{quote(path_of(request))}{query}")
 
 
 async def _recorded(
@@ -289,6 +294,7 @@ def _page(page: CallPage, vendors: Vendors, *, numbers: bool) -> dict[str, Any]:
             _happening(item, vendors) for item in page.happenings if item.kind in SHOWN_EVENTS
         ],
         "result": _result(page.result) if page.result else None,
+        "recordings": len(page.recordings),
     }
 
 
@@ -323,7 +329,7 @@ def _live_page(call_id: str, calls: Sequence[Mapping[str, Any]]) -> dict[str, An
     names = ("turns", "messages", "failures", "breaker_moves", "happenings")
     words = {"ended_says": phrase(ENDS, "live"), "why_says": ""}
     call = {**live, "state": "live", "turns": live["turn"], "recorded": False, **words}
-    return {"call": call, **dict.fromkeys(names, nothing), "result": None}
+    return {"call": call, **dict.fromkeys(names, nothing), "result": None, "recordings": 0}
 
 
 def with_iso_times(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from calls.events import CallRecorded
 from calls.verdict import CallerVerdict
 from operations.database.database import Database
 from operations.database.tables import (
@@ -173,6 +174,16 @@ class CallPage:
     breaker_moves: Sequence[BreakerMoveRow]
     happenings: Sequence[HappeningRow]
     result: CallResultRow | None = None  # `None` if there is no result
+
+    @property
+    def recordings(self) -> Sequence[tuple[str, str]]:
+        """The path and the machine of each file: each process that had the call writes one."""
+        if not self.call.recording:
+            return ()
+        told = [item.data for item in self.happenings if item.kind == CallRecorded.__name__]
+        files = {str(data["path"]): str(data.get("machine", "")) for data in told}
+        files[self.call.recording] = files.get(self.call.recording) or self.call.machine
+        return tuple(files.items())
 
 
 Row = TypeVar("Row")

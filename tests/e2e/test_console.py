@@ -660,7 +660,7 @@ def whole_call() -> dict[str, Any]:
     """Return a call of one turn with a voice failover, and its result."""
     voice = {"stage": "tts", "before": "cartesia", "after": "elevenlabs"}
     facts = [STOPPED, MOVED | voice, ANSWER]
-    return CALL_PAGE | {"happenings": facts, "result": RESULT}
+    return CALL_PAGE | {"happenings": facts, "result": RESULT, "recordings": 2}
 
 
 async def test_a_calls_page_has_its_turns_words_failures_and_recording(
@@ -682,7 +682,8 @@ async def test_a_calls_page_has_its_turns_words_failures_and_recording(
     colours = await voices.evaluate_all("all => all.map(one => getComputedStyle(one).color)")
     assert len(set(colours)) == 2
     await expect(page.locator("#failures li")).to_contain_text("Cartesia breaks off its answers")
-    await expect(page.get_by_label("Recording of this call")).to_be_visible()
+    for part in ("part 1 of 2", "part 2 of 2"):
+        await expect(page.get_by_label(f"Recording of this call, {part}")).to_be_visible()
     await expect(page.locator(".happenings li")).to_contain_text("Voice moved")
     await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
@@ -698,7 +699,7 @@ async def test_a_calls_page_is_readable(page: Page, served: Served, tmp_path: Pa
     await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
     await expect(page.locator(".said .voice")).to_have_text(["We open", "at nine."])
     await expect(page.locator(".happenings li")).to_contain_text("Voice moved")
-    await expect(page.get_by_label("Recording of this call")).to_be_visible()
+    await expect(page.get_by_label("Recording of this call")).to_have_count(2)
     assert await page.evaluate(HARD_TO_READ) == []
     await picture(page, "call", tmp_path)
 

@@ -59,9 +59,9 @@ function state(text, on) {
   place("state").dataset.on = String(on);
 }
 
-function show({ call, turns: rows, messages, failures, happenings: facts, result }) {
+function show({ call, turns: rows, messages, failures, happenings: facts, result, recordings }) {
   document.title = `Call ${id} · Holdline`;
-  fill("call", summary(call), sound(call));
+  fill("call", summary(call), sound(recordings));
   for (const entry of facts) {
     if (entry.number <= lastShown) continue;
     lastShown = entry.number;
@@ -75,7 +75,7 @@ function show({ call, turns: rows, messages, failures, happenings: facts, result
   fill("words", legend(messages), el("ol", { class: "transcript" }, ...messages.slice(-ROWS).map(utterance)));
   reveal("failures", failures.length);
   fill("failures", el("ol", { class: "alerts" }, ...failures.slice(-ROWS).map(failure)));
-  fill("call", summary(call), sound(call), served(rows));
+  fill("call", summary(call), sound(recordings), served(rows));
   reveal("result", result);
   if (result) fill("result", ...resultParts(result));
 }
@@ -121,13 +121,18 @@ function summary(call) {
   return figures(facts);
 }
 
-let player = null; // kept across redraws, because it may be playing
+const players = []; // kept across redraws, because one may be playing
 
-function sound({ recorded }) {
-  if (!recorded) return null;
+/** A player for each file: a call that moved to another machine or worker has several. */
+function sound(recordings) {
+  if (!recordings) return null;
   if (readOnly) return el("p", { class: "hint" }, "Playing the recording needs HOLDLINE_TOKEN.");
-  player ??= el("audio", { controls: true, preload: "none", src: `${path}/audio`, onerror: unheard, "aria-label": "Recording of this call" });
-  return player;
+  while (players.length < recordings) players.push(el("audio", { controls: true, preload: "none", src: `${path}/audio?part=${players.length}`, onerror: unheard }));
+  players.forEach((player, part) => {
+    const which = recordings > 1 ? `, part ${part + 1} of ${recordings}` : "";
+    player.setAttribute("aria-label", `Recording of this call${which}`);
+  });
+  return el("div", {}, ...players);
 }
 
 function unheard() {

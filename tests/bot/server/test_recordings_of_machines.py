@@ -125,6 +125,39 @@ async def test_a_recording_is_played_from_the_machine_that_has_it(
         assert (gone.status_code, "Machine a has this" in gone.text) == (503, True)
 
 
+async def test_each_file_of_a_moved_call_is_played_from_its_machine(
+    postgres: Server, tmp_path: Path
+) -> None:
+    url = await fresh(postgres)
+    first, last = tmp_path / "first.wav", tmp_path / "last.wav"
+    async with Database(url) as database:
+        for machine, path in (("b", first), ("a", last)):
+            settings = settings_of(url, tmp_path)
+            server = settings.server.model_copy(update={"machine": machine})
+            listener = make_record_listener(
+                settings.model_copy(update={"server": server}), database
+            )
+            told = (
+                CallStarted(transport="twilio", agent="desk"),
+                CallRecorded(path=str(path), machine=machine),
+            )
+            for number, event in enumerate(told, 1 if machine == "b" else 10):
+                at = clock.utc_now().isoformat()
+                await listener.hear(Entry(call_id="c1", number=number, at=at, event=event))
+            assert await listener.write()
+    async with site(url) as it:
+        page = (await it.client.get(f"{it.beyond}/api/calls/c1")).json()
+        first.write_bytes(b"one")
+        heard = await it.client.get(f"{it.beyond}/api/calls/c1/audio?part=0")
+        sent = await it.client.get(f"{it.beyond}/api/calls/c1/audio?part=1")
+        latest = await it.client.get(f"{it.beyond}/api/calls/c1/audio")
+        beyond = await it.client.get(f"{it.beyond}/api/calls/c1/audio?part=2")
+
+    assert (page["recordings"], heard.content, beyond.status_code) == (2, b"one", 404)
+    assert sent.headers["location"] == "/m/a/api/calls/c1/audio?part=1"
+    assert latest.headers["location"] == "/m/a/api/calls/c1/audio"
+
+
 async def test_without_a_name_no_machine_is_asked(postgres: Server, tmp_path: Path) -> None:
     url = await fresh(postgres)
     await record(url, tmp_path / "a", "a")
