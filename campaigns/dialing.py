@@ -127,7 +127,7 @@ async def determine_result(
     outcome = found.outcome or DialOutcome.UNKNOWN
     result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
     if outcome not in REACHED and not found.answered:
-        return _unanswered(result, found.verdict)
+        return _explained(result, found.verdict)
     until_s = now_s() + settings.verdict_s
     verdict = await calls.verdict(dial_id)
     while not (verdict and verdict.over) and now_s() < until_s:
@@ -145,8 +145,11 @@ async def determine_result(
     return replace(result, length_s=result.length_s or verdict.length_s)
 
 
-def _unanswered(result: DialResult, verdict: DialVerdict | None) -> DialResult:
-    """Return the result, with what the SIP status says about the number and the trunk."""
+def _explained(result: DialResult, verdict: DialVerdict | None) -> DialResult:
+    """Return the result of an unanswered call, with what its carrier says of number and trunk.
+
+    It is unchanged if the number may be called again and the trunk is well.
+    """
     if verdict is None or (verdict.again != "never" and verdict.trunk == "well"):
         return result  # the outcome says enough
     outcome = BY_REASON.get(verdict.reason, result.outcome)

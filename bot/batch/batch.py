@@ -196,7 +196,11 @@ class Batch:
         return await self._run("stt", self.settings.stages.stt, transcribe_on, rate_hz=PHONE_HZ)
 
     async def say(self, text: str, *, rate_hz: int = PHONE_HZ) -> BatchSound:
-        """Return a text as audio, by the first rung of the ladder that succeeds.
+        """Synthesise a text with the first rung of the ladder that succeeds.
+
+        Args:
+            text: What to say.
+            rate_hz: The sample rate of the result.
 
         Raises:
             UnusableInputError: There is nothing to say, or too much.

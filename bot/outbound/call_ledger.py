@@ -135,7 +135,10 @@ class CallLedger:
         return max(found, key=lambda verdict: verdict.over) if found else None
 
     async def wait(self, dial_id: str, within_s: float) -> None:
-        """Wait until the state of a dial may have changed, for at most `within_s`."""
+        """Wait until the state of a dial may have changed, for at most `within_s`.
+
+        A change since the last wait ends this one at once. Each dial has one waiter.
+        """
         changed = self._changed.setdefault(dial_id, asyncio.Event())
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):

@@ -351,7 +351,7 @@ class WebrtcRoutes:
     async def _answer_here(self, offer: Offer, address: str, *, public: bool) -> Mapping[str, str]:
         """Answer an offer; the call begins when the browser has connected."""
         token = str((offer.request_data or {}).get("resume_token") or "")
-        if not self._offers.knows(offer.pc_id) and not self._has_room(token):
+        if not self._offers.knows(offer.pc_id) and not self._may_answer(token):
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
         async def run_call(connection: BrowserConnection) -> None:
@@ -405,11 +405,12 @@ class WebrtcRoutes:
             )
         return {"status": "success"}
 
-    def _has_room(self, token: str) -> bool:
-        """Return whether a new offer may be answered: more seats are free than offers unconnected.
+    def _may_answer(self, token: str) -> bool:
+        """Return whether an offer may be answered: calls are taken, and a seat is left for it.
 
-        Unconnected browsers hold no seat, so that they cannot keep telephone calls out. A page that
-        resumes a call that still runs gets that call's seat.
+        Unconnected browsers hold no seat, so that they cannot keep telephone calls out, but their
+        number must be less than that of the free seats. A page that resumes a call that still runs
+        in this process gets that call's seat.
         """
         if self._calls.is_running(token):
             return True

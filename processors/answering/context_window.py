@@ -122,7 +122,10 @@ class ContextWindow(FrameProcessor):
             await self.push_frame(LLMSummarizeContextFrame())  # handled after the answer's speech
 
     def _needs_summary(self, context: LLMContext) -> bool:
-        """Return whether a summary is needed, and there are enough messages for one."""
+        """Return whether the conversation has enough messages, and is too long, for going on whole.
+
+        It is too long from `SUMMARISE_AT` of the room that instructions and tools leave.
+        """
         messages = [message for message in context.messages if isinstance(message, Mapping)]
         conversation = [message for message in messages if message.get("role") != "system"]
         fixed = (

@@ -199,7 +199,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
                 rung.seat.learn(failure)
                 await self._do(self._hearing.fail(rung.name, failure, now))
             case MetricsFrame():
-                frame.data = _billed(frame.data, rung.name, in_use=rung.name == self.writer)
+                frame.data = _reported(frame.data, rung.name, in_use=rung.name == self.writer)
                 if frame.data:
                     await self.push_frame(frame)
             case _ if rung.connected:
@@ -306,8 +306,8 @@ async def _broadcast_timing(stage: FrameProcessor, service: FrameProcessor) -> N
         await stage.broadcast_frame_instance(service.service_metadata_frame())
 
 
-def _billed(measured: Iterable[MetricsData], name: str, *, in_use: bool) -> list[MetricsData]:
-    """Return the billed amounts, and for the rung in use its other metrics, too."""
+def _reported(measured: Iterable[MetricsData], name: str, *, in_use: bool) -> list[MetricsData]:
+    """Return a rung's measurements under its own name; only what is billed if it is not in use."""
     return [
         metrics_data.model_copy(update={"processor": name})
         for metrics_data in measured

@@ -220,7 +220,11 @@ class PlivoCarrier:
         remember(self._listed_at, dial_id, asyncio.get_running_loop().time())
 
     async def _request_call(self, request: DialRequest) -> str:
-        """Request a call; return the id of the request."""
+        """Request a call; return the id of the request.
+
+        Raises:
+            ServiceError: It was refused, or the answer has no id: then the call may have begun.
+        """
         answer = await self.rest.ask("POST", CALLS, self._fields(request)) or {}
         if not (request_uuid := str(answer.get("request_uuid") or "")):
             reason = "the answer to an order lacks the request's id"

@@ -265,7 +265,7 @@ class PersonLeg(StreamLeg):
         self.ended = asyncio.Event()
 
     async def hang_up(self, reason: str = "") -> None:
-        """End the call at the carrier, and close the socket."""
+        """Hang up as every leg does; then let the task of the stream end, also after an error."""
         try:
             await super().hang_up(reason)
         finally:
