@@ -31,6 +31,7 @@ CODES = ("canceled", "unavailable", "resource_exhausted", "failed_precondition",
         (404, "failed", "never", "well"),
         (410, "failed", "never", "well"),
         (484, "failed", "never", "well"),
+        (485, "failed", "never", "well"),
         (604, "failed", "never", "well"),
         (301, "failed", "never", "well"),
         (488, "failed", "later", "refusing"),
@@ -127,5 +128,5 @@ def test_every_status_has_a_verdict_and_none_is_a_pick_up(sip_code: int | None, 
 def test_only_statuses_about_the_number_or_its_owner_are_final() -> None:
     never = {code for code, verdict in VERDICTS.items() if verdict.again == "never"}
 
-    assert never == {301, 302, 400, 404, 410, 484, 603, 604, 607}
+    assert never == {301, 302, 400, 404, 410, 484, 485, 603, 604, 607}
     assert all(VERDICTS[code].trunk == "well" for code in never)
