@@ -238,9 +238,13 @@ async def _signal(fault: signal.Signals, pid: int) -> None:
 async def keep_missed(death: Death, folder: Path | None, name: str) -> None:
     """Write what was heard in a run that missed to the folder, if there is one."""
     if folder and death.sound is not None and not death.whole:
-        file = folder / f"{name}.wav"
-        await asyncio.to_thread(soundfile.write, file, death.sound, RATE_HZ)
-        file.with_suffix(".txt").write_text("\n".join(death.heard))
+        await asyncio.to_thread(_write, death, folder / f"{name}.wav")
+
+
+def _write(death: Death, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(file, death.sound, RATE_HZ)
+    file.with_suffix(".txt").write_text("\n".join(death.heard))
 
 
 @asynccontextmanager

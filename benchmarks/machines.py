@@ -2,6 +2,7 @@
 
     .venv/bin/python -m benchmarks.machines [--runs 10] [--doors twilio,telnyx,plivo]
         [--faults killed,frozen-5,frozen-20,frozen-40,unplugged] [--seed 1] [--json FILE]
+        [--keep FOLDER]
 
 benchmarks/README.md describes the measurement. It needs root, for network namespaces.
 """
@@ -87,7 +88,11 @@ def main() -> int:
     parser.add_argument("--faults", type=lambda text: text.split(","), default=[*FAULTS])
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     parser.add_argument("--json", type=Path, help="file for all runs")
-    parser.add_argument("--keep", type=Path, help="folder for the audio of runs that missed")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="folder for the servers' files, and for the audio of runs that missed",
+    )
     options = parser.parse_args()
     if os.geteuid() or not (shutil.which("ip") and shutil.which("haproxy")):
         print("unproven: root, iproute2 and HAProxy are needed")
@@ -96,11 +101,20 @@ def main() -> int:
     found: list[dict[str, Any]] = []
     good = True
     for door in options.doors:
-        with tempfile.TemporaryDirectory(prefix="holdline-machines-") as folder:
-            good &= asyncio.run(_measure(door, options, Path(folder), found))
+        with _folder(options.keep, door) as folder:
+            good &= asyncio.run(_measure(door, options, folder, found))
         if options.json:
             options.json.write_text(json.dumps(found, indent=1))
     return 0 if good else 1
+
+
+@contextmanager
+def _folder(keep: Path | None, door: str) -> Iterator[Path]:
+    """Yield an empty folder for the servers of a line: one that is kept, or a temporary one."""
+    with tempfile.TemporaryDirectory(prefix="holdline-machines-") as temporary:
+        folder = Path(temporary) if keep is None else keep / f"{door}-servers"
+        folder.mkdir(parents=True, exist_ok=keep is None)
+        yield folder
 
 
 async def _measure(
