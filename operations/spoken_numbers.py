@@ -9,14 +9,18 @@ number. Dates and times are no part of a row. An account number (IBAN) is masked
 code on, whether its letters are said one by one or in groups.
 
 The words for numbers are those of `calls.languages`. A text is read in each language if it has
-several of that language's words for numbers.
+several of that language's words for numbers. In scripts without capital letters, such as Chinese,
+Japanese, Korean and Thai, words may follow each other without spaces, so a row of numbers may begin
+and end inside of what looks like a word.
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import groupby
 from typing import Final
 
 from calls.languages.facts import languages
@@ -50,14 +54,23 @@ HESITATIONS: Final = frozenset(
     )
 )
 UNIT_JOINTS: Final = ("y", "e", "i", "și", "og", "och", "en", "und")
-TOKEN: Final = re.compile(r"\d+|[^\W\d_]+")
+MARKS: Final = range(0x300, 0x12000)  # where all scripts of living languages have their signs
+
+
+def _class_of_marks() -> str:
+    """Return all signs that belong to the letter before them, such as Hindi's vowels, as ranges."""
+    marks = (code for code in MARKS if unicodedata.category(chr(code))[0] == "M")
+    rows = [[*row] for _, row in groupby(enumerate(marks), lambda item: item[1] - item[0])]
+    return "".join(f"\\U{row[0][1]:08x}-\\U{row[-1][1]:08x}" for row in rows)
+
+
+TOKEN: Final = re.compile(rf"\d+|[^\W\d_](?:[^\W\d_]|[{_class_of_marks()}])*")
 BREAKS: Final = re.compile(  # dates and times
     r"(?<![\d.:/-])(?:\d{4}-\d\d-\d\d|\d{1,2}([./])\d{1,2}\1(?:\d{4}|\d\d)|\d{1,2}:\d\d(?::\d\d)?)"
     r"(?![\d:/-]|\.\d)"
 )
-BREAKING: Final = re.compile(r"[^\s,.;:/\u2010-\u2015()'\"-]|\n\s*\n")
-IDEOGRAPHS: Final = re.compile(r"[〇零一二三四五六七八九十百两幺壹貳]+")
-_INSIDE: Final = re.compile(r"[^\W\d_]$|\d[.]$")  # the row continues a word or a number
+BREAKING: Final = re.compile(r"[^\s,.;:/\u2010-\u2015()'\"\u3001\u3002\uff0c\uff0e\u060c-]|\n\s*\n")
+LEAST_RUN: Final = 3  # words for digits that are written together, to be read apart (chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +110,39 @@ def _tags_by_word() -> dict[str, set[str]]:
 
 
 TAGS_BY_WORD: Final = _tags_by_word()  # read at the start, not during a call
+
+
+def _has_capitals(text: str) -> bool:
+    """Return whether a text has letters of a script with capital letters."""
+    return text.upper() != text.lower()
+
+
+def _written_together() -> tuple[re.Pattern[str], Mapping[int, re.Pattern[str]]]:
+    """Return what finds words for numbers that are written together.
+
+    The first is one such word of a script without capital letters, where a row of them may be
+    anywhere. The others, by language, are one word for a digit of a language with capitals, where
+    only a whole word may be such a row, as "fourtwofour".
+    """
+    anywhere, whole = set[str](), list[str]()
+    for facts in languages().values():
+        anywhere |= {word for word in facts.numbers if not _has_capitals(word) and " " not in word}
+        digits = {word for word, value in facts.numbers.items() if value < 10 and word.isalpha()}
+        whole += [_any_of(cased)] if (cased := set(filter(_has_capitals, digits))) else []
+    return re.compile(_any_of(anywhere)), {
+        group: re.compile(word) for group, word in enumerate(whole, 1)
+    }
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return "(?>" + "|".join(map(re.escape, sorted(words, key=len, reverse=True))) + ")"
+
+
+UNSPACED, CASED_DIGITS = _written_together()
+UNSPACED_ROW: Final = re.compile(rf"\A{UNSPACED.pattern}++\Z|{UNSPACED.pattern}{{{LEAST_RUN},}}+")
+CASED_ROW: Final = re.compile(
+    "|".join(rf"({item.pattern}{{{LEAST_RUN},}}+)" for item in CASED_DIGITS.values())
+)
 
 
 def masked_numbers(text: str) -> str:
@@ -170,12 +216,28 @@ def _tokens(text: str) -> list[_Part]:
     tokens = list[_Part]()
     for found in TOKEN.finditer(text):
         start, word = found.start(), found[0].casefold()
-        if IDEOGRAPHS.fullmatch(word):
-            tokens += [_Part(start + i, start + i + 1, word=sign) for i, sign in enumerate(word)]
-            continue
         is_fixed = any(begin <= start < end for begin, end in breaks)
-        tokens.append(_Part(start, found.end(), word=word, is_fixed=is_fixed))
+        for begin, end in _words_in(word) if len(word) == len(found[0]) else [(0, len(found[0]))]:
+            place = start + begin, start + end
+            tokens.append(_Part(*place, word=word[begin:end], is_fixed=is_fixed))
     return tokens
+
+
+def _words_in(word: str) -> Iterator[tuple[int, int]]:
+    """Yield the places of the words in something without spaces: those for numbers apart."""
+    at = 0
+    if not word.isdecimal() and not _has_capitals(word):
+        for row in UNSPACED_ROW.finditer(word):
+            if row.start() > at:
+                yield at, row.start()
+            yield from (found.span() for found in UNSPACED.finditer(word, *row.span()))
+            at = row.end()
+    elif found := CASED_ROW.fullmatch(word):
+        one = CASED_DIGITS[found.lastindex or 0]
+        yield from (item.span() for item in one.finditer(word))
+        at = len(word)
+    if at < len(word):
+        yield at, len(word)
 
 
 def _parts(tokens: Sequence[_Part], tag: str) -> list[_Part]:
@@ -232,7 +294,8 @@ def _rows(text: str, parts: Sequence[_Part]) -> Iterator[Sequence[_Part]]:
             if row and (hesitations > MAX_HESITATIONS or _is_apart(text, row[-1], part)):
                 yield row
                 row = []
-            row, hesitations = [*row, part], 0
+            row.append(part)
+            hesitations = 0
         elif part.word in HESITATIONS:
             hesitations += 1
         elif row:
@@ -256,7 +319,9 @@ def _cards(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
         digits = "".join(part.digits for part in row)
         begins_phone = digits[0] == "0" or text[: row[0].start].rstrip(" (").endswith("+")
         is_phone = begins_phone and len(digits) <= PHONE_DIGITS
-        is_inside = _INSIDE.search(text[: row[0].start]) is not None
+        start = row[0].start
+        before = text[max(0, start - 2) : start]  # the row may continue a word or a number
+        is_inside = _has_capitals(before[-1:]) or (before[:1].isdecimal() and before[1:] == ".")
         if len(digits) >= CARD_DIGITS.start and not is_phone and not is_inside:
             spans[row[0].start, row[-1].end] = _shown(digits)
     return spans

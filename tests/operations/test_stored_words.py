@@ -133,6 +133,43 @@ ACCOUNTS = [
 ]
 
 
+WITHOUT_SPACES = {
+    "Japanese": ("カード番号は4242424242424242です", "カード番号は************4242です"),
+    "Japanese in groups": ("番号は4242、4242、4242、4242です", "番号は************4242です"),
+    "Japanese, wide": ("番号は４２４２４２４２４２４２４２４２です", "番号は************4242です"),
+    "Japanese in words": ("番号は" + "四二" * 8 + "です", "番号は************4242です"),
+    "Japanese, as spelt": ("番号は" + "よんに" * 8 + "です", "番号は************4242です"),
+    "Japanese, as read": ("はい、" + "ヨンニ" * 8, "はい、************4242"),
+    "Chinese": ("我的卡号是4242 4242 4242 4242。", "我的卡号是************4242。"),
+    "Chinese in words": ("我的卡号是" + "四二" * 8 + "。", "我的卡号是************4242。"),
+    "Korean": ("카드번호는4242424242424242입니다", "카드번호는************4242입니다"),
+    "Korean in words": ("번호는 " + "사이" * 8, "번호는 ************4242"),
+    "Thai": ("หมายเลขบัตร4242424242424242ครับ", "หมายเลขบัตร************4242ครับ"),
+    "Hindi": ("मेरा कार्ड " + "चार दो " * 8 + "है", "मेरा कार्ड ************4242 है"),
+    "Arabic": ("بطاقتي " + "أربعة اثنين " * 8, "بطاقتي ************4242 "),
+    "English": ("fourtwo" * 8, "************4242"),
+    "German": ("vierzwei" * 8, "************4242"),
+}
+ORDINARY = [
+    "電話番号は09012345678です",
+    "二〇二六年十一月三十日に行きます",
+    "西に午後に行く、ごくしに",
+    "我们九点到五点开门。一共三百二十元",
+    "이 사이에 사오라고 했어요",
+    "order4242424242424242",  # an identifier
+]
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_other_text_without_spaces_is_kept(text: str) -> None:
+    assert stored().text(text) == text
+
+
+@pytest.mark.parametrize(("text", "shown"), WITHOUT_SPACES.values(), ids=WITHOUT_SPACES)
+def test_a_card_number_is_masked_in_text_without_spaces(text: str, shown: str) -> None:
+    assert stored().text(text) == shown
+
+
 @pytest.mark.parametrize("text", ACCOUNTS)
 @pytest.mark.parametrize("start", ["", "It is "])
 def test_an_account_number_is_masked_from_its_country_on(text: str, start: str) -> None:
