@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -252,30 +251,30 @@ def test_an_invalid_value_of_a_flag_is_named_with_the_flag(
     assert capsys.readouterr().err == f"holdline: {line}\n"
 
 
-def processor_s() -> float:
-    """Processor time of the programs that were started from here."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+SLOW_TO_IMPORT = {"pipecat", "onnxruntime", "sqlalchemy", "fastapi", "aiohttp", "openai"}  # seconds
 
 
-def test_a_broken_configuration_is_reported_within_2_seconds_without_a_traceback() -> None:
+def test_a_broken_configuration_is_reported_at_once_without_a_traceback() -> None:
     Path("holdline.yaml").write_text("agnet: {}\nlatency: {budget_s: -1}\n", encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name not in KEYS}
     environment |= {"PYTHONPATH": str(ROOT)}
-    began_s = processor_s()
 
     done = subprocess.run(
-        [sys.executable, "-m", "bot", "serve"],
+        [sys.executable, "-X", "importtime", "-m", "bot", "serve"],
         capture_output=True,
         text=True,
         env=environment,
         check=False,
     )
 
-    assert processor_s() - began_s < 2  # it waits for nothing; wall time would count other work
+    lines = done.stderr.splitlines()
+    told = [line for line in lines if not line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip() for line in lines if line not in told}
+    assert "configuration.settings" in imported
+    assert not imported & SLOW_TO_IMPORT
     assert done.returncode == 2
-    assert done.stderr.splitlines()[0] == "holdline.yaml:1: agnet is unknown; did you mean agent?"
-    assert len(done.stderr.splitlines()) == 2 + len(KEYS)
+    assert told[0] == "holdline.yaml:1: agnet is unknown; did you mean agent?"
+    assert len(told) == 2 + len(KEYS)
     assert "Traceback" not in done.stderr
 
 
