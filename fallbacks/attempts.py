@@ -150,7 +150,8 @@ class LiveAttempt:
         """Restart, pause or resume the measurement of its silence; return events to publish.
 
         `Progressed` and `SignOfLife` restart it, and the attempt is no longer late. `Paused` stops
-        it. `Resumed` starts it again, but does not restart a measurement that is in progress.
+        it. `Resumed` starts it again, but does not restart a measurement that is in progress; if
+        the attempt `began`, its duration counts from now as well.
         """
         if isinstance(event, Progressed):
             self.spoke, self._silent_since = True, self._lag.provider_s(now)
@@ -219,7 +220,7 @@ class LiveAttempt:
     def failed(
         self, failure: Failure, now: float, *, call: Hashable, heard_words: int = 0
     ) -> tuple[FallbackEvent, ...]:
-        """Count a failure against its rung, and return the events to publish.
+        """Count a failure against its rung, for all calls; return the events to publish.
 
         A 403 that a call's content may have caused is a refused request: only a probe's proves that
         the key is rejected.
@@ -348,7 +349,7 @@ class Attempting:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def start(self, until: Deadline, now: float) -> tuple[AttemptAction, ...]:
-        """Ask the first rung."""
+        """Ask the first rung, once; if none can be asked, the request is exhausted at once."""
         self.until = until
         if self.policy.hedges is not None:
             self.policy.hedges.note()
@@ -381,7 +382,7 @@ class Attempting:
         return self._flush()
 
     def cancel(self, because: CancelReason) -> tuple[AttemptAction, ...]:
-        """Cancel everything: the caller spoke, or hung up."""
+        """End the request and stop its attempts; none of them counts as failed. May be repeated."""
         running, self._running, self._planned_ask, self.over = self._running, {}, None, True
         for attempt in running.values():
             self._stop(attempt, because)
@@ -419,7 +420,7 @@ class Attempting:
             attempt.replaceable = self._choice.can_replace(self.until, running, now)
 
     def _progress(self, attempt: LiveAttempt, event: Progressed, now: float) -> None:
-        """Use this attempt's output from now on, and end all other attempts."""
+        """Use this attempt's output from now on, and end all others: the late ones as failed."""
         others = [other for other in self._running.values() if other is not attempt]
         attempt.watch(event, now)
         self._planned_ask = None
@@ -436,6 +437,7 @@ class Attempting:
                 self._stop(other, "outrun")
 
     def _fail(self, attempt: LiveAttempt, event: Failed, now: float) -> None:
+        """Count a failure and ask the next rung; a time-out caused by our own stall is dropped."""
         if attempt.is_our_lag(event, now):
             self._drop(attempt, "lag", now)
             return
@@ -446,6 +448,7 @@ class Attempting:
         self._ask_next(now)
 
     def _finish(self, attempt: LiveAttempt, now: float) -> None:
+        """Complete the request and stop its other attempts; without output, it may have failed."""
         if not attempt.spoke and not self.policy.pace.silent_end_ok:
             self._abandon(attempt, Kind.SILENT, now)
             return

@@ -121,7 +121,10 @@ class RungLatency:
         self._measured.append(max(0.0, ttfb_s))
 
     def quantile(self, share: float) -> float:
-        """Return the time that `share` of the attempts did not exceed (nearest rank)."""
+        """Return the seconds that `share` (0 to 1) of the attempts did not exceed (nearest rank).
+
+        Until there are `MIN_MEASUREMENTS`, the prior stands for each missing one.
+        """
         missing = max(0, MIN_MEASUREMENTS - len(self._measured))
         ordered = sorted([*self._measured, *[self._prior_s] * missing])
         return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
@@ -246,6 +249,8 @@ class RungAvailability:
     ) -> tuple[AvailabilityEvent, ...]:
         """Record a success of an attempt, or of a probe that counts.
 
+        The failures before it are forgotten. If the breaker is closed then, the suspicion ends.
+
         Args:
             permit: The permit of the attempt or probe.
             now: Monotonic, in seconds.
@@ -328,7 +333,7 @@ class RungAvailability:
         return kind is not None and VERDICTS[kind].permanent
 
     def suspect(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Make the rung suspect, unless it already is."""
+        """Make the rung suspect; return the event, or nothing if it already is."""
         if self.suspect_since is not None:
             return ()
         self.suspect_since = self._judged_at = now
@@ -356,18 +361,24 @@ class RungAvailability:
         return () if self.retired else (*self.suspect(kind, now), *self.breaker.trip(now))
 
     def reset(self, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Allow a trial at once: for an operator, or because the key or account works again."""
+        """Allow a trial at once: for an operator, or because the key or account works again.
+
+        Ends its rest and pause, and forgets counted failures. If it is suspect or retired, it stays
+        so until it succeeds.
+        """
         self.rests_until = self._paused_until = now
         self._forget_failures()
         reset = ProviderReset(stage=self.stage, provider=self.provider)
         return (reset, *self.breaker.reset(now))
 
     def set_out(self, now: float, *, out: bool) -> None:
-        """Take the rung out of rotation, or put it back, for an operator."""
+        """Take the rung out of rotation, or put it back, for an operator; no event reports it."""
         self.out, self.out_at = out, now
 
     def follow_suspicion(self, kind: Kind | None, *, since: float, now: float) -> None:
         """Adopt another process's suspicion, unless ours has changed later.
+
+        The other process has published the change, so no event is returned.
 
         Args:
             kind: The kind of failure; `None` if the suspicion was cleared.
@@ -384,7 +395,7 @@ class RungAvailability:
     def follow_breaker(
         self, state: State, *, since: float, now: float, rest_s: float, retired: bool
     ) -> tuple[AvailabilityEvent, ...]:
-        """Adopt the breaker of another process; see `Breaker.follow`."""
+        """Adopt the breaker of another process (`Breaker.follow`); `retired` only if ours moves."""
         moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
         if moved:
             self.retired, self.proven_at = retired, now
@@ -603,7 +614,7 @@ class AvailabilityTable:
         return tuple(event for rung in named for event in rung.reset(now))
 
     def set_out(self, provider: str, now: float, *, out: bool) -> None:
-        """Take the rungs of this name out of rotation, or put them back, from the next request."""
+        """Take the rungs of this name, if any, out of rotation or back, from the next request."""
         for rung in self:
             if rung.provider == provider:
                 rung.set_out(now, out=out)

@@ -120,6 +120,9 @@ class Breaker:
     ) -> Permit | None:
         """Return a permit to ask the rung; `None` if it may not be asked now.
 
+        Unless the breaker is closed, or with `hears`, this begins a trial, which ends with its
+        result, with `take_back`, or after `trial_s`.
+
         Args:
             now: Monotonic, in seconds.
             probe: The request is a probe, so no caller waits for the answer.
@@ -176,7 +179,9 @@ class Breaker:
         rest_s: float | None = None,
         opens: bool = True,
     ) -> tuple[BreakerMoved, ...]:
-        """Record a failure.
+        """Record a failure; return the transition that it causes, if any.
+
+        A failure whose permit is no longer valid changes nothing.
 
         Args:
             permit: The permit of the attempt or probe.
@@ -200,7 +205,7 @@ class Breaker:
         return self._transition(Input.FAILURES if enough else Input.FAILED, now, rest_s=rest_s)
 
     def take_back(self, permit: Permit) -> bool:
-        """Take a permit back; return whether its result counts in the current state.
+        """Take a permit back, and end its trial; return whether its result counts in this state.
 
         For an attempt that we cancelled, only this is called: its result does not count.
         """
@@ -223,7 +228,7 @@ class Breaker:
         return self._transition(Input.TRIPPED, now, rest_s=rest_s)
 
     def reset(self, now: float) -> tuple[BreakerMoved, ...]:
-        """Allow a trial at once."""
+        """Forget the counted failures; let an open breaker become half-open at once."""
         self.failures = 0
         return self._transition(Input.RESET, now)
 
@@ -252,7 +257,7 @@ class Breaker:
                 return (*self._transition(Input.PROBED, at), *self._transition(Input.PROVEN, at))
 
     def tick(self, now: float) -> tuple[BreakerMoved, ...]:
-        """Become half-open if the rest of an open breaker is over."""
+        """Become half-open if the rest of an open breaker is over; to be called at `wake_at`."""
         rested = self.wake_at is not None and now >= self.wake_at
         return self._transition(Input.RESTED, now) if rested else ()
 
@@ -263,7 +268,10 @@ class Breaker:
     def _transition(
         self, cause: Input, now: float, *, rest_s: float | None = None
     ) -> tuple[BreakerMoved, ...]:
-        """Change the state as the table says; return the event, or nothing if the state stays."""
+        """Change the state as the table says; return the event, or nothing if the state stays.
+
+        A change clears the counts, and makes all permits invalid unless only time has passed.
+        """
         before, after = self.state, TRANSITIONS[self.state][cause]
         if after is before:
             return ()

@@ -27,7 +27,7 @@ _MAX_CAUSES: Final = 8  # exceptions followed in a chain of causes (chosen)
 
 
 def classify_http(provider_kind: str, status: int, body: object = None) -> Finding:
-    """Classify an HTTP response, including one to an upgrade request.
+    """Classify an HTTP response, also one to an upgrade request; `UNKNOWN` if no row matches.
 
     Args:
         provider_kind: `openai`, `deepgram` and so on, as in the catalogue.
@@ -65,7 +65,7 @@ def classify_message(provider_kind: str, message: object, *, moment: Moment) -> 
 def classify_close(
     provider_kind: str, code: int, reason: str = "", *, stage: str, moment: Moment
 ) -> Finding:
-    """Classify the close of a WebSocket that we did not ask for.
+    """Classify the close of a WebSocket that we did not ask for; `UNKNOWN` if no row matches.
 
     Args:
         provider_kind: As in the catalogue.
@@ -135,6 +135,7 @@ def _first_match(
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and then those that caused it, `_MAX_CAUSES` in all."""
     current: BaseException | None = error
     for _ in range(_MAX_CAUSES):
         if current is None:
@@ -154,13 +155,14 @@ def _parts(body: object) -> Iterator[Mapping[str, Any]]:
 
 
 def _words(body: object) -> frozenset[str]:
+    """Return the codes in a response, in lower case: values of `_WORD_KEYS`, also nested ones."""
     parts = _parts(body)
     values = [value for part in parts for key, value in part.items() if key in _WORD_KEYS]
     return frozenset(str(value).lower() for value in values if isinstance(value, str | int))
 
 
 def message_of(body: object) -> str:
-    """Return the message texts in a response, joined into one line."""
+    """Return the message texts in a response, joined into one line; empty if it has none."""
     texts = list[Any]()
     for part in _parts(body):
         said = [value for key, value in part.items() if key in _TEXT_KEYS]

@@ -293,7 +293,7 @@ class RungChoice:
         return [rung for rung in self._allowed(now) if rung.provider not in self._starts]
 
     def note_start(self, candidate: NextRung) -> Availability | None:
-        """Record the start of an attempt; return the rung's availability when it was chosen."""
+        """Record an attempt's start; return its rung as last ranked, or `None` if it was not."""
         self._starts[candidate.provider] += 1
         if candidate.mended:
             self._mended[candidate.provider] = True
@@ -337,8 +337,8 @@ class RungChoice:
     ) -> NextRung | None:
         """Return the rung to ask in addition: another one, or the same if it is the only one left.
 
-        `None` if two are already being asked, no rung may be asked at once, or the allowance is
-        used up. A hedge is asked before the first rung is late, and has an allowance of its own.
+        It is taken from the allowance. `None` if that is used up, if two are being asked already,
+        or if none may be asked at once. A hedge, before the first is late, has its own allowance.
         A voice says one thing at a time: a second request would end the first, which may be about
         to speak, so it is asked again only when its patience has ended.
         """
@@ -370,7 +370,7 @@ class RungChoice:
         return next(found, None)
 
     def ranked(self, until: Deadline, now: float) -> tuple[str, ...]:
-        """Return the rungs that may be asked, best first."""
+        """Return the rungs that may be asked, best first; remember their availability."""
         allowed = self._allowed(now)
         self._last_ranked = {rung.provider: rung for rung in allowed}
 

@@ -41,16 +41,19 @@ class Lag:
         return self._ended_at + GRACE_S
 
     def beat(self, now: float) -> None:
-        """Record that the loop runs."""
+        """Record that the loop runs, every `PERIOD_S`; an overdue beat counts as a stall."""
         self.count_stall(now)
         self._beat_at = now
 
     def stop(self) -> None:
-        """Stop measuring."""
+        """Stop measuring until the next beat: the time until then is no stall."""
         self._beat_at = None
 
     def count_stall(self, now: float) -> None:
-        """Count a stall if the next beat is overdue."""
+        """Count a stall if the next beat is overdue, but each stall only once.
+
+        A long stall adds a grace period, at most one in `GRACE_INTERVAL_S`.
+        """
         if self._beat_at is None or now - self._beat_at <= PERIOD_S + SLACK_S:
             return
         stalled_s = now - self._beat_at - PERIOD_S

@@ -123,7 +123,10 @@ class RungLimiter:
         return free and not self._waiting and self._passing is None and now >= self.opens_at
 
     def seat(self, now: float) -> int | None:
-        """Take a place at once, for a lasting connection; `None` if there is none."""
+        """Take a place at once, for a lasting connection, and return its ticket.
+
+        `None` if there is no free place.
+        """
         if not self.has_room(now):
             return None
         ticket = next(self._numbers)
@@ -131,7 +134,7 @@ class RungLimiter:
         return ticket
 
     def join(self, call: Hashable, *, until: Deadline, now: float) -> int | None:
-        """Queue a request and return its ticket.
+        """Queue a request and return its ticket, which must `leave` even if it never gets a place.
 
         `None` if the pace or the provider's pause alone would keep it past `until`.
 
@@ -157,7 +160,10 @@ class RungLimiter:
         return max(now, self.opens_at) + ahead * pace_s
 
     def call_in(self, now: float) -> int | None:
-        """Give a place to the next ticket and return it; `None` if none can have one now."""
+        """Give a place to the next ticket and return it; `None` if none can have one now.
+
+        No other ticket gets one until this one has `passed` or left.
+        """
         places = self.places(now)
         full = places is not None and len(self.inside) >= places
         if full or not self._waiting or self._passing is not None:
@@ -210,11 +216,11 @@ class Gate(Protocol):
         ...
 
     async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
-        """Wait for a place until the deadline; return the ticket to leave with, or `None`."""
+        """Wait for a place; return the ticket to leave with, or `None` if none was free in time."""
         ...
 
     def seat(self) -> int | None:
-        """Take a place at once; `None` if there is none."""
+        """Take a place at once, and return its ticket; `None` if there is none."""
         ...
 
     def leave(self, ticket: int) -> None:

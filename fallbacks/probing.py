@@ -74,6 +74,7 @@ class Probing:
     def see(self, now: float, *, doubted: bool, refused: bool = False) -> None:
         """Record whether the rung is doubted; to be called whenever that may have changed.
 
+        A change restarts the waits between probes; without one, nothing happens.
         A rung that is doubted because it refused a call for good is probed at once.
         """
         if doubted is self._doubted:
@@ -88,12 +89,12 @@ class Probing:
         self._asks_cheaply = False
 
     def reset(self, now: float) -> None:
-        """Probe at once, for an operator."""
+        """Make the next probe due at once, for an operator, unless probing is off."""
         self._failed_in_a_row = 0
         self._next_at = now if self._settings.interval_s > 0 else None
 
     def tick(self, now: float) -> tuple[Probe, ...]:
-        """Return the probe to start now, or nothing.
+        """Return the probe to start now, whose result must be `reported`, or nothing.
 
         A probe that has not reported in time is forgotten, and counts as failed. If no request may
         be sent, the wait for the next probe grows as after a failure.

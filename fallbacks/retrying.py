@@ -129,7 +129,7 @@ class Backoff:
         self._up_at = now
 
     def down(self, now: float, *, permanent: bool = False) -> None:
-        """Record that the connection is gone.
+        """Record that the connection is gone; if it was stable, the waits begin again.
 
         Args:
             now: Monotonic, in seconds.

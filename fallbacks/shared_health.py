@@ -73,7 +73,7 @@ class SharedRung:
         self._published: dict[Aspect, _Moment] = {}  # the time of the last published report
 
     def take_changes(self, now: float, *, utc_s: float) -> tuple[RungReport, ...]:
-        """Return reports of what has changed in this process since the last call.
+        """Return reports of what has changed in this process since the last call, to be published.
 
         Args:
             now: Monotonic, in seconds.
@@ -110,7 +110,10 @@ class SharedRung:
         self._repeat_requested = True
 
     def _apply(self, report: RungReport, since: float, now: float, *, left_s: float) -> None:
-        """Apply another process's report to our rung, as changed at `since` on our clock."""
+        """Apply another process's report to our rung, as changed at `since` on our clock.
+
+        An old suspicion, an empty cause, and a rotation from before our own are ignored.
+        """
         rung = self.rung
         match report.aspect:
             case Aspect.BREAKER:
@@ -137,7 +140,7 @@ class SharedRung:
                 pass
 
     def _differs_from_unused(self, aspect: Aspect, now: float) -> bool:
-        """Return whether an aspect differs from that of an unused rung."""
+        """Return whether an aspect differs from that of an unused rung; a breaker counts always."""
         match aspect:
             case Aspect.SUSPICION:
                 return self.rung.suspect_since is not None
@@ -185,6 +188,7 @@ class SharedRung:
         """Return our time on the board's clock, later than the reports read and published before.
 
         Without this rule it might be earlier, because the board's clock may have been set back.
+        The time is recorded as that of the latest published report.
         """
         at_s = at + offset_s
         adopted, published = self._adopted.get(aspect), self._published.get(aspect)

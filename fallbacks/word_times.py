@@ -118,7 +118,10 @@ class WordFollower:
         self._matched = 0  # the number of letters of that word that have matched
 
     def follow(self, said: str, *, start_s: float, end_s: float | None) -> None:
-        """Match a reported word, and record its times in `words`."""
+        """Match a reported word, and record its times in `words`.
+
+        Nothing is matched after the last word, or once the voice has left words out.
+        """
         letters = sayable(said)
         while letters and self._current < len(self._words) and not self.left_out:
             letters = self._match_letters(letters, start_s=start_s, end_s=end_s)
@@ -184,6 +187,7 @@ class WordFollower:
         return next((n for n in ahead if self._begins_at(n, letters)), None)
 
     def _begins_at(self, index: int, letters: str) -> bool:
+        """Return whether the letters are those of the word at `index` and of the text after it."""
         first = self._words[index].letters
         if not first or not letters.startswith(first) or len(letters) == len(first):
             return False
@@ -221,6 +225,10 @@ class WordFollower:
         return ""
 
     def _resume(self, found: int, letters: str, since_s: float) -> str:
+        """Go on at a later word, with all words before it ended at `since_s`.
+
+        Returns the letters to match there.
+        """
         for word in self._words[self._current : found]:
             word.start_s = since_s if word.start_s is None else word.start_s
             word.end_s = since_s
@@ -300,7 +308,10 @@ class WordTimes:
         self._open = text[-1:] != "" and not text[-1].isspace()
 
     def begin_voice(self, first: int, base_s: float, *, timed: bool) -> WordFollower:
-        """Start another voice at word `first`; the times of earlier words stay as they are now."""
+        """Start another voice at word `first`, and return the follower of its reports.
+
+        The times of earlier words stay as they are now; those of all other words are cleared.
+        """
         for index in range(self.first, first):
             self.words[index].start_s = self.start_s(index)
             self.words[index].end_s = self.end_s(index)
@@ -311,7 +322,7 @@ class WordTimes:
         return self.follower
 
     def text_from(self, index: int, last: int | None = None) -> str:
-        """Return the text from a word on, up to the word `last`."""
+        """Return the text from a word on, up to but without the word `last`."""
         words = self.words[index:last]
         return "".join(f"{'' if word.joined else ' '}{word.text}" for word in words).strip()
 
@@ -368,7 +379,10 @@ class WordTimes:
         return sum(bool(word.letters) for word in self.words[last + 1 :]), received_s - end_s
 
     def fill(self, received_s: float, last: int | None = None) -> None:
-        """Spread the words without times over the audio after the last timed word."""
+        """Spread the words after the last timed one, by characters, over the audio to `received_s`.
+
+        Only words before `last` are considered; `None` stands for all words.
+        """
         first = len(self.words) if last is None else last
         while first > self.first and self.words[first - 1].end_s is None:
             first -= 1
@@ -396,7 +410,10 @@ class WordTimes:
 
 
 def set_times(times: WordTimes, first: int, from_s: float, ends_s: Sequence[float]) -> None:
-    """Set the times of the words from `first` on that a voice without word times has spoken."""
+    """Set the times of the words from `first` on that a voice without word times has spoken.
+
+    The first begins at `from_s`; `ends_s` has the end of each. Words beyond it lose their times.
+    """
     for word in times.words[first:]:
         word.start_s = word.end_s = None
     for word, end_s in zip(times.words[first:], ends_s, strict=False):

@@ -154,6 +154,7 @@ class CallObserver(BaseObserver):
             self._heard_at_s = at_s
 
     def _emit_heard(self) -> None:
+        """Publish the first audible sample that `heard` recorded, if that is pending."""
         if self._heard_at_s is not None:
             at_s, self._heard_at_s = self._heard_at_s, None
             self._say(*self._timeline.heard(at_s))
@@ -170,7 +171,7 @@ class CallObserver(BaseObserver):
             self._say(event)
 
     def ended(self) -> None:
-        """Record that the call is over."""
+        """Record that the call is over; publish words that still wait for corrections."""
         self._emit_said()
         self._say(*self.phase.transition_to(Phase.ENDED, "call_ended"))
 
@@ -195,6 +196,7 @@ class CallObserver(BaseObserver):
         )
 
     def _say(self, *events: Event) -> None:
+        """Publish events, and pass each to the timeline."""
         for event in events:
             self._emit(event)
             self._timeline.handle(event)
@@ -212,6 +214,7 @@ class CallObserver(BaseObserver):
         self._say(*self.phase.transition_to(Phase.PROCESSING, "turn_decided"))
 
     def _note_first_token(self, frame: LLMTextFrame, data: FramePushed, at_s: float) -> None:
+        """Publish the first word of a turn's answer."""
         if LLMTextFrame in self._awaited and frame.text.strip():
             self._awaited.discard(LLMTextFrame)
             turn = self._timeline.number
@@ -219,6 +222,7 @@ class CallObserver(BaseObserver):
             self._say(FirstToken(turn=turn, at_s=at_s, provider=provider))
 
     def _note_first_speech(self, frame: TTSAudioRawFrame, data: FramePushed, at_s: float) -> None:
+        """Publish the first audio of a turn's answer; note what kind of audio the output plays."""
         if isinstance(data.source, BaseOutputTransport):
             self._played.add(type(frame))
         if type(frame) in self._awaited:
@@ -241,6 +245,7 @@ class CallObserver(BaseObserver):
     def _note_correction(
         self, frame: LLMMessagesTransformFrame, _data: FramePushed, _at_s: float
     ) -> None:
+        """Correct the words to be published; publish them after the last correction."""
         if self._said is None or CORRECTIONS not in frame.metadata:
             return
         said: Any = {"role": "assistant", "content": self._said.text}
@@ -251,11 +256,13 @@ class CallObserver(BaseObserver):
             self._emit_said()
 
     def _emit_said(self) -> None:
+        """Publish the agent's words that wait for corrections, as they are now."""
         said, self._said = self._said, None
         if said and said.text:
             self._say(said)
 
     def _note_speech(self, _frame: Frame, _data: FramePushed, _at_s: float) -> None:
+        """Begin another speech of the agent; words of the last one wait no longer."""
         self._emit_said()
         self._interruption = None
         self._cut_short = False
@@ -263,6 +270,7 @@ class CallObserver(BaseObserver):
         self._say(*self.phase.transition_to(Phase.SPEAKING, "agent_speaks"))
 
     def _note_interruption(self, frame: Frame, _data: FramePushed, at_s: float) -> None:
+        """Publish a barge-in if the agent was speaking; ignore an interruption by our own code."""
         if frame.metadata.get(WITHDRAWN):
             return  # no caller interrupted the agent
         self._interruption = frame
@@ -272,6 +280,7 @@ class CallObserver(BaseObserver):
         self._say(*self.phase.transition_to(Phase.LISTENING, "caller_speaks"))
 
     def _note_silence(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
+        """Publish the end of the turn, unless only our own speech was played."""
         if self.phase.current_state is Phase.SPEAKING:
             self._say(*self.phase.transition_to(Phase.LISTENING, "agent_has_spoken"))
         if self._played == {ClipAudioRawFrame}:

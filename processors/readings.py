@@ -94,7 +94,7 @@ def _read_transcript(frame: TranscriptionFrame, seen: Seen) -> Iterable[Event]:
 
 
 def _read_key(_frame: InputDTMFFrame, _seen: Seen) -> Iterable[Event]:
-    yield KeyPressed(key=MASKED)
+    yield KeyPressed(key=MASKED)  # the key may belong to a PIN
 
 
 def _read_entry(frame: KeyedFrame, seen: Seen) -> Iterable[Event]:

@@ -43,7 +43,7 @@ class AnswererJudge:
             self._course.listen(now)
 
     def voiced(self, at: float) -> None:
-        """Record that speech began at `at`."""
+        """Record that speech began at `at`, but not before this round; ignored while it rings."""
         if self._course.state is not AnsweringState.RINGING:
             self._course.heard.voiced(max(at, self._course.round_at))
 
@@ -202,6 +202,7 @@ def _judge_time(course: AnsweringCourse, now: float) -> Actions:
 
 
 def _meet_machine(course: AnsweringCourse, cue: Cue, now: float) -> Actions:
+    """Decide for a machine; if it is to be hung up on, also do what is due at once."""
     actions = course.meet_machine(cue, now)
     parts = course.state is AnsweringState.PARTING
     return (*actions, *_await_machine_end(course, now)) if parts else actions

@@ -100,6 +100,7 @@ class Cues:
         return BEEP_POINTS + self.points.get(Cue.VOICEMAIL, 0) - self.person - self.greets >= ALONE
 
     def _ahead(self, points: int) -> Cue | None:
+        """Return the first machine in `MACHINES` that is ahead of a person by these points."""
         for machine in MACHINES:
             if self.points.get(machine, 0) - self.person >= points:
                 return machine

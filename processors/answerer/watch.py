@@ -271,7 +271,7 @@ class AnswererWatch(SoundPath):
         await self._opened.wait()
 
     def answered(self) -> None:
-        """Begin to listen: the call was answered."""
+        """Begin to listen: the call was answered. Until a person is found, the caller is away."""
         self._floor.set_away(Away.ANSWERER, away=True)
         now = self._now()
         self.judge.answered(now)
@@ -280,7 +280,7 @@ class AnswererWatch(SoundPath):
         self._alarm.ring()
 
     async def carrier_says(self, answerer: str) -> None:
-        """Use the carrier's verdict on who answered."""
+        """Use the carrier's verdict on who answered; detection begins if it has not yet."""
         await self._do(self.judge.carrier_says(answerer, self._now()))
         self._alarm.ring()
 
@@ -344,7 +344,10 @@ class AnswererWatch(SoundPath):
             await self.push_frame(report, FrameDirection.UPSTREAM)
 
     async def read(self, frame: TranscriptionFrame | InterimTranscriptionFrame) -> bool:
-        """Read a transcript; return whether it belongs to the conversation."""
+        """Read a transcript; return whether it belongs to the conversation.
+
+        The words of a greeting are kept, or added to a conversation that has begun meanwhile.
+        """
         withheld = self.judge.listens or self._first_words.still_come
         final = isinstance(frame, TranscriptionFrame)
         if withheld and final:
@@ -357,6 +360,7 @@ class AnswererWatch(SoundPath):
         return not withheld
 
     async def _do(self, actions: Sequence[AnsweringAction]) -> None:
+        """Carry out the actions in order; a message for a mailbox is sent, not waited for."""
         for action in actions:
             match action:
                 case Decide():

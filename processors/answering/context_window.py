@@ -81,7 +81,7 @@ class Memory(LLMContext):
                 super().add_message(message)
 
     def set_messages(self, messages: list[LLMContextMessage]) -> None:
-        """Replace the messages, as a summary does."""
+        """Replace the messages, as a summary does, and record the length before."""
         self.tokens_before = self.tokens
         super().set_messages(messages)
 
@@ -136,6 +136,7 @@ class ContextWindow(FrameProcessor):
         return enough and sum(map(estimate, conversation)) >= room * SUMMARISE_AT
 
     def _fit(self, context: LLMContext) -> LLMContext:
+        """Return the context as it may be sent, and publish if it was cut."""
         shorter, fitted = fit_context(context, self._limit_tokens)
         if fitted.shortened:
             self._emit(

@@ -71,7 +71,7 @@ class ReplyLimit:
         return text
 
     def take_back(self, characters: int) -> None:
-        """Forget the last characters."""
+        """Forget the last characters of the current sentence; what was counted stays counted."""
         self._sentence = self._sentence[: max(0, len(self._sentence) - characters)]
 
     def _check(self, sentence: str) -> None:
@@ -249,6 +249,7 @@ class Answer:
         self._held = self._held[end:].lstrip()
 
     def _pass_on(self) -> str:
+        """Return the held text, as far as the limit allows, after a space if one is needed."""
         text, self._held = self._held, ""
         if not self._said:
             text = text.lstrip()

@@ -166,7 +166,10 @@ class Answering:
         return (*less, *self._carry_out(self.attempting.start(self._until(now), now), now))
 
     def write(self, attempt: int, text: str, now: float) -> tuple[AnswerAction, ...]:
-        """Pass on content of an attempt; empty text stands for a piece of a tool call."""
+        """Pass on content of an attempt; empty text stands for a piece of a tool call.
+
+        A text that exceeds a limit of the answer ends it, and what follows its words is dropped.
+        """
         self.attempting.until = self._until(now)
         progressed = Progressed(attempt=attempt)
         actions = self._carry_out(self.attempting.handle(progressed, now), now)
@@ -228,7 +231,8 @@ class Answering:
     def tick(self, now: float) -> tuple[AnswerAction, ...]:
         """Return the actions that are due by now.
 
-        After all rungs have failed, there are none until a question may be asked again.
+        After all rungs have failed, the kept question is asked again once a rung has recovered. A
+        request that failed alike at every rung is then given up, unless other requests failed, too.
         """
         if self._recheck_at is None:
             self.attempting.until = self._until(now)
@@ -296,6 +300,7 @@ class Answering:
     def _perform(
         self, actions: Iterable[AttemptAction], now: float, *, rest: str
     ) -> tuple[AnswerAction, ...]:
+        """Update the answer, and return the actions for the stage; `rest` goes before `Done`."""
         done: list[AnswerAction] = []
         for action in actions:
             match action:
@@ -326,8 +331,7 @@ class Answering:
     def _keep_question(self, now: float) -> tuple[Exhausted, ...]:
         """Keep the question until a rung is available, for `recovers_s` at most.
 
-        Give up at once if all failures were permanent. A request that failed alike at every rung,
-        although other calls and probes were served, is not sent again.
+        Give up at once if all failures were permanent. After an empty answer, nothing is kept.
         """
         if self._wordless:
             return ()  # the caller is asked to repeat

@@ -125,7 +125,7 @@ class EarlyAnswer:
         return None if early is None else early.differs(question)
 
     def _update(self) -> tuple[EarlyAction, ...]:
-        """Ask about words that were not asked about; drop the answer to other words."""
+        """Ask about new words, if the budget allows it; drop the answer to other words."""
         if not self._may_ask:
             return ()
         outdated = self.question is not None and bare_words(self._asked_for) != bare_words(

@@ -131,6 +131,7 @@ class PreparedAnswer:
         return (now if self.wrote_at is None else self.wrote_at) - self.asked_at
 
     async def _pull(self) -> None:
+        """Read the answer into the queue; its error is raised by `chunks`."""
         try:
             async for chunk in self.answer.chunks():
                 if self.wrote_at is None:
@@ -146,6 +147,7 @@ class PreparedAnswer:
             self._parts.put_nowait(None)
 
     def _note_beginning(self, chunk: ChatCompletionChunk) -> None:
+        """Record whether the first content is a tool call."""
         delta = chunk.choices[0].delta if chunk.choices else None
         if self.calls_tool is None and delta and (delta.content or delta.tool_calls):
             self.calls_tool = not delta.content
@@ -155,6 +157,7 @@ class PreparedAnswer:
         self._parts.put_nowait(Writer(provider, taken_back))
 
     def _emit_early(self, event: FallbackEvent) -> None:
+        """Publish an event; call `on_exhausted` instead if an unused answer has failed."""
         if isinstance(event, StageExhausted | AnswerEmpty) and not self._taken:
             self._on_exhausted()
             return
@@ -314,7 +317,10 @@ class EarlyAnswers:
         floor.listeners.append(self._follow)
 
     def take(self, context: LLMContext) -> PreparedAnswer | None:
-        """Return the prepared answer if it answers this question, or `None`; drop any other."""
+        """Return the prepared answer if it answers this question, or `None`; drop any other.
+
+        Called once for each request of the LLM stage, which it counts; it sets `refused`.
+        """
         self._budget.note()
         question = question_of(context)
         difference = self._decision.decide(question)
@@ -365,6 +371,7 @@ class EarlyAnswers:
                 pass
 
     def _note_words(self) -> None:
+        """Tell the decision this turn's words, and whether more may come or be dictated."""
         words = concatenate_aggregated_text(self._parts)
         dictates = self._dictation.pause_s(words, asked=self._memory.last_said) > 0.0
         complete = self._floor.transcribed and not dictates

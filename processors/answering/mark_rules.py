@@ -82,11 +82,13 @@ class TextMark:
 
 
 def _brackets() -> Over:
+    """Return a function that ends with the bracket that closes the first one."""
     brackets = Brackets()
     return lambda text: len(text) if brackets.close(text[-1]) else None
 
 
 def _json(_match: re.Match[str], _size: int, place: MarkPlace) -> Found:
+    """Return JSON: the arguments of the tool named before it, or else a call or an answer."""
     name = place.name_and_space
     if not name:
         return Found(0, over=_brackets(), call="", is_template=True, then=_answer_in_json)
@@ -94,6 +96,7 @@ def _json(_match: re.Match[str], _size: int, place: MarkPlace) -> Found:
 
 
 def _fence(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
+    """Return a fence up to its closing marks: it may hold a call, an answer or code."""
     return Found(
         size, over=until(re.escape(match[0])), call="", is_template=True, then=_answer_in_fence
     )
@@ -115,6 +118,7 @@ def _arguments(_match: re.Match[str], size: int, place: MarkPlace) -> Found:
 
 
 def _react(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
+    """Return an action and its input, which is JSON, a fence or a line, as a call."""
     return Found(size, over=_input_over(), call=match[0], is_template=True)
 
 

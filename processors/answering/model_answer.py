@@ -132,7 +132,7 @@ class ModelAnswer:
                 yield chunk
 
     async def close(self) -> None:
-        """End every attempt, without counting it as a failure."""
+        """End every attempt without counting it as a failure, and publish that."""
         if not self.answering.over:
             for action in self.answering.cancel(self.clock()):
                 if isinstance(action, EmitEvent):
@@ -141,7 +141,7 @@ class ModelAnswer:
             await self._drop(attempt)
 
     def use(self, context: LLMContext) -> None:
-        """Answer this question, which is the one asked; from now on messages may be left out."""
+        """Set the question of the decided turn; from now on, refused messages may be left out."""
         self.context = context
         self._ways = () if self.accepted.in_vain else ways_out(_messages(context), self.accepted)
         self.answering.leaves_out = len(self._ways)
@@ -214,7 +214,7 @@ class ModelAnswer:
         return self.answering.finish(attempt, now, wrote=wrote, text=text)
 
     def _is_withdrawn(self, attempt: int, stream: ModelStream) -> bool:
-        """Return whether all words of a complete answer turned out to be no speech."""
+        """End the text of a complete answer; return whether all its words were no speech."""
         if stream.wrote is not Wrote.WORDS or stream.calls or stream.goes_on:
             return False
         answer = self.answering.answer
@@ -226,6 +226,7 @@ class ModelAnswer:
             stream.answered = True
 
     def _fail(self, attempt: int, failure: Failure, now: float) -> tuple[AnswerAction, ...]:
+        """Forget a failed attempt, which is billed if it was answered, and decide what follows."""
         stream = self._streams.pop(attempt)
         if stream.answered:
             self._ended.append(stream.billed)
@@ -236,7 +237,11 @@ class ModelAnswer:
         actions: Iterable[AnswerAction],
         report: Callable[[ModelUpdate], Awaitable[None]],
     ) -> list[ChatCompletionChunk]:
-        """Carry out the actions in order; return the chunks to pass on."""
+        """Carry out the actions in order; return the chunks to pass on.
+
+        Raises:
+            NoModelLeftError: The answer is given up.
+        """
         chunks: list[ChatCompletionChunk] = []
         for action in actions:
             match action:
@@ -261,7 +266,7 @@ class ModelAnswer:
         return chunks
 
     async def _leave_out(self, provider: str) -> None:
-        """Leave out of the conversation what a rung did without; it refused the whole."""
+        """Leave refused messages out of the conversation, once, if a rung answers without them."""
         if provider and self._kept is not None and self.on_left_out:
             await self.on_left_out(self.context.messages, self._kept)
             self.on_left_out = None
@@ -282,7 +287,7 @@ class ModelAnswer:
     def _begin(
         self, action: LeaveMessageOut | Ask, report: Callable[[ModelUpdate], Awaitable[None]]
     ) -> None:
-        """Ask a rung, or set what is left out of the next requests."""
+        """Ask a rung in a task of its own, or set what is left out of the next requests."""
         if isinstance(action, LeaveMessageOut):
             self._kept = self._ways[action.step - 1] if action.step else None
             return
@@ -326,6 +331,7 @@ class ModelAnswer:
         return replaced(request, messages) if messages != _messages(request) else request
 
     async def _drop(self, attempt: int) -> None:
+        """Forget an attempt, and cancel its request if it is in progress."""
         stream = self._streams.pop(attempt, None)
         if stream and not stream.task.done():
             await self.owner.cancel_task(stream.task)

@@ -248,6 +248,7 @@ class SpokenText:
         return Found(1, "" if is_picture else ".\n" if closes else first)
 
     def _marks_for(self, first: str) -> list[TextMark]:
+        """Return the marks that may begin with this character here, in their order."""
         return [
             mark
             for mark in _BY_FIRST.get(first, ())
@@ -319,6 +320,7 @@ class SpokenText:
             self._add(character)
 
     def _carry_out(self, effect: Effect | None) -> None:
+        """Take back or end text as a mark requires; an end before any text is ignored."""
         match effect:
             case Effect.THOUGHTS:
                 self._take_back(self._said)

@@ -110,6 +110,7 @@ class SeparateAnswers:
             return await self._infer(last, context, **kwargs) if free else None
 
     def _usable_roomy_first(self) -> list[str]:
+        """Return the usable rungs, those with a free place first, else in order of preference."""
         now, gates = self._now(), self._policy.gates
         usable = [rung.provider for rung in self._policy.usable(now)]
         return sorted(usable, key=lambda name: name in gates and not gates[name].has_room)
@@ -272,7 +273,11 @@ class LlmStage(OpenAILLMService):
         del tokens
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
-        """Yield one answer, prepared early or asked for now, and then calls written as text."""
+        """Yield one answer, prepared early or asked for now, and then calls written as text.
+
+        However it ends, its usage is published, its requests are ended, and what a rung accepted is
+        recorded.
+        """
         early = self.early
         prepared = early.take(context) if early else None
         limited = _limit_tool_calls(context)
@@ -308,6 +313,7 @@ class LlmStage(OpenAILLMService):
         *,
         refused: bool = False,
     ) -> ModelAnswer:
+        """Return an answer that is not asked for yet; `refused` as for `Answering`."""
         written = self._new_answer()
         written.tools = frozenset(tool.name for tool in offered(context))
 
@@ -335,6 +341,7 @@ class LlmStage(OpenAILLMService):
         )
 
     async def _change_writer(self, provider: str, taken_back: int) -> None:
+        """Record the rung that writes, if any is left, and take back characters passed on."""
         self.speaker = provider or self.speaker
         if taken_back:
             await self.push_frame(TakeBackFrame(characters=taken_back))
@@ -357,7 +364,7 @@ def _limit_tool_calls(context: LLMContext) -> LLMContext:
 
 
 async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage], kept: Kept) -> None:
-    """Replace messages that every model refuses; with them, every later answer would fail."""
+    """Replace refused messages in the conversation; with them, every later answer would fail."""
     logger.warning("every model refused what came since the last answer: it is left out")
     pairs = zip(refused, kept, strict=True)
     changed = {id(message): left for message, left in pairs if left is not message}
@@ -370,6 +377,7 @@ async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage], kept
 
 
 def _calls_to_run(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
+    """Return the allowed calls among texts that a model wrote, and log how many are run."""
     calls = written_calls(written, context)
     if written:
         logger.warning(

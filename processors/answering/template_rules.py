@@ -168,6 +168,7 @@ def _after_tag(match: re.Match[str]) -> Over | None:
 
 
 def _thought_tag(match: re.Match[str], size: int, name: str, _place: MarkPlace) -> Found | None:
+    """Return how to remove thoughts, or those before an end tag; `None` for another tag."""
     if not THOUGHTS.search(name):
         return None
     effect = Effect.THOUGHTS if match[1] else None
@@ -175,6 +176,7 @@ def _thought_tag(match: re.Match[str], size: int, name: str, _place: MarkPlace) 
 
 
 def _call_tag(match: re.Match[str], size: int, name: str, place: MarkPlace) -> Found | None:
+    """Return how to remove a call, known by the tag or a tool's name; `None` for another tag."""
     given = re.findall(r"=\s*[\"']?([^\s\"'>]+)", match[0])
     if not _CALLS.search(name) and place.tools.isdisjoint([match[2], *given]):
         return None
@@ -188,6 +190,7 @@ def _at_once(_text: str) -> int:
 
 
 def _special_tag(match: re.Match[str], size: int, name: str, place: MarkPlace) -> Found | None:
+    """Return how to replace a tag that stands for a special token; `None` for another tag."""
     is_end = name == "s" and bool(match[1]) and not place.struck
     is_special = _is_end(name) or name in _SPECIAL or _ROLES.fullmatch(name) is not None
     if not (is_end or is_special):
@@ -196,6 +199,7 @@ def _special_tag(match: re.Match[str], size: int, name: str, place: MarkPlace) -
 
 
 def _markup_tag(match: re.Match[str], size: int, name: str, _place: MarkPlace) -> Found | None:
+    """Return how to replace any other tag: the words in it stay, unless they may be data."""
     if _opens(match) and name not in _MARKUP and name not in _BREAKS:
         return Found(size, over=_nested(match[2]), then=_words_inside, is_template=True)
     return Found(size, "\n" if name in _BREAKS else "", is_template=True)
@@ -251,6 +255,7 @@ def token(match: re.Match[str], size: int, place: MarkPlace) -> Found | None:
 
 
 def _thought_token(size: int, name: str, *, ends: bool) -> Found | None:
+    """Return how to remove thoughts or a channel's header; `None` for another token."""
     if name == "channel":
         over = until(r"<\|message\|>|^\s*\w+\n|^\s*final(?=[^<\w])")
         return Found(size, over=over, then=_after_channel, is_template=True)
@@ -262,6 +267,7 @@ def _thought_token(size: int, name: str, *, ends: bool) -> Found | None:
 
 
 def _call_token(size: int, name: str, *, ends: bool, place: MarkPlace) -> Found | None:
+    """Return how to remove a call or a recipient; `None` for another token."""
     if name in ("recipient", "from"):
         return Found(size, over=until(r"(?=[\n<])"), then=_after_recipient, is_template=True)
     if not _CALLS.search(name) or ends or "sep" in name:

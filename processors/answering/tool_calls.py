@@ -79,6 +79,7 @@ class _Call:
         return bool((function.arguments or "").strip()) and self._is_whole()
 
     def _is_whole(self) -> bool:
+        """Return whether the arguments are complete: an object that is not empty."""
         with suppress(ValueError, RecursionError):
             return self.arguments.rstrip().endswith("}") and bool(json.loads(self.arguments))
         return False

@@ -180,10 +180,12 @@ def _scan(text: str, tools: Tools) -> Iterator[Call]:
 
 
 def _named_before(names: Sequence[str], arguments: Any, tools: Tools) -> list[Call]:
+    """Return the call of the tool that is named last before its arguments, if it is valid."""
     return _valid(names[-1], arguments, tools) if names else []
 
 
 def _calls_in_json(value: Any, tools: Tools, depth: int = 0) -> list[Call]:
+    """Return the call that a JSON value is, or else the calls within it."""
     given = as_object(value)
     inner = [*_items(value), *given.values()] if depth < MAX_DEPTH else []
     if found := _call_of_object(given, tools):
@@ -314,6 +316,7 @@ def _elements(text: str) -> list[_Element]:
 
 
 def _calls_in_tags(elements: Sequence[_Element], tools: Tools) -> Iterator[Call]:
+    """Yield the call that each element is, or else the calls within it."""
     for element in elements:
         found = _call_of(element, tools)
         yield from found or _calls_in_tags(element.inner, tools)

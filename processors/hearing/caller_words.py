@@ -112,6 +112,7 @@ class CallerLanguage(SoundPath):
         await self.push_frame(frame, direction)
 
     async def _switch(self, language: str) -> None:
+        """Tell the call's own speech and each voice; no interruption drops the change."""
         self._follow(language)
         for voice in self._voices:
             change = TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=voice)

@@ -158,7 +158,10 @@ class CallerHearing:
         return tuple(actions)
 
     def hear(self, sound: bytes, now: float) -> tuple[HearingAction, ...]:
-        """Keep the caller's next audio, 16-bit mono, and send it to the open feeds."""
+        """Keep the caller's next audio, 16-bit mono, and send it to the open feeds.
+
+        From time to time, also look for a better rung. Old audio is dropped between utterances.
+        """
         self.sound.push(sound)
         utterance = self.utterance
         if utterance is None or (utterance.attempting.over and not utterance.untranscribed(now)):

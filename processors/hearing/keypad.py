@@ -77,7 +77,7 @@ class Keypad(SoundPath):
         return self._entry.keys
 
     def restore(self, keys: str) -> None:
-        """Go on with an entry."""
+        """Go on with the keys of an entry; its pause counts from now."""
         for key in keys:
             self._entry.press(key, self._now())
 
@@ -110,6 +110,7 @@ class Keypad(SoundPath):
         return "entry" if is_entry else "agent"
 
     async def _press(self, key: str) -> None:
+        """Give a key to its owner and report it; one for the menu discards an entry in progress."""
         owner = self._owner_of(key)
         if owner == "menu":
             self._entry.end()
@@ -118,6 +119,7 @@ class Keypad(SoundPath):
         self._floor.key_pressed(key, owner)
 
     async def _add_key(self, key: str) -> None:
+        """Add a key to the entry; the first key of an entry interrupts the agent."""
         if self._entry.wake_at is None:
             await self.broadcast_interruption()
         asked = self._asked()

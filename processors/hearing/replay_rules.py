@@ -181,11 +181,13 @@ class Transcripts:
         return new_text
 
     def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[HeardWord]:
+        """Return the words that are mostly after `until_s`, and remember where they end."""
         new = [word for word in words if (word.start_s + word.end_s) / 2 >= until_s]
         self._until_s = max([until_s, *[heard_word.end_s for heard_word in new]])
         return new
 
     def _new_by_words(self, words: list[str]) -> list[str]:
+        """Return the words after those that repeat delivered ones, which are used up."""
         used, skipped = matched(self._repeatable, words)
         self._repeatable = self._repeatable[used:]
         return words[skipped:]

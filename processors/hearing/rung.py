@@ -109,7 +109,7 @@ class RecogniserRung(Rung):
         self._rate_hz = setup.audio_in_sample_rate
 
     async def feed(self, sound: Iterable[bytes]) -> None:
-        """Send it some of the caller's audio."""
+        """Send it audio, directly if possible; audio is dropped while the service is not ready."""
         direct = self._supervised if self.pipe.takes else None
         for piece in sound:
             if direct is None or not direct.send_at_once(piece):
@@ -132,7 +132,7 @@ class RecogniserRung(Rung):
         await super().close(within_s=within_s)
 
     def reconnect(self, *, hurry: bool) -> None:
-        """Reconnect in the background, unless the service does so itself."""
+        """Reconnect in the background, with `hurry` at once, unless the service does so itself."""
         if self.reconnector is None:
             return
         if hurry:
@@ -142,6 +142,7 @@ class RecogniserRung(Rung):
             self.reconnector.start_reconnecting(self._stage)
 
     async def _connect(self) -> bool:
+        """Open a new stream, and report it to the stage; return whether it is open."""
         connected = self._supervised is not None and await self._supervised.reconnect()
         if connected:
             await self._stage.report((self, None))
@@ -153,6 +154,7 @@ class RecogniserRung(Rung):
     async def _report_frame(
         self, _pipe: RungPipeline, frame: Frame, _direction: FrameDirection
     ) -> None:
+        """Report what the stage can use; drop other frames of the service."""
         if isinstance(frame, Transcript | ErrorFrame | MetricsFrame):
             await self._stage.report((self, frame))
 

@@ -143,7 +143,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass frames on; handle the VAD's reports, and send the recognisers their frames."""
+        """Pass frames on, except settings for the recognisers; handle the VAD's reports."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
@@ -169,7 +169,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
     def _follow_speech(
         self, frame: VADUserStartedSpeakingFrame | PauseBegan | VADUserStoppedSpeakingFrame
     ) -> tuple[HearingAction, ...]:
-        """Decide on a report of the call's own VAD."""
+        """Decide on a report of the call's own VAD, and keep it to be sent to recognisers."""
         match frame:
             case VADUserStartedSpeakingFrame():
                 self._marks[True] = frame
@@ -233,7 +233,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
                     await self._send(action)
 
     async def _pass_on(self, action: PassOn, result: Transcript | None) -> None:
-        """Pass on the result, or the latest interim one as a final one; cut to its new text."""
+        """Pass on the result, or the one passed on last as a final one; cut to its new text."""
         frame = _final_of(self._passed_on) if action.guess else result
         if frame is None:
             return
@@ -243,6 +243,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         await self.push_frame(frame)
 
     async def _send(self, action: MarkSpeech | FeedSound | FlushWords | AskForWords) -> None:
+        """Send a rung audio or a report; a VAD stop makes it flush its words."""
         rung = self._rungs[action.provider]
         match action:
             case FeedSound():

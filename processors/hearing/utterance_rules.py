@@ -152,7 +152,7 @@ class CallerUtterance:
         )
 
     def read_result(self, attempt: int, heard: Heard, now: float) -> tuple[AttemptAction, ...]:
-        """Decide on a result, whose times are in seconds of the caller's audio."""
+        """Decide on a result, with times of the caller's audio; it may complete the utterance."""
         self.attempting.until = self.until(now)
         self._lived_at[attempt] = self._lag.provider_s(now)
         event = Progressed(attempt=attempt) if heard.text else SignOfLife(attempt=attempt)
@@ -176,7 +176,10 @@ class CallerUtterance:
         return self.attempting.tick(now)
 
     def ask(self, feed: Feed, ask: Ask, sound: SoundRing, now: float) -> tuple[FeedAction, ...]:
-        """Ask a recogniser to transcribe the utterance: at once, or when it is connected."""
+        """Ask a recogniser to transcribe the utterance: at once, or when it is connected.
+
+        If it returns `Ask`, connect the rung, and then call `feed`.
+        """
         again = feed.attempt is not None  # it is late, and asked a second time
         feed.attempt = ask.attempt
         if ask.provider in self.attempting.policy.quiet:

@@ -223,6 +223,7 @@ class HoldDecision:
         return max(self._floor.quiet_since, self.result_since) + RESULT_QUIET_S
 
     def _announce(self, now: float) -> Actions:
+        """Let the outage menu speak about the stage that is due, in place of the answer."""
         stage = self._announcements.due(now)
         if stage is None:
             return ()

@@ -49,7 +49,7 @@ class DeliveredWords:
         self._waiting.append((self._position_s, text if spaced else f" {text}"))
 
     def played(self, now: float) -> None:
-        """Record that the line plays audible audio of an answer."""
+        """Record that the line plays audible audio of an answer; nothing is missing before."""
         if not self._reports:
             self._reports, self._watched_from = True, now + START_S
         self._checks = 0
@@ -63,7 +63,10 @@ class DeliveredWords:
         self._checks = 0
 
     def tick(self, now: float) -> str:
-        """Return the words that are missing on the line; empty if none are."""
+        """Return the words that are missing on the line, and forget them; empty if none are.
+
+        Only the last of `CHECKS` checks without played audio returns words.
+        """
         if self.wake_at is None or now < self.wake_at:
             return ""
         self._checks, self._checked_at = self._checks + 1, now

@@ -86,7 +86,8 @@ class Farewell(FrameProcessor):
     async def end_call(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
         """End the call after the current answer, and after `words` if there are any.
 
-        If the call is already ending, only the first `final` request has an effect.
+        If the call is already ending, only the first `final` request has an effect. A goodbye that
+        takes too long is cut off: see `patience_s`.
 
         Args:
             reason: As in `CallEnded`: agent_hung_up, silence, max_length, failed, shutdown.
@@ -102,7 +103,7 @@ class Farewell(FrameProcessor):
             await self._send_end()
 
     async def say(self, words: str) -> None:
-        """Say words in the agent's voice, after what it is saying."""
+        """Say words in the agent's voice, after what it is saying; they can be interrupted."""
         await self.push_frame(TTSSpeakFrame(words))
 
     @property

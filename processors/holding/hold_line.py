@@ -146,7 +146,10 @@ class HoldLine(FrameProcessor):
         self._executor.alarm.ring()
 
     async def until_quiet(self) -> None:
-        """Wait until nobody has spoken for a moment, and nothing is about to be said."""
+        """Wait until neither side has spoken for a moment, and nothing is about to be said.
+
+        There is no time limit: it may not return before the call ends.
+        """
         self.decision.result_since = self._now()
         self._executor.alarm.ring()
         await self._executor.quiet.wait()

@@ -86,7 +86,7 @@ class OtherSound:
 
 
 async def until_heard(line: CallerLine, clock: Callable[[], float]) -> None:
-    """Wait until all audio on a line should have been heard, by our own estimate."""
+    """Wait until all audio on a line should have been heard, also audio that is added meanwhile."""
     while (left_s := line.queued_s(clock())) > 0:  # noqa: ASYNC110 - a line has no event
         await asyncio.sleep(left_s)
 
@@ -147,7 +147,7 @@ class HoldActions:
         await self.words.stop()
 
     def handle(self, event: LineEvent) -> None:
-        """Pass an event to the decision, and queue the actions."""
+        """Pass an event to the decision at once, and queue the actions for the task."""
         self.queue_actions(self.decision.handle(event, self._now()))
 
     def queue_actions(self, actions: Iterable[LineAction]) -> None:
@@ -189,6 +189,7 @@ class HoldActions:
                 assert_never(action)
 
     async def _say(self, action: SpeakFor | Prompt | HoldSound) -> None:
+        """Say or play something; without a phrase for a waiting caller, play a tone."""
         voice = self.voice
         match action:
             case SpeakFor():
@@ -205,6 +206,7 @@ class HoldActions:
                 assert_never(action)
 
     async def _serve(self, action: RecordMessage | RunMenuChoice | KeepMessage) -> None:
+        """Begin a message after its tone, run a choice in a task, or store a message."""
         match action:
             case RecordMessage():
                 begins_at, rate_hz = await self.voice.sound_tone(), self.voice.speaker.rate_hz
@@ -232,7 +234,7 @@ class HoldActions:
         self.handle(await self.choices.carry_out(action))
 
     async def _cut_line(self) -> None:
-        """Drop the audio on the line."""
+        """Drop the audio on the line, and forget interruptible words that wait to be said."""
         self.voice.stop()
         self.delivered.forget()
         self.voice.line.flush(self._now())
@@ -254,6 +256,7 @@ class HoldActions:
         await self.voice.speak_rest(self._take_rest, only_protected=only_protected)
 
     async def _act(self, now: float) -> None:
+        """Say words that are missing or left over, then carry out all actions that are due."""
         self.voice.note_heard(now)
         if (missing := self.delivered.tick(now)) and not self.voice.floor.caller_speaking:
             logger.error("the line has not played {} characters of an answer", len(missing))
@@ -296,7 +299,10 @@ def note_delivered(frame: Frame, delivered: DeliveredWords) -> None:
 
 
 def drop_answer(frame: Frame, line: CallerLine, now: float) -> bool:
-    """Take speech that can be interrupted off the line; return False for any other frame."""
+    """Take speech that can be interrupted off the line, for a frame that is not passed on.
+
+    Return False for any other frame.
+    """
     if not isinstance(frame, TTSAudioRawFrame | TTSTextFrame) or not frame.interruptible:
         return False
     if isinstance(frame, TTSAudioRawFrame):

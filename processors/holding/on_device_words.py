@@ -105,13 +105,13 @@ class OnDeviceWords:
             self._before_bytes -= len(self._before.popleft())
 
     def began(self, *, listens: bool) -> None:
-        """Record that the caller speaks; the words count only if `listens`."""
+        """Begin an utterance with the latest audio if `listens`; forget that audio otherwise."""
         if listens and self._spoken is None:
             self._spoken = bytearray(b"".join(self._before))
         self._forget_before()
 
     def stopped(self) -> None:
-        """Record that the caller has stopped, and queue the utterance if it is short enough."""
+        """Queue the utterance, unless it is too long, none has begun, or the queue is full."""
         spoken, self._spoken = self._spoken, None
         if not spoken or len(spoken) > self._bytes(MAX_SPOKEN_CHOICE_S) or self._waiting.full():
             return
@@ -136,6 +136,7 @@ class OnDeviceWords:
             await owner.cancel_task(task)
 
     async def _hear(self, said: Callable[[Meaning | None], None]) -> None:
+        """Load the recogniser, then recognise queued utterances until the task is cancelled."""
         await self._ear.warm()
         while True:
             spoken = await self._waiting.get()

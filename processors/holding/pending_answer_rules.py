@@ -69,7 +69,7 @@ class Announcements:
         self.deaf = self.deaf or stage == "stt"
 
     def caller_started(self) -> None:
-        """Drop the LLM and TTS reports of the turn that the caller interrupts."""
+        """Drop the LLM and TTS reports of the turn that the caller interrupts, not those of STT."""
         self.drop("llm")
         self.drop("tts")
         self.deaf = bool(self._exhausted)

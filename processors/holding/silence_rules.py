@@ -104,7 +104,7 @@ class Silence:
         self._started_at = now
 
     def restart(self, now: float) -> None:
-        """Restart the caller's time, but not the series of prompts."""
+        """Restart the caller's time, such as after a transfer, but not the series of prompts."""
         self._count_from = now
 
     def sound_began(self, now: float) -> None:

@@ -79,7 +79,11 @@ class RungGate:
             self._call_in()  # it admits one ticket at most
 
     async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
-        """Wait for a place until the deadline; return the ticket to leave with, or `None`."""
+        """Wait for a place until the deadline; return the ticket to leave with, or `None`.
+
+        `None` also if the pace or the provider's pause alone would take too long, or if the places
+        may not be used any more.
+        """
         now = self._clock()
         ticket = self._limiter.join(call, until=until, now=now)
         if ticket is None:
@@ -106,7 +110,7 @@ class RungGate:
         return ticket if entered else None
 
     def seat(self) -> int | None:
-        """Take a place at once; return its ticket, or `None` if no place is free."""
+        """Take a place at once; return its ticket, or call `on_full` and return `None`."""
         ticket = self._limiter.seat(self._clock())
         self._was_full = ticket is None
         if self._was_full:
@@ -160,7 +164,7 @@ class Seat:
         return self._gate is None or self._ticket is not None or self._gate.has_room
 
     def take(self) -> bool:
-        """Take the seat if it is not taken yet; return False if there is no place."""
+        """Take the seat if it is not taken yet; return False if there is no place now."""
         if self._gate is not None and self._ticket is None:
             self._ticket = self._gate.seat()
         return self._gate is None or self._ticket is not None

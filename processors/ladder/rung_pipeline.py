@@ -76,7 +76,7 @@ class RungPipeline:
         self._do(self._bring_up(dataclasses.replace(setup, observer=None)), "set up")
 
     def start(self, frame: StartFrame) -> None:
-        """Start the service as soon as it is set up."""
+        """Start the service as soon as it is set up; no effect before `setup`, or a second time."""
         if self._start and not self._start.done():
             self._start.set_result(frame)
 
@@ -104,7 +104,7 @@ class RungPipeline:
             self._fence = None  # it is not ready, or is ending, so no fence will come back
 
     def end(self, frame: EndFrame | CancelFrame) -> None:
-        """Begin to close the service's connection, and return at once."""
+        """Begin to close the service's connection, and accept no more frames; return at once."""
         if self.ready.is_set() and not self._ending:
             self._do(self._pipe.queue_frame(frame), "end")
         self._ending = True
@@ -130,6 +130,7 @@ class RungPipeline:
             logger.warning("{} could not be cleaned up in {} s", self.name, within_s)
 
     async def _bring_up(self, setup: FrameProcessorSetup) -> None:
+        """Set the service up, wait for `start`, and report that it is ready."""
         await self._pipe.setup(setup)
         assert self._start  # noqa: S101 - made by `setup`, which began this
         await self._pipe.queue_frame(await self._start)
@@ -153,6 +154,7 @@ class RungPipeline:
                 pass  # late output
 
     def _do(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """Run work in a task of the stage, which `cleanup` cancels."""
         assert self._owner  # noqa: S101 - `setup` comes first in a processor's life
         task = self._owner.create_task(work, f"{self.name}: {what}")
         self._tasks.add(task)

@@ -41,11 +41,11 @@ class Rung:
         self._start_frame: StartFrame | None = None
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
-        """Store what `open` needs."""
+        """Store what `open` needs; nothing is connected yet."""
         self._setup_args = (owner, setup)
 
     def open(self) -> bool:
-        """Begin to connect, once; return False if there is no place for this call."""
+        """Begin to connect, once; return False before `setup`, or without a place for this call."""
         if self.opened:
             return True
         if self._setup_args is None or not self.seat.take():
@@ -63,7 +63,7 @@ class Rung:
             self.pipe.start(frame)
 
     async def close(self, *, within_s: float = STOP_S) -> None:
-        """Close the connection and return the seat."""
+        """Close the connection, if it was opened, and return the seat."""
         if self.opened:
             await self.pipe.cleanup(within_s=within_s)
         self.seat.leave()
@@ -97,7 +97,7 @@ class Alarm:
         self._running: tuple[FrameProcessor, asyncio.Task[None]] | None = None
 
     def start(self, owner: FrameProcessor, wake_at: WakeAt, act: Act) -> None:
-        """Run in a task of `owner` until `stop`."""
+        """Run in a task of `owner` until `stop`; a second call does nothing."""
         if self._running is None:
             task = owner.create_task(self.run(wake_at, act), f"{owner.name}: watch")
             self._running = owner, task
@@ -176,7 +176,7 @@ class Reconnector:
         allowed: Callable[[], bool] = lambda: True,
         backoff: Backoff | None = None,
     ) -> None:
-        """Create it without a try; `begin` starts.
+        """Create it without a try; `start_reconnecting` begins.
 
         Args:
             name: The rung's name.
@@ -205,7 +205,7 @@ class Reconnector:
             self._task = owner.create_task(self._run(), f"{self._name}: reconnect")
 
     def hurry(self) -> None:
-        """Make the next try now, because an attempt waits for it."""
+        """Make the next try without a wait, because an attempt waits for it."""
         self._hurry.ring()
 
     async def close(self, owner: TaskOwner) -> None:
@@ -216,6 +216,7 @@ class Reconnector:
             await owner.cancel_task(task)
 
     async def _run(self) -> None:
+        """Try after each wait until it is connected; skip a try that is not allowed."""
         while True:
             due_at = self._now() + self.backoff.next_s()
             if await self._hurry.wait(due_at) < due_at:
@@ -297,6 +298,7 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
         return self.wake_at if self._inbox.empty() else self.now()
 
     async def _act(self, now: float) -> None:
+        """Handle the waiting reports, then call `tick` if it is due, all under the lock."""
         async with self.lock:
             while not self._inbox.empty():
                 await self.handle(self._inbox.get_nowait(), self.now())

@@ -187,8 +187,8 @@ _LIFTER: Final = (1.0 + 3.0 * np.sin(np.pi * np.arange(CEPSTRA) / 22.0)).astype(
 def _features(power: Floats, prior: Floats | None = None) -> tuple[Floats, Floats]:
     """Return cepstra and their changes, without the voice's own mean and range; and these two.
 
-    The first coefficient is replaced by the energy. The mean of a short sound is not reliable, so
-    the `prior` of the reference counts, too.
+    The shapes are (step, feature) and (2, cepstrum). The first coefficient is replaced by the
+    energy. The mean of a short sound is not reliable, so the `prior` of the reference counts, too.
     """
     peak = _peak(power)
     loud = np.log(power.sum(axis=1) / peak + FLOOR)
@@ -275,7 +275,8 @@ def _without_pauses(
 def _follow(sound: Floats, paced: _Paced, *, asked: int) -> Floats:
     """Return for each step of the sound the probability that it is beyond the end of each word.
 
-    Only the first `asked` steps are followed; what comes after them decides about the last one.
+    The shape is (step, word). Only the first `asked` steps are followed; what comes after them
+    decides about the last one.
     """
     paces, length, _ = paced.features.shape
     sound, after = sound[:asked], sound[asked : asked + LOOK_AHEAD]

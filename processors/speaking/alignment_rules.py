@@ -118,7 +118,7 @@ class KeptSound:
         until_s: float | None = None,
         part: Part | None = None,
     ) -> AlignSound | None:
-        """Return a request to align it; `None` if it is not complete.
+        """Return a request to align it; `None` if it is empty, or not complete.
 
         Args:
             words: The words of the utterance.
@@ -162,6 +162,6 @@ def is_doubtful(words: Sequence[TimedWord], s: float, quiet_s: float, pace: floa
 
 
 def learn_pace(paces: dict[str, float], voice: str, words: Sequence[TimedWord], s: float) -> None:
-    """Learn the pace of a voice, which has spoken words in `s` seconds."""
+    """Update the pace of a voice, which has spoken words in `s` seconds; ignore a short text."""
     if (usual := usual_s(word.letters for word in words)) >= LEARN_FROM_S:
         paces[voice] = (1 - LEARN) * paces.get(voice, s / usual) + LEARN * s / usual

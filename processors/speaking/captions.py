@@ -75,6 +75,7 @@ class Captions(BaseObserver):
         self._spoken, self._voices = "", []
 
     def _hear(self, frame: TTSTextFrame) -> None:
+        """Add a word to the caption, and to the part of the provider that spoke it."""
         spaced = frame.includes_inter_frame_spaces
         self._spoken = join_speech(self._spoken, frame.text, spaced=spaced)
         last_provider = self._voices[-1]["provider"] if self._voices else ""
@@ -85,6 +86,7 @@ class Captions(BaseObserver):
         last["words"] = join_speech(last["words"], frame.text, spaced=spaced)
 
     def _show_text(self, who: str, text: str, *, final: bool) -> None:
+        """Show a caption, unless it is blank; name the providers if there are several."""
         if not text.strip():
             return
         caption = _caption(who, text, final=final)

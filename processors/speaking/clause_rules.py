@@ -31,7 +31,10 @@ class FirstClause:
         self._began_at: float | None = None
 
     def end(self, text: str, now: float) -> int:
-        """Return how many characters of the text the voice may get now; 0 for none."""
+        """Return how many characters of the text the voice may get now; 0 for none.
+
+        The model's pace is measured from the first call with text.
+        """
         if self._rule is None or not text.strip():
             return 0
         if self._began_at is None:

@@ -159,7 +159,7 @@ class SpokenUtterance:
 
     @property
     def wake_at(self) -> float | None:
-        """When to call `tick`, or `None`."""
+        """When to call `tick`, or `None`; during an alignment, when that is given up."""
         if self.over:
             return None
         if self._align_until is not None:
@@ -196,7 +196,7 @@ class SpokenUtterance:
         return self._settle(now)
 
     def add(self, sentence: str, now: float) -> tuple[SpeechAction, ...]:
-        """Add a sentence, and give it to the voices that are working."""
+        """Add a sentence, and give it to the voices that are working; ignore it if it is over."""
         if not self.over:
             self._ledger.hand_over(f"{sentence} ")
             for live in self._live.values():
@@ -205,7 +205,7 @@ class SpokenUtterance:
         return self._settle(now)
 
     def end_text(self, now: float) -> tuple[SpeechAction, ...]:
-        """Record that no sentence follows."""
+        """Record that no sentence follows, and tell the voices; a second call changes nothing."""
         if self.accepts:
             self.accepts = False
             self._actions += [EndText(provider=live.provider) for live in self._live.values()]
@@ -217,7 +217,9 @@ class SpokenUtterance:
         return self._ledger.released_s
 
     def align_heard(self, unplayed_s: float) -> tuple[SpeechAction, ...]:
-        """Ask which words of an untimed voice an interrupted caller has heard.
+        """Ask which words of an untimed voice an interrupted caller has heard, if that is possible.
+
+        Called before `interrupt`, which then leaves the report of word times to the result.
 
         Args:
             unplayed_s: The seconds of its audio that the line had not played.
@@ -276,7 +278,7 @@ class SpokenUtterance:
                 self._handle(event, live, now)
 
     def _aligns_first(self, event: VoiceEvent, live: _Live, now: float) -> bool:
-        """Ask for an alignment if an event ends a voice or a text whose words are in doubt."""
+        """Ask for an alignment if an event ends doubtful words; return whether the event waits."""
         ledger = self._ledger
         if isinstance(event, Failed | Dropped):
             return ledger.alignable and self._ask_alignment(now)
@@ -293,7 +295,7 @@ class SpokenUtterance:
         return live.aligned and self._ask_alignment(now, live.part)
 
     def _checks_first(self, part: Part, now: float) -> bool:
-        """Ask for an alignment if the reported times of a voice that has ended are in doubt."""
+        """Check the times of a voice that has ended if they are in doubt; return whether."""
         ledger = self._ledger
         doubts = self._check.doubts_end(ledger.words, self._outlet.kept, ledger.audible_s)
         asked = self._ask_check(part) if doubts else None
@@ -311,7 +313,7 @@ class SpokenUtterance:
             self._ask_alignment(now)
 
     def _ask_alignment(self, now: float, part: Part | None = None) -> bool:
-        """Ask for an alignment; return False if the sound cannot be aligned."""
+        """Ask for an alignment; if that is impossible, estimate the words and return False."""
         if asked := self._request_alignment(part=part):
             self._actions.append(asked)
             self._wait_for_alignment(asked, now)
@@ -320,20 +322,21 @@ class SpokenUtterance:
         return asked is not None
 
     def _wait_for_alignment(self, asked: AlignSound, now: float) -> None:
-        """Keep further events, longer while the line has sound."""
+        """Defer further events until the result, or a limit: later while the line has sound."""
         left_s = min(ALIGN_LONG_S, self._line.queued_s(now) - ALIGN_S)
         self._awaited, self._align_until = asked, now + max(ALIGN_S, left_s)
 
     def _request_alignment(
         self, until_s: float | None = None, part: Part | None = None
     ) -> AlignSound | None:
+        """Return a request for the current voice's sound; `None` if not all of it was kept."""
         words, attempt, received_s = self._ledger.words, self._ledger.attempt, self._ledger.voice_s
         return self._outlet.kept.request(
             words, attempt=attempt, received_s=received_s, until_s=until_s, part=part
         )
 
     def _ask_check(self, part: Part | None = None) -> AlignSound | None:
-        """Ask for an alignment of words whose reported times are in doubt."""
+        """Ask for an alignment of words whose reported times are in doubt; `None` if impossible."""
         asked = self._request_alignment(part=part)
         if asked:
             words = range(asked.first, asked.first + len(asked.words))
@@ -356,6 +359,7 @@ class SpokenUtterance:
             self._end_alignment(now)
 
     def _take_alignment(self, aligned: SoundAligned, now: float) -> None:
+        """Use a result to check reported times, to count the words heard, or as word times."""
         if aligned.asked.reported_s is not None:
             self._judge_times(aligned, now)
         elif aligned.asked.heard_s is not None:
@@ -510,6 +514,7 @@ class SpokenUtterance:
             self._report_times()
 
     def _report_times(self, *, heard: bool = False) -> None:
+        """Publish how the times of words are known, unless all were reported by voices."""
         ledger = self._ledger
         if ledger.aligned or ledger.estimated:
             timed = WordsTimed(
@@ -540,6 +545,7 @@ class SpokenUtterance:
         )
 
     def _drop(self, attempt: int) -> None:
+        """End an attempt and mute its voice; if that was in use, hold its incomplete word."""
         live = self._live.pop(attempt, None)
         if live is not None:
             self._actions.append(MuteVoice(provider=live.provider))

@@ -52,7 +52,10 @@ class TimeCheck:
         return provider in self._policy.drifting
 
     def doubts(self, words: WordTimes, kept: KeptSound, received_s: float) -> bool:
-        """Return whether a sentence whose sound has come must be checked; forget the others."""
+        """Return whether a sentence whose sound has come must be checked; forget the others.
+
+        Each `True` uses up one of the voice's checks.
+        """
         while (at := self._seen) < len(words.words) and words.timed and self._left:
             start_s = words.words[at].start_s
             if start_s is None:
@@ -86,7 +89,8 @@ class TimeCheck:
     def judge(self, aligned: SoundAligned) -> WordTimesRejected | None:
         """Learn from an alignment if a voice's times are right; return an event if they are not.
 
-        Two alignments in a row must tell that they are not: a single one may be wrong.
+        Two alignments in a row must tell that they are not: a single one may be wrong. One without
+        a result counts as agreement.
         """
         policy, provider, drift_s = self._policy, self._provider, drift_of(aligned)
         if aligned.attempt != self._attempt:  # of an earlier voice

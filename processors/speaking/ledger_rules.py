@@ -201,7 +201,7 @@ class SpeechLedger:
         voice, arrived = self._voice, self.arrived
         if not self.words.timed and not self.settled and voice.done < len(self.words.words):
             pauses = self.received_s - self.audible_s >= SHORTEST_PAUSE_S
-            held_s = 0.0 if pauses or not self.alignable else HELD_S
+            held_s = 0.0 if pauses or not self.alignable else HELD_S  # it may be half a word
             least_s = max(voice.done_s, min(self.released_s, self.received_s))
             return max(self.received_s - held_s, least_s)
         if not self.words.timed and arrived == len(self.words.words):
@@ -259,7 +259,8 @@ class SpeechLedger:
     def audio(self, attempt: int, length_s: float, *, quiet_s: float = 0.0) -> None:
         """Record that audio of this length has arrived, which ends with `quiet_s` of silence.
 
-        Audio of an earlier attempt is ignored.
+        Audio of an earlier attempt is ignored. A voice without a word time for `UNTIMED_S` of audio
+        counts as untimed.
         """
         voice = self._voice
         if voice.attempt != attempt:
@@ -275,7 +276,7 @@ class SpeechLedger:
             self.words.timed = False
 
     def word(self, attempt: int, said: str, *, start_s: float, end_s: float | None = None) -> None:
-        """Record when a word is spoken, in seconds of this attempt's own audio."""
+        """Record a word's time in its attempt's audio, in seconds; ignore an earlier attempt's."""
         if self._voice.attempt != attempt:
             return
         self.words.timed = True
@@ -286,7 +287,7 @@ class SpeechLedger:
     def align(self, aligned: SoundAligned | None) -> None:
         """Replace the estimated times of an untimed voice's words by those of an alignment.
 
-        `None`: the audio so far cannot be aligned.
+        `None` if the audio so far cannot be aligned; then estimates are more careful.
         """
         voice = self._voice
         if aligned is None or aligned.ends_s is None:
@@ -299,7 +300,7 @@ class SpeechLedger:
             voice.arrived = max(voice.done, voice.aligned)
 
     def done(self, attempt: int, last: int | None = None) -> None:
-        """Record that the voice has spoken all that was given to it so far, or up to a word.
+        """Record that the voice has spoken all words so far, or those before the word `last`.
 
         A report of an earlier attempt is ignored.
         """
@@ -324,7 +325,7 @@ class SpeechLedger:
         return self.received_s if is_dry else self.keep_s
 
     def end_s(self, at: int, share: float) -> float | None:
-        """Return when a word ends; if that is an estimate, after this share of the usual time."""
+        """Return when a word ends, `None` if unknown; estimates count `share` of the usual time."""
         words, known = self.words, max(self._voice.done, self._voice.aligned)
         end_s = words.end_s(at)
         if end_s is None or words.timed or at < known or words.words[at].end_s is not None:
@@ -395,7 +396,7 @@ class SoundOutlet:
             self.kept.add(came.pcm)
 
     def align(self, aligned: SoundAligned) -> None:
-        """Use the result."""
+        """Use the result for the words; forget the sound of long speech whose words are known."""
         self.ledger.align(aligned)
         ends_s, asked = list(aligned.ends_s or ()), aligned.asked
         if len(ends_s) > SURE_WORDS and self.kept.length_s > LONG_S:
@@ -430,7 +431,7 @@ class SoundOutlet:
             self.add(came)
 
     def release(self, now: float) -> list[PlaySound | PlayWord]:
-        """Release what may go to the line now: each word after the audio in which it is spoken."""
+        """Put on the line what may go there now; return it, each word after its audio."""
         if self.hold_s is None:
             return self._release_until(self.ledger.releasable_s(self._line.queued_s(now)), now)
         return self._release_until(self.hold_s, now)

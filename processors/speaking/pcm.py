@@ -46,7 +46,7 @@ class Pieces:
         return pcm[:end]
 
     def speaking(self, pcm: bytes) -> bool:
-        """Return whether the voice speaks, or has spoken and pauses briefly."""
+        """Return whether the voice speaks, or pauses briefly; called once for each piece."""
         if audible(pcm):
             self._quiet_s, self._spoke = 0.0, True
         else:

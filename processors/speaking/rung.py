@@ -65,7 +65,7 @@ class Connection:
         return self._connecting_at is not None
 
     def report_hang(self) -> Failure:
-        """Return the failure of an attempt that waited too long for the connection."""
+        """Return the failure of an attempt that waited too long, in place of the try's own one."""
         self._reported = True
         reason = "no connection in time"
         return failed(Kind.TIMEOUT, "tts", provider=self._provider, reason=reason)
@@ -89,7 +89,7 @@ class Connection:
         self.cold = False
 
     def lost(self) -> None:
-        """Record that it is lost."""
+        """Record that it is lost: an attempt waits for a new one, and does not fail at once."""
         self._connecting_at, self.up, self._failure = None, False, None
 
     def report_failure(self, now: float) -> Failure | None:
@@ -174,7 +174,11 @@ class VoiceRung(Rung):
         self.rate_hz = setup.audio_out_sample_rate
 
     async def speak(self, ask: AskVoice) -> Dropped | Failed | Paused | None:
-        """Start an attempt, now or when the rung is connected; return its first event, if any."""
+        """Start an attempt, now or when the rung is connected; return its first event, if any.
+
+        It is dropped if there is no place for this call, fails if the last try to connect failed or
+        hangs, and is paused while a cold connection is opened.
+        """
         attempt = ask.attempt
         if not self.opened:
             if not self.open():
@@ -202,7 +206,7 @@ class VoiceRung(Rung):
         return None
 
     async def add(self, sentence: str) -> None:
-        """Give the voice another sentence."""
+        """Give the voice another sentence, after the text that waits for the connection."""
         await self._send(_text_frame(sentence))
 
     async def end_text(self) -> None:
@@ -210,20 +214,24 @@ class VoiceRung(Rung):
         await self._send(LLMFullResponseEndFrame())
 
     async def mute(self) -> None:
-        """End the attempt, and the voice's work on it."""
+        """End the attempt; if the voice has got its text, stop the voice."""
         sent = self.attempt is not None and not self._waiting
         self.forget_attempt()
         if sent:
             await self.pipe.mute()
 
     async def _send(self, frame: Frame) -> None:
+        """Send a frame, or add it to those that wait for the connection."""
         if self._waiting:
             self._waiting.append(frame)
         else:
             await self.pipe.send(frame)
 
     async def send_waiting_frames(self) -> bool:
-        """Send the frames that wait for the connection; return False if nothing was sent."""
+        """Send the frames that wait for the connection; return False if nothing was sent.
+
+        A paused attempt, which waited for a first connection, is resumed.
+        """
         if not (self._waiting and self.connection.up and self.pipe.ready.is_set()):
             return False
         frames, self._waiting = self._waiting, []
@@ -237,7 +245,7 @@ class VoiceRung(Rung):
         return True
 
     async def settle(self, frame: TTSUpdateSettingsFrame) -> None:
-        """Apply new settings, now or when the service is set up."""
+        """Apply new settings, now or when the service is set up; ignore another service's."""
         if frame.service not in (None, self.pipe.service):
             return
         self.connection.settling = await self.pipe.send(frame)
@@ -268,7 +276,7 @@ class VoiceRung(Rung):
         await super().close(within_s=within_s)
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
-        """Report audio, in whole samples and each piece once."""
+        """Report audio in whole samples, each piece once; drop that of an earlier attempt."""
         if attempt != self.attempt:
             return
         if attempt != self._pieces_of:
@@ -291,13 +299,13 @@ class VoiceRung(Rung):
         await self._stage.report(timed)
 
     async def spoken(self, attempt: int, *, more: bool = False) -> None:
-        """Report that the voice has sent everything, or one of its texts."""
+        """Report that the voice has sent everything, or (`more`) one of its texts."""
         if attempt == self.attempt and not more:
             self.forget_attempt()
         await self._stage.report(Finished(attempt=attempt, more=more))
 
     async def failed(self, attempt: int, failure: Failure) -> None:
-        """Report the voice's error."""
+        """Report the voice's error; after a rate limit, the gate has fewer places for a while."""
         self.seat.learn(failure)
         await self._stage.report(Failed(attempt=attempt, failure=failure))
 
@@ -312,7 +320,7 @@ class VoiceRung(Rung):
         await self.send_waiting_frames()
 
     async def unreachable(self, failure: Failure) -> None:
-        """Record that the connection was refused, and fail an attempt that waited for it."""
+        """Record a refusal, reconnect in the background, and fail an attempt that waited."""
         waited = self.attempt if self.due_at is not None else None
         self.connection.refused(failure, waited_for=waited is not None)
         self._restore_connection(failure)
@@ -321,7 +329,7 @@ class VoiceRung(Rung):
             await self._stage.report(Failed(attempt=waited, failure=failure))
 
     async def lost(self, failure: Failure | None) -> None:
-        """Record that the connection is lost, and fail an attempt that used it."""
+        """Record the loss, reconnect in the background, and fail an attempt that was using it."""
         self.connection.lost()
         asked = self.attempt if self.due_at is None else None
         self._restore_connection(failure)

@@ -109,13 +109,13 @@ class SpokenPiece:
         return self.begun and self.utterance is not None and self.utterance.idle
 
     def start_with(self, utterance: SpokenUtterance, now: float) -> tuple[SpeechAction, ...]:
-        """Start it with the sentences so far."""
+        """Start it with the sentences so far, and end its text if it is closed."""
         self.utterance = utterance
         actions = utterance.start(" ".join(self.sentences), now)
         return (*actions, *(utterance.end_text(now) if self.closed else ()))
 
     def add(self, sentence: str | None, now: float) -> tuple[SpeechAction, ...]:
-        """Add a sentence; `None` if no sentence follows."""
+        """Add a sentence, or end the text if it is `None`; no actions before `start_with`."""
         if self.utterance and sentence is not None:
             return self.utterance.add(sentence, now)
         if self.utterance:
@@ -129,7 +129,11 @@ class SpokenPiece:
     def frames_of(
         self, action: PlaySound | PlayWord | EndSpeech, *, rate_hz: int, rung: str | None
     ) -> list[Frame]:
-        """Return the frames that carry an action to the line and the assistant's context."""
+        """Return the frames that carry an action to the line and the assistant's context.
+
+        The first ones begin with a start frame, and set `begun`. Without any audio or word, an end
+        has no frames, because there is no start that it could belong to.
+        """
         frames: list[Frame] = self._start_frames()
         match action:
             case PlaySound():
@@ -142,7 +146,6 @@ class SpokenPiece:
             case EndSpeech():
                 stopped = TTSStoppedFrame(context_id=self.context_id)
                 commit = [LLMAssistantPushAggregationFrame()] if self.commits else []
-                # Without any audio, there is no start that an end could belong to.
                 frames = [stopped, *commit] if self.begun else list[Frame]()
         self.begun = self.begun or bool(frames)
         for frame in frames:
@@ -248,7 +251,7 @@ class Sentences(SimpleTextAggregator):
         return self._begun and hurried_end(self._text) > 0
 
     def begin_reply(self, rule: ClauseRule | None) -> None:
-        """Release the first clause before its sentence ends, if the rule allows."""
+        """Expect another reply; its first clause is released early if the rule allows that."""
         self._first = FirstClause(rule)
 
     async def aggregate(self, text: str) -> AsyncIterator[Aggregation]:
@@ -262,11 +265,11 @@ class Sentences(SimpleTextAggregator):
             yield clause
 
     def hurry(self) -> Aggregation | None:
-        """Return the complete words of a sentence whose beginning was released, or `None`."""
+        """Release the complete words of a sentence whose beginning was released, or `None`."""
         return self._release(hurried_end(self._text)) if self._begun else None
 
     async def flush(self) -> Aggregation | None:
-        """Return the collected text."""
+        """Release all of the collected text; `None` if there is none."""
         self._first, self._begun, self._examined = None, False, 0
         return await super().flush()
 
@@ -276,6 +279,7 @@ class Sentences(SimpleTextAggregator):
         await super().handle_interruption()
 
     def _release(self, end: int) -> Aggregation | None:
+        """Release the first `end` characters as a clause, and keep the rest."""
         if end == 0:
             return None
         clause, rest = self._text[:end].strip(), self._text[end:]
@@ -312,7 +316,7 @@ class Sentences(SimpleTextAggregator):
         self._collect(self._text[: max(0, len(self._text) - characters)])
 
     def _collect(self, text: str) -> None:
-        """Replace the collected text."""
+        """Replace the collected text; if it ends with a sign, a sentence may end there."""
         self._text, self._examined = text, 0
         pending = text.rstrip()[-1:] in SENTENCE_ENDING_PUNCTUATION and bool(text)
         state = type(self._lookahead_state)
@@ -327,7 +331,7 @@ class SpeechQueue:
     """Turns text into pieces of speech, sentence by sentence; only the first one is started.
 
     Attributes:
-        speech: The words of the reply, whether they were heard or not.
+        speech: The agent's words since the last interruption, whether they were heard or not.
     """
 
     def __init__(
@@ -408,7 +412,7 @@ class SpeechQueue:
         return self._sentences.hurriable
 
     def hurry(self) -> list[Said]:
-        """Return the complete words so far of a sentence whose beginning was released."""
+        """Queue the complete words so far of a sentence whose beginning was released."""
         words = self._sentences.hurry()
         return self._say(words.text) if words else []
 
@@ -437,12 +441,12 @@ class SpeechQueue:
         return self.speech.text[self._before_reply :]
 
     def begin_again(self) -> None:
-        """Go on with a reply whose words so far were withdrawn; nothing of them is resumed."""
+        """After `interrupt`, go on with a reply that was withdrawn; nothing of it is resumed."""
         self.speech.cut, self._before_reply = None, 0
         self._begin_reply()
 
     async def interrupt(self) -> list[SpokenPiece]:
-        """Drop interruptible entries, and return the pieces of speech among them."""
+        """Drop collected text and interruptible entries; return the pieces of speech among them."""
         await self._sentences.handle_interruption()
         dropped = [entry for entry in self._entries if entry.interruptible]
         self._entries = deque(entry for entry in self._entries if not entry.interruptible)
@@ -474,7 +478,7 @@ class SpeechQueue:
     def _say(self, sentence: str, piece: SpokenPiece | None = None) -> list[Said]:
         """Add a sentence to the open piece, or to `piece` or a new one; return what was added."""
         if not sayable(sentence):
-            return []
+            return []  # only marks, which no voice speaks
         closed: list[Said] = []
         if self._open is None or not self._open.accepts:
             self._open = piece or SpokenPiece()

@@ -164,7 +164,10 @@ class TtsStage(Stage[VoiceEvent]):
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Queue text and the frames between texts; pass on system and upstream frames at once."""
+        """Queue text and the frames between texts; pass on system and upstream frames at once.
+
+        New settings are given to the rungs, and are not passed on.
+        """
         await super().process_frame(frame, direction)
         match frame:
             case InterruptionFrame() | TakeBackFrame():
@@ -188,13 +191,13 @@ class TtsStage(Stage[VoiceEvent]):
                     await self._go_on()
 
     async def handle(self, report: VoiceEvent, now: float) -> None:
-        """Pass a voice's event to the utterance, and carry out the actions."""
+        """Pass a voice's event to the latest utterance, and carry out the actions."""
         if self._spoken.utterance:
             self._plan(self._spoken, self._spoken.utterance.handle(report, now))
             await self._go_on()
 
     async def tick(self, now: float) -> None:
-        """Do what is due by now."""
+        """Fail attempts that have waited too long to connect, and do what else is due by now."""
         for rung in self._rungs.values():
             if given_up := rung.give_up(now):
                 await self.handle(given_up, now)
@@ -205,7 +208,10 @@ class TtsStage(Stage[VoiceEvent]):
     async def _take_back(
         self, frame: InterruptionFrame | TakeBackFrame, direction: FrameDirection
     ) -> None:
-        """Stop speech that must not go on, or forget words that were not given to a voice."""
+        """Stop speech that must not go on, or forget words that are not part of a piece yet.
+
+        If some of the words taken back are part of a piece, the whole reply is withdrawn.
+        """
         if isinstance(frame, InterruptionFrame):
             await self._interrupt(frame, direction)
         elif self.queue.withdraws(frame):
@@ -214,7 +220,11 @@ class TtsStage(Stage[VoiceEvent]):
             await self.queue.add(frame)
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
-        """Stop interruptible speech; other speech continues."""
+        """Flush the line, stop interruptible speech and pass the frame on; other speech continues.
+
+        If a caller interrupted, the frame's metadata says how many corrections of the words that
+        were heard will follow.
+        """
         now, head = self.now(), self.queue.head
         unplayed_s = self._line.queued_s(now)
         self._line.flush(now)  # keeps audio that cannot be interrupted
@@ -232,6 +242,8 @@ class TtsStage(Stage[VoiceEvent]):
 
     def _align_heard(self, unplayed_s: float) -> int:
         """Find out how much the caller heard of a voice without word times before interrupting.
+
+        The requests for this are queued. Only the two latest pieces are considered.
 
         Returns:
             How many corrections of what was heard will follow.
@@ -272,7 +284,7 @@ class TtsStage(Stage[VoiceEvent]):
             self._to_do.append((piece, action))
 
     async def _go_on(self) -> None:
-        """Carry out the queued actions in order, and start the next entry."""
+        """Carry out the queued actions in order, and start the next entries; needs the lock."""
         now = self.now()
         if self._spoken.starved and now >= self._line.dry_at - HURRY_S:
             for piece, sentence in self.queue.hurry():  # so that the line does not fall silent
@@ -310,6 +322,7 @@ class TtsStage(Stage[VoiceEvent]):
         self._plan(piece, piece.start_with(utterance, now))
 
     async def _do(self, entry: ToDo) -> None:
+        """Pass on a frame, or carry out an action; words left unsaid go to `say_unsaid`."""
         match entry:
             case Frame():
                 _end(self._rungs.values(), entry)
@@ -327,6 +340,7 @@ class TtsStage(Stage[VoiceEvent]):
                     await self._say_unsaid(action.unsaid, protected=not piece.interruptible)
 
     async def _find_words(self, piece: SpokenPiece, action: AlignSound | CorrectHeard) -> None:
+        """Push a correction of the words that were heard, or begin an alignment in a task."""
         if isinstance(action, CorrectHeard):
             correction = LLMMessagesTransformFrame(partial(as_heard, action.words, action.heard))
             correction.metadata[CORRECTIONS] = 1
@@ -354,6 +368,7 @@ class TtsStage(Stage[VoiceEvent]):
     async def _tell_voice(
         self, piece: SpokenPiece, action: AskVoice | AddSentence | EndText | MuteVoice
     ) -> None:
+        """Give a rung an action; an event that it returns at once goes to the utterance."""
         rung = self._rungs[action.provider]
         match action:
             case AskVoice():
@@ -369,7 +384,7 @@ class TtsStage(Stage[VoiceEvent]):
 
 
 def _end(rungs: Iterable[VoiceRung], frame: Frame) -> None:
-    """Close the rungs' connections if this frame ends the call."""
+    """Begin to close the rungs' connections if this frame ends the call."""
     if isinstance(frame, EndFrame | CancelFrame):
         for rung in rungs:
             rung.pipe.end(frame)
@@ -381,7 +396,7 @@ def _clause_rule(
     speaker: Callable[[], str | None],
     clock: Callable[[], float],
 ) -> ClauseRule | None:
-    """Return how much of an unfinished sentence the next voice may get."""
+    """Return how much of an unfinished sentence the next voice may get; `None` for nothing."""
     now = clock()
     ranked = rank(policy.usable(now), turn.until(now), now=now, stay_with=speaker())
     return policy.clauses.get(ranked[0]) if ranked else None

@@ -124,7 +124,10 @@ class Asides:
         )
 
     def resume(self) -> list[TTSSpeakFrame] | None:
-        """Return the rest of the interrupted speech; `None` if the model must write it."""
+        """Return the rest of the interrupted speech; `None` if the model must write it.
+
+        Called once for each cut: the cut is forgotten, and the resumption is counted.
+        """
         cut, self._speech.cut = self._speech.cut, None
         rest = self._rest(cut) if cut else ""
         self.words_heard = False

@@ -181,6 +181,7 @@ class TurnJudges:
     def _finish(
         self, pending: PendingJudgement, begun_at: float, done: "asyncio.Future[Any]"
     ) -> None:
+        """Deliver an analysis's result, `None` if it failed, and start the next ones."""
         failed = done.cancelled() or done.exception() is not None
         self._queue.ended(took_s=self._now() - begun_at)
         pending.end(None if failed else done.result())
@@ -321,6 +322,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             self.tell_pause(PauseBegan)
 
     def _report_early(self, analysis: PendingJudgement, judgement: Judgement | None) -> None:
+        """Report that the pause sounds final, if the analysis of this pause says so."""
         of_this_pause = self._paused and self._analysis is analysis  # a dropped one may still end
         if of_this_pause and judgement and judgement.finished:
             self.tell_pause(PauseSoundsFinal)
@@ -333,7 +335,11 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             self._analysis = None
 
     async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
-        """Return within the time limit whether the caller has finished, and the metrics."""
+        """Return within the time limit whether the caller has finished, and the metrics.
+
+        The decision is published. If the caller has finished, the audio is cleared. Without audio,
+        nothing is published, and the turn stays open.
+        """
         if not self._audio_buffer:  # after a long silence there is nothing to analyse
             return EndOfTurnState.INCOMPLETE, None
         begin_s = self._clock()
@@ -404,6 +410,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
     def _emit_decision(
         self, judgement: Judgement | None, *, finished: bool, early: bool, waited_s: float
     ) -> None:
+        """Publish a decision, with the analyses that were dropped since the last one."""
         dropped, self._dropped = self._dropped, []
         self._emit(
             PauseJudged(

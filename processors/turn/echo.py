@@ -44,6 +44,7 @@ class Track:
         self.end = start + samples.size
 
     def _write(self, values: Samples | Floats, start: int) -> None:
+        """Write into the ring at number `start`, over the oldest samples."""
         while values.size:
             place = start % self._kept.size
             length = min(values.size, self._kept.size - place)

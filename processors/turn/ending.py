@@ -98,6 +98,7 @@ class TurnOpener(SoundPath):
         await self.push_frame(frame, direction)
 
     def _record_stop(self, stop_s: float, now: float) -> None:
+        """Record a stop; the deadline comes first, because the floor's listeners may read it."""
         stopped_at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
         self._turn.caller_stopped(stopped_at)
         self._floor.caller_stopped(stopped_at, now)
@@ -107,6 +108,7 @@ class TurnOpener(SoundPath):
         self._floor.words(frame.text, final=final, spaced=spaced)
 
     def _note_pause(self, frame: PauseFrame) -> None:
+        """Record that the caller goes on, or a predicted end, which starts the latency budget."""
         if isinstance(frame, PauseSoundsFinal):
             self._turn.may_have_stopped(self._now())
             self._floor.turn_end_predicted()
@@ -162,6 +164,7 @@ class DictationWait:
         return max(0.0, until - now)
 
     def _stay_open(self, stopped_at: float, until: float) -> None:
+        """Move the deadline to the end of the wait, and publish it; each end only once."""
         if self._reported != (stopped_at, until):
             self._reported = (stopped_at, until)
             self._turn.stays_open(until)
@@ -299,6 +302,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         await super()._discard_pending_end_of_turn()
 
     async def _stop_deciding(self) -> None:
+        """Cancel the decision in progress, unless this is called from within it."""
         deciding, self._deciding = self._deciding, None
         if deciding is not None and deciding is not asyncio.current_task():
             await self.task_manager.cancel_task(deciding)

@@ -95,7 +95,10 @@ class Background:
         self._text, self._worded, self._wordless_since = "", False, inf
 
     def hides(self, level: float, now: float) -> bool:
-        """Return whether sound that the VAD takes for speech is background."""
+        """Return whether sound that the VAD takes for speech is background.
+
+        Called for each such window, because the time between calls counts as a pause.
+        """
         pause_s, self._sounded_at = now - self._sounded_at, now
         if self._level is not None:
             if pause_s <= FORGOTTEN_S:

@@ -54,7 +54,10 @@ class SharedSilero(SileroVADAnalyzer):
         return self._vad_state is VADState.QUIET
 
     def voice_confidence(self, buffer: bytes) -> float:
-        """Return how probable it is that a window is the caller's speech, 0 to 1."""
+        """Return how probable it is that the next window is the caller's speech, 0 to 1.
+
+        Windows must come in order, each once. Echo and background count as 0.
+        """
         confidence = float(np.asarray(super().voice_confidence(buffer)).item())
         required = self._params.confidence
         samples = np.frombuffer(buffer, np.int16)
