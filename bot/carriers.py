@@ -61,6 +61,7 @@ def carrier_routers(
 def _twilio_routes(
     settings: TwilioSettings, host: CarrierHost, people: People
 ) -> Iterator[APIRouter]:
+    """Yield the routes if there is a token; add to `people` if Twilio can also call a person."""
     if not settings.auth_token:
         return
     rest, calls_people = _twilio_rest(settings, host.public_url), None
@@ -83,6 +84,7 @@ def _twilio_routes(
 
 
 def _telnyx_routes(settings: TelnyxSettings, host: CarrierHost) -> Iterator[APIRouter]:
+    """Yield the routes if there are an API key and a valid public key."""
     if not (settings.api_key and settings.public_key):
         return
     key = public_key(settings.public_key.get_secret_value())
@@ -105,6 +107,7 @@ def _telnyx_routes(settings: TelnyxSettings, host: CarrierHost) -> Iterator[APIR
 
 
 def _plivo_routes(settings: PlivoSettings, host: CarrierHost) -> Iterator[APIRouter]:
+    """Yield the routes if there are an account's id and a token."""
     rest = _plivo_rest(settings, host.public_url)
     if rest is None or settings.auth_token is None:
         return

@@ -154,7 +154,7 @@ class Espeak:
             return synthesised
 
     def unload(self) -> None:
-        """Unmap a private copy.
+        """Unmap a private copy, which must not be used after that.
 
         The library's output depends on everything that it spoke before, so only a new copy repeats
         the output of an earlier one.
@@ -165,6 +165,7 @@ class Espeak:
     def _synthesise(
         self, spoken: bytes, words_per_minute: int, pitch: int
     ) -> tuple[Samples, list[tuple[int, int]]]:
+        """Synthesise UTF-8 in the current voice; return samples and words as `speak` does."""
         self._library.espeak_SetParameter(RATE, words_per_minute, 0)
         self._library.espeak_SetParameter(PITCH, pitch, 0)
         if self._seed is not None:
@@ -177,6 +178,7 @@ class Espeak:
         return np.frombuffer(b"".join(spoken_pieces), np.int16), self._words
 
     def _select(self, names: Sequence[str]) -> str:
+        """Make the first voice that exists the current one, and return its name; see `find`."""
         for name in names:
             voice, _, timbre = name.partition("+")
             if timbre and not self.has_timbre(timbre):

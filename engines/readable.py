@@ -55,6 +55,7 @@ def readable(text: str, language: str) -> str:
 
 @functools.lru_cache(maxsize=4096)  # characters; a reply has about fifty distinct ones
 def _is_read(character: str, language: str) -> bool:
+    """Return whether every voice reads a character, or those of this language do."""
     if character in SAID_SIGNS + BREAKS:
         return True
     if unicodedata.category(character) in UNREAD:

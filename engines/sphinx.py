@@ -106,7 +106,7 @@ class SphinxDecoder:
         return bool(self._decoder.lookup_word(word))
 
     def learn(self, phones_by_word: dict[str, str]) -> None:
-        """Add words to the dictionary."""
+        """Add words to the dictionary; the phones of each are separated by blanks."""
         for word, phones in phones_by_word.items():
             self._decoder.add_word(word, phones, update=True)
 

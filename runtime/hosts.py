@@ -36,7 +36,7 @@ def is_near(host: str) -> bool:
 
 
 def use_proxies(variables: Mapping[str, str]) -> None:
-    """Use the proxies in these environment variables; lower-case names win, as in curl."""
+    """Replace the proxies by those in these environment variables; lower case wins, as in curl."""
     _PROXIES.clear()
     for name, value in sorted(variables.items()):  # upper case first
         if name.lower().endswith(PROXY_SUFFIX) and (name.islower() or name.isupper()):

@@ -30,7 +30,7 @@ _SESSIONS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSe
 
 @asynccontextmanager
 async def open_connections() -> AsyncIterator[None]:
-    """Keep connections open between requests during the block."""
+    """Keep connections of this event loop open between requests, until the block ends."""
     loop = asyncio.get_running_loop()
     before = _SESSIONS.get(loop)
     connector = aiohttp.TCPConnector(
@@ -65,6 +65,9 @@ async def request(
         may_repeat: Whether to repeat the request if the host has closed the kept connection; only
             for requests that are safe to repeat.
         asked: Further arguments of `aiohttp.ClientSession.request`.
+
+    Raises:
+        aiohttp.ClientError, TimeoutError: No response came; a response may have any status.
     """
     asked.setdefault("proxy", proxy_for(url))
     session = kept_session()

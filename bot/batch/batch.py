@@ -223,6 +223,7 @@ class Batch:
         *,
         rate_hz: int,
     ) -> T:
+        """Import the ladder's modules, and do the work on the first rung that succeeds."""
         agent = self.settings.agent
         rungs = [
             rung_of(rung_settings, stage, agent=agent, sample_rate_hz=rate_hz)

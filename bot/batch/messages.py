@@ -61,7 +61,11 @@ def untranscribed(folder: Path) -> list[Path]:
 
 
 async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
-    """Transcribe new messages until the ladder fails; return the seconds until the next check."""
+    """Transcribe new messages, oldest first; return the seconds until the next check.
+
+    A file that cannot be used gets an empty transcript. A failure ends the round, unless only this
+    recording caused it, and delays the next one.
+    """
     wait_s = MESSAGES_CHECK_S
     for path in await asyncio.to_thread(untranscribed, folder):
         try:

@@ -44,13 +44,13 @@ class Briefs:
         self.look_up: LookUp | None = None  # `None` if this process places no calls
 
     def keep(self, dial_id: str, agent: AgentSettings) -> None:
-        """Keep the agent for the call of this dial."""
+        """Keep the agent for the call of this dial; beyond `MAX_KEPT`, the oldest is dropped."""
         while len(self._agents) >= MAX_KEPT:
             del self._agents[next(iter(self._agents))]
         self._agents[dial_id] = agent
 
     def agent(self, dial_id: str) -> AgentSettings | None:
-        """Return the agent of a dial; `None` if the call is not part of a campaign."""
+        """Return the agent of a dial; `None` without a dial, or if it is not kept here."""
         return self._agents.get(dial_id) if dial_id else None
 
     async def load(self, dial_id: str) -> bool:

@@ -171,7 +171,10 @@ class Call:
         self._must_tear_down = asyncio.Event()  # set if the pipeline does not react to a cancel
 
     def resume_state(self) -> ResumeState:
-        """Return what another process needs to resume the call."""
+        """Return what another process needs to resume the call; remember a disclosure once heard.
+
+        Before the opening of a resumed call, that is the state from which it was resumed.
+        """
         now, entries = self._shared.clock(), self._numbers.last
         about = {"call_id": self.call_id, "began_at": self._began_at, "entries": entries}
         if self._before and not self._opened:
@@ -215,6 +218,7 @@ class Call:
             await self._close()
 
     async def _apologise(self) -> None:
+        """Speak an apology in the local voice, without a pipeline; emit it unless cut short."""
         facts = language_of(self._agent.language)
         spoken = facts.tag if facts and facts.region else DEFAULT_LANGUAGE  # the local voice's
         text = sentence(Situation.APOLOGY, spoken)
@@ -222,7 +226,7 @@ class Call:
             self.emit(AgentSaid(turn=0, text=text, by=LOCAL))
 
     def _look_up(self) -> None:
-        """Start the CRM look-up.
+        """Start the CRM look-up, if there is a CRM.
 
         A resumed call already has the fields that need no verification, so it only looks the caller
         up if there are fields that do.
@@ -261,7 +265,11 @@ class Call:
             self._known_caller.verify()
 
     async def _close(self) -> None:
-        """Close the call step by step; a step that fails does not stop the others."""
+        """Close the call step by step; a step that fails does not stop the others.
+
+        Emits `CallEnded`, or `CallMoved` if another process has the call. If a lost line may
+        return, the call is kept instead, and `settle` emits its end.
+        """
         call_id, pipeline = self.call_id, self._pipeline
         if self._known_caller:
             self._known_caller.close()
@@ -285,7 +293,11 @@ class Call:
             await take_step("keeping a callback", pipeline.requests.close(), call_id=call_id)
 
     async def _learn_whose(self) -> None:
-        """End as moved if another process has the call; without a line, wait for the store."""
+        """Make `MOVED` the reason if another process has the call.
+
+        A lost line's call waits for a store that is away; if `LINE_LOST` is its reason, `settle`
+        finds out whether it goes on elsewhere.
+        """
         if self._leg.is_lost and self._leg.parked:
             asking = self._leg.parked.wait_for_store(within_s=STORE_AWAY_S)
             within_s = 2 * STORE_AWAY_S  # each question takes time as well
@@ -296,13 +308,17 @@ class Call:
     async def end(self, reason: str) -> None:
         """Say goodbye after what the agent is saying, and hang up.
 
-        The goodbye cannot be interrupted. A call that is already ending keeps its reason.
+        The goodbye cannot be interrupted. One in progress that could be becomes final, for this
+        reason. Does nothing before the pipeline exists, or once the reason is set.
         """
         if self._pipeline and self._reason is None:
             await self._pipeline.farewell.end_call(reason, words=self._agent.farewell, final=True)
 
     async def move(self, *, at_quiet: bool) -> None:
         """Let another machine go on with the call, if its line can be opened again there.
+
+        Does nothing before the opening, or while the call is ending or being transferred. The call
+        stays if its state reaches this machine only. May be repeated.
 
         Args:
             at_quiet: Whether to do so only while nobody speaks and nothing is pending.
@@ -323,7 +339,7 @@ class Call:
         await self.cancel(MOVED)
 
     async def cancel(self, reason: str) -> None:
-        """End the call at once, even if a processor hangs."""
+        """End the call at once, even if a processor hangs; the first reason is kept."""
         self._reason = self._reason or reason
         if self._pipeline is None:
             return
@@ -479,7 +495,7 @@ class Call:
         await pipeline.tts.queue_frame(EndFrame())
 
     def emit(self, event: Event) -> None:
-        """Publish an event of this call; show it on the leg's screen unless the leg is public."""
+        """Publish an event as it may be stored; show it whole on the screen of a private leg."""
         self._emit(self._words.event(event))
         if self._leg.facts.public:
             return
@@ -495,7 +511,7 @@ def _is_disclosed(before: ResumeState | None) -> bool:
 
 
 def _is_opening(before: ResumeState | None) -> bool:
-    """Return whether it is not known yet who picked up: a person was not greeted."""
+    """Return whether it is not known yet who picked up: neither opening nor goodbye has begun."""
     under_way = before.under_way if before else {"opening": True}
     return "opening" in under_way and "ending" not in under_way
 

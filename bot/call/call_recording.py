@@ -69,7 +69,7 @@ class CallRecording:
         self._writing: asyncio.Future[None] | None = None
 
     def hear_caller(self, pcm: bytes) -> None:
-        """Record a piece of the caller's audio; never waits."""
+        """Record a piece of the caller's audio, once the agent has spoken; never waits."""
         if self._agent_has_spoken and not self._lost:
             self._stereo.hear_caller(self._masked(pcm), self._clock())
             self._write_if_due()
@@ -127,6 +127,7 @@ class CallRecording:
             self._writing = loop.run_in_executor(None, self._write, sound)
 
     def _write(self, sound: bytes) -> None:
+        """Append audio to the file, in a thread; an error of the disk ends the recording."""
         try:
             if self._lost:
                 return
@@ -146,7 +147,7 @@ class CallRecording:
             self._lose(error.strerror or type(error).__name__)
 
     def _lose(self, why: str) -> None:
-        """Stop recording; the writing thread checks for this before each write."""
+        """Stop recording and drop what is not written; the thread checks this before each write."""
         if not self._lost:
             logger.error("a recording ends early: {}", why)
         self._lost = True

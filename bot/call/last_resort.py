@@ -32,7 +32,7 @@ APOLOGY_S: Final = 10.0  # the sentence takes about 4 s; then the line closes
 
 
 async def apologise(leg: Leg, language: str = DEFAULT_LANGUAGE, text: str = APOLOGY) -> bool:
-    """Speak an apology on a leg without a pipeline, and end the leg; return whether it was heard.
+    """Speak an apology without a pipeline, and end the leg; return False if that was cut short.
 
     Args:
         leg: The caller's line.

@@ -149,6 +149,7 @@ class CallPipeline:
             listen(event)
 
     def _make_stages(self) -> None:
+        """Build the three stages, which share the turn, and so its deadline."""
         shared, agent, emit = self._shared, self._agent, self.emit
         policies, now, turn = shared.policies, self._clock, self.turn
         cleaning = SpokenTextRule(**agent.spoken_text.model_dump())
@@ -287,6 +288,7 @@ class CallPipeline:
             )
 
     def _make_opt_out(self) -> None:
+        """Build the opt-out handling; `None` if this process places no calls."""
         self.opt_out = opt_out_for(
             self._shared,
             self._leg,

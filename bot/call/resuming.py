@@ -187,7 +187,10 @@ def _ending(pipeline: CallPipeline) -> dict[str, Any]:
 
 
 def has_heard(state: ResumeState, words: str) -> bool:
-    """Return whether the caller has heard all these words of the agent's opening."""
+    """Return whether the caller has heard all these words of the agent's opening.
+
+    After `DISCLOSED_TURNS` of the caller's turns, they count as heard.
+    """
     messages = state.messages
     said = [str(item["content"]) for item in messages if _is_spoken(dict(item))]
     turns = sum(item.get("role") == "user" for item in messages)
@@ -204,7 +207,11 @@ def is_quiet(pipeline: CallPipeline, state: ResumeState, now: float) -> bool:
 
 
 def take_up(pipeline: CallPipeline, state: ResumeState, *, now: float) -> None:
-    """Give a new call the state of the call that it resumes."""
+    """Give a new call the state of the call that it resumes; nothing is spoken yet.
+
+    Emits the last words that were heard, if no process has. A part that cannot be restored is
+    logged and left out.
+    """
     if messages := conversation(state):
         pipeline.dialogue.memory.set_messages(cast("list[LLMContextMessage]", messages))
     pipeline.tools.box.restore(state.tools)
@@ -273,7 +280,10 @@ async def keep(
     *,
     emit: Callable[[Event], None],
 ) -> None:
-    """Save the state until cancelled, also before each tool runs, so that no tool runs twice."""
+    """Save the state until cancelled, also before each tool runs, so that no tool runs twice.
+
+    To be called once for each pipeline: it registers listeners.
+    """
     sender = StateSender(place, state, emit=emit)
     pipeline.floor.listeners.append(sender.follow)
     pipeline.listeners.append(sender.follow)

@@ -47,7 +47,7 @@ class Shared:
     def rungs(
         self, stage: Stage, agent: AgentSettings, *, sample_rate_hz: int
     ) -> dict[str, FrameProcessor]:
-        """Return a stage's services for one call, by rung name, in order of preference."""
+        """Build a stage's services for one call; return them by rung name, the preferred first."""
         specs = [
             rung_of(
                 item,

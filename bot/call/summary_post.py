@@ -72,6 +72,7 @@ class _Refused(Exception):  # noqa: N818 - becomes a `Failure`
 
 
 def _classify(error: Exception) -> Failure | None:
+    """Return an error as a failure of the webhook; `None` for our own error, which is raised."""
     match error:
         case _Refused(status=status):
             is_temporary = status >= 500 or status == HTTPStatus.TOO_MANY_REQUESTS
@@ -87,7 +88,7 @@ def _classify(error: Exception) -> Failure | None:
 
 @asynccontextmanager
 async def open_summary_posts(posts: SummaryPosts) -> AsyncIterator[SummaryPosts]:
-    """Post summaries while the block runs."""
+    """Post summaries while the block runs; those still queued at its end are lost."""
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keep_running("sending summaries", posts.run))
         try:

@@ -100,7 +100,8 @@ class Switchboard:
             call: A call on that leg; `None` to make one.
 
         Raises:
-            SwitchboardFullError: No seat is free, or the process is closing; the leg is untouched.
+            SwitchboardFullError: No seat is free, or the process is closing; `CallRefused` is
+                emitted, and the leg is untouched.
         """
         if not self.is_open:
             self.emit(CallRefused(transport=leg.facts.transport, reason=self.why_closed))
@@ -141,7 +142,10 @@ class Switchboard:
             settling.cancel()
 
     def on_closing(self, closing: Callable[[], None]) -> None:
-        """Register a function to run when closing begins, after which no call is accepted."""
+        """Register a function that `close` calls first, when no call is accepted any more.
+
+        It must not raise.
+        """
         self._on_closing.append(closing)
 
     async def close(self, *, drain_s: float, goodbye_s: float = GOODBYE_S) -> None:

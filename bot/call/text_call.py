@@ -103,6 +103,7 @@ class _Screen(FrameProcessor):
             await self.push_frame(LLMTextFrame(words))
 
     def _take(self, frame: Frame) -> None:
+        """Collect an answer's words, show what is complete, and note a goodbye; pushes nothing."""
         match frame:
             case LLMFullResponseStartFrame():
                 self._answer_due, self._has_spoken = False, False
@@ -121,6 +122,7 @@ class _Screen(FrameProcessor):
                 self._take_call(frame)
 
     def _take_call(self, frame: Frame) -> None:
+        """Show a tool call or its result; each result begins the deadline of the next answer."""
         match frame:
             case FunctionCallsStartedFrame(function_calls=started):
                 self._running |= {call.tool_call_id for call in started}
@@ -231,7 +233,7 @@ class TextCall:
     async def say(self, words: str) -> bool:
         """Take a line of the caller; return whether the call goes on, once the agent has answered.
 
-        As in a call, the line is cut to the length of one turn.
+        As in a call, the line is cut to the length of one turn. An empty line gets no answer.
         """
         words = clean(words)
         if words and not self._screen.ended:
@@ -244,7 +246,7 @@ class TextCall:
         return not self._screen.ended
 
     async def run(self) -> None:
-        """Run the pipeline to its end."""
+        """Run the pipeline to its end; then `say` waits no longer and returns False."""
         runner = WorkerRunner(handle_sigint=False)
         await runner.add_workers(self.worker)
         try:
@@ -257,6 +259,7 @@ class TextCall:
         self._memory.add_message(cast("LLMContextMessage", {"role": role, "content": words}))
 
     def _notice(self, event: Event) -> None:
+        """Show a failed attempt, unless the one before failed alike, and that none has answered."""
         match event:
             case AttemptFailed():
                 vendor = vendor_at(self._vendors, event.stage, event.provider)

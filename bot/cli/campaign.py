@@ -111,6 +111,7 @@ def _manage(
 
 
 def _check_action(action: str, file: str | None, *, crm: bool) -> None:
+    """Raise `UsageError` for an unknown action, or for arguments that do not belong to it."""
     if action not in ACTIONS:
         raise UsageError(f'campaign takes {joined_with_or(ACTIONS)}, not "{action}"')
     if crm and action != "import":

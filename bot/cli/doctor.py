@@ -40,6 +40,7 @@ def check_setup(
 
 
 async def _report(loaded: Loaded, *, online: bool) -> int:
+    """Print the warnings and findings, one line each; return how many are problems."""
     console = Console(soft_wrap=True)
     for warning in loaded.warnings:
         console.print(Text.assemble(("warning ", "yellow"), without_keys(warning)))

@@ -80,6 +80,7 @@ def _rung(stage: Stage, kind: str) -> str:
 
 
 def _choose(stage: Stage) -> str:
+    """Ask for a stage's vendor until the answer is one of them; do not ask if there is one."""
     offered = [kind for kind in kinds(stage) if kind != ADAPTED]  # which needs a service, too
     if len(offered) == 1:
         return offered[0]

@@ -71,6 +71,7 @@ def _not_set(key: str, variable: str) -> str:
 
 
 def _plan(livekit: LivekitSettings) -> "ExchangePlan":
+    """Return what to register; raise `UsageError` if a number or half of a login is missing."""
     from transports.livekit.trunks import (  # noqa: PLC0415 - loads slowly
         ExchangePlan,
         InboundTrunk,

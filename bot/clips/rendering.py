@@ -99,7 +99,7 @@ async def render_missing(
 ) -> AsyncIterator[Rendered]:
     """Render missing clips, save them, and yield each result.
 
-    When a voice has failed in all retries, its remaining texts are skipped.
+    When a voice has failed in all retries, its remaining texts in that language are skipped.
 
     Args:
         settings: The rungs and the agents.

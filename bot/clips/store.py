@@ -89,7 +89,10 @@ class ClipStore:
         partial.replace(self._path(clip))
 
     async def load(self, clip: Clip, rate_hz: int) -> bytes | None:
-        """Return 16-bit mono at that rate; `None` if the clip cannot be read within `LOAD_S`."""
+        """Return 16-bit mono at that rate; `None` if there is no clip, or not within `LOAD_S`.
+
+        A clip that was read stays in memory; one that was not is tried again each time.
+        """
         key = (clip.name, rate_hz)
         if key not in self._loaded:
             pcm = await self._read_in_time(clip, rate_hz)
@@ -153,7 +156,10 @@ class CallVoice:
         self._rate_hz = rate_hz
 
     async def say(self, text: str, language: str) -> SpokenClip:
-        """Return the clip in the active voice; without a clip, the text in the local voice."""
+        """Return the clip in the active voice; without a clip, the text in the local voice.
+
+        Before the first speech, the preferred voice is used. `language` is the text's.
+        """
         rung = self._voices.get(self._speaking() or next(iter(self._voices)))
         if rung and rung.name in self._following:
             rung = replace(rung, language=language)

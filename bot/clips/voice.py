@@ -65,7 +65,7 @@ class RungVoice:
         await self._connection.__aexit__(*raised)
 
     async def say(self, text: str) -> NDArray[np.int16]:
-        """Return a text as audio.
+        """Return a text as 16-bit mono samples at `RATE_HZ`, without the silence around it.
 
         Raises:
             ServiceError: The voice failed in all retries.
@@ -78,6 +78,7 @@ class RungVoice:
         )
 
     async def _try(self, text: str) -> NDArray[np.int16]:
+        """Say a text once; after a failure, disconnect, so that the next try connects again."""
         if self._say is None:
             self._say = await self._connection.enter_async_context(connect_voice(self._rung))
         try:
@@ -130,7 +131,7 @@ class _AudioCollector:
         """Ignore word times: clips need none."""
 
     async def spoken(self, attempt: int, *, more: bool = False) -> None:
-        """Mark the text as complete."""
+        """Mark the text as complete, unless more of its audio follows."""
         if attempt == self.attempt and not more:
             self._ended.set()
 
@@ -163,7 +164,8 @@ class _AudioCollector:
 async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitable[bytes]]]:
     """Run a rung's service while the block runs; yield a function that returns a text as PCM.
 
-    The function raises `UnspokenError` if the voice fails or takes longer than `TEXT_S`.
+    The function takes one text at a time, and raises `UnspokenError` if the voice fails or takes
+    longer than `TEXT_S`.
     """
     collector = _AudioCollector()
     service = provider("tts", rung.kind).build(rung)
@@ -201,6 +203,8 @@ async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitab
 
 def trim(pcm: bytes, text: str) -> NDArray[np.int16]:
     """Return the audio of a text with all but `MARGIN_S` of the silence around it cut off.
+
+    The audio is 16-bit mono at `RATE_HZ`.
 
     Raises:
         UnspokenError: The audio is silent, or too short for the whole text.

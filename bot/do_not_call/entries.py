@@ -46,7 +46,11 @@ def seen(entry: DoNotCallEntry, *, numbers: bool) -> Mapping[str, str]:
 
 
 def list_entries(url: str, *, most: int, numbers: bool, say: Say) -> int:
-    """Print the newest entries."""
+    """Print the newest `most` entries, masked unless `numbers` is true. Return the exit code.
+
+    Raises:
+        CommandError: The database cannot be used.
+    """
     entries = _run(url, lambda contacts: contacts.do_not_call_entries(most=most + 1))
     for entry in entries[:most]:
         shown = seen(entry, numbers=numbers)
@@ -60,7 +64,11 @@ def list_entries(url: str, *, most: int, numbers: bool, say: Say) -> int:
 
 
 def add_entry(url: str, number: str, *, source: str, words: str, say: Say) -> int:
-    """Put a number on the list."""
+    """Put a number on the list; return the exit code, 0 even if it was listed before.
+
+    Raises:
+        CommandError: The database cannot be used.
+    """
     now = utc_now().timestamp()
     new = _run(
         url, lambda contacts: contacts.add_do_not_call(number, source=source, now=now, words=words)
@@ -101,7 +109,7 @@ def export_entries(url: str, file: Path, *, say: Say) -> int:
 def write_entries(
     text: TextIO, entries: Sequence[DoNotCallEntry], *, numbers: bool, header: bool
 ) -> None:
-    """Write entries as the lines of a CSV file that `import_entries` can read again."""
+    """Write entries as lines of a CSV file; with `numbers`, `import_entries` can read it again."""
     rows = csv.writer(text)
     if header:
         rows.writerow(COLUMNS)
@@ -109,7 +117,7 @@ def write_entries(
 
 
 def import_entries(url: str, file: Path, *, region: str | None, source: str, say: Say) -> int:
-    """Add the numbers of a file; importing a file again changes nothing.
+    """Add the numbers of a file; importing a file again changes nothing. Return the exit code.
 
     Args:
         url: The database's URL.
@@ -200,7 +208,7 @@ def _open_numbers(file: Path, region: str | None) -> Iterator[OpenedContacts]:
 
 
 def _run(url: str, work: Callable[[Contacts], Awaitable[T]]) -> T:
-    """Run `work` on a database; raise `CommandError` if the database fails."""
+    """Run `work` on a database in a new event loop; raise `CommandError` if the database fails."""
 
     async def run() -> T:
         async with Database(url) as database:

@@ -75,6 +75,7 @@ def is_clear_yes(said: str) -> bool:
 
 
 def _is_wish(sentence: str) -> bool:
+    """Return whether a sentence explicitly wishes calls: not a question, negated or of others."""
     words, starts = _words(sentence)
     if sentence.rstrip().endswith("?") and not _TAG.search(words):
         return False
@@ -89,6 +90,7 @@ def _is_wish(sentence: str) -> bool:
 
 
 def _is_opt_out(sentence: str) -> bool:
+    """Return whether a sentence has a request that passes all rules of this module."""
     words, starts = _words(sentence)
     is_asked = sentence.rstrip().endswith("?") and not _TAG.search(words)
     for language in LANGUAGES.values():

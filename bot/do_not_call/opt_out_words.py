@@ -29,6 +29,8 @@ class Language:
 
 
 def _language(entries: dict[str, Any]) -> Language:
+    """Return a language's patterns; in an entry, `<name>` stands for the entry of that name."""
+
     def pattern(name: str) -> str:
         value = entries[name]
         text = "|".join(value) if isinstance(value, list) else str(value)

@@ -98,7 +98,8 @@ class OptOuts:
     def start_listing(self, owed: OwedNumber, *, on_disk: bool = False) -> "asyncio.Task[None]":
         """Begin to list a number; the returned task is done once that is committed.
 
-        The task belongs to this object: do not cancel it.
+        The task belongs to this object: do not cancel it. Beyond `MAX_OWED` pending numbers, the
+        oldest is dropped, with an event.
         """
         pending = _PendingNumber(owed, on_disk=on_disk)
         # Owned by this object, which cancels and awaits it: see `close`.
@@ -111,7 +112,10 @@ class OptOuts:
         return task
 
     async def take_back(self, owed: OwedNumber, listing: "asyncio.Task[None]") -> bool:
-        """Cancel a listing and remove what it has listed; return False if the database fails."""
+        """Cancel a listing and remove what it has listed; return False if the database fails.
+
+        A listing that was pending stays cancelled even then.
+        """
         pending = self._pending.get(listing)
         listing.cancel()
         await asyncio.wait({listing})
@@ -144,7 +148,10 @@ class OptOuts:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _begin_left_numbers(self) -> None:
-        """Begin to list the numbers that other processes have left, as far as there is room."""
+        """Begin to list the numbers that other processes have left, as far as there is room.
+
+        Another process may still try to list one of them; to list it twice does no harm.
+        """
         own = {pending.owed.call_id for pending in self._pending.values()}
         left = await asyncio.to_thread(self._kept.left, besides=own, most=MAX_OWED - len(own))
         for item in left:
@@ -163,6 +170,7 @@ class OptOuts:
             self._emit(DoNotCallListed(call_id=pending.owed.call_id, tries=pending.tries))
 
     async def _add_to_list(self, pending: _PendingNumber) -> bool:
+        """Try once to list a number; return False if that fails, and log the first failure."""
         owed = pending.owed
         pending.tries += 1
         try:
@@ -200,6 +208,7 @@ class OptOuts:
             logger.error("a listed number could not be deleted from disk: {!r}", error)
 
     def _give_up(self, task: "asyncio.Task[None]", pending: _PendingNumber, *, reason: str) -> None:
+        """Cancel a listing and emit `DoNotCallDropped`; from disk, another process may list it."""
         task.cancel()
         call_id, on_disk = pending.owed.call_id, pending.on_disk
         self._emit(DoNotCallDropped(call_id=call_id, reason=reason, on_disk=on_disk))

@@ -109,7 +109,7 @@ class SentenceJudge:
         self._asking = dict[asyncio.Task[None], NotedTurn]()  # owned by this object: see `close`
 
     def note(self, turn: NotedTurn) -> None:
-        """Keep a turn if it may be a request; `decide` judges it."""
+        """Keep a turn if it may be a request, instead of an earlier one; `decide` judges it."""
         is_suspect = may_name_calls(turn.said, turn.language) or turn.is_unmistakable
         self._noted = turn if is_suspect else None
 
@@ -118,7 +118,10 @@ class SentenceJudge:
         self._noted = None
 
     def decide(self, *, by_words: bool = False, until: int | None = None) -> None:
-        """Judge the noted turn, unless it is later than `until`; `by_words` if no model answers."""
+        """Judge the noted turn once, unless it is later than `until`; a model is asked in a task.
+
+        Words decide at once if `by_words`, without a model, or after `MAX_QUESTIONS` questions.
+        """
         turn = self._noted
         if turn is None or (until is not None and until < turn.number):
             return
@@ -144,6 +147,7 @@ class SentenceJudge:
             self._by_words(turn)
 
     async def _ask(self, question: OptOutQuestion, turn: NotedTurn) -> None:
+        """Ask a model about a turn, and act on a yes; without an answer, the words decide."""
         number = self._turn()
         is_wish = await question.ask(
             turn.wish, turn.said, emit=lambda used: self._emit(replace(used, turn=number))

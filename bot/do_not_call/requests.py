@@ -124,7 +124,7 @@ class DoNotCallRequests:
                 pass
 
     def tool(self) -> Tool:
-        """Return the model's tool to put the number on the list."""
+        """Return the model's tool to put the number on the list; waits up to `CONFIRMATION_S`."""
 
         async def run(arguments: Mapping[str, Any]) -> str:
             del arguments
@@ -189,6 +189,7 @@ class DoNotCallRequests:
                 self._emit(DoNotCallOwed(turn=turn, by=by))
 
     def _note_turn(self, words: str, turn: int) -> None:
+        """Give the judge a turn: a wish for no calls or, after a request, one for calls."""
         if self._number:
             wish = Wish.CALLS_AGAIN if self.listing else Wish.NO_CALLS
             noted = NotedTurn(
@@ -207,7 +208,10 @@ class DoNotCallRequests:
             self._speak(Situation.CONFIRM_CALLS)
 
     def _hear_confirmation(self, words: str) -> bool:
-        """Read a turn as the answer to the question; return whether it was a clear yes."""
+        """Read a turn as the answer to the question; return whether it was a clear yes.
+
+        That begins to take the number off the list. Any other answer ends the question.
+        """
         asked, self._confirmation = self._confirmation, None
         if asked is None or self.listing is None:
             return False

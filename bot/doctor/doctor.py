@@ -180,6 +180,7 @@ def _check_outbound(settings: Settings) -> Iterator[DoctorFinding]:
 
 
 def _check_tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
+    """Yield a finding for each Python tool, and for each HTTP tool that cannot be used."""
     from bot.tools.owner import made_tools  # noqa: PLC0415 - Pipecat takes seconds
 
     for about, made in made_tools(agent.tools, {}):
@@ -189,6 +190,7 @@ def _check_tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
 
 
 async def _check_rung(rung: RungSpec, *, online: bool) -> DoctorFinding:
+    """Check that a rung can be built and reached; with `online`, also its key and model."""
     about = f"stages.{rung.stage} {rung.name}"
     if rung.kind == LOCAL_KIND:
         return await _check_local(about, rung)

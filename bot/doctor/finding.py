@@ -39,7 +39,7 @@ async def reach(url: str) -> tuple[str, bool]:
 
 
 async def reach_port(host: str, port: int, *, secure: bool = False) -> tuple[str, bool]:
-    """Connect to a port; return the result in words, and whether it succeeded."""
+    """Connect to a port, with TLS if `secure`; return the result in words, and whether it works."""
     try:
         async with asyncio.timeout(SERVER_ANSWER_S):
             context = ssl.create_default_context() if secure else None

@@ -41,7 +41,10 @@ async def check_model(trial: Trial, rung: RungSpec) -> None:
 
 
 async def _answer(model: Any, prompt: str, *, pieces: int = 0) -> tuple[float, str]:
-    """Read an answer to its end, or to so many pieces of text; return when it began, and its end.
+    """Read an answer, or only its first `pieces` texts if not 0.
+
+    Returns:
+        The seconds until its first text, and the reason of its end; empty if it gave none.
 
     Raises:
         ServiceError: The model failed, or wrote nothing.

@@ -79,7 +79,7 @@ class Line:
         return now_s()
 
     async def wait(self, seconds: float, *, since_s: float = math.inf) -> float:
-        """Send silence, until there is a final result since that time; return when it ended."""
+        """Send silence for `seconds`, or until a final result since `since_s`; return its end."""
         for _ in range(round(seconds / PIECE_S)):
             if any(item.final and item.at_s >= since_s for item in self.results):
                 break
@@ -87,6 +87,7 @@ class Line:
         return now_s()
 
     def _read(self) -> None:
+        """Add the results that have arrived; raise `ServiceError` if the recogniser failed."""
         while not self._lone.out.empty():
             frame = self._lone.out.get_nowait()
             if isinstance(frame, ErrorFrame):
@@ -99,7 +100,7 @@ class Line:
 
 
 class HeardSpeech(NamedTuple):
-    """What came of a piece of speech."""
+    """The results of a piece of speech."""
 
     interim: bool  # words while it went on
     final: bool  # a final result while it went on, after `ASKED_S`
@@ -131,7 +132,7 @@ async def check_recogniser(trial: Trial, rung: RungSpec) -> None:
 
 
 async def _speak(line: Line, pcm: bytes, *, size: int, asks: bool) -> HeardSpeech:
-    """Let it hear speech and then silence, with a request to finish after `size` bytes."""
+    """Let it hear speech and then silence; `asks`: with a request to finish after `size` bytes."""
     await line.mark_speech()
     asked_at = await line.hear(pcm[:size])
     if asks:
@@ -184,7 +185,7 @@ def _tell(trial: Trial, heard: Sequence[HeardSpeech], *, in_segments: bool) -> N
 
 
 def numbers_in(language: str, rate_hz: int) -> bytes:
-    """Return numbers in a language, or in English if espeak-ng does not know it."""
+    """Return spoken numbers as PCM, in English if espeak-ng does not know the language."""
     try:
         voices = names("", language)
         spoken = speak(NUMBERS, voices, manner=Manner(), rate_hz=rate_hz)

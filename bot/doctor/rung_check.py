@@ -39,6 +39,7 @@ async def check_rung(
 
 
 async def _try_wrong_key(trial: Trial, rung: RungSpec) -> None:
+    """Check that a request with this wrong key fails as one; alerts about keys need that."""
     about = "wrong key"
     kind = await trial.step(about, _refusal_of(rung), within_s=KEY_S)
     odd = f"it looks like the failure {kind}, so no alert will name a key that has expired"

@@ -35,6 +35,8 @@ RungSettings = ModelSettings | ConnectedSettings
 def measure_rung(loaded: Loaded, name: str, *, write: bool) -> bool:
     """Measure one rung, print the results, and return whether it is as promised.
 
+    The process ends if that takes longer than `LIMIT_S`. `write` writes those facts that differ.
+
     Raises:
         UsageError: There is no such rung, its key is not set, or its facts cannot be written.
     """
@@ -65,6 +67,7 @@ def measure_rung(loaded: Loaded, name: str, *, write: bool) -> bool:
 
 
 def _find(loaded: Loaded, name: str) -> tuple[Stage, RungSettings]:
+    """Return the stage and settings of a rung; raise `UsageError` if none has this name."""
     names = list[str]()
     for stage, rung in loaded.settings.stages.rungs():
         if rung.name == name:
@@ -77,7 +80,7 @@ def _find(loaded: Loaded, name: str) -> tuple[Stage, RungSettings]:
 
 @contextmanager
 def ending(seconds: float, code: int, text: str = "") -> Iterator[None]:
-    """End the process if the block takes longer, whatever blocks its loop or its threads."""
+    """If the block takes longer, print `text` and end the process, whatever blocks its threads."""
 
     def end() -> None:
         sys.stderr.write(text)
@@ -111,7 +114,7 @@ class Report:
         self._console = Console(soft_wrap=True, highlight=False)
 
     def tell(self, found: CheckLine) -> None:
-        """Print one line; compare a measured fact with the one in use."""
+        """Print one line; add a measured fact to `measured` if it is to replace the one in use."""
         text, ok, value = found.text, found.ok, found.value
         if value is not None:
             in_use = getattr(self._rung.facts, found.fact)

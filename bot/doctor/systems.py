@@ -63,6 +63,7 @@ async def _check_mail_server(settings: Settings) -> DoctorFinding:
 
 
 async def _check_contacts_file(file: Path, region: str) -> DoctorFinding:
+    """Check that the file can be read and has numbers; `region` as in `server.region`."""
     from contacts.contact_files import ContactFileError  # noqa: PLC0415 - as below
     from operations.crm.own import read_contacts  # noqa: PLC0415 - SQLAlchemy takes a while
 
@@ -120,6 +121,7 @@ async def _check_sheets(sheets: SheetsSettings, file: Path, *, online: bool) -> 
 
 
 def _check_campaigns(settings: Settings) -> Iterator[DoctorFinding]:
+    """Yield for each campaign whether any enabled carrier has what it needs to dial."""
     carriers = settings.transports
     dialling = [
         name

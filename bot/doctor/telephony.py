@@ -141,6 +141,7 @@ def _account_reader(name: str, section: Any) -> tuple[AccountReader | None, str]
 
 
 def _exotel_reader(section: Any) -> tuple[AccountReader | None, str]:
+    """Return Exotel's reader and variable; see `_account_reader`."""
     from transports.exotel.rest import ExotelRest  # noqa: PLC0415
 
     for key in ("account_sid", "api_key", "api_token"):

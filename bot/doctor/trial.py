@@ -45,10 +45,10 @@ class Trial:
         self._abandoned = set[asyncio.Task[Any]]()
 
     async def step(self, about: str, work: Coroutine[Any, Any, T], *, within_s: float) -> T:
-        """Do one step.
+        """Run one step and return its result; cancel it when its time or the trial's is over.
 
         Raises:
-            StepFailedError: It failed or took too long.
+            StepFailedError: It failed or took too long, which was told.
         """
         limit_s = max(0.0, min(within_s, self._ends_at - now_s()))
         task = asyncio.get_running_loop().create_task(work, name=f"check {about}")
@@ -61,7 +61,7 @@ class Trial:
         raise self._failed(about, "it ignores its cancellation")
 
     def _result_of(self, task: asyncio.Task[T], about: str) -> T:
-        """Return the result of a step, or tell why it failed, without the key."""
+        """Return the result of a step, or tell why it failed, without the key, and raise."""
         try:
             return task.result()
         except (ServiceError, ProbeFailedError) as error:
@@ -81,7 +81,11 @@ class Trial:
 async def alone(
     trial: Trial, rung: RungSpec, *, prepare: Callable[[Any], None]
 ) -> AsyncIterator[tuple[LoneService, Any]]:
-    """Run a rung's service during the block, after `prepare`."""
+    """Build a rung's service, call `prepare`, and run it alone during the block.
+
+    Raises:
+        StepFailedError: It cannot be started, which was told.
+    """
 
     async def start() -> tuple[LoneService, Any]:
         service = await asyncio.to_thread(provider(rung.stage, rung.kind, rung.service).build, rung)

@@ -49,7 +49,7 @@ class Talker:
         self._is_new = True
 
     async def say(self, text: str, *, enough: int = 0) -> float:
-        """Speak a text, or enough bytes of it; return how long the sound is.
+        """Speak a text, or `enough` bytes of it if not 0; return the audible seconds.
 
         Raises:
             ServiceError: The voice failed.
@@ -66,9 +66,9 @@ class Talker:
         return audible_s(bytes(self._ear.pcm), self._rate_hz)
 
     async def interrupt(self, *, after: int) -> float:
-        """Interrupt the text after `after` bytes; return how long it takes to say two words then.
+        """Interrupt the text after `after` bytes; return how many seconds two words then sound.
 
-        It is zero if the voice fails then.
+        It is zero if the voice fails at these words.
         """
         await self.say(TEXT, enough=max(2, after))
         await self._lone.send(InterruptionFrame())

@@ -42,6 +42,7 @@ async def reset(settings: Settings, name: str) -> None:
 
 
 async def _ask_and_print(settings: Settings, method: str, path: str, *, name: str = "") -> None:
+    """Send a request to the server; print the rungs in its answer, and what is wrong with them."""
     address, rungs = await _ask(settings, method, path, name=name)
     console = Console(soft_wrap=True, highlight=False)
     console.print(table(rungs))
@@ -122,6 +123,7 @@ async def _ask(
 
 
 async def _parse_answer(answer: aiohttp.ClientResponse, address: str, *, name: str) -> Any:
+    """Return the rungs in an answer; raise `ValueError` if it does not come from Holdline."""
     if answer.status == 401:
         raise CommandError(f"{address} refuses access; set HOLDLINE_TOKEN to that server's token")
     found = parse_json(await read_body(answer.content))

@@ -122,7 +122,7 @@ def build_gates(settings: Settings, stage: Stage) -> dict[str, RungGate]:
 
 
 def credential(rung: RungSettings, stage: Stage) -> str:
-    """Return a rung's vendor and a hash of its key, equal if rungs share it; empty without one."""
+    """Return a rung's vendor and a hash of its key, equal if rungs share it; empty if keyless."""
     if rung.api_key is None:
         return ""
     secret = rung.api_key.get_secret_value().encode()

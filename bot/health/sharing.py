@@ -50,6 +50,7 @@ class _ClockReading:
 
 
 def _followed_event(rung: RungAvailability) -> RungFollowed:
+    """Return the event of a change that was adopted; a refusal without proof is marked as such."""
     kind, _, status = rung.cause.partition(" ")
     if kind and VERDICTS[Kind(kind)].trips and rung.breaker.state is State.CLOSED:
         status = f"{ONE_CALL}: {status}"

@@ -34,7 +34,8 @@ def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
     """Return one entry per rung, in the first view's order, with the worst state of all views.
 
     Processes adopt each other's changes within about half a second, so the views differ only
-    briefly. One process probes for all; the newest probe in any view is shown.
+    briefly. One process probes for all; the newest probe in any view is shown. `views` is not
+    empty.
     """
     found: list[dict[str, Any]] = []
     for rung in views[0]:
@@ -143,7 +144,10 @@ class ProviderView:
         return found
 
     def withdraw(self, name: str) -> None:
-        """Take the rung of this name out of rotation; calls skip it from their next turn on."""
+        """Take the rung of this name out of rotation; calls skip it from their next turn on.
+
+        Nothing happens if there is no such rung.
+        """
         self.availability.set_out(name, self.clock(), out=True)
 
     def put_back(self, name: str) -> None:
@@ -164,6 +168,7 @@ class ProviderView:
 
 
 def _describe(rung: RungAvailability, now: float) -> dict[str, Any]:
+    """Return a rung's availability as JSON values; durations and times left are in seconds."""
     availability, breaker = rung.at(now), rung.breaker
     return {
         "state": breaker.state.value,
@@ -185,6 +190,7 @@ def _left_s(until: float, now: float) -> float:
 
 
 def _last_probe(prober: Prober | None, now: float) -> dict[str, Any] | None:
+    """Return a prober's newest probe as JSON values; `None` if there was none in this process."""
     last = prober.last if prober else None
     if last is None:
         return None

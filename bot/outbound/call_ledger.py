@@ -65,7 +65,7 @@ class CarrierReports:
         return next((item["cost"] for item in answers if item["cost"] is not None), None)
 
     def forget(self, dial_id: str) -> None:
-        """Forget a dial, except for its cost."""
+        """Forget a settled dial, except for its cost, which may be reported later."""
         self.refs.pop(dial_id, None)
         self._legs.pop(dial_id, None)
 

@@ -95,7 +95,7 @@ def _public_fields(hold: Hold) -> dict[str, Any]:
 def standing_still(outbound: Outbound) -> tuple[str, ...]:
     """Return the names of the campaigns that this process holds because of an outage.
 
-    None if this process does not dial.
+    Empty if this process does not dial.
     """
     if outbound.dialer is None:
         return ()
@@ -132,7 +132,10 @@ def _standing_fields(
 
 
 async def _usage_and_time_left(outbound: Outbound, standing: CampaignStanding) -> dict[str, Any]:
-    """Return what was used today, and how long a running campaign may still take."""
+    """Return what was used today, and how long a campaign may still take, in seconds.
+
+    `left_s` is `None` if it does not run, has no contact left, or cannot be estimated.
+    """
     campaign, now = outbound.campaigns[standing.name], outbound.now_s()
     today = standing.day_s == day_began_s(campaign.zone, now=now)
     used = {

@@ -34,6 +34,7 @@ async def order_dial(settings: Settings, number: str, *, say: Callable[[str], No
 
 
 async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
+    """Post the order to the first address that can be connected to; return the outcome's fields."""
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
     timeout = aiohttp.ClientTimeout(total=MAX_OUTCOME_WAIT_S, connect=CONNECT_S)
@@ -55,6 +56,7 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
 
 
 async def _parse_answer(answer: aiohttp.ClientResponse, address: str) -> Mapping[str, Any]:
+    """Return the outcome's fields; raise `ValueError` if the answer does not come from Holdline."""
     if answer.status == 401:
         raise CommandError(f"{address} refuses access; set HOLDLINE_TOKEN to that server's token")
     if answer.status == 503 and answer.content_type == "text/plain":  # no worker took the request

@@ -69,7 +69,7 @@ class PoolCapacity:
         return min(self.pool.room, self.process.switchboard.free_seats)
 
     async def take_turn(self, calls_per_s: float) -> float:
-        """Count a call of all processes, and return 0; else return how long it has to wait."""
+        """Return 0 and count a call of all processes; else return how many seconds it must wait."""
         return await self.pool.take_turn(DIALS, per_s=calls_per_s)
 
     def usable(self) -> Mapping[str, bool]:
@@ -118,7 +118,7 @@ class PlacedCalls:
 
 
 def agent_of(settings: Settings, campaign: Campaign) -> AgentSettings:
-    """Return the agent of a campaign."""
+    """Return the agent of a campaign; the default one if it names no configured agent."""
     return settings.agents.get(campaign.agent, settings.agent)
 
 
@@ -263,6 +263,7 @@ def _make_dialer(
     alerts: Alerts,
     timing: DialerSettings,
 ) -> Dialer | None:
+    """Return the dialler, which does not run yet; `None` without a carrier or without campaigns."""
     if carrier is None or not campaigns:
         return None
     return Dialer(
@@ -288,6 +289,7 @@ def _make_calls(
     campaigns: Mapping[str, Campaign],
     dials: Ledger,
 ) -> PlacedCalls:
+    """Make our side of outbound calls; let peers ask about them, and calls look up their briefs."""
     ledger.join(pool)
     process.shared.briefs.look_up = partial(_look_up, process.settings, campaigns, dials)
     process.switchboard.on_closing(ledger.wake_all)  # ringing calls are cancelled at once
@@ -302,7 +304,10 @@ async def _run_dialer(
     jobs: Mapping[str, BackgroundJob],
     carrier: CampaignCarrier | None,
 ) -> AsyncIterator[None]:
-    """Run the dialler and its background jobs; after the block, stop them and all ringing."""
+    """Run the dialler and its background jobs; after the block, stop them and close the carrier.
+
+    Without a dialler, no job runs either.
+    """
     works = {"the dialer": dialer, **jobs} if dialer else {}
     working = [
         tasks.create_task(keep_running(name, work.run), name=name) for name, work in works.items()
@@ -329,6 +334,7 @@ async def _held(alerts: Alerts) -> Mapping[str, Hold]:
 async def _look_up(
     settings: Settings, campaigns: Mapping[str, Campaign], ledger: Ledger, dial_id: str
 ) -> AgentSettings | None:
+    """Return the agent of a dial of any process; `None` if the dial or its campaign is unknown."""
     if dial_id.startswith(ONE_CALL):
         return settings.agent
     claim = await ledger.find(dial_id)

@@ -54,7 +54,10 @@ class Rehearsal:
         return stage_down({stage: bool(self._usable(stage)) for stage in STAGES})
 
     async def _rehearse(self, stage: str) -> None:
-        """Test the stage's last usable rung, unless a rehearsal has succeeded within `fresh_s`."""
+        """Test the stage's last usable rung, unless a rehearsal has succeeded within `fresh_s`.
+
+        Does nothing if no rung or several are usable. After failed retries the breaker is open.
+        """
         usable, now = self._usable(stage), self.retries.clock()
         if len(usable) != 1 or now < self._succeeded_at.get(stage, -self.fresh_s) + self.fresh_s:
             return

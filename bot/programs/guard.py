@@ -39,6 +39,7 @@ def guard(command: Callable[[], object]) -> int:
 
 
 def _describe(error: Exception) -> tuple[int, Sequence[str]]:
+    """Return the exit code of an error, and a line for each problem in it."""
     match error:
         case ConfigError():
             return BAD_USAGE, [problem.line for problem in error.problems]

@@ -105,7 +105,7 @@ class TerminalLine:
         self._call.add(entry.event)
 
     def draw(self) -> Text:
-        """Return the current line."""
+        """Return the line: phase, turns, the latest answer time, failures and the latest words."""
         call = self._call
         if not call.started:
             return Text("waiting for a call", style="dim")
@@ -163,6 +163,7 @@ async def talk(settings: Settings) -> None:
 
 
 def _choose_card(local: LocalSettings) -> SoundCard:
+    """Return the chosen sound card; raise `UsageError` if it cannot be used."""
     chosen = ChosenDevices(input=local.input, output=local.output)
     try:
         check_devices(chosen)
@@ -202,6 +203,8 @@ async def _stop_requests() -> AsyncIterator[asyncio.Event]:
 
 
 async def _show(line: TerminalLine, leg: "LocalLeg", console: Console) -> None:
+    """Redraw the line until cancelled, on a terminal with the microphone's level."""
+
     def draw() -> Text:
         if not console.is_terminal:  # a level bar is useless in a file
             return line.draw()

@@ -120,6 +120,7 @@ class SupervisorCommands:
     """Carries out the supervisor's commands in this worker."""
 
     def __init__(self, pool: PoolClient, server: "Server", tasks: asyncio.TaskGroup) -> None:
+        """Obey the commands on the wire of `pool` from now on; connections are taken in `tasks`."""
         self._server = server
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()

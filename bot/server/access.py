@@ -178,7 +178,7 @@ class Access:
         return OPEN if here else STRANGER
 
     async def _identify(self, request: HTTPConnection) -> Identity | Response:
-        """Return the identity that a request's credential proves, or the response without one."""
+        """Return the identity that a request's credential proves, or else the refusing response."""
         given = credential_of(request)
         if given is None:
             return _ask_for_credential(request, None)
@@ -338,7 +338,10 @@ class SignIn:
         return sign_out_page(identity_of(request))
 
     async def sign_out(self, request: Request) -> Response:
-        """End the session, or all sessions."""
+        """End the session, or all of them if the form asks for that and the role is `act`.
+
+        The browser's cookie is deleted even if the session is still open (503).
+        """
         identity, form = identity_of(request), await _form(request)
         everybody = form.get("who") == "everybody" and identity.role is Role.ACT
         try:
@@ -382,7 +385,7 @@ class Guard:
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on to the application, or refuse it."""
+        """Pass a request on, with its sender's identity if the path is guarded, or refuse it."""
         if scope["type"] not in ("http", "websocket") or not is_guarded(scope["path"]):
             await self._app(scope, receive, send)
             return

@@ -67,7 +67,10 @@ class Extras:
 def application(
     process: Process, tasks: asyncio.TaskGroup, extras: Extras, pool: WorkerPool | None = None
 ) -> FastAPI:
-    """Return the web application: access control, limits, pages, transports, operators' API."""
+    """Return the web application: access control, limits, pages, transports, operators' API.
+
+    Calls run in `tasks`. Without a `pool`, the process counts as the only one.
+    """
     settings = process.settings
     pool = pool or SingleProcess(
         why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic
@@ -178,6 +181,7 @@ def _call_routers(
 
 
 def _health(process: Process, pool: WorkerPool) -> APIRouter:
+    """Return `/healthz`, which always succeeds, and `/readyz`, 503 while not ready for calls."""
     router = APIRouter()
 
     @router.get("/healthz")

@@ -95,6 +95,7 @@ class PoolCalls:
             await asyncio.sleep(REFRESH_EVERY_S)
 
     async def _refresh(self) -> Sequence[Mapping[str, Any]]:
+        """Return the calls in progress, from one query for all watchers that ask together."""
         async with self._refreshing:
             if clock.monotonic() >= self._refreshed_at + REFRESH_EVERY_S / 2:
                 self._last = await self.live()
@@ -184,6 +185,8 @@ def call_router(
 def _add_audio(
     router: APIRouter, reader: RecordReader, disclosures: Disclosures, machine: str
 ) -> None:
+    """Add the route of a call's recording; `machine` is the name of this one, or empty."""
+
     @router.get("/{call_id}/audio", response_model=None)
     async def audio(  # pyright: ignore[reportUnusedFunction]
         request: Request, call_id: str, part: Part = -1

@@ -74,7 +74,10 @@ class PoolCampaigns:
         return [(CAMPAIGN, name) for name in standing_still(self._outbound)]
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the campaigns, and again whenever they change; once if there are none."""
+        """Yield the campaigns, and again whenever they change; once if there are none.
+
+        Nothing is yielded while no leader answers.
+        """
         shown: Mapping[str, Any] = {"campaigns": [], "problem": ""}
         if not self._outbound.campaigns:
             yield shown
@@ -138,7 +141,10 @@ class CampaignReports:
         return await self._answer(name, "html", headers=PAGE_HEADERS, numbers=True)
 
     async def csv_file(self, request: Request, name: str, *, numbers: bool = False) -> Response:
-        """Return a CSV file with a line for each contact; numbers are masked unless `numbers`."""
+        """Return a CSV file with a line for each contact.
+
+        Numbers are masked unless `numbers`, which needs the role `act` and is recorded.
+        """
         if numbers and name in self._outbound.campaigns:
             self._disclosures.note(request, "unmask", f"the report of campaign {name}")
         headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{name}.csv"'}
@@ -147,7 +153,12 @@ class CampaignReports:
     async def _answer(
         self, name: str, suffix: str, *, headers: Mapping[str, str], numbers: bool
     ) -> Response:
-        """Write a report and return it as `suffix`, or say why there is none."""
+        """Write a report and return it as `suffix`, `html` or `csv`.
+
+        Raises:
+            Refused: The campaign is unknown or has no contacts (404), or another report is being
+                written (503).
+        """
         if name not in self._outbound.campaigns:
             raise Refused("There is no such campaign.", 404)
         if self._writing.locked():
@@ -261,7 +272,11 @@ def _add_dial_route(router: APIRouter, outbound: Outbound) -> None:
 
 
 def _refuse_transition(outbound: Outbound, name: str, move: str) -> JSONResponse | None:
-    """Return why an action is refused: its name is unknown, or no rule allows its calls."""
+    """Return a 404 for an unknown campaign or action, else `None`.
+
+    Raises:
+        Refused: The action starts calls, and no rule allows any (409).
+    """
     if name not in outbound.campaigns or move not in MOVES:
         body = {"detail": "There is no such campaign.", "names": list(outbound.campaigns)}
         return JSONResponse(body, status_code=404)
@@ -271,7 +286,7 @@ def _refuse_transition(outbound: Outbound, name: str, move: str) -> JSONResponse
 
 
 async def _change_state(outbound: Outbound, name: str, move: str, by: str) -> bool:
-    """Change a campaign's state; return False if its present state does not allow that."""
+    """Change a campaign's state, by the operator `by`; return False if its state forbids that."""
     now, (begins, becomes) = outbound.now_s(), MOVES[move]
     await outbound.queue.open(name, now=now)
     return await outbound.queue.move(name, becomes, reason=by, now=now, begins=begins)
@@ -297,7 +312,11 @@ def _not_changed(shown: dict[str, Any], move: str) -> dict[str, Any]:
 
 
 async def _dial(outbound: Outbound, order: Order) -> dict[str, Any]:
-    """Place the call of an order, and return its result once the dial is over."""
+    """Place the call of an order, and return its result once the dial is over.
+
+    Raises:
+        Refused: The number is unclear or may not be called, or no call can be placed now.
+    """
     call = outbound.one_call
     readings = outbound.gate.readings(order.number)  # complete numbers that it may mean
     if len(readings) != 1:

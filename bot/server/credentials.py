@@ -234,7 +234,7 @@ class ConsoleCredentials:
         return Denied(way=given.way)
 
     async def sign_in(self, role: Role, *, name: str, address: str) -> str:
-        """Open a session; return the cookie's value."""
+        """Open a session for `SESSION_S`; return the cookie's value, which is not stored itself."""
         session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
         kept = {"role": role, "name": name[:NAME_CHARACTERS], "token": self._token_mark(role)}
         kept["network"] = network_of(address)
@@ -290,7 +290,7 @@ class ConsoleCredentials:
         return hmac.new(token.encode(), b"session", hashlib.sha256).hexdigest() if token else ""
 
     async def _note_wrong(self, given: Credential, address: str, path: str) -> None:
-        """Emit an event for a wrong credential; unless it is repeated, also log and count it."""
+        """Emit an event for a wrong credential; unless repeated, log it and count it everywhere."""
         self._emit(InputRefused(transport="console", reason=REFUSALS[given.way]))
         mark = _hash(given.value)
         if self.attempts.is_repeated(address, mark):

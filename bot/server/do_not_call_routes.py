@@ -137,7 +137,7 @@ class DoNotCallRoutes:
     async def add(
         self, request: Request, number: Number, words: Words = "", by: By = ""
     ) -> JSONResponse:
-        """Put a number on the list."""
+        """Put a number on the list unless it is there; raise `Refused` if it is none or unclear."""
         found = self._parse(number)
         source = f"console: {operator_name(request, OperatorWord(by=by))}"
         new = await self._contacts.add_do_not_call(

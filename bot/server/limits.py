@@ -344,7 +344,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self._feed()
 
     async def receive(self) -> Any:
-        """Return the next message for the application."""
+        """Return the next message for the application, and go on parsing what has arrived."""
         message = await super().receive()
         if self._unread:
             if not self.transport.is_closing():

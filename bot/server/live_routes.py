@@ -32,7 +32,7 @@ class PoolLiveView:
 
     @property
     def watchers(self) -> int:
-        """The number of watchers of this process."""
+        """The number of watchers of this process's entries, with those in other processes."""
         return self._live.watchers
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
@@ -158,6 +158,7 @@ def live_router(
 
 
 async def _console(opening: str, merged: AsyncIterator[Sequence[str]]) -> AsyncIterator[str]:
+    """Yield `opening`, then each list of messages as one text; close `merged` at the end."""
     yield opening
     try:
         async for messages in merged:

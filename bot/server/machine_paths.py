@@ -13,7 +13,7 @@ class MachinePaths:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on with the rest of its path."""
+        """Pass a request on with the rest of its path; the scope keeps the machine's part."""
         machine, rest = split_path(scope.get("path", ""))
         if machine:
             scope = {**scope, SCOPE_KEY: machine, "path": rest}

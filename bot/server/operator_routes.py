@@ -110,10 +110,13 @@ class Disclosures:
             self._noted_at.popitem(last=False)
 
     def check_search(self, request: Request, digits: str, *, shown: int = ENDINGS[0][0]) -> int:
-        """Check and record a search by the last digits of numbers; return their least length.
+        """Check and record a search by the last digits of numbers.
 
         Repeated with one more digit each time, a search completes a masked number. So only an
         operator may search for more digits than are `shown`, or in numbers that show fewer.
+
+        Returns:
+            The least length of the numbers to search; 0, for all, with the role `act`.
 
         Raises:
             HTTPException: The sender lacks the role `act`, and no number shows so many (403).
@@ -147,6 +150,7 @@ By = Annotated[str, Body(embed=True, max_length=NAME_CHARACTERS)]
 def reload_router(pool: PoolClient | None, machines: MachineViews) -> APIRouter:
     """Return the reload route; `pool` is `None` without a supervisor, as in the demo.
 
+    It responds once the configuration is read, before the workers are replaced.
     The response has a fingerprint of the configuration of each of the `machines`, ours first.
     """
     router = APIRouter(route_class=ApiRoute)

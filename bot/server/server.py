@@ -169,7 +169,7 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
 
     async def take(self, connection: socket.socket) -> None:
-        """Serve a connection that another process accepted."""
+        """Serve a connection that another process accepted; close it if the client has gone."""
         protocol = functools.partial(
             self.config.http_protocol_class,
             config=self.config,

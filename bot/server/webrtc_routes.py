@@ -300,7 +300,7 @@ class Candidates(BaseModel):
 def webrtc_router(
     process: Process, tasks: asyncio.TaskGroup, parked: Parked, pool: WorkerPool
 ) -> APIRouter:
-    """Return the browser's routes; calls run in `tasks`."""
+    """Return the browser's routes, and answer other processes' questions; calls run in `tasks`."""
     calls = BrowserCalls(process, tasks, parked, pool)
     routes = WebrtcRoutes(process, tasks, calls)
     pool.peers.answer("candidates", routes.take_candidates)
@@ -335,7 +335,7 @@ class WebrtcRoutes:
         return {"ice_servers": for_page(self._servers)}
 
     async def offer(self, offer: Offer, request: Request) -> Mapping[str, str]:
-        """Answer an offer; if its call runs in another process, that process answers it."""
+        """Answer an offer here, unless the process that has its call answers it."""
         address = address_of(request)
         public = identity_of(request).public
         worker, pc_id = _split_id(offer.pc_id)
@@ -349,7 +349,7 @@ class WebrtcRoutes:
         return await self._answer_here(local, address, public=public)
 
     async def _answer_here(self, offer: Offer, address: str, *, public: bool) -> Mapping[str, str]:
-        """Answer an offer; the call begins when the browser has connected."""
+        """Answer an offer, or raise `HTTPException`; the call begins when the browser connects."""
         token = str((offer.request_data or {}).get("resume_token") or "")
         if not self._offers.knows(offer.pc_id) and not self._may_answer(token):
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)

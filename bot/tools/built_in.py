@@ -121,7 +121,10 @@ class Tools:
 
 
 def _end_call_tool(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
-    """Return the tool that hangs up after a goodbye: the model's, or else the agent's."""
+    """Return the tool that hangs up after a goodbye: the model's, or else the agent's.
+
+    The model is not asked about the result.
+    """
     rule = SpokenTextRule(**agent.spoken_text.model_dump())
 
     async def handle(params: FunctionCallParams) -> None:
@@ -141,7 +144,8 @@ def _end_call_tool(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit)
 def _transfer_tool(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
     """Return the tool that transfers the caller to one of the named destinations.
 
-    The model never sees a number, so that no caller can talk it into dialling another one.
+    The model never sees a number, so that no caller can talk it into dialling another one. It is
+    not asked about a transfer that has begun, because that speaks to the caller itself.
     """
     words = described("transfer_to_person")
     schema = words["parameters"]
@@ -180,7 +184,8 @@ def _callback_tool(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: 
     """Return the tool that stores a callback, once the caller has confirmed the number.
 
     A caller ID may be forged, and a spoken number misheard. So the first use only returns the
-    number to read out. A second use stores the callback, if the caller has spoken in between.
+    number to read out. A later use with `confirmed` stores the callback, if the caller has spoken
+    in between.
     """
     # By number: the turn in which the model was asked to read it out.
     asked_in_turn: dict[str, int] = {}
@@ -208,7 +213,10 @@ def _callback_tool(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: 
 
 
 def sensitive_tools(max_s: float) -> tuple[Tool, ...]:
-    """Return the model's tools to begin and end a sensitive section."""
+    """Return the model's tools to begin and end a sensitive section of at most `max_s` seconds.
+
+    They only answer: `Toolbox` begins and ends the section.
+    """
 
     async def begin(_: Mapping[str, Any]) -> str:
         return f"Nothing is recorded or stored now, for at most {max_s:g} seconds. Go on."

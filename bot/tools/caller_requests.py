@@ -50,7 +50,7 @@ class RecordedMessage:
         self._why_lost: OSError | None = None
 
     def add(self, pcm: bytes) -> None:
-        """Add a piece of audio; never waits."""
+        """Add a piece of audio, 16-bit mono; never waits."""
         self._unwritten += pcm
         busy = self._writing is not None and not self._writing.done()
         enough = len(self._unwritten) >= WRITE_EVERY_S * self._rate_hz * SAMPLE_BYTES
@@ -155,6 +155,8 @@ class CallerRequests:
     async def note_callback(self, reason: str, said: str = "") -> Unkept | None:
         """Store a request for a callback; return `None` once it is committed, or why it is not.
 
+        One that is not stored within `REQUEST_STORED_S` is tried again by `close`.
+
         Args:
             reason: What it is about, and when.
             said: The number, if it is not the caller's own.
@@ -215,7 +217,7 @@ class CallerRequests:
         self._message.add(pcm)
 
     async def keep_message(self) -> bool:
-        """Save the message as a wav file; return False if there is none, or if the disk fails.
+        """Save the message as a wav file; return False without one, or if the disk fails or hangs.
 
         The file is completed in the background until the end of the call, even if this is cancelled
         because the caller hangs up.
@@ -224,13 +226,16 @@ class CallerRequests:
         return message is not None and bool(await self._in_time(message.finish()))
 
     async def drop_message(self) -> None:
-        """Delete the recording."""
+        """Delete the recording, if there is one."""
         message, self._message = self._message, None
         if message:
             await self._in_time(message.drop())
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Return the result of saving or deleting a message; `None` if the disk hangs."""
+        """Return the result of saving or deleting a message; `None` if the disk hangs.
+
+        The work goes on then, and `close` waits for it.
+        """
         self._ending = ending = asyncio.get_running_loop().create_task(work, name="end a message")
         await asyncio.wait([ending], timeout=REQUEST_STORED_S)
         if ending.done():

@@ -81,7 +81,7 @@ def function_tool(settings: ToolSettings) -> Tool:
 
 @cache
 def _own_function(entry_point: str) -> _OwnFunction:
-    """Return the function of an entry point, which a process looks up once, before its calls.
+    """Return the function of an entry point (`module:name`), which a process looks up once.
 
     The look-up may run the owner's code, such as a property that connects to a database.
 
@@ -92,6 +92,7 @@ def _own_function(entry_point: str) -> _OwnFunction:
 
 
 def _load(entry_point: str) -> Callable[..., Any]:
+    """Import an entry point; raise `ValueError` if it is nothing that a tool can call."""
     module, _, name = entry_point.partition(":")
     try:
         function = operator.attrgetter(name)(importlib.import_module(module))
@@ -118,6 +119,10 @@ def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _read_function(function: Callable[..., Any]) -> _OwnFunction:
+    """Read a function's docstring and signature.
+
+    An unusable signature raises nothing: it is only needed if the settings give no parameters.
+    """
     inner = _inner(function)
     docstring = inspect.getdoc(inner) or ""
     if not docstring and not inspect.isroutine(function):
@@ -228,6 +233,7 @@ def _refuse_other_names(function: Callable[..., Any], names: Iterable[str]) -> N
 
 
 def _why_unusable(item: inspect.Parameter) -> str:
+    """Return why a model cannot fill a parameter; empty if it can."""
     if item.kind is item.POSITIONAL_ONLY:
         return "which has no name for the model; remove the `/`"
     if item.name == "self":
@@ -292,6 +298,7 @@ def _plain(
 
 
 def _plain_keyword(key: str, value: Any, into: Callable[[Any], Any]) -> tuple[str, Any]:
+    """Return a keyword and its value as providers accept them; `into` converts subschemas."""
     if key == "const":
         return "enum", [value]
     if key == "properties":

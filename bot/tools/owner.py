@@ -75,7 +75,10 @@ def made_tools(
 
 
 def tool_schemas(agents: Iterable[AgentSettings]) -> tuple[FunctionSchema, ...]:
-    """Return the schemas of the agents' own tools that can be used, each name once."""
+    """Return the schemas of the agents' own tools that can be used.
+
+    If several agents have a tool of the same name, the first one's is returned.
+    """
     found = [made for agent in agents for _, made in made_tools(agent.tools, {})]
     tools = {tool.name: tool for tool in reversed(found) if isinstance(tool, Tool)}
     return tuple(map(schema_of, tools.values()))
@@ -130,6 +133,11 @@ def _from_url(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
 
 
 def _http_run(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
+    """Return what sends the arguments to the tool's URL, as a query or as JSON, and reads a result.
+
+    `Toolbox` limits its time.
+    """
+
     async def run(arguments: Mapping[str, Any]) -> Any:
         url, body = URL(settings.url or ""), ""
         if settings.method in BODILESS:

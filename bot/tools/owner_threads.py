@@ -89,6 +89,9 @@ class OwnerLoops:
     async def run(self, work: Work) -> Any:
         """Run `work` in the first loop that is free, and return its result or raise its error.
 
+        A loop that does not begin within `BEGIN_S` counts as blocked, and the next one is tried. If
+        the wait is cancelled, so is the work.
+
         Raises:
             OwnerBusy: All loops are blocked.
         """
@@ -157,7 +160,9 @@ async def in_owner_loop(work: Work) -> Any:
 
 
 async def in_thread(work: Callable[[], Any], free_threads: threading.BoundedSemaphore) -> Any:
-    """Run `work` in a daemon thread and return its result.
+    """Run `work` in a daemon thread and return its result or raise its error.
+
+    If the wait is cancelled, the thread goes on, and keeps its place until the work is done.
 
     Raises:
         OwnerBusy: No thread is free.

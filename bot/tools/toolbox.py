@@ -171,7 +171,10 @@ class Toolbox:
         ]
 
     def restore(self, kept: Sequence[KeptTool]) -> None:
-        """Take over the attempts of another process, finished or not."""
+        """Take over the attempts of another process, finished or not.
+
+        A repetition (see `_Attempt.answers`) gets the result, or `CUT_OFF` if there is none.
+        """
         for tool in kept:
             done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
             done.set_result(dict(tool.result or CUT_OFF))
@@ -211,7 +214,7 @@ class Toolbox:
         return handle
 
     async def _answer(self, tool: Tool, params: FunctionCallParams) -> dict[str, Any]:
-        """Return the result for the model.
+        """Return the result for the model; arguments that do not fit are refused, and nothing runs.
 
         If the caller interrupts the wait, the tool continues, and another task delivers its result.
         """
@@ -294,7 +297,10 @@ class Toolbox:
         await late.ask_with(f"{LATE} {RULE} {_to_json(result)}", TELL_LATE)
 
     async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
-        """Run a tool, carry out its effects on the call, emit the outcome and return the result."""
+        """Run a tool, carry out its effects on the call, emit the outcome and return the result.
+
+        Does not run it if the call has gone on in another process.
+        """
         began = self.clock()
         if self.words and tool.sensitive == "begin":
             self.words.begin_sensitive_section()
@@ -335,13 +341,14 @@ def _is_verified(result: Any) -> bool:
 
 
 def _result_of(attempt: _Attempt) -> Mapping[str, Any] | None:
+    """Return an attempt's result; `None` if it is not done, or its result is unknown."""
     task = attempt.task
     has_result = task.done() and not task.cancelled() and not attempt.cut_off
     return task.result() if has_result else None
 
 
 async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the outcome and a result for the model; raises nothing."""
+    """Return the outcome (ok, late, refused, failed) and a result for the model; raises nothing."""
     limit = asyncio.timeout(tool.timeout_s)
     try:
         async with limit:

@@ -79,7 +79,7 @@ class WorkerLoad:
         self.cores, self._lag_s, self.reported_at = cores, lag_s, now
 
     def note_sent(self, now: float) -> None:
-        """Count a call that is on its way to this worker."""
+        """Count a call as on its way to this worker, until one begins or for `ON_ITS_WAY_S`."""
         self._sent_at.append(now)
 
     def begin(self, seat: int, now: float) -> None:
@@ -129,7 +129,10 @@ class WorkerLoad:
         return now - self.reported_at > STALE_S
 
     def room(self, call_cores: float, now: float) -> int:
-        """Return how many more calls it can take."""
+        """Return how many more calls it can take.
+
+        At least one while it has no call, even if it is late; otherwise a late worker takes none.
+        """
         more = calls_in(FULL_CORES - self.load(call_cores, now), call_cores)
         if not self.calls:
             return max(1, more)
@@ -169,7 +172,10 @@ class CallCost:
         return min(max(self._spent_s / self._talked_s, CALL_CORES_MIN), CALL_CORES_MAX)
 
     def learn(self, *, cores: float, calls: float, now: float) -> None:
-        """Update the average: `calls` calls have used `cores` cores since the last `learn`."""
+        """Update the average: `calls` calls have used `cores` cores since the last `learn`.
+
+        After a `pause`, this only starts the time. Of a longer time, only `STALE_S` count.
+        """
         passed_s = min(now - self._learned_at, STALE_S) if self._learned_at is not None else 0.0
         keep = math.exp(-passed_s / AVERAGING_S)
         self._spent_s = self._spent_s * keep + cores * passed_s
@@ -219,13 +225,14 @@ class LostCalls:
         return len(self._until)
 
     def lose(self, seats: Sequence[int], now: float) -> None:
-        """Expect the calls that had these seats of a lost worker."""
+        """Expect the calls that had these seats of a lost worker, for `TAKEN_UP_S`."""
         self._until |= dict.fromkeys(seats, now + TAKEN_UP_S)
 
     def ask(self, call: str, now: float, *, waits: bool) -> None:
         """Record the request of a call for a seat, which it has got unless it `waits`.
 
-        If it had a seat of a lost worker, that one is no longer left free.
+        Its first request ends the expectation of one call of a lost worker: of those, only the
+        seats are known, not the ids.
         """
         former = next((which for which in self._until if not isinstance(which, str)), None)
         if self._until.pop(call, None) is None and former is not None:
@@ -301,7 +308,8 @@ class PoolAdmission:
 
         Args:
             now: The current time.
-            call: The carrier's id of the call; a second request for it returns the same seat.
+            call: The carrier's id of the call; another request before it begins returns the same
+                seat.
             address: The IP address of a public caller; empty for others.
             goes_on: Whether the call has lost its process.
         """
@@ -333,6 +341,8 @@ class PoolAdmission:
 
     def why_closed(self, now: float, address: str = "", *, goes_on: bool = False) -> str:
         """Return why no call can be taken: `full` or `busy`; empty if one can.
+
+        It is also `full` without a staying worker, and while the last seats are left free.
 
         Args:
             now: The current time.
@@ -415,5 +425,5 @@ def _building(ages_s: Sequence[float]) -> float:
 
 
 def calls_in(cores: float, call_cores: float) -> int:
-    """Return how many calls of this cost fit into the cores."""
+    """Return how many calls of this cost fit into the cores; negative if the cores are."""
     return int(cores / call_cores + ROUNDING)

@@ -196,7 +196,7 @@ class ConnectionListener:
             self._became_readable(connection)
 
     async def run(self) -> None:
-        """Accept connections until cancelled."""
+        """Accept connections until cancelled; then close those that no worker has."""
         loop = asyncio.get_running_loop()
         pace = ConnectionPace(loop.time())
         self._healthz_at = loop.time() + HEALTHZ_WAIT_S
@@ -220,6 +220,7 @@ class ConnectionListener:
             self._close(next(iter(self._silent)))
 
     def _receive(self, connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait `MAX_SILENT_S` for a connection's data; if too many wait, close the oldest."""
         connection.settimeout(0)
         if len(self._silent) >= MAX_SILENT_CONNECTIONS:
             self._close(next(iter(self._silent)))
@@ -261,7 +262,7 @@ class ConnectionListener:
         return asyncio.get_running_loop().call_later(after_s, respond)
 
     def _dispatch(self, connection: socket.socket, first: bytes) -> None:
-        """Respond to a request here, or pass its connection on to a worker."""
+        """Respond to a request here, or else pass its connection on to a worker if one takes it."""
         resuming = RESUME.match(first)
         name = resuming[1].decode() if resuming else ""
         begins_call = bool(CALL_REQUEST.match(first)) and not name
@@ -309,6 +310,7 @@ def _not_ready_response(why: str) -> bytes:
 
 
 def _respond(connection: socket.socket, response: bytes) -> None:
+    """Send a response, to HEAD only its head, and close the connection."""
     with suppress(OSError):
         request = connection.recv(PEEK_BYTES)  # unread data would reset the connection
         if request.startswith(HEAD_METHOD):

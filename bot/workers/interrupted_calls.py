@@ -32,7 +32,7 @@ class InterruptedCalls:
         self._stored: dict[tuple[str, str], tuple[float, int]] = {}
 
     def note(self, worker: str, value: Mapping[str, Any]) -> None:
-        """Record that a worker stores a value; that of a call that is over is `None`."""
+        """Record a request to store a call's state, or `None` at its end; ignore other values."""
         token, now = value["token"], self._clock()
         if not token.startswith(PREFIX):
             return
@@ -43,7 +43,10 @@ class InterruptedCalls:
             del self._stored[next(iter(self._stored))]
 
     async def wait(self, worker: str, calls: int, *, within_s: float) -> int:
-        """Wait until a lost worker's calls go on; return how many do not within this time."""
+        """Wait until a lost worker's calls go on; return how many do not within this time.
+
+        Those whose state was not stored count, too.
+        """
         since = self._clock() - STORED_S
         epochs = {
             token: epoch

@@ -36,7 +36,7 @@ class Lagging:
     def note(
         self, where: LagPlace, lag_s: float, *, step: str, now: float
     ) -> tuple[ProcessLagged, ...]:
-        """Record one lag; return an event if no incident of this place is open."""
+        """Record a lag from `MIN_LAG_S` on; return an event if this place has no open incident."""
         if lag_s < MIN_LAG_S:
             return ()
         incident = self._incidents.get(where)

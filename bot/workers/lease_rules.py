@@ -70,7 +70,7 @@ class Leases:
             lease.held = max(lease.sent, inside)
 
     def divide(self) -> Mapping[str, LeaseMessage]:
-        """Divide the places again; return a message for each process whose share changes.
+        """Divide the places again; return a message, to be sent, for each process with a new share.
 
         A process gets no more than the free places in addition to those that it holds. The rest
         of its target follows in later calls, when other processes have freed their places.

@@ -91,7 +91,10 @@ def own_listeners(
     metrics_folder: Path | None,
     record_listener: RecordListener | None,
 ) -> OwnListeners:
-    """Return the listeners of a process; see `open_process` for `words` and `metrics_folder`."""
+    """Return the listeners of a process; see `open_process` for `words` and `metrics_folder`.
+
+    From now on, `record_listener` passes calls whose process has died to the CRM's listener.
+    """
     exposition = Exposition(metrics_folder)
     crm = CrmListener(follows=not works_after_calls(settings))
     if record_listener:

@@ -61,7 +61,10 @@ class MachineViews:
         await self._pool.key_values.keep(self._token, self.own(calls[:MAX_CALLS]), for_s=VIEW_S)
 
     async def others(self) -> Sequence[View]:
-        """Return the views of the other machines, the newest last; none while the store is away."""
+        """Return the views of the other machines, the newest last, read once in `READ_EVERY_S`.
+
+        None without a store, and while it is away.
+        """
         if not self._is_shared or self._pool.store_away:
             return ()
         if self._clock() >= self._read_at + READ_EVERY_S:

@@ -51,7 +51,7 @@ class OtherMachines:
         self._announce = link.redis.register_script(ANNOUNCE)
 
     async def run(self) -> None:
-        """Look every `STORE_CHECK_S`, until cancelled."""
+        """Store our room and read the others' every `STORE_CHECK_S`, until cancelled."""
         task = asyncio.current_task()
         # The client may swallow a cancellation that arrives while it reads.
         while not (task and task.cancelling()):

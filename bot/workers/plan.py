@@ -35,7 +35,7 @@ class ServePlan:
     def __init__(
         self, config: Path | None, flags: Mapping[str, Any], loaded: Loaded, *, folder: Path
     ) -> None:
-        """Start with a loaded configuration.
+        """Start with a loaded configuration, and write the workers' copy of it.
 
         Args:
             config: The file named on the command line, if any.
@@ -66,7 +66,7 @@ class ServePlan:
         return worker_count(self.settings)
 
     def parameters(self, number: int) -> WorkerParameters:
-        """Return the start parameters of a new worker."""
+        """Return the start parameters of a new worker, and restore its file if that was removed."""
         self._copy.write_if_missing()
         return WorkerParameters(
             number=number,
@@ -79,7 +79,7 @@ class ServePlan:
         )
 
     def renew(self) -> Reread:
-        """Reload the configuration; if it has problems, log them and keep the old one."""
+        """Reload the configuration; if it has problems, log them and keep the old one. Blocks."""
         try:
             loaded = load(self._config, flags=self._flags)
             check_folders(loaded)

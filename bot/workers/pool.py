@@ -22,7 +22,7 @@ class WiderClaims(Protocol):
     """Claims that hold on other machines as well."""
 
     async def claim(self, what: str) -> KeepOutcome:
-        """Claim this; `KEPT_HERE` if another machine may have claimed it as well."""
+        """Claim this; `REFUSED` if another machine has it, `KEPT_HERE` if one may have it."""
         ...
 
     def give_back(self, what: str) -> None:
@@ -37,7 +37,7 @@ class Claims:
         """Hold no claims.
 
         Args:
-            most: How many are kept.
+            most: How many are kept; then the least recently used one is dropped.
             shared: The claims that hold on all machines; `None` if there is only this one.
         """
         self._most, self._shared = most, shared
@@ -49,7 +49,7 @@ class Claims:
         return self._shared is not None
 
     def claim(self, what: str, *, holder: str) -> bool:
-        """Return whether the holder gets the work; only the first claim succeeds."""
+        """Return whether the holder gets the work: not if any holder, even this one, has it."""
         if what in self._holders:
             # Rooms of calls in progress are claimed again every second, so they stay the newest.
             self._holders[what] = self._holders.pop(what)
@@ -60,14 +60,14 @@ class Claims:
         return True
 
     def give_back(self, what: str, *, holder: str) -> None:
-        """Allow a new claim; does nothing if another worker holds it."""
+        """Allow a new claim, on all machines; does nothing unless this holder has it."""
         if self._holders.get(what) == holder:
             del self._holders[what]
             if self._shared:
                 self._shared.give_back(what)
 
     def serve(self, wire: Wire, *, holder: str) -> None:
-        """Answer the claims of one worker over its wire."""
+        """Answer one worker's claims over its wire, and accept their release, as `holder`."""
 
         async def claim(message: Mapping[str, Any]) -> KeepOutcome:
             what = message["what"]
@@ -140,7 +140,7 @@ class KeyValueStore:
         moments: Sequence[str] = (),
         epoch: int | None = None,
     ) -> KeepOutcome:
-        """Store a value; if there are too many of its kind, an old one is dropped (`FAIR`)."""
+        """Store a value, not in an epoch that is over; a full kind loses an old one (`FAIR`)."""
         if epoch is not None and not self.note_epoch(token, epoch):
             return KeepOutcome.REFUSED
         now, kind = self._clock(), kind_of(token)
@@ -156,7 +156,7 @@ class KeyValueStore:
         return KeepOutcome.KEPT
 
     async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
-        """Raise a token's epoch and return its value; `None` if its epoch is not `epoch`."""
+        """Raise a token's epoch and return its value, which stays; `None` if `epoch` differs."""
         current = self._epochs.get(token, 0)
         if epoch not in (None, current):
             return None
@@ -241,7 +241,7 @@ def _oldest(kept: Mapping[str, _Kept]) -> _Kept:
 
 
 def _least_fair(kept: Mapping[str, _Kept], kind: str) -> str:
-    """Return the token of the oldest value of the owner who has the most values."""
+    """Return the token of the oldest value of the owner with the most, by the fields in `FAIR`."""
     tokens: Iterable[str] = kept
     for name in FAIR.get(kind, ()):
         owners = {token: str(kept[token].value.get(name)) for token in tokens}
@@ -251,7 +251,7 @@ def _least_fair(kept: Mapping[str, _Kept], kind: str) -> str:
 
 
 def kind_of(token: str) -> str:
-    """Return the kind of a token."""
+    """Return the kind of a token; empty if the token is itself a kind."""
     return token.rpartition(" ")[0]
 
 
@@ -275,11 +275,11 @@ class StreamedViews:
         wire.on("stream", self._start_or_stop_stream)
 
     def share(self, own: Callable[[], Entries]) -> None:
-        """Stream the entries of `own`, the recent ones first, to watchers in other workers."""
+        """Stream what `own` yields to each watcher in another worker that begins from now on."""
         self._own = own
 
     async def watch(self) -> Entries:
-        """Yield the entries of the other workers until closed."""
+        """Yield the entries of the other workers; their streams stop when this is closed."""
         number = next(self._numbers)
         queue = self._watchers[number] = asyncio.Queue(MAX_QUEUED_ENTRIES)
         self._wire.send("watch", watcher=number, on=True)
@@ -388,7 +388,7 @@ class WorkerPool(CallPool, Protocol):
         ...
 
     async def take_turn(self, name: str, *, per_s: float) -> float:
-        """Count a request of all processes, and return 0; else return how long it has to wait."""
+        """Count a request of all processes and return 0; else return the seconds it has to wait."""
         ...
 
 

@@ -31,7 +31,7 @@ class PooledKeyValueStore:
         moments: Sequence[str] = (),
         epoch: int | None = None,
     ) -> KeepOutcome:
-        """Store a value in the supervisor; a failure is only logged."""
+        """Store a value in the supervisor; a failure is only logged, and reported as `KEPT`."""
         try:
             kept = await self._wire.ask(
                 "keep", token=token, value=value, for_s=for_s, moments=list(moments), epoch=epoch
@@ -42,7 +42,10 @@ class PooledKeyValueStore:
         return KeepOutcome(kept)
 
     async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
-        """Raise a token's epoch in the supervisor, or return an unknown one on no answer."""
+        """Raise a token's epoch in the supervisor; return `None` if `epoch` differs.
+
+        Without an answer, the result has neither an epoch nor a value.
+        """
         try:
             taken = await self._wire.ask("take_up", token=token, epoch=epoch)
         except WireError as gone:
@@ -135,7 +138,7 @@ class WirePeers:
         self._wire.answer(what, answer)
 
     async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
-        """Ask one worker, through the supervisor.
+        """Ask one worker, through the supervisor; this one is asked directly.
 
         Raises:
             LookupError: It is not running or does not answer.
@@ -148,7 +151,7 @@ class WirePeers:
             raise LookupError(str(gone)) from gone
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Return our own answer, then those of the other workers; those that fail are left out."""
+        """Return our own answer, then those of the other workers, except for those that fail."""
         own = await self._answers[what](fields)
         questions = [self.ask(item, what, **fields) for item in self.others]
         answers = await asyncio.gather(*questions, return_exceptions=True)
@@ -225,7 +228,10 @@ class PoolClient:
         return NoSeat(reason=reply["reason"]) if "reason" in reply else HeldSeat(seat=reply["seat"])
 
     async def take_turn(self, name: str, *, per_s: float) -> float:
-        """Ask the supervisor for a turn; without an answer, this process's own pace must do."""
+        """Ask the supervisor for a turn; return 0 if it is granted, else the seconds to wait.
+
+        Also 0 without an answer: then only this process's own pace limits the requests.
+        """
         try:
             return float(await self.wire.ask("turn", name=name, per_s=per_s))
         except WireError as gone:
@@ -314,7 +320,11 @@ class SharedLimits:
     """Applies the limits that the whole pool shares to this worker's gates."""
 
     def __init__(self, pool: PoolClient, policies: Iterable[StagePolicy]) -> None:
-        """Close every limited gate until the supervisor leases it places."""
+        """Take over the limits of these stages' gates.
+
+        Every gate with limited places is closed until the supervisor leases it some. Allowances
+        are reduced to this worker's part.
+        """
         self._pool = pool
         self._numbers: dict[str, int] = {}  # by rung: the number of the last lease message
         self._reported: dict[str, tuple[int, int, int]] = {}  # by rung: the last report, see `_use`
@@ -335,7 +345,7 @@ class SharedLimits:
             self._pool.wire.send("places", rungs=uses)
 
     def _call_in(self) -> None:
-        """Admit requests that have waited for a new lease."""
+        """Let the gates admit waiting requests: their leases may be valid again."""
         for gate in self._gates.values():
             gate.resize(gate.limits.concurrent or 0)
 
@@ -348,7 +358,7 @@ class SharedLimits:
         return now < until or self._pool.wire.gone.is_set()
 
     def _share(self, name: str, gate: Any) -> None:
-        """Make a rung's gate wait for the pool's request rate and for leased places."""
+        """Make a rung's gate wait for the pool's request rate and for leased places: none yet."""
         if not isinstance(gate, RungGate):
             return
         if gate.limits.per_minute is not None:
@@ -361,6 +371,7 @@ class SharedLimits:
             gate.is_leased = partial(self._is_leased, name)
 
     def _apply_lease(self, message: Mapping[str, Any]) -> None:
+        """Give a gate its leased places; the report of its use then confirms the message."""
         gate = self._gates.get(message["rung"])
         if gate is None:
             # Only the supervisor's newer configuration limits this rung, so this worker needs no
@@ -372,6 +383,9 @@ class SharedLimits:
         self.report()
 
     def _use(self, name: str) -> tuple[int, int, int]:
-        """Return the last lease message's number, and the places that are used and wanted."""
+        """Return the last lease message's number, and the places that are used and wanted.
+
+        Reading `wanted` resets a demand that the gate has noted.
+        """
         gate = self._gates[name]
         return self._numbers[name], gate.inside, gate.wanted

@@ -78,7 +78,10 @@ class RateLimit:
         shares: "SharedShares | None" = None,
         machines: Callable[[], int] = lambda: 1,
     ) -> None:
-        """Limit the requests of `name` to a burst and a rate per second."""
+        """Limit the requests of `name` to a burst and a rate per second.
+
+        `shares` asks the store; `None` without one. `machines` returns how many share the rate.
+        """
         self.rate, self._machines = rate, machines
         burst, per_s = rate
         self._name, self._clock, self._shared = name, clock, shares
@@ -102,7 +105,7 @@ class RateLimit:
                 await asyncio.sleep(wait_s)
 
     async def take(self) -> float:
-        """Count a request and return 0; else return how long it has to wait."""
+        """Count a request and return 0; else return after how many seconds to try again."""
         if self._shared is None:
             return self._bucket.take(self._clock())
         try:
@@ -113,6 +116,7 @@ class RateLimit:
         return wait_s
 
     def _take_part(self, now: float) -> float:
+        """Take from this machine's part of the rate, whose bucket is full at the first request."""
         if self._part is None:
             machines, whole = self._machines(), self._bucket
             capacity, per_s = max(1, whole.capacity // machines), whole.per_s / machines
@@ -134,7 +138,11 @@ class Quotas:
         shares: "SharedShares | None" = None,
         machines: Callable[[], int] = lambda: 1,
     ) -> None:
-        """Divide the limits in `settings`; `machines` returns how many machines share them."""
+        """Divide the limits in `settings`.
+
+        `shares` asks the store for our share, `None` without a store; `machines` returns how many
+        machines share the limits.
+        """
         self._clock, self._shared, self._machines = clock, shares, machines
         self._leases: dict[str, Leases] = {}
         self._shares: dict[str, Share] = {}
@@ -143,7 +151,11 @@ class Quotas:
         self.renew(settings)
 
     def renew(self, settings: Settings) -> None:
-        """Apply the limits of a new configuration; existing leases stay."""
+        """Apply the limits of a new configuration, numbers of places at the next `divide`.
+
+        Existing leases stay, also those of rungs that are no longer limited. A rate that has
+        changed begins with an empty bucket.
+        """
         rates: dict[str, tuple[float, float]] = {}  # by name: the burst, and the rate per second
         for _, rung in settings.stages.rungs():
             if rung.limits.concurrent is not None:
@@ -173,7 +185,10 @@ class Quotas:
         self.divide()
 
     async def share(self) -> None:
-        """Ask the store for this machine's shares, every `SHARE_EVERY_S` until cancelled."""
+        """Ask the store for our shares every `SHARE_EVERY_S`, and divide them, until cancelled.
+
+        Returns at once without a store.
+        """
         task, shared = asyncio.current_task(), self._shared
         # The client may swallow a cancellation that arrives while it reads.
         while shared and not (task and task.cancelling()):
@@ -200,7 +215,7 @@ class Quotas:
                 wire.send("lease", rung=rung, places=message.places, number=message.number)
 
     def leased_until(self) -> Mapping[str, float]:
-        """Return by rung until when this machine's share may be used; empty without a store."""
+        """Return by rung until when our share may be used (monotonic); empty without a store."""
         return {name: share.until for name, share in self._shares.items() if self._shared}
 
     def full_paces(self) -> list[str]:
@@ -214,7 +229,7 @@ class Quotas:
         self.divide()
 
     def _limit_rate(self, name: str, rate: tuple[float, float]) -> "RateLimit":
-        """Return the pace of a name, with this burst and rate per second."""
+        """Return the limit of a name, or a new one with an empty bucket if its rate differs."""
         if name not in self._paces or self._paces[name].rate != rate:
             self._paces[name] = RateLimit(
                 name, rate, clock=self._clock, shares=self._shared, machines=self._machines
@@ -222,10 +237,11 @@ class Quotas:
         return self._paces[name]
 
     async def _take_turn(self, message: Mapping[str, Any]) -> float:
-        """Return 0 if the worker may send a request now, which counts; else how long to wait."""
+        """Return 0 if the worker may send a request now, which counts; else the seconds to wait."""
         return await self._limit_rate(message["name"], (1, message["per_s"])).take()
 
     async def _pace(self, message: Mapping[str, Any]) -> None:
+        """Reply once a request to the rung may be sent; at once if its rate is not limited."""
         pace = self._paces.get(message["rung"])
         if pace is not None:
             await pace.wait()
@@ -288,7 +304,7 @@ class PoolServer:
             wire.answer(what, answer)
 
     def lose(self, worker: Worker) -> int:
-        """Remove a worker that is gone; return how many calls it interrupted."""
+        """Remove a worker that is gone, its claims and leases; return how many calls it had."""
         self.workers.pop(worker.name, None)
         self._views.lose(worker)
         self._claims.lose(worker.name)
@@ -333,7 +349,10 @@ class PoolServer:
         ]
 
     def broadcast_state(self) -> None:
-        """Send every worker the state of the pool."""
+        """Send every worker the state of the pool.
+
+        The first ready worker that stays leads, if possible one that takes new calls.
+        """
         ready = [worker for worker in self.workers.values() if worker.ready.is_set()]
         staying = [worker for worker in ready if not worker.leaving]
         leader = min(staying, key=lambda worker: worker.closing.is_set(), default=None)

@@ -109,6 +109,7 @@ async def open_shared(
 async def _open_gate(
     settings: Settings, database: Database, emit: Emit
 ) -> AsyncIterator[OrderGate]:
+    """Yield the gate of orders, whose leases are renewed during the block."""
     region = settings.server.region or ""
     now = DatabaseClock(database, utc_s=clock.utc_s, monotonic=clock.monotonic)
     gate = OrderGate(
@@ -302,7 +303,7 @@ async def _open_after_call_work(
 
 
 async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
-    """Do the slow part of the start, which includes checks of the tools and rungs.
+    """Do the slow part of the start: check tools and rungs, tune the interpreter, load modules.
 
     Returns the given models, or those that it loads, after a first use.
     """

@@ -69,6 +69,7 @@ class SavedValues:
             await asyncio.to_thread(self._write, json.dumps(rows))
 
     def _write(self, text: str) -> None:
+        """Replace the file as a whole, or remove it if it cannot be written; blocks."""
         partial = ""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,7 @@ class SeatTable:
 
     @property
     def room(self) -> int:
-        """How many more calls are taken."""
+        """How many more calls can be taken; 0 after `stop`."""
         return 0 if self._stopping else self._seats.room(self._clock())
 
     def check_line(self) -> bytes:
@@ -108,6 +108,7 @@ class SeatTable:
         return {"reason": self._why_refused(address)} if seat is None else {"seat": seat}
 
     def _why_refused(self, address: str = "") -> str:
+        """Return why there is no seat; for a public caller (`address`), never `ELSEWHERE`."""
         if self._stopping:
             return DRAINING
         if not address and self.room_elsewhere():

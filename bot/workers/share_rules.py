@@ -48,7 +48,10 @@ class Share:
         self._until, self._away_since = asked_at + OWN_S, inf
 
     def note_away(self, now: float) -> None:
-        """Record a request that the store has not answered."""
+        """Record a request that the store has not answered.
+
+        After a start or a freeze, this machine then has no places for `LEASE_S`.
+        """
         last = max(self._until, self._away_at + OWN_S)
         if now >= last + OWN_S:  # we were frozen, or have just started
             self._granted, self._away_since = 0, inf
@@ -56,7 +59,7 @@ class Share:
         self._away_since, self._away_at = min(self._away_since, now), now
 
     def places(self, now: float) -> int:
-        """Return how many places this machine may use now."""
+        """Return how many places may be used now: as granted, or our part without the store."""
         if now < self._until:
             return self._granted
         if now >= self.until:
@@ -86,7 +89,7 @@ class LeakyBucket:
     at: float = 0.0
 
     def wait_s(self, now: float) -> float:
-        """Return how long the next request has to wait."""
+        """Let the bucket leak until `now`; return how many seconds the next request has to wait."""
         self.level, self.at = max(0.0, self.level - (now - self.at) * self.per_s), now
         return max(0.0, (self.level + 1 - self.capacity) / self.per_s)
 

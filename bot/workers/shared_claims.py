@@ -50,7 +50,7 @@ class SharedClaims:
         self._releasing = set[asyncio.Task[None]]()
 
     async def claim(self, what: str) -> KeepOutcome:
-        """Claim this; `KEPT_HERE` if another machine may have claimed it as well."""
+        """Claim this until `give_back`; `KEPT_HERE` if another machine may have it as well."""
         value = secrets.token_hex(8)
         keys, args = [f"{CLAIM}{what}", SINCE], [value, round(CLAIM_S * 1000)]
         try:
@@ -70,7 +70,7 @@ class SharedClaims:
             releasing.add_done_callback(self._releasing.discard)
 
     async def look_after(self) -> None:
-        """Renew our claims; runs until cancelled."""
+        """Renew our claims every `RENEW_EVERY_S` until cancelled, unless the store is away."""
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             for what, value in tuple(self._held.items()):

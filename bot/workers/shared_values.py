@@ -152,6 +152,7 @@ class RedisLink:
 
         Raises:
             UsageError: It is no Redis, too old, needs another password, or drops values.
+            OSError, TimeoutError, RedisError: It does not answer.
         """
         needed = ".".join(map(str, OLDEST))
         try:
@@ -182,7 +183,7 @@ class RedisLink:
         return await self.try_again(request)
 
     async def try_again(self, request: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Do as `ask` does, even if Redis is away.
+        """Do as `ask` does, even if Redis is away; a success does not end that (`find` does).
 
         Raises:
             StoreAwayError: Redis does not answer within `STORE_ANSWER_S`, or refuses.
@@ -195,7 +196,7 @@ class RedisLink:
             raise StoreAwayError(_plain(error)) from error
 
     def lose(self, error: BaseException) -> None:
-        """Send no further requests, and say so once, and once more if a Redis is there to mend."""
+        """Send no further requests; log that once, and again for another `UsageError`."""
         reason, was_away = _plain(error), self.is_away
         if not was_away:
             self._lost_at = self._clock()
@@ -209,7 +210,7 @@ class RedisLink:
         self.is_away = True
 
     def find(self) -> None:
-        """Send requests again."""
+        """Send requests again; after `BLIP_S` or more, `was_there` counts from now."""
         if self.is_away:
             logger.info("the store (server.store) is back")
             if self._clock() - self._lost_at >= BLIP_S:
@@ -243,7 +244,7 @@ class MachineNames:
         self._script = link.redis.register_script(TAKE_NAME)
 
     async def take(self) -> None:
-        """Take the name; wait for that of a machine that has died.
+        """Take the name; wait up to `PRESENT_S` for that of a machine that has died.
 
         Raises:
             StoreAwayError: Redis does not answer.
@@ -259,7 +260,7 @@ class MachineNames:
         )
 
     async def check(self) -> bool:
-        """Renew the name; return whether Redis has lost it, and so its data.
+        """Renew the name; return whether Redis has lost data since the last check.
 
         Raises:
             StoreAwayError: Redis does not answer.
@@ -270,12 +271,12 @@ class MachineNames:
         return before not in ("", self._data)
 
     async def give_back(self) -> None:
-        """Let another machine have the name at once."""
+        """Give the name up if it is ours; raise `StoreAwayError` if Redis does not answer."""
         if self.is_ours:
             await self._link.ask(lambda: self._link.redis.delete(self._key))
 
     async def _renew(self) -> bool:
-        """Store the name for another while; return False if another machine has it."""
+        """Hold the name for another `PRESENT_S`; return False if another machine has it."""
         keys, args = [self._key, SINCE], [self._holder, round(PRESENT_S * 1000)]
         is_ours, self._data = await self._script(keys=keys, args=args)
         self.is_ours = bool(is_ours)
@@ -308,7 +309,7 @@ class OwnValues:
         return iter(tuple(self._kept))
 
     def add(self, token: str, wrapped: str) -> None:
-        """Add a value as the newest; too many, and the oldest is forgotten."""
+        """Add a value, unshared, as the newest; beyond `MAX_OWN`, the oldest is forgotten."""
         self.forget(token)
         while len(self._kept) >= MAX_OWN:
             self.forget(next(iter(self._kept)))
@@ -336,7 +337,7 @@ class OwnValues:
         self.undropped.discard(token)
 
     def note_undropped(self, token: str) -> None:
-        """Note that Redis still has a value that has ended."""
+        """Record that Redis still has a value that has ended; beyond `MAX_KEPT`, forget another."""
         if len(self.undropped) >= MAX_KEPT:
             self.undropped.pop()
         self.undropped.add(token)
@@ -346,7 +347,7 @@ class OwnValues:
         return token in self.undropped or kind_of(token) in self.undropped
 
     async def share(self, token: str) -> KeepOutcome:
-        """Store a value in Redis; if that fails, it stays unshared."""
+        """Store a value in Redis; it stays unshared on a failure, and is forgotten if refused."""
         wrapped = self._kept.get(token)
         if wrapped is None:  # it was dropped meanwhile
             return KeepOutcome.KEPT
@@ -448,8 +449,7 @@ class SharedValues:
     async def look_after(self) -> None:
         """Renew the machine's name, and notice whether Redis is there; runs until cancelled.
 
-        Removes from Redis and stores there what it has missed, and forgets the sessions that it
-        has no more.
+        Also brings Redis up to date, and forgets the sessions that it has no more.
         """
         task = asyncio.current_task()
         missing: Set[str] = set()
@@ -478,7 +478,7 @@ class SharedValues:
         moments: Sequence[str] = (),
         epoch: int | None = None,
     ) -> KeepOutcome:
-        """Store a value; see `KeyValues.keep`."""
+        """Store a value here and in Redis; see `KeyValues.keep`."""
         if not await self._local.keep(token, value, for_s=for_s, epoch=epoch):
             return KeepOutcome.REFUSED
         wrapped = json.dumps(
@@ -494,7 +494,7 @@ class SharedValues:
         return await self._own.share(token)
 
     async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
-        """Raise a token's epoch; see `KeyValues.take_up`."""
+        """Raise a token's epoch, only here while Redis is away; see `KeyValues.take_up`."""
         expected = "" if epoch is None else epoch
         args = [expected, round(EPOCH_S * 1000)]
         keys = [_key(token), f"{EPOCH}{token}"]
@@ -587,7 +587,7 @@ class SharedValues:
 
 
 def _unwrapped(found: Any, now: float) -> Any:
-    """Return a stored value, with its moments on this machine's clock; `None` without one."""
+    """Return the value in `found` (JSON, ms left) with moments on our clock; `None` if unusable."""
     if not found:
         return None
     wrapped, left_ms = found
@@ -607,7 +607,7 @@ def _unwrapped(found: Any, now: float) -> Any:
 
 
 async def _store(script: AsyncScript, token: str, wrapped: str, now: float) -> bool:
-    """Store a value for the rest of its time, in Redis; return False if its epoch is over."""
+    """Store a value in Redis if it still has time left; return False if its epoch is over."""
     kept = json.loads(wrapped)
     left_s = kept["for_s"] - (now - kept["at"])
     if left_s <= 0:
@@ -633,7 +633,7 @@ async def _lacking_sessions(link: RedisLink, local: KeyValueStore) -> Set[str]:
 
 
 async def _drop(client: Redis, token: str) -> None:
-    """Remove a value, or all of a kind."""
+    """Remove a value, or all of a kind, from Redis; the index has them until they expire."""
     if kind_of(token):
         await client.unlink(_key(token))
         return

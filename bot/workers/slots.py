@@ -46,7 +46,7 @@ class Slots:
     def __init__(
         self, plan: ServePlan, server: PoolServer, tasks: asyncio.TaskGroup, *, clock: Clock
     ) -> None:
-        """Start no worker before `begin`; the workers' tasks run in `tasks`."""
+        """Start no worker before `start_workers`; the workers' tasks run in `tasks`."""
         self._plan = plan
         self._server = server
         self._tasks = tasks
@@ -110,6 +110,7 @@ class Slots:
             self.all_gone.set()
 
     def _start(self, slot: int, cause: WorkerCause = "start") -> Worker:
+        """Give a slot to a new worker, and start it in a task; its predecessor runs on."""
         worker = Worker(self._plan.parameters(next(self._numbers)))
         worker.cause = cause
         self._slots[slot : slot + 1] = [worker]
@@ -348,7 +349,10 @@ class Reloading:
             self._busy = False
 
     async def _reload(self, by: str, reply: asyncio.Future[Mapping[str, Any]] | None) -> None:
-        """Run one round, and report its result unless the server is being stopped."""
+        """Run one round, and report its result unless the server is being stopped.
+
+        The old configuration applies again if no new worker becomes ready.
+        """
         result = await self._reread_file()
         _answer(reply, {"problems": result.problems, "changed": result.changed})
         if result.problems:
@@ -371,6 +375,7 @@ class Reloading:
         self._report(by, outcome, changed=result.changed, workers=renewal.workers)
 
     async def _reread_file(self) -> Reread:
+        """Reload the file in a thread; if anything fails, nothing changes, and it is a problem."""
         try:
             return await asyncio.to_thread(self._plan.renew)
         except Exception as broken:  # noqa: BLE001 - no file may end the supervisor and all calls

@@ -59,7 +59,7 @@ class Supervisor:
     def __init__(
         self, plan: ServePlan, listener: socket.socket, checks: socket.socket | None = None
     ) -> None:
-        """Serve on `listener`, and answer the load balancer's checks on `checks`."""
+        """Serve on `listener`; answer the load balancer's checks on `checks`, if it is given."""
         server = plan.settings.server
         self._plan = plan
         self._listener, self._checks = listener, checks
@@ -164,7 +164,11 @@ class Supervisor:
         )
 
     def _refuse(self, request: bytes) -> bytes:
-        """Return the response to the first request of a call that gets no seat; else empty."""
+        """Return the response to the first request of a call that gets no seat; else empty.
+
+        A call on Twilio gets its seat here. One on Exotel is refused only if another machine has
+        room.
+        """
         seats = self._server.seats
         if EXOTEL_STREAM.match(request) and seats.room <= 0 < seats.room_elsewhere():
             return NO_WORKER
@@ -206,6 +210,7 @@ class Supervisor:
         self._tasks.create_task(self._kill_late(), name="kill workers that do not stop")
 
     async def _kill_late(self) -> None:
+        """Kill the workers that still run `STOP_S` after the drain."""
         await wait_at_most(self._plan.settings.shutdown.drain_s + STOP_S, self._slots.all_gone)
         for worker in tuple(self._server.workers.values()):
             logger.error("worker {} did not stop in time; killed", worker.name)
@@ -216,12 +221,13 @@ class Supervisor:
         self._tasks.create_task(self._reloading.run(by, reply=reply), name="replace the workers")
 
     async def _answer_reload(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Reply as soon as the file is read, or the reload refused; workers are replaced later."""
         reply: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._reload(message["by"], reply)
         return {**await reply, "configuration": fingerprint(self._plan.settings)}
 
     def _apply(self, settings: Settings) -> None:
-        """Apply a configuration to the seats and the rungs' limits."""
+        """Apply a configuration to the seats and the rungs' limits, and tell the workers."""
         self._seats.seats = settings.server.max_calls
         self._seats.measured = settings.server.counts_load
         self._seats.public = public_limits(settings)
@@ -272,7 +278,7 @@ def _shared_values(
 
 
 def _report_store(values: "SharedValues", watch: StoreWatch, tell: Callable[..., None]) -> None:
-    """Tell a worker that the store has been away for a while, or is back."""
+    """Make a worker report that the store has been away for a while, or is back; each once."""
     away_s = watch.look(is_away=values.is_away, now=clock.monotonic())
     if away_s is not None and values.is_away:
         tell("store_lost", reason=values.link.why_away)
@@ -338,7 +344,7 @@ def _check_socket(server: ServerSettings) -> socket.socket | None:
 
 
 async def _kill_hung(worker: Worker, folder: Path) -> None:
-    """Kill a worker that hangs, after it has written what it was doing."""
+    """Kill a worker that hangs, after it has written what it was doing; not twice."""
     if worker.killed:
         return
     worker.killed = True

@@ -40,7 +40,7 @@ class Wire:
         self.gone = asyncio.Event()
 
     def on(self, what: str, handler: Handler) -> None:
-        """Register the handler of a message."""
+        """Register the handler of a message, in place of an earlier one; its errors are logged."""
         self._handlers[what] = handler
 
     def answer(self, what: str, answer: Answer, *, revocable: bool = False) -> None:
@@ -48,7 +48,8 @@ class Wire:
 
         Args:
             what: The name of the request.
-            answer: Called with the request; returns the reply.
+            answer: Called with the request; returns the reply. What it raises becomes a `WireError`
+                at the other end.
             revocable: Whether to cancel `answer` when the other end stops waiting for the reply.
         """
         self._answers[what] = answer
@@ -56,7 +57,7 @@ class Wire:
             self._revocable_names.add(what)
 
     def send(self, what: str, /, **fields: Any) -> bool:
-        """Send a message; return False if the other end is gone or no longer reads it."""
+        """Send a message; return False if it is too long, or the other end does not read."""
         return self._send({**fields, "tell": what})
 
     async def ask(self, what: str, /, *, within_s: float = ASK_PROCESS_S, **fields: Any) -> Any:
@@ -80,7 +81,7 @@ class Wire:
                 self._send({"revoke": number})
 
     async def run(self) -> None:
-        """Read messages until the other end is gone."""
+        """Read messages until the other end is gone; then cancel the answers, and close."""
         reader, self._writer = await asyncio.open_connection(sock=self.own, limit=LINE_BYTES)
         self.open.set()
         try:
@@ -151,6 +152,7 @@ class Wire:
             logger.opt(exception=broken).error("the handler of message {} failed", what)
 
     async def _answer(self, what: str, message: Mapping[str, Any]) -> None:
+        """Send the reply to a request, or an error if there is none or it is too long."""
         answer, number = self._answers.get(what), message["number"]
         try:
             reply = {"is": await answer(message)} if answer else {"error": f"{what} is not known"}

@@ -103,7 +103,8 @@ class Worker:
     async def run(self) -> int:
         """Read the wire until the process has ended; return the exit code.
 
-        The wire normally closes with the process, but not if a child process has inherited it.
+        Then the wire is closed, and `ended` is set. The wire normally closes with the process, but
+        not if a child process has inherited it.
 
         Raises:
             RuntimeError: It was not started.
@@ -123,7 +124,7 @@ class Worker:
             self.ended.set()
 
     def send_connection(self, connection: socket.socket) -> bool:
-        """Send the process a connection; return False if it is gone or takes none."""
+        """Send the process a copy of a connection; return False if it is gone or takes none."""
         if self._hand is None:
             return False
         try:
@@ -144,7 +145,7 @@ class Worker:
         self.ended.set()
 
     def kill(self) -> None:
-        """Kill the process."""
+        """Kill the process, if it runs; `loss` then does not look for a lack of memory."""
         self.killed = True
         if self._process and self._process.returncode is None:
             with suppress(ProcessLookupError):
@@ -152,7 +153,7 @@ class Worker:
 
     @property
     def loss(self) -> tuple[str, str]:
-        """The kind of its end, and the reason in words that follow its name."""
+        """The kind of its end (out_of_memory, frozen, lost), and the reason after its name."""
         was_killed = self.code == -signal.SIGKILL and not self.killed
         if was_killed and (reason := killed_for_memory(self.oom_kills_before)):
             return "out_of_memory", reason

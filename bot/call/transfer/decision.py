@@ -126,14 +126,14 @@ class TransferDecision:
         return steps
 
     def caller_gone(self, now: float) -> Steps:
-        """Record that the caller's leg or the call has ended."""
+        """Record that the caller's leg or the call has ended; the outcome stays as it is."""
         del now  # a parameter of all these methods
         drops = self._called and self.at is not At.OVER
         self.drop_reason = "caller_hung_up"
         return self._move(At.OVER, None, *((TransferStep.DROP,) if drops else ()))
 
     def announced(self, now: float) -> Steps:
-        """Record that the caller has heard the announcement."""
+        """Record that the caller has heard the announcement, or that its time is up."""
         if self._announced or self.at in (At.JOINING, At.TOGETHER, At.OVER):
             return ()  # no tone may be played over the person's first words
         self._announced = True
@@ -143,13 +143,16 @@ class TransferDecision:
         return self._move(At.LEAVING, until, TransferStep.HOLD, TransferStep.HAND_ON)
 
     def summary_ready(self, now: float) -> Steps:
-        """Record that the summary is ready."""
+        """Record that the summary is ready, or that the person waits no longer for it."""
         first, self._has_summary = not self._has_summary, True
         awaited = first and self.at is At.BRIEFING
         return self._move(At.BRIEFING, now + SAID_S, TransferStep.BRIEF) if awaited else ()
 
     def person_called(self, now: float, outcome: Handover) -> Steps:
-        """Record whether the call to the person was answered (`connected`), maybe by a machine."""
+        """Record whether the call to the person was answered (`connected`), maybe by a machine.
+
+        An answer after the end of the attempt is dropped.
+        """
         if outcome != "connected":
             return self._fail(outcome, "not_reached") if self.at is At.RINGING else ()
         if self.at is not At.RINGING:

@@ -190,7 +190,7 @@ class PersonCall:
     async def brief(self, summary: str, *, again: bool = False) -> None:
         """Say what the call is about and how to accept; return once the person has heard it.
 
-        Keys and words before that are ignored.
+        Words before that are ignored. Keys are reported at any time.
 
         Args:
             summary: What the call is about; may be empty.
@@ -232,7 +232,7 @@ class PersonCall:
 
 
 def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:
-    """Return a function that resamples audio and passes it to `take`."""
+    """Return a function that resamples audio and passes it to `take`; `take` if rates are equal."""
     if rate_hz == wanted_hz:
         return take
     resampler = create_stream_resampler()

@@ -62,7 +62,7 @@ class PersonWords:
 
         Args:
             owner: Owns the task.
-            answered: Called with each yes and no.
+            answered: Called with each yes and no while `listen` is on; it is off at first.
         """
 
         def note(meaning: Meaning | None) -> None:
@@ -197,7 +197,7 @@ class PersonVoice(FrameProcessor):
         self._unsaid.append(rest)
 
     async def heard(self) -> None:
-        """Wait until the person has heard everything."""
+        """Wait until the person has heard everything; clear `said` before the speech."""
         await self.said.wait()
         await until_heard(self._line, self._now)
 

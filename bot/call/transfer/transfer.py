@@ -117,10 +117,10 @@ class Transfer:
         return {"key": self._first_press[0]} if self._first_press != NO_PRESS else {}
 
     async def restore(self, kept: Mapping[str, Any]) -> bool:
-        """Go on with it; return whether the agent need not go on with the conversation.
+        """Go on with what an earlier process kept; return False if the agent must go on itself.
 
-        The person's leg was lost, so they are called again. If the carrier had the caller, it has
-        returned them.
+        A key for a callback counts as pressed now. The person's leg was lost, so they are called
+        again. If the carrier had the caller, it has returned them.
         """
         if key := kept.get("key"):
             self._first_press = (str(key), self.shared.clock())
@@ -133,6 +133,8 @@ class Transfer:
 
     def reach(self, name: str, reason: str, *, words_first: bool = False) -> bool:
         """Begin a transfer; return False if it is impossible, or if another one is in progress.
+
+        In the latter case, the caller is told that it takes a moment longer.
 
         Args:
             name: A destination of the agent.
@@ -189,12 +191,15 @@ class Transfer:
         return summary
 
     def order(self, to: Destination) -> Order:
-        """Return the call request that the gate admits or refuses."""
+        """Return a new call request, with an id of its own, for the gate to admit or refuse."""
         by, order_id = f"call {self._call_id}", f"to-{secrets.token_hex(8)}"
         return Order(id=order_id, source="transfer", by=by, number=to.number)
 
     async def close(self) -> None:
-        """End the transfer within `END_PERSON_LEG_S`, so the person hears no empty line."""
+        """End the transfer within `END_PERSON_LEG_S`, so the person hears no empty line.
+
+        A callback that is being noted is cancelled, too: `CallerRequests.close` stores it.
+        """
         if self._attempt and self._running:
             self._attempt.caller_gone()
             await asyncio.wait({self._running}, timeout=END_PERSON_LEG_S)
@@ -228,7 +233,10 @@ class Transfer:
         return How.CALL if can_call else None
 
     def _follow(self, event: FloorEvent) -> None:
-        """Begin the transfer or callback that the agent's `keys` define for a pressed key."""
+        """Begin the transfer or callback that the agent's `keys` define for a pressed key.
+
+        Keys are ignored while a transfer is in progress.
+        """
         if not isinstance(event, KeyGiven) or event.owner != "agent" or self.busy:
             return
         key, target, reason = event.key, self.agent.keys[event.key], f"pressed {event.key}"
@@ -292,7 +300,10 @@ class _Tasks:
     def start(
         self, name: str, work: Coroutine[Any, Any, Report | None], on_failure: Report
     ) -> None:
-        """Start a step in a task, and queue its report when it is done or has failed."""
+        """Start a step in a task, and queue its report when it is done or has failed.
+
+        Use each name once: a second task would replace the first one, and `cancel` would miss that.
+        """
         reporting = self._report_result(name, work, on_failure)
         self._under_way[name] = begin_owned(reporting, f"transfer: {name}")
 
@@ -340,7 +351,7 @@ class TransferAttempt:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """The attempt, for the call's resume state."""
+        """The attempt, for the call's resume state; `left`: the carrier may have the caller."""
         left = self._decision.at is At.LEAVING
         return {"to": self._to.name, "reason": self._reason, "left": left}
 
@@ -372,6 +383,7 @@ class TransferAttempt:
         return decision.outcome
 
     async def _do(self, steps: Steps) -> None:
+        """Carry out steps in order; those that take time go on in tasks of their own."""
         for step in steps:
             match step:
                 case TransferStep.HOLD:
@@ -416,7 +428,10 @@ class TransferAttempt:
         return self._decision.summary_ready
 
     async def _call(self) -> Report:
-        """Call the person, and run their leg if they pick up."""
+        """Call the person, and run their leg if they pick up.
+
+        Reports `failed` if another process has the call, or if the gate refuses the order.
+        """
         decision, transfer = self._decision, self._transfer
         assert transfer.people_carrier  # noqa: S101 - `_transfer_kind` has checked
         may_call = await may_order(transfer.leg) and not await self._gate.admit(self._order)
@@ -443,7 +458,7 @@ class TransferAttempt:
         return partial(decision.person_called, outcome="connected")
 
     async def _hand_on(self) -> Report:
-        """Let the carrier transfer the call."""
+        """Let the carrier transfer the call, if the gate allows it."""
         refusal = await self._gate.admit(self._order)
         if refusal:
             return partial(self._decision.handed_on, outcome="failed")
@@ -451,6 +466,7 @@ class TransferAttempt:
         return partial(self._decision.handed_on, outcome=outcome)
 
     async def _brief(self, *, again: bool = False) -> Report:
+        """Tell the person the summary, if there is one, and how to accept; `again`: only that."""
         summary = self._summary
         if self._person:
             await self._person.brief(summary.text if summary else "", again=again)
@@ -461,7 +477,7 @@ class TransferAttempt:
         return self._decision.briefed
 
     async def _join(self) -> Report:
-        """Connect the caller and the person; the agent is silent."""
+        """Silence the agent, connect the caller and the person, and emit the outcome."""
         transfer, waiting, person = self._transfer, self._transfer.waiting, self._person
         if person is None:
             return partial(self._decision.joined, ok=False)
@@ -496,7 +512,7 @@ class TransferAttempt:
         await self._transfer.requests.hang_up(REASON)
 
     async def _come_back(self, outcome: Handover) -> None:
-        """Return to the agent, which says that the transfer failed."""
+        """Return to the agent, which says that the transfer failed and may offer a callback."""
         self._transfer.return_to_agent()
         self._emit_outcome(outcome)
         await self._transfer.waiting.say(Situation.NOT_REACHED)
@@ -514,6 +530,7 @@ class TransferAttempt:
             await self._person.hang_up("person_hung_up")  # last: a carrier may take seconds
 
     def _emit_outcome(self, outcome: Handover) -> None:
+        """Emit the attempt's outcome, the first time only."""
         if not self._outcome_emitted:
             self._outcome_emitted = True
             self._emit(
