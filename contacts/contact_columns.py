@@ -130,7 +130,7 @@ def meanings_of(
 
 @lru_cache(maxsize=4096)
 def meaning_of(heading: str) -> Meaning:
-    """Return what a heading says by its words alone."""
+    """Return what a heading says by its words alone; an unknown one is a field of the owner's."""
     words = _split(heading)
     if permission := _permission(words):
         return Meaning(permission)
@@ -205,7 +205,7 @@ class YesNoColumns:
         self._filled = set[int]()
 
     def add(self, cells: Sequence[str]) -> None:
-        """Read a row."""
+        """Read a row's cells; a column with a second kind of mark is no longer followed."""
         self.rows += 1
         for index in [index for index in self._marks if index < len(cells) and cells[index]]:
             self._filled.add(index)
@@ -263,6 +263,7 @@ def _parts(word: str) -> list[str]:
 
 
 def _is_telephone(word: str) -> bool:
+    """Return whether a word is one for a telephone, or begins or ends with a long one."""
     if word in TELEPHONE:
         return True
     return any(
@@ -303,7 +304,11 @@ def _column_by_values(
     rows: Sequence[Sequence[str]],
     region: str,
 ) -> int:
-    """Return the only column whose values are telephone numbers."""
+    """Return the index of the only column whose values are telephone numbers.
+
+    Raises:
+        ColumnsError: There is none, or more than one.
+    """
     found = [
         index
         for index, meaning in enumerate(meanings)
@@ -335,6 +340,7 @@ def _values(rows: Sequence[Sequence[str]], index: int) -> list[str]:
 
 
 def _share(results: Any) -> float:
+    """Return the share of true results, 0 to 1; 0 without results."""
     judged = [bool(result) for result in results]
     return sum(judged) / len(judged) if judged else 0.0
 

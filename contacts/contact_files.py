@@ -238,6 +238,7 @@ def why_unusable(file: Path, *, region: str = "") -> str | None:
 def _with_cells(
     rows: "Iterator[CsvRow]", columns: Columns
 ) -> "Iterator[tuple[CsvRow, ContactCells | None]]":
+    """Yield each row with its cells by meaning, `None` if unreadable; leave out empty rows."""
     for row in rows:
         if row.trouble:
             yield row, None
@@ -246,7 +247,7 @@ def _with_cells(
 
 
 def _check_format(file: Path) -> None:
-    """Raise `NotTextError` if the file begins like another format; blocks."""
+    """Raise `NotTextError` if the file begins like another format, such as a workbook; blocks."""
     with file.open("rb") as data:
         head = data.read(PIECE_BYTES)
         data.seek(max(0, file.stat().st_size - PIECE_BYTES))
@@ -282,7 +283,11 @@ class CsvRow:
 
 
 def read_rows(text: TextIO) -> Iterator[CsvRow]:
-    """Yield the rows that are not empty, including the header."""
+    """Yield the rows that are not empty, including the header, and unreadable ones.
+
+    A first line `sep=;`, as Excel writes it, is no row: it sets the separator. Otherwise the first
+    row decides on that.
+    """
     lines = _Lines(text)
     separator = ""
     while (number_and_line := lines.take()) is not None:
@@ -324,6 +329,7 @@ class _Lines:
 
 
 def _read_row(lines: _Lines, number: int, line: str | None, separator: str) -> CsvRow:
+    """Return the row that begins with a line, and may take further ones; `None` was too long."""
     if line is None:
         return CsvRow(line=number, trouble="line_too_long")
     row = _complete_row(lines, line, separator)

@@ -252,6 +252,7 @@ def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
 
 
 def _clean(text: str) -> str:
+    """Remove what spreadsheets add to a number, such as `'`, `="…"` and `.0`, and hidden signs."""
     plain = " ".join(UNSEEN.sub("", text).split())  # to the library, a thin space is not a space
     return DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
 
@@ -297,7 +298,7 @@ def zone_named(name: str) -> tzinfo | None:
 
 
 def zone_of(number: str, *, region: str) -> str:
-    """Return the name of a number's time zone; empty if unknown."""
+    """Return the name of a number's time zone, the first of several; empty if unknown."""
     read = read_number(number, region=region)
     zones = read.zones if isinstance(read, CallableNumber) else ()
     return next((zone for zone in zones if "/" in zone and not zone.startswith("Etc/")), "")

@@ -91,6 +91,7 @@ def _sample_cells(text: str) -> tuple[str, ...]:
 
 
 def _obvious_encoding(sample: bytes) -> str | None:
+    """Return the encoding by its mark, or UTF-16 by its zero bytes; `None` if it shows neither."""
     for mark, name in MARKS:
         if sample.startswith(mark):
             return name
@@ -104,6 +105,7 @@ def _obvious_encoding(sample: bytes) -> str | None:
 
 
 def _guess(sample: bytes, region: str) -> TextEncoding:
+    """Return the encoding with the fewest odd words; of several, the first of a country's."""
     hinted = [name for place in _regions(sample, region) for name in OF_REGION.get(place, ())]
     decoded = {name: sample.decode(name, "replace") for name in (*hinted, *EVERYWHERE)}
     name = min(decoded, key=lambda name: _count_odd(decoded[name], hinted=name in hinted))

@@ -32,14 +32,14 @@ class Backlog(deque[Item]):
         return dropped
 
     def take(self, most: int) -> list[Item]:
-        """Remove and return the oldest items, at most so many."""
+        """Remove and return up to `most` items, the oldest first."""
         return [self.popleft() for _ in range(min(most, len(self)))]
 
     def put_back(self, items: Sequence[Item]) -> None:
-        """Put taken items back; if they are too many, the oldest are dropped by the next `put`."""
+        """Put taken items back before the others; the next `put` drops what is beyond the limit."""
         self.extendleft(reversed(items))
 
     def remove_first(self, item: Item) -> None:
-        """Remove the first item, unless it is another one: this one may have been dropped."""
+        """Remove `item` if it is still the first: `put` may have dropped it meanwhile."""
         if self and self[0] is item:
             self.popleft()

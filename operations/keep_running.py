@@ -27,6 +27,8 @@ async def keep_running(
 ) -> None:
     """Run `work` until it returns or is cancelled; restart it after failures, with growing waits.
 
+    A run that lasted more than `MAX_WAIT_S` resets the wait to `FIRST_WAIT_S`.
+
     Args:
         what: Its name in the log: "the health store's refresh".
         work: Starts the work.
@@ -49,7 +51,9 @@ async def keep_running(
 async def keep_repeating(
     what: str, work: Callable[[], Awaitable[bool]], *, rest_s: Callable[[], float]
 ) -> None:
-    """Repeat `work` until cancelled, even after failures.
+    """Repeat `work` until cancelled; after a database failure, `UNWELL_S` later.
+
+    After any other error, `keep_running` restarts it.
 
     Args:
         what: Its name in the log; a database outage is logged once.
@@ -77,7 +81,9 @@ async def keep_repeating(
 async def at_work(**works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run each coroutine in a task named by its keyword; after the block cancel and await them.
 
-    Write the last rows and close connections after the block, when the tasks have ended.
+    At least one is required. If one raises, the block is cancelled, and the error is raised in an
+    `ExceptionGroup`. Write the last rows and close connections after the block, when the tasks have
+    ended.
     """
     async with asyncio.TaskGroup() as tasks:
         working = [tasks.create_task(work, name=name) for name, work in works.items()]

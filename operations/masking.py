@@ -50,7 +50,7 @@ def least_length(digits: int) -> int | None:
 
 
 def counted(text: str) -> str:
-    """Return the number of words instead of the words."""
+    """Return `[3 words]` for a text of three words; empty for an empty text."""
     return f"[{len(text.split())} words]" if text else ""
 
 

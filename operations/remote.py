@@ -30,6 +30,7 @@ class RemoteError(Exception):
     """The other side refused, or did not answer.
 
     Attributes:
+        retry_after_s: The wait that the other side asks for; `None` if it asks for none.
         whom: The refused recipients, for the operator who runs a test; never logged.
         reached_others: Whether other recipients got the message: it must not be sent again.
     """
@@ -61,7 +62,7 @@ def remote_failure(stage: str, name: str, error: Exception) -> Failure | None:
 
 
 def refused(status: int, why: str = "", *, retry_after_s: float | None = None) -> RemoteError:
-    """Return the error for an HTTP status."""
+    """Return the error for an HTTP status; one that `KINDS` lacks is transient from 500 on."""
     other = Kind.OVERLOADED if status >= 500 else Kind.BAD_REQUEST
     reason = f"answered {status}{': ' if why else ''}{why}"
     return RemoteError(KINDS.get(status, other), reason, retry_after_s=retry_after_s)
@@ -86,6 +87,8 @@ async def ask_remote(
     most_bytes: int = 0,
 ) -> tuple[int, Mapping[str, str], bytes]:
     """Send a request; return the answer's status, headers and body.
+
+    A status that means a failure is returned, too.
 
     Args:
         method: The HTTP method; redirects are not followed.
@@ -117,7 +120,8 @@ def check_accepted(status: int, headers: Mapping[str, str], *, now: float | None
     """Raise unless the status means success.
 
     Raises:
-        RemoteError: The status means a failure; may carry a wait from `headers`.
+        RemoteError: The status means a failure; has the wait in `headers`, if any, up to
+            `MAX_WAIT_S`.
     """
     if not 200 <= status < 300:
         wait_s = retry_after_s(headers, utc_s=now)  # without `now`, relative to the answer's date
@@ -168,7 +172,10 @@ async def post_signed(
 
 
 def signature(secret: str, signed: str) -> str:
-    """Return the value of `webhook-signature`: version, comma, HMAC-SHA256 in base64."""
+    """Return the value of `webhook-signature`: version, comma, HMAC-SHA256 in base64.
+
+    The secret is base64, with or without `PREFIX` and padding.
+    """
     packed = secret.removeprefix(PREFIX)
     key = base64.b64decode(packed + "=" * (-len(packed) % 4))
     digest = hmac.new(key, signed.encode(), hashlib.sha256).digest()

@@ -59,6 +59,8 @@ async def run_with_retries(
 ) -> T:
     """Run `work`, and retry it where that may help; safe to cancel at any time.
 
+    Emits an event for each failed attempt and each planned retry, and updates the breaker.
+
     Args:
         work: One attempt.
         asked: The provider; must be in the health table, if there is one.
@@ -85,7 +87,10 @@ async def run_with_retries(
 
 
 class RetrySequence:
-    """The attempts of one piece of work; decides after each failure whether and when to retry."""
+    """The attempts of one piece of work; decides after each failure whether and when to retry.
+
+    Call `attempt` again only if `wait_s` is not `None`, and after that wait.
+    """
 
     def __init__(
         self, asked: Key, classify: Callable[[Exception], Failure | None], retries: Retries
@@ -94,7 +99,7 @@ class RetrySequence:
         self._classify = classify
         self._retries = retries
         self._tries = 0
-        self._first_s = retries.clock()  # when the first attempt began
+        self._first_s = retries.clock()  # `settings.within_s` counts from here
         self._wait_s: float | None = None  # `None` for no further attempt
 
     @property
@@ -111,10 +116,12 @@ class RetrySequence:
         return self._wait_s or 0.0
 
     async def attempt(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Make one attempt.
+        """Make one attempt; emit its failure, and update the breaker.
 
         Raises:
-            ServiceError: It failed; `wait_s` and the emitted event say what happens next.
+            ServiceError: It failed; `wait_s` and the emitted event say what happens next. Also if
+                the provider is unavailable: then `work` is not called, and `wait_s` is `None`.
+            Exception: An error of our own, as `work` raised it; it counts against no provider.
         """
         self._wait_s = None
         permit, began_s = self._permit(), self._retries.clock()
@@ -153,7 +160,10 @@ class RetrySequence:
     def _record_failed_attempt(
         self, permit: Permit | None, failure: Failure, *, after_s: float
     ) -> None:
-        """Report a failed attempt, set the wait before the next one, and update the breaker."""
+        """Report a failed attempt, set the wait before the next one, and update the breaker.
+
+        A permanent failure ends the sequence without `RetriesExhausted`.
+        """
         self._emit_failure(failure, after_s)
         settings, chance = self._retries.settings, self._retries.chance()
         spent_s = self._retries.clock() - self._first_s
@@ -182,6 +192,10 @@ class RetrySequence:
             )
 
     def _update_breaker(self, permit: Permit | None, failure: Failure) -> None:
+        """Count a permanent failure, or open the breaker if the sequence is exhausted.
+
+        A failure that is retried only returns the permit.
+        """
         availability, now = self._retries.availability, self._retries.clock()
         if availability is None or permit is None:
             return
@@ -217,7 +231,8 @@ async def run_down_ladder(
     """Return the result of the first rung to succeed; safe to cancel at any time.
 
     Each rung has its own `RetrySequence`: a standby is tried at once, without waiting for the
-    retries of the rung above. `fallbacks/retrying.py` chooses the next rung.
+    retries of the rung above. `fallbacks/retrying.py` chooses the next rung. There is no deadline:
+    while a rung may be retried, this waits. Emits `StageExhausted` if no rung succeeds.
 
     Args:
         works: Makes one attempt, by the rung's name; raises `ServiceError` on failure.
@@ -272,6 +287,7 @@ class _LadderRun(Generic[T]):
                 self._record_failure(name, error.failure)
 
     async def _ask(self, name: str) -> T:
+        """Ask a rung; if another one failed before it, emit `RungChosen` first."""
         self._tries += 1
         if self._last is not None and self._last.provider != name:
             chosen = partial(RungChosen, stage=self._stage, cause=self._last.kind.value)

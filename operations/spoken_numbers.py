@@ -217,6 +217,7 @@ def _tokens(text: str) -> list[_Part]:
     for found in TOKEN.finditer(text):
         start, word = found.start(), found[0].casefold()
         is_fixed = any(begin <= start < end for begin, end in breaks)
+        # Case folding may add characters, as to "İ": then places in the word are not the text's.
         for begin, end in _words_in(word) if len(word) == len(found[0]) else [(0, len(found[0]))]:
             place = start + begin, start + end
             tokens.append(_Part(*place, word=word[begin:end], is_fixed=is_fixed))
@@ -241,7 +242,7 @@ def _words_in(word: str) -> Iterator[tuple[int, int]]:
 
 
 def _parts(tokens: Sequence[_Part], tag: str) -> list[_Part]:
-    """Read the numbers among some words in a language."""
+    """Read the numbers among some words in a language; only digits if `tag` is empty."""
     numbers, repeats = _vocabulary(tag) if tag else ({}, {})
     parts, at = list[_Part](), 0
     while at < len(tokens):
@@ -273,12 +274,14 @@ def _read_word(
         unit, more = _longest(tokens[used + joined :], numbers)
         if unit is not None and unit in range(1, 10):
             value, used = value + unit, used + joined + more
+    # A hundred adds only its zeros: "four hundred" is 400.
     return _Part(first.start, tokens[used - 1].end, f"{value}" if value < 100 else "00"), used
 
 
 def _longest(
     tokens: Sequence[_Part], numbers: Mapping[tuple[str, ...], int]
 ) -> tuple[int | None, int]:
+    """Return the value of the longest number at the beginning, or `None`, and its tokens' count."""
     for length in range(min(MAX_PARTS, len(tokens)), 0, -1):
         value = numbers.get(tuple(token.word for token in tokens[:length]))
         if value is not None:
@@ -313,7 +316,10 @@ def _is_apart(text: str, before: _Part, part: _Part) -> bool:
 
 
 def _cards(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
-    """Return what to show in place of each row that may be a card number, by its place."""
+    """Return what to show in place of each row that may be a card number, by its place.
+
+    A telephone number is none, nor is a row that continues a word or a fraction.
+    """
     spans = dict[tuple[int, int], str]()
     for row in _rows(text, parts):
         digits = "".join(part.digits for part in row)

@@ -74,7 +74,10 @@ class _Pieces:
         self._is_secret = False  # they begin like a card or an account number
 
     def mask(self, text: str) -> str:
-        """Return an utterance with its digits masked, if it continues such a number too far."""
+        """Return an utterance with its digits masked, if it continues such a number too far.
+
+        Call it once for each utterance of the side, in order: it remembers their digits.
+        """
         digits, others = said_digits(text)
         if (not digits and others > OTHER_WORDS) or masked_numbers(text) != text:
             self._digits = ""  # the topic has changed, or the number is complete
@@ -128,6 +131,7 @@ def _is_said(message: Mapping[str, Any]) -> bool:
 def _without_secrets(
     message: dict[str, Any], hidden: Collection[str], pieces: Mapping[str, _Pieces]
 ) -> dict[str, Any]:
+    """Return a message as it may be stored; `pieces` by role, which must see every one in order."""
     content = message["content"]
     if clean(content) in hidden:
         return message | {"content": HIDDEN}
@@ -176,7 +180,10 @@ class StoredWords:
         self._ending = self.hides
 
     def event(self, event: Event) -> Event:
-        """Return an event as it may be stored."""
+        """Return an event as it may be stored; the given event does not change.
+
+        Call it once for each event of the call, in order: events begin and end what is hidden.
+        """
         hides = self.hides  # before `_caller_speaks`, on which it depends, changes
         if isinstance(event, CallerStarted):
             self._caller_speaks = hides
@@ -202,6 +209,11 @@ class StoredWords:
         return [_without_secrets(m, hidden, pieces) if _is_said(m) else m for m in plain]
 
     def _redact(self, event: Any, *, hidden: bool) -> Event:
+        """Return an event of `WORDS` with its words masked, or all hidden in a sensitive section.
+
+        Remembers what was said there in `said`. If words are hidden, or are a piece of a number,
+        the recogniser's alternatives are left out: they would show it.
+        """
         changed, is_piece = dict[str, Any](), False
         for name in WORDS[type(event)]:
             words = getattr(event, name)

@@ -80,6 +80,8 @@ def read_answer(text: str, question: ResultQuestion, ended: datetime) -> ReadAns
 def read_moment(text: str | None, ended: datetime) -> datetime | str | None:
     """Return the requested callback time, `None` if there is none, or an error.
 
+    A time shortly before the call's end counts as its end.
+
     Args:
         text: The time as the model wrote it.
         ended: The call's end in the other party's local time, for times without an offset.
@@ -172,7 +174,10 @@ class ResultPen:
     async def _ask(
         self, question: ResultQuestion, text: str, ended: datetime, call_id: str
     ) -> WrittenResult:
-        """Return the result of the first valid answer; an invalid one is sent back once."""
+        """Return the result of the first valid answer; an invalid one is sent back once.
+
+        Emits `UsageMeasured`, with its cost, for each answer.
+        """
         instruction = question.prompt
         for _ in range(MAX_QUESTIONS):
             pen_question = PenQuestion(instruction=instruction, text=text)
@@ -223,7 +228,7 @@ async def _write(rung: RungSpec, question: PenQuestion) -> tuple[str, PenAnswer]
 
 
 def use_of(name: str, question: PenQuestion, answer: PenAnswer) -> UsageMeasured:
-    """Return the billed tokens of an answer: the provider's numbers, or else an estimate."""
+    """Return the billed tokens of an answer, so far without cost; estimated if not reported."""
     reported = answer.prompt_tokens
     characters = len(question.instruction) + len(question.text)
     return UsageMeasured(

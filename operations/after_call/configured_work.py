@@ -57,7 +57,7 @@ async def open_after_calls(
     prices: PriceTable,
     emit: Emit,
 ) -> AsyncIterator[None]:
-    """Run the work after calls during the block."""
+    """Run the work after calls during the block, if any is configured; `listener` then gets it."""
     if not works_after_calls(settings):
         yield
         return

@@ -76,7 +76,7 @@ class CallResults:
     database: Database
 
     async def put(self, result: CallResult) -> bool:
-        """Store a result; return False if a model's result is already stored and stays."""
+        """Store a result, in place of one without a model; return False if a model's is stored."""
         row = asdict(result)
         for name in ("outcome", "campaign", "why", "provider"):
             row[name] = row[name][:CODE_LENGTH]
@@ -176,7 +176,10 @@ class AfterCalls:
                 tasks.create_task(self._ask_all(), name="ask for the results of calls")
 
     async def close(self) -> None:
-        """Store the results without a model of the calls that have just ended; log what is lost."""
+        """Store the results without a model of the calls that have just ended; log what is lost.
+
+        Calls that still wait for a model keep these results. `run` must have ended.
+        """
         try:
             async with asyncio.timeout(LAST_S):
                 while self._ended and await self._store_next():
@@ -201,7 +204,10 @@ class AfterCalls:
                     await asyncio.sleep(UNWELL_S)
 
     async def _store_next(self) -> bool:
-        """Commit the next call's result, so far without a model; False if the database is down."""
+        """Commit the next call's result, so far without a model; False if the database is down.
+
+        Then its report is queued, and the call waits for a model; without one, it is finished.
+        """
         first = call, ended_s = self._ended[0]
         try:
             ended = await self._with_basic_result(call, ended_s)
@@ -246,7 +252,10 @@ class AfterCalls:
             return CallPurpose()
 
     async def _ask_all(self) -> None:
-        """Ask for one result after the other, store it and report it, until cancelled."""
+        """Ask for one result after the other, store it and report it, until cancelled.
+
+        A result that cannot be stored is reported anyway, and delays the next question.
+        """
         while True:
             ended = await self._to_ask.get()
             result = await self._ask(ended)
@@ -274,7 +283,7 @@ class AfterCalls:
         return with_written(known, written, ended.call)
 
     async def _finish(self, ended: EndedCall, result: CallResult) -> None:
-        """Emit the final result, and pass on a requested callback."""
+        """Emit the final result; pass a requested callback on, unless the staff calls back."""
         self._emit(
             CallSummarised(
                 call_id=result.call_id,

@@ -67,7 +67,10 @@ def crm_of(settings: Settings, database: Database) -> Crm | None:
 async def open_crm(
     settings: Settings, database: Database, listener: CrmListener, *, emit: Emit
 ) -> AsyncIterator[CrmLookup | None]:
-    """Run the CRM's lookups and reports during the block; yield `None` without a CRM."""
+    """Run the CRM's lookups and reports during the block; yield `None` without a CRM.
+
+    Gives `listener` its reporter. After the block, stores the reports that still wait.
+    """
     crm = crm_of(settings, database)
     if crm is None:
         yield None

@@ -67,7 +67,7 @@ class CrmOutbox:
             return (await connection.execute(statement)).rowcount > 0
 
     async def complete(self, report: CrmReport, *, now: float) -> bool:
-        """Send this report now, in place of the stored one with its key.
+        """Make this report due now, in place of the stored one with its key, if there is one.
 
         Return False if the stored one was tried or accepted before: it is left unchanged, because
         the CRM may already have it.

@@ -164,7 +164,10 @@ def _value_at(value: Any, step: str) -> Any:
 
 
 def fill(template: Any, values: Mapping[str, Any]) -> Any:
-    """Fill in a template; a text that is only a placeholder becomes the value, with its type."""
+    """Fill in a template; a text that is only a placeholder becomes the value, with its type.
+
+    A placeholder without a value becomes an empty text.
+    """
     if isinstance(template, str):
         whole = PLACEHOLDER.fullmatch(template)
         if whole:

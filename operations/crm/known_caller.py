@@ -44,7 +44,7 @@ class KnownCaller:
         self._over = False
 
     def tell_model(self, context: LLMContext, *, again: bool = False) -> None:
-        """Add the CRM's fields to the conversation once the look-up is done.
+        """Add the CRM's fields to the conversation once the look-up is done; call it once.
 
         Fields that are held back are added only if the caller is verified.
 
@@ -71,7 +71,7 @@ class KnownCaller:
         self._verified = True
 
     def _add_fields(self, title: str, *, held: bool) -> None:
-        """Add the fields that are held back, or only the others, to the conversation."""
+        """Add the held fields, or only the others, to the conversation, and emit `CallerKnown`."""
         values = {
             name: value for name, value in self._values().items() if self._is_held(name) is held
         }

@@ -60,7 +60,10 @@ class OwnContacts:
         """Do nothing: the database is not ours."""
 
     async def _find_in_file(self, number: str) -> CrmContact | None:
-        """Return the file's contact with a number, or `None`; the first call reads the file."""
+        """Return the file's contact with a number, or `None`.
+
+        The file is read once: later changes of it need a restart. A failed reading is repeated.
+        """
         if self._file is None:
             return None
         if self._file_contacts is None:
@@ -76,7 +79,8 @@ class OwnContacts:
 def read_contacts(path: Path, region: str) -> dict[str, CrmContact]:
     """Read a CSV file of contacts; return them by the digits of each of their numbers.
 
-    Rows that cannot be read are skipped and counted in the log. Blocks.
+    Rows that cannot be read are skipped and counted in the log. If several rows have a number, the
+    first counts. Blocks.
 
     Args:
         path: The file.

@@ -117,6 +117,7 @@ def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
 
 
 def _hubspot(crm: CrmSettings) -> PeopleMapping:
+    """Return how to read HubSpot's contacts: 100 a page, with the properties that we need."""
     names = ("phone", "mobilephone", *HUBSPOT_FIELDS, *crm.columns.values())
     properties = quote(",".join(dict.fromkeys(names)), safe=",")
     known = {name: f"properties.{name}" for name in HUBSPOT_FIELDS[2:]}  # without the names

@@ -83,7 +83,10 @@ class CrmLookup:
         return task
 
     async def look_up(self, number: str, *, emit: Emit) -> CrmContact | None:
-        """Return the CRM's contact or `None`, and emit the outcome of the look-up."""
+        """Return the CRM's contact or `None`, and emit the outcome of the look-up.
+
+        The CRM is not asked while its breaker is open, or if the number is ambiguous or none.
+        """
         began = self.clock()
         readings = as_dialled(number, region=self.region)
         # An ambiguous number is not looked up: the model could get another person's record.
@@ -105,7 +108,7 @@ class CrmLookup:
         await self.crm.close()
 
     def _permit(self, now: float) -> Permit | None:
-        """Return the breaker's permit to ask the CRM now; `None` if the breaker refuses."""
+        """End the breaker's rest if due; return its permit to ask now, or `None` if it refuses."""
         for event in self.availability.tick(now):
             self.emit(event)
         return self.availability.of(STAGE, self.crm.name).permit(now)

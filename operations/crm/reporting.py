@@ -141,7 +141,10 @@ class CrmPoster:
         await keep_repeating("reports to the CRM", self.send_next, rest_s=lambda: self._rest_s)
 
     async def send_next(self) -> bool:
-        """Send one report; return False if none is pending or it was not accepted."""
+        """Send one report and emit `CallReported`; False if none is pending or it was not accepted.
+
+        A report that was not accepted is put off, however often that happens.
+        """
         self._rest_s = self._poll_s
         lent = await self._outbox.lend(now_s=self._utc_s)
         if lent is None:
@@ -164,6 +167,7 @@ class CrmPoster:
         return True
 
     def _tick_breaker(self) -> None:
+        """Let the CRM's breaker end its rest, as no timer does that."""
         availability = self._retries.availability
         for event in availability.tick(self._retries.clock()) if availability else ():
             self._retries.emit(event)

@@ -63,7 +63,8 @@ class RefusedRowsError(StorageError):
 def storage_errors(url: URL) -> Iterator[None]:
     """Raise `StorageError` for every error of this database.
 
-    It is `RefusedRowsError` if the database works but rejects its input.
+    It is `RefusedRowsError` if the database works but rejects its input. Do no other I/O in the
+    block: its `OSError`s and timeouts are converted, too.
     """
     try:
         yield
@@ -169,9 +170,10 @@ class Database:
         return self._made and self.file is not None and _inode(self.file) != self._inode
 
     async def engine(self) -> AsyncEngine:
-        """Return the engine of a database that has our tables.
+        """Return the engine of a database that has our tables; the first call creates them.
 
-        A deleted file is created again; open connections would still write to the unlinked one.
+        A deleted file is created again, and counted in `lost_files`. All connections are closed
+        before: they would still write to the unlinked file.
         """
         async with self._making:
             if self._is_gone:
@@ -199,9 +201,9 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, *, tries: int = TRIES) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection for changes, which are committed when the block ends.
+        """Yield a connection for changes: committed at the end of the block, or rolled back.
 
-        In SQLite there is no other writer meanwhile.
+        They are rolled back if the block raises. In SQLite there is no other writer meanwhile.
 
         Args:
             tries: In SQLite, how often to wait for another process that writes, for `BUSY_S` each;
@@ -219,7 +221,8 @@ class Database:
 
         Through aiosqlite each statement takes three round trips, and each of these costs the event
         loop some steps (docs/decisions/0036). If the wait is cancelled, the result is unknown: the
-        thread continues, and other writers wait until it has finished.
+        thread continues, and other writers wait until it has finished. Unlike `transaction`, this
+        waits only once, for `BUSY_S`, for another process that writes.
         """
         with storage_errors(self.url):
             if self._thread is None:
@@ -284,6 +287,8 @@ class _FileThread:
         self._thread: ThreadPoolExecutor | None = None
 
     def transact(self, work: Callable[[Connection], Result]) -> asyncio.Future[Result]:
+        """Run `work` with SQLite's write lock, which `run` alone takes only at the first change."""
+
         def begin_and_work(connection: Connection) -> Result:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             return work(connection)
@@ -291,6 +296,7 @@ class _FileThread:
         return self.run(begin_and_work)
 
     def run(self, work: Callable[[Connection], Result]) -> asyncio.Future[Result]:
+        """Queue `work` as one transaction; cancelling the future does not stop it once it runs."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="database file")
         return asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)

@@ -31,7 +31,7 @@ class DatabaseClock:
         return self._utc_s() if self._began_s is None else self._monotonic() + self._began_s
 
     async def measure(self) -> None:
-        """Ask for the database's time, unless that was done within `MEASURE_EVERY_S`.
+        """Ask for the database's time, unless it is a file, or was asked within `MEASURE_EVERY_S`.
 
         Raises:
             StorageError: The database does not answer.

@@ -49,7 +49,7 @@ def is_one_of(
 async def insert_missing(
     connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Insert the rows that are missing; all have the same columns."""
+    """Insert rows, except those whose key is stored already; all must have the same columns."""
     if not rows:
         return
     if not _has_arrays(connection):

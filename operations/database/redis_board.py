@@ -72,7 +72,7 @@ class RedisBoard:
         self._redis = Redis.from_pool(pool)
         self._password = pool.connection_kwargs.get("password")
         self._holder = holder
-        self._leased: tuple[str, ...] = ()  # every rung whose lease we asked for
+        self._leased: tuple[str, ...] = ()  # the rungs of the latest `lease`, for `leave`
         self._write = self._redis.register_script(WRITE)
         self._lease = self._redis.register_script(LEASE)
         self._leave = self._redis.register_script(LEAVE)
@@ -102,7 +102,7 @@ class RedisBoard:
             await self._write(keys=keys, args=arguments)
 
     async def others(self, places: Iterable[str]) -> Sequence[RungReport]:
-        """Return other processes' entries about these rungs."""
+        """Return other processes' entries about these rungs, without unreadable ones."""
         keys = [f"{WORDS}{place}:{aspect.value}" for place in places for aspect in Aspect]
         with self._storage_errors():
             found = await self._redis.mget(keys) if keys else []
@@ -122,7 +122,7 @@ class RedisBoard:
         return frozenset(self._leased[index - 1] for index in cast("list[int]", held))
 
     async def leave(self) -> None:
-        """Release our leases."""
+        """Release the leases that the latest `lease` asked for, as far as we hold them."""
         keys = [f"{LEASES}{place}" for place in self._leased]
         with self._storage_errors():
             await self._leave(keys=keys, args=[self._holder])

@@ -42,7 +42,8 @@ class Outbox:
     ) -> Sequence[RowMapping]:
         """Lend the first rows that are due; no other sender gets them meanwhile.
 
-        The rows are returned in no particular order.
+        The rows are returned in no particular order; none if no row is due, or if another sender
+        was faster. A returned `due_s` is the end of the loan, which `put_off` needs.
 
         Args:
             now_s: Returns seconds since 1970; the loan begins when the transaction does.
@@ -63,13 +64,19 @@ class Outbox:
             return (await connection.execute(lent.returning(self.table))).mappings().all()
 
     async def settle(self, keys: Sequence[tuple[str, ...]], **values: Any) -> None:
-        """Record that rows were accepted, even if they were lent again since."""
+        """Record that rows were accepted, even if they were lent again since.
+
+        `values` must end their `pending` state, or they are sent again.
+        """
         await self._change(self._with_keys(keys), values)
 
     async def put_off(
         self, keys: Sequence[tuple[str, ...]], *, lent_until_s: float, due_s: float, **values: Any
     ) -> None:
-        """Record that rows were not accepted, unless they were lent again since."""
+        """Record that rows were not accepted, and when to try again, in seconds since 1970.
+
+        Those that were lent again since, whose loan ends at another `lent_until_s`, are unchanged.
+        """
         still_ours = self._with_keys(keys) & (self.table.c.due_s == lent_until_s)
         await self._change(still_ours, {"due_s": due_s, **values})
 

@@ -34,7 +34,7 @@ def known_versions() -> Sequence[str]:
 
 
 def prepare(connection: Connection) -> None:
-    """Create all tables in an empty database; leave any other unchanged."""
+    """Create all tables in an empty database, with the version; leave any other unchanged."""
     if version_of(connection) is not None:
         return
     lock_schema(connection)

@@ -21,7 +21,7 @@ CLOCKS: Final[Mapping[str, str]] = {
 
 
 class SqlBoard:
-    """A `ProviderBoard` in two small tables; rows that are not renewed are deleted."""
+    """A `ProviderBoard` in two small tables; its first `lease` deletes rows older than `KEEP_S`."""
 
     def __init__(self, url: URL, *, holder: str) -> None:
         """Write to the database at `url`, as `holder`: the name of this process."""
@@ -63,7 +63,7 @@ class SqlBoard:
             await connection.execute(newer, rows)
 
     async def others(self, places: Iterable[str]) -> Sequence[RungReport]:
-        """Return other processes' entries about these rungs."""
+        """Return other processes' entries about these rungs, without unreadable ones."""
         of_others = select(HEALTH).where(
             HEALTH.c.holder != self._holder, HEALTH.c.place.in_(list(places))
         )
@@ -72,7 +72,10 @@ class SqlBoard:
         return [report for row in found if (report := report_from_entry(dict(row)))]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Take or renew each lease that is free or ours; return the rungs whose lease we hold."""
+        """Take or renew each lease that is free or ours; return the rungs whose lease we hold.
+
+        The first call also deletes rows that were not renewed for `KEEP_S`.
+        """
         added = self._database.insert(PROBERS).values(
             place=bindparam("rung"), holder=self._holder, until_s=self._now + for_s
         )

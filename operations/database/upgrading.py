@@ -25,7 +25,9 @@ from operations.database.schema import (
 
 
 async def upgrade(address: str) -> tuple[str | None, str | None]:
-    """Apply all missing migrations; return the version before and after.
+    """Apply all missing migrations in one transaction; return the version before and after.
+
+    A missing SQLite file is created. The version is `None` if none was recorded.
 
     Raises:
         StorageError: The version is unknown to us, or the upgrade failed; one line with the reason,

@@ -57,6 +57,8 @@ class InboxNotices:
     async def send_waiting(self) -> None:
         """Send a notice of each recent entry without one, at most `MAX_NOTICES` of them.
 
+        An entry that no channel delivered stays for the next round.
+
         Raises:
             StorageError: The database does not answer.
         """

@@ -93,7 +93,7 @@ class Inbox:
             return (await connection.execute(own.values(done_at=done_at))).rowcount > 0
 
     async def untold(self, *, now: datetime, limit: int) -> Sequence[InboxEntry]:
-        """Return recent entries that wait and have no notice so far, of calls that have ended."""
+        """Return recent waiting entries without a notice, the newest first; none of live calls."""
         newest = now - timedelta(seconds=SETTLED_S)
         oldest = now - timedelta(seconds=MAX_NOTICE_AGE_S)
 
@@ -118,6 +118,7 @@ class Inbox:
         limit: int,
         kinds: Sequence[InboxKind] = KINDS,
     ) -> Sequence[InboxEntry]:
+        """Return at most `limit` entries of these kinds together, the newest first."""
         found: list[InboxEntry] = []
         async with self.database.reading() as connection:
             for kind in kinds:
@@ -129,6 +130,7 @@ class Inbox:
 
 
 def _columns(kind: InboxKind) -> Select[*tuple[Any, ...]]:
+    """Select the fields of an `InboxEntry` but `kind`, also if the call is not on record."""
     table = TABLES[kind]
     message = kind == "message"
     campaign = literal("") if message else func.coalesce(CALLBACK_CONTACTS.c.campaign, "")
@@ -173,7 +175,10 @@ async def list_entries(url: str, *, done: bool, numbers: bool) -> list[str]:
 
 
 async def close_entries(url: str, call_id: str, *, done_at: datetime | None) -> list[str]:
-    """Mark what a call left as done or, without a moment, as waiting again; return lines.
+    """Mark what a call left as done or, without a moment, as waiting again.
+
+    Returns:
+        A line for each entry that this changed; empty if there was nothing to change.
 
     Raises:
         StorageError: The database does not answer.

@@ -181,7 +181,10 @@ def step_up(severity: Severity) -> Severity:
 
 
 def with_callers(alert: Alert, census: Census) -> Alert:
-    """Return an alert with the number of callers who were hurt while it was open."""
+    """Return an alert with the number of callers who were hurt while it was open.
+
+    It is unchanged if failures of its stage hurt no callers.
+    """
     if alert.stage not in COUNTED:
         return alert
     end_s = math.inf if alert.ended_s is None else alert.ended_s
@@ -189,7 +192,10 @@ def with_callers(alert: Alert, census: Census) -> Alert:
 
 
 def find_many_hurt(census: Census, rules: AlertRules, now: float) -> IncidentBegan | None:
-    """Return an incident if too many callers were hurt within `HURT_S`; else `None`."""
+    """Return an incident if too many callers were hurt within `HURT_S`; else `None`.
+
+    Too many are at least `hurt_callers`, and at least `hurt_share` of the calls.
+    """
     hurt = census.between(now - HURT_S, now)
     if hurt < rules.hurt_callers or hurt < rules.hurt_share * census.calls:
         return None

@@ -220,7 +220,7 @@ class AlertOutbox:
         await self._rows.settle([key], sent=post.alert.revision, handle=kept, due_s=0.0)
 
     async def put_off(self, post: ChannelPost, *, until_s: float) -> None:
-        """Record that a channel did not accept an alert, and when to try again."""
+        """Record that a channel did not accept an alert; try again at `until_s`, since 1970."""
         key = (post.alert.key, post.channel)
         await self._rows.put_off([key], lent_until_s=post.lent_until_s, due_s=until_s)
 
@@ -236,7 +236,10 @@ class AlertOutbox:
             return [alert for scalar in found if (alert := read_alert(scalar))]
 
     async def census(self, now: float) -> Census:
-        """Return the callers who were hurt within the last day, at most the latest `MAX_HURT`."""
+        """Return the callers who were hurt within the last day, at most the latest `MAX_HURT`.
+
+        Without a database file there are none; this does not create it.
+        """
         if await self._has_no_database():
             return Census()
         since = datetime.fromtimestamp(now - KNOWN_S, UTC)
@@ -264,6 +267,10 @@ async def _known_alerts(connection: AsyncConnection, now: float) -> list[Alert]:
 
 
 async def _read_reports(connection: AsyncConnection) -> tuple[list[int], list[ReportedEvent]]:
+    """Return the ids of the oldest reports, also of unreadable ones, and the readable reports.
+
+    The caller deletes all of them: an unreadable report would be read again every time.
+    """
     oldest = ALERT_FACTS.select().order_by(ALERT_FACTS.c.id).limit(MAX_FACTS)
     rows = (await connection.execute(oldest)).all()
     facts = [
@@ -292,7 +299,7 @@ async def _put_pending(
 ) -> None:
     """Store, for each channel, that an alert is to be sent in its present revision.
 
-    A channel that cannot update messages gets only the loud ones and those of another alert's.
+    A channel that cannot update messages gets only loud ones, and those that `continues` marks.
     """
     alert = message.alert
     for channel in channels:
@@ -328,7 +335,10 @@ class AlertHistory:
     database: Database
 
     async def between(self, since_s: float, until_s: float) -> Sequence[SentAlert]:
-        """Return the alerts that were open at some time between two moments, the oldest first."""
+        """Return the alerts that were open at some time between two moments, the oldest first.
+
+        At most `MAX_ALERTS`, without unreadable ones. Moments are in seconds since 1970.
+        """
         open_then = or_(ALERTS.c.ended_s.is_(None), ALERTS.c.ended_s >= since_s)
         query = (
             select(ALERTS.c.key, ALERTS.c.alert)

@@ -166,12 +166,12 @@ class Alerting:
         self.alerts = {alert.key: alert for alert in alerts}
 
     def handle(self, fact: AlertEvent, now: float, *, by: str = "") -> tuple[TellAlert, ...]:
-        """Return the messages that an event causes.
+        """Change the alerts as an event requires; return the messages that are due.
 
         Args:
             fact: A process's report about an incident.
             now: When it was reported.
-            by: The process that reported it.
+            by: The process that reported it; empty for a report of the dispatcher's own.
         """
         known = self._find_open(fact.stage, fact.rung)
         match fact:
@@ -191,14 +191,14 @@ class Alerting:
         return self.tick(now)
 
     def acknowledge(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
-        """Record an operator's acknowledgement: the severity no longer rises."""
+        """Record that an operator saw an alert, if it is open: its severity no longer rises."""
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
             self.alerts[key] = replace(alert, seen_by=by)
         return self.tick(now)
 
     def resolve(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
-        """End an alert at an operator's request."""
+        """End an alert at an operator's request, if it is open."""
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
             seen = replace(alert, seen_by=by)
@@ -206,7 +206,10 @@ class Alerting:
         return self.tick(now)
 
     def tick(self, now: float) -> tuple[TellAlert, ...]:
-        """Return the messages that are due because time has passed."""
+        """End or escalate alerts whose time has come; return the messages that are due.
+
+        Each message is recorded as sent, so a second call does not return it again.
+        """
         for alert in tuple(self.alerts.values()):
             if alert.ended_s is None:
                 self.alerts[alert.key] = self._end_or_escalate(alert, now)
@@ -245,7 +248,7 @@ class Alerting:
     def _find_recently_ended(
         self, fact: IncidentEnded | IncidentBegan | IncidentGrew, now: float
     ) -> Alert | None:
-        """Return the alert that ended last, if this report can belong to it."""
+        """Return the alert of this place and kind that ended last, within `again_s`, or `None`."""
         soon = now - self.rules.again_s
         found = [
             alert
@@ -258,6 +261,11 @@ class Alerting:
         return max(found, key=lambda alert: alert.ended_s or 0.0, default=None)
 
     def _reopen_recent(self, fact: IncidentBegan | IncidentGrew, now: float) -> Alert | None:
+        """Return the recently ended alert of this problem, open again; `None` if there is none.
+
+        It is open since now, with no acknowledgement and its severity as reported, unless it only
+        ended because its reporters were replaced.
+        """
         alert = self._find_recently_ended(fact, now)
         if alert is None:
             return None
@@ -307,7 +315,10 @@ class Alerting:
 
 
 def _take_over_messages(alerts: dict[str, Alert], since_s: float) -> None:
-    """Let a new alert of a stage continue a message that one of its rungs sent after `since_s`."""
+    """Let a new alert of a stage continue a message that one of its rungs sent after `since_s`.
+
+    The two alerts exchange their keys, because a message keeps its key.
+    """
     is_open = [alert for alert in alerts.values() if alert.ended_s is None]
     stages = [alert for alert in is_open if alert.whole_stage and not alert.revision]
     sent_lately = [

@@ -50,7 +50,7 @@ def alert_text(alert: Alert) -> AlertText:
 
 
 def alert_as_json(alert: Alert) -> dict[str, Any]:
-    """Return an alert as JSON values."""
+    """Return an alert as JSON values: texts masked, moments in ISO 8601; `None` if not ended."""
     return {
         "key": alert.key,
         "revision": alert.revision,

@@ -31,7 +31,10 @@ from runtime.exits import DONE, FAILED
 
 
 def quiet_hours(settings: QuietSettings) -> Callable[[float], bool]:
-    """Return a predicate: whether a moment, in seconds since 1970, is in quiet hours."""
+    """Return a predicate: whether a moment, in seconds since 1970, is in quiet hours.
+
+    Without quiet hours, it always returns False.
+    """
     begin, end = settings.begin, settings.end
     if begin is None:
         return never_quiet
@@ -87,7 +90,10 @@ async def tell_operators(
     leads: Callable[[], bool],
     describe_replacement: Callable[[str, str], str] = lambda _stage, _rung: "",
 ) -> AsyncIterator[AlertDispatcher]:
-    """Report incidents, decide on them and send alerts during the block; yield the dispatcher."""
+    """Report incidents, decide on them and send alerts during the block; yield the dispatcher.
+
+    After the block, other processes learn that this one no longer reports its incidents.
+    """
     for text in missing_of(settings.alerts):
         logger.warning("alerts by {}", text)
     channels = channels_of(settings.alerts)
@@ -122,7 +128,11 @@ NO_CHANNEL: Final = (
 
 
 async def try_channels(settings: AlertsSettings, *, say: Callable[[str], object]) -> int:
-    """Send a trial alert; return the exit code: 1 for a failed, incomplete or missing channel."""
+    """Send a trial alert through each channel, and pass a line about each to `say`.
+
+    Returns:
+        The exit code: 1 for a failed, incomplete or missing channel.
+    """
     channels, missing = channels_of(settings), list(missing_of(settings))
     alert = trial_alert(utc_s())
     lines = await asyncio.gather(*(_send_trial(channel, alert) for channel in channels))

@@ -57,7 +57,10 @@ class AlertSending:
         self._failing: set[str] = set()  # channels whose failure was reported
 
     async def send_next(self, channel: Channel) -> bool:
-        """Send a channel's next pending alert; return False if there is none, or it failed."""
+        """Send a channel's next pending alert; return False if there is none, or it failed.
+
+        A failed alert is put off. One that reached only some recipients counts as sent.
+        """
         post = await self._outbox.lend(channel.name, now_s=self._utc_s)
         if post is None:
             return False
@@ -183,6 +186,7 @@ class DirectAlerts:
                     sending.create_task(self._send(channel, alert), name=channel.name)
 
     async def _send(self, channel: Channel, alert: Alert) -> None:
+        """Send an alert, and emit `AlertSent` if anyone got it; a failure is only logged."""
         post = ChannelPost(alert=alert, channel=channel.name, handle="")
         try:
             await post_to(channel, post, alert_text(alert), self._retries)
@@ -267,7 +271,10 @@ class AlertDispatcher:
         return bool(messages)
 
     async def change(self, alter: Callable[[Alerting, float], object]) -> Sequence[Alert]:
-        """Apply an operator's request, in any process; return the recent alerts."""
+        """Apply an operator's request, in any process; return the recent alerts.
+
+        `alter` changes the alerts at a moment, and may be called twice: see `run_round`.
+        """
         await self._run_round(alter)
         return await self.recent()
 

@@ -115,7 +115,12 @@ def _mail(settings: EmailSettings, alert: Alert, text: AlertText, now: float) ->
 
 
 async def _send(settings: EmailSettings, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
-    """Send a mail; return the server's answer for each address that got one."""
+    """Send a mail; return the server's answer for each address.
+
+    Raises:
+        RemoteError: The connection would not be safe.
+        OSError: No answer, or none within `MAIL_S`; an `SMTPException` is any other failure.
+    """
     context = ssl.create_default_context()
     tls = settings.security == "tls" or (settings.security == "auto" and settings.port == TLS_PORT)
     client = aiosmtplib.SMTP(
@@ -175,6 +180,11 @@ async def _start_tls(
 
 
 async def _sign_in(settings: EmailSettings, client: aiosmtplib.SMTP) -> None:
+    """Sign in, if there is a password.
+
+    Raises:
+        RemoteError: The password would leave this machine unencrypted.
+    """
     if not settings.password:
         return
     is_unencrypted = client.get_transport_info("sslcontext") is None

@@ -56,7 +56,7 @@ class AlertReporter:
         self.lasting: Callable[[], Iterable[Place]] = tuple
 
     async def hear(self, entry: Entry) -> None:
-        """Queue the report of an incident event; never waits."""
+        """Queue the report of an incident, or of a call that failed; never waits."""
         at_s = datetime.fromisoformat(entry.at).timestamp()
         match entry.event:
             case IncidentBegan(stage=stage) if stage == CALLERS:
@@ -94,13 +94,19 @@ class AlertReporter:
                 await asyncio.sleep(RETRY_AFTER_S)
 
     async def leave(self) -> None:
-        """Report that this process stops: it will not report the end of its incidents."""
+        """Report that this process stops: it will not report the end of its incidents.
+
+        Await it after `run` has ended. If the database fails, the reports are lost.
+        """
         left = [IncidentLeft(stage=stage, rung=rung) for stage, rung in sorted(self._open)]
         self._queue(left, self._utc_s())
         await self.write()
 
     async def write(self) -> bool:
-        """Commit all waiting reports; return False if that failed and they still wait."""
+        """Commit all waiting reports; return False if that failed and they still wait.
+
+        Reports of the database's failure then go to `emit_refused`, and wait elsewhere.
+        """
         self._queued.clear()
         reports = tuple(self._waiting.take(len(self._waiting)))
         if not reports:
@@ -140,6 +146,7 @@ class AlertReporter:
         return tuple(report for report in reports if report not in about_database)
 
     def _report_lasting(self, now: float) -> None:
+        """Queue a report for each incident that lasts, at most every `LASTS_S`."""
         if now < self._lasts_s + LASTS_S:
             return
         self._lasts_s = now

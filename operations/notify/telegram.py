@@ -36,7 +36,7 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
         return _message(method, status, answer)
 
     async def post_alert(post: ChannelPost, text: AlertText) -> str:
-        """Send a message, or update the earlier one; return its number."""
+        """Update the earlier message, or send one if none can be updated; return its number."""
         fields = {
             "text": text.whole[:MAX_CHARACTERS],
             "link_preview_options": {"is_disabled": True},

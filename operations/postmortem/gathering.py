@@ -63,7 +63,7 @@ class Outage:
     stage: str
     provider: str
     began: datetime
-    ended: datetime | None  # `None` if a breaker was still not closed at the end
+    ended: datetime | None  # the last event; `None` if a breaker was not closed at the end
     failures: Sequence[FailureRow]
     opened: int  # times that a breaker opened, in all processes
 
@@ -158,7 +158,11 @@ def find_outages(
 def latency_around(
     outage: Outage, turns: Sequence[TurnRow], until: datetime, *, budget_s: float
 ) -> dict[str, Latency]:
-    """Return the delays of answers before, during and after an outage."""
+    """Return the delays of answers before, during and after an outage.
+
+    Before and after cover as long as the outage, at least `MIN_COMPARED`; `after` has no turns if
+    it goes on.
+    """
     measure = partial(latency_of, budget_s=budget_s)
     ended = outage.ended or until
     compared = max(MIN_COMPARED, ended - outage.began)

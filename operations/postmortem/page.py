@@ -158,6 +158,7 @@ def _axis(span: Span, base: float) -> str:
 
 
 def _svg(title: str, description: str, height: float, parts: Iterable[str]) -> str:
+    """Return a chart; unlike the other texts, `parts` are SVG, and must be escaped already."""
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img">'
         f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(parts)}</svg>"
@@ -195,7 +196,7 @@ MAX_ROWS: Final = 1_000  # of a table; the JSON file has all of them
 
 
 def as_page(story: Mapping[str, Any]) -> str:
-    """Return the report as HTML."""
+    """Return a report of `tell_story` as HTML."""
     span = Span(
         since=datetime.fromisoformat(story["since"]), until=datetime.fromisoformat(story["until"])
     )

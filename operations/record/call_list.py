@@ -118,6 +118,7 @@ class CallList:
 
 
 def _listed() -> Select[Any]:
+    """Select the fields of `ListedCall`; those of a campaign or a result are empty if missing."""
     joined = (
         CALLS.outerjoin(DIALS, DIALS.c.id == CALLS.c.dial_id)
         .outerjoin(CONTACTS, CONTACTS.c.id == DIALS.c.contact_id)

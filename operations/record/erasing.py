@@ -265,7 +265,10 @@ class Erasure:
         return [(row.call_id, row.path) for row in rows if row.call_id in ids or same(row.number)]
 
     async def erase_calls(self, call_ids: Sequence[str]) -> Mapping[str, int]:
-        """Erase the calls' data about their callers; return how many rows of each table."""
+        """Erase the calls' data about their callers; return how many rows of each table.
+
+        Files must be deleted before. Each `AT_ONCE` calls are a transaction of their own.
+        """
         erased: Counter[str] = Counter()
         for part in _parts(call_ids):
             async with self.database.transaction() as connection:
@@ -345,6 +348,7 @@ class Erasure:
         return left
 
     async def _erase_sendings(self) -> None:
+        """Erase what was sent about alerts that are erased."""
         gone = ALERT_SENDINGS.c.key.not_in(select(ALERTS.c.key))
         async with self.database.transaction() as connection:
             await connection.execute(delete(ALERT_SENDINGS).where(gone))

@@ -97,7 +97,7 @@ class RecordFold:
         self._not_closed.clear()
 
     def add(self, entry: Entry) -> None:
-        """Fold one entry."""
+        """Fold one entry; the next `take` returns its rows."""
         event, batch = entry.event, self._batch
         call = self._calls.add(entry)
         batch.happenings.extend(self._happenings(entry))
@@ -120,7 +120,10 @@ class RecordFold:
                 pass
 
     def take(self) -> RecordBatch:
-        """Return the rows that were collected since the previous `take`."""
+        """Return the rows that were collected since the previous `take`, and start a new batch.
+
+        Also drops the turns of ended calls, except for the latest `WITH_TURNS`.
+        """
         batch, self._batch = self._batch, RecordBatch()
         changed, self._changed = self._changed, {}
         changed_turns, self._changed_turns = self._changed_turns, {}
@@ -250,7 +253,7 @@ def turn_row(call: CallState, number: int) -> RecordRow:
 
 
 def messages(entry: Entry, call: CallState) -> Iterator[RecordRow]:
-    """Yield the words of a caller or agent, with the providers that recognised or spoke them."""
+    """Yield the row of a caller's or agent's words, with its providers; else nothing."""
     match entry.event:
         case TranscriptFinal() as transcript:
             spans = [{"provider": transcript.provider, "words": len(transcript.text.split())}]
@@ -291,7 +294,7 @@ def happening(entry: Entry) -> RecordRow:
 
 
 def failure(entry: Entry, event: AttemptFailed | ProviderFailed, turn: int | None) -> RecordRow:
-    """Return the row of a provider's failure."""
+    """Return the row of a provider's failure; `turn` is `None` outside a turn."""
     row = {
         "call_id": entry.call_id,
         "turn": turn,

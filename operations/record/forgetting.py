@@ -84,7 +84,7 @@ async def forget_daily(settings: Settings, *, emit: Emit) -> AsyncIterator[None]
 async def forget_rows_daily(
     settings: Settings, database: Database, *, leads: Callable[[], bool]
 ) -> AsyncIterator[None]:
-    """Erase old rows once a day during the block, while `leads` returns True."""
+    """Erase old rows once a day while `leads` returns True; after a failure, in `RETRY_S`."""
     erasure = Erasure(database)
     keep_days = settings.storage.keep_days.model_dump()
 
@@ -265,7 +265,7 @@ def _calls_in_journal(folder: Path, same: SameNumber, *, ours: bool) -> set[str]
 
 
 def _numbers(path: Path, *, ours: bool) -> Sequence[str]:
-    """Return the numbers that may identify the other party."""
+    """Return the numbers that may identify the other party; none without a start in the journal."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for _, line in zip(range(FIRST_LINES), file, strict=False):
             try:
@@ -286,6 +286,7 @@ def _audio_files(folder: Path, ids: Sequence[str]) -> set[str]:
 
 
 def _call_of(name: str) -> str:
+    """Return the call's id in a file's name; a resumed call's file is `ID-NUMBER`."""
     return name.partition("-")[0]
 
 

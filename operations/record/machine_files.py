@@ -51,7 +51,10 @@ class MachineFiles:
     async def request(
         self, number: str, calls: Collection[str], paths: Collection[str], *, besides: str
     ) -> None:
-        """Ask every machine but one to delete a number's files, in addition to earlier requests."""
+        """Ask every machine but one to delete a number's files, with those of earlier requests.
+
+        A machine's earlier answer is dropped, so it tries again.
+        """
         earlier = {request.machine: request for request in await self.requests(number=number)}
         async with self.database.transaction() as connection:
             names = (await connection.execute(select(MACHINES.c.name))).scalars().all()
@@ -81,7 +84,10 @@ class MachineFiles:
             return {row.name: row.seen_at for row in rows}
 
     async def answer(self, request: ErasureRequest, *, why: str = "") -> None:
-        """Confirm a request, unless it has changed since; or say why files remain."""
+        """Delete a request that is carried out, unless more files were added to it since.
+
+        With `why`, store instead why files remain; the machine tries again later.
+        """
         same = (ERASURE_REQUESTS.c.machine == request.machine) & (
             ERASURE_REQUESTS.c.number == request.number
         )
@@ -98,7 +104,10 @@ class MachineFiles:
                 await connection.execute(delete(ERASURE_REQUESTS).where(same))
 
     async def wait(self, number: str, *, within_s: float) -> Sequence[ErasureRequest]:
-        """Wait until all machines have answered; return the requests that are not confirmed."""
+        """Wait up to `within_s` until every machine has answered; return the unconfirmed requests.
+
+        Those have either a reason in `why`, or no answer yet.
+        """
         try:
             async with asyncio.timeout(within_s):
                 while any(not item.why for item in await self.requests(number=number)):  # noqa: ASYNC110 - other machines answer

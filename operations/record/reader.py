@@ -191,7 +191,10 @@ Row = TypeVar("Row")
 
 @dataclass(slots=True)
 class RecordReader:
-    """The record; methods raise `StorageError` when the database does not answer."""
+    """The record; methods raise `StorageError` when the database does not answer.
+
+    Of the rows between two moments, only the first `MOST` are returned; read on from the last one.
+    """
 
     database: Database
 

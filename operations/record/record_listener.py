@@ -146,7 +146,10 @@ class RecordListener:
         self.lost += self._waiting.put(entry)
 
     async def run(self) -> None:
-        """Write batches until `end`."""
+        """Write batches until `end`.
+
+        Between them, mark the calls of dead processes, and report each: an event, and `report_cut`.
+        """
         while not self._ending.is_set():
             began_s = self._clock()
             written = await self.write()
@@ -167,7 +170,10 @@ class RecordListener:
             pass
 
     async def write(self) -> bool:
-        """Write the next batch; return False if it could not be written yet."""
+        """Write the next batch; return False if it could not be written yet.
+
+        The next call then tries the same batch again. A batch that the database rejects is dropped.
+        """
         if self._batch is None:
             self._batch = await self._next_batch()
         began_s = self._clock()
@@ -223,7 +229,10 @@ class RecordListener:
         self._ending.set()
 
     async def close(self) -> None:
-        """Write everything that waits, for at most `LAST_S`."""
+        """Write everything that waits, for at most `LAST_S`; log what is lost.
+
+        `run` must have ended.
+        """
         try:
             async with asyncio.timeout(LAST_S):
                 while (self._waiting or self._batch) and await self.write():
@@ -281,7 +290,10 @@ def make_record_listener(settings: Settings, database: Database) -> RecordListen
 async def keep_record(
     record_listener: RecordListener | None, settings: Settings, *, emit: Emit
 ) -> AsyncIterator[None]:
-    """Write the record during the block, and afterwards the entries that still wait."""
+    """Write the record during the block, and afterwards the entries that still wait.
+
+    Sets the listener's `emit`. Without a listener, this does nothing.
+    """
     if record_listener is None:
         yield
         return

@@ -40,6 +40,7 @@ class MessageFile:
     """
 
     def __init__(self, path: Path, *, rate_hz: int, channels: int = 1) -> None:
+        """Create the folder and the unfinished file, in place of an earlier one."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
         self._part = path.with_name(path.name + PART)
@@ -57,7 +58,7 @@ class MessageFile:
             raise
 
     def add(self, pcm: bytes) -> None:
-        """Append audio."""
+        """Append audio: 16-bit samples, alternating between the channels."""
         self._write_at(pcm, at=HEADER.size + self.length_bytes)
         self.length_bytes += len(pcm)
 
@@ -183,7 +184,7 @@ class Voicemails:
         return {row.call_id: bool(row.transcript) for row in rows}
 
     async def add(self, found: Iterable[KeptVoicemail]) -> None:
-        """Create missing rows, with the other party's number from the call's row."""
+        """Create missing rows, with the number in the call's row, if any; others do not change."""
         async with self.database.transaction() as connection:
             for voicemail in found:
                 other_party = select(OTHER_PARTY).where(CALLS.c.id == voicemail.call_id)
@@ -241,7 +242,11 @@ async def voicemails_listed(
 
 
 async def list_voicemails(folder: Path, voicemails: Voicemails) -> None:
-    """Create missing rows, and store the messages' texts."""
+    """Create missing rows, and store the messages' texts, unless a row has one.
+
+    Raises:
+        StorageError: The database failed; repeat the call later.
+    """
     found = await asyncio.to_thread(_read_messages, folder)
     for start in range(0, len(found), AT_ONCE):
         part = found[start : start + AT_ONCE]
@@ -260,6 +265,7 @@ def _read_messages(folder: Path) -> list[KeptVoicemail]:
 
 
 def _read_message(path: Path) -> KeptVoicemail | None:
+    """Return a message from its file; `None` if it is gone. Without a readable header, length 0."""
     try:
         stat, head = path.stat(), _read_head(path)
     except FileNotFoundError:  # deleted meanwhile

@@ -110,7 +110,8 @@ class RecordWriter:
     async def interrupt_cut(self, now: datetime) -> Sequence[RecordRow]:
         """Mark calls without a heartbeat for `CUT_S` as interrupted and lost; return their rows.
 
-        The rows also have what the caller said last, and a wish to be called back.
+        The rows also have what the caller said last, and a wish to be called back. Batch numbers of
+        processes that are silent for `FORGOTTEN_S` are deleted.
 
         If several processes check at once, each gets only the calls that it marked itself. If a
         process was only slow, its next heartbeat undoes the mark.
@@ -146,6 +147,10 @@ class RecordWriter:
         )
 
     def _write_rows(self, connection: Connection, batch: RecordBatch, now: datetime) -> None:
+        """Write a batch's rows; first make the calls that it took over from other processes ours.
+
+        The `calls` row of one that another process has taken over meanwhile does not change.
+        """
         self._earlier |= _read_earlier(connection, batch.taken_over, except_holder=self._holder)
         if batch.taken_over:
             taken = CALLS.c.id.in_(batch.taken_over)
@@ -167,6 +172,7 @@ class RecordWriter:
             connection.execute(self._heartbeat_statement(batch.live, now))
 
     def _heartbeat_statement(self, live: Iterable[str], now: datetime) -> Any:
+        """Return what renews our live calls, and undoes a wrong mark as interrupted."""
         own_calls = (CALLS.c.holder == self._holder) & CALLS.c.id.in_(sorted(live))
         alive = {"seen_at": now, "ended_at": None, "length_s": None}
         alive |= {"state": "live", "reason": ""}
@@ -186,7 +192,10 @@ class RecordWriter:
         by: Sequence[str] = (),
         keep: Sequence[str] = (),
     ) -> None:
-        """Replace rows; an empty value does not overwrite one in the `keep` columns."""
+        """Replace rows; an empty value does not overwrite one in the `keep` columns.
+
+        A table must always get the same columns, `by` and `keep`: its statement is kept.
+        """
         if rows:
             statement = self._statements.get(table)
             if statement is None:
@@ -250,6 +259,7 @@ def conversions_of(table: Table) -> Mapping[str, Callable[[Any], Any]]:
 
 
 def _conversion(column: Column[Any]) -> Callable[[Any], Any]:
+    """Return what makes values fit a column: it cuts texts; NaN and infinity become `None`."""
     if isinstance(column.type, UtcDateTime):
         return _moment
     if isinstance(column.type, JSON):

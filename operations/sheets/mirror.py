@@ -273,7 +273,10 @@ class SheetMirror:
         return True
 
     async def _find_missing(self, tab: str, batch: SheetBatch) -> list[SheetRow]:
-        """Return the rows that are not in the sheet; reads it only if in doubt."""
+        """Return the rows that are not in the sheet; settle the others. Reads it only if in doubt.
+
+        It is in doubt after an unanswered request, and until it is known to have its heading.
+        """
         if not batch.doubtful and tab in self._tabs_with_header:
             return list(batch.rows)
         try:

@@ -98,7 +98,7 @@ class ServiceAccount:
         self._until_s = 0.0
 
     async def token(self) -> str:
-        """Return a valid token.
+        """Return a token, valid for at least ten more minutes unless Google revokes it.
 
         Raises:
             SheetError: The file contains no account, or Google grants no token for it.
@@ -172,17 +172,20 @@ class Sheet:
         self._pace = AsyncLimiter(PER_MINUTE, 60.0)
 
     async def append(self, tab: str, rows: Sequence[Cells]) -> None:
-        """Append rows."""
+        """Append rows; after a `SheetError` that is not `certain`, they may have been written."""
         body = {"majorDimension": "ROWS", "values": [list(row) for row in rows]}
         await self._ask("POST", f"{_range(tab, 'A1')}:append", params=APPENDING, json=body)
 
     async def keys(self, tab: str) -> set[str]:
-        """Return the texts in the first column."""
+        """Return the texts in the first column, which are the rows' keys and its heading."""
         column = await self._ask("GET", _range(tab, "A:A"))
         return {str(row[0]) for row in column.get("values", ()) if row}
 
     async def _ask(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
-        """Send a request, return its JSON answer; after a 401 the next request gets a new token."""
+        """Send a request, return its JSON answer; wait if there were `PER_MINUTE` in a minute.
+
+        After a 401 the next request gets a new token.
+        """
         headers = {"Authorization": f"Bearer {await self._account.token()}"}
         async with self._pace:
             status, answer, answer_headers = await self._request(
@@ -200,6 +203,11 @@ class Sheet:
     async def _request(
         self, method: str, path: str, **options: Any
     ) -> tuple[int, Mapping[str, Any] | None, Mapping[str, str]]:
+        """Return status, body and headers; the body is `None` unless it is a JSON object.
+
+        Raises:
+            SheetError: There is no answer, or it is too large.
+        """
         try:
             async with (
                 asyncio.timeout(SHEET_REQUEST_S),

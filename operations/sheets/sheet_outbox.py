@@ -57,7 +57,7 @@ class SheetOutbox:
         self._rows = Outbox(database, SHEET_ROWS, pending, (SHEET_ROWS.c.at_s,))
 
     async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
-        """Return calls that ended between two moments and are not queued, the oldest first."""
+        """Return the first `MAX_NEW` calls that ended in a span and are not queued, in order."""
         suffix = case((CALLS.c.state == "interrupted", CUT), else_="")
         key = "call " + CALLS.c.id + suffix
         queued = select(SHEET_ROWS.c.key).where(SHEET_ROWS.c.key == key).exists()
@@ -107,13 +107,16 @@ class SheetOutbox:
     async def put_off(
         self, batch: SheetBatch, keys: Iterable[str], *, due_s: float, doubtful: bool
     ) -> None:
-        """Record that rows were not written, or may not have been, and when to try again."""
+        """Record that rows were not written, or may not have been, and when to try again.
+
+        `due_s` is in seconds since 1970. The keys of `doubtful` rows are looked up before that.
+        """
         state = SENDING if doubtful else WAITING
         tuples = [(key,) for key in keys]
         await self._rows.put_off(tuples, lent_until_s=batch.lent_until_s, due_s=due_s, state=state)
 
     async def forget(self, *, now: float) -> None:
-        """Delete rows that were sent long ago."""
+        """Delete sent rows of calls and alerts from before `SENT_ROWS_KEPT_S`; `now` since 1970."""
         sent = SHEET_ROWS.c.state == SENT
         await self._rows.delete(sent & (SHEET_ROWS.c.at_s < now - SENT_ROWS_KEPT_S))
 

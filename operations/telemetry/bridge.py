@@ -22,7 +22,7 @@ class Repeats:
     _times: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def may_log(self, kind: str, now: float) -> bool:
-        """Return whether to log this now; if not, count it."""
+        """Return whether to log this now; if not, count it for `due`. `now` is in seconds."""
         if kind not in self._times and len(self._times) >= MAX_KINDS:
             kind = OTHERS
         seen = self._times.get(kind)
@@ -86,7 +86,7 @@ class LineWriter:
         self._thread.start()
 
     def write(self, message: str) -> None:
-        """Queue a line; never waits."""
+        """Queue a line; never waits. If the queue is full, the line is lost, and counted."""
         try:
             self._lines.put_nowait(message)
         except queue.Full:
@@ -207,7 +207,10 @@ def _level(record: logging.LogRecord) -> str:
 
 
 def bridge_logging() -> None:
-    """Send to our log everything that libraries and threads would write to stderr."""
+    """Send to our log everything that libraries and threads would write to stderr.
+
+    Removes the terminal handlers of all loggers that exist now; repeat it for later ones.
+    """
     root = logging.getLogger()
     for handler in tuple(root.handlers):
         if isinstance(handler, Bridge):

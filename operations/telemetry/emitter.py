@@ -98,19 +98,22 @@ class Subscription:
         return not self._done.is_set()
 
     def put(self, entry: Entry) -> None:
-        """Queue an entry; never waits."""
+        """Queue an entry; never waits. If the queue is full, drop the oldest, and count it."""
         self.dropped += self._waiting.put(entry)
         if not self._queued.is_set():
             self._done.clear()
             self._queued.set()
 
     async def finish(self) -> None:
-        """Wait until everything was processed; a batch that is being gathered is passed on now."""
+        """Wait, without a limit, until the queue is empty and its entries are processed.
+
+        A batch that is being gathered is passed on now.
+        """
         self._wanted.set()
         await self._done.wait()
 
     def give_up(self) -> None:
-        """Count all unprocessed entries as lost, and log how many."""
+        """Count all unprocessed entries as lost, and log how many; `run` must have ended."""
         left = len(self._waiting) + self._in_progress
         self._waiting.clear()
         self._in_progress = 0
@@ -258,6 +261,7 @@ class Emitter:
     def _schedule(self) -> None:
         """Pass all pending events on together when the event loop is free, or now if too many wait.
 
+        Before the emitter is entered, there is no loop yet: they wait, up to `MAX_PENDING`.
         The code that emits them is serving a call; creating entries and waking listeners takes ten
         times as long as this.
         """
@@ -272,7 +276,7 @@ class Emitter:
         self._pass_on_all()
 
     def _pass_on_all(self) -> None:
-        """Create entries from the events, and from the incidents that they cause; queue them."""
+        """Mask each event, and queue it for every listener, followed by the incidents it causes."""
         utc_now, now = self._utc_now(), self._clock()
         while self._pending:
             call_id, numbers, event, emitted_s = self._pending.popleft()
@@ -286,7 +290,7 @@ class Emitter:
                     subscription.put(entry)
 
     def describe_replacement(self, stage: str, rung: str) -> str:
-        """Return what replaces a rung now; if `rung` is empty, what replaces the stage."""
+        """Return what replaces a rung (if `rung` is empty, the stage) now; empty if unknown."""
         return self._incidents.rungs.describe_replacement(stage, rung) if self._incidents else ""
 
     @property
@@ -304,7 +308,7 @@ class Emitter:
         return count_of(self._subscriptions)
 
     async def flush(self, within_s: float = FLUSH_S) -> None:
-        """Wait until every entry so far was processed, for at most this time."""
+        """Wait until all entries are processed, for at most `within_s`; the rest stays queued."""
         self._pass_on_all()
         late = [subscription for subscription in self._subscriptions if subscription.is_behind]
         if not late:
@@ -317,6 +321,7 @@ class Emitter:
             pass  # losses are counted and logged at the end
 
     async def __aenter__(self) -> "Emitter":
+        """Start a task for each listener, and pass on the events that were emitted before."""
         await self._group.__aenter__()
         self._loop = asyncio.get_running_loop()
         self._schedule()
@@ -335,6 +340,7 @@ class Emitter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        """Flush, unless the block raised; then stop the listeners; what is left counts as lost."""
         if error is None:
             await self.flush()
         for task in self._tasks:

@@ -21,9 +21,9 @@ ENDED_CALLS: Final = 64  # events may follow within a minute of the end (chosen)
 
 
 def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
-    """Delete the files of calls that ended more than `keep_days` ago; return how many.
+    """Delete files last written more than `keep_days` ago; return how many; blocks.
 
-    Another worker may do the same in the same folder.
+    Files that cannot be deleted are logged. Another worker may do the same in the same folder.
 
     Args:
         folder: The journals, the recordings or the voicemails.
@@ -41,6 +41,7 @@ def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
 
 
 def _delete_old(file: Path, oldest_s: float, errors: list[OSError]) -> bool:
+    """Delete a file if it is old; return whether that was done. Failures are added to `errors`."""
     try:
         if file.stat().st_mtime >= oldest_s:
             return False
@@ -68,7 +69,11 @@ class Journal:
         await self.hear_all([entry])
 
     async def hear_all(self, entries: Sequence[Entry]) -> None:
-        """Write a batch in one thread call."""
+        """Write a batch in one thread call, and again the summary of each ended call in it.
+
+        Raises:
+            OSError: The disk is full or broken; unwritten entries of the batch are lost.
+        """
         entries_by_call: dict[str, list[Entry]] = {}
         ended: dict[str, Outcome] = {}
         for item in entries:
@@ -98,6 +103,7 @@ class Journal:
     def _write(
         self, entries_by_call: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]
     ) -> None:
+        """Append entries to the journals, and replace the summaries of ended calls; blocks."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for call_id, entries in entries_by_call.items():
             lines = (json.dumps(entry.as_json(), ensure_ascii=False) for entry in entries)

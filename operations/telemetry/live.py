@@ -81,7 +81,10 @@ class RungWindow:
     last_failure: dict[str, str] | None = None
 
     def minute(self, at_s: float) -> RungMinute:
-        """Return the minute of a moment; moments increase, or nearly so."""
+        """Return the minute in which to count a moment, and drop the minutes before the window.
+
+        A moment before the latest minute counts in that one: moments increase, or nearly so.
+        """
         begin = at_s - at_s % SLICE_S
         if not self.minutes or self.minutes[-1].at_s < begin:
             self.minutes.append(RungMinute(begin))
@@ -89,7 +92,7 @@ class RungWindow:
         return self.minutes[-1]
 
     def kept(self, now: float) -> Sequence[RungMinute]:
-        """Return the minutes of the window."""
+        """Drop the minutes before the window; return the others, the oldest first."""
         self.forget(now)
         return self.minutes
 
@@ -128,14 +131,17 @@ class RecentWork:
                 pass
 
     def rungs(self, now: float) -> list[dict[str, Any]]:
-        """Return the rungs' counts as JSON values; `now` in seconds since 1970."""
+        """Return the rungs' counts as JSON values, for `merge_recent`; `began` is by `bucket_of`.
+
+        `now` is in seconds since 1970.
+        """
         return [
             {"stage": stage, "name": name} | _count(window, now)
             for (stage, name), window in self._rungs.items()
         ]
 
     def turns(self, now: float) -> list[tuple[float, float, str]]:
-        """Return the answers within the window: moment, delay, call."""
+        """Return the answers within the window: seconds since 1970, delay in seconds, call id."""
         return [turn for turn in self._turns if turn[0] > now - WINDOW_S]
 
     def _minute(self, stage: str, provider: str, entry: Entry) -> RungMinute:
@@ -181,7 +187,10 @@ NO_ATTEMPTS: Final[Mapping[str, Any]] = {
 
 
 def merge_recent(views: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Merge one rung's counts from all processes; each call is in one process only."""
+    """Merge one rung's counts from all processes; each call is in one process only.
+
+    The result has the keys of `NO_ATTEMPTS`; delays are `None` without answers.
+    """
     counts = list(views)
     if not counts:
         return dict(NO_ATTEMPTS)
@@ -274,7 +283,7 @@ class Live:
         return len(self._watchers)
 
     async def hear(self, entry: Entry) -> None:
-        """Pass one entry to all watchers."""
+        """Pass one entry to all watchers, and keep it for later watchers."""
         shown = entry if self._words else without_words(entry)
         self._recent.append(shown)
         for queue in self._watchers:
@@ -283,7 +292,7 @@ class Live:
             queue.put_nowait(shown)
 
     async def watch(self) -> AsyncIterator[dict[str, Any]]:
-        """Yield the recent entries, then each new one, until the watcher leaves.
+        """Yield the recent entries, then each new one, until the iterator is closed.
 
         Entries with codes have a sentence for people under `says`.
         """

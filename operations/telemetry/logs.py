@@ -47,7 +47,7 @@ class LogFields:
         self._breakers: dict[str, str] = {}
 
     def read(self, entry: Entry) -> Fields:
-        """Return the fields of one event."""
+        """Return the fields of one event; needs every event, in order."""
         event, call = entry.event, self._calls.add(entry)
         if isinstance(event, BreakerMoved):
             self._breakers[event.provider] = event.after
@@ -89,7 +89,11 @@ class LogFile:
         self._file = self._open()
 
     def write(self, text: str) -> None:
-        """Append; blocks."""
+        """Append, after rotating the files if this one is too large; blocks.
+
+        Raises:
+            OSError: The disk is full or broken; nothing of `text` is written.
+        """
         self._reopen_if_rotated()
         if os.fstat(self._file.fileno()).st_size >= self._largest_bytes:
             self._rotate()
@@ -134,7 +138,10 @@ class LogFile:
         return inode == os.fstat(self._file.fileno()).st_ino
 
     def _rotate(self) -> None:
-        """Rename the files, unless another process has done so meanwhile; then open the new one."""
+        """Rename the files, unless another process has done so meanwhile; then open the new one.
+
+        The oldest file is replaced if there are `KEPT` already.
+        """
         fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)  # only one of several processes rotates
         try:
             if self._has_its_name():
@@ -175,7 +182,7 @@ LOST_JSON: Final = (
 
 
 def make_printable(record: "Record") -> None:
-    """Mask a record, and add the fields that both formats need."""
+    """Mask a record in place, and add the fields that both formats need."""
     record["message"] = printable(record["message"])
     if (error := record["exception"]) and error.value:
         record["extra"]["trace"] = _trace(error.value)
@@ -196,6 +203,7 @@ def json_line(record: "Record") -> str:
 
 
 def _fields(record: "Record") -> Mapping[str, Any]:
+    """Return the fields of a JSON line; all of `NAMES`, `None` if unknown, and `trace` if any."""
     extra = record["extra"]
     fact = extra.get(FACT) or {"call_id": extra.get("call_id")}
     trace = {"trace": extra["trace"].splitlines()} if "trace" in extra else {}
@@ -236,6 +244,8 @@ SAID_BY_OUR_EVENT: Final = "no language model answered"  # Pipecat logs it twice
 def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None:
     """Send the log to stderr and, given a folder, to two files in it: text and JSON.
 
+    Replaces all earlier outputs; each output gets a thread.
+
     Args:
         level: TRACE, DEBUG, INFO, WARNING or ERROR. Pipecat's own modules start at WARNING in any
             case: below INFO they print what was said.
@@ -261,7 +271,7 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
 
 
 def flush(wait_s: float = 5.0) -> None:
-    """Wait until all lines so far are written, for at most `wait_s` for each output."""
+    """Wait until all lines so far are written, for at most `wait_s` for each output; blocks."""
     for writer in WRITERS:
         writer.flush_within(wait_s)
 
@@ -310,7 +320,7 @@ class Log:
         self._repeats = Repeats()
 
     async def hear(self, entry: Entry) -> None:
-        """Log one entry, and the incident that it causes."""
+        """Log the counts of repeats that are due, then this entry, unless it repeats a refusal."""
         fields, level = self._fields.read(entry), _level_of(entry.event)
         at_s = datetime.fromisoformat(entry.at).timestamp()
         for kind, times in self._repeats.due(at_s):

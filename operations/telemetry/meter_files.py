@@ -25,7 +25,10 @@ FILE_BYTES: Final = {
 
 
 def take_room(folder: Path, pid: int) -> bool:
-    """Create a process's counter files; return False, and create none, if the disk is full."""
+    """Create a process's counter files; return False, and leave none, if the disk is full; blocks.
+
+    Files of an earlier process with this pid are replaced, and its counts are lost.
+    """
     try:
         for path, size_bytes in _files(folder, pid):
             _fill(path, size_bytes)

@@ -52,6 +52,7 @@ EVENTS: Final = {kind.__name__: kind for kind in get_args(Event)}
 
 
 def _counts() -> Mapping[type, Sequence[Count]]:
+    """Return by event the metrics that `meters.yaml` counts it in; those by type are elsewhere."""
     found = defaultdict[type, list[Count]](list)
     for meter, about in METERS.items():
         events, fields = about.get("counts", ()), about.get("fields", about.get("labels", ()))
@@ -128,6 +129,7 @@ class Metrics:
                 self._counted[meter, name] = times
 
     def _add(self, count: Count, event: Event) -> None:
+        """Add to a counter or a histogram; a negative amount, which a counter refuses, is 0."""
         meter = getattr(self._meters, count.meter)
         if count.labels:
             meter = meter.labels(*(_label(getattr(event, label)) for label in count.labels))
@@ -219,7 +221,10 @@ class Exposition:
         """The registry for this process's metrics."""
 
     def read(self) -> bytes:
-        """Return all metrics as text; reads files, so call it in a thread."""
+        """Return all metrics as text; also deletes the gauges of dead workers.
+
+        Reads files, so call it in a thread.
+        """
         if self._folder is None:
             return generate_latest(self.registry)
         forget_dead_processes(self._folder)

@@ -135,7 +135,7 @@ class RecordFiles:
         self.lost = 0
 
     async def hear(self, entry: Entry) -> None:
-        """Queue one entry's rows."""
+        """Queue one entry's rows, without words and numbers, for the files that are enabled."""
         if type(entry.event) in TOLD:
             self._queue_rows(self._maker.rows(without_words(entry)))
         match entry.event:
@@ -152,7 +152,10 @@ class RecordFiles:
         return sum(map(len, self._waiting.values()))
 
     async def run(self, tell: Emit) -> None:
-        """Write regularly until cancelled, then once more; emit events about a full disk."""
+        """Write regularly until cancelled, then once more, which blocks.
+
+        Emits events about a full disk.
+        """
         try:
             while True:
                 await asyncio.sleep(WRITE_S)

@@ -66,7 +66,7 @@ class RowMaker:
         self._retries: Counter[str] = Counter()
 
     def rows(self, entry: Entry) -> Rows:
-        """Return the rows of one event, whose words are already removed."""
+        """Return the rows of an event whose words were removed; none unless it is in `TOLD`."""
         event = entry.event
         self._remember(event)
         if type(event) not in TOLD:
@@ -79,6 +79,7 @@ class RowMaker:
         )
 
     def _remember(self, event: Event) -> None:
+        """Follow each provider's breaker and retries, which an answer or a good probe ends."""
         match event:
             case BreakerMoved():
                 self._circuits[event.provider] = event.after.upper()
@@ -209,6 +210,7 @@ def _resolved(row: Row, fact: IncidentEnded | AlertClosed, at: str) -> Row:
 
 
 def _worse_row(row: Row, fact: IncidentBegan | IncidentGrew, at: str) -> Row:
+    """Return an alert's row after a further report; its times and the higher severity stay."""
     kept = {name: row[name] for name in ("timestamp", "reopened_at") if name in row}
     severity = _heavier(row["severity"], fact.severity.upper())
     return {**alert_row(fact, at), **_known_cause(row, fact), **kept, "severity": severity}

@@ -136,6 +136,7 @@ class CallSpans:
         return self._start("attempt", began_s, attributes, parent=self._current_span())
 
     def _end_attempt(self, event: AttemptOver, at_s: float) -> None:
+        """End an attempt's span; a failure after it has won gets a span of its own."""
         attempt = self._attempts.pop(event.attempt, None)
         if attempt is None:  # it had already won, or its start was not reported
             attempt = self._start_attempt(event, at_s - getattr(event, "after_s", 0.0))
