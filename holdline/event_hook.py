@@ -23,7 +23,7 @@ class EventHook:
         self._is_logged = False  # that it raised, or was too slow
 
     def emit(self, event: Any) -> None:
-        """Queue an event; never waits."""
+        """Queue an event without waiting; drop it if too many wait."""
         try:
             _open_queue().put_nowait((self, event))
         except queue.Full:
@@ -37,6 +37,7 @@ class EventHook:
             self._log(f"on_event raised {type(error).__name__}: {error}")
 
     def _log(self, text: str) -> None:
+        """Log the first problem of this call's hook, and no other."""
         if not self._is_logged:
             self._is_logged = True
             logger.error("{}", text)

@@ -69,7 +69,11 @@ class Health:
         self._beating: asyncio.Task[None] | None = None
 
     def ladders(self, specs: Sequence[RungSpec]) -> SharedLadders:
-        """Return what all calls with these rungs share."""
+        """Return what all calls with these rungs share.
+
+        The first call imports the rungs' modules and makes their clients, which blocks. Above
+        `MAX_LADDERS`, the oldest ladders without a call are forgotten.
+        """
         key = tuple(_identity(spec) for spec in specs)
         known = self._ladders.pop(key, None) or self._make(dict(zip(key, specs, strict=True)))
         unused = [key for key, item in self._ladders.items() if not item.users]
@@ -79,7 +83,10 @@ class Health:
         return known
 
     def join(self, ladders: SharedLadders, emit: Emit) -> None:
-        """Probe a call's rungs from now on, and report changes of health to it."""
+        """Probe a call's rungs from now on, until `leave`.
+
+        `emit` gets the events of all rungs in use in this event loop, not only of the call's own.
+        """
         ladders.users += 1
         self._listeners.append(emit)
         loop = asyncio.get_running_loop()
@@ -89,7 +96,10 @@ class Health:
             rung.probing = rung.probing or loop.create_task(_keep_probing(rung.prober))
 
     async def leave(self, ladders: SharedLadders, emit: Emit) -> None:
-        """End what `join` began, unless other calls need it."""
+        """End what `join` began, unless other calls need it; wait until it has ended.
+
+        The clients that calls share stay open for later calls.
+        """
         ladders.users -= 1
         self._listeners.remove(emit)
         ended: list[asyncio.Task[None] | None] = []
@@ -108,6 +118,7 @@ class Health:
         await asyncio.gather(*running, return_exceptions=True)
 
     def _make(self, specs: Mapping[Identity, RungSpec]) -> SharedLadders:
+        """Return new ladders; rungs that other ladders have, too, keep their health and prober."""
         known = [rung.prober for name in specs if (rung := self._rungs.get(name))]
         table = AvailabilityTable(
             [
@@ -124,6 +135,7 @@ class Health:
         return SharedLadders({s: self._policy(s, table, voices) for s in STAGES}, rungs)
 
     def _share(self, spec: RungSpec, table: AvailabilityTable) -> UsedRung:
+        """Return a new rung, after importing its modules and making what its calls share."""
         spec = replace(spec, sample_rate_hz=PROBE_RATE_HZ)
         vendor = provider(spec.stage, spec.kind, spec.service)
         vendor.load()  # now, and not while a caller waits
@@ -179,6 +191,7 @@ def health_here(*, clock: Clock) -> Health:
 
 
 async def _keep_probing(prober: Prober) -> None:
+    """Probe until cancelled; begin again after an error, which is logged."""
     while True:
         try:
             await prober.run()

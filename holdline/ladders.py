@@ -111,6 +111,7 @@ class Ladders:
         self._make_stages({spec.stage for spec in self._specs})
 
     def _make_stages(self, stages: Collection[Stage]) -> None:
+        """Set `stt`, `llm` and `tts`, each only if it has a ladder."""
         if "stt" in stages:
             self._floor.listeners.append(self._follow)
             self.stt = LatePipeline(self._make_stt, self)
@@ -147,6 +148,7 @@ class Ladders:
         return [SttStage(services, policy=policy["stt"], **self._common), opener]
 
     def _make_llm(self) -> "LadderLlm":
+        """Return the stage; without a recogniser ladder, it follows the turns."""
         models, policy = cast("dict[str, Model]", self._services("llm")), self._shared.policies
         common = {"policy": policy["llm"], "window_tokens": WINDOW_TOKENS, **self._common}
         leads = self._specs[0].stage == "llm"  # it is the first one to see the caller's turns
@@ -164,10 +166,12 @@ class Ladders:
         return [*above, stage, self._hold] if self._hold else [*above, stage]
 
     def _services(self, stage: Stage, rate_hz: int = 0) -> dict[str, FrameProcessor]:
+        """Return the services of a stage's rungs by name; a broken one refuses all requests."""
         specs = (spec for spec in self._specs if spec.stage == stage)
         return {spec.name: _build(spec, self._shared.client_of(spec), rate_hz) for spec in specs}
 
     def _emit(self, event: Any) -> None:
+        """Pass an event, perhaps of a rung of another call, to `on_event` and the held line."""
         if self._hook:
             self._hook.emit(event)
         if self._hold:
@@ -208,7 +212,7 @@ class LatePipeline(LinkedOnce, Pipeline):
         self._make, self._user, self._joined = make, user, False
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Make the processors, and set them up."""
+        """Begin to use the rungs, make the processors, and set them up."""
         self._user.join()
         self._joined = True
         made = order_interruptions(self._make(setup))
@@ -217,7 +221,7 @@ class LatePipeline(LinkedOnce, Pipeline):
         await super().setup(setup)
 
     async def cleanup(self) -> None:
-        """Clean the processors up."""
+        """Clean the processors up, and use the rungs no more; may be repeated."""
         await super().cleanup()
         joined, self._joined = self._joined, False
         if joined:
@@ -243,7 +247,7 @@ class WordedTurnOpener(TurnOpener):
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
-        """Push a frame, unless it is such a result."""
+        """Push a frame, unless Pipecat's aggregator would take it for new speech."""
         match frame:
             case InterimTranscriptionFrame():
                 speaks = self._floor.caller_speaking or self._floor.turn_open
@@ -375,6 +379,7 @@ def _report_pauses(frame: MetricsFrame, emit: Emit) -> None:
 
 
 def _judged(data: TurnMetricsData) -> PauseJudged:
+    """Return Pipecat's decision about a pause as our event; it measures only one time."""
     took_s = data.e2e_processing_time_ms / 1000
     cost: dict[str, Any] = {"waited_s": took_s, "took_s": took_s, "dropped": 0, "dropped_s": 0.0}
     return PauseJudged(finished=data.is_complete, by="detector", early=False, **cost)

@@ -89,12 +89,16 @@ class HeldPhrases(Phrases):
     def choose(
         self, situations: tuple[Situation, ...], *, topical: bool, again: bool = False
     ) -> FallbackText | None:
-        """Return a text for a situation; `again` is whether it only holds the line."""
+        """Return a text for a situation, a repeated one if none is left.
+
+        `again` is whether it only holds the line; then it is a filler.
+        """
         asked = (Situation.FILLER,) if again else situations
         return super().choose(asked, topical=topical, again=True)
 
 
 def _check_clips(clips: Mapping[str, str | Path], known: list[str]) -> None:
+    """Raise a `ValueError` for a clip that is never said, or that cannot be played."""
     for text, file in clips.items():
         if text not in known:
             close = difflib.get_close_matches(text, known, n=1, cutoff=0.0)
@@ -116,7 +120,7 @@ class LocalClips:
         self._files = files
 
     async def say(self, text: str, language: str) -> SpokenClip:
-        """Return a text as audio."""
+        """Return a text as 16-bit audio, from its file, or else in the local voice."""
         if file := self._files.get(text):
             try:
                 return SpokenClip(await asyncio.to_thread(_read, str(file), self._rate_hz()), CLIP)
@@ -125,7 +129,7 @@ class LocalClips:
         return SpokenClip(await self.say_locally(text, language), LOCAL)
 
     async def say_locally(self, text: str, language: str) -> bytes:
-        """Return a text as audio."""
+        """Return a text as 16-bit audio in the local voice, at the line's rate."""
         return await asyncio.to_thread(_render, text, language, self._rate_hz())
 
 

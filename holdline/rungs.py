@@ -118,7 +118,7 @@ class _Reading:
         self._is_own = not self._provider.service
 
     def spec(self, taken: Iterable[str]) -> RungSpec:
-        """Return the rung's specification, with a name that is not taken."""
+        """Return the rung's specification with a name that is not taken, or raise `ValueError`."""
         for name, value in self._rung.given.items():
             self._read(name, value)
         for name, value in {"name": self._rung.name, **self._keys}.items():
@@ -158,7 +158,7 @@ class _Reading:
             raise self._error(str(error).replace("stages.", "")) from error
 
     def _read(self, name: str, value: Any) -> None:
-        """Give one argument to the rung's key, to the constructor, or to the settings."""
+        """Give an argument to the key, constructor or settings; raise a `ValueError` otherwise."""
         service = self._service
         if service and name in (service.settings_in, "settings"):
             for setting, given in self._settings_in(value).items():
@@ -190,6 +190,11 @@ class _Reading:
         return place
 
     def _read_setting(self, name: str, value: Any) -> None:
+        """Give a setting to the rung's key, or to its options.
+
+        Raises:
+            ValueError: There is no such setting, or Holdline needs another value.
+        """
         service, fixed = self._service, FIXED.get(self._rung.kind, {})
         if name in fixed and value != fixed[name]:
             raise self._error(f"settings.{name} must be {fixed[name]}; leave it out")

@@ -28,7 +28,10 @@ class Cartesia(TappedVoice, CartesiaTTSService):
     """Pipecat's service with a tap on its socket."""
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
-        """Read one event. Source: docs.cartesia.ai, the WebSocket's responses, 2026-03-01."""
+        """Report the words, audio, end or error in a message; other contexts are ignored.
+
+        Source: docs.cartesia.ai, the WebSocket's responses, 2026-03-01.
+        """
         context = self.tap.find_context(message.get("context_id"))
         match message.get("type"):
             case "error":
@@ -66,7 +69,11 @@ def build(rung: RungSpec) -> Cartesia:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """List one voice: authenticated, free of charge, without synthesis."""
+    """List one voice: authenticated, free of charge, without synthesis.
+
+    Raises:
+        ProbeFailedError: The provider refused, or did not answer in time.
+    """
     await ask_http(
         http_twin(rung.url, "/voices") + "?limit=1",
         headers={"X-API-Key": rung.api_key, "Cartesia-Version": VERSION},
@@ -109,6 +116,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
 
 
 def _read_probe(message: Mapping[str, Any]) -> Verdict:
+    """Return whether a message has audible audio; an end before that is a failure."""
     match message.get("type"):
         case "chunk":
             return is_audible(message.get("data"))

@@ -82,7 +82,7 @@ class _NoHttp:
 
 
 def use_streaming_clients() -> None:
-    """Make Pipecat's service create streaming clients: it accepts no client and no TLS context."""
+    """Patch Pipecat and the SDK, which accept no client and no TLS context; may be repeated."""
     pipecats.AsyncDeepgramClient = StreamingClient  # pyright: ignore[reportPrivateImportUsage]
     deepgram.listen.v1.client.websockets_client_connect = _connect_lightly
 
@@ -189,14 +189,14 @@ class DeepgramRung(DeepgramSTTService):
     async def process_audio_frame(
         self, frame: InputAudioRawFrame, direction: FrameDirection
     ) -> None:
-        """Send queued audio."""
+        """Send queued audio; later pieces need not wait for it any more."""
         try:
             await super().process_audio_frame(frame, direction)
         finally:
             self._queued_pieces -= 1
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
-        """Send audio; give up a stream that blocks, before frames pile up."""
+        """Send audio if a stream is open; report one that blocks as lost, before frames pile up."""
         connection = self._connection
         if connection is not None:
             try:
@@ -265,6 +265,7 @@ class DeepgramRung(DeepgramSTTService):
                 await self.cancel_task(keep_alive)
 
     async def _on_error(self, error: Exception) -> None:
+        """Keep the error for the report at the end of the connection, if supervised."""
         if self.supervised:
             self._ended_by = error
             await self.stop_all_metrics()
@@ -430,6 +431,7 @@ def stream_failure_of(error: Exception | None, rung_name: str, *, moment: Moment
 
 
 def _refusal(status: int, headers: Mapping[str, str], rung_name: str) -> Failure:
+    """Return a refused upgrade as a failure, with the provider's wait and whether to ask again."""
     text = str(headers.get("dg-error", ""))[:MAX_REASON]
     return failed(
         classify_http("deepgram", status, text or None),
@@ -461,7 +463,7 @@ def build(rung: RungSpec) -> DeepgramRung:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """List the key's projects: authenticated, free of charge, without audio."""
+    """List the key's projects, free of charge, without audio; may raise `ProbeFailedError`."""
     await ask_http(
         http_twin(rung.url, "/v1/projects"),
         headers={"Authorization": f"Token {rung.api_key}"},

@@ -55,6 +55,7 @@ def _query_value(value: Any) -> Any:
 
 
 def _read_probe(message: Mapping[str, Any]) -> Verdict:
+    """Return whether a message is a result, with words or without; an error is a finding."""
     match message.get("type"):
         case "Results":
             return True
@@ -93,6 +94,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
 
 
 def _query(rung: RungSpec, recording: WholeRecording) -> dict[str, str | int]:
+    """Return the query for a whole recording; without a language, Deepgram detects it."""
     query: dict[str, str | int] = {
         "model": rung.model or MODEL,
         "smart_format": "true",
@@ -108,7 +110,10 @@ def _query(rung: RungSpec, recording: WholeRecording) -> dict[str, str | int]:
 
 
 def _read(body: Any, rung: RungSpec, recording: WholeRecording) -> Transcript:
-    """Read an answer. Source: deepgram-api-specs `openapi.yml`, ListenV1Response."""
+    """Return an answer as a transcript; raise `ValueError`, `LookupError` or `TypeError` otherwise.
+
+    Source: deepgram-api-specs `openapi.yml`, ListenV1Response.
+    """
     channel: Mapping[str, Any] = body["results"]["channels"][0]
     best, *others = cast("Sequence[Mapping[str, Any]]", channel["alternatives"])
     detected = channel.get("detected_language")

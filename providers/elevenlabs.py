@@ -49,7 +49,10 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
     _previous_message: Mapping[str, Any] | None = None
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
-        """Read one message. Source: elevenlabs-docs, asyncapi.yml, multi-stream-input."""
+        """Report the words, audio, end or error in a message; ignore repeats and other contexts.
+
+        Source: elevenlabs-docs, asyncapi.yml, multi-stream-input.
+        """
         message = normalised(message)
         name = message.get("contextId")
         context = self.tap.find_context(name)
@@ -159,7 +162,11 @@ def build(rung: RungSpec) -> ElevenLabs:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Read the subscription: authenticated, free of charge, without synthesis."""
+    """Read the subscription: authenticated, free of charge, without synthesis.
+
+    Raises:
+        ProbeFailedError: The provider refused, or did not answer in time.
+    """
     await ask_http(
         http_twin(rung.url, "/v1/user/subscription"),
         headers={"xi-api-key": rung.api_key},
@@ -199,6 +206,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
 
 
 def _read_probe(message: Mapping[str, Any]) -> Verdict:
+    """Return whether a message has audible audio; an end before that is a failure."""
     if message.get("error"):
         return classify_message("elevenlabs", message, moment=Moment.ASKED)
     if message.get("audio"):

@@ -129,7 +129,7 @@ class LocalSTTService(STTService):
         await self._close()
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
-        """Pass audio to the recogniser; results arrive separately."""
+        """Pass audio to the recogniser; results arrive separately. A gap is reported once."""
         self._answers.note_audio()
         sent = self._process.send(Command.AUDIO, audio)
         if not sent and not self._audio_lost:
@@ -176,7 +176,10 @@ class LocalSTTService(STTService):
             await self.push_error("the local recogniser ended; a new one was started")
 
     async def _pass_results(self) -> bool:
-        """Pass results on until the process ends; return whether to start another."""
+        """Pass results on until the process ends; return whether to start another.
+
+        If not, a permanent error is reported.
+        """
         self._ready, reason = False, "it ended too often"
         async for result in self._process.results():
             match result.what:
@@ -350,6 +353,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
 
 
 def _decode(content: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
+    """Return a sound file as 16-bit mono samples at `RATE_HZ`."""
     samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
     if rate_hz != RATE_HZ and mono.size:
@@ -365,6 +369,7 @@ async def _recognise(process: SphinxProcess, pcm: bytes, rung: RungSpec) -> list
 
 
 async def _collect_finals(process: SphinxProcess, rung: RungSpec) -> list[SphinxResult]:
+    """Return the final results up to the answer to `FINISH`; raise `ServiceError` without one."""
     finals: list[SphinxResult] = []
     async for result in process.results():
         if result.what == "failed":
@@ -377,6 +382,7 @@ async def _collect_finals(process: SphinxProcess, rung: RungSpec) -> list[Sphinx
 
 
 async def _send(process: SphinxProcess, pcm: bytes) -> None:
+    """Send an utterance in pieces, and wait after each until the process has read most of it."""
     process.send(Command.BEGIN)
     piece = round(RATE_HZ * PIECE_S) * 2
     for start in range(0, len(pcm), piece):
@@ -386,6 +392,7 @@ async def _send(process: SphinxProcess, pcm: bytes) -> None:
 
 
 def _transcript(finals: list[SphinxResult], rung: RungSpec, *, duration_s: float) -> Transcript:
+    """Return the results as one transcript; its confidence is their mean, `None` without words."""
     spoken = [final for final in finals if final.text]
     confidences = [final.confidence for final in spoken]
     return Transcript(

@@ -161,7 +161,7 @@ class ContextTimes:
         self._begins_ns.pop(context_id, None)
 
     def interrupt(self) -> None:
-        """Forget the queued audio."""
+        """Forget the queued audio: the next piece plays at once."""
         self._playout.clear()
 
 
@@ -178,7 +178,7 @@ class VoiceReports:
         self._reported_s = 0.0  # the seconds of the attempt's audio that were reported
 
     def start_attempt(self, attempt: int) -> None:
-        """Begin another attempt."""
+        """Begin another attempt, whose times count from 0."""
         self._attempt, self._reported_s = attempt, 0.0
 
     async def connected(self) -> None:
@@ -244,7 +244,7 @@ class LocalTTSService(TTSService):
         return True
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame, None]:
-        """Yield the audio of `text`; send its words to Pipecat as well."""
+        """Yield the audio of `text` by sentences; report its words to Pipecat and the listener."""
         await self.start_tts_usage_metrics(text)
         for sentence in pieces(text, str(self._settings.language or "")):
             piece = await asyncio.to_thread(
@@ -290,7 +290,7 @@ class LocalTTSService(TTSService):
         await super().process_frame(frame, direction)
 
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
-        """Change the voice or language; keep the old one if espeak-ng lacks the new one."""
+        """Change the voice or language; if espeak-ng lacks it, report that and keep the old one."""
         voice = delta.voice if is_given(delta.voice) else self._settings.voice
         language = delta.language if is_given(delta.language) else self._settings.language
         try:
@@ -391,6 +391,9 @@ SPARE_LANGUAGE: Final = "en"  # used for languages that espeak-ng lacks
 
 def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None = None) -> bytes:
     """Return a text as 16-bit mono audio; blocks for a few milliseconds per sentence.
+
+    If espeak-ng lacks the voice or the language, the default voice speaks in English. Empty if
+    there is nothing to say.
 
     Args:
         text: The text to speak.

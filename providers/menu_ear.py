@@ -56,6 +56,9 @@ class MenuEar:
     async def understand(self, pcm: bytes, rate_hz: int) -> str:
         """Return the phrase that was said; empty if it was not one of the menu's, or on failure.
 
+        Waits for earlier requests. The first request starts the process. After `MAX_FAILURES` in a
+        row, nothing is recognised any more.
+
         Args:
             pcm: One utterance, 16-bit mono, with a little silence around it.
             rate_hz: The sample rate of `pcm`.
@@ -68,7 +71,7 @@ class MenuEar:
         return result.text.replace("_", " ") if result.quiet >= QUIET else ""
 
     async def close(self) -> None:
-        """End the process."""
+        """End the process; the next request starts another."""
         self._running = False
         await self._process.close()
 
@@ -94,6 +97,7 @@ class MenuEar:
         return SphinxResult(what="final")
 
     async def _ask_process(self, pcm: bytes) -> SphinxResult:
+        """Start the process if necessary; return its answer to one utterance, or its failure."""
         if not self._running:
             await self._process.start()
             self._running = True

@@ -175,7 +175,7 @@ class OneTryOpenAI(OpenAILLMService):
         super().__init__(api_key=rung.api_key, base_url=rung.url, **kwargs)
 
     def create_client(self, *args: Any, **kwargs: Any) -> Client:
-        """Return the client that all calls share, or else a new one."""
+        """Return the client that all calls share, or else a new one, which `close` closes."""
         del args, kwargs
         shared = self._rung.shared
         return shared if isinstance(shared, Client) else share(self._rung)
@@ -215,6 +215,8 @@ class OneTryOpenAI(OpenAILLMService):
     ) -> AsyncIterator[ChatCompletionChunk]:
         """Stream an answer; closing the iterator releases the connection.
 
+        It raises what the SDK raises; `failure_of` classifies that.
+
         Args:
             context: The conversation to answer.
             on_answered: Called when the provider accepts the request, which is billed from then on.
@@ -228,6 +230,7 @@ class OneTryOpenAI(OpenAILLMService):
             await stream.close()
 
     async def _open_stream(self, context: LLMContext) -> AsyncStream[ChatCompletionChunk]:
+        """Open a stream, and give the answer's headers to the listener, also those of a refusal."""
         emit = self._on_headers or (lambda _: None)
         try:
             stream = await self.get_chat_completions(context)
@@ -238,7 +241,7 @@ class OneTryOpenAI(OpenAILLMService):
         return stream
 
     async def infer(self, context: LLMContext, **options: Any) -> str | None:
-        """Return a complete answer, for work outside the conversation."""
+        """Return a complete answer, for work outside the conversation; `None` if it has no text."""
         return await self.run_inference(context, **options)
 
     def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
@@ -290,6 +293,7 @@ def sdk_failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failur
 
 
 def _refusal(error: openai.APIStatusError, rung_name: str) -> Failure:
+    """Return a refused request as a failure; its reason has the error's codes, but no message."""
     headers = error.response.headers
     parts = (error.status_code, error.type, error.code, error.param)
     return failed(
@@ -305,8 +309,9 @@ def _refusal(error: openai.APIStatusError, rung_name: str) -> Failure:
 def share(rung: RungSpec) -> Client:
     """Return a client without retries and with short timeouts, which keeps connections warm.
 
-    A connection that is idle for `IDLE_S` is closed. Otherwise the client would keep as many
-    connections as it ever needed, and routers silently drop connections that are idle for long.
+    The caller closes it. A connection that is idle for `IDLE_S` is closed. Otherwise the client
+    would keep as many connections as it ever needed, and routers silently drop connections that are
+    idle for long.
     """
     base, query = address_of(rung)
     client = Client(
@@ -352,7 +357,11 @@ def build(rung: RungSpec) -> OneTryOpenAI:
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Read the list of models, or what else needs a key: free of charge, without tokens."""
+    """Read the list of models, or what else needs a key: free of charge, without tokens.
+
+    Raises:
+        ProbeFailedError: The server refused, or did not answer in time.
+    """
     base, query = address_of(rung)
     is_azure = AZURE_VERSION in query
     key = {"api-key": rung.api_key} if is_azure else {"Authorization": f"Bearer {rung.api_key}"}
@@ -407,7 +416,7 @@ async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
 
 
 def _pen_answer(answer: ChatCompletion, rung: RungSpec) -> PenAnswer:
-    """Return a complete answer; raise an error that it holds instead."""
+    """Return a complete answer; raise a `ServiceError` for an error or a refusal in its place."""
     if error := getattr(answer, "error", None):  # some servers send it with a status of 200
         found = classify_message("openai", error, moment=Moment.ASKED)
         raise error_of(failed(found, "llm", provider=rung.name, reason="an error in the answer"))

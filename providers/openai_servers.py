@@ -33,7 +33,7 @@ class OpenAIServer:
     note: str = ""
 
     def adapted(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a request's parameters as the server accepts them."""
+        """Return a request's parameters as the server accepts them: renamed, left out, or added."""
         found = {name: given for name, given in request.items() if name not in self.renamed}
         for name, own in self.renamed.items():
             if own and request.get(name):  # OpenAI's mark for "not given" is false
@@ -51,7 +51,10 @@ def openai_servers() -> Mapping[str, OpenAIServer]:
 
 
 def server_at(url: str, *, name: str = "") -> OpenAIServer:
-    """Return the server at a rung's address, which in a private network its rung's name tells."""
+    """Return the server in the table at a rung's address, or one without peculiarities.
+
+    Any server may run in a private network, so there the beginning of the rung's name decides.
+    """
     host = urlsplit(url).hostname or ""
     for key, server in openai_servers().items():
         own = (urlsplit(server.url).hostname or "").removeprefix("resource.")
@@ -67,7 +70,11 @@ def is_strict(model: str) -> bool:
 
 
 def strict(messages: Iterable[Any]) -> Iterator[Any]:
-    """Yield a conversation as strict servers accept it, whichever model made its tool calls."""
+    """Yield a conversation as strict servers accept it, whichever model made its tool calls.
+
+    Ids of tool calls become nine letters and digits, and `BRIDGE` follows a tool's result if the
+    caller speaks next.
+    """
     after = ""
     for message in messages:
         if after == "tool" and message["role"] == "user":

@@ -128,7 +128,7 @@ class Prober:
         self._probing.reset(self._clock())
 
     async def run(self) -> None:
-        """Probe until cancelled."""
+        """Probe when a probe is due and this process leads, until cancelled."""
         while True:
             now, health = self._clock(), self.availability
             self._probing.see(now, doubted=is_doubted(health), refused=health.refused_for_good)
@@ -193,6 +193,7 @@ class Prober:
         return confirmed
 
     async def _ask(self, *, real: bool, timeout_s: float) -> ProbeResult:
+        """Send one request, real or cheap. Any error becomes the result; none is raised."""
         rung = self._rung
         if real and rung.stage == "llm" and self.availability.refuses:
             rung = replace(rung, tools=self.tools())
@@ -268,7 +269,10 @@ def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:
 
 @asynccontextmanager
 async def run_probers(probers: Iterable[Prober], keep_running: KeepRunning) -> AsyncIterator[None]:
-    """Run the probers while the block runs; `keep_running` starts each again after a failure."""
+    """Run the probers while the block runs, and cancel them at its end.
+
+    `keep_running` starts each again after a failure.
+    """
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(

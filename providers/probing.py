@@ -196,6 +196,7 @@ def _judge(question: Question, message: str | bytes) -> Verdict:
 
 
 def _refusal_error(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
+    """Return a refused upgrade as the probe's error, with the wait that the provider asks for."""
     answer = refused.response
     text = answer.body.decode(errors="replace")
     try:
@@ -217,6 +218,7 @@ def _close_error(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
 def _probe_error(
     rung: RungSpec, found: Finding, text: str, *, wait_s: float | None = None
 ) -> ProbeFailedError:
+    """Return the probe's error; the text is shortened, and without our key."""
     redacted = text.replace(rung.api_key, "...") if rung.api_key else text
     reason = f"{urlsplit(rung.url).netloc}: {redacted.strip()[:MAX_REASON]}"
     failure = failed(found, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)

@@ -230,11 +230,11 @@ class Provider:
         return not host or self.owns(host) or is_simulated
 
     def build(self, rung: RungSpec) -> "FrameProcessor":
-        """Return the Pipecat service that speaks to this rung."""
+        """Return the Pipecat service that speaks to this rung; imports its modules if necessary."""
         return self.load().build(rung)
 
     def share(self, rung: RungSpec) -> "SharedService | None":
-        """Return the resource that a process's calls share on this rung; the owner closes it."""
+        """Return what a process's calls share on this rung, if anything; the owner closes it."""
         return cast("Sharing", self.load()).share(rung) if self.facts.shares else None
 
     async def probe(self, rung: RungSpec, *, timeout_s: float) -> None:

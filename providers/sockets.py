@@ -32,7 +32,10 @@ class ConnectHere(connect):
 
 
 def forbid_redirects() -> None:
-    """Make Pipecat's services use `ConnectHere`: they accept no connector as an argument."""
+    """Make Pipecat's services in this process use `ConnectHere`; may be called again.
+
+    They accept no connector as an argument.
+    """
     websocket_service.websocket_connect = ConnectHere  # pyright: ignore[reportPrivateImportUsage]
 
 
@@ -146,5 +149,5 @@ class Playout:
         return begins_ns
 
     def clear(self) -> None:
-        """Drop pending audio."""
+        """Forget pending audio: the next piece begins at once."""
         self._free_at_ns = 0

@@ -75,7 +75,10 @@ class Recogniser:
         self._drop_kept()
 
     def hear(self, audio: bytes) -> Iterator[SphinxResult]:
-        """Yield the results of the next piece of audio."""
+        """Yield the results of the next piece of audio, which is decoded only as they are read.
+
+        Without an utterance in progress, the audio is kept for the next one: there are no results.
+        """
         samples = np.frombuffer(audio[: len(audio) & ~1], "<i2")
         if self._resampler is not None:
             resampled = self._resampler.resample_chunk(samples.astype(np.float32))
@@ -109,6 +112,7 @@ class Recogniser:
         return self.finish()
 
     def _keep(self, samples: Samples) -> None:
+        """Keep audio for the next utterance, about `LEAD_KEPT_S` of it."""
         self._kept.append(samples)
         self._kept_samples += len(samples)
         while self._kept_samples - len(self._kept[0]) >= LEAD_KEPT_S * MODEL_HZ:
@@ -119,6 +123,7 @@ class Recogniser:
         self._kept_samples = 0
 
     def _decode(self, samples: Samples, *, whole: bool = False) -> None:
+        """Decode samples, with faint noise added, because the model never saw digital silence."""
         if not len(samples):
             return  # the resampler holds back its first samples
         noisy = samples + self._noise.normal(0.0, NOISE_RMS, len(samples))
@@ -127,6 +132,7 @@ class Recogniser:
         self._decoded_samples += len(samples)
 
     def _interim(self) -> Iterator[SphinxResult]:
+        """Yield the reading so far, unless it is empty or the same as the last one."""
         self._reported_samples = self._decoded_samples
         text = self._decoder.text()
         if text and text != self._reported:
@@ -175,6 +181,7 @@ def _confidence(segments: Iterable[Segment]) -> float:
 
 
 def _settings(ear: Ear) -> dict[str, Any]:
+    """Return pocketsphinx's parameters; a grammar takes the place of the language model."""
     paths: dict[str, Any] = {
         "hmm": ear.hmm or ENGLISH_SOUNDS,
         "dict": ear.dict or str(ENGLISH_DICTIONARY),

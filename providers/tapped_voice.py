@@ -73,7 +73,7 @@ class VoiceTap:
         return self.context if self.context and self.context.name == name else None
 
     async def report_done(self, ear: VoiceEar, context: VoiceContext) -> None:
-        """Report that a context was spoken to its end."""
+        """Report that a context was spoken to its end; later messages of it are ignored."""
         self.context = None
         await ear.spoken(context.attempt)
 
@@ -109,7 +109,7 @@ class VoiceTap:
             await ear.failed(context.attempt, failure)
 
     async def report_garbage(self, ear: VoiceEar, error: Exception) -> None:
-        """Report an unreadable message, if a context is being spoken."""
+        """Report an unreadable message as a failure of the context being spoken, if any."""
         if self.context:
             context, self.context = self.context, None
             found = classify_symptom(Symptom.GARBAGE)
@@ -118,7 +118,10 @@ class VoiceTap:
     async def report_closed(
         self, ear: VoiceEar, closed: ConnectionClosed, *, socket: object
     ) -> None:
-        """Report that a socket closed, unless its last error was already reported."""
+        """Report that a socket closed, unless its last error was already reported.
+
+        The context being spoken is over. `lost` gets no failure if the close is harmless.
+        """
         if socket is self._reported_socket:
             return
         code, reason = code_and_reason(closed)
@@ -137,6 +140,7 @@ class VoiceTap:
         return Moment.FLOWING if self.context.flowing else Moment.ASKED
 
     def _refusal(self, error: Exception) -> Failure:
+        """Return why connecting failed, by the server's answer to the upgrade or the exception."""
         if not isinstance(error, InvalidStatus):
             return self._failure(classify_error(error), type(error).__name__)
         answer = error.response
@@ -253,7 +257,10 @@ class TappedVoice(ClosedVoice):
             self.tap.context = None
 
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> ClientConnection:
-        """Connect as Pipecat does, with a shorter timeout, and tap the new socket.
+        """Connect as Pipecat does, and tap the new socket.
+
+        With a listener, the time-out is shorter; `connecting` is reported first, and a failure or a
+        cancellation before it is raised.
 
         Nothing is compressed: the messages contain audio in base64, and the compression state takes
         160 kB per socket.

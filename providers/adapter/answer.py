@@ -59,7 +59,7 @@ class PipecatAnswer:
     # -- written by the service
 
     async def write(self, text: object) -> None:
-        """Add text."""
+        """Add text; empty text is ignored, and anything but text is a failure."""
         if not isinstance(text, str):
             self.fail(failed(classify_symptom(Symptom.GARBAGE), "llm", provider=self._rung.name))
         elif text:
@@ -102,7 +102,7 @@ class PipecatAnswer:
             )
 
     async def tapped(self, stream: Any) -> AsyncIterator[Any]:
-        """Pass on an SDK's stream, and read in it what Pipecat's service leaves out."""
+        """Pass on an SDK's stream, read in it what Pipecat's service leaves out, and close it."""
         self.stream = stream
         self._read_headers(getattr(stream, "response", None))
         self.note_response()
@@ -123,12 +123,17 @@ class PipecatAnswer:
             await stream.close()
 
     def say_why(self, reason: object) -> None:
-        """Note why the answer ended; only tool calls and usage may follow."""
+        """Record the first reason why the answer ended; only tool calls and usage may follow.
+
+        A reason that means an error is a failure as well.
+        """
         if reason and not self.reason:
             self.reason = str(reason)
             if end_reasons().get(self.reason.lower()) == "error":
                 self.fail(failed(Kind.OVERLOADED, "llm", provider=self._rung.name))
-            if not self._chunks.full():  # else the reader does not wait for a chunk
+            # An empty chunk wakes the reader, which waits for `ENDING_S` from then on. If the queue
+            # is full, it is not waiting.
+            if not self._chunks.full():
                 self._chunks.put_nowait(self._chunk(None))
 
     async def end(self) -> None:
@@ -169,6 +174,7 @@ class PipecatAnswer:
     async def _add_call(
         self, index: int, call_id: str | None, name: str | None, arguments: str
     ) -> None:
+        """Add a tool call, or the next piece of one; `index` says which call it belongs to."""
         function = ChoiceDeltaToolCallFunction(name=name, arguments=arguments)
         piece = ChoiceDeltaToolCall(index=index, id=call_id, type="function", function=function)
         await self._put(ChoiceDelta(tool_calls=[piece]))
@@ -193,7 +199,7 @@ class PipecatAnswer:
     # -- read by the stage
 
     async def read(self) -> AsyncIterator[ChatCompletionChunk]:
-        """Yield the pieces as they come, for `ENDING_S` after the reason of the end."""
+        """Yield the pieces until the service ends, or until `ENDING_S` after the end's reason."""
         ends_at = None
         loop = asyncio.get_running_loop()
         while True:
@@ -224,6 +230,7 @@ class PipecatAnswer:
     def _chunk(
         self, delta: ChoiceDelta | None, *, finish: str | None = None, usage: Any = None
     ) -> ChatCompletionChunk:
+        """Return a chunk with a piece of the answer; without a piece, it has no choice."""
         choice = Choice.model_construct(index=0, delta=delta, finish_reason=finish, logprobs=None)
         return ChatCompletionChunk.model_construct(
             id=self._rung.name,

@@ -46,6 +46,7 @@ class BrokenService(FrameProcessor):
         self._ear = ear
 
     async def reconnect(self) -> bool:
+        """Report the failure again, to the listener or as an error frame; return False."""
         if self._ear is not None:
             await self._ear.unreachable(self._failure)
         else:

@@ -93,6 +93,7 @@ def build_service(rung: RungSpec, part: type, **own: Any) -> Any:
 
 
 def _construct(cls: type, rung: RungSpec, part: type, own: Mapping[str, Any]) -> Any:
+    """Call the constructor with the arguments that it takes, and turn off retries."""
     described = describe(cls)
     given = arguments(described, rung)
     fixed = {"name": rung.name, described.places["session"]: LateSession(), **OWN, **own}
@@ -133,7 +134,10 @@ def _joined(part: type, cls: type) -> Any:
 
 
 def _turn_off_retries(service: Any, rung: RungSpec, *, sets_url: bool) -> None:
-    """Make an SDK's client ask once; OpenAI's, Anthropic's and Groq's retry twice by default."""
+    """Make an SDK's client ask once, within the rung's time-out, and with its URL if `sets_url`.
+
+    OpenAI's, Anthropic's and Groq's retry twice by default.
+    """
     client: Any = getattr(service, "_client", None)
     if not hasattr(client, "with_options"):
         return

@@ -61,6 +61,7 @@ class LoneService:
         await self._release()
 
     async def _release(self) -> None:
+        """Clean the service up, and cancel the tasks that it has left."""
         await _within(END_SERVICE_S, self._pipe.cleanup())
         tasks = self._tasks.current_tasks()
         for task in tasks:

@@ -123,7 +123,7 @@ async def speak_alone(
 
 
 async def ask_lone_voice(lone: LoneService, ear: KeepingEar, text: str) -> None:
-    """Ask for a text as soon as the voice can be asked."""
+    """Ask for a text once the voice is ready, however late; ask for nothing if it has failed."""
     while not (ear.ready or ear.failure):
         ear.told.clear()
         await ear.told.wait()
@@ -136,7 +136,10 @@ async def ask_lone_voice(lone: LoneService, ear: KeepingEar, text: str) -> None:
 
 
 async def wait_for_sound(ear: KeepingEar, *, enough: int = 0) -> None:
-    """Wait until the sound is complete: the voice says so, or falls silent."""
+    """Wait until the voice has ended or failed, or has sent `enough` bytes; 0 stands for all.
+
+    A voice that reports no end has ended when it sends nothing for `SILENT_END_S` after its sound.
+    """
     while not (ear.over or ear.failure or (enough and any(ear.pcm) and len(ear.pcm) >= enough)):
         ear.told.clear()
         try:

@@ -88,6 +88,9 @@ class RungModel(AnswerPlaces):
         Args:
             context: The conversation to answer.
             on_answered: Called when the response begins.
+
+        Raises:
+            ServiceError: The service failed; holds the failure.
         """
         answer = PipecatAnswer(self._rung, on_answered=on_answered, on_headers=self._told_headers)
         frame = LLMContextFrame(self._own_view(context))
@@ -129,7 +132,7 @@ class RungModel(AnswerPlaces):
         )
 
     async def close(self) -> None:
-        """Release everything, unless calls share it."""
+        """Release everything, unless calls share it; an error is logged. May be repeated."""
         if self._rung_closed:
             return
         self._rung_closed = True
@@ -163,6 +166,7 @@ class RungModel(AnswerPlaces):
                 )
 
     async def _work(self, answer: PipecatAnswer, work: Callable[[], Awaitable[None]]) -> None:
+        """Set the service up if necessary, and let it answer; every error becomes its failure."""
         try:
             await self._prepare()  # before `ANSWER` is set: tasks that it starts outlive the answer
             ANSWER.set(answer)
@@ -211,10 +215,12 @@ class RungModel(AnswerPlaces):
         )
 
     def _says_why(self, answer: PipecatAnswer) -> bool:
+        """Return whether the service says why answers end; one that did proves it for all calls."""
         self._learned.says_why = self._learned.says_why or bool(answer.reason)
         return self._rung.facts.says_why or self._learned.says_why
 
     def _raise_failure(self, answer: PipecatAnswer) -> None:
+        """Raise the answer's failure, unless the connection was lost after the answer's end."""
         failure = answer.failure
         if failure and not (answer.reason and failure.kind in LOST):  # it had said everything
             raise error_of(failure)
@@ -228,6 +234,7 @@ class RungModel(AnswerPlaces):
         return self._client
 
     async def cleanup(self) -> None:
+        """Release the service, and its client unless calls share it."""
         client = getattr(self, "_client", None)
         if self._shared_client is not None:
             self._client = None  # others use it
@@ -237,7 +244,7 @@ class RungModel(AnswerPlaces):
 
 
 async def _close(client: Any) -> None:
-    """Close an SDK's client."""
+    """Close an SDK's client; leave any other alone. A `TimeoutError` is raised after the limit."""
     client = getattr(client, "aio", client)  # Google's has an asynchronous half
     close = getattr(client, "aclose", None) or getattr(client, "close", None)
     if not (_is_sdk(client) and callable(close)):
@@ -254,7 +261,7 @@ def _is_sdk(client: Any) -> bool:
 
 
 def build(rung: RungSpec) -> Any:
-    """Return the model of a rung."""
+    """Return the model of a rung; its SDK makes no retries and follows no redirect."""
     own: dict[str, Any] = {"retry_on_timeout": False, "stream_idle_timeout_secs": rung.timeout_s}
     if isinstance(rung.shared, SharedModel) and hasattr(rung.shared.client, "with_options"):
         own["client"] = rung.shared.client
@@ -274,7 +281,10 @@ def build(rung: RungSpec) -> Any:
 
 
 def share(rung: RungSpec) -> SharedModel:
-    """Return the connections that all calls use, if the service's SDK allows that."""
+    """Return the connections that all calls use, if the service's SDK allows that.
+
+    They are closed by the owner. A constructor that raises is logged; then nothing is shared.
+    """
     try:
         client = getattr(build(rung), "_client", None)
     except Exception as error:  # noqa: BLE001 - a vendor's or the owner's constructor

@@ -43,6 +43,7 @@ class AnswerPlaces(FrameProcessor):
 
     @_in_answer
     async def push_frame(self, answer: PipecatAnswer, frame: Frame, *_: Any, **__: Any) -> None:
+        """Give text and errors to the answer, keep the vendor's entries, and drop the rest."""
         if isinstance(frame, LLMTextFrame):
             await answer.write(frame.text)
         elif isinstance(frame, LLMMessagesAppendFrame):
@@ -55,10 +56,12 @@ class AnswerPlaces(FrameProcessor):
     async def push_error_frame(
         self, answer: PipecatAnswer, error: ErrorFrame, *_: Any, **__: Any
     ) -> None:
+        """Record an error as the failure of the answer."""
         answer.fail(error.exception or RuntimeError(), text=error.error, category=error.category)
 
     @_in_answer
     async def run_function_calls(self, answer: PipecatAnswer, function_calls: Any) -> None:
+        """Give tool calls to the answer: the stage runs them."""
         await answer.call(function_calls)
 
     @_in_answer
@@ -67,12 +70,14 @@ class AnswerPlaces(FrameProcessor):
 
     @_in_answer
     async def stop_ttfb_metrics(self, answer: PipecatAnswer, *_: Any, **__: Any) -> None:
+        """Record that the response has begun."""
         answer.note_response()
 
     @_in_answer
     async def _call_event_handler(
         self, answer: PipecatAnswer, event_name: str, *args: Any, **kwargs: Any
     ) -> None:
+        """Record a time-out of Pipecat's as a failure; handle all other events as usual."""
         if event_name == "on_completion_timeout":
             answer.fail(TimeoutError())
         else:
@@ -84,6 +89,7 @@ class AnswerPlaces(FrameProcessor):
 
     @_in_answer
     async def get_chat_completions(self, answer: PipecatAnswer, context: LLMContext) -> Any:
+        """Return the stream of the SDK, read by the answer before Pipecat."""
         return answer.tapped(await cast("Any", super()).get_chat_completions(context))
 
     @_in_answer

@@ -84,7 +84,10 @@ class HearingPart(ConnectedPart):
         return self.connected and not (self._queued or self._muted)
 
     def _queue_now(self, frame: Frame) -> None:
-        """Put a frame into our queue, which has no bound, so that it never waits."""
+        """Put a frame into our queue without waiting: the queue has no bound.
+
+        The frame is not counted as queued, so it does not hold back what follows.
+        """
         work = super().queue_frame(frame)
         with suppress(StopIteration):
             work.send(None)
@@ -100,6 +103,7 @@ class HearingPart(ConnectedPart):
         await super().queue_frame(frame, direction, callback)
 
     def _record_stt_audio_usage(self, audio: bytes | bytearray) -> None:
+        """Count audio for the bill, unless `send_at_once` has counted it."""
         if not self._billed:
             super()._record_stt_audio_usage(audio)
 
@@ -115,7 +119,7 @@ class HearingPart(ConnectedPart):
             self._billed = False
 
     async def _hear(self, sound: bytes, direction: FrameDirection) -> None:
-        """Send audio; give up a connection that blocks."""
+        """Send audio unless the connection is over; report one that blocks or cancels itself."""
         if not sound or self.over:
             return
         self.stream.send(len(sound) / 2 / self.sample_rate)
@@ -149,7 +153,10 @@ class HearingPart(ConnectedPart):
         await super().process_frame(frame, direction)
 
     def _note_request(self, frame: VADUserStoppedSpeakingFrame) -> None:
-        """Record a request to finish; if it may stay without an answer, wait only for a while."""
+        """Record a request to finish; if it may stay without an answer, wait only for a while.
+
+        A cancellation is not recorded if the service cannot finish on request.
+        """
         cancelled = not frame.stop_secs and not isinstance(frame, WordsWanted)
         if cancelled and not (self.rung.facts.finalises or self.in_segments):
             return
@@ -187,7 +194,11 @@ class HearingPart(ConnectedPart):
         await super().push_frame(frame, direction)
 
     async def _read(self, frame: TranscriptionFrame | InterimTranscriptionFrame) -> bool:
-        """Put our result into a transcript; return whether it is wanted."""
+        """Put our result into a transcript; return whether it is wanted.
+
+        It is not if it belongs to audio that is not wanted any more, or is impossible, which is
+        reported as a failure.
+        """
         self.pushed = True
         try:
             heard = self._heard_in(frame)
@@ -257,6 +268,7 @@ class LoadingPart(HearingPart):
     """Takes the models that all calls share, instead of loading them again."""
 
     def _load(self) -> Any:
+        """Load the models and keep what that sets, for `share`; or use what is shared already."""
         before = dict(vars(self))
         if self.rung.shared is None:
             result = cast("Any", super())._load()  # noqa: SLF001
@@ -283,7 +295,7 @@ def build(rung: RungSpec) -> HearingPart:
 
 
 def share(rung: RungSpec) -> SharedModels | None:
-    """Return the models that a service loads in its constructor; this takes a while."""
+    """Return the models that a service loads in its constructor; `None` if it loads none."""
     if not hasattr(load_class(rung.service, "stt"), "_load"):
         return None
     loaded: dict[str, Any] = getattr(build(replace(rung, shared=None)), "loaded", {})

@@ -50,7 +50,11 @@ _abandoned: set[asyncio.Task[Any]] = set()
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, object]) -> Exception | None:
-    """Do a service's work in time; return its error. Work that does not obey is abandoned."""
+    """Do a service's work in time; return its error, or `None`.
+
+    Work that takes too long is cancelled, and returns a `TimeoutError`; if it does not obey that,
+    it is abandoned.
+    """
     task = asyncio.get_running_loop().create_task(work, name="a service's work")
     try:
         await asyncio.wait({task}, timeout=seconds)
@@ -152,7 +156,10 @@ class ConnectedPart(STTService):
                 value.clear()
 
     def end(self) -> None:
-        """End the connection without a closing handshake, which may take half a minute."""
+        """End the connection without a closing handshake, which may take half a minute.
+
+        Nothing is reported for it any more.
+        """
         self.over = True
         socket, self._socket = self._socket, None
         if (transport := getattr(socket, "transport", None)) is not None:
@@ -185,7 +192,10 @@ class ConnectedPart(STTService):
         return socket
 
     async def _read_message(self, message: str | bytes) -> None:
-        """Record what a message says before Pipecat reads it."""
+        """Record what a message says before Pipecat reads it.
+
+        An error, or a message that cannot be read, is reported as a failure.
+        """
         self._goes_on, self.pushed, self.note = False, False, Note()
         try:
             parsed = parse_json(message) if isinstance(message, str) else None
@@ -250,6 +260,7 @@ class ConnectedPart(STTService):
     _changes_settings = False
 
     async def _update_settings(self, delta: Any) -> dict[str, Any]:
+        """Apply settings; meanwhile, the service may reconnect by itself, as they may require."""
         self._changes_settings = True
         try:
             return await super()._update_settings(delta)
@@ -275,6 +286,7 @@ class ConnectedPart(STTService):
         await self._send(failed(found, "stt", provider=self.rung.name, reason=reason))
 
     async def _send(self, failure: Failure) -> None:
+        """Push a failure upstream and end the connection; do nothing if it has ended already."""
         if self.over:
             return
         self.end()

@@ -150,7 +150,7 @@ class AssemblyReader(PlainReader):
         return Note(answers=ends, end_s=end_s, hears=True)
 
     def words(self, result: Any) -> tuple[HeardWord, ...]:
-        """Return the words of the transcript; those that are not final yet are not part of it."""
+        """Return the transcript's words; none if the final timed words are not as many."""
         timed = [word for word in result.words if word.word_is_final]
         if len(timed) != len(result.transcript.split()):
             return ()

@@ -116,6 +116,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
 
 
 def _decode(content: bytes) -> bytes:
+    """Return a sound file as 16-bit mono samples at `RATE_HZ`."""
     samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
     if rate_hz != RATE_HZ and mono.size:

@@ -73,7 +73,11 @@ def load_class(service: str, stage: Stage) -> type:
 
 
 def _import(service: str) -> tuple[ModuleType, str, Any]:
-    """Return the module of a service, and its class by name; `None` if it has none."""
+    """Import the module of a service; return it, the class's name, and the class or `None`.
+
+    Raises:
+        UnusableServiceError: There is no such module, or importing it failed.
+    """
     module_name, _, name = service.partition(":")
     if not all(map(str.isidentifier, module_name.split("."))):
         parts = module_name.removesuffix(".py").replace("/", ".").strip(".")
@@ -197,7 +201,10 @@ def _parameters(cls: type) -> Iterator[tuple[str, inspect.Parameter]]:
 
 
 def _keywords_passed_up(owner: type) -> set[str]:
-    """Return the keywords that a constructor itself gives to its base class."""
+    """Return the keywords that a constructor itself gives to its base class; callers must not.
+
+    None are known if its source is not available.
+    """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(owner.__init__)))
     except (OSError, TypeError, SyntaxError):  # its source is not available

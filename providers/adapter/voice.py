@@ -42,7 +42,7 @@ class LoadedVoice:
         self._service = service
 
     def copy(self, rung: RungSpec) -> Any:
-        """Return the voice of one call."""
+        """Return the voice of one call, with its own rate and the settings of the first one."""
         given = dict(self._service.constructed)
         given["settings"] = copy.deepcopy(given.get("settings"))
         if given.get("sample_rate"):
@@ -67,6 +67,7 @@ def _own_rate(rung: RungSpec) -> RungSpec:
 
 
 def _build(rung: RungSpec, part: type[VoicePart]) -> Any:
+    """Build the service with our part in front of its class; its client follows no redirect."""
     forbid_redirects()
     session = LateSession()
     own = {"append_trailing_space": True, "aiohttp_session": session}
@@ -88,7 +89,10 @@ def build(rung: RungSpec) -> Any:
 
 
 def share(rung: RungSpec) -> SharedService | None:
-    """Return a voice whose model or client all calls share; `None` if it has neither."""
+    """Return a voice whose model or client all calls share; `None` if it has neither.
+
+    `None`, too, for a voice with a websocket, and for a constructor that raises, which is logged.
+    """
     cls = load_class(rung.service, "tts")
     if issubclass(cls, WebsocketTTSService):
         return None

@@ -64,7 +64,7 @@ class VoicePart(Service):
         self.take_rung(rung)
 
     def take_rung(self, rung: RungSpec) -> None:
-        """Begin a call on this rung."""
+        """Begin a call on this rung with fresh state; also called for a copied voice."""
         self.reports = AttemptReports(rung)
         self._rung = rung
         self._opening = 0  # how many of our own steps may connect now
@@ -174,7 +174,7 @@ class VoicePart(Service):
         error: ErrorFrame,
         force_treat_as_permanent: bool = False,  # noqa: FBT001, FBT002 - Pipecat's own signature
     ) -> None:
-        """Report an error to the stage; Pipecat must not write the service off."""
+        """Report an error to the stage; without a listener, Pipecat may write the service off."""
         failure = failure_in(error, self._rung, moment=self.reports.moment)
         if self.reports.ear is None:
             permanent = force_treat_as_permanent or failure.permanent
@@ -216,7 +216,7 @@ class VoicePart(Service):
         stop_if_cancelled()
 
     async def start_tts_usage_metrics(self, text: str) -> None:
-        """Measure what is billed."""
+        """Measure what is billed; `_synthesize_text` does it if the service has not."""
         self._measured = True
         await super().start_tts_usage_metrics(text)
 
@@ -273,7 +273,7 @@ class VoicePart(Service):
         await super().cancel_task(task, timeout)
 
     async def _take(self, name: str | None, item: Any) -> list[Any]:
-        """Report an item; return what Pipecat should get of it: nothing if it is late."""
+        """Report an item; return what Pipecat should get: nothing if it is late or invalid."""
         reports = self.reports
         is_output = isinstance(item, AudioRawFrame | WordTimestamp)
         if reports.ear is not None and is_output and reports.is_late(name):
@@ -441,7 +441,7 @@ class SocketPart(VoicePart):
 
 
 async def within(work: Coroutine[Any, Any, Any], limit_s: float | None = ABANDON_S) -> bool:
-    """Wait for work; return False if it was cancelled after the limit, even if it goes on."""
+    """Await work and raise its errors; return False if it was cancelled at the limit."""
     task = asyncio.get_running_loop().create_task(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=limit_s)

@@ -100,7 +100,7 @@ class AttemptReports(VoiceTap):
         return self.context is None or name not in self._begins_s
 
     def converted(self, item: Any) -> Iterator[Any]:
-        """Yield an item of a context with its sound at the leg's rate.
+        """Yield an item of a context with its sound at the leg's rate; sound is useful output.
 
         Raises:
             InvalidOutputError: The sound is not what a voice may send.
@@ -156,7 +156,7 @@ class AttemptReports(VoiceTap):
         await self._finish()
 
     async def fail(self, failure: Failure) -> None:
-        """Report a failure of the attempt in progress; log one that concerns none."""
+        """Report a failure of the attempt in progress and forget it; log one that concerns none."""
         context, ear = self.context, self.ear
         if context is None or ear is None:
             logger.info("{}: {} while idle", failure.provider, failure)
@@ -169,6 +169,7 @@ class AttemptReports(VoiceTap):
         return self._failure(error.found, str(error))
 
     async def _end(self, name: str) -> None:
+        """End the sound of a context; an end before any sound raises `InvalidOutputError`."""
         if name in self._open:
             self._open.discard(name)
             if self.context and not self.context.flowing and not self.is_inline:
@@ -176,7 +177,11 @@ class AttemptReports(VoiceTap):
         await self._finish()
 
     async def _finish(self) -> None:
-        """Report the end of the attempt once its text and all of its contexts have ended."""
+        """Report the end of the attempt once its text and all of its contexts have ended.
+
+        Raises:
+            InvalidOutputError: Its words go beyond its sound.
+        """
         if not self._text_ended or self._open or self.context is None or self.ear is None:
             return
         if self._word_s > self._sound_s + BEYOND_S:
@@ -210,7 +215,7 @@ class Resampling:
         self._stream: soxr.ResampleStream | None = None
 
     def add(self, pcm: bytes, rate_hz: int) -> bytes:
-        """Return what can be said so far of sound at `rate_hz`."""
+        """Return 16-bit sound of `rate_hz`, converted as far as possible; the rest is held back."""
         rest = self.end() if rate_hz != self._from_hz else b""
         self._from_hz = rate_hz
         if rate_hz == self._rate_hz:
