@@ -177,6 +177,7 @@ class ToolSettings(Section):
 
     @model_validator(mode="after")
     def _check_bound(self) -> Self:
+        """Check that `bound` names parameters of the schema, if the tool has a schema or a URL."""
         known = self.parameters.get("properties") or {}
         if not (self.url or known):
             return self  # a function's own parameters are checked when it is loaded
@@ -187,6 +188,7 @@ class ToolSettings(Section):
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
+        """Check the schema, and that the tool is either a complete HTTP tool or a function."""
         if self.parameters.get("type") != "object":
             raise ValueError("`parameters` must be a JSON schema of type object")
         if any(item.length not in range(1, MAX_KEYS + 1) for item in self.digits_asked):
@@ -274,10 +276,11 @@ class AgentSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _speak_its_language(cls, value: Any) -> Any:
+        """Fill the sentences that are not set with built-in ones in the agent's language."""
         return with_sentences(value, None) if isinstance(value, dict) else value
 
     def use_texts(self, texts: tuple[FallbackText, ...]) -> None:
-        """Take sentences without a key of their own from these texts."""
+        """Set the texts that `sentence` chooses from, in place of the built-in ones."""
         self._texts = texts
 
     def sentence(self, situation: Situation) -> str:
@@ -290,7 +293,7 @@ class AgentSettings(Section):
         return self._answering
 
     def listening(self, plan: AnsweringPlan | None) -> Self:
-        """Return a copy that first finds out who or what has answered."""
+        """Return a copy that first finds out who or what has answered; not so with `None`."""
         agent = self.model_copy()
         agent._answering = plan  # noqa: SLF001 - same class
         return agent
@@ -307,7 +310,7 @@ class AgentSettings(Section):
         return agent
 
     def holds_back(self, field: str) -> bool:
-        """Return whether the model gets a field only after the caller is verified."""
+        """Return whether the model gets a field only after verification; case does not matter."""
         return field.casefold() in map(str.casefold, self.after_verification)
 
     @model_validator(mode="after")

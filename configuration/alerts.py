@@ -43,7 +43,7 @@ class EmailSettings(Section):
 
     @property
     def server(self) -> str:
-        """The host name of the mail server."""
+        """The host name of the mail server: `host`, or else `smtp.` and the domain of `sender`."""
         return self.host or f"smtp.{(self.sender or '').rpartition('@')[2].strip('<> ')}"
 
 

@@ -43,7 +43,7 @@ def check_layers(layers: Layers) -> Iterator[Problem]:
 
 
 def agents_in(layers: Layers) -> Iterator[Key]:
-    """Yield the key of each agent's section."""
+    """Yield the key of the section `agent`, then the keys of all `agents`."""
     yield ("agent",)
     yield from (key for key, _ in layers.items_at(("agents",), dict))
 
@@ -67,7 +67,10 @@ def _check_stages(layers: Layers) -> Iterator[Problem]:
 def _check_rung(
     layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]
 ) -> Iterator[Problem]:
-    """Check a rung's kind, its URL, and that no key goes to a foreign host by default."""
+    """Check a rung's kind, its URL, and that no key goes to a foreign host by default.
+
+    Of a rung whose kind is unknown, nothing else is checked.
+    """
     kind, known = rung.get("kind"), kinds(stage)
     if kind not in known:
         suggestion = _meant_kind(kind, stage) if isinstance(kind, str) else ""
@@ -91,10 +94,11 @@ def _check_rung(
 
 
 def _meant_kind(kind: str, stage: Stage) -> str:
-    """Return what to write instead of an unknown kind."""
+    """Return what to write instead of an unknown kind, with a space at the end."""
     word = "".join(filter(str.isalnum, kind.lower()))
     server = openai_servers().get(word) if stage == "llm" else None
     service = "" if server or word in kinds(stage) else _service_called(word, stage)
+    # `pipecat` resembles many words, so it is suggested only for those that begin like it.
     meant = [name for name in kinds(stage) if name[:2] == kind[:2].lower() or name != ADAPTED]
     if service:
         return f"use kind: {ADAPTED} with service: {service} "
@@ -133,7 +137,11 @@ def usual_variable(stage: Stage, rung: Mapping[str, Any]) -> str | None:
 
 
 def needs_key(stage: Stage, rung: Mapping[str, Any]) -> bool:
-    """Return whether a rung cannot work without a key."""
+    """Return whether a rung cannot work without a key.
+
+    One with a Pipecat service needs a key if it names a variable or the service has a usual one.
+    Of all other rungs only `local` needs none.
+    """
     kind, service = str(rung.get("kind")), str(rung.get("service") or "")
     if kind == ADAPTED and service:
         return bool(rung.get("api_key_env") or provider(stage, kind, service).key_env)
@@ -168,7 +176,10 @@ def _why_url_is_wrong(url: str, vendor: Provider, *, insecure: object) -> str | 
 
 
 def _check_server(layers: Layers) -> Iterator[Problem]:
-    """Check that a server that others can reach has tokens that cannot be guessed."""
+    """Check that a server that others can reach has tokens that cannot be guessed.
+
+    A view token must differ from the token, and needs one.
+    """
     host, token = layers.value_at(("server", "host")), layers.value_at(("server", "token"))
     if isinstance(host, str) and not is_loopback(host) and not token:
         text = (

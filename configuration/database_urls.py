@@ -69,7 +69,7 @@ def mask_password(url: str) -> str:
 
 
 def file_of(url: str) -> Path | None:
-    """Return the file of an SQLite database; `None` for any other database."""
+    """Return the file of an SQLite database; `None` for one in memory and any other database."""
     scheme, _, rest = url.partition(":///")
     name = rest.partition("?")[0]
     return Path(name) if SHARES.get(scheme) is _SQLITE and name not in MEMORY else None

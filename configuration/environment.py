@@ -47,7 +47,7 @@ def use_one_thread_for_arrays() -> None:
 
     OpenBLAS wakes a thread for each core even for work of half a millisecond, and the threads of
     several calls wait for each other: analysing a turn's audio took 38 ms instead of 13 ms (p90,
-    two cores).
+    two cores). A limit that the environment already sets stays.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -69,7 +69,8 @@ def service_manager() -> str:
 def take_handed_sockets() -> int:
     """Return how many listening sockets systemd has passed, and hide them from child processes.
 
-    The sockets are the file descriptors from 3 on: see sd_listen_fds(3).
+    The sockets are the file descriptors from 3 on: see sd_listen_fds(3). The result is 0 if they
+    are meant for another process, and at any further call.
     """
     count, process = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
     os.environ.pop("LISTEN_FDNAMES", None)
@@ -77,6 +78,7 @@ def take_handed_sockets() -> int:
 
 
 def _read_file(dotenv: Path) -> dict[str, str]:
+    """Return the file's variables; raise `ConfigError` with the number of each wrong line."""
     try:
         with dotenv.open(encoding="utf-8-sig") as stream:
             bindings = list(parse_stream(stream))

@@ -78,7 +78,7 @@ def without_secrets(text: str) -> str:
 
 
 def shown(value: Any, key: Key = ()) -> str:
-    """Return a value as shown in a message: shortened, secrets masked."""
+    """Return a value as JSON for messages: shortened, secrets masked; a list only as "a list"."""
     if is_secret(key):
         return MASK
     if isinstance(value, dict):

@@ -59,12 +59,14 @@ def read_yaml(path: Path) -> FileTree:
 
 
 def _with_text_keys(value: Any) -> Any:
+    """Return a value with text for all keys: YAML reads `1:` as a number."""
     if isinstance(value, dict):
         return {str(key): _with_text_keys(item) for key, item in value.items()}
     return [_with_text_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def _read_text(path: Path) -> str:
+    """Return the file's text; raise `ConfigError` if it cannot be read or is too large."""
     try:
         if path.stat().st_size > MAX_CONFIGURATION_BYTES:
             raise _error(
@@ -96,6 +98,7 @@ def _line_numbers(node: yaml.Node | None, *, name: str) -> dict[Key, int]:
 
 
 def _walk(node: yaml.Node, at: Key) -> Iterator[tuple[Key, int]]:
+    """Yield the key and line of each value, without end if an alias contains itself."""
     if isinstance(node, yaml.MappingNode):
         for key_node, value in node.value:
             key = (*at, str(key_node.value))
@@ -172,7 +175,7 @@ def construct(loader: Loader, node: yaml.Node) -> Any:
 
 
 def value_of(text: str) -> Any:
-    """Return the value of a text.
+    """Return the value of a text in YAML or JSON; `None` if the text is empty.
 
     Raises:
         yaml.YAMLError: It is not YAML.

@@ -98,6 +98,7 @@ def _problems(loaded: Loaded) -> Iterator[Problem]:
 
 
 def _folders(loaded: Loaded) -> Iterator[tuple[Key, Path]]:
+    """Yield the folders that calls write to, by key; only SQLite databases have one."""
     settings = loaded.settings
     yield ("logs", "dir"), settings.logs.dir
     if settings.hold.clips_dir:

@@ -42,7 +42,7 @@ class KnownSecrets:
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def forget(self) -> None:
-        """Remove all secrets."""
+        """Remove all secrets and the region."""
         self.region = ""
         self._values, self._pattern = frozenset(), None
 

@@ -42,7 +42,10 @@ class Layers:
         self._merge(self.tree, tree, at=(), where=where)
 
     def put(self, key: Key, value: Any, *, where: str) -> None:
-        """Set one value by its key, creating missing parents; note a problem if that fails."""
+        """Set one value by its key, creating missing parents.
+
+        If that fails, a problem is added to `problems`, and parents that were created stay.
+        """
         parent: Any = self.tree
         for depth, (part, next_part) in enumerate(pairwise(key)):
             kind = list if isinstance(next_part, int) else dict
@@ -106,6 +109,7 @@ class Layers:
     def _merge(
         self, tree: dict[str, Any], layer: dict[str, Any], *, at: Key, where: Callable[[Key], str]
     ) -> None:
+        """Merge a layer into the mapping at a key; `None` leaves a section as it is."""
         for name, value in layer.items():
             key = (*at, name)
             former = tree.get(name)
@@ -146,7 +150,7 @@ class Layers:
 
 
 def merge_environment(layers: Layers, environment: Environment) -> None:
-    """Apply the variables in `NAMES`, then every `HOLDLINE__SECTION__KEY`."""
+    """Apply the variables in `NAMES`, then every `HOLDLINE__SECTION__KEY`; skip empty ones."""
     for name, key in NAMES.items():
         if value := environment.get(name):
             if name == "DOMAIN" and "://" not in value:

@@ -47,7 +47,7 @@ def load(
     variables: Environment | None = None,
     keys: bool = True,
 ) -> Loaded:
-    """Return the merged configuration.
+    """Return the merged configuration; also learn its secrets, and set the proxies of requests.
 
     Args:
         config: The file to read; `None` for `holdline.yaml` in this folder, if it exists.
@@ -85,7 +85,7 @@ def load(
 def _leave_out_keyless(
     settings: Settings | None, problems: list[Problem]
 ) -> tuple[Settings | None, list[Problem], tuple[str, ...]]:
-    """Leave out rungs without a key if their stage has another rung and nothing else is wrong.
+    """Leave out rungs without a key if their stage keeps another rung and nothing else is wrong.
 
     Returns the remaining settings and problems, and a warning for each rung that is left out.
     """
@@ -151,6 +151,10 @@ def _merge_flags(layers: Layers, flags: Mapping[str, Any]) -> None:
 def _validate(
     layers: Layers, variables: Environment, *, keys: bool, file: Path | None
 ) -> tuple[Settings | None, Iterable[Problem]]:
+    """Return the settings, or `None` if they are invalid, and all problems; change `layers` first.
+
+    Empty sections are removed, secrets are added, and `sys.path` may get the folder of the file.
+    """
     _drop_empty_sections(layers.tree, ())
     if file:
         _find_own_modules(layers, file)

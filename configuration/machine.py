@@ -61,7 +61,10 @@ def read_limit(*, groups: Path = GROUPS, proc: Path = PROC) -> MemoryLimit | Non
 
 
 def count_oom_kills(*, groups: Path = GROUPS, proc: Path = PROC) -> int | None:
-    """Return how many processes of our group were killed for memory; `None` if it is unknown."""
+    """Return how many processes were killed for memory; `None` if it is unknown.
+
+    The count is that of our control group, or else of a group above it, or else of the machine.
+    """
     files = [folder / events for folder, _, events in _groups(groups, proc)]
     counts = (_read_field(path, "oom_kill") for path in (*files, proc / "vmstat"))
     return next((count for count in counts if count is not None), None)
@@ -95,7 +98,10 @@ def own_cores() -> int:
 
 
 def worker_count(settings: Settings) -> int:
-    """Return how many workers to run: as many as wanted, if the memory suffices; at least one."""
+    """Return how many workers to run: as many as wanted, if the memory suffices; at least one.
+
+    Without `server.workers`, one for each core is wanted, but no fewer than `MIN_WORKERS`.
+    """
     wanted = settings.server.workers or max(MIN_WORKERS, own_cores())
     limit = read_limit()
     return wanted if limit is None else max(1, min(wanted, limit.workers))
@@ -103,6 +109,8 @@ def worker_count(settings: Settings) -> int:
 
 def check_memory(settings: Settings) -> str:
     """Return a warning if fewer workers run than wanted; empty otherwise.
+
+    Without `server.workers`, only fewer than `MIN_WORKERS` are worth a warning.
 
     Raises:
         UsageError: There is not enough memory for one worker.
@@ -125,7 +133,7 @@ def check_memory(settings: Settings) -> str:
 
 
 def _groups(groups: Path, proc: Path) -> Iterator[tuple[Path, str, str]]:
-    """Yield each memory group of this process: its folder, its limit's file, its events' file."""
+    """Yield our memory groups, innermost first: folder, name of the limit, name of the events."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:  # not Linux
@@ -163,6 +171,7 @@ def _read_number(path: Path) -> int | None:
 
 
 def _read_field(path: Path, name: str) -> int | None:
+    """Return the number after `name` at the start of a line; `None` if there is none."""
     try:
         lines = path.read_text().splitlines()
     except OSError:

@@ -60,6 +60,7 @@ def load_prices(file: Path | None = None) -> PriceTable:
 
 
 def _refuse_doubles(read: _File, path: Path) -> None:
+    """Raise `ConfigError`, with a line for each model that has two prices."""
     counted = Counter((row.stage, row.model) for row in read.prices)
     doubles = [f"{stage} {model}" for (stage, model), times in counted.items() if times > 1]
     if doubles:

@@ -28,7 +28,10 @@ OF_A_MACHINE: Final[Mapping[str, frozenset[str]]] = {
 
 
 def fingerprint(settings: Settings) -> str:
-    """Return a short hash of the configuration, the same on machines that behave the same."""
+    """Return a short hash of the configuration, the same on machines that behave the same.
+
+    It covers secrets, but not the contents of files that the configuration names.
+    """
     shown = settings.model_dump()
     for section, names in OF_A_MACHINE.items():
         shown[section] = {key: it for key, it in shown[section].items() if key not in names}
@@ -47,6 +50,7 @@ def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
 
 
 def _differing(old: Any, new: Any, at: Key) -> Iterator[Key]:
+    """Yield the keys of different values; lists of different lengths are compared as a whole."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in {**old, **new}:
             yield from _differing(old.get(name), new.get(name), (*at, name))

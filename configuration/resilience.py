@@ -74,7 +74,10 @@ class ResilienceSection(Section):
     """
 
     def breaker_settings(self) -> BreakerSettings:
-        """Return the settings of every rung's breaker."""
+        """Return the settings of every rung's breaker.
+
+        Its half-open state lasts long enough for `TRIAL_PROBES` probes that time out.
+        """
         return BreakerSettings(
             **dict(self.breaker),
             trial_s=max(MIN_TRIAL_S, TRIAL_PROBES * self.probe.timeout_s),

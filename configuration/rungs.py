@@ -40,7 +40,10 @@ def rung_of(
     sample_rate_hz: int,
     shared: Any = None,
 ) -> RungSpec:
-    """Return the specification of a rung for a leg and an agent."""
+    """Return the specification of a rung for a leg and an agent.
+
+    `shared` is what all calls on this rung share, from `Provider.share`; `None` for nothing.
+    """
     facts, vendor = facts_of(settings, stage), provider(stage, settings.kind, settings.service)
     return RungSpec(
         name=settings.name,
@@ -131,7 +134,7 @@ def _url_of(settings: RungSettings) -> str:
 
 
 def vendors_of(settings: Settings) -> Vendors:
-    """Return the vendors of all rungs, and of the other systems that may fail."""
+    """Return the vendors of all rungs and of other systems that may fail, by stage and name."""
     rungs: dict[tuple[str, str], Vendor] = {
         (stage, rung.name): vendor_of(rung, stage) for stage, rung in settings.stages.rungs()
     }

@@ -51,6 +51,7 @@ def running_demo() -> Mapping[str, Any] | None:
     try:
         with (FOLDER / FILE).open("rb") as file:
             text = file.read(MAX_NOTE_BYTES)
+            # If this lock succeeds, the demo that wrote the file has ended.
             if not text or _lock(file.fileno(), fcntl.LOCK_SH):
                 return None
         found = json.loads(text)

@@ -78,6 +78,7 @@ def problems_of(error: ValidationError, layers: Layers) -> Iterator[Problem]:
 
 
 def _text(error: ErrorDetails, key: Key) -> str:
+    """Return what is wrong with the value at a key, or with the key itself."""
     if error["type"] == "extra_forbidden":
         return f"{dotted(key)} is unknown; {_suggestion(key)}"
     if error["type"] == "missing":

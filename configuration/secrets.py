@@ -34,7 +34,7 @@ def named_secrets(variables: Environment) -> Iterator[str]:
 
 
 def configured_secrets(settings: Settings) -> Iterator[str]:
-    """Yield each secret of a configuration, and the passwords in its URLs."""
+    """Yield the secrets of a configuration: also passwords in URLs, and long parts of webhooks."""
     yield from _secrets_in(settings)
     for address in (settings.storage.url, settings.resilience.share, settings.server.store):
         yield from _passwords_of(address or "")
@@ -137,6 +137,7 @@ def _is_variable(value: str) -> bool:
 
 
 def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
+    """Yield each value that is no mapping or list, with its key."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _leaves(inner, (*at, name))
@@ -204,7 +205,8 @@ def _secret_fields(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]
 def _secret_fields_of_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseModel], str, bool]]:
     """Yield the key, model and field of each carrier's secrets, and whether it is needed.
 
-    An enabled carrier that places calls needs all of them.
+    An enabled carrier that places calls needs all of them. Any other enabled one needs those of
+    inbound calls, unless another key replaces them.
     """
     for name, section, fields in (
         ("twilio", TwilioSettings, {"auth_token": True, "account_sid": False}),
@@ -224,6 +226,7 @@ def _secret_fields_of_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseM
 
 
 def _secret_fields_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
+    """Yield the same for rungs, tools and ICE servers."""
     for stage in STAGES:
         for key, rung in layers.items_at(("stages", stage), list):
             if isinstance(rung, dict):

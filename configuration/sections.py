@@ -251,6 +251,7 @@ class SheetsSettings(Section):
 
     @model_validator(mode="after")
     def _require_parts(self) -> "SheetsSettings":
+        """Check the package and the id that an enabled spreadsheet needs."""
         if not self.enabled:
             return self
         if importlib.util.find_spec("google") is None or not importlib.util.find_spec(
@@ -278,6 +279,7 @@ class TracesSettings(Section):
     @field_validator("url")
     @classmethod
     def _add_path(cls, value: str) -> str:
+        """Add OTLP's path to a URL that has none; refuse a URL with a password."""
         parts = urlsplit(value)
         if parts.username or parts.password:
             raise ValueError("a URL without a password; headers go into OTEL_EXPORTER_OTLP_HEADERS")

@@ -45,6 +45,7 @@ def check_service(
 
 
 def _wrong(stage: Stage, rung: Mapping[str, Any]) -> Found:
+    """Yield what is wrong with a rung; after an unusable service, nothing more is checked."""
     service = rung.get("service")
     if rung.get("kind") != ADAPTED:
         for name in (name for name in OWN_KEYS if rung.get(name)):

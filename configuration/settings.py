@@ -394,7 +394,7 @@ class PricesSettings(Section):
 def _own_texts(value: dict[str, Any]) -> tuple[FallbackText, ...] | None:
     """Return the texts with the owner's; `None` without a file, or if it cannot be used.
 
-    What is wrong with the file is told by those that use all of it.
+    Commands that use the whole file report what is wrong with it.
     """
     hold = value.get("hold")
     file = hold.get("utterances") if isinstance(hold, dict) else None

@@ -103,11 +103,11 @@ class RungSettings(Section):
 
     @property
     def is_one_of_several(self) -> bool:
-        """Whether another rung of its stage has the same kind."""
+        """Whether another rung of its stage has its kind and service; False before `compare`."""
         return self._namesakes > 1
 
     def compare(self, ladder: Sequence["RungSettings"]) -> None:
-        """Count the rungs of its kind in its stage."""
+        """Set how many rungs of its ladder, itself included, have its kind and service."""
         mine = self.kind, self.service
         self._namesakes = sum((rung.kind, rung.service) == mine for rung in ladder)
 
@@ -169,7 +169,7 @@ class StagesSettings(Section):
                 yield stage, rung
 
     def cold(self, stage: Stage) -> frozenset[str]:
-        """Return the names of a stage's standbys that are connected only when they are needed."""
+        """Return the names of a stage's standbys that connect only when needed; none for `llm`."""
         ladders = {"stt": self.stt, "tts": self.tts}
         return frozenset(rung.name for rung in ladders.get(stage, ())[1:] if rung.standby == "cold")
 
@@ -182,6 +182,7 @@ class StagesSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, value: Any) -> Any:
+        """Fill in the rungs of each ladder; what is no ladder is left to the validation."""
         if not isinstance(value, dict):
             return value
         return value | {

@@ -29,6 +29,8 @@ def check_writable(loaded: Loaded, stage: str, name: str) -> None:
 def write_facts(loaded: Loaded, stage: str, name: str, facts: Mapping[str, bool]) -> str:
     """Write the facts of a rung into the file that was read; return its place in the file.
 
+    Call `check_writable` first: the rung must be in that file.
+
     Raises:
         CommandError: The file cannot be written, or only by changing something else in it.
     """
@@ -70,6 +72,10 @@ def _with_facts(tree: Any, key: Key, facts: Mapping[str, bool]) -> Any:
 
 
 def _edited(text: str, rung: yaml.MappingNode, facts: Mapping[str, bool]) -> str:
+    """Return the text with a rung's facts replaced, or added after its last or first entry.
+
+    They come last in a rung in braces, and second in any other.
+    """
     first = rung.value[0][0]
     quote = '"' if first.style == '"' else ""
     value_text = written(facts, quote=quote)

@@ -63,13 +63,19 @@ def sentence(
 def sentences(
     situation: Situation, language: str, texts: Sequence[FallbackText] | None = None
 ) -> tuple[str, ...]:
-    """Return all texts for a situation."""
+    """Return all texts for a situation; in English if the language has none.
+
+    Without `texts`, they are taken from the built-in ones.
+    """
     spoken = in_language(texts or built_in_texts(), language)
     return tuple(item.text for item in spoken if item.situation is situation)
 
 
 def with_sentences(agent: dict[str, Any], texts: Sequence[FallbackText] | None) -> dict[str, Any]:
-    """Return an agent's configuration with sentences in its language for those that it lacks."""
+    """Return an agent's configuration with sentences in its language for those that it lacks.
+
+    Without `texts`, they are taken from the built-in ones.
+    """
     language = str(agent.get("language", DEFAULT_LANGUAGE))
 
     def say(situation: Situation) -> str:
@@ -97,7 +103,10 @@ def _filled(section: Any, defaults: Mapping[str, Any]) -> Any:
 
 
 def english_in(language: str, texts: Sequence[FallbackText]) -> Iterator[Situation]:
-    """Yield the situations without texts in a language; callers hear English then."""
+    """Yield the situations without texts in a language; callers hear English then.
+
+    A text that equals a built-in English one counts as missing, too.
+    """
     if base_of(language) in (DEFAULT_LANGUAGE, DETECTED):
         return
     english = {text.text for text in built_in_texts() if text.language == DEFAULT_LANGUAGE}

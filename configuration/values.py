@@ -122,6 +122,7 @@ def _as_prefix(value: Any) -> Any:
 
 
 def _check_region(value: str) -> str:
+    """Refuse an unknown country; an empty text is valid."""
     from phonenumbers import SUPPORTED_REGIONS  # noqa: PLC0415 - most configurations name none
 
     if value in OTHER_CODES:

@@ -55,7 +55,10 @@ HISS_RMS: Final = 10.0  # of 32768: the hiss that every line has
 
 
 def caller_says(text: str) -> Pcm:
-    """Return a caller's words as audio at 8000 Hz, with line noise, without silence after them."""
+    """Return a caller's words as audio at 8000 Hz, with line noise, without silence after them.
+
+    The same words again differ by a few samples; see `says_again`.
+    """
     speech = speak_now(text, voice=voice_of(CALLER), rate_hz=RATE_HZ)
     loud = np.flatnonzero(np.abs(speech.samples.astype(np.int32)) > 300)
     return hiss(speech.samples[: int(loud[-1]) + 1])
@@ -99,7 +102,10 @@ def answers(questions: list[str], *, greeting: str) -> list[str]:
 
 
 def pauses(text: str, *, instance: str) -> tuple[float, ...]:
-    """Return the silence after each word of a text in an instance's voice, in seconds."""
+    """Return the silence after each word of a text in an instance's voice, in seconds.
+
+    The text must have a word.
+    """
     words = speak_now(text, voice=voice_of(instance), rate_hz=RATE_HZ).words
     ends = [*(word.start_s for word in words[1:]), words[-1].end_s]
     return tuple(max(0.0, until - word.end_s) for word, until in zip(words, ends, strict=True))

@@ -37,7 +37,7 @@ class LabControl:
         await self._json("PUT", f"/instances/{instance}/faults", json=list(windows))
 
     async def mend_all(self) -> None:
-        """Lift all faults."""
+        """Lift all faults of all providers."""
         for name in self.names:
             await self._json("DELETE", f"/instances/{name}/faults")
 
@@ -58,6 +58,7 @@ class LabControl:
             return np.frombuffer(body, "<i2").astype(np.int16), int(answer.headers["X-Rate-Hz"])
 
     async def _json(self, method: str, path: str, **body: Any) -> Any:
+        """Send a request and return the JSON answer; raise `CommandError` for an error."""
         async with self._session.request(method, self._url + path, **body) as answer:
             found = await answer.json()
             _check(answer, str(found))

@@ -79,7 +79,10 @@ LAB_NUMBERS: Final[Mapping[str, Any]] = {
 
 
 def with_lab(lab: RunningLab, tree: Mapping[str, Any] | None = None) -> Settings:
-    """Return settings with the lab's rungs and numbers; `tree` sets the rest."""
+    """Return settings with the lab's rungs and numbers; `tree` sets the rest.
+
+    An `outbound` in `tree` replaces the lab's numbers; `stages` in it are ignored.
+    """
     return Settings.model_validate({"outbound": LAB_NUMBERS, **(tree or {}), "stages": lab.stages})
 
 
@@ -208,6 +211,7 @@ async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) ->
 
 
 def _build_lab(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
+    """Return a lab; with `known` or `text_only` it starts no recogniser."""
     early = options.delays == "quick"
     return Lab(
         options.instances,

@@ -67,6 +67,7 @@ def write_recording(path: Path, samples: NDArray[np.int16], *, rate_hz: int) -> 
 
 
 def _check(path: Path, file: object) -> None:
+    """Raise `UnreadableAudioError` for a format, rate or length that is not supported."""
     subtype = getattr(file, "subtype", "")
     channels = getattr(file, "channels", 0)
     rate_hz = getattr(file, "samplerate", 0)

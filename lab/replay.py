@@ -45,7 +45,7 @@ class KeptEntries:
         self._kept: dict[str, list[Entry]] = {}
 
     async def hear(self, entry: Entry) -> None:
-        """Add an entry."""
+        """Add an entry if it belongs to a call."""
         if entry.call_id:
             self._kept.setdefault(entry.call_id, []).append(entry)
 
@@ -128,6 +128,7 @@ async def replay_one(
 
 
 def _write(folder: Path, leg: LoopbackLeg, entries: Sequence[Entry], replayed: Replayed) -> None:
+    """Write the three files of a caller; earlier ones in the folder are replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     write_recording(folder / "heard.wav", leg.line.heard(), rate_hz=leg.line.sample_rate_hz)
     lines = (json.dumps(entry.as_json(), ensure_ascii=False) + "\n" for entry in entries)

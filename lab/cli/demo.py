@@ -56,6 +56,7 @@ def run_demo(
 
 
 def _run_campaign(contacts: int, jobs: int, *, port: int, every_failure: bool) -> None:
+    """Run the campaign demo; its database is temporary, and only its report is kept."""
     from rich.console import Console  # noqa: PLC0415 - only the campaign demo uses it
 
     from lab.demo.campaign_demo import demo_campaign, plan_of  # noqa: PLC0415 - imports Pipecat

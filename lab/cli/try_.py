@@ -56,6 +56,7 @@ def talk_by_text(
 
 
 async def _simulate(settings: Settings, facts: "LegFacts") -> None:
+    """Hold the conversation with the lab's model in place of the configured ones."""
     from lab.process import LabOptions, lab_process, with_lab  # noqa: PLC0415 - only here
 
     typer.echo("holdline: a simulated model answers, by a script", err=True)
@@ -84,6 +85,7 @@ async def _talk(settings: Settings, facts: "LegFacts") -> None:
 
 
 def _show(what: str, text: str) -> None:
+    """Print a line of the conversation; a failure goes to stderr."""
     failed = what == "failed"
     typer.echo(f"{'holdline' if failed else what}: {text}", err=failed)
 

@@ -171,6 +171,10 @@ async def show_books(
 async def _compare_books(
     plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, lines: list[str]
 ) -> tuple[list[ComparedContact], tuple[str, ...]]:
+    """Write the report again, and compare the records as they are now.
+
+    `lines` is emptied, and gets what the report prints.
+    """
     folder = plan.reports or plan.folder
     lines.clear()
     await report_campaign(staged.storage, NAME, folder, say=lines.append)
@@ -194,6 +198,7 @@ async def _break_providers(lab: RunningLab, control: LabControl) -> None:
 
 
 def _check_all_called(standing: CampaignStanding, plan: CampaignDemo) -> None:
+    """Raise `CommandError` unless the campaign is done with every contact."""
     if standing.state != "done" or standing.contacts.get("done") != len(plan.contacts):
         raise CommandError(f"the campaign is {standing.state}: {dict(standing.contacts)}")
 
@@ -205,6 +210,7 @@ def _print_summary(
     standing: CampaignStanding,
     dials: Sequence[Dial],
 ) -> None:
+    """Print the number of contacts by kind and outcome, and the totals."""
     last = {dial.number: dial for dial in dials}
     table = Counter(
         (
@@ -244,7 +250,7 @@ class EventPrinter:
     _by_dial: dict[str, StagedContact] = field(default_factory=dict[str, StagedContact])
 
     def begin(self) -> None:
-        """Start the clock."""
+        """Start the clock; call this before the first event."""
         self._began_s = clock.monotonic()
 
     @property
@@ -253,7 +259,7 @@ class EventPrinter:
         return clock.monotonic() - self._began_s
 
     async def hear(self, entry: Entry) -> None:
-        """Print an entry, if it is of interest."""
+        """Count an entry, and print it if it is of interest."""
         self._count(entry.event)
         if line := self._describe(entry.event):
             self.console.print(f"{self.now_s:6.1f} s  {line}", markup=False, soft_wrap=True)

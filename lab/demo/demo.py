@@ -62,6 +62,7 @@ async def demo(
 
 
 async def _show_until_finished(server: Server, line: TerminalLine, console: Console) -> None:
+    """Redraw the terminal's line until the server has finished."""
     with LiveDisplay(Text(""), console=console, refresh_per_second=REDRAWS_PER_S) as display:
         while not server.finished.is_set():
             display.update(line.draw())

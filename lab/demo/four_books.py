@@ -192,6 +192,7 @@ def _differences_to_crm_calls(
 def _differences_to_carrier(
     carrier: CarrierRest, dials: Sequence[Dial], placed: Mapping[str, str]
 ) -> tuple[str, ...]:
+    """Compare with the carrier's record: its calls, and the status and price of each."""
     ordered = {dial.id: dial.provider_call_id for dial in dials if dial.provider_call_id}
     if ordered != placed:
         return (f"the carrier has {dict(placed)}, the ledger {ordered}",)
@@ -204,6 +205,7 @@ def _differences_to_carrier(
 
 
 def _differences_to_carrier_call(carrier: CarrierRest, dial: Dial) -> tuple[str, ...]:
+    """Compare the outcome and the cost of a dial with the carrier's call, which must exist."""
     call = carrier.exchange.placed[dial.provider_call_id]
     price = abs(float(call.price)) if call.price else 0.0
     differs: list[str] = []

@@ -270,7 +270,7 @@ def compare_books(dials: Sequence[Dial], carrier: CarrierRest) -> Disagreement:
 
 
 def dial_id_of(callback: str) -> str:
-    """Return our own id of a dial, which is in the address of its callbacks."""
+    """Return our own id of a dial, from the address of its callbacks; empty if that has none."""
     return parse_qs(urlsplit(callback).query).get("dial", [""])[0]
 
 
@@ -347,7 +347,7 @@ async def _dials_of(database: Database) -> Sequence[Dial]:
 
 @asynccontextmanager
 async def staged_server(lab: RunningLab, plan: StagePlan) -> AsyncIterator[StagedServer]:
-    """Run a server and its campaign during the block.
+    """Run a server and its campaign during the block, which begins when the server is ready.
 
     Raises:
         UsageError: The port is taken.

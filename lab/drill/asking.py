@@ -15,7 +15,10 @@ async def ask_and_judge(
 
 
 async def ask_broken(rig: Rig, call: Conversation, run: MeasuredRun) -> JudgedTurn:
-    """Ask the row's question while its faults are active; measure first word and words asked."""
+    """Ask the row's question, and start the faults of this turn before, during or after it.
+
+    Measures the answer's first word, and whether a model got other words than the caller's.
+    """
     await rig.break_now(When.BEFORE_TURN)
     turn = await call.ask(rig.row.question, at=rig.timed())
     judged = run.add(await judge_turn(call, rig.control, turn))

@@ -117,7 +117,7 @@ class Bench:
         return answer
 
     async def fault(self, **window: Any) -> None:
-        """Break the first rung from now on."""
+        """Break the first rung from now on; earlier faults of it end."""
         self.told.note(f"{FIRST} breaks: {_describe(window)}")
         await self._control.set_faults(FIRST, [window])
 
@@ -127,11 +127,11 @@ class Bench:
         await self._control.mend_all()
 
     async def requests(self) -> int:
-        """Return how many requests have reached the first rung, according to the lab."""
+        """Return how many requests have reached the first rung so far, according to the lab."""
         return len(await self._control.requests(FIRST))
 
     async def wait_until(self, holds: Callable[[], bool], *, within_s: float) -> bool:
-        """Wait for a condition; return whether it held in time."""
+        """Wait for a condition, which is checked every `POLL_S`; return whether it held in time."""
         give_up_s = clock.monotonic() + within_s
         while not holds():
             if clock.monotonic() >= give_up_s:
@@ -184,7 +184,7 @@ class ToldEvents:
         self._say(self.now_s, text)
 
     def of(self, kind: type[F]) -> list[F]:
-        """Return the events of one kind about the first rung, or about no rung."""
+        """Return the events of one kind about the first rung, or without a provider."""
         found = [event for event in self.events if isinstance(event, kind)]
         return [event for event in found if getattr(event, "provider", FIRST) == FIRST]
 

@@ -83,7 +83,10 @@ def one_line(error: BaseException, file: Path) -> str:
 
 
 def application(settings: Settings, module: ModuleType) -> FastAPI:
-    """Return the web application: Twilio's webhook, its media socket, and readiness."""
+    """Return the web application: Twilio's webhook and media socket, readiness, the last error.
+
+    In the whole process, Pipecat's serializer no longer hangs up through Twilio's API.
+    """
     app = FastAPI()
     file = Path(str(module.__file__))
     app.state.raised = ""
@@ -101,6 +104,7 @@ def application(settings: Settings, module: ModuleType) -> FastAPI:
 
     @app.websocket("/twilio/media")
     async def media(socket: WebSocket) -> None:
+        """Let the bot serve a call; keep the error that it raises for `/raised`."""
         await socket.accept()
         try:
             await module.bot(WebSocketRunnerArguments(websocket=socket))

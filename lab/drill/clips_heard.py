@@ -101,7 +101,7 @@ def _find_in(part: Pcm, rendered: Sequence[RenderedClip]) -> list[tuple[str, flo
 def _uncovered(
     span: tuple[float, float], clips: Iterable[tuple[str, float, float]]
 ) -> list[tuple[float, float]]:
-    """Return the audible parts of a span of speech outside all clips."""
+    """Return the parts of a span of speech outside all clips; none is under `2 * SPEECH_S`."""
     at_s, end_s = span
     left: list[tuple[float, float]] = []
     for _, start_s, until_s in sorted(clips, key=lambda clip: clip[1]):

@@ -188,6 +188,7 @@ async def demonstrate(
 
 
 async def _show(name: str, scenario: Scenario | Demonstration, console: Console) -> int:
+    """Run a scenario, print its events and proofs, and return the exit code."""
     console.print(f"{name}: {scenario.title}")
     say = functools.partial(tell_on, console)
     if isinstance(scenario, Demonstration):

@@ -51,7 +51,7 @@ async def play_dying_worker(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _hear_rest(rig: Rig, call: Conversation, fault_s: float) -> None:
-    """Listen until another worker has continued the call and finished the answer."""
+    """Listen until another worker has continued the call and finished the answer, or time is up."""
     until_s = fault_s + BACK_S
     while call.now_s < until_s and not await asyncio.to_thread(rig.is_continued):
         await call.ear.wait(0.1)

@@ -56,7 +56,7 @@ class JudgedTurn:
 
 
 async def judge_turn(call: Conversation, control: LabControl, turn: AskedTurn) -> JudgedTurn:
-    """Judge a turn of a call.
+    """Judge a turn of a call, in another process, from the record so far; it is not added to a run.
 
     Args:
         call: The call, in progress or over.
@@ -93,7 +93,7 @@ def _judge_reply(
 
 @functools.cache
 def _judging_process() -> ProcessPoolExecutor:
-    """Return the judging process; it ends with this one."""
+    """Return the judging process, which starts with its first job and ends with this process."""
     spawned = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(
         1, mp_context=spawned, initializer=os.nice, initargs=(JUDGING_NICENESS,)

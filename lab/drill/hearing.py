@@ -161,7 +161,7 @@ def heard_words(
 def with_local_words(
     recording: Pcm, words: Sequence[RecordedWord], looked_for: Sequence[LocalUtterance]
 ) -> tuple[RecordedWord, ...]:
-    """Return the words heard, completed by the local voice's words."""
+    """Return the words heard, and the local voice's utterances that overlap none of them."""
     occupied = [(word.at_s, word.end_s) for word in words]
     more: list[RecordedWord] = []
     for heard in heard_utterances(recording, looked_for):

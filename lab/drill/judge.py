@@ -131,6 +131,7 @@ def longest_gap(recording: Pcm, words: Sequence[RecordedWord], *, said: Expected
         if (word.provider, word.request) == (after.provider, after.request):
             natural_s = max(0.0, after.after_s - word.until_s)
         else:
+            # Found by index, so it is right only if every word was heard once.
             natural_s = said.pauses[index] if index < len(said.pauses) else 0.0
         longest = max(longest, silence(recording, word.end_s, after.at_s) - natural_s)
     return longest

@@ -19,7 +19,10 @@ PROBED_S: Final = 75.0  # the longest wait for a successful probe
 
 
 async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
-    """Ask for a minute while a provider fails and recovers."""
+    """Ask for a minute while a provider fails and recovers, unless the agent hangs up.
+
+    The measures are the worst first word, the misheard turns and the changes of voice.
+    """
     measures = run.measures
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
@@ -34,7 +37,10 @@ async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_clips(rig: Rig, run: MeasuredRun) -> None:
-    """Ask while every answer is late, and find the clips that were rendered before the call."""
+    """Ask while every answer is late, and find the clips that were rendered before the call.
+
+    The turns of the run are replaced by turns that are judged without the words of these clips.
+    """
     rendered = [clip for clip in await read_clips(rig.control) if clip.provider == VOICE]
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
@@ -47,7 +53,7 @@ async def play_clips(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
-    """Ask while a provider is broken, after its recovery, and in a second call."""
+    """Ask while the row's only fault is active, after the recovery, and in a second call."""
     (broken,) = rig.row.breaks
     async with rig.greeted_call() as call:
         judged = await ask_broken(rig, call, run)
@@ -83,7 +89,10 @@ async def play_probes(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _ask_until_probed(rig: Rig, call: Conversation, run: MeasuredRun, provider: str) -> None:
-    """Keep asking until a probe of the provider succeeds: the agent hangs up on silent callers."""
+    """Keep asking until the provider has completed a request, at most for `PROBED_S`.
+
+    The caller does not just wait, because the agent hangs up on silent callers.
+    """
     before = len(await rig.control.requests(provider))
     until_s = call.now_s + PROBED_S
     while call.now_s < until_s and not await _is_probed(rig, provider, before):

@@ -180,6 +180,7 @@ def utterances(text: str) -> tuple[LocalUtterance, ...]:
 
 
 def _spoken(words: str) -> LocalUtterance:
+    """Return words in the local voice; each of them lasts until the next one begins."""
     piece = speak(words, names(VOICE, LANGUAGE), manner=Manner(), rate_hz=RATE_HZ)
     ends = [*(start_s for _, start_s in piece.words[1:]), piece.duration_s]
     return LocalUtterance(

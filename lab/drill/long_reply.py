@@ -19,7 +19,7 @@ JUDGED_WORDS: Final = 260  # of the model's text; a minute has about 170
 
 
 async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
-    """Ask once, and listen until the reply is over."""
+    """Ask once, and listen until the reply is over; compare it with what the model wrote."""
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)
         asked = await call.ask(rig.row.question, wanted_s=MAX_S, within_s=LONG_S)
@@ -63,7 +63,10 @@ async def most_given(control: LabControl, call: Conversation, since_s: float) ->
 
 
 async def _longest_answer(control: LabControl, since_s: float) -> str:
-    """Return the longest text that a model has written since a moment of the lab's record."""
+    """Return the longest text that a model has written since then; empty if none has written.
+
+    `since_s` is in seconds of the lab's record.
+    """
     answers: Sequence[str] = [
         request["details"]["answer"]
         for name in control.names
@@ -79,7 +82,10 @@ def _length_s(judged: JudgedTurn) -> float:
 
 
 async def _ahead_s(control: LabControl, call: Conversation, judged: JudgedTurn) -> float:
-    """Return the longest time from a voice sending a word to the caller hearing it."""
+    """Return the longest time from a voice sending a word to the caller hearing it; or `LOST`.
+
+    Words are paired by their order, so it is wrong if a filler was sent or a word was not heard.
+    """
     from_s, until_s = call.lab_s(judged.turn.began_s), call.lab_s(judged.turn.end_s)
     sent: Sequence[Mapping[str, Any]] = [
         word for word in await control.words() if from_s <= word["sent_at_s"] <= until_s

@@ -87,6 +87,7 @@ def _page(
 
 
 def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
+    """Yield a line for each target of a row, with the figures of the newest pass that ran it."""
     newest = newest_run(passes)
     mark = newest.mark
     judged, *others = results.sides
@@ -119,6 +120,7 @@ def _verdict(finding: TargetFinding) -> str:
 def _describe(
     drill_pass: DrillPass, results: Results, judged: dict[str, list[RowInPass]]
 ) -> list[str]:
+    """Return the cells of a pass: its facts, and how many of its rows were met."""
     in_pass = {
         name: row_in_pass
         for name, passes in judged.items()
@@ -151,6 +153,7 @@ def _others(drill_pass: DrillPass, results: Results) -> str:
 
 
 def _outcome(row_in_pass: RowInPass, row: Row) -> list[str]:
+    """Return the cells of a row in one pass: number, runs, verdict, worst figures."""
     wanted = row_in_pass.within.wanted(row.name, next(iter(row_in_pass.within.planned)))
     mark = row_in_pass.mark
     worst = [marked(finding.worst, mark) or "-" for finding in row_in_pass.findings]

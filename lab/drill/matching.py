@@ -61,7 +61,7 @@ class SearchedRecording:
         self._spectra: dict[int, _Spectrum] = {}
 
     def matches(self, sound: Pcm) -> list[Match]:
-        """Return every occurrence of the sound, complete or with a short gap."""
+        """Return every complete occurrence of the sound, or if there is none, torn ones."""
         least = self._line.alike if sound.size >= SHORT else self._line.short_alike
         wanted = self._compared_part(sound)
         if whole := list(self._peaks(wanted, least)):

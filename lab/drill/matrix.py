@@ -44,6 +44,7 @@ LATER_THAN_USUAL: Final = (
 
 
 def _healthy() -> Iterator[Row]:
+    """Yield the rows without a fault; others are compared with the first one."""
     yield Row(
         name=HEALTHY,
         title="Nothing",
@@ -100,6 +101,7 @@ def _language_model() -> Iterator[Row]:
 
 
 def _long_replies() -> Iterator[Row]:
+    """Yield rows whose model writes on and on."""
     bounds = (Target(measure="ahead_s", worst=AHEAD_S + SENTENCE_S), given_at_once())
     for name, same, longest_s in (("llm-endless", False, 75.0), ("llm-repeats", True, 25.0)):
         yield Row(
@@ -147,6 +149,7 @@ def _voices() -> Iterator[Row]:
 
 
 def _recognisers() -> Iterator[Row]:
+    """Yield rows with broken recognisers and standbys, and one whose noise must break nothing."""
     asked = Target(measure="misheard", worst=0)
     dead = stt(REFUSE, When.SPOKEN, after_s=SPOKEN_S)
     uncapped = one_turn("stt-dead", "STT dead in mid-utterance, intake uncapped", dead, asked)

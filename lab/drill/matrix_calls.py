@@ -61,6 +61,7 @@ def build_rows() -> Iterator[Row]:
 
 
 def _outages() -> Iterator[Row]:
+    """Yield rows in which several providers fail at once."""
     silence = Target(measure="silence_s", worst=4.0)
     for name, title, window in (
         ("all-dead", "Everything dead", REFUSE),
@@ -154,6 +155,7 @@ def _crowd() -> Iterator[Row]:
 
 
 def _barge_ins() -> Iterator[Row]:
+    """Yield rows in which the caller interrupts once `audible_s` of the agent were heard."""
     quiet = Target(measure="quiet_s", p50=0.35, worst=0.45)
     counted = Target(measure="failures_after", worst=0)
     spoke = Target(measure="nothing_to_break", worst=0)
@@ -214,6 +216,7 @@ def _mistakable() -> Iterator[Row]:
 
 
 def _recoveries() -> Iterator[Row]:
+    """Yield rows that measure whether a provider is used again after its recovery."""
     same_voice = Target(measure="voice_changed", worst=0)
     next_turn = Target(measure="next_turn_elsewhere", worst=0)
     next_call = Target(measure="next_call_elsewhere", worst=0)
@@ -233,6 +236,7 @@ def _recoveries() -> Iterator[Row]:
 
 
 def _dying_workers() -> Iterator[Row]:
+    """Yield rows whose worker breaks: no word may be missing, a few may be heard twice."""
     spoke = Target(measure="nothing_to_break", worst=0)
     missing = Target(measure="words_missing", worst=0)
     twice = Target(measure="words_twice", worst=IN_FLIGHT)
@@ -250,6 +254,7 @@ def _dying_workers() -> Iterator[Row]:
 
 
 def _clips() -> Row:
+    """Return a row in which clips, and no other speech, must hold the line for a late model."""
     heard = Target(measure="clips_heard", worst=1, least=True)
     other = Target(measure="not_clips", worst=0)
     return Row(

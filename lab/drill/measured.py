@@ -24,7 +24,7 @@ class MeasuredRun:
     turns: list[JudgedTurn] = field(default_factory=list)
 
     def add(self, judged: JudgedTurn) -> JudgedTurn:
-        """Add a turn, and count it in the measures that all plans share."""
+        """Add a turn, count it in the measures that all plans share, and return it."""
         self.turns.append(judged)
         verdict = judged.verdict
         measures = self.measures
@@ -72,7 +72,7 @@ def end_of_speech(call: Conversation) -> float:
 
 
 async def misheard(control: LabControl, call: Conversation, turn: AskedTurn) -> float:
-    """Return 0 if all models that were asked got exactly the caller's words, else 1."""
+    """Return 1 if a model got other words than the caller's, or no model was asked; else 0."""
     since_s = call.lab_s(turn.began_s)
     asked = [
         bare_words(request["details"]["asked"])

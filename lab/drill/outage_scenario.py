@@ -82,7 +82,7 @@ class Witness:
     began_s: float = field(default_factory=clock.monotonic)
 
     async def hear(self, entry: Entry) -> None:
-        """Process one entry."""
+        """Keep an event; print and note it if it is one to show; note each alert that begins."""
         event = entry.event
         self.events.append(event)
         if isinstance(event, SHOWN) and getattr(event, "provider", VOICE) == VOICE:
@@ -157,7 +157,7 @@ async def play_outage(say: Say) -> Proofs:
 async def with_standby(
     lab: RunningLab, contacts: Sequence[StagedContact], say: Say, models: VoiceModels | None
 ) -> Proofs:
-    """Break the voice while a standby is available."""
+    """Call one contact while the voice is broken and a standby works; return the proofs."""
     campaign = _running_campaign(lab, (*ONE_VOICE, STANDBY), contacts[:1], say, models)
     async with campaign as (staged, witness, control):
         witness.note(f"with a standby: {VOICE} answers 503, {STANDBY} works")

@@ -48,6 +48,7 @@ async def _ask_again(rig: Rig, call: Conversation, run: MeasuredRun, measure: st
 
 
 async def _healthy(rig: Rig, run: MeasuredRun) -> None:
+    """Play two turns and a second call; other rows are compared with these measures."""
     async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
         await _ask_again(rig, call, run, "first_word_s")
@@ -69,12 +70,14 @@ async def _start(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _second_turn(rig: Rig, run: MeasuredRun) -> None:
+    """Ask while a fault is active, and again: `first_word_s` is that of the second turn."""
     async with rig.greeted_call() as call:
         await ask_broken(rig, call, run)
         await _ask_again(rig, call, run, "first_word_s")
 
 
 async def _second_call(rig: Rig, run: MeasuredRun) -> None:
+    """Ask in a broken call, and in another one: `first_word_s` is that of the second call."""
     async with rig.greeted_call() as call:
         await ask_broken(rig, call, run)
     async with rig.greeted_call() as call:
@@ -104,6 +107,7 @@ async def _all_dead(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _chance(rig: Rig, run: MeasuredRun) -> None:
+    """Ask in several calls while requests fail at random; a turn never asked counts as lost."""
     await rig.break_now(When.BEFORE_CALL)
     for _ in range(CALLS):
         async with rig.greeted_call() as call:
@@ -116,6 +120,7 @@ async def _chance(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def _crowd(rig: Rig, run: MeasuredRun) -> None:
+    """Let all callers ask at almost the same time, once each of them has been greeted."""
     all_greeted = asyncio.Barrier(CROWD)
 
     async def play_caller(number: int) -> None:
@@ -135,7 +140,8 @@ async def _crowd(rig: Rig, run: MeasuredRun) -> None:
 async def _barge_in(rig: Rig, run: MeasuredRun) -> None:
     """Ask while something is broken, and interrupt the agent with another question.
 
-    The faults are mended early in the interruption, so that its answer can be judged.
+    The faults are mended early in the interruption, so that its answer can be judged. Only that
+    turn is judged, but the wait for speech before it counts in `first_speech_s`.
     """
     async with rig.greeted_call() as call:
         await rig.break_now(When.BEFORE_TURN)

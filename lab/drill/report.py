@@ -63,6 +63,7 @@ class _Scale:
 
 
 def _ground(scale: _Scale, lanes: Sequence[str], height: int) -> list[str]:
+    """Return the names of the lanes, a line for each second, and the line of the budget."""
     parts = [
         f'<text x="4" y="{_y(lane) + 14}" class="lane">{escape(name)}</text>'
         for lane, name in enumerate(lanes)
@@ -77,6 +78,7 @@ def _ground(scale: _Scale, lanes: Sequence[str], height: int) -> list[str]:
 
 
 def _words(scale: _Scale, words: Sequence[Sequence[Any]]) -> list[str]:
+    """Return a bar for each word heard, with its text where there is room for it."""
     parts: list[str] = []
     for text, provider, from_s, until_s in words:
         colour = COLOURS.get(provider.removesuffix("-b"), OTHER_COLOUR)
@@ -207,6 +209,7 @@ def _numbers(finding: TargetFinding, mark: str) -> str:
 
 
 def _pictures(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
+    """Yield the pictures of a row: its newest pass, each that missed, other sides' newest."""
     yield f'<h2 id="{row.name}">{escape(row.title)} <small>{row.name}</small></h2>'
     verdicts = ", ".join(
         f"{drill_pass.within.number} {drill_pass.verdict}" for drill_pass in passes

@@ -80,14 +80,14 @@ class Results:
         return (judged, *(side for side in measured_sides if is_bot(side) and side != judged))
 
     def begin(self, **known: Any) -> DrillPass:
-        """Record a pass before its first run, and return it."""
+        """Record a pass before its first run, and return it; `known` are its other fields."""
         begun = DrillPass(number=len(self.passes) + 1, **known)
         self.passes.append(begun)
         self._write()
         return begun
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Append a run, and flush it to disk before the next one begins."""
+        """Append a run, and write all results to the file before the next one begins."""
         self.entries.append(dict(entry))
         self._write()
 
@@ -147,6 +147,7 @@ class Results:
         return [entry for entry in healthy if entry["pass"] == nearest]
 
     def _check_passes(self) -> None:
+        """Raise `UsageError` if a pass is missing, or a run belongs to none."""
         numbers = [drill_pass.number for drill_pass in self.passes]
         expected = list(range(1, len(numbers) + 1))
         if numbers != expected:

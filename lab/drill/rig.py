@@ -169,7 +169,7 @@ class Conversation:
         return self._telephone.heard()
 
     async def wait_for_greeting(self) -> None:
-        """Wait for the end of the greeting; it may never come."""
+        """Wait for the end of the greeting, and set `greeted_s`; the greeting may never come."""
         await self.ear.hear_answer(0.0, wanted_s=spoken_s(self.greeting), within_s=GREETED_S)
         speech = self.ear.speech(0.0)
         self.greeted_s = speech[0][0] if speech else None
@@ -213,18 +213,26 @@ class Conversation:
         )
 
     async def ask_only(self, question: str) -> float:
-        """Ask without waiting for an answer; return when the caller's last sound left."""
+        """Ask without waiting for an answer; return when the caller's last sound left.
+
+        Raises:
+            ConnectionError: The agent has hung up.
+        """
         check_still_on(self._telephone)
         self._expect_answer(question)
         return await self._telephone.say(caller_says(question)) - TICK_S
 
     async def make_noise(self, sound: Pcm) -> None:
-        """Send sound without expecting an answer to it."""
+        """Send sound without expecting an answer to it.
+
+        Raises:
+            ConnectionError: The agent has hung up.
+        """
         check_still_on(self._telephone)
         await self._telephone.say(sound)
 
     def _expect_answer(self, question: str) -> str:
-        """Return the answer to this question after all earlier ones, and keep it as `expected`."""
+        """Add a question; return its answer after all earlier ones, and keep it as `expected`."""
         self._asked.append(question)
         self.expected = answers(self._asked, greeting=self.greeting)[-1]
         return self.expected
@@ -283,7 +291,7 @@ class Rig:
             yield call
 
     async def break_now(self, when: When) -> None:
-        """Start the row's faults of this moment."""
+        """Start the row's faults of this moment; each replaces earlier ones of its provider."""
         await self._start_faults(fault for fault in self.row.breaks if fault.when is when)
 
     def timed(self) -> tuple[tuple[float | None, Hook], ...]:
@@ -298,11 +306,11 @@ class Rig:
         )
 
     def failures(self) -> list[dict[str, Any]]:
-        """Return the providers' failures in the server's call records."""
+        """Return the providers' failures in the server's call records; blocks."""
         return [entry for entry in self._entries() if entry.get("event") in FAILURES]
 
     def failures_since_spoken_to(self) -> list[dict[str, Any]]:
-        """Return the failures since a caller last began to speak."""
+        """Return the failures since a caller last began to speak; all of them if none did."""
         entries = self._entries()
         began = [at for at, entry in enumerate(entries) if entry.get("event") == CALLER_BEGAN]
         later = entries[began[-1] :] if began else entries
@@ -327,6 +335,7 @@ class Rig:
         return len(list(self.calls.glob("*.jsonl")))
 
     def _entries(self) -> list[dict[str, Any]]:
+        """Return all entries of the server's call records, call by call; reads the files."""
         return [
             json.loads(line)
             for path in sorted(self.calls.glob("*.jsonl"))
@@ -334,6 +343,7 @@ class Rig:
         ]
 
     async def _start_faults(self, breaks: Iterable[Break]) -> None:
+        """Start faults: a provider's replace its earlier ones, a worker's send it a signal."""
         for fault in breaks:
             if fault.provider == WORKER and self.agent is not None:
                 break_worker(self.agent, fault.window["fault"])

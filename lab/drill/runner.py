@@ -52,6 +52,13 @@ async def read_commit(folder: Path) -> str:
 
 
 async def _git(folder: Path, *arguments: str) -> str:
+    """Return what a git command prints.
+
+    Raises:
+        OSError: There is no git.
+        TimeoutError: It takes longer than `GIT_S`.
+        ValueError: It fails.
+    """
     process = await asyncio.create_subprocess_exec(
         "git", *arguments,
         cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
@@ -109,7 +116,7 @@ def _own_cpu_s() -> float:
 
 
 def _child_cpu_s(pid: int) -> float:
-    """Return the CPU time of a running child."""
+    """Return the CPU time of a child and of its ended children, in seconds; 0 if it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     except OSError:

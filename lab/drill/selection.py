@@ -20,7 +20,7 @@ def chosen(
     Args:
         matrix: `full`, or `smoke`: a few rows, one run of each.
         only: The names of the wanted rows; empty for the whole matrix.
-        healthy_known: Whether healthy runs for comparison already exist.
+        healthy_known: Whether healthy runs already exist, so that `only` need not include them.
         for_bots: Whether any Pipecat bot is measured: without the rows that break parts of our
             own server, and without the targets that need its record.
 

@@ -172,6 +172,7 @@ async def takes_workers() -> bool:
 
 
 async def _render(process: asyncio.subprocess.Process, *, log: Path) -> None:
+    """Wait until the clips are rendered; raise `CommandError` if that fails or takes too long."""
     try:
         async with asyncio.timeout(RENDERED_S):
             code = await process.wait()
@@ -246,6 +247,12 @@ def _free_port() -> int:
 async def _wait_until_ready(
     url: str, process: asyncio.subprocess.Process, *, side: str, log: Path
 ) -> None:
+    """Return when `/readyz` answers 200.
+
+    Raises:
+        UsageError: It refused its options, or a bot was not imported in time.
+        CommandError: It ended otherwise, or was not ready within `READY_S`.
+    """
     try:
         async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
             while process.returncode is None:
@@ -275,6 +282,7 @@ def _last_line(log: Path) -> str:
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
+    """End a server with SIGTERM; kill it if it still runs after `STOP_S`."""
     if process.returncode is None:
         process.send_signal(signal.SIGTERM)
     try:

@@ -27,7 +27,11 @@ SPEECH_S: Final = 0.06  # a shorter sound is a click
 
 
 def stretches(recording: Pcm, *, from_s: float = 0.0) -> list[tuple[float, float]]:
-    """Return the spans of speech, in seconds: frames of 10 ms that are louder than line noise."""
+    """Return the spans of speech from `from_s` on, in seconds of the recording.
+
+    Speech is louder than line noise. Pauses under 50 ms belong to it, and it lasts `SPEECH_S` at
+    least.
+    """
     first = round(from_s * RATE_HZ)
     frames = np.abs(recording[first:].astype(np.int32))
     frames = frames[: frames.size // FRAME * FRAME].reshape(-1, FRAME).max(axis=1, initial=0)

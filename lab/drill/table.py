@@ -112,6 +112,7 @@ def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Tab
 
 
 def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> None:
+    """Add a line to the table for each target of a row; a single one if no pass was to run it."""
     judged, *others = sides
     passes = judge_passes(row, judged, results)
     if not passes:
@@ -168,7 +169,7 @@ def marked(value: float | None, mark: str) -> str:
 
 
 def verdict(finding: TargetFinding) -> str:
-    """Return a verdict as text."""
+    """Return a verdict with rich's markup, and the known cause of a miss."""
     if finding.met is None:
         return "not judged"
     if finding.met:

@@ -42,7 +42,7 @@ async def play_backchannel(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_echo(rig: Rig, run: MeasuredRun) -> None:
-    """Ask once on a line that echoes the agent's voice."""
+    """Ask once on a line that echoes the agent's voice, and listen for `LISTEN_S` in total."""
     async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
         began_s = call.now_s
@@ -54,7 +54,11 @@ async def play_echo(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_dictation(rig: Rig, run: MeasuredRun) -> None:
-    """Dictate a number with pauses, and listen for the answer."""
+    """Dictate a number with pauses, and listen for the answer.
+
+    `spoken_over` counts the pauses in which the agent spoke. `first_speech_s` is measured from the
+    end of the time for which a turn stays open after a digit.
+    """
     spoken_over = 0
     async with rig.greeted_call() as call:
         since_s = stop_s = call.now_s
@@ -72,7 +76,10 @@ async def play_dictation(rig: Rig, run: MeasuredRun) -> None:
 
 
 async def play_behind(rig: Rig, run: MeasuredRun) -> None:
-    """Ask while a television keeps talking in the background."""
+    """Ask while a television keeps talking in the background.
+
+    `first_speech_s` is measured from the moment when speech without words ends the turn.
+    """
     television = caller_says(TELEVISION * TIMES) * TELEVISION_VOLUME
     async with rig.greeted_call() as call:
         began_s, question = call.now_s, says_again(rig.row.question)

@@ -113,6 +113,11 @@ def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[TargetFindi
 def _finding(
     target: Target, row_runs: Sequence[Measured], runs: Sequence[Measured], *, side: str
 ) -> TargetFinding:
+    """Compare runs with a target.
+
+    It is not judged if no run has the measure, if there is no reference to subtract, or if the
+    reference is this very side.
+    """
     if target.side == side:  # a side is not compared with itself
         return TargetFinding(target=target, values=(), met=None)
     reference = _reference(target, runs, side=target.side or side)
@@ -137,6 +142,7 @@ def _reference(target: Target, runs: Sequence[Measured], *, side: str) -> float 
 
 
 def _met(target: Target, values: Sequence[float]) -> bool:
+    """Return whether the values hold the target; a lower bound applies to the worst run only."""
     if target.least:
         return min(values) >= target.worst
     median_met = target.p50 is None or statistics.median(values) <= target.p50

@@ -33,6 +33,7 @@ def wrote_within(requests: Iterable[dict[str, Any]], from_s: float, until_s: flo
     """Return whether a recogniser transcribed words in that time."""
     for request in requests:
         flushed = [mark for mark in request["marks"] if mark["what"] == "flushed"]
+        # A mark has the number of words so far; the sums are those of the last mark, or 0.
         words = [mark["words"] for mark in flushed if mark["at_s"] <= until_s]
         earlier = [mark["words"] for mark in flushed if mark["at_s"] < from_s]
         if sum(words[-1:]) > sum(earlier[-1:]):

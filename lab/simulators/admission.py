@@ -91,14 +91,20 @@ class AdmissionGate:
         return self._schedule.windows
 
     def set_faults(self, windows: Sequence[Window], *, since_lab_start: bool) -> None:
-        """Replace the schedule; its seconds count from now or from the lab's start."""
+        """Replace the schedule; its seconds count from now or from the lab's start.
+
+        Tickets of the former schedule no longer count.
+        """
         self._schedule = Schedule(tuple(windows))
         self._schedule_at = self._started_at if since_lab_start else self._clock()
         self._generation += 1
         self._granted = {}
 
     def let_in(self, *, method: str, path: str) -> Admission:
-        """Record a request, draw its chance and count it in a limited window."""
+        """Record a request, draw its chance and count it in a limited window.
+
+        The request is admitted even if a fault hits it, which is then in the result.
+        """
         self._numbers += 1
         entry = Request(
             number=self._numbers,
@@ -123,7 +129,10 @@ class AdmissionGate:
         return self.let_in(method="WS", path=f"{upgrade.path}#{name}")
 
     def active_fault(self, admission: Admission) -> Fault | None:
-        """Return a request's current fault, if any, and record its name in the request."""
+        """Return a request's current fault, if any, and record its name in the request.
+
+        The newest window that hits it wins; a limited one hits only requests that have its ticket.
+        """
         for index in self._active_indexes(admission):
             window = self._schedule.windows[index]
             if window.requests is None or (self._generation, index) in admission.tickets:

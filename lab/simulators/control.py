@@ -52,6 +52,7 @@ class Control:
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
+        """Refuse requests without the token."""
         given = request.headers.get("Authorization", "").encode()
         if not hmac.compare_digest(given, f"Bearer {self.token}".encode()):
             return web.json_response({"error": "the control needs its bearer token"}, status=401)
@@ -88,6 +89,7 @@ class ControlRoutes:
         return web.json_response(self._describe(self._find_instance(request)))
 
     async def _break(self, request: web.Request) -> web.Response:
+        """Replace an instance's faults, from now on; answer 400 if the new ones are invalid."""
         instance = self._find_instance(request)
         try:
             instance.set_faults(parse_windows(await request.json()))
@@ -124,6 +126,7 @@ class ControlRoutes:
         )
 
     def _find_instance(self, request: web.Request) -> Instance:
+        """Return the instance in the path; raise `HTTPNotFound` with the known names otherwise."""
         instance = self._instances.get(request.match_info["name"])
         if instance is None:
             raise web.HTTPNotFound(

@@ -368,6 +368,7 @@ def menu() -> list[dict[str, Any]]:
 
 
 def _fault_named(name: object) -> type[Fault]:
+    """Return the class of a fault; raise `ValueError`, with the known names, if there is none."""
     if name is None:
         raise ValueError(f"fault is missing; it takes one of {', '.join(FAULTS)}")
     if name not in FAULTS:
@@ -384,6 +385,7 @@ def _field(fault: type[Fault], key: str) -> dict[str, Any]:
     default = next(field.default for field in dataclasses.fields(fault) if field.name == key)
     return {
         "name": key,
+        # Only the status of an HTTP error has no default.
         "default": 503 if default is dataclasses.MISSING else default,
         "takes": form.takes,
         "choices": list(form.choices),

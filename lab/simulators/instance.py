@@ -241,6 +241,7 @@ def _outcome_middleware(error_response: Callable[[int], web.Response]) -> Middle
 
 
 def _close(request: web.Request, outcome: str) -> None:
+    """Record the outcome of a request that was admitted, unless it has one."""
     admission = request.get(ADMISSION)
     if admission is not None:
         admission.close(outcome)

@@ -84,7 +84,7 @@ class KeptAudio:
         return tuple(self._takes.values())
 
     def take(self, instance: str, request: int) -> Take | None:
-        """Return one request's take, if it is kept."""
+        """Return one request's take; `None` if it is not kept."""
         return self._takes.get((instance, request))
 
 

@@ -156,6 +156,7 @@ def _parse_window(row: object) -> Window:
 
 
 def _check_timing(timing: Mapping[str, Any]) -> None:
+    """Raise `ValueError`, with the valid values, for the first wrong one."""
     for key in ("from_s", "until_s"):
         if key in timing and not _is_at_least(timing[key], least=0):
             raise ValueError(f"{key} is {timing[key]!r}; it takes seconds, 0 or more")

@@ -180,6 +180,7 @@ class LabServer:
         return self._runner.server()
 
     async def _watch(self) -> None:
+        """Follow timed faults; accept connections again when the port has been reopened."""
         while True:
             self.follow_faults()
             await self._listener.serve()

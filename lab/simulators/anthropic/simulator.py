@@ -80,6 +80,7 @@ def _blocks(message: Mapping[str, Any], *, where: str) -> Sequence[Mapping[str, 
 
 
 def _of_blocks(role: str, blocks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield a message's blocks in OpenAI's format; its tool calls come last, as one message."""
     calls: list[Mapping[str, Any]] = []
     for block in blocks:
         match block:
@@ -142,7 +143,7 @@ class AnthropicStream(AnswerStream):
         self._begun = False
 
     def encode(self, chunk: Mapping[str, Any]) -> bytes:
-        """Return the events of a chunk."""
+        """Return the events of a chunk; call it once for each chunk, in order."""
         return b"".join(sse(event, event=event["type"]) for event in self._events(chunk))
 
     def encode_error(self, status: int, code: str | None) -> bytes:
@@ -154,6 +155,7 @@ class AnthropicStream(AnswerStream):
         return sse({"type": "message_stop"}, event="message_stop")
 
     def _events(self, chunk: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the events of a chunk; the first chunk also begins the message."""
         if not self._begun:
             self._begun = True
             started = _message(self.completion) | {
@@ -180,6 +182,7 @@ class AnthropicStream(AnswerStream):
             }
 
     def _call(self, piece: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the events of a piece of a tool call; the piece with the name begins a block."""
         if name := piece["function"].get("name"):
             block = {"type": "tool_use", "id": piece["id"], "name": name, "input": {}}
             yield from self._start(block)
@@ -187,6 +190,7 @@ class AnthropicStream(AnswerStream):
             yield self._delta({"type": "input_json_delta", "partial_json": part})
 
     def _start(self, block: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the end of the open block, if any, and the beginning of this one."""
         yield from self._stop()
         self._at += 1
         self._open = block["type"]

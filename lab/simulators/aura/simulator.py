@@ -67,6 +67,7 @@ class AuraSimulator(Instance):
         return deepgram_errors.response(status, code=code, retry_after_s=retry_after_s)
 
     async def _speak(self, request: web.Request) -> web.StreamResponse:
+        """Serve a websocket; refuse a model, rate or encoding that Deepgram does not have."""
         admission = await self.admit(request)
         query = request.query
         rate = query.get("sample_rate", "24000")
@@ -135,7 +136,7 @@ class AuraReply(SocketContext[str]):
         self._take(text, text, "en")
 
     def clear(self) -> None:
-        """Drop what is not sent; a faulty server goes on for a while."""
+        """Cancel the reply: drop what is not sent. A faulty server goes on for a while."""
         self._cleared = True
         self._admission.close("cancelled")
         late = isinstance(self._admission.fault_now(), faults.LateAfterCancel)
@@ -143,6 +144,7 @@ class AuraReply(SocketContext[str]):
             self._task.cancel()
 
     async def _run(self) -> None:
+        """Speak each text until the empty one, then end the reply."""
         spoken: Speech | None = None
         try:
             while text := await self._inbox.get():
@@ -162,6 +164,7 @@ class AuraReply(SocketContext[str]):
             self._admission.close("connection gone")  # no effect if it is already closed
 
     async def _end(self, spoken: Speech | None) -> None:
+        """Send `Flushed`; after a clear, send nothing, or late audio if the fault demands it."""
         fault = self._admission.fault_now()
         if self._cleared:
             if spoken is not None and isinstance(fault, faults.LateAfterCancel):
@@ -185,6 +188,7 @@ class AuraSocket(VoiceSocket[AuraReply]):
         self._current: AuraReply | None = None
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        """Take messages until the client closes the socket, or asks to close it."""
         await self.send({"type": "Metadata", "request_id": new_id(), "model_name": "aura-2"})
         async for message in self.ws:
             if message.type is not WSMsgType.TEXT:
@@ -197,6 +201,7 @@ class AuraSocket(VoiceSocket[AuraReply]):
         await self.close()
 
     async def _obey(self, asked: dict[str, Any], tasks: asyncio.TaskGroup) -> None:
+        """Carry out a message; answer an unknown one with a warning."""
         match asked:
             case {"type": "Speak", "text": str(text)}:
                 self._reply(tasks).put(text)
@@ -214,6 +219,7 @@ class AuraSocket(VoiceSocket[AuraReply]):
                 await self.send({"type": "Warning", "description": "unknown", "code": "DATA-0000"})
 
     def _reply(self, tasks: asyncio.TaskGroup) -> AuraReply:
+        """Return the current reply; begin one, as a request of its own, if there is none."""
         if self._current is None:
             self._replies += 1
             name = str(self._replies)

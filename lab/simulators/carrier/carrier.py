@@ -137,7 +137,7 @@ class Carrier(Handset):
             await self._stream.socket.send_bytes(data)
 
     async def hang_up(self, *, by: str = "caller") -> None:
-        """End the call as a carrier does: `stop`, then close the socket; harmless afterwards."""
+        """End the call as carriers do: `stop`, then close the socket; do nothing if it is over."""
         if self.ended.is_set():
             return
         self._end(by)
@@ -170,6 +170,7 @@ class Carrier(Handset):
             await self._stream.socket.close(code=code)
 
     async def _open(self) -> None:
+        """Open the media socket of the current instructions, and send its first messages."""
         url = self._server.real(self.instructions.stream_url or "")
         socket = await self._session.ws_connect(
             url, max_msg_size=0, headers=self.instructions.headers
@@ -220,6 +221,7 @@ class Carrier(Handset):
             await self._stream.send(message)
 
     async def _talk(self) -> None:
+        """Send a piece of sound each tick, and echo due marks, until the call is over."""
         ticks = 0
         while not self.ended.is_set():
             ticks += 1
@@ -246,6 +248,7 @@ class Carrier(Handset):
                 self._end("agent")
 
     async def _obey(self, message: WireMessage | None) -> None:
+        """Carry out the agent's message, or note a complaint about it; `None` is a binary one."""
         if message is None:
             self.complaints.append("31950: binary message")
             return

@@ -194,6 +194,7 @@ class ExotelExchange(Exchange[ExotelDial]):
         await self._emit(placed, "answered")
 
     async def _report_end(self, placed: ExotelDial, callee: Callee, fate: End) -> None:
+        """Report the end; the price is known `billed_after_s` later."""
         del callee
         placed.status = "completed" if fate == "answered" else fate
         placed.ended = utc_now()
@@ -202,6 +203,7 @@ class ExotelExchange(Exchange[ExotelDial]):
         placed.price = PRICE if placed.answered else "0.000"
 
     async def _emit(self, placed: ExotelDial, event: str) -> None:
+        """Record and send an event, if the request wants it and it is not in `silent`."""
         url = placed.order.get("StatusCallback")
         if url is None or self.server is None or event in self.silent or event not in placed.events:
             return
@@ -296,6 +298,10 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         self.app.router.add_get(base + "/{call}.json", self._describe)
 
     def _refusal_of(self, request: web.Request) -> web.Response | None:
+        """Return the answer that refuses a request; `None` if the request may be carried out.
+
+        Its credentials may be wrong. With `answer_with`, every request is refused.
+        """
         proof = aiohttp.encode_basic_auth(self.api_key, self.api_token)
         if not hmac.compare_digest(request.headers.get("Authorization", ""), proof):
             return _refusal(401, "Authentication failed. Invalid API Key or Token.")

@@ -39,7 +39,7 @@ class CarrierEar:
         self._marks: deque[tuple[int, str]] = deque()
 
     def hear(self, payload: bytes, at_s: float) -> None:
-        """Queue audio that arrived at `at_s`."""
+        """Queue audio that arrived at `at_s`, and add the audible part of it to `bursts`."""
         start = max(self._dry_at, round(at_s * self.code.rate_hz))
         self._pieces.append((start, payload))
         samples = self.code.decode(payload)
@@ -131,7 +131,10 @@ class CarrierMouth:
         self.silent.clear()
 
     def next_payload(self, echo: Pcm | None = None) -> bytes:
-        """Return the payload of the next tick's media message, with an echo mixed in."""
+        """Return the payload of the next tick's media message, with an echo mixed in.
+
+        Takes the next piece of the speech; sets `silent` at the first tick without speech.
+        """
         payload = self._next_speech()
         if echo is None or not echo.any():
             return payload
@@ -139,6 +142,7 @@ class CarrierMouth:
         return self._code.encode(mixed.clip(-32768, 32767).astype(np.int16))
 
     def _next_speech(self) -> bytes:
+        """Return a tick's speech, filled up with silence; set `silent` if there is none."""
         size = self._piece * self._code.sample_bytes
         if not self._speech:
             self.silent.set()
@@ -223,7 +227,11 @@ class Handset:
         self._mouth.begin(pcm)
 
     async def say(self, pcm: Pcm) -> float:
-        """Say sound of `rate_hz`; return when its last sample has left, in seconds of the call."""
+        """Say sound of `rate_hz` after what is being said.
+
+        Returns:
+            The time when all of it has left, or the call has ended, in seconds of the call.
+        """
         self.begin(pcm)
         await self._mouth.silent.wait()
         return self.now_s
@@ -245,6 +253,7 @@ class Handset:
                 await asyncio.sleep(LINE_CHECK_S)
 
     def _end(self, by: str) -> None:
+        """End the call, unless it is over: drop queued sound, and wake up `say` and `listen`."""
         if not self.ended.is_set():
             self.ended_by, self.ended_s = by, self.now_s
             self.ear.clear(self.now_s)  # queued sound is never heard

@@ -118,6 +118,7 @@ class PlivoExchange(Exchange[PlivoDial]):
         placed.statuses.append("in-progress")
 
     async def _report_detection(self, placed: PlivoDial, callee: Callee) -> None:
+        """Let commands find the call; if detection was requested, report a machine."""
         assert placed.carrier is not None  # noqa: S101 - the call is in progress
         self._account.register_call(placed.carrier)  # from now on, live requests find the call
         if not placed.order.get("machine_detection"):
@@ -154,6 +155,7 @@ class PlivoExchange(Exchange[PlivoDial]):
     async def _emit(
         self, placed: PlivoDial, address: str, event: str, status: str, **more: str
     ) -> None:
+        """Set a call's status, and report it to one of the addresses in the request."""
         placed.status = status
         placed.statuses.append(status)
         await self._post(placed, address, event, more)
@@ -161,6 +163,7 @@ class PlivoExchange(Exchange[PlivoDial]):
     async def _post(
         self, placed: PlivoDial, address: str, event: str, more: dict[str, str]
     ) -> None:
+        """Post a signed form to an address in the request, if it has one and the event is on."""
         url = placed.order.get(address)
         if url is None or event in self.silent:
             return
@@ -247,6 +250,7 @@ class PlivoRestApi(OrderIntake):
                 return _not_found()
 
     async def _order(self, request: web.Request) -> web.StreamResponse:
+        """Record and start a call, unless a field is missing or a number is invalid."""
         order = await request.json()
         for name in NEEDED:
             if name not in order or (name != "answer_url" and not NUMBER.fullmatch(order[name])):
@@ -280,6 +284,7 @@ class PlivoRestApi(OrderIntake):
         return web.json_response({"api_id": "1", "objects": [record_of(dial) for dial in ended]})
 
     def _describe(self, uuid: str, place: str) -> web.Response:
+        """Describe a call that is in the named list; without a name, in the list of records."""
         wanted = place or "record"
         for item in self.exchange.placed.values():
             if item.place == wanted and uuid == _id_in(item, wanted):

@@ -109,6 +109,7 @@ class TwilioExchange(Exchange[RequestedCall]):
         await self._set_status(placed, "in-progress")
 
     async def _report_detection(self, placed: RequestedCall, callee: Callee) -> None:
+        """Post the result of machine detection after `DETECTION_S`, if the request wants it."""
         url = placed.order.get("AsyncAmdStatusCallback")
         if url is None or self.server is None:
             return
@@ -124,6 +125,7 @@ class TwilioExchange(Exchange[RequestedCall]):
             await notify(session, url, form, server=self.server)
 
     async def _report_end(self, placed: RequestedCall, callee: Callee, fate: End) -> None:
+        """Report the end; the price of a conversation is known `billed_after_s` later."""
         placed.ended = utc_now()
         if fate != "answered":
             await self._set_status(placed, fate, SipResponseCode=str(callee.sip))
@@ -244,6 +246,10 @@ class CarrierRest(LoopbackServer, OrderIntake):
         self.calls[call.phone.call_sid] = call
 
     def _refusal_of(self, request: web.Request) -> web.Response | None:
+        """Return the answer that refuses a request; `None` if the request may be carried out.
+
+        Its credentials may be wrong. With `answer_with`, every request is refused.
+        """
         if not hmac.compare_digest(request.headers.get("Authorization", ""), self._proof):
             return _refusal(401, 20003, "Authenticate")
         if self.answer_with is not None:
@@ -294,6 +300,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return web.json_response(_call_body(placed), status=201)
 
     async def _list(self, request: web.Request) -> web.Response:
+        """List the calls, newest first, perhaps only those to one number."""
         if refused := self._refusal_of(request):
             return refused
         to = request.query.get("To")
@@ -331,6 +338,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return await self._change(call, form.get("Twiml"), wanted)
 
     async def _change(self, call: Carrier, twiml: object, wanted: str) -> web.Response:
+        """Redirect a live call to TwiML, or end it; refuse any other change."""
         if twiml is not None:
             return await self._redirect(call, str(twiml))
         if wanted != "completed":
@@ -339,6 +347,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         return web.json_response({"sid": call.phone.call_sid, "status": "completed"})
 
     async def _redirect(self, call: Carrier, twiml: str) -> web.Response:
+        """End a call's stream, and then dial the number in the TwiML."""
         verb = read_dial_verb(twiml)
         if verb is None or len(twiml) > MAX_TWIML_CHARS:
             return _refusal(400, 21218, "Invalid TwiML")

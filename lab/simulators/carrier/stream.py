@@ -45,7 +45,7 @@ class MediaStream:
         return self._manner.media_message(self._chunk, payload)
 
     async def send(self, message: WireMessage) -> None:
-        """Send a message, if the socket is still open."""
+        """Send a message, with its number, if the socket is still open."""
         self._sequence += 1
         numbered = self._manner.with_number(message, self._phone, self._sequence)
         with suppress(ConnectionError, RuntimeError):  # the reader sees the reason
@@ -73,6 +73,7 @@ class MediaStream:
 
 
 def _object(text: str) -> dict[str, Any]:
+    """Return a JSON object; empty for any other text."""
     try:
         value = json.loads(text)
     except ValueError:

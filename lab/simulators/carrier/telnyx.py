@@ -137,7 +137,7 @@ class TelnyxAccount(LoopbackServer):
     async def emit(
         self, session: aiohttp.ClientSession, url: str, event: str, payload: dict[str, Any]
     ) -> None:
-        """Post an event of a call.
+        """Post an event of a call, `repeats` times, and remember the address as `webhook`.
 
         Raises:
             NotConnectedError: The agent's server refuses it.
@@ -184,7 +184,10 @@ class TelnyxAccount(LoopbackServer):
         return list(found.values())
 
     def refusal_of(self, request: web.Request) -> web.Response | None:
-        """Return the refusal of an unauthorised request, or of every request."""
+        """Return the answer that refuses a request; `None` if the request may be carried out.
+
+        Its credentials may be wrong. With `answer_with`, every request is refused.
+        """
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
             return telnyx_refusal(401, "10009", "Authentication failed")
         if self.answer_with is not None:
@@ -304,6 +307,7 @@ class TelnyxManner(CarrierManner):
         return telnyx_payload(phone) | {"client_state": self.account.states.get(phone.call_sid)}
 
     def _address(self, phone: PhoneCall, server: AgentServer) -> str:
+        """Return where a call's events go: to the address that a command for it has set, if any."""
         default = f"{server.base_url}/telnyx/voice"
         return self.account.addresses.get(phone.call_sid, default)
 

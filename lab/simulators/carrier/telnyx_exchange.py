@@ -180,6 +180,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         await self.emit(placed, "call.initiated", state="bridging")
 
     async def _report_detection(self, placed: TelnyxRequestedCall, callee: Callee) -> None:
+        """Report the result of machine detection after `DETECTION_S`, if it was requested."""
         means = placed.order.get("answering_machine_detection", "disabled")
         if means == "disabled":
             return
@@ -190,6 +191,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         await self.emit(placed, event, result=result)
 
     async def _report_end(self, placed: TelnyxRequestedCall, callee: Callee, fate: End) -> None:
+        """Report the end, and `billed_after_s` later the cost of an answered call."""
         placed.ended = utc_now()
         self.account.over.add(placed.phone.call_sid)
         cause, sip_code = CAUSES[fate]
@@ -204,7 +206,12 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
             await self.emit(placed, "call.cost", status="valid", total_cost=total)
 
     async def emit(self, placed: TelnyxRequestedCall, event: str, **more: str) -> None:
-        """Record an event, and send it to the call's webhook address."""
+        """Record an event, and send it to the call's webhook address unless `mute` is set.
+
+        Raises:
+            NotConnectedError: The agent's server refuses it.
+            TimeoutError: The server does not answer in time.
+        """
         payload = placed.payload(**_state(self.account, placed), **more)
         data = {"event_type": event, "payload": payload, "record_type": "event"}
         noted = {
@@ -244,6 +251,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         return web.json_response({"data": placed.status_body() | {"is_alive": False}})
 
     async def _status(self, request: web.Request) -> web.Response:
+        """Describe a call, until `KNOWN_S` after its end."""
         if refused := self.account.refusal_of(request):
             return refused
         placed = self.placed.get(request.match_info["call"])
@@ -260,7 +268,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         return web.json_response({"data": calls, "meta": {"total_items": len(calls)}})
 
     async def _events(self, request: web.Request) -> web.Response:
-        """List the events of all calls to a number, from a given time on."""
+        """List the events of all calls to a number since a time; none while `lists_late` is set."""
         if refused := self.account.refusal_of(request):
             return refused
         to, since = request.query["filter[to]"], request.query["filter[occurred_at][gte]"]

@@ -41,7 +41,7 @@ class LoopbackServer:
         return self
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run some work in the background, at most until the block ends."""
+        """Run work in the background, at most until the block ends; its error cancels the block."""
         self._running.append(self._tasks.create_task(work))
 
     async def __aexit__(self, *raised: Any) -> None:
@@ -125,7 +125,7 @@ class AgentServer:
     auth_token: str
 
     def real(self, url: str) -> str:
-        """Return the real target of one of the server's addresses."""
+        """Return the real target of one of the server's addresses; others are unchanged."""
         for public, base in (
             (self.public_url, self.base_url),
             (_socket_scheme(self.public_url), _socket_scheme(self.base_url)),
@@ -179,7 +179,11 @@ async def post(
     *,
     server: AgentServer,
 ) -> tuple[int, str]:
-    """Post to one of the agent's addresses; return the status and the text of its answer."""
+    """Post to one of the agent's addresses; return the status and the text of its answer.
+
+    Raises:
+        TimeoutError: There is no answer within `WEBHOOK_ANSWER_S`.
+    """
     async with (
         asyncio.timeout(WEBHOOK_ANSWER_S),
         session.post(server.real(url), data=data, headers=headers) as answer,

@@ -106,6 +106,7 @@ class CartesiaContext(SocketContext[Generation]):
             self._task.cancel()
 
     async def _run(self) -> None:
+        """Speak, and record how the context ended; report an unknown language as an error."""
         try:
             await self._speak()
             self._admission.close("done")
@@ -170,6 +171,7 @@ class CartesiaContext(SocketContext[Generation]):
 
     @property
     def _expiry_s(self) -> float | None:
+        """How long to wait for more text; `None`, for ever, before the first audio."""
         return self._socket.plan.expiry_s if self._utterance.begun else None
 
     def _take_text(self) -> str:
@@ -308,6 +310,7 @@ class CartesiaSocket(VoiceSocket[CartesiaContext]):
             del self._contexts[context.name]
 
     async def _read(self, tasks: asyncio.TaskGroup) -> None:
+        """Take messages until the client closes the socket, or sends none for `idle_s`."""
         while True:
             try:
                 message = await self.ws.receive(timeout=self.plan.idle_s)
@@ -319,6 +322,7 @@ class CartesiaSocket(VoiceSocket[CartesiaContext]):
             await self._take(message.data, tasks)
 
     async def _take(self, text: str, tasks: asyncio.TaskGroup) -> None:
+        """Carry out a message; answer an invalid one with an error, and keep the socket open."""
         context_id = None
         try:
             body = json.loads(text)
@@ -329,6 +333,11 @@ class CartesiaSocket(VoiceSocket[CartesiaContext]):
             await self.error(400, message=str(wrong), context_id=context_id)
 
     async def _obey(self, body: Any, tasks: asyncio.TaskGroup) -> None:
+        """Cancel a context, or give it text; the first text of an id opens its context.
+
+        Raises:
+            CartesiaBadRequest: The message is invalid.
+        """
         if isinstance(body, dict) and body.get("cancel"):
             if context := self._contexts.get(str(body.get("context_id"))):
                 context.cancel()
@@ -345,6 +354,7 @@ class CartesiaSocket(VoiceSocket[CartesiaContext]):
             context.put(asked)
 
     async def _open(self, asked: Generation, tasks: asyncio.TaskGroup) -> CartesiaContext | None:
+        """Open a context; if the account has too many, send an error and return `None`."""
         if self.plan.open_contexts >= self.plan.contexts:
             await self.error(429, context_id=asked.context_id)
             return None

@@ -94,6 +94,7 @@ class CartesiaSimulator(Instance):
         return web.json_response(problem(status, code=code), status=status, headers=headers)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        """Serve a websocket, unless the account has as many as it may have."""
         admission = await self.admit(request)
         version = _read_version(request)
         if self.plan.open_sockets >= self.plan.sockets:
@@ -158,6 +159,7 @@ class CartesiaSimulator(Instance):
         return asked
 
     async def _synthesise(self, request: web.Request, asked: Generation) -> Speech:
+        """Return the speech of a request; refuse a language that espeak-ng does not speak."""
         try:
             return await speak(
                 asked.transcript,
@@ -186,11 +188,13 @@ def _sse_event(event: Mapping[str, Any]) -> bytes:
 
 
 def _refusal(request: web.Request, why: str) -> RequestRefused:
+    """Mark the request as malformed, and return the refusal to raise."""
     request[ADMISSION].mark_malformed(why)
     return RequestRefused(web.json_response(problem(400, message=why), status=400))
 
 
 def _read_version(request: web.Request) -> str:
+    """Return the API version that a request names; refuse a request without one."""
     given = request.headers.get("Cartesia-Version") or request.query.get("cartesia_version", "")
     if not VERSION.fullmatch(given):
         raise _refusal(request, "The header Cartesia-Version is required.")

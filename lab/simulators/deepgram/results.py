@@ -120,6 +120,7 @@ def parse(query: Mapping[str, str], *, streaming: bool) -> Query:
 
 
 def _audio(query: Mapping[str, str]) -> tuple[str | None, int | None]:
+    """Return encoding and rate; `None` for both if the audio is in a container."""
     encoding = query.get("encoding")
     if encoding is None:
         return None, None
@@ -134,6 +135,7 @@ def _audio(query: Mapping[str, str]) -> tuple[str | None, int | None]:
 
 
 def _language(query: Mapping[str, str], *, model: str, streaming: bool) -> str:
+    """Return the language; refuse one that the model does not have."""
     if streaming and "detect_language" in query:
         raise BadQueryError("detect_language is not supported for streaming requests.")
     language = query.get("language", "en")
@@ -160,6 +162,7 @@ def _alternatives(query: Mapping[str, str], *, model: str) -> int:
 
 
 def _endpoint_s(query: Mapping[str, str]) -> float | None:
+    """Return the silence that ends an utterance, in seconds; `None` if it is switched off."""
     value = query.get("endpointing")
     if value in (None, "true"):
         return DEFAULT_ENDPOINT_S
@@ -169,6 +172,7 @@ def _endpoint_s(query: Mapping[str, str]) -> float | None:
 
 
 def _utterance_end_s(query: Mapping[str, str]) -> float | None:
+    """Return the silence before `UtteranceEnd`, in seconds; `None` if it is not requested."""
     if "utterance_end_ms" not in query:
         return None
     wanted_s = _whole_number(query, "utterance_end_ms") / 1000

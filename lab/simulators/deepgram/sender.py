@@ -155,11 +155,13 @@ class Sender:
         return self._shown.note_fault(self._admission.fault_now())
 
     async def _wait(self, out: Outgoing) -> None:
+        """Wait until a message is due, longer while the fault is a slow one."""
         # In small steps, because the fault may change meanwhile.
         while (left_s := out.due_s + self._added_s(out) - monotonic()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(min(left_s, POLL_S))
 
     def _added_s(self, out: Outgoing) -> float:
+        """Return how much later than usual a message is due under the current fault."""
         match self._current_fault():
             case faults.SlowStart(delay_s=delay_s):
                 return delay_s / self._instance.speed
@@ -222,6 +224,7 @@ class Sender:
             self._admission.request.mark("flushed", now_s, words=self._shown.words)
 
     async def _cut(self, how: str) -> None:
+        """Break the stream in this way, and raise `StreamOver`."""
         if how == "reset":
             abort(self._stream.request.transport)
         elif how == "close":

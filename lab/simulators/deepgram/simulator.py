@@ -111,6 +111,7 @@ class DeepgramSimulator(Instance):
         return deepgram_errors.response(status, code=code, retry_after_s=retry_after_s)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
+        """Serve a stream until one side ends it."""
         admission = await self.admit(request)
         query = _read_query(request, admission, streaming=True)
         ws = web.WebSocketResponse(
@@ -181,7 +182,11 @@ class DeepgramSimulator(Instance):
         return words
 
     async def _break_answer(self, request: web.Request, admission: Admission) -> None:
-        """Apply a fault meant for streams to the answer for a file."""
+        """Apply a fault meant for streams to the answer for a file; a silent one never returns.
+
+        Raises:
+            RequestRefused: The fault takes the place of the answer.
+        """
         match admission.fault_now():
             case faults.Silent() | faults.Stall() | faults.Alive():
                 await hang()
@@ -199,6 +204,7 @@ class DeepgramSimulator(Instance):
 
 
 def _read_query(request: web.Request, admission: Admission, *, streaming: bool) -> Query:
+    """Return the query; mark a request as malformed, and refuse it, if Deepgram would."""
     try:
         return parse(request.query, streaming=streaming)
     except BadQueryError as wrong:

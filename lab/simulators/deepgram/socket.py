@@ -217,11 +217,13 @@ class DeepgramSocket:
         await self._sender.put(event=report)
 
     async def _flush(self, why: FlushReason) -> None:
+        """Ask the recogniser for a final result, and remember why and when."""
         self._flushes.append((why, monotonic()))
         self._request.mark("flush", self._instance.gate.now_s())
         await self._ears.flush()
 
     async def _listen(self) -> None:
+        """Queue the messages for each result; an error of the recogniser ends the stream."""
         try:
             async for heard in self._ears.results():
                 await self._emit(heard)
@@ -246,6 +248,7 @@ class DeepgramSocket:
                 await self._answer_flush(heard)
 
     async def _answer_flush(self, heard: HeardAudio) -> None:
+        """Queue the answer to the oldest flush; after one that closes, end the stream."""
         why, since_s = self._flushes.popleft()
         await self._sender.put(heard=heard, since_s=since_s, from_finalize=why == "finalize")
         if why == "close":

@@ -92,7 +92,7 @@ class HeardResults:
         self._queue: asyncio.Queue[HeardAudio] = asyncio.Queue(RESULTS_KEPT)
 
     def put(self, heard: HeardAudio) -> None:
-        """Queue a result."""
+        """Queue a result; drop the oldest one if the queue is full."""
         if self._queue.full():
             self._queue.get_nowait()
         self._queue.put_nowait(heard)
@@ -209,6 +209,7 @@ class Ears:
         self._streams.clear()
 
     async def _end(self) -> None:
+        """Kill the worker, and wait until its reader has failed all streams."""
         process, self._process = self._process, None
         if process is None:
             return

@@ -72,6 +72,7 @@ class Intake:
         return soxr.ResampleStream(self._rate_hz, MODEL_HZ, 1, dtype="float32", quality="LQ")
 
     def _linear(self, audio: bytes) -> Samples:
+        """Return bytes as samples; half a sample is kept for the next piece."""
         if self._table is not None:
             return self._table[np.frombuffer(audio, np.uint8)]
         audio = self._half_sample + audio

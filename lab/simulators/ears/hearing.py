@@ -106,7 +106,7 @@ class LabRecogniser:
         self._open = True
 
     def add(self, samples: Samples) -> None:
-        """Decode more of the utterance."""
+        """Decode more of the utterance, amplified, and with the noise that the model needs."""
         at = self._noise_at
         self._noise_at = (at + len(samples)) % (len(self._noise) // 2)
         noise = np.resize(self._noise[at:], len(samples))
@@ -138,6 +138,7 @@ class LabRecogniser:
         return tuple(reading for reading in read if reading)[:count]
 
     def _words(self, offset_s: float) -> Iterator[RecognisedWord]:
+        """Yield the words, without pauses, noises and those that are too short."""
         for part in self._decoder.segments():
             text = part.word.partition("(")[0]  # "a(2)" is the second pronunciation of "a"
             length_s = part.frames / FRAMES_HZ
@@ -152,6 +153,7 @@ class LabRecogniser:
             )
 
     def _learn(self, words: Iterable[str]) -> None:
+        """Give the decoder pronunciations that it lacks; raise `ValueError` if one is unknown."""
         unknown = sorted({word for word in words if not self._decoder.knows(word)})
         known = english_phones(unknown)
         missing = [word for word in unknown if word not in known]
@@ -307,13 +309,14 @@ class Hearing:
         self._alternatives = settings.alternatives
 
     def hear(self, audio: bytes) -> Iterator[HeardAudio]:
-        """Yield the results of the next piece of audio."""
+        """Yield the results of the next piece of audio; only what is iterated is processed."""
         yield from self._take(self._intake.take(audio))
         if self._utterance is not None and self._utterance.settled is None:
             self._utterance.search()
         yield from self._interim()
 
     def _take(self, samples: Samples) -> Iterator[HeardAudio]:
+        """Yield the results of the complete frames; the rest waits for more samples."""
         samples = np.concatenate([self._rest, samples])
         whole = len(samples) - len(samples) % FRAME_SAMPLES
         self._rest = samples[whole:]
@@ -321,7 +324,7 @@ class Hearing:
             yield from self._frame(samples[at : at + FRAME_SAMPLES])
 
     def flush(self) -> Iterator[HeardAudio]:
-        """Finish the utterance now, and yield its final result, which may have no words."""
+        """Finish the utterance when iterated; yield its final result, which may have no words."""
         yield from self._take(self._intake.drain())
         words: tuple[RecognisedWord, ...] = ()
         if self._utterance is not None:
@@ -372,6 +375,7 @@ class Hearing:
             yield self._final(utterance.settle(), what="final", endpoint=False)
 
     def _interim(self) -> Iterator[HeardAudio]:
+        """Yield an interim result if the last report is old; a long silence becomes final."""
         since_report_s = (self._frames - self._reported_at) * FRAME_S
         if self._utterance is None:
             silent = self._frames - len(self._recent_frames) - self._final_until

@@ -53,7 +53,10 @@ class KnownSounds:
                     self._places.setdefault(block, (number, at))
 
     def place(self, block: bytes) -> tuple[int, int] | None:
-        """Return the block's utterance, and the block's first sample in it."""
+        """Return a block's utterance and its first sample there; `None` for silence, unknown sound.
+
+        Of several places with the same sound, the first counts.
+        """
         return self._places.get(block)
 
 
@@ -82,7 +85,7 @@ class KnownHearing:
         self._speaking = False
 
     def hear(self, audio: bytes) -> Iterator[HeardAudio]:
-        """Yield the results of the next piece of audio."""
+        """Yield the results of the next piece of audio; only what is iterated is processed."""
         self._rest += audio
         while len(self._rest) >= BLOCK_BYTES:
             block, place = self._next_block()
@@ -136,6 +139,7 @@ class KnownHearing:
                 self._arrived[index] = self._arrived.get(index, 0) + round(shared_s * RATE_HZ)
 
     def _count_silence(self) -> Iterator[HeardAudio]:
+        """Yield the final result of an utterance after enough silence."""
         self._quiet_s += BLOCK_S
         if self._endpoint_s is not None and self._quiet_s >= self._endpoint_s - 1e-6:
             yield self._final(what="final", endpoint=True)
@@ -153,6 +157,7 @@ class KnownHearing:
         ]
 
     def _words(self) -> tuple[RecognisedWord, ...]:
+        """Return the words that have arrived and are not final, with times in the stream."""
         if self._utterance is None:
             return ()
         words = self._sounds.utterances[self._utterance].words
@@ -167,6 +172,7 @@ class KnownHearing:
         )
 
     def _interim(self) -> Iterator[HeardAudio]:
+        """Yield an interim result if the last report is old; a long silence becomes final."""
         if self._speaking:
             if self._now_s - self._reported_at_s >= INTERIM_S:
                 yield self._emit(self._words())
@@ -182,6 +188,7 @@ class KnownHearing:
         )
 
     def _final(self, *, what: str, endpoint: bool) -> HeardAudio:
+        """Return the next final result; its words are not reported again."""
         words, start_s = self._words(), self._final_until_s
         self._final_words.update(self._arrived_words())  # a partly arrived word stays pending
         self._final_until_s = self._reported_at_s = self._now_s
@@ -211,7 +218,7 @@ class KnownStream(HeardResults):
             self.put(HeardAudio(what="failed", start_s=0, end_s=0, why=hearing))
 
     async def hear(self, audio: bytes) -> None:
-        """Process audio."""
+        """Queue the results of a piece of audio; do nothing if the stream has failed."""
         if isinstance(self._hearing, KnownHearing):
             for heard in self._hearing.hear(audio):
                 self.put(heard)
@@ -241,7 +248,7 @@ class KnownEars:
         self._numbers = itertools.count(1)
 
     async def open(self, settings: HearingSettings) -> KnownStream:
-        """Return a new stream."""
+        """Return a new stream; it fails at once if its settings are not those of a telephone."""
         try:
             hearing = KnownHearing(self._sounds, settings, early=self._early)
         except ValueError as wrong:

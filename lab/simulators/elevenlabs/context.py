@@ -179,7 +179,7 @@ class ElevenLabsAccount:
     character_count: int = 0
 
     async def begin(self, characters: int) -> str | None:
-        """Start a generation; return the error's code if the plan does not allow it now."""
+        """Start a generation, which `end` ends; return an error's code if it is not allowed now."""
         if self.character_count + characters > self.character_limit:
             return "quota_exceeded"
         if self.generating >= self.concurrent:
@@ -409,6 +409,7 @@ class ElevenLabsSocket(VoiceSocket[ElevenLabsContext]):
             await self._speak(body, tasks)
 
     async def _speak(self, body: Mapping[str, Any], tasks: asyncio.TaskGroup) -> None:
+        """Give a message to its context; the first text of an id opens one."""
         name = str(body.get("context_id") or "default")
         context = self._contexts.get(name)
         context = None if context is None or context.over else context

@@ -142,6 +142,7 @@ class ElevenLabsSimulator(Instance):
         return web.json_response(body, status=status, headers=headers)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        """Serve a websocket, whose query holds the settings of all its contexts."""
         admission = await self.admit(request)
         encoding, rate_hz = _raw_format(request, "websocket")
         asked_s = request.query.get("inactivity_timeout", str(INACTIVITY_S[0]))
@@ -162,6 +163,7 @@ class ElevenLabsSimulator(Instance):
         ).serve()
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
+        """Answer with raw audio piece by piece, or with a complete mp3 file."""
         speech = await self._synthesise(request)
         mp3 = _is_mp3(request)
         shift = ByteShift()
@@ -176,6 +178,7 @@ class ElevenLabsSimulator(Instance):
         return await self._body(request, speech, render=file if mp3 else raw, kind="audio/mpeg")
 
     async def _stream_with_timestamps(self, request: web.Request) -> web.StreamResponse:
+        """Answer with a line of JSON for each piece: its audio, and the times of its characters."""
         speech = await self._synthesise(request)
         found = characters(speech)
 
@@ -223,7 +226,7 @@ class ElevenLabsSimulator(Instance):
             self.plan.end()
 
     async def _synthesise(self, request: web.Request) -> Speech:
-        """Admit and read a request for speech over HTTP, and synthesise it."""
+        """Admit and synthesise a request for speech over HTTP; refuse an invalid one."""
         admission = await self.admit(request)
         try:
             body = await request.json()
@@ -296,5 +299,6 @@ def _is_mp3(request: web.Request) -> bool:
 
 
 def _refusal(request: web.Request, status: int, why: str) -> RequestRefused:
+    """Mark the request as malformed, and return the refusal to raise."""
     request[ADMISSION].mark_malformed(why)
     return RequestRefused(web.json_response(detail(status, message=why), status=status))

@@ -90,6 +90,10 @@ def _messages(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _of_parts(
     role: str, parts: Sequence[Mapping[str, Any]], pending: list[str]
 ) -> Iterator[Mapping[str, Any]]:
+    """Yield a content's parts in OpenAI's format; its function calls come last, as one message.
+
+    `pending` has the ids of calls without a response, and is updated.
+    """
     calls: list[Mapping[str, Any]] = []
     for part in parts:
         match part:
@@ -150,7 +154,7 @@ class GeminiStream(AnswerStream):
     garbage = b'data: {"candidates":[{"cont\x00\n\n'
 
     def encode(self, chunk: Mapping[str, Any]) -> bytes:
-        """Return the event of a chunk."""
+        """Return the event of a chunk; empty for calls, which all come with the last chunk."""
         choice = chunk["choices"][0]
         delta, finish = choice["delta"], choice["finish_reason"]
         if finish:

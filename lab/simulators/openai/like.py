@@ -67,11 +67,12 @@ class OddStream(AnswerStream):
         return instance.odd
 
     def encode(self, chunk: Mapping[str, Any]) -> bytes:
-        """Return a chunk, after what comes before the first one."""
+        """Return a chunk, the first one with what precedes it; call it once for each, in order."""
         begun, self._begun = self._begun, True
         return (b"" if begun else self._beginning()) + self._chunk(chunk)
 
     def _beginning(self) -> bytes:
+        """Return what comes before the first chunk: a comment, a chunk of its own, reasoning."""
         odd = self._odd
         thought = [
             self.completion.chunk({"content": None, "reasoning_content": text})
@@ -82,6 +83,7 @@ class OddStream(AnswerStream):
         return odd.comment.encode() + b"".join(map(sse, chunks))
 
     def _chunk(self, chunk: Mapping[str, Any]) -> bytes:
+        """Return a chunk with its oddities; with `whole_calls`, all calls are in the last chunk."""
         odd, choices = self._odd, [dict(choice) for choice in chunk["choices"]]
         for choice in choices:
             if odd.whole_calls and choice["delta"].get("tool_calls"):
@@ -177,6 +179,7 @@ class OpenAILikeSimulator(OpenAISimulator):
         return super().read(body, request)
 
     def _check(self, body: Mapping[str, Any]) -> None:
+        """Refuse what the vendor refuses: roles and parameters; if it is strict, ids and order."""
         odd, messages = self.odd, body.get("messages") or []
         roles = {message.get("role") for message in messages}
         if wrong := [*(roles - set(odd.roles or roles)), *(set(body) & set(odd.refuses))]:
@@ -199,6 +202,8 @@ def _strict_error(message: str, kind: str, code: str) -> dict[str, Any]:
 
 
 def _refused(status: int, body: Mapping[str, Any]) -> OpenAIBadRequest:
+    """Return the refusal with a body in any form."""
+    # The exception takes its message from a body in OpenAI's form.
     error = {"error": {"message": json.dumps(body)}}
     refused = OpenAIBadRequest(status, error)
     refused.body = body

@@ -119,6 +119,7 @@ def _check_messages(messages: Sequence[Any]) -> None:
 
 
 def _take_answer(message: Mapping[str, Any], pending: set[str], *, where: str) -> set[str]:
+    """Return the pending calls without the one that a tool message answers; refuse any other."""
     call_id = str(message.get("tool_call_id"))
     if call_id not in pending:
         raise _invalid(
@@ -130,6 +131,7 @@ def _take_answer(message: Mapping[str, Any], pending: set[str], *, where: str) -
 
 
 def _tools(tools: object) -> Sequence[Mapping[str, Any]]:
+    """Return the tools, none if they are not given; refuse an empty list and invalid names."""
     if tools is None:
         return ()
     if not isinstance(tools, list) or not tools:

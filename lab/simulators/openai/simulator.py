@@ -35,7 +35,7 @@ _WHEN: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturda
 
 
 def with_additions(reply: Reply, fault: Fault | None) -> Reply:
-    """Return a text reply with what a fault adds to it."""
+    """Return a reply with what a fault adds to its text; one without text is unchanged."""
     match fault:
         case faults.Adds(text=text) if reply.text:
             return replace(reply, text=reply.text + text)
@@ -218,7 +218,7 @@ class OpenAISimulator(Instance):
     # -- chat completions
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
-        """Answer a request for a completion."""
+        """Answer a request for a completion, and record how many were open with it."""
         admission = await self.admit(request)
         self._open_requests += 1
         admission.request.details["at_once"] = self._open_requests
@@ -285,6 +285,7 @@ class OpenAISimulator(Instance):
     async def _send_stream(
         self, request: web.Request, *, admission: Admission, completion: Completion
     ) -> web.StreamResponse:
+        """Send an answer as events; the role comes before the end of the first delay."""
         first_s = self.pace.ttfb_s()
         await asyncio.sleep(first_s * ROLE_SHARE)
         response = web.StreamResponse(headers=self._headers())
@@ -329,6 +330,7 @@ def _model(name: str) -> dict[str, Any]:
 
 
 def _record_details(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
+    """Record the request and the reply, also for judging what a model was asked."""
     admission.request.details |= {
         "model": chat.model,
         "stream": chat.stream,
@@ -348,6 +350,7 @@ def _last_words(chat: ChatRequest) -> str:
 
 
 async def _read_json(request: web.Request) -> object:
+    """Return the JSON body; `None`, which is refused later, if it is invalid."""
     try:
         return await request.json()
     except ValueError:

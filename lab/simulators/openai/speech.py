@@ -24,7 +24,11 @@ FIELDS: Final = ("model", "input", "voice")
 async def answer(
     instance: Instance, request: web.Request, *, voice: SimulatedVoice
 ) -> web.StreamResponse:
-    """Answer a request that was admitted."""
+    """Answer a request that was admitted: record its text, and send it as speech.
+
+    Raises:
+        RequestRefused: OpenAI would refuse it.
+    """
     fields = await _read(instance, request)
     admission = request[ADMISSION]
     text = str(fields["input"])

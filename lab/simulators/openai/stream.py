@@ -121,6 +121,7 @@ def _call(call: ToolRequest, *, at: int) -> dict[str, Any]:
 
 
 def _pieces(reply: Reply, calls: Iterable[Mapping[str, Any]]) -> Iterator[TokenPiece]:
+    """Yield the tokens of a reply: its words, long ones in two, then its tool calls."""
     for word in re.findall(r"\s*\S+", reply.text):
         if len(word) > _LONG_WORD:
             yield TokenPiece(delta={"content": word[:_LONG_WORD]}, word_ends=False)
@@ -131,6 +132,7 @@ def _pieces(reply: Reply, calls: Iterable[Mapping[str, Any]]) -> Iterator[TokenP
 
 
 def _call_pieces(index: int, call: Mapping[str, Any], *, alone: bool) -> Iterator[TokenPiece]:
+    """Yield the tokens of a call; `alone`: it begins the answer, so it also carries the role."""
     function = {"name": call["function"]["name"], "arguments": ""}
     opening = {"index": index, "id": call["id"], "type": "function", "function": function}
     delta = {"role": "assistant", "content": None} if alone else {}
@@ -164,7 +166,7 @@ class AnswerStream:
         self._marks_left = 0
 
     async def send_all(self, completion: Completion, *, first_s: float) -> None:
-        """Send the answer.
+        """Send the answer until a fault ends it, and record what was sent.
 
         Args:
             completion: The answer.
@@ -202,6 +204,7 @@ class AnswerStream:
         await self._response.write(self.encode_end())
 
     def _mark_sentence(self) -> None:
+        """If a sentence has just ended, mark that, and let the next pieces be marked."""
         if self._sent.endswith(SENTENCE_ENDS):
             self._marks_left = MARKED_PIECES
             now_s = self._instance.gate.now_s()
@@ -239,6 +242,7 @@ class AnswerStream:
         return True
 
     def _is_quiet(self, fault: faults.Fault | None) -> bool:
+        """Return whether the fault holds back all output for now."""
         if isinstance(fault, faults.Stall):
             return self._words >= fault.after_words
         return isinstance(fault, faults.Silent | faults.Alive)
@@ -260,10 +264,12 @@ class AnswerStream:
         # "close": the chunked body ends, without finish_reason and without [DONE]
 
     async def _error(self, status: int, code: str | None = None) -> None:
+        """End the stream with an error, and record that unless another end is recorded."""
         self._admission.close("error event")
         await self._response.write(self.encode_error(status, code) + self.encode_end())
 
     async def _event(self, chunk: Mapping[str, Any]) -> None:
+        """Send a chunk, which the current fault may replace or double."""
         encoded = self.encode(chunk)
         match self._admission.fault_now():
             case faults.Garbage():
@@ -279,7 +285,7 @@ class AnswerStream:
     garbage: ClassVar[bytes] = b'data: {"id":"chatcmpl-\x00\n\n'
 
     def encode(self, chunk: Mapping[str, Any]) -> bytes:
-        """Return a chunk as the vendor sends it."""
+        """Return a chunk as the vendor sends it; called once for each, in order."""
         return sse(chunk)
 
     def encode_error(self, status: int, code: str | None) -> bytes:

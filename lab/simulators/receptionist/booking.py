@@ -78,6 +78,7 @@ def _open_booking(notes: Notes) -> Notes:
 
 
 def _book(notes: Notes, *, opening: str) -> Turn:
+    """Ask for the first missing fact; if none is missing, ask whether all are right."""
     missing = next((slot for slot in _ASK if not getattr(notes, slot)), "")
     if missing:
         known = f"Of course, {notes.appointment}." if notes.service or notes.day else "Of course."

@@ -197,6 +197,7 @@ def notes_of(messages: Sequence[Message]) -> Notes:
 
 
 def _notes_of_summary(text: str) -> Notes:
+    """Return the notes that the sentences of a summary give, each taken as an utterance."""
     notes = Notes()
     for sentence in text.split("."):
         heard = understand(sentence)
@@ -257,6 +258,10 @@ def _with_tools(
     heard: Understood,
     tools: Sequence[Mapping[str, Any]],
 ) -> Reply:
+    """Return the answer with a tool's call if one is offered; else with its other words.
+
+    An owner's tool, which the script does not name, replaces the words.
+    """
     call = call_for(answer.tool, heard, notes=notes, tools=tools)
     if call is None:
         return Reply(text=answer.text or answer.without_tool)

@@ -33,6 +33,7 @@ def _goodbye(notes: Notes, heard: Understood) -> Turn:
 
 
 def _person(notes: Notes, heard: Understood) -> Turn:
+    """Call the tool for a transfer; if it is not offered, offer a callback."""
     del heard
     refused = (
         "I am sorry, I cannot put you through to a person from here. Shall somebody call you back?"
@@ -61,6 +62,7 @@ def _simple(notes: Notes, heard: Understood) -> Turn:
 
 
 def _no_keyword(notes: Notes, heard: Understood) -> Turn:
+    """Continue the booking, greet a caller who gives a name, begin a booking, or just talk."""
     if notes.topic == "book":
         return booking.go_on(notes, heard)
     if heard.name and not (heard.service or heard.day or heard.time):
@@ -70,6 +72,7 @@ def _no_keyword(notes: Notes, heard: Understood) -> Turn:
 
 
 def _small_talk(notes: Notes, heard: Understood) -> Turn:
+    """Answer yes, no, thanks, a greeting or a number; else say that it was not understood."""
     if (notes.asked == "callback" and heard.yes) or heard.number:
         return _callback(notes, heard)
     if heard.no and notes.asked in ("else", "callback"):

@@ -62,6 +62,7 @@ def _owners_tool(heard: Understood, offered: Iterable[str]) -> str:
 
 
 def _arguments(tool: Mapping[str, Any], *, notes: Notes, heard: Understood) -> str:
+    """Return arguments as JSON: all that are required, and others whose value is not empty."""
     schema = tool["function"].get("parameters") or {}
     properties = schema.get("properties") or {}
     required = schema.get("required") or []
@@ -83,6 +84,7 @@ _PLAIN_ARGUMENTS: Final[Mapping[str, Any]] = {
 
 
 def _argument(key: str, form: Mapping[str, Any], *, notes: Notes, heard: Understood) -> Any:
+    """Return a value that fits the type, or else the key: a known fact, or all words heard."""
     if form.get("enum"):
         return form["enum"][0]
     if form.get("type") in _PLAIN_ARGUMENTS:
@@ -125,6 +127,7 @@ _NOT_DONE: Final = {
 
 
 def _name_of_call(messages: Sequence[Message], call_id: str) -> str:
+    """Return the name of the tool that was called with this id; empty if none was."""
     for message in reversed(messages):
         for call in message.get("tool_calls") or ():
             if call.get("id") == call_id:

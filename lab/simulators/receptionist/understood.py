@@ -109,7 +109,7 @@ class Understood:
 
 
 def understand(text: str) -> Understood:
-    """Parse an utterance."""
+    """Return what an utterance asks for, and the facts in it, as far as keywords show them."""
     words = plain(text)
     return Understood(
         words=words,
@@ -135,6 +135,7 @@ def plain(text: str) -> str:
 
 
 def _as_word(found: str) -> str:
+    """Return digits as words: a known number as one, any other digit by digit."""
     if not found.isdigit():
         return found
     if found in _LARGER:
@@ -158,6 +159,7 @@ def _day(words: str) -> str:
 
 
 def _time(words: str) -> str:
+    """Return the time or the part of the day; empty without one, or in a telephone number."""
     if _number(words):
         return ""
     for pattern in _TIMES:
@@ -176,6 +178,7 @@ def _spoken_time(time: str) -> str:
 
 
 def _name(words: str) -> str:
+    """Return the name that is stated, or that alone is said and is listed; else empty."""
     first, last = _names()
     if found := _NAME_IS.search(words):
         said = _AFTER_NAME.sub("", found[1]).split()
@@ -188,6 +191,7 @@ def _name(words: str) -> str:
 
 
 def _number(words: str) -> str:
+    """Return the digits as words if they are enough for a telephone number; else empty."""
     digits = [word for word in words.split() if word in _NUMBERS[:10] or word == "oh"]
     return " ".join(digits) if len(digits) >= _PHONE_DIGITS_AT_LEAST else ""
 

@@ -41,7 +41,10 @@ class AssemblyDialect(RecogniserDialect):
         return ({"type": "Begin", "id": str(uuid.uuid4()), "expires_at": expires_at},)
 
     def results(self, heard: HeardAudio, *, asked: bool) -> Sequence[Message]:
-        """Return a turn; without words only if the client forced its end."""
+        """Return a turn; without words only if the client forced its end.
+
+        A final result ends the turn: the next one has the next number.
+        """
         final = heard.what != "interim"
         if not heard.words and not asked:
             return ()
@@ -114,7 +117,11 @@ class AssemblySimulator(RecogniserInstance):
     async def open(
         self, request: web.Request, admission: Admission, ws: web.WebSocketResponse
     ) -> tuple[RecogniserDialect, int]:
-        """Read the query."""
+        """Read the query; if it is wrong, send an error and close the socket first.
+
+        Raises:
+            StreamOver: AssemblyAI would refuse it.
+        """
         del admission
         wrong = _problem(request.query)
         if wrong:

@@ -37,7 +37,7 @@ class SonioxDialect(RecogniserDialect):
         return ()
 
     def results(self, heard: HeardAudio, *, asked: bool) -> Sequence[Mapping[str, Any]]:
-        """Return one message."""
+        """Return one message; `<fin>` in it answers a request to finish."""
         final = heard.what != "interim"
         tokens = [token for word in heard.words for token in _tokens(word, final=final)]
         if final:
@@ -113,7 +113,11 @@ class SonioxSimulator(RecogniserInstance):
     async def open(
         self, request: web.Request, admission: Admission, ws: web.WebSocketResponse
     ) -> tuple[RecogniserDialect, int]:
-        """Read the configuration, which is the first message."""
+        """Read the configuration, which is the first message; send an error if it is wrong.
+
+        Raises:
+            StreamOver: Soniox would refuse it, or it does not come.
+        """
         del request
         message = await ws.receive()
         if message.type is not WSMsgType.TEXT:

@@ -126,6 +126,7 @@ class RecogniserInstance(Instance):
         raise NotImplementedError
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        """Serve a stream; one that the vendor refuses is recorded as malformed."""
         admission = await self.admit(request)
         ws = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES, timeout=1.0)
         await ws.prepare(request)
@@ -182,6 +183,7 @@ class RecogniserSocket:
             await self._ears.close()
 
     async def _receive(self) -> None:
+        """Take the client's messages; raise `StreamOver` when the client closes the stream."""
         while True:
             message = await self._ws.receive()
             match message.type:
@@ -197,6 +199,7 @@ class RecogniserSocket:
                     raise StreamOver(f"closed by the client: {self._ws.close_code}")
 
     async def _obey(self, said: Said) -> None:
+        """Ask for a final result, after which the stream may end; record what is not understood."""
         match said:
             case "finish" | "end":
                 self._ended = said == "end"
@@ -209,6 +212,7 @@ class RecogniserSocket:
                 pass
 
     async def _listen(self) -> None:
+        """Queue the results, and the end after the last one; raise `StreamOver` if they fail."""
         try:
             async for heard in self._ears.results():
                 match heard.what:
@@ -224,11 +228,13 @@ class RecogniserSocket:
             raise StreamOver(str(wrong)) from wrong
 
     async def _put(self, *, since_s: float | None = None, **what: Any) -> None:
+        """Queue a result or messages; due after the provider's delay, from `since_s` or now."""
         delay_s = self._instance.pace.ttfb_s()
         due_s = (monotonic() if since_s is None else since_s) + delay_s
         await self._queue.put(OutgoingResult(due_s=due_s, delay_s=delay_s, **what))
 
     async def _send(self) -> None:
+        """Send what is queued when it is due; a fault may change the delay meanwhile."""
         while True:
             out = await self._queue.get()
             while (left_s := out.due_s + self._added_s(out) - monotonic()) > 0:  # noqa: ASYNC110 - the fault may change
@@ -237,6 +243,7 @@ class RecogniserSocket:
             await self._apply_fault()
 
     def _added_s(self, out: OutgoingResult) -> float:
+        """Return how much later than usual a result is due under the current fault."""
         match self._fault():
             case faults.SlowStart(delay_s=delay_s):
                 return delay_s / self._instance.speed
@@ -249,6 +256,7 @@ class RecogniserSocket:
         return self._shown.note_fault(self._admission.fault_now())
 
     async def _send_now(self, out: OutgoingResult) -> None:
+        """Send a result as the fault allows, or drop it; close the stream after the last one."""
         fault = self._fault()
         mute = isinstance(fault, faults.Silent) or (
             isinstance(fault, faults.Stall) and self._shown.since_fault >= fault.after_words
@@ -279,6 +287,7 @@ class RecogniserSocket:
         return out
 
     async def _emit(self, out: OutgoingResult, *, times: int = 1) -> None:
+        """Send messages now, each `times` times, and count the words once."""
         messages = list(out.messages)
         if out.heard is not None:
             messages += self._dialect.results(out.heard, asked=out.asked)
@@ -299,6 +308,7 @@ class RecogniserSocket:
             await self._apply_fault()
 
     async def _apply_fault(self) -> None:
+        """Raise `StreamOver` if the current fault ends the stream, after ending it that way."""
         match self._fault():
             case faults.Cut(after_words=limit, how=how) if self._shown.since_fault >= limit:
                 if how == "reset":
@@ -318,6 +328,7 @@ class RecogniserSocket:
                 pass
 
     async def _fail(self, status: int, code: str | None) -> None:
+        """Send the vendor's error, and close the stream."""
         await self._say(self._dialect.error(status, code))
         await self._ws.close(code=1008 if status < 500 else 1011)
 

@@ -100,6 +100,7 @@ class RegisterSimulator(Instance):
         ]
 
     async def _people(self, request: web.Request) -> web.StreamResponse:
+        """Find the people with a number, or list a page of all."""
         admission, query = await self._admit_late(request), request.query
         if number := query.get("number", ""):
             found, after = [person for person in self.people if person.number == number], ""
@@ -133,6 +134,7 @@ class RegisterSimulator(Instance):
         return self._answer(request, admission, body)
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
+        """Keep a report, unless its key is known; it is kept even if the answer gets lost."""
         admission = await self._admit_late(request)
         report: dict[str, Any] = json.loads(await request.read())
         key = request.headers.get("Idempotency-Key") or f"without a key {len(self.book)}"
@@ -142,6 +144,7 @@ class RegisterSimulator(Instance):
         return self._answer(request, admission, {"id": key}, status=200 if known else 201)
 
     async def _admit_late(self, request: web.Request) -> Admission:
+        """Admit a request, and wait for the delay of an answer."""
         admission = await self.admit(request)
         await self.pace.wait_first()
         return admission

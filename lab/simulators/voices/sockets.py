@@ -54,7 +54,7 @@ class SocketContext(ABC, Generic[Input]):
     async def _run(self) -> None: ...
 
     def _take(self, given: Input, text: str, language: str) -> None:
-        """Queue a message, and record its text."""
+        """Queue a message, and record its text; the queue must not be full."""
         self._inbox.put_nowait(given)
         request = self._admission.request
         request.details["language"] = language
@@ -74,7 +74,7 @@ class VoiceSocket(ABC, Generic[Context]):
         self._contexts: dict[str, Context] = {}
 
     async def serve(self) -> web.WebSocketResponse:
-        """Serve until one side closes."""
+        """Serve until one side closes; then end its contexts, and wait for them."""
         await self.ws.prepare(self._request)
         async with asyncio.TaskGroup() as tasks:
             await self._read(tasks)

@@ -109,7 +109,7 @@ class LabUtterance:
         self._words += len(speech.words)
 
     async def repeat(self, speech: Speech, *, for_s: float) -> None:
-        """Repeat a speech for this many seconds: output after a cancel."""
+        """Repeat a speech for this many seconds: output after a cancel, which is not recorded."""
         until_s = self._instance.gate.now_s() + for_s
         at = 0
         while speech.duration_s and self._instance.gate.now_s() < until_s:
@@ -176,6 +176,7 @@ class LabUtterance:
         raise UtteranceOver
 
     async def _send_silence(self, rate_hz: int) -> None:
+        """Send silence that belongs to no speech, and wait as long as it lasts."""
         silence = np.zeros(round(ALIVE_S * rate_hz), np.int16)
         piece = AudioPiece(samples=silence, start_s=self.sent_s, end_s=self.sent_s + ALIVE_S)
         await self._channel.send(piece, None)
@@ -183,6 +184,7 @@ class LabUtterance:
         await asyncio.sleep(ALIVE_S)
 
     def _piece(self, speech: Speech, at: int, *, fault: Fault | None) -> AudioPiece:
+        """Return the next piece from sample `at` on; it ends at the latest where a fault does."""
         total = len(speech.samples)
         limit = sample_limit(speech, fault, words_before=self._words)
         end = min(self._channel.piece_end(speech, at), total if limit is None else limit, total)
@@ -191,6 +193,7 @@ class LabUtterance:
     # -- sending
 
     async def _send(self, piece: AudioPiece, fault: Fault | None) -> None:
+        """Send a piece as the fault demands; record its sound and words if they were sent."""
         if fault == faults.Mistaken(what="no_audio"):
             return
         self.sent_s = piece.end_s
@@ -280,7 +283,7 @@ class SpokenBody:
         await self._write(b'{"\x00\xff garbage\n')
 
     async def failure(self, status: int, code: str | None, *, with_id: bool) -> None:
-        """Answer with the error, or break the connection if the body has begun."""
+        """Answer with the error; if the body has begun, break the connection and raise."""
         del with_id  # HTTP has no contexts
         self._refuse(self._instance.error_response(status, code=code))
 
@@ -292,16 +295,18 @@ class SpokenBody:
         """Omit the rest; the body ends as if it were complete."""
 
     def reset(self) -> None:
-        """Break the connection."""
+        """Break the connection, and raise `ConnectionResetError` to end the handler."""
         abort(self._request.transport)
         raise ConnectionResetError
 
     def _refuse(self, refusal: web.Response) -> None:
+        """Keep the answer for `speak` to return; break the connection if the body has begun."""
         if self._response.prepared:
             self.reset()
         self._refusal = refusal
 
     async def _write(self, audio: bytes) -> None:
+        """Write audio; begin the body if it has not begun."""
         if not self._response.prepared:
             await self._response.prepare(self._request)
         if audio:

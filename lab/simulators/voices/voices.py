@@ -157,7 +157,7 @@ def speak_now(
 ) -> Speech:
     """Synthesise like `speak`, but in this thread, about 1 ms a sentence.
 
-    `engine` replaces the lab's own.
+    `engine` replaces the lab's own, whose output depends on what it has said before.
     """
     engine = engine or lab_engine()
     if voice.word_by_word:
@@ -190,6 +190,7 @@ def word_sound(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str 
 
 @functools.cache
 def _single_word(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str) -> Samples:
+    """Return a word as a new engine says it, without the silence around it."""
     engine = new_engine()  # an engine's output depends on everything that it has said before
     try:
         samples = speak_now(
@@ -202,6 +203,7 @@ def _single_word(word: str, *, voice: SimulatedVoice, rate_hz: int, language: st
 
 
 def _word_by_word(text: str, voice: SimulatedVoice, *, rate_hz: int, language: str) -> Speech:
+    """Return a text whose words are spoken singly, with `WORD_PAUSE_S` after each."""
     pause = np.zeros(round(WORD_PAUSE_S * rate_hz), np.int16)
     pieces: list[Samples] = []
     words: list[LabWord] = []
@@ -246,6 +248,7 @@ def _starts(
 
 
 def _without_pause(samples: Samples, start: int, end: int) -> int:
+    """Return the sample after the last audible one; `start` if all is quiet."""
     loud = np.flatnonzero(np.abs(samples[start:end].astype(np.int32)) > AUDIBLE)
     return start + int(loud[-1]) + 1 if len(loud) else start
 
