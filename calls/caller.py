@@ -74,7 +74,7 @@ WITHHELD: Final = frozenset(
 
 
 def is_dialable(text: str) -> bool:
-    """Return whether a caller's number can be called.
+    """Return whether a caller's number can be called: not withheld, no name, and long enough.
 
     Args:
         text: A number, or a SIP address with a number as its user.

@@ -46,7 +46,8 @@ class PriceTable:
 def cost(usage: UsageMeasured, table: PriceTable) -> float | None:
     """Return the cost of usage in the table's currency; `None` if a price is missing.
 
-    Prompt tokens include the cached ones, as OpenAI's `usage` counts them.
+    Only units that were used need a price. Prompt tokens include the cached ones, as OpenAI's
+    `usage` counts them.
     """
     rate = _find_rate(usage, table)
     if rate is None:
@@ -64,6 +65,7 @@ def cost(usage: UsageMeasured, table: PriceTable) -> float | None:
 
 
 def _find_rate(usage: UsageMeasured, table: PriceTable) -> Rate | None:
+    """Return the rate of a model, else that of its name without a snapshot's date, or `None`."""
     exact = table.rates.get((usage.stage, usage.model))
     return exact or table.rates.get((usage.stage, _VERSION.sub("", usage.model)))
 
@@ -100,7 +102,10 @@ class Bill:
         self._estimated = False
 
     def add(self, event: Event) -> None:
-        """Add usage, or set the currency."""
+        """Add usage, or take the currency from `TurnCosted`; ignore other events.
+
+        `TurnCosted` adds no cost: it has the sum of usage that is added on its own.
+        """
         match event:
             case UsageMeasured():
                 self._add(event, math.nan if event.cost is None else event.cost)
@@ -128,7 +133,7 @@ class Bill:
         )
 
     def turn_cost(self, turn: int) -> float | None:
-        """Return the cost of a turn; `None` if a price is unknown."""
+        """Return the cost of a turn; `None` if a price is unknown, 0 without any usage."""
         return _none_if_nan(self._turns[turn]) if turn < len(self._turns) else 0.0
 
     def _add(self, usage: UsageMeasured, cost: float) -> None:
@@ -168,7 +173,10 @@ class CostMeter:
         self._current = 0  # the latest decided turn; the costs of earlier ones were published
 
     def handle(self, event: Event) -> tuple[Event, ...]:
-        """Return the events to publish in place of `event`, which is one of them, priced."""
+        """Return the events to publish in place of `event`, which is one of them, priced.
+
+        The costs of the turns that are over come before `TurnDecided` and `CallEnded`.
+        """
         match event:
             case UsageMeasured():
                 return self._price(event)
@@ -180,6 +188,7 @@ class CostMeter:
                 return (event,)
 
     def _price(self, usage: UsageMeasured) -> tuple[Event, ...]:
+        """Return usage with its cost; after it, the new cost of its turn if that was published."""
         usage = replace(usage, cost=cost(usage, self._table))
         so_far = self._turns.get(usage.turn) or TurnCosted(
             turn=usage.turn, cost=0.0, currency=self._table.currency

@@ -49,7 +49,10 @@ _BY_REASON: Final = {
 
 
 def _by(key: str, separator: str | None = None) -> dict[str, DialVerdict]:
-    """Return the verdicts by each item of a list in their rows."""
+    """Return the verdicts by each item of the rows' lists in `key`, split at `separator`.
+
+    An item in two rows gets the verdict of the later one.
+    """
     return {
         item: _BY_REASON[reason]
         for reason, row in _ROWS.items()
@@ -70,7 +73,8 @@ def judge_dial(sip_code: int | None, *, code: str = "", words: str = "") -> Dial
     """Return the meaning of a dial that was not answered.
 
     Args:
-        sip_code: The SIP status from the callee or the carrier; `None` if there was none.
+        sip_code: The SIP status from the callee or the carrier; `None` if there was none. One that
+            is not in the table is the carrier's trouble if it is 5xx, else a refusal.
         code: The gateway's own code, used only without a status.
         words: The gateway's text, used only if the gateway gave up the call.
     """

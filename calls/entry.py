@@ -22,7 +22,7 @@ class Numbering:
         self.last = last
 
     def next(self) -> int:
-        """Return the next number."""
+        """Use up and return the next number."""
         self.last += 1
         return self.last
 

@@ -35,7 +35,11 @@ class Excerpt:
         return "\n".join((*self._head, *between, *self._tail))
 
     def add(self, speaker: str, said: str) -> None:
-        """Add an utterance, unless it has no words; `speaker` is Person or Agent."""
+        """Add an utterance, cut to `LINE_CHARACTERS`, unless it has no words.
+
+        The beginning is never dropped; of the rest, the oldest utterances are. `speaker` is Person
+        or Agent.
+        """
         words = clean(said, LINE_CHARACTERS)
         if not words:
             return

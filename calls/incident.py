@@ -94,7 +94,7 @@ class Incident:
         """Count further failures; return an event if the incident has become worse, else `None`.
 
         It is worse if it is more severe, if it concerns another rung as well, if the rung's breaker
-        has opened, or if it is proved not to concern only one call.
+        has opened, or if it is proved not to concern only one call. In any case it is not well now.
 
         Args:
             more: The event that would begin an incident with these failures.
@@ -122,7 +122,10 @@ class Incident:
         )
 
     def _as_reported(self, more: IncidentBegan, *, is_wider: bool) -> IncidentBegan:
-        """Return further failures with the names that identify the incident."""
+        """Return further failures under the incident's rung, and its cause if they name none.
+
+        If they make it wider, it keeps its kind.
+        """
         more = replace(more, rung=self._worst.rung)  # of several, the first that failed
         if more.kind == UNKNOWN:  # a report without a cause does not replace one with a cause
             more = replace(more, kind=self._worst.kind, reason=self._worst.reason)

@@ -44,7 +44,11 @@ class DigitsAsked:
 
 
 def waiting(question: str, asked: Iterable[DigitsAsked], language: str) -> list[DigitsAsked]:
-    """Return the parameters that the agent's latest words ask for, in a language such as `de`."""
+    """Return the parameters that the agent's latest words ask for, in a language such as `de`.
+
+    A number in the words decides alone: it must be the only one, and the parameter's length.
+    Without one, the words must name the parameter.
+    """
     latest = _latest_sentence(question)
     clauses = [_TOKEN.findall(clause.casefold()) for clause in _CLAUSE_END.split(latest)]
     words = [word for clause in clauses for word in clause]
@@ -131,14 +135,21 @@ class KeyedEntry:
     def expect(
         self, lengths: Collection[int], unmasked_lengths: Collection[int] | None = None
     ) -> None:
-        """Set what the waiting tools expect from the next key on; see `__init__`."""
+        """Set what the waiting tools expect from the next key on; the keys so far stay.
+
+        For the arguments, see `__init__`.
+        """
         self._lengths = frozenset(lengths)
         self._unmasked_lengths = frozenset(
             lengths if unmasked_lengths is None else unmasked_lengths
         )
 
     def press(self, key: str, now: float) -> str | None:
-        """Add a key; return the entry, without the final `#`, if this key ends it, else `None`."""
+        """Add a key; return the entry, without the final `#`, if this key ends it, else `None`.
+
+        Keys that follow an entry of full length without a pause have no expected length. A `#` that
+        does so belongs to that entry, and is dropped.
+        """
         if key == END_KEY and self.keys:
             return self.end()
         if not self.keys:
@@ -158,11 +169,14 @@ class KeyedEntry:
         return self.end() if self.wake_at is not None and now >= self.wake_at else None
 
     def end(self) -> str:
-        """Return the keys so far, and start over."""
+        """Return the keys so far, which may be none, and start over."""
         entry, self.keys, self.wake_at = self.keys, "", None
         return entry
 
     def recorded(self, entry: str) -> str:
-        """Return an entry for the record: masked, unless its length is in `unmasked_lengths`."""
+        """Return an entry for the record: masked, unless its length is in `unmasked_lengths`.
+
+        Call it for the entry that has just ended: one that continues an earlier one is masked.
+        """
         shown = len(entry) in self._unmasked_lengths and not self._goes_on
         return entry if shown else MASKED * len(entry)

@@ -35,9 +35,10 @@ class KnownCalls:
         self._dropped_ids: dict[str, None] = {}  # the ids of dropped calls, oldest first
 
     def add(self, entry: Entry) -> CallState | None:
-        """Fold one entry; return its call.
+        """Fold one entry; return its call, which `CallEnded` moves from `live` to `ended`.
 
-        `None` if the entry belongs to no call, or to one that was dropped or has moved.
+        `None` if the entry belongs to no call, or to one that was dropped or has moved. A moved
+        call is dropped: another machine goes on with it.
         """
         if type(entry.event) is CallMoved:
             if moved := self.live.pop(entry.call_id, None):
@@ -80,6 +81,7 @@ class KnownCalls:
             self._drop(self.ended)
 
     def _drop(self, calls: dict[str, CallState]) -> None:
+        """Drop the oldest of these calls; remember its id, so that no late event revives it."""
         oldest = next(iter(calls))
         del calls[oldest]
         self._remember(oldest)

@@ -75,7 +75,8 @@ class LadderHealth:
     def failing_alike(self, stage: str, name: str, kind: str) -> list[str]:
         """Return the rungs that are out because their vendor is, the preferred one first.
 
-        They include the rung itself, whose latest failure has this kind.
+        They include the rung itself, whose latest failure has this kind. It is alone if its vendor
+        is unknown, or if the kind is no sign of an outage.
         """
         vendor = vendor_at(self._vendors, stage, name).name
         if not vendor or kind not in OUTAGE:
@@ -88,7 +89,7 @@ class LadderHealth:
         ]
 
     def explain_together(self, stage: str, names: Sequence[str]) -> str:
-        """Return an operator's sentence about rungs of one vendor that fail alike."""
+        """Return an operator's sentence about two or more rungs of one vendor that fail alike."""
         vendor = vendor_at(self._vendors, stage, names[0])
         vendor = replace(vendor, title=vendor.name, place=_listed(names))
         return explain(VENDOR_DOWN, "", vendor)
@@ -112,8 +113,9 @@ class LadderHealth:
     ) -> str:
         """Return what callers get instead of a rung (of a stage if `name` is empty), in words.
 
-        `alike` are rungs that are no replacement, because their vendor is down. `is_breaker_open`
-        is whether the rung's breaker is open or about to open, so that only probes ask it.
+        Anything else, such as the CRM, has no replacement: calls go on without it. `alike` are
+        rungs that are out, too, because their vendor is down. `is_breaker_open` is whether the
+        rung's breaker is open or about to open, so that only probes ask it.
         """
         if not self.has(stage, name):
             return "calls go on without it"

@@ -70,7 +70,10 @@ class LegProgress:
     def apply(
         self, callback: StatusCallback, now: float
     ) -> tuple["LegProgress", tuple[LegEvent, ...]]:
-        """Return the progress after a callback, and the new events."""
+        """Return the progress after a callback, and the new events; this value stays as it is.
+
+        The first price and the first answerer count, even after the end; the status only before it.
+        """
         judged, events = self._judge(callback)
         advanced, more = judged._advance(callback, now)  # noqa: SLF001 - the same class
         if callback.cost is None or self.charged:
@@ -79,6 +82,7 @@ class LegProgress:
         return replace(advanced, charged=True), (*events, *more, price)
 
     def _judge(self, callback: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
+        """Take the first result of the machine detection; ignore later ones."""
         if not callback.answered_by or self.answered_by:
             return self, ()
         event = AnswererJudged(
@@ -112,6 +116,7 @@ class LegProgress:
         return self, ()
 
     def _end(self, callback: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
+        """End the leg with a final status; a completed call with a machine is a voicemail."""
         outcome = OUTCOMES[callback.status]
         if outcome == "completed" and self.answered_by.startswith(MACHINES):
             outcome = "voicemail"

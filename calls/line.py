@@ -66,21 +66,30 @@ class CallerLine:
             self._kept.append((begins_at, self.dry_at))
 
     def drop(self, length_s: float, now: float) -> None:
-        """Remove the last `length_s` of the queue: it was not sent after all."""
+        """Remove the last `length_s` of the queue: it was not sent after all.
+
+        Audio that was played by now, as estimated, stays.
+        """
         dropped_s = min(length_s, self.queued_s(now))
         self.dry_at -= dropped_s
         self.end_s -= dropped_s
         self._unplayed_s = max(0.0, self._unplayed_s - dropped_s)
 
     def played(self, length_s: float, now: float) -> None:
-        """Correct the estimate: the carrier has played another `length_s`."""
+        """Correct the estimate: the carrier has played another `length_s`.
+
+        All other audio is assumed to play from now on. So with 0, nothing was played meanwhile.
+        """
         self._unplayed_s = max(0.0, self._unplayed_s - length_s)
         later_s = now + self._unplayed_s - self.dry_at
         self._kept = deque((begin + later_s, end + later_s) for begin, end in self._kept)
         self.dry_at += later_s
 
     def stand_still(self, for_s: float, now: float) -> None:
-        """Shift the queue: the line has played nothing for the last `for_s`."""
+        """Shift the queue: the line has played nothing for the last `for_s`.
+
+        No effect if the queue was empty when that began.
+        """
         if self.dry_at <= now - for_s:
             return
         self._kept = deque((begin + for_s, end + for_s) for begin, end in self._kept)

@@ -91,8 +91,8 @@ class Dial:
             restart. The carrier gets it, and is asked about it after a crash.
         attempt: The number of this dial among all dials of the contact, from 1.
         holder: The process that makes the dial; no other process may settle it.
-        lease_until_s: When the holder counts as dead, and the dial no longer counts as a
-            concurrent call.
+        lease_until_s: When the holder counts as dead, and another process may take the dial over;
+            until it has an outcome, it still counts as a concurrent call.
         confirmed_s: When the permission to ask the carrier was last confirmed; `None` if never.
         cost: The carrier's price; `None` if it is not known yet.
         providers_cost: The price of the providers that the call used; `None` if unknown.

@@ -56,7 +56,7 @@ def _rank(ordered: Sequence[float], share: float) -> float:
 
 
 def call_outcome_of(call: CallState) -> Outcome:
-    """Return the outcome of a call so far."""
+    """Return the outcome of a call so far; length and reason are empty until it has ended."""
     answers = len(call.v2v_s)
     counts, ended = call.counts, call.ended
     return Outcome(

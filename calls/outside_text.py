@@ -46,7 +46,10 @@ def quoted(title: str, values: Mapping[str, Any]) -> str:
 
 
 def spoken(text: str, values: Mapping[str, str]) -> str:
-    """Return a text for a voice with its placeholders filled; ones without a value are removed."""
+    """Return a text for a voice with its placeholders filled; ones without a value are removed.
+
+    White space is joined, also before a mark that a removed one has left alone.
+    """
     filled = PLACEHOLDER.sub(lambda found: sayable(values.get(_own(found[1]), "")), text)
     return BEFORE_MARK.sub(r"\1", " ".join(filled.split()))
 

@@ -117,7 +117,8 @@ class ResumePlace(Protocol):
     async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
         """Store a state in place of the previous one; after the `last` one, store nothing more.
 
-        Returns False if another process has the call.
+        Calls must not overlap: a late one would replace a newer state. Returns False if another
+        process has the call.
         """
         ...
 
@@ -192,6 +193,8 @@ class OwedWords:
     def interrupted(self, *, written: bool, protected: bool) -> None:
         """Forget the words, but keep them in `cut` in case the caller only made a sound.
 
+        `cut` is `None` if there were none; an earlier cut is forgotten in any case.
+
         Args:
             written: Whether the reply was complete.
             protected: Whether a sentence that cannot be interrupted continues; then only the words
@@ -214,7 +217,7 @@ class Next(Enum):
 
 
 def next_step(state: ResumeState) -> tuple[Next, str]:
-    """Return the next step, and the words to say if it is `SAY`."""
+    """Return the next step, and the words to say if it is `SAY`; else they are empty."""
     rest = unheard(state.said, state.heard)
     if state.words:
         return Next.ASK, ""
@@ -230,7 +233,10 @@ def next_step(state: ResumeState) -> tuple[Next, str]:
 
 
 def conversation(state: ResumeState) -> list[dict[str, Any]]:
-    """Return the conversation to continue with, as the caller heard it."""
+    """Return the conversation to continue with, as the caller heard it; the state stays as it is.
+
+    Pending tool results are completed, and notes tell the model what was cut off.
+    """
     messages = [_complete_result(message, state) for message in state.messages]
     if state.partial:
         messages.append({"role": "assistant", "content": state.partial})
@@ -269,7 +275,7 @@ def unheard(said: str, heard: str) -> str:
 
 
 def without_last(text: str, words: int) -> str:
-    """Return a text without its last `words` words."""
+    """Return a text without its last `words` words; empty if it has no more than those."""
     pieces = list(UNIT.finditer(text))
     return text[: pieces[-words - 1].end()] if words < len(pieces) else ""
 
@@ -305,7 +311,7 @@ def _complete_result(message: Mapping[str, Any], state: ResumeState) -> dict[str
 
 
 def _key_of_call(messages: Sequence[Mapping[str, Any]], tool_call_id: Any) -> str:
-    """Return the key of a tool call in the conversation; empty if there is none."""
+    """Return the key of a tool call; empty if there is none, or its arguments are not JSON."""
     for message in messages:
         for call in message.get("tool_calls") or ():
             if call["id"] == tool_call_id:

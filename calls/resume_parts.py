@@ -35,7 +35,11 @@ class BadStateError(Exception):
 
 
 def split(state: ResumeState) -> tuple[dict[str, Any], list[Any]]:
-    """Return the small part of a state, and the others in order; all are plain values."""
+    """Return the small part of a state, and the others in order; all are plain values.
+
+    The oldest messages are left out (`latest`), and so are fields with their default. Words that
+    are in `said` become positions. `join_parts` reads the result.
+    """
     said, partial = state.said, state.partial
     kept = latest(state.messages)
     fixed = list(takewhile(_is_system, kept))
@@ -110,6 +114,7 @@ def join_parts(small: Any, parts: Sequence[Any]) -> ResumeState:
 
 
 def _state(small: Mapping[str, Any], parts: Sequence[Any]) -> ResumeState:
+    """Return the state of these parts; raise some error of Python if they do not fit together."""
     said, seldom, fixed, *blocks = parts
     messages = [message for block in blocks for message in block][: small["messages"]]
     if len(messages) < small["messages"]:
@@ -135,7 +140,7 @@ def _state(small: Mapping[str, Any], parts: Sequence[Any]) -> ResumeState:
 
 
 def _types(name: str) -> Any:
-    """Return the types of a field's stored value."""
+    """Return the types of a field's stored value; a field whose default is `None` holds a text."""
     default = DEFAULTS[name]
     if name in LISTS or default is None:
         return list if name in LISTS else str
@@ -143,7 +148,10 @@ def _types(name: str) -> Any:
 
 
 def _position(partial: str, said: str) -> list[int] | None:
-    """Return where words are among the words of `said`; `None` if they are not."""
+    """Return the range of `partial` in the words of `said`, as begin and end; `None` if not there.
+
+    `None` also if its white space would be lost.
+    """
     words, wanted = said.split(), partial.split()
     for begin in range(len(words) - len(wanted) + 1):
         if words[begin : begin + len(wanted)] == wanted and " ".join(wanted) == partial:
@@ -152,6 +160,7 @@ def _position(partial: str, said: str) -> list[int] | None:
 
 
 def _blocks(messages: Sequence[Any]) -> list[list[Any]]:
+    """Split messages into blocks of at least `BLOCK_BYTES`; new ones change only the last block."""
     blocks: list[list[Any]] = []
     size = BLOCK_BYTES
     for message in messages:

@@ -97,14 +97,17 @@ def phrase(table: Mapping[str, str], code: str) -> str:
 
 
 def dialled(outcome: str, reason: str) -> str:
-    """Return the outcome of a dial and its reason, in words."""
+    """Return the outcome of a dial in words, with its reason in parentheses if that adds to it."""
     words = phrase(OUTCOMES, outcome)
     why = phrase(DIALS, reason) if reason else ""
     return f"{words} ({why})" if why not in ("", words) else words
 
 
 def held(reason: str, *, on_outage: str) -> str:
-    """Return why a running campaign waits and what it does; empty for an unknown reason."""
+    """Return why a running campaign waits and what it does; empty for an unknown reason.
+
+    `on_outage` matters only while a stage is down. An ordinary reason has no cure.
+    """
     why = HELD.get(reason, "")
     if not why or reason in ORDINARY:
         return f"Waiting: {why}." if why else ""
@@ -157,13 +160,17 @@ def explain(kind: str, reason: str, vendor: Vendor | None) -> str:
 
 
 def planned_retry(event: RetryPlanned, vendors: Vendors) -> str:
-    """Return the line that a command prints while it waits for a retry."""
+    """Return the line that a command prints while it waits for a retry, without a full stop."""
     failure = explain(event.kind, "", vendor_at(vendors, event.stage, event.provider))
     return f"{failure}; retry in {event.wait_s:.0f} s"
 
 
 def cure_of(kind: str, reason: str = "") -> str:
-    """Return what a person can do about a failure or an incident; empty if that is not known."""
+    """Return what a person can do about a failure or an incident; empty if that is not known.
+
+    Empty also if `reason` says that only one call was refused. If it says that rungs of one vendor
+    fail alike, the cure is for that vendor.
+    """
     code = VENDOR_DOWN if reason.endswith(FAIL_ALIKE) else kind
     return "" if ONE_CALL in reason else CURES.get(code, "")
 
@@ -229,6 +236,7 @@ def _say_incident(fields: Mapping[str, Any], _: Vendors) -> str:
 
 
 def _say_incident_end(fields: Mapping[str, Any], vendors: Vendors) -> str:
+    """Return what is over; the event has no reason, so that of a rung is made from its kind."""
     place, kind = (str(fields["stage"]), str(fields["rung"])), str(fields["kind"])
     reason = explain(kind, "", vendors[place]) if place in vendors else ""
     return f"over: {headline(*place, kind, reason)}"

@@ -90,7 +90,7 @@ class TurnState:
     """The voices that have spoken since `spans` was set, in order: provider and number of words."""
 
     def note_spoken(self, provider: str, words: float) -> None:
-        """Add the words that a voice was billed for."""
+        """Add the words that a voice was billed for; in a row, they are one estimate."""
         if self.spoken and self.spoken[-1][0] == provider:
             words += self.spoken.pop()[1]
         self.spoken.append((provider, words))
@@ -118,7 +118,7 @@ class TurnState:
 
 
 def share_words(spoken: Sequence[tuple[str, float]], words: int) -> list[Span]:
-    """Distribute words among voices that spoke one after the other; the last gets the rest."""
+    """Distribute heard words by the voices' estimates, in order; the last voice gets the rest."""
     spans: list[Span] = []
     rest = words
     for number, (provider, estimated) in enumerate(spoken, start=1):
@@ -205,7 +205,7 @@ class CallState:
     _closed: bool = False  # all turns were dropped
 
     def add(self, event: Event, at: str = "") -> None:
-        """Fold one event into the state."""
+        """Fold one event, published `at` (ISO 8601), into the state; `FOLDS` says how."""
         kind = type(event)
         self.counts[kind] += 1
         if fold := FOLDS.get(kind):
@@ -218,7 +218,7 @@ class CallState:
 
     @property
     def answers(self) -> int:
-        """The number of turns that the agent answered, with those from before a resumption.
+        """The number of turns that the agent answered; of those before a resumption, all decided.
 
         Every report of a call has this number.
         """
@@ -252,14 +252,14 @@ class CallState:
                 return None
 
     def note_verdict(self, verdict: str, why: str, at: str) -> None:
-        """Record a verdict, if it is worse than the one so far."""
+        """Record a verdict if it is worse than the one so far, and when a caller was first hurt."""
         if severity_of(verdict) > severity_of(self.verdict):
             self.verdict, self.why = verdict, why
         if self.hurt_at is None and verdict in NOT_SERVED:
             self.hurt_at = at
 
     def find_turn(self, number: int, at: str) -> TurnState | None:
-        """Return a turn, created if it is new; `None` if it is too old, or turns were dropped."""
+        """Return a turn, created if it is new; `None` if it is too old, or after `forget_turns`."""
         found = self.turns.get(number)
         if found or self._closed or (self.turns and number < min(self.turns)):
             return found
@@ -269,7 +269,7 @@ class CallState:
         return found
 
     def go_on(self) -> None:
-        """Undo the end: the line of a call that was given up is back. A new call stays as it is."""
+        """Undo the end: a call that was given up is back. For a new call, this changes nothing."""
         self.ended = self.ended_at = None
         self.phase, self.answers_before = "", len(self.v2v_s)
         self._closed = False

@@ -24,7 +24,10 @@ class Side:
         self._padding: list[tuple[int, int]] = []  # inserted silence: first sample, length
 
     def add(self, pcm: bytes, begins_s: float) -> None:
-        """Add a piece that starts `begins_s` after the beginning of the recording."""
+        """Add a piece that starts `begins_s` after the beginning of the recording.
+
+        It is appended, after silence if more than `JITTER_S` is missing; half a sample is dropped.
+        """
         whole = pcm[: len(pcm) - len(pcm) % SAMPLE_BYTES]
         missing_s = begins_s - self.length_s
         if missing_s > JITTER_S:
@@ -49,7 +52,10 @@ class Side:
             self._sound += bytes(-missing * SAMPLE_BYTES)
 
     def take_back(self, until_s: float) -> None:
-        """Remove inserted silence, the latest first, so that the channel ends at `until_s`."""
+        """Remove inserted silence, the latest first, so that the channel ends at `until_s`.
+
+        Audio is never removed, nor silence that was taken: so the channel may stay longer.
+        """
         excess = self._samples_over(until_s)
         while excess > 0 and self._padding:
             first, size = self._padding.pop()
@@ -104,14 +110,17 @@ class Stereo:
         self._agent.add(pcm, self._since(now))
 
     def take(self, now: float) -> bytes:
-        """Return the next audio that no longer changes, as 16-bit stereo."""
+        """Remove and return the next audio that no longer changes, as 16-bit stereo; maybe none.
+
+        Call it regularly, because all audio since the last call is held in memory.
+        """
         settled_s = self._since(now) - SETTLED_S
         for side in (self._caller, self._agent):
             side.pad(settled_s)
         return self._take()
 
     def take_all(self) -> bytes:
-        """Return the rest, at the end of the call."""
+        """Remove and return the rest at the end of the call; the shorter side ends in silence."""
         length_s = max(self._caller.length_s, self._agent.length_s)
         for side in (self._caller, self._agent):
             side.pad(length_s)
@@ -122,6 +131,7 @@ class Stereo:
         return interleaved(self._caller.take(samples), self._agent.take(samples))
 
     def _since(self, at: float) -> float:
+        """Return the seconds since the recording began, at least 0; the first call begins it."""
         if self._began is None:
             self._began = at
         return max(0.0, at - self._began)

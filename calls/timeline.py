@@ -70,7 +70,10 @@ class CallPhase:
     def transition_to(
         self, target: Phase, cause: PhaseCause
     ) -> tuple[PhaseMoved | PhaseRefused, ...]:
-        """Change the phase if that is permitted; return the event, or nothing without a change."""
+        """Change the phase if the table permits it; return the event to publish.
+
+        That is `PhaseRefused` if it does not, and none if the phase is `target` already.
+        """
         before = self._state
         if target is before:
             return ()
@@ -135,7 +138,11 @@ class Timeline:
         return ()
 
     def heard(self, at_s: float) -> tuple[AnswerHeard | BudgetMissed, ...]:
-        """Record the first audible sample of speech; return the measurement if it is an answer."""
+        """Record an audible sample of speech; return the measurement if it begins an answer.
+
+        A turn is measured once: its later samples return nothing. So does the speech before the
+        turn is decided and a model has written. `BudgetMissed` follows if it came late.
+        """
         turn = self._turn
         if turn is None or not {"decided", "first_token"} <= turn.marks.keys():
             return ()  # the greeting, a prompt, or other speech that is not an answer
@@ -153,6 +160,7 @@ class Timeline:
         )
 
     def _mark(self, name: str, at_s: float) -> None:
+        """Set a mark of the turn in progress, if there is one; the first one of a name counts."""
         if self._turn is None:
             return
         if name == "transcript" and "decided" not in self._turn.marks:

@@ -56,7 +56,10 @@ LIMITS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
 
 
 def for_model(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters with `pattern` in place of `digits`, which a provider may reject."""
+    """Return the parameters with `pattern` in place of `digits`, which a provider may reject.
+
+    Only the top level is changed; a pattern of the owner stays. The schema stays as it is.
+    """
     parameters: Mapping[str, Any] = schema.get("properties") or {}
     return {name: _without_digits(parameter) for name, parameter in parameters.items()}
 
@@ -69,7 +72,11 @@ def _without_digits(parameter: Any) -> Any:
 
 
 def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments") -> list[str]:
-    """Return the errors in `value`, one sentence each, in words that a model can act on."""
+    """Return the errors in `value`, one sentence each, in words that a model can act on.
+
+    Empty if it fits. A wrong type hides further errors. If no alternative fits, the errors of the
+    nearest one are returned. `where` is the path of `value` in the sentences.
+    """
     kind = schema.get("type")
     names: Sequence[str] = [kind] if isinstance(kind, str) else kind or ()
     if names and not any(TYPES[name](value) for name in names if name in TYPES):
@@ -92,6 +99,7 @@ def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments")
 
 
 def _object_problems(value: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> list[str]:
+    """Return the errors in an object: missing properties, forbidden ones, and those in values."""
     properties: Mapping[str, Any] = schema.get("properties") or {}
     found = [
         f"{where}.{name} is missing" for name in schema.get("required", ()) if name not in value

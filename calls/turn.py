@@ -29,12 +29,12 @@ class Turn:
         self._audio_queued = False  # whether audio of the answer was queued
 
     def caller_stopped(self, at: float) -> None:
-        """Start the latency budget, counted from the caller's last voiced sample."""
+        """Start the latency budget at `at`, the moment of the caller's last voiced sample."""
         self._audio_queued = False
         self._until = Deadline(at=at + self._budget_s)
 
     def may_have_stopped(self, at: float) -> None:
-        """Start the budget of an early answer, before it is certain that the caller stopped."""
+        """Start an early answer's budget at `at`, before it is certain that the caller stopped."""
         self._audio_queued, self._until = False, Deadline(at=at + self._budget_s)
 
     def stays_open(self, until: float) -> None:
@@ -42,7 +42,7 @@ class Turn:
         self._audio_queued, self._until = False, Deadline(at=until + self._budget_s)
 
     def queued(self, dry_at: float) -> None:
-        """Move the deadline to `dry_at`, the end of the queued audio.
+        """Move the deadline to `dry_at`, the end of the queued audio; no effect before a deadline.
 
         The first audio of the answer may move the deadline to an earlier moment. Later audio only
         extends it.
@@ -65,5 +65,5 @@ class Turn:
         return self.until(now).later_by(HOLD_S)
 
     def unhurried_until(self, now: float, wait_s: float = HOLD_S) -> Deadline:
-        """Return a deadline for work that no caller waits for yet."""
+        """Return a deadline, `wait_s` from now, for work that no caller waits for yet."""
         return Deadline(at=now + wait_s)

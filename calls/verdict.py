@@ -164,7 +164,10 @@ class VerdictMeter:
         self.waited_s = 0.0
 
     def handle(self, event: Event, now: float) -> tuple[Event, ...]:
-        """Return the events to publish in place of `event`, which is one of them."""
+        """Return the events to publish in place of `event`, which is one of them, in order.
+
+        `CallEnded` gets the call's verdict. The others stay as they are.
+        """
         if isinstance(event, TurnDecided):
             return (*self._decide(event, now), event)
         if isinstance(event, CallEnded):
@@ -180,7 +183,7 @@ class VerdictMeter:
         return self.next_turn or self.turn
 
     def _decide(self, event: TurnDecided, now: float) -> tuple[TurnJudged, ...]:
-        """Begin a turn, and judge the previous one."""
+        """Begin a turn, and judge the previous one; do nothing for a turn that has begun."""
         if event.turn <= self.turn.number:
             return ()
         verdicts = self._judge_unpublished(now)
@@ -192,7 +195,11 @@ class VerdictMeter:
         return verdicts
 
     def _end(self, event: CallEnded, now: float) -> tuple[Event, ...]:
-        """Judge the last turns; return their verdicts, and the event with the call's verdict."""
+        """Judge the last turns; return their verdicts, and the event with the call's verdict.
+
+        An undecided turn is judged only if something was heard in place of its answer. A call that
+        we cut is lost; an inbound caller who heard nothing for `UNHEARD_S` is hurt.
+        """
         now = self.over_at or now
         verdicts = [*self._judge_unpublished(now, ended=True)]
         if self.next_turn and self.next_turn.disturbed and not self.next_turn.published:
@@ -208,7 +215,10 @@ class VerdictMeter:
         return () if self.turn.published else (self._judge(self.turn, now, ended=ended),)
 
     def _judge(self, turn: HeardTurn, now: float, *, ended: bool = False) -> TurnJudged:
-        """Judge a turn. If the caller has resumed, the wait for an answer ended then, else now."""
+        """Judge a turn, and note its verdict; return the event to publish, for once.
+
+        If the caller has resumed, the wait for an answer ended then, else now.
+        """
         turn.published = True
         resumed = self.next_turn is not None and not ended
         waited_s = self.waited_s if resumed else now - (self.stopped_at or now)
@@ -223,6 +233,7 @@ class VerdictMeter:
 
 
 def _start(meter: VerdictMeter, event: CallStarted, now: float) -> None:
+    """Begin the call; one that was resumed after a gap is degraded at best."""
     meter.began_at, meter.inbound = now, event.direction == "inbound"
     meter.turn.number = event.turn
     if event.gap_s:
@@ -243,11 +254,13 @@ def _caller_stops(meter: VerdictMeter, event: CallerStopped, now: float) -> None
 
 
 def _move(meter: VerdictMeter, event: PhaseMoved, now: float) -> None:
+    """Record that the agent was heard, and when the pipeline ended."""
     meter.spoke = meter.spoke or event.after == Phase.SPEAKING
     meter.over_at = now if event.after == Phase.ENDED else None
 
 
 def _first_speech(meter: VerdictMeter, event: FirstSpeech, now: float) -> None:
+    """Record that the decided turn has an answer, even if the next one has begun."""
     meter.turn.answered = True
     meter.turn.other_voice |= event.provider in meter.other_voices
 
@@ -298,11 +311,13 @@ def _step(meter: VerdictMeter, event: StepTaken, now: float) -> None:
 
 
 def _empty(meter: VerdictMeter, event: AnswerEmpty, now: float) -> None:
+    """Count an empty answer as an answer; if a clip asks the caller to repeat, the turn is hurt."""
     meter.turn.asked_again |= event.asks_again
     meter.turn.answered = True
 
 
 def _served_otherwise(meter: VerdictMeter, event: Event, now: float) -> None:
+    """Count a transfer or a callback as the answer of the turn."""
     meter.turn.answered = True
 
 

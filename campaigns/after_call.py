@@ -80,7 +80,10 @@ class CallbackQueue:
             logger.error("a callback could not be added to a campaign yet: {}", error)
 
     async def run(self) -> None:
-        """Queue the callbacks that are not queued yet, until cancelled."""
+        """Queue the callbacks that are not queued yet, every `CALLBACKS_CHECK_S`, until cancelled.
+
+        Of database failures in a row, only the first is logged.
+        """
         is_down = False
         while True:
             try:
@@ -109,9 +112,10 @@ class CallbackQueue:
             await self.queue_callback(callback.call_id, callback.number, due_s)
 
     async def queue_callback(self, call_id: str, number: str, due_s: float) -> None:
-        """Queue a callback for `due_s`, or record that its number cannot be called.
+        """Queue a callback for `due_s`, or record that its number cannot be called; publish it.
 
-        Do nothing if the callback was handled before, or while its contact is being dialled.
+        Do nothing if the callback was handled before, or while its contact is being dialled: then
+        `queue_left` finds it again. The request itself is stored as the consent to the call.
 
         Raises:
             StorageError: The database does not answer.
@@ -153,6 +157,7 @@ class CallbackQueue:
         return moment.timestamp()
 
     async def _give_up(self, call_id: str, number: str, outcome: QueuedAs) -> None:
+        """Record and publish that a callback is not made, unless it was handled before."""
         note = CallbackNote(call_id, number, self.campaign, outcome)
         if await self.contacts.give_up_callback(note, now=self.utc_s()):
             self._emit_queued(call_id, outcome, 0.0)
@@ -193,6 +198,8 @@ async def open_callbacks(
 
 async def purpose_of(dial_id: str, *, settings: Settings, ledger: Ledger) -> CallPurpose:
     """Return the purpose of a call: that of its campaign, if it was dialled for one.
+
+    For other calls (`dial_id` is empty), and without the campaign in the settings, it has no goals.
 
     Raises:
         StorageError: The ledger of dials does not answer.

@@ -52,7 +52,10 @@ class DialReports:
     dial_ended: DialEvents = field(default_factory=DialEvents)
 
     async def run(self) -> None:
-        """Report until cancelled."""
+        """Report when a dial ends here, and every `LEFT_DIALS_CHECK_S`, until cancelled.
+
+        Only the leader reports. A database failure is logged, and the next try comes sooner.
+        """
         while True:
             wait_s = LEFT_DIALS_CHECK_S
             try:
@@ -64,7 +67,13 @@ class DialReports:
             await self.dial_ended.wait(wait_s)
 
     async def report_all(self) -> int:
-        """Put every unreported finished dial into the outbox; return how many there were."""
+        """Put every unreported finished dial into the outbox; return how many there were.
+
+        Dials older than `MAX_AGE_S` are left out. Calling it again adds only new ones.
+
+        Raises:
+            StorageError: The database does not answer.
+        """
         count, since_s = 0, self.utc_s() - MAX_AGE_S
         while found := await self._read_page(since_s):  # a dial in the outbox is not found again
             for item in found:
@@ -76,6 +85,7 @@ class DialReports:
         return await self.ledger.unreported(list(self.agents), since_s=since_s, talked=self.talked)
 
     def _report(self, unreported: UnreportedDial) -> CrmReport:
+        """Return the report on a dial; its key shows the CRM that a repeated one is the same."""
         dial: Dial = unreported.dial
         outcome = str(dial.outcome or "")
         result = dialled(outcome, dial.reason)
@@ -126,7 +136,10 @@ def background_jobs(
     *,
     leads: Callable[[], bool],
 ) -> Mapping[str, BackgroundJob]:
-    """Return the jobs that this configuration needs, by name; no dial waits for them."""
+    """Return the jobs that this configuration needs, by name, not started; no dial waits for them.
+
+    Each works only while `leads` returns True. The carrier is asked for prices if it can tell them.
+    """
     jobs, ledger = dict[str, BackgroundJob](), Ledger(database)
     if campaigns:
         jobs["call costs"] = CallCosts(

@@ -37,6 +37,7 @@ def uses_of(calls: Iterable[DialledCall]) -> Sequence[DialUse]:
 
 
 def _use(dial_id: str, calls: Sequence[DialledCall]) -> DialUse:
+    """Return the use of one dial; its cost is `None` as soon as one call's cost is unknown."""
     costs = [call.cost for call in calls if call.cost is not None]
     return DialUse(
         dial_id=dial_id,
@@ -69,7 +70,10 @@ class CallCosts:
     dial_ended: DialEvents = field(default_factory=DialEvents)
 
     async def run(self) -> None:
-        """Copy until cancelled."""
+        """Copy until cancelled; a database failure is logged.
+
+        The first pass, and each after a pause or a failure, reaches back for `FULL_REACH_S`.
+        """
         wait_s = IDLE_S
         while True:
             reach_s = SHORT_REACH_S if wait_s == REPEAT_S else FULL_REACH_S
@@ -85,6 +89,8 @@ class CallCosts:
 
     async def copy_new(self, reach_s: float = FULL_REACH_S) -> float:
         """Copy what is new about the dials of the last `reach_s`; return the wait before a repeat.
+
+        That is short while anything was new, or a dial has ended within `EXPECTED_S`.
 
         Raises:
             StorageError: The database does not answer.
@@ -128,7 +134,7 @@ class Billing:
     _due_s: dict[str, float] = field(default_factory=dict[str, float])  # by the dial's id
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Ask while this process leads, until cancelled; after a failure, log it and wait."""
         while True:
             try:
                 wait_s = await self.ask_due() if self.leads() else IDLE_S
@@ -141,7 +147,9 @@ class Billing:
                 await asyncio.sleep(wait_s)
 
     async def ask_due(self) -> float:
-        """Ask for the prices that are due; return the seconds until the next one is due.
+        """Ask for up to `MAX_REQUESTS` prices that are due; return the wait before a repeat, in s.
+
+        A price is stored, and added to its day's spending.
 
         Raises:
             CarrierError: No request got a usable response from the carrier.
@@ -165,7 +173,11 @@ class Billing:
         return self._due_s.get(dial.id, ended_s + FIRST_S)
 
     async def _ask_all(self, dials: Sequence[Dial]) -> None:
-        """Ask for the price of each dial; raise `CarrierError` if all requests fail."""
+        """Ask for the price of each dial, one after the other.
+
+        Raises:
+            CarrierError: All requests failed; if only some did, that is logged.
+        """
         failures: list[CarrierError] = []
         for dial in dials:
             try:
@@ -179,6 +191,7 @@ class Billing:
         logger.warning("cannot read the price of {} calls yet: {}", len(failures), failures[-1])
 
     async def _ask(self, dial: Dial) -> None:
+        """Ask for one price, and store it if the carrier knows it; raises what either raises."""
         now = self.now_s()
         age_s = max(FIRST_S, now - (dial.ended_s or now))
         # The next request is made when the dial is twice as old, even if this one fails.

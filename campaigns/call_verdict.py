@@ -55,7 +55,7 @@ NO_CALL: Final = CallVerdict(over=True, failed=NO_AGENT)
 def judge_call(call: CallState, *, spoke: bool = False) -> CallVerdict:
     """Return the verdict on a call; a call in progress is neither over nor failed.
 
-    `spoke` says that the callee spoke, in a call without its words.
+    `spoke` says that the callee spoke, for a state that lacks the caller's words.
     """
     ended = call.ended
     if ended is None:
@@ -71,6 +71,7 @@ def judge_call(call: CallState, *, spoke: bool = False) -> CallVerdict:
 
 
 def _failure_code(call: CallState, ended: CallEnded) -> str:
+    """Return why an ended call failed because of us, such as `llm_out`; empty if it did not."""
     if call.failed:
         return "call_failed"
     if ended.reason in OWN_FAULTS:

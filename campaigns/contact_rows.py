@@ -72,7 +72,10 @@ class RowRules:
 
 
 def read_contact_row(cells: ContactCells, rules: RowRules) -> ContactRow | OptedOutRow | str:
-    """Return the row as a contact, or the code of the reason for its refusal."""
+    """Return the row as a contact, or the code of the reason for its refusal.
+
+    An opt-out decides first. A code may have a detail after a colon, such as the country.
+    """
     if cells.opt_out:
         reason = f"{OPTED_OUT}: {cells.opt_out}"
         numbers = cells.numbers if cells.opted_out else ()
@@ -124,7 +127,10 @@ def _gate_refusal(number: str, order_rules: OrderRules) -> str:
 def _contact(
     cells: ContactCells, number: CallableNumber, consent: CallConsent | None, rules: RowRules
 ) -> ContactRow | str:
-    """Return the contact of a row with this number, or the code of the reason for its refusal."""
+    """Return the contact of a row with this number, or the code of the reason for its refusal.
+
+    A zone in the file replaces those in which the number may be.
+    """
     zone, priority = cells.more.get("zone", ""), cells.more.get("priority", "") or "0"
     if zone and zone_named(zone) is None:
         return "unknown_zone"
@@ -151,7 +157,10 @@ def _length(pairs: Iterable[tuple[str, str]]) -> int:
 
 
 def _consent(more: Mapping[str, str], rules: RowRules) -> CallConsent | str | None:
-    """Return a row's consent, `None` if it has and needs none, or the code of the refusal."""
+    """Return a row's consent, `None` if it has and needs none, or the code of the refusal.
+
+    A consent without its kind, date or source counts as none.
+    """
     kind, given, source = (more.get(f"consent_{part}", "") for part in ("kind", "date", "source"))
     if not (kind and given and source):
         return "no_consent" if rules.consent_required else None
@@ -198,7 +207,10 @@ def read_day(text: str) -> date | str:
 
 
 def _choose_order(day_first: date | None, month_first: date | None, *, dots: bool) -> date | str:
-    """Return the date that is meant, or an error code. A reading that is no date is `None`."""
+    """Return the date that is meant, or an error code; an argument that is no date is `None`.
+
+    With `dots`, the day comes first. Otherwise two different dates are ambiguous.
+    """
     if dots or month_first is None:
         return day_first or "wrong_consent_date"
     return month_first if day_first in (None, month_first) else "ambiguous_consent_date"

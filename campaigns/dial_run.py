@@ -84,7 +84,8 @@ def judge_fate(
 
     Args:
         dial: The dial, as it was taken over or placed.
-        found: The call at the carrier; `None` if the carrier has no such call.
+        found: The call at the carrier; `None` if the carrier has no such call. One that still
+            goes on `MAX_CALL_S` after the intent counts as lost.
         now: The time of the carrier's answer.
         grace_s: For this long after the carrier may last have been asked to dial, "no such call"
             proves nothing.
@@ -182,7 +183,10 @@ class DialRun:
 
     @asynccontextmanager
     async def _keep_lease(self) -> AsyncIterator[None]:
-        """Renew the lease while the block runs."""
+        """Renew the lease while the block runs; a database failure is only logged.
+
+        If another process has the dial, `_lease_lost` is set, and the block goes on.
+        """
         lease_s, name = self.settings.lease_s, f"lease of {self.dial.id}"
 
         async def renew() -> None:
@@ -207,6 +211,8 @@ class DialRun:
 
     async def _confirm(self) -> None:
         """Check that the carrier may be asked to dial now, and store the time in the claim.
+
+        Called before the call is prepared, and again right before each request to the carrier.
 
         Raises:
             DialWithdrawnError: It may not. The dial has been released or settled, or another
@@ -239,9 +245,9 @@ class DialRun:
         self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=now))
 
     async def skip(self, reason: str) -> DialResult | None:
-        """Return the contact to the queue without dialling; return the stored result.
+        """Settle the dial without a call, and put the contact back; return the stored result.
 
-        `None` if another process has the dial.
+        Publishes `ContactSkipped` and `DialEnded`. `None` if another process has the dial.
         """
         self.emit(ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason))
         result = DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason)
@@ -317,6 +323,7 @@ class DialRun:
         return None
 
     async def _note_placed(self, call_ref: str) -> None:
+        """Store and publish that the carrier has the call, and call `on_placed`."""
         await self.queue.note_placed(self.dial, call_ref)
         self.emit(
             DialPlaced(
@@ -331,7 +338,7 @@ class DialRun:
     async def _follow_to_end(self, found: FoundCall) -> DialResult | None:
         """Follow a call until it is over or lost at the carrier; return the stored result.
 
-        `None` if another process has the dial.
+        `None` if another process has the dial. While this process leaves, ringing is cancelled.
         """
         missed_checks, answered = 0, False
         placed_ref: str | None = found.provider_call_id  # `None` after a cancellation
@@ -380,7 +387,11 @@ class DialRun:
         return True, found
 
     async def _settle(self, result: DialResult, then: NextStep | None = None) -> DialResult | None:
-        """Store and report a result; return it, or `None` if another process has the dial."""
+        """Store and publish a result; return it, or `None` if another process has the dial.
+
+        In both cases the order ends, and our side of the call is forgotten. `then` is the contact's
+        next state; without it, the campaign's rules decide.
+        """
         now = self.now_s()
         then = then or next_step(self.campaign, self.claim.contact, result, now)
         self.ending = True
@@ -405,7 +416,7 @@ class DialRun:
 
 
 def due_after_refusal(refusal: OrderRefusal, now: float) -> float | None:
-    """Return when a contact that the gate refused is due again; `None` for never."""
+    """Return when a contact that the gate refused is due again; `None` if it is to be excluded."""
     if refusal.limit or refusal.reason == "nothing_allowed":  # not the contact's fault
         return now + (NUMBER_REST_S if refusal.reason in REST_REASONS else 0.0)
     return None

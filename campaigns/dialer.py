@@ -73,12 +73,15 @@ class CampaignBreakers:
         self._unsaved: dict[str, str] = {}  # reasons of pauses not yet stored
 
     def tripped(self, campaign: str) -> str:
-        """Return why a campaign must pause; empty if no breaker has tripped."""
+        """Return why a campaign must pause, as a code in `PAUSES`; empty if no breaker tripped."""
         breakers = self._breakers[campaign]
         return next((why for why, breaker in breakers.items() if breaker.tripped), "")
 
     def reset_if_resumed(self, running: CampaignStanding) -> None:
-        """Reset the breakers if an operator has resumed the campaign since the last check."""
+        """Reset the breakers if the running campaign was started again since the last check.
+
+        The first check by this process resets them, too.
+        """
         if self._runs_since_s.get(running.name) != running.changed_s:
             self._runs_since_s[running.name] = running.changed_s
             for breaker in self._breakers[running.name].values():
@@ -102,7 +105,7 @@ class CampaignBreakers:
             await self.pause_tripped()
 
     async def pause_tripped(self) -> None:
-        """Store the pause of each campaign whose breaker has tripped.
+        """Store and publish the pauses by breakers that are not stored yet.
 
         Raises:
             StorageError: The database did not store a pause; the next round tries again. Without
@@ -168,7 +171,10 @@ class Dialer:
         self._next_claim_s: float | None = None  # when the next claim can succeed
 
     async def run(self) -> None:
-        """Dial until cancelled; the next leader takes over the dials in progress."""
+        """Dial while this process leads, until cancelled; a database failure ends only its round.
+
+        After the end, the next leader takes over the dials in progress.
+        """
         async with asyncio.TaskGroup() as tasks:
             self.runs.clear()  # left by a `run` that failed
             self._dials = DialsInProgress(tasks, self.runs, count_result=self._breakers.count)
@@ -192,7 +198,11 @@ class Dialer:
         await self._dials.wait(wait_s)
 
     async def _give_turns(self) -> bool:
-        """Give each running campaign a turn; return whether a contact was claimed."""
+        """Give each running campaign a turn; return whether any claimed a contact.
+
+        Before that, take over silent dials, store pauses, and adopt the former leader's holds in
+        the first round as leader.
+        """
         if not self._leads and self._held is not None:
             self.holds.adopt(await self._held())
         self._leads = True
@@ -211,7 +221,7 @@ class Dialer:
         return any([await self._give_turn(running[name]) for name in turns])
 
     async def _recover(self) -> None:
-        """Take over the dials of silent processes, twice per lease."""
+        """Take over the dials of silent processes, each in a new task; at most twice per lease."""
         now = self._now_s()
         # If the last time seems to be in the future, the clock was set back.
         if 0.0 <= now - self._recovered_s < self._settings.lease_s / 2:
@@ -227,7 +237,10 @@ class Dialer:
             self._dials.start_dial(run, run.take_over)
 
     async def _give_turn(self, standing: CampaignStanding) -> bool:
-        """Begin one dial of a campaign if the guard and its rules allow it; return whether."""
+        """Claim a contact if the guard and the rules allow it, and dial it in a task or skip it.
+
+        Returns whether a contact was claimed. If not, the campaign is held, or finished.
+        """
         campaign = self._campaigns[standing.name]
         verdict = judge_dial_now(self._circumstances(campaign), on_outage=campaign.on_outage)
         if verdict.step != "dial":
@@ -264,7 +277,11 @@ class Dialer:
     async def _note_nothing(
         self, standing: CampaignStanding, verdict: GuardVerdict, nothing: NothingToDial
     ) -> None:
-        """Record that no contact can be dialled; finish the campaign if no contact is left."""
+        """Hold the campaign for this reason; finish it instead if it has no contact left.
+
+        While contacts are skipped, the outage's hold stays. The next round begins when a claim can
+        succeed, if that is known.
+        """
         if nothing.again_s is not None:
             self._next_claim_s = min(nothing.again_s, self._next_claim_s or nothing.again_s)
         if not any(standing.contacts.get(state) for state in UNFINISHED_STATES):
@@ -331,7 +348,7 @@ class DialsInProgress:
 
     @property
     def coming(self) -> int:
-        """How many dials may need a seat that the worker pool does not count yet."""
+        """How many dials may need a seat that the pool does not count yet: not in a call so far."""
         return sum(not run.in_call for run in self._runs)
 
     def has(self, dial_id: str) -> bool:
@@ -339,7 +356,7 @@ class DialsInProgress:
         return any(run.dial.id == dial_id for run in self._runs)
 
     def start_dial(self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]) -> None:
-        """Start a dial in a task of its own."""
+        """Run `make`, a method of `run`, in a task of its own, and count the result it returns."""
         self._runs.add(run)
         self._tasks.create_task(self._run_dial(run, make), name=f"dial {run.dial.id}")
 
@@ -359,7 +376,10 @@ class DialsInProgress:
     async def _run_dial(
         self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]
     ) -> None:
-        """Run one dial and count its result; a dial that fails is left to its lease."""
+        """Run one dial and count its result; a dial that fails is left to its lease.
+
+        An error is logged. In any case the order is left, and `wait` ends.
+        """
         try:
             result = await make()
             if result is not None:

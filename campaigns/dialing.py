@@ -81,7 +81,10 @@ class OwnCalls(Protocol):
 async def wait_to_ask(
     dial_id: str, for_s: float, *, calls: OwnCalls, pool: DialingCapacity
 ) -> None:
-    """Wait for `for_s` before asking the carrier to dial, or until this process shuts down."""
+    """Wait for `for_s` before asking the carrier to dial, or until this process shuts down.
+
+    Which of the two ended the wait is not returned: the caller has to check.
+    """
     loop = asyncio.get_running_loop()
     until = loop.time() + for_s
     while not pool.leaving and (left_s := until - loop.time()) > 0:
@@ -121,8 +124,8 @@ async def determine_result(
 ) -> DialResult:
     """Return the result of a call that is over, or that the carrier no longer has.
 
-    If the call was answered, our own record corrects the carrier's outcome. Wait for our side to
-    end, for at most `settings.verdict_s`.
+    If the call was answered, our own record corrects the carrier's outcome: wait up to
+    `settings.verdict_s` for our side to end. If we have no call then, the agent has failed.
     """
     outcome = found.outcome or DialOutcome.UNKNOWN
     result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
@@ -146,9 +149,9 @@ async def determine_result(
 
 
 def _explained(result: DialResult, verdict: DialVerdict | None) -> DialResult:
-    """Return the result of an unanswered call, with what its carrier says of number and trunk.
+    """Return the result of an unanswered call, with what its SIP status says of number and trunk.
 
-    It is unchanged if the number may be called again and the trunk is well.
+    It is unchanged without a status, or if the number may be called again and the trunk is well.
     """
     if verdict is None or (verdict.again != "never" and verdict.trunk == "well"):
         return result  # the outcome says enough

@@ -22,7 +22,7 @@ from configuration.campaigns import OnOutage
 
 
 def rules_of(campaign: Campaign, *, now: float) -> ClaimRules:
-    """Return the rules of a claim at this moment."""
+    """Return the rules of a claim at this moment; they hold until the campaign's day ends."""
     return ClaimRules(
         day_began_s=day_began_s(campaign.zone, now=now),
         pace=partial(pace, campaign),
@@ -44,7 +44,7 @@ def contact_opens_s(campaign: Campaign, contact: Contact, now: float) -> float |
 
 
 def rules_version(campaign: Campaign) -> str:
-    """Return a hash of the rules that `contact_opens_s` applies."""
+    """Return a hash of all rules that `contact_opens_s` applies; a new rule must be added here."""
     window = campaign.window
     hours = (window.opens_s, window.closes_s, sorted(window.days), window.default_zone)
     rules = repr((hours, sorted(campaign.prefixes), campaign.consent_required))
@@ -110,7 +110,8 @@ class Holds:
     ) -> tuple[CampaignEvent, ...]:
         """Hold a campaign; return the events to report, none if it is held for this reason already.
 
-        A hold for another reason does not replace an outage that another process reported.
+        An outage with another reason goes on from when it began. An ordinary reason ends an outage,
+        unless the outage is adopted: no dial has shown here that it is over.
         """
         current = self._held.get(campaign)
         if current and (current.reason, current.outage) == (reason, outage):
@@ -135,7 +136,7 @@ class Holds:
         self._held[campaign] = Hold(reason=reason, since_s=since_s, outage=True)
 
     def end(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
-        """End the hold; return the events to report."""
+        """End the hold, if any; return the events to report: none unless an outage ends."""
         current = self._held.pop(campaign, None)
         return () if current is None else self._end_events(campaign, current, now)
 
@@ -145,7 +146,7 @@ class Holds:
         return () if current and current.adopted else self.end(campaign, now)
 
     def end_after_placed_dial(self, campaign: str, now: float) -> tuple[CampaignEvent, ...]:
-        """End an adopted hold after a placed dial, unless the outage was seen here as well."""
+        """End a hold that is still adopted, because a dial was placed; leave any other hold."""
         current = self._held.get(campaign)
         return self.end(campaign, now) if current and current.adopted else ()
 

@@ -57,7 +57,7 @@ MAX_FETCH_S: Final = 4 * 3600.0  # for a million people, at a page of a hundred 
 async def fetch_people(
     settings: Settings, database: Database, folder: Path, *, say: Callable[[str], None]
 ) -> Path:
-    """Return a CSV file with all people in the configured CRM.
+    """Return a CSV file with all people in the configured CRM; for `own`, its configured file.
 
     Args:
         settings: The configuration.
@@ -96,6 +96,8 @@ async def _write_people(
     target: Path,
     say: Callable[[str], None],
 ) -> None:
+    """Write all people in the CRM into `target`; retry failed requests, and say so."""
+
     def say_retry(event: Event) -> None:
         if isinstance(event, RetryPlanned):
             say(planned_retry(event, vendors_of(settings)))
@@ -149,7 +151,11 @@ class RefusedFile:
         self.rows = 0
 
     def add(self, row: RefusedRow) -> None:
-        """Write a row, and print it if it is one of the first."""
+        """Write a row, and print it if it is one of the first `MAX_SHOWN`.
+
+        Raises:
+            UsageError: The file cannot be written.
+        """
         with self._report_write_errors():
             if self._file is None:
                 self._file = self._path.open("w", encoding="utf-8", newline="")
@@ -215,6 +221,7 @@ async def _import(
     refused: RefusedFile,
     say: Callable[[str], None],
 ) -> ImportTally:
+    """Fetch the contacts unless a local file has them, and import them or preview that."""
     async with Database(settings.storage.url) as database:
         with tempfile.TemporaryDirectory(prefix="holdline-import-") as folder:
             file = Path(options.source)
@@ -237,7 +244,7 @@ async def _import(
 
 
 def _is_url(source: str) -> bool:
-    """Return whether a source is a URL.
+    """Return whether a source is a URL, and not a path.
 
     Raises:
         UsageError: It begins like a URL, but is not valid.

@@ -51,7 +51,7 @@ class FetchError(Exception):
 
 
 async def fetch_file(url: str, target: Path) -> None:
-    """Download a URL into a file.
+    """Download a URL into a file; after an error, the file may hold a part of it.
 
     Raises:
         FetchError: The download failed; the message leaves out login and query of the URL.
@@ -68,6 +68,7 @@ async def fetch_file(url: str, target: Path) -> None:
 
 
 async def _write(response: aiohttp.ClientResponse, target: Path, shown: str) -> None:
+    """Write a response's body into a file; raise `FetchError` if it exceeds `MAX_IMPORT_BYTES`."""
     size = 0
     with target.open("wb") as file:
         async for piece in response.content.iter_chunked(PIECE_BYTES):
@@ -208,7 +209,10 @@ async def _store_batch(
     tally: ImportTally,
     refuse: Refuse,
 ) -> None:
-    """Store the contacts of a batch; count every row, and pass on those that are refused."""
+    """Store the contacts of a batch; count every row, and pass on those that are refused.
+
+    Numbers of people who opted out are listed first, so that no row of this batch stores them.
+    """
     await _list_opted_out(batch, plan, contacts)
     accepted = [
         _new_contact(read, plan, tally) for _, read in batch if isinstance(read, ContactRow)
@@ -229,7 +233,7 @@ async def _store_batch(
 
 
 async def _list_opted_out(batch: Sequence[_ReadRow], plan: ImportPlan, contacts: Contacts) -> None:
-    """Put people who clearly opted out on the do-not-call list.
+    """Put people who clearly opted out on the do-not-call list; a dry import lists no one.
 
     Another row, or an earlier import, may have their number without the column.
     """
@@ -299,13 +303,17 @@ def _no_column(campaign: str, missing: Sequence[str], needed: Mapping[str, Seque
 
 
 def _contacts(opened: OpenedContacts, rules: RowRules, yes_no: YesNoColumns) -> Iterator[_ReadRow]:
+    """Yield each row with its contact or refusal; `yes_no` gets the cells of all of them."""
     for row, cells in opened.rows:
         yes_no.add(row.cells)
         yield row, row.trouble if cells is None else read_contact_row(cells, rules)
 
 
 def _new_contact(row: ContactRow, plan: ImportPlan, tally: ImportTally) -> NewContact:
-    """Return a row's contact; `never` says why its zones rule out a call."""
+    """Return a row's contact; `never` says why its zones rule out a call.
+
+    The result is remembered in `tally.hours` by the zones, because only they make a difference.
+    """
     contact = NewContact(
         number=row.number,
         name=row.name,

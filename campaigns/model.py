@@ -143,7 +143,10 @@ def next_step(campaign: Campaign, contact: Contact, result: DialResult, now: flo
 
 
 def put_back(campaign: Campaign, now: float) -> NextStep:
-    """Return what follows for a skipped contact: it is dialled later, after any number of skips."""
+    """Return what follows for a skipped contact: it is dialled later, after any number of skips.
+
+    The wait is that after a failure of our own; the skip counts towards no limit.
+    """
     rule = campaign.retry.get(DialOutcome.AGENT_FAILED, RULES[DialOutcome.AGENT_FAILED])
     rest_s = campaign.rest_s if rule.rest_s is None else rule.rest_s
     return NextStep(state="resting", due_s=now + rest_s, counted=False, skipped=True)
@@ -156,7 +159,11 @@ def _has_no_tries_left(campaign: Campaign, contact: Contact, rule: RetryRule) ->
 
 
 def campaign_of(name: str, settings: CampaignSettings) -> Campaign:
-    """Return the campaign for the dialer."""
+    """Return the campaign for the dialer.
+
+    Settings with the name of a field are taken over. A rule of the owner inherits `rest_s` and
+    `counts` from `RULES` where it does not set them.
+    """
     plain = {
         key: value
         for key, value in settings

@@ -49,6 +49,8 @@ class OneCall:
     async def make(self, order: Order) -> DialResult | OrderRefusal:
         """Call a number; return the result when the call is over, or why it is not placed.
 
+        An admitted order is ended in any case, also after an error or a cancellation.
+
         Raises:
             StorageError: The database does not answer; the carrier was not asked.
             DialWithdrawnError: This process began to stop before the carrier was asked.
@@ -85,6 +87,7 @@ class OneCall:
             raise DialWithdrawnError("leaving")
 
     async def _dial_and_follow(self, request: DialRequest) -> DialResult:
+        """Ask for the call once, and follow it; a lost response may mean that it was placed."""
         began_s = self.now_s()
         try:
             found = FoundCall(provider_call_id=await self.carrier.dial(request))
@@ -98,7 +101,11 @@ class OneCall:
     async def _follow(
         self, request: DialRequest, found: FoundCall | None, began_s: float
     ) -> DialResult:
-        """Ask the carrier until the call is over or lost; cancel it on shutdown while it rings."""
+        """Ask the carrier until the call is over or lost; cancel it on shutdown while it rings.
+
+        It is lost after `LOST_S` without the call in a usable response; on shutdown, at once if the
+        carrier has never shown it. `found` is `None` if the response to the dial was lost.
+        """
         missing_s, cancelled = 0.0, False
         while found is None or found.outcome is None:
             await self.calls.wait(request.dial_id, self.settings.look_s)

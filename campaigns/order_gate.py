@@ -87,11 +87,10 @@ MAX_EMERGENCY_DIGITS: Final = 6  # numbers up to this length may be emergency nu
 
 @lru_cache(maxsize=1024)
 def read_called(number: str, region: str) -> CalledNumber:
-    """Return the number with its country and its cost class.
+    """Return the number with its country and its cost class; without both if it is no number.
 
     A SIP address is read as a telephone number if its user begins with a plus, or is an emergency
-    number. The first number of a country takes a few milliseconds, because its tables are loaded
-    then.
+    number. The first number of a country takes a few milliseconds: its tables are loaded then.
 
     Args:
         number: A number in E.164 or in the notation of `region`, or a SIP address.
@@ -145,7 +144,7 @@ def _own_length(number: PhoneNumber) -> int:
 
 @lru_cache(maxsize=4096)
 def _has_numbers(region: str, prefix: str, length: int) -> bool:
-    """Return whether numbers of a region begin with a prefix: tries the next digits."""
+    """Return whether valid numbers of a region begin with a prefix, by a sample of them."""
     tried = min(LOOK_AHEAD_DIGITS, length - len(prefix))
     rest = PADDING[: length - len(prefix) - tried]
     code = phonenumbers.country_code_for_region(region)
@@ -175,6 +174,7 @@ def _is_emergency(number: PhoneNumber) -> bool:
 
 
 def _is_short_emergency(text: str, region: str) -> bool:
+    """Return whether a text without a plus is an emergency number: without `region`, of any."""
     digits = "".join(filter(str.isdigit, text))
     if text.startswith("+") or not 0 < len(digits) <= MAX_EMERGENCY_DIGITS:
         return False
@@ -185,7 +185,7 @@ def _is_short_emergency(text: str, region: str) -> bool:
 
 
 def rules_in(settings: Settings) -> OrderRules:
-    """Return the configured rules."""
+    """Return the configured rules; without a limit of calls at once, that of the server counts."""
     outbound = settings.outbound
     return OrderRules(
         countries=outbound.countries,
@@ -200,7 +200,7 @@ def rules_in(settings: Settings) -> OrderRules:
 
 
 def uncallable(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the key of each transfer destination that the rules refuse, and the reason."""
+    """Yield each transfer destination that the rules refuse: its configuration key, and why."""
     rules, region = rules_in(settings), settings.server.region or ""
     agents = {"agent": settings.agent} | {f"agents.{n}": a for n, a in settings.agents.items()}
     for name, agent in agents.items():
@@ -263,7 +263,7 @@ class OrderGate:
         self._limit: tuple[str, float] = ("", 0.0)  # the reached limit, and until when it applies
 
     def readings(self, number: str) -> tuple[str, ...]:
-        """Return the numbers that a text may mean, in E.164: several if it is ambiguous."""
+        """Return the numbers that a text may mean, in E.164: none, or several if ambiguous."""
         return readings_of(number, region=self._region or None)
 
     def callback_number(self, number: str, *, placed: bool) -> str:
@@ -282,14 +282,15 @@ class OrderGate:
         return "" if refused else called.number
 
     def reached_limit(self) -> str:
-        """Return the limit that was reached a moment ago; empty if none was."""
+        """Return the limit that refused an order here less than its `LIMIT_PAUSE_S` ago, or ""."""
         limit, until_s = self._limit
         return limit if self._now_s() < until_s else ""
 
     async def admit(self, order: Order) -> OrderRefusal | None:
-        """Check an order and record it; return why it is refused, `None` if it is accepted.
+        """Check and record an order, and publish `CallOrdered`; return why it is refused, if it is.
 
-        An order that is already in progress stays accepted.
+        `None` means accepted: its lease is renewed until `end` or `leave`. An order in progress
+        here is accepted again unchecked. If the database is late, a transfer passes uncounted.
 
         Raises:
             StorageError: The database does not answer, and the order is not a transfer.
@@ -318,11 +319,11 @@ class OrderGate:
         return refusal
 
     def follow(self, order: Order) -> None:
-        """Take over an accepted order of another process."""
+        """Renew an order that another process got accepted, until `end` or `leave`."""
         self._orders[order.id] = order
 
     def leave(self, order_id: str) -> None:
-        """Stop renewing an order that is over, or that another process will follow."""
+        """Stop renewing an order; without `end`, it counts until its lease expires."""
         self._orders.pop(order_id, None)
 
     @contextmanager
@@ -341,7 +342,9 @@ class OrderGate:
     async def end(
         self, order_id: str, outcome: str, *, reason: str = "", length_s: float | None = None
     ) -> None:
-        """Record how an order ended, if it is in progress here; a database failure is only logged.
+        """Publish and record how an order ended; do nothing if it is not in progress here.
+
+        If the database fails, that is only logged, and the order counts until its lease expires.
 
         Args:
             order_id: The order's id.
@@ -378,7 +381,7 @@ class OrderGate:
             await self.renew()
 
     async def renew(self) -> None:
-        """Renew the leases once; a failure of the database is only logged."""
+        """Renew the leases of orders without an end, once; a database failure is only logged."""
         renewed = {*self._orders, *self._carried}
         if not renewed:
             return
@@ -405,7 +408,7 @@ class OrderGate:
         """Check the limits and write the row; return the refusal, and whether to report it.
 
         A refusal is neither written nor reported if it repeats the order's last one, or after
-        `MAX_REFUSALS` in an hour.
+        `MAX_REFUSALS` in an hour. Runs again if its transaction failed because of a lock.
         """
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(LOCK)  # SQLite has a single writer
@@ -435,7 +438,7 @@ def _tell(
     *,
     is_news: bool,
 ) -> None:
-    """Report an order, or why it is refused."""
+    """Publish that an order is accepted or refused; a refusal that is no news is only logged."""
     if not is_news:
         logger.debug("order {} of {} is refused: {}", order.id, order.by, refusal)
         return
@@ -446,7 +449,7 @@ def _tell(
 async def _transact(
     database: Database, clock: DatabaseClock | None, work: Callable[[Connection], Result]
 ) -> Result:
-    """Run a transaction; repeat it if another process held the lock of the database."""
+    """Set the clock, and run a transaction; `work` runs again if another process held the lock."""
     if clock is not None:
         await clock.measure()
     for attempts_left in reversed(range(LOCK_ATTEMPTS)):
@@ -493,7 +496,7 @@ def _row(
 
 
 def _use(connection: Connection, order: Order, called: CalledNumber, now: float) -> OrderUse:
-    """Return the use by other orders of the same kind: transfers, or all others."""
+    """Return the use by other orders of the same kind, transfers or all others, in 24 hours."""
     transfers = ORDERS.c.source == TRANSFER
     under_way = ORDERS.c.outcome == ""
     live = under_way & (ORDERS.c.until_s > now)

@@ -147,7 +147,10 @@ def judge_contact(called: CalledNumber, rules: OrderRules) -> OrderRefusal | Non
 def judge_use(
     called: CalledNumber, use: OrderUse, rules: OrderRules, *, transfer: bool = False
 ) -> OrderRefusal | None:
-    """Return which limit forbids one more call now; `None` if none does."""
+    """Return which limit forbids one more call now; `None` if none does.
+
+    `use` must not include this order. A transfer has no limit of calls to one number.
+    """
     over = {
         "number_daily": not transfer and use.number_day >= rules.number_daily,
         "concurrent": use.live >= rules.concurrent,
@@ -158,6 +161,7 @@ def judge_use(
 
 
 def _number_reason(called: CalledNumber, rules: OrderRules) -> str:
+    """Return the first broken rule about the number, in the order of the table; empty if none."""
     if called.cost_class == SIP:
         return "emergency" if called.emergency else ""
     usual = called.cost_class in (ORDINARY, *rules.cost_classes)

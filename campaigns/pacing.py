@@ -24,7 +24,8 @@ class DialEvents:
     async def wait(self, within_s: float) -> None:
         """Wait until a dial has ended since the last call, for at most `within_s`.
 
-        The wait takes `WAKE_UP_GAP_S` more in any case.
+        The wait takes `WAKE_UP_GAP_S` more in any case, so that dials that end together wake the
+        job once.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
@@ -37,7 +38,10 @@ TOLERANCE: Final = 1e-6  # of a token: rounding must not refuse a claim at `agai
 
 
 def pace(campaign: Campaign, use: CampaignUse, now: float) -> TokenBucket | NothingToDial:
-    """Return the campaign's bucket after one more dial, or why there may be no dial now."""
+    """Return the campaign's bucket after one more dial, or why there may be no dial now.
+
+    The first limit that is reached decides. Nothing is stored: the caller stores the bucket.
+    """
     if use.calls_now >= campaign.concurrent:
         return NothingToDial(reason="concurrent")
     if campaign.daily_calls is not None and use.calls_today >= campaign.daily_calls:

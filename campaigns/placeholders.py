@@ -44,7 +44,10 @@ def lacking(needed: Collection[str], name: str, fields: Mapping[str, str]) -> tu
 
 
 def headings_for(needed: Collection[str], columns: Columns) -> tuple[dict[str, str], list[str]]:
-    """Return placeholders by column, where the names differ, and placeholders without a column."""
+    """Return placeholders by column, where the names differ, and placeholders without a column.
+
+    A column with the exact name wins. Any other column fills one placeholder at most.
+    """
     by_folded = {fold(heading): heading for heading in sorted(columns.fillable, reverse=True)}
     renamed, missing = dict[str, str](), list[str]()
     for item in needed:

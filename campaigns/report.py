@@ -69,7 +69,10 @@ def spans_of(dials: Iterable[Span]) -> Sequence[Span]:
 def campaign_health(
     spans: Sequence[Span], spells: Iterable[OpenSpell], alerts: Iterable[Alert]
 ) -> CampaignHealth:
-    """Return the worker pool's health in these spans."""
+    """Return the worker pool's health in these spans, which must not overlap.
+
+    Incidents and alerts count if they began within a span; breakers by the time within one.
+    """
     if not spans:
         return CampaignHealth()
     began = [
@@ -142,7 +145,10 @@ def key_figures(
     reached: ReachedContacts,
     pool: CampaignHealth,
 ) -> KeyFigures:
-    """Return the key figures of a campaign, from its contacts and all settled dials."""
+    """Return the key figures of a campaign, from its contacts and all settled dials.
+
+    Refused dials do not count as dials, since the carrier was not asked. Costs are of all outcomes.
+    """
     rows = list(outcomes)
     dials = sum(row.dials for row in rows if row.outcome != DialOutcome.REFUSED)
     costs = reduce(add, (row.costs for row in rows), DialCosts())
@@ -225,7 +231,7 @@ def page(
     *,
     currency: str = "",
 ) -> str:
-    """Return the report as a self-contained HTML page."""
+    """Return the report as a self-contained HTML page; all texts from outside are escaped."""
     reason = f": {escape(phrase(HELD, standing.reason))}" if standing.reason else ""
     return PAGE.format(
         title=f"Campaign {escape(standing.name)}",

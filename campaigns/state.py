@@ -48,7 +48,8 @@ def change_state(
 ) -> int:
     """Start, pause or resume a campaign; the dialers notice the change within seconds.
 
-    Before a start, a summary is printed, and `confirm` returns whether to go on.
+    Before a start, a summary is printed, and `confirm` returns whether to go on; if it returns
+    False, the exit code is `FAILED`, and nothing changes.
 
     Raises:
         UsageError: The campaign's state does not allow the action, it has no contacts, or no
@@ -86,17 +87,23 @@ def remove_contact(settings: Settings, campaign: str, number: str, *, say: Say) 
 
 
 def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
-    """Print the state of one campaign, or of each."""
+    """Print the state of one campaign, or of each if `campaign` is `None`.
+
+    Raises:
+        UsageError: There is no such campaign.
+        CommandError: The database fails.
+    """
     return _run(_status(settings, campaign, say))
 
 
 def write_report(settings: Settings, campaign: str, folder: Path, *, say: Say) -> int:
-    """Write the report of a campaign: an HTML page and a CSV file of its contacts."""
+    """Write the report of a campaign into a folder; see `report_campaign`."""
     url, currency = settings.storage.url, load_prices(settings.prices.file).currency
     return _run(report_campaign(url, campaign, folder, say=say, currency=currency))
 
 
 def _run(work: Coroutine[None, None, T]) -> T:
+    """Run a coroutine in a loop of its own; report a database failure as a `CommandError`."""
     try:
         return asyncio.run(work)
     except StorageError as error:
@@ -106,6 +113,7 @@ def _run(work: Coroutine[None, None, T]) -> T:
 async def _move(
     settings: Settings, campaign: str, action: str, say: Say, confirm: Callable[[], bool]
 ) -> int:
+    """Check and change a campaign's state as `change_state` does; return the exit code."""
     now = utc_now().timestamp()
     async with Database(settings.storage.url) as database:
         standing = await Figures(database).standing(campaign)
@@ -142,6 +150,7 @@ async def _show_start(
 
 
 async def _status(settings: Settings, campaign: str | None, say: Say) -> int:
+    """Print campaigns as `print_status` does; exclusions only for those in the settings."""
     currency = load_prices(settings.prices.file).currency
     async with Database(settings.storage.url) as database:
         figures = Figures(database)
@@ -164,7 +173,9 @@ async def _status(settings: Settings, campaign: str | None, say: Say) -> int:
 async def report_campaign(
     url: str, campaign: str, folder: Path, *, say: Say, currency: str = ""
 ) -> int:
-    """Write the report of a campaign, and print its key figures.
+    """Write the report of a campaign as an HTML and a CSV file, and print its key figures.
+
+    Earlier files of the same name are replaced. Returns the exit code 0.
 
     Raises:
         UsageError: There is no such campaign, or the folder cannot be written.

@@ -101,7 +101,7 @@ class StartSummary:
 async def summarize(
     campaign: Campaign, database: Database, *, currency: str, now: float
 ) -> StartSummary:
-    """Return what starting a campaign would do now.
+    """Return what starting a campaign would do now; all zero if there is no such campaign.
 
     Raises:
         StorageError: The database does not answer.
@@ -129,7 +129,10 @@ async def summarize(
 
 
 def _add_group(summary: StartSummary, group: ContactGroup, now: float) -> None:
-    """Count a group's contacts as callable, or by the reason why they are not."""
+    """Count a group's contacts as callable, or by the reason why they are not.
+
+    Its example stands for all of them: zones, consent and prefix are the same in a group.
+    """
     contact = Contact(
         id=0,
         campaign=summary.campaign.name,

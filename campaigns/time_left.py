@@ -96,7 +96,10 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
 
 
 def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: float) -> float | None:
-    """Return the pace of the last dials, at most the configured one; `None` for too few dials."""
+    """Return the pace of the last dials, at most the configured one; `None` for too few dials.
+
+    The time since the last dial counts as well, so that the pace of a campaign that waits falls.
+    """
     if len(intended_s) < MIN_DIALS:
         return None
     gaps = [later - earlier for earlier, later in pairwise((*intended_s, max(now, intended_s[-1])))]
@@ -106,7 +109,10 @@ def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: floa
 
 
 def _groups(rest: Remainder) -> dict[str, float]:
-    """Return the number of expected dials, by the contacts' possible time zones."""
+    """Return the number of expected dials, by the contacts' possible time zones.
+
+    A contact takes as many dials as the finished ones took on average, at least one.
+    """
     dials_each = max(1.0, rest.dials / rest.finished) if rest.finished else 1.0
     largest = sorted(rest.zones.items(), key=lambda item: -item[1])[:MAX_GROUPS] or [("", 1)]
     sampled = sum(count for _, count in largest)
@@ -116,7 +122,10 @@ def _groups(rest: Remainder) -> dict[str, float]:
 def _dial_all(
     campaign: Campaign, rest: Remainder, queue: dict[str, float], *, pace: float, now: float
 ) -> float | None:
-    """Return when the last dial is made, at most in `MAX_ESTIMATE_S`; `None` if never."""
+    """Return when the last dial is made, at most in `MAX_ESTIMATE_S`; `None` if never.
+
+    Consumes `queue`, in steps that end at full hours and at the campaign's midnight.
+    """
     daily_limit = _dials_of_day(campaign, rest)
     left_today = _dials_of_day(campaign, rest, calls=rest.calls_today, spent=rest.spent_today)
     midnight_s, moment = next_day_s(campaign.zone, now=now), now
@@ -140,7 +149,10 @@ def _dial_all(
 def _callable_groups(
     campaign: Campaign, queue: dict[str, float], opens_at: dict[str, float], moment: float
 ) -> list[str]:
-    """Return the groups that may be called now; remove groups that may never be called."""
+    """Return the groups that may be called now; remove those that never may from `queue`.
+
+    The opening of a closed group is kept in `opens_at`, so that it is not computed in each step.
+    """
     callable_now: list[str] = []
     for zones in list(queue):
         if moment < opens_at[zones]:
@@ -167,7 +179,10 @@ def _subtract(queue: dict[str, float], callable_now: Sequence[str], made: float)
 def _dials_of_day(
     campaign: Campaign, rest: Remainder, *, calls: int = 0, spent: float = 0.0
 ) -> float:
-    """Return how many more dials the daily limits allow after these calls and costs."""
+    """Return how many more dials the daily limits allow after these calls and costs.
+
+    Infinite without limits. Spending is converted by the average cost of the dials so far.
+    """
     allowed = float("inf")
     if campaign.daily_calls is not None:
         allowed = max(0.0, campaign.daily_calls - calls)

@@ -41,21 +41,24 @@ def opens_s(zones: Sequence[str], window: CallingWindow, *, now: float) -> float
 
 
 def day_began_s(zone: str, *, now: float) -> float:
-    """Return when the current day of a zone began."""
+    """Return when the current day of a zone began, in seconds since 1970; UTC if unknown."""
     place = zone_named(zone) or UTC
     today = datetime.fromtimestamp(now, place).date()
     return _moment(datetime.combine(today, time()), place)
 
 
 def next_day_s(zone: str, *, now: float) -> float:
-    """Return when the current day of a zone ends."""
+    """Return when the current day of a zone ends, in seconds since 1970; UTC if unknown."""
     place = zone_named(zone) or UTC
     tomorrow = datetime.fromtimestamp(now, place).date() + DAY
     return _moment(datetime.combine(tomorrow, time()), place)
 
 
 def known_zones(zones: Sequence[str], window: CallingWindow) -> list[tzinfo]:
-    """Return the zones of a number; empty if one of them is unknown: then it is never called."""
+    """Return the zones of a number, or the window's default if all of its own are unknown.
+
+    Empty if one of them, or the default, names no zone: then the number is never called.
+    """
     names = [name for name in zones if name != UNKNOWN] or [window.default_zone]
     found = [zone for name in names if (zone := zone_named(name))]
     return found if len(found) == len(names) else []

@@ -105,7 +105,7 @@ class WaitingRoom:
         return len(self._guests)
 
     def enter(self, guest: Guest, now: float) -> bool:
-        """Admit a connection, and displace another one if there are too many.
+        """Admit a connection, and displace another one if there are too many, by its `leave`.
 
         Returns:
             False if there are too many and none can be displaced: the new one is refused.
@@ -133,7 +133,8 @@ class WaitingRoom:
     def _find_displaceable(self, guest: Guest, now: float) -> Guest | None:
         """Return the oldest connection from the most frequent address; `None` if none may go.
 
-        Unauthenticated connections are displaced first.
+        Unauthenticated ones are displaced first. If the new one's address has too many, only one of
+        the same address is.
         """
         may_go = [
             old

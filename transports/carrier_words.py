@@ -39,7 +39,10 @@ class CarrierWords:
         self._ask_all = partial(ask_all, QUESTION)
 
     async def watch(self, call_ref: str, take: TakeWord) -> None:
-        """Pass verdicts on a call to `take` until `forget`, beginning with the last earlier one."""
+        """Pass verdicts on a call to `take` until `forget`, beginning with the last earlier one.
+
+        Do nothing for a call without a carrier's id.
+        """
         if not call_ref:
             return
         self._watching[call_ref] = take
@@ -63,7 +66,10 @@ class CarrierWords:
         return await self._pass_on(asked["call_ref"], asked["answerer"])
 
     async def _pass_on(self, call_ref: str, answerer: str) -> bool:
-        """Pass a verdict to its call, and return True; if it is not here, keep it for a while."""
+        """Pass a verdict to its call, and return True; if that is not here, keep it for `watch`.
+
+        Each call has one early verdict, the last; above `MAX_EARLY`, the oldest is dropped.
+        """
         take = self._watching.get(call_ref)
         if take is not None:
             await take(answerer)

@@ -31,7 +31,7 @@ Kept = TypeVar("Kept")
 
 
 def remember(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:
-    """Keep a value; the oldest is dropped if there are too many."""
+    """Keep a value; the oldest is dropped above `MAX_REMEMBERED`. A known key keeps its age."""
     kept[key] = value
     while len(kept) > MAX_REMEMBERED:
         del kept[next(iter(kept))]
@@ -145,7 +145,7 @@ class CarrierError(Exception):
 
 @contextmanager
 def carrier_errors() -> Iterator[None]:
-    """Raise `CarrierError` in place of errors of a carrier's API."""
+    """Raise `CarrierError` in place of the `ServiceError` of a carrier's API in the block."""
     try:
         yield
     except ServiceError as error:
@@ -206,7 +206,7 @@ class HeardLeg:
     reason: str = ""
 
     def apply(self, event: LegEvent) -> "HeardLeg":
-        """Return this leg after another event."""
+        """Return this leg after another event; a kind that does not concern it changes nothing."""
         match event:
             case LegAnswered():
                 return replace(self, answered=True)
@@ -235,7 +235,10 @@ class HeardLeg:
 
 
 def join_heard_legs(parts: Iterable[HeardLeg]) -> HeardLeg | None:
-    """Return a leg's state from the callbacks of several processes; `None` without any."""
+    """Return a leg's state from the callbacks of several processes; `None` without any.
+
+    What any of them has heard is true; of several ends, the first one counts.
+    """
     reported = list(parts)
     if not reported:
         return None
@@ -296,6 +299,8 @@ class DialPace:
     async def place(self, ask: Callable[[], Awaitable[Placed]], request: DialRequest) -> Placed:
         """Call `ask` at the account's pace, again after a rate limit; return its result.
 
+        `request.confirm` runs right before each call of `ask`, and between waits.
+
         Raises:
             CarrierError: The request failed; `DialRefusedError` if the number is refused.
             DialWithdrawnError: The request's `confirm` raised it.
@@ -323,6 +328,10 @@ class DialPace:
         return turn_at - now
 
     def _carrier_error(self, failure: Failure) -> CarrierError:
+        """Return the error of a failed request: a refusal if it surely concerns this number.
+
+        The carrier's code is the last word of the failure's reason.
+        """
         refused = failure.kind is Kind.BAD_REQUEST and failure.scope in self.refused_scopes
         if not refused:
             return CarrierError(failure.reason)

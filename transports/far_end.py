@@ -35,7 +35,10 @@ class Quiet:
         self._expected_at = self._clock()
 
     def note(self) -> None:
-        """Record that a message arrived."""
+        """Record that a message arrived, and call `on_back` with the pause before it.
+
+        The first message has no pause before it.
+        """
         if self._heard_at is not None:
             pause_s = self.now_s
             self._longest_s = max(self._longest_s, pause_s)

@@ -30,6 +30,7 @@ def key_tones(keys: str, *, rate_hz: int) -> bytes | None:
 
 
 def _tone(low_hz: int, high_hz: int, *, rate_hz: int) -> bytes:
+    """Return `TONE_S` of two frequencies as 16-bit PCM, without the pause after it."""
     t = np.arange(round(TONE_S * rate_hz)) / rate_hz
     wave = np.sin(2 * np.pi * low_hz * t) + np.sin(2 * np.pi * high_hz * t)
     return (LEVEL * wave).astype("<i2").tobytes()

@@ -103,7 +103,7 @@ class Leg(Protocol):
         ...
 
     async def press(self, keys: str) -> bool:
-        """Send keypad digits (0-9, *, #, A-D); return False if they were not sent."""
+        """Send keypad digits (0-9, *, #, A-D); return False if not all of them were sent."""
         ...
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
@@ -162,7 +162,7 @@ class PlainLeg:
 
 
 async def is_taken(leg: Leg) -> bool:
-    """Return whether another process has taken a leg's call up, as far as the store answers."""
+    """Return whether another process has taken a leg's call up; False while the store is away."""
     return leg.parked is not None and not await leg.parked.is_ours()
 
 

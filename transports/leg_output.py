@@ -59,7 +59,7 @@ class LegOutput(BaseOutputTransport):
         return 0
 
     async def set_transport_ready(self, frame: StartFrame) -> None:
-        """Start sending, with a `WholeSender`."""
+        """Start sending, with a `WholeSender` in place of Pipecat's, and report that upstream."""
         sender = WholeSender(
             self,
             destination=None,
@@ -72,7 +72,10 @@ class LegOutput(BaseOutputTransport):
         await self.push_frame(OutputTransportReadyFrame(), FrameDirection.UPSTREAM)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        """Report a piece of audio, and play it."""
+        """Report a piece of audio, and play it; return whether it was accepted.
+
+        It is reported even if it is not accepted then. Pipecat calls this for each piece.
+        """
         end = self.line_end
         if end is not None and not isinstance(frame, end.not_answers) and audible(frame.audio):
             end.heard(end.clock())
@@ -149,7 +152,7 @@ class WholeSender(BaseOutputTransport.MediaSender):
         return bool(self._audio_runs) or self._audio_queue.has_frame(OutputAudioRawFrame)
 
     def _clear_audio_buffer(self) -> None:
-        """Drop nothing."""
+        """Drop nothing: the rest of a piece is completed by the speech that follows."""
 
     def _create_audio_task(self) -> None:
         if not self._audio_task:
@@ -162,6 +165,7 @@ class WholeSender(BaseOutputTransport.MediaSender):
     async def _drop_interrupted(
         self, frames: AsyncGenerator[Frame, None]
     ) -> AsyncGenerator[Frame, None]:
+        """Yield the frames that no interruption has dropped on their way from the queue."""
         async for frame in frames:
             if not isinstance(self._audio_queue, OutgoingFrames) or self._audio_queue.confirm(
                 frame

@@ -45,6 +45,8 @@ class Unheard:
     def heard(self, pending: Callable[[str], bool], now: float) -> list[Frame]:
         """Remove and return the frames that no longer wait, in order.
 
+        If the first one has waited too long, all go on, and `given_up` is set.
+
         Args:
             pending: Returns whether a mark was not echoed yet.
             now: Monotonic, in seconds.
@@ -123,7 +125,7 @@ class SentSound:
         return self._length(stretch for stretch in self._stretches if stretch.played)
 
     def add(self, sound: bytes) -> None:
-        """Keep audio that is sent."""
+        """Keep audio that is sent; above `MAX_KEPT_S`, the oldest stretches are dropped."""
         if not self._stretches or self._stretches[-1].mark is not None:
             self._stretches.append(Stretch())
         self._stretches[-1].sound += sound
@@ -136,7 +138,7 @@ class SentSound:
             self._stretches[-1].mark = name
 
     def end_word(self) -> None:
-        """Record that a word or utterance ends here."""
+        """Record that a word or utterance ends here, and forget the words that were heard."""
         if self._stretches:
             self._stretches[-1].ends_word = True
             self._forget_heard_words()
@@ -218,13 +220,16 @@ class OwedSound:
         self._count = 0
 
     async def write(self, sound: bytes) -> None:
-        """Write a piece, after repeating lost audio."""
+        """Write a piece, after repeating lost audio; while the line is lost, this waits."""
         await self.repeat()
         async with self._writing:
             await self._put(sound)
 
     async def repeat(self) -> None:
-        """Repeat the lost audio when the line is back; do nothing if none was lost."""
+        """Wait until the line is back, and repeat the lost audio; do nothing if none was lost.
+
+        If the line is lost again meanwhile, this starts again.
+        """
         while self.lost:
             await self._back()
             async with self._writing:
@@ -232,7 +237,10 @@ class OwedSound:
                     await self._put_again()
 
     def note_lost(self) -> None:
-        """Record that the line is lost; `sent` will be repeated."""
+        """Record that the line is lost; if anything in `sent` may not have been heard, repeat it.
+
+        Nothing is repeated before `repeat` or `write` is called.
+        """
         self.lost = self.sent.length_s > 0
 
     def drop(self) -> None:
@@ -252,6 +260,7 @@ class OwedSound:
                 self.sent.end_word()
 
     async def _put(self, sound: bytes) -> None:
+        """Keep a piece in `sent`; write it unless the line is lost. The caller holds the lock."""
         self._count += 1
         name = f"p{self._count}"
         self.sent.add(sound)  # first: the line may be lost during the write

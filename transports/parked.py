@@ -40,7 +40,10 @@ class StoredParts:
         self._sent: dict[int, tuple[float, Any]] = {}  # by part: when, and what
 
     async def keep(self, parts: Sequence[Any], *, now: float) -> str:
-        """Store those that have changed or were stored long ago; return the name of the keys."""
+        """Store those that have changed or were stored `PART_AGAIN_S` ago; return our keys' name.
+
+        A part that is too long is only logged: then the state cannot be used elsewhere.
+        """
         for number, part in enumerate(parts):
             at, sent = self._sent.get(number, (-inf, None))
             if part == sent and now - at < PART_AGAIN_S:
@@ -53,7 +56,7 @@ class StoredParts:
         return self._own
 
     async def state(self, small: Any) -> ResumeState | None:
-        """Return the state that a small part belongs to; `None` if it cannot be used."""
+        """Return the state that a small part belongs to; log why and return `None` if unusable."""
         try:
             keys = [self._key(number, small.get("at")) for number in range(parts_of(small))]
             return join_parts(small, [await self._key_values.read(key) for key in keys])
@@ -62,7 +65,7 @@ class StoredParts:
             return None
 
     async def forget(self) -> None:
-        """Delete our own."""
+        """Delete our own parts; those that another process stored stay until they expire."""
         for number in self._sent:
             await self._key_values.take(self._key(number, self._own))
         self._sent.clear()
@@ -107,9 +110,8 @@ class ParkedCall:
     async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
         """Store a state in place of the previous one; after the `last` one, store nothing more.
 
-        If the last one reaches this machine only, it is not the last.
-
-        Returns False if another process has the call.
+        If the last one reaches this machine only, it is not the last. Calls must not overlap: a
+        late one would replace a newer state. Returns False if another process has the call.
         """
         if self._last_stored:
             return not self._taken.is_set()
@@ -126,7 +128,7 @@ class ParkedCall:
         return otherwise if is_ours is None else is_ours
 
     async def wait_for_store(self, *, within_s: float) -> None:
-        """Wait until the store says whose the call is."""
+        """Wait until the store says whose the call is, or log that it did not for `within_s`."""
         for _ in range(round(within_s / RESUMED_CHECK_S)):
             if await self._is_ours() is not None:
                 return
@@ -134,6 +136,7 @@ class ParkedCall:
         logger.warning("a lost line's call is left to the carrier: the store is away")
 
     async def _is_ours(self) -> bool | None:
+        """Return whether no other process has a later epoch; `None` if the store does not say."""
         if self._taken.is_set():
             return False
         try:
@@ -162,11 +165,15 @@ class ParkedCall:
         return not await self.forget()
 
     async def forget(self) -> bool:
-        """Delete the stored state; return False if it is that of another process."""
+        """Delete our parts and the stored state; return False if that is of another process."""
         await self._parts.forget()
         return await self._store(None)
 
     async def _store(self, small: Mapping[str, Any] | None) -> bool:
+        """Store the small part, `None` to delete it; return False if another process has the call.
+
+        That is remembered, and ends `wait_until_taken`.
+        """
         if self._taken.is_set():
             return False
         moments = [name for name in MOMENTS if small and name in small]
@@ -221,7 +228,8 @@ class Parked:
     async def take(self, token: str, *, epoch: int | None = None) -> ParkedCall:
         """Take a call up in the next epoch; return the call's store with its state.
 
-        A state that cannot be used counts as none.
+        From now on, no earlier process can store the call. A state that cannot be used counts as
+        none.
 
         Args:
             token: The token of the line.

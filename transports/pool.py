@@ -123,7 +123,7 @@ class Peers(Protocol):
     """Claims and questions between the processes of the pool."""
 
     async def claim(self, what: str, *, everywhere: bool = False) -> KeepOutcome:
-        """Claim `what`; refused if another live process has claimed it, or on no answer.
+        """Claim `what`; refused if a live process, also this one, has claimed it, or on no answer.
 
         Args:
             what: The name of the claim.
@@ -190,6 +190,8 @@ class CallPool(Protocol):
     ) -> HeldSeat | NoSeat:
         """Reserve a seat for an expected call; the same call gets the same seat again.
 
+        `begin` must follow soon, and `end` after the call.
+
         Args:
             call: The carrier's id of the call; empty if it has none.
             address: The network address of a public caller, who may use only a share of the seats;
@@ -209,7 +211,7 @@ class CallPool(Protocol):
 
 @contextmanager
 def take_seat(pool: CallPool, seat: int) -> Iterator[None]:
-    """Hold the seat for a call while the block runs."""
+    """Report that the call of a seat has begun; free the seat after the block."""
     pool.begin(seat)
     try:
         yield
@@ -260,7 +262,10 @@ class PoolLocks:
 
     @asynccontextmanager
     async def hold(self, what: str) -> AsyncIterator[None]:
-        """Hold the lock of this name while the block runs."""
+        """Hold the lock of this name while the block runs; without it if `LOCK_S` was not enough.
+
+        Within this process it always holds.
+        """
         async with self._here.setdefault(what, asyncio.Lock()):
             try:
                 await self._take(what)

@@ -117,7 +117,10 @@ class RestClient:
         return body
 
     async def command(self, method: str, resource: str, **arguments: Any) -> int:
-        """Return the status of a response, or `NO_ANSWER`; never raises."""
+        """Return the status of a response, or `NO_ANSWER` if there was none; never raises.
+
+        After `NO_ANSWER`, the carrier may have carried the command out.
+        """
         try:
             async with asyncio.timeout(CARRIER_REQUEST_S):
                 return (await self.send(method, resource, reads=False, **arguments))[0]
@@ -157,7 +160,7 @@ class RestClient:
 
 
 def dial_error(carrier: str, found: Finding | Kind, reason: str) -> ServiceError:
-    """Return the exception for a carrier's failure."""
+    """Return the exception for a carrier's failure; the caller raises it. `reason` is one line."""
     return error_of(failed(found, STAGE, provider=carrier, reason=reason))
 
 

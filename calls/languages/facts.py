@@ -108,6 +108,7 @@ def languages() -> Mapping[str, LanguageFacts]:
 
 
 def _language(tag: str, values: Mapping[str, Any]) -> LanguageFacts:
+    """Return the facts in a file; raise `KeyError` for a key that is no attribute."""
     known = {key.name: key.default for key in fields(LanguageFacts)}
     facts: dict[str, Any] = {
         key: frozenset(value.split()) if isinstance(known[key], frozenset) else value

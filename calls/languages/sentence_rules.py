@@ -40,7 +40,7 @@ _END: Final = re.compile(
 
 
 def stop_ends(before: str, after: str, tag: str) -> bool:
-    """Return whether the stop at the end of `before` ends its sentence.
+    """Return whether the stop at the end of `before` ends its sentence; any other end does.
 
     Args:
         before: The sentence so far, with the stop at its end.
@@ -65,7 +65,7 @@ def stop_ends(before: str, after: str, tag: str) -> bool:
 
 
 def known_end(text: str, tag: str) -> int:
-    """Return the first stop that ends a sentence after a word that abbreviates elsewhere, or 0.
+    """Return the index after the first stop that ends a sentence after an abbreviation; 0 if none.
 
     A library that takes "etc." or the Spanish "No." for an abbreviation misses these.
     """
@@ -122,6 +122,7 @@ def _is_abbreviation(words: list[str], word: str, first: str, facts: LanguageFac
 
 
 def _is_initial(words: list[str]) -> bool:
+    """Return whether the last word is one capital letter, or initials joined by dashes."""
     word = _INITIALS.sub("", words[-1].strip(_MARKS))
     return len(word) == 1 and word.isupper()
 
@@ -139,6 +140,7 @@ def _spelled(words: list[str]) -> str:
 
 
 def _has_no_vowel(word: str) -> bool:
+    """Return whether a short word in small letters has no vowel, and so is an abbreviation."""
     small = word.casefold()
     if word[1:].isupper() or _MURMUR.fullmatch(small) or not _VOWELED.fullmatch(small):
         return False

@@ -61,7 +61,7 @@ def _read(kind: type[Kind], row: Row[Any], **converted: Any) -> Kind:
 
 
 def write_intent(dial: Dial) -> dict[str, Any]:
-    """Return the row of a dial that is intended."""
+    """Return the row of a dial that is intended, for an insert; it has no outcome yet."""
     unknown = {"provider_call_id": "", "outcome": "", "counted": False, "reason": ""}
     return {name: getattr(dial, name) for name in INTENT_COLUMNS} | unknown
 
@@ -95,7 +95,10 @@ async def claim_next(
     now_s: Callable[[], float],
     lease_s: float,
 ) -> Claim | NothingToDial:
-    """Claim the next contact of a campaign for `holder`, or return why there is none."""
+    """Claim the next contact of a campaign for `holder`, or return why there is none.
+
+    The intended dial is stored, and counts against the campaign's pace and daily limits.
+    """
     row = await _take_turn(connection, campaign, now_s())
     if row is None:
         return NothingToDial(reason="not_running")
@@ -128,7 +131,10 @@ async def claim_next(
 async def has_due(
     connection: AsyncConnection, campaign: str, rules: ClaimRules, now: float
 ) -> bool:
-    """Return whether a contact of a running campaign is due, or may be due by changed rules."""
+    """Return whether a contact of a running campaign is due, or may be by changed rules.
+
+    Only reads. True does not mean that it may be dialled: limits and hours are checked later.
+    """
     running = select(CAMPAIGNS.c.name).where(
         CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running"
     )
@@ -138,7 +144,7 @@ async def has_due(
 
 
 async def _recheck(connection: AsyncConnection, campaign: str, version: str) -> None:
-    """Make contacts due that the campaign's former rules have postponed or excluded."""
+    """Make contacts due that the former rules postponed or excluded, and store the new version."""
     own = CONTACTS.c.campaign == campaign
     postponed = CONTACTS.c.state.in_(OPEN_STATES) & (CONTACTS.c.reason == OUTSIDE_HOURS)
     excluded = (CONTACTS.c.state == "excluded") & CONTACTS.c.reason.in_(RULED_OUT)
@@ -170,7 +176,10 @@ def _consent_in(row: Row[Any]) -> CallConsent | None:
 
 
 async def _take_turn(connection: AsyncConnection, campaign: str, now: float) -> Row[Any] | None:
-    """Lock and return a campaign's row; `None` if the campaign does not run."""
+    """Lock a campaign's row until the transaction ends, and return it; `None` if it is not running.
+
+    `claimed_s` is updated even if nothing is claimed then, so campaigns take turns.
+    """
     turn = (
         update(CAMPAIGNS)
         .where(CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running")
@@ -203,6 +212,7 @@ async def _next_contact(
     """Return the first contact that may be dialled, and whether any was outside its hours.
 
     Contacts before it are postponed or excluded, so that the next claim does not read them again.
+    At most the sum of `READ_SIZES` are read: `None` does not mean that no other one is due.
     """
     closed, engaged = False, await _engaged(connection, now)
     for limit in READ_SIZES:
@@ -269,6 +279,7 @@ async def _candidates(
 
 
 def _candidate_query(campaign: str, state: str, now: float, limit: int) -> Select[Any]:
+    """Return the query for due contacts in one state, the next first; it locks what it returns."""
     barred = exists().where(DO_NOT_CALL.c.number == CONTACTS.c.number)
     own = (CONSENTS.c.campaign == CONTACTS.c.campaign) & (CONSENTS.c.number == CONTACTS.c.number)
     consent = (CONSENTS.c.kind, CONSENTS.c.given_on, CONSENTS.c.source)

@@ -202,14 +202,16 @@ class Contacts:
             return await _put_on_list(connection, entries) > 0
 
     async def add_do_not_call_entries(self, entries: Sequence[DoNotCallEntry]) -> int:
-        """Put at most `BATCH` numbers on the list; return how many were not on it."""
+        """List up to `BATCH` numbers, and exclude their contacts; return how many are new."""
         async with self.database.transaction() as connection:
             return await _put_on_list(connection, entries)
 
     async def remove_do_not_call(
         self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
     ) -> int:
-        """Take numbers off the list; return how many were on it. See `STATES_OFF_LIST`.
+        """Take numbers off the list; return how many were on it.
+
+        A contact that the list excluded gets the state in `STATES_OFF_LIST`.
 
         Args:
             number: As for `add_do_not_call`.
@@ -260,10 +262,10 @@ class Contacts:
     async def queue_callback(
         self, call_id: str, campaign: str, contact: NewContact, *, now: float
     ) -> QueuedAs | None:
-        """Queue a callback in a campaign; `None` if it is queued already or cannot be queued yet.
+        """Queue a callback, and start its campaign again; `None` if it was handled or must wait.
 
-        A contact that is being dialled is not changed, because the dial's outcome would overwrite
-        the change. `left_callbacks` then returns the callback for a later attempt.
+        It waits while its contact is being dialled, whose outcome would overwrite the change.
+        `left_callbacks` then returns it for a later attempt. A paused campaign stays paused.
         """
         async with self.database.transaction() as connection:
             await make_campaign(self.database, connection, campaign, now)
@@ -312,12 +314,13 @@ class Contacts:
 async def _meant_numbers(
     connection: AsyncConnection, number: str, also: str, dial_id: str
 ) -> frozenset[str]:
+    """Return a number, its other reading, and the one that a dial called, without empty ones."""
     dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
     return frozenset({number, also, *(await connection.execute(dialled)).scalars()} - {""})
 
 
 async def _put_on_list(connection: AsyncConnection, entries: Sequence[DoNotCallEntry]) -> int:
-    """Store entries and exclude their open contacts; return how many numbers were not listed."""
+    """Store new entries, and exclude open contacts of all numbers; return how many are new."""
     numbers = sorted({entry.number for entry in entries})
     known = await _barred_among(connection, numbers)
     rows = [
@@ -460,7 +463,8 @@ async def _add_or_renew_contact(
 ) -> QueuedAs:
     """Queue a callback as a new contact, or for `known`, which has all its attempts again.
 
-    Do not queue it if the number is on the do-not-call list. Both results are noted.
+    Only note it if the number is on the do-not-call list. Otherwise also store its consent, and
+    start the campaign again.
     """
     if await _barred_among(connection, [contact.number]):
         refused = CallbackNote(call_id, contact.number, campaign, "do_not_call")

@@ -98,9 +98,10 @@ class Ledger:
     async def unreported(
         self, campaigns: Sequence[str], *, since_s: float, talked: bool
     ) -> Sequence[UnreportedDial]:
-        """Return a page of dials without a report in the outbox, the oldest first.
+        """Return a page of settled dials without a report in the outbox, the oldest first.
 
         Ledger and outbox are read in one query, so that no crash between the two loses a dial.
+        Dials that the carrier never had are left out, unless their outcome is `failed`.
 
         Args:
             campaigns: The names of the campaigns.
@@ -136,7 +137,10 @@ class Ledger:
         ]
 
     async def unpriced(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:
-        """Return answered dials since `since_s` without the carrier's price, the newest first."""
+        """Return answered dials without the carrier's price, the newest first.
+
+        At most `BILLS_PAGE`, of those that were intended at `since_s` or later.
+        """
         unpriced = (
             select(DIALS)
             .where(
@@ -170,7 +174,7 @@ class Ledger:
     async def ended_calls(
         self, campaigns: Sequence[str], *, since_s: float
     ) -> Sequence[DialledCall]:
-        """Return all calls of the latest settled dials whose row may lack costs, earliest first.
+        """Return all calls of up to `CALLS_PAGE` settled dials whose row may lack costs, in order.
 
         Such a dial has an ended call with another cost than its row. If the call was resumed, this
         is always so, because the row has the sum.
@@ -259,7 +263,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialCosts:
-    """Total costs of some dials; missing prices are counted next to the sums, never guessed.
+    """Total costs of some dials; missing prices are counted separately, never guessed.
 
     Attributes:
         carrier: The sum of the prices that the carrier has reported.

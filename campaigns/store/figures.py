@@ -170,7 +170,7 @@ class Figures:
             return [await _standing(connection, row) for row in rows]
 
     async def course(self, campaign: str) -> CampaignCourse:
-        """Return the course of a campaign so far."""
+        """Return the times of the last `RECENT` dials, and a sample of unfinished contacts."""
         recent = (
             select(DIALS.c.intended_s)
             .where(DIALS.c.campaign == campaign, ~SKIPPED)
@@ -190,7 +190,7 @@ class Figures:
         )
 
     async def outcomes(self, campaign: str) -> Sequence[OutcomeFigures]:
-        """Return the figures of each outcome, the most frequent first."""
+        """Return the figures of each outcome of settled dials, the most frequent first."""
         count = func.count().label("dials")
         figures = (
             select(
@@ -216,7 +216,10 @@ class Figures:
         ]
 
     async def reached(self, campaign: str) -> ReachedContacts:
-        """Return how many contacts were dialled, and how many had a completed call."""
+        """Return how many contacts were dialled, and how many had a completed call.
+
+        Skipped contacts do not count; those whose dials were all refused were not dialled.
+        """
         own = (DIALS.c.campaign == campaign) & (DIALS.c.state == "settled") & ~SKIPPED
         contacts = func.count(DIALS.c.contact_id.distinct())
         dialled = select(contacts).where(own, DIALS.c.outcome != DialOutcome.REFUSED.value)
@@ -233,7 +236,10 @@ class Figures:
             )
 
     async def contacts(self, campaign: str) -> AsyncIterator[ContactFigures]:
-        """Yield the figures of each contact, in the order of the import."""
+        """Yield the figures of each contact, in the order of the import, by pages of `PAGE`.
+
+        Each page is read on its own, so contacts that are added meanwhile may follow.
+        """
         last_id = 0
         while True:
             page = (
@@ -313,7 +319,7 @@ class Figures:
         return spells_of(transitions, {row.holder: row.seen_at.timestamp() for row in rows})
 
     async def alerts(self, since_s: float, until_s: float) -> Sequence[Alert]:
-        """Return the alerts about incidents that began in a span of time."""
+        """Return the readable alerts about incidents that began in a span, the earliest first."""
         began = (ALERTS.c.began_s >= since_s) & (ALERTS.c.began_s <= until_s)
         wanted = select(ALERTS.c.alert).where(began).order_by(ALERTS.c.began_s).limit(MAX_ROWS)
         async with self.database.reading() as connection:
@@ -322,6 +328,7 @@ class Figures:
 
 
 async def _standing(connection: AsyncConnection, row: Row[Any]) -> CampaignStanding:
+    """Return a campaign's state from its row of `campaigns`, with counts of contacts and dials."""
     contacts = (
         select(CONTACTS.c.state, func.count())
         .where(CONTACTS.c.campaign == row.name)

@@ -86,7 +86,11 @@ class Queue:
     async def claim(
         self, campaign: str, rules: ClaimRules, *, now_s: Callable[[], float], lease_s: float
     ) -> Claim | NothingToDial:
-        """Claim the next contact; the intent to dial is committed on return."""
+        """Claim the next contact, or return why none; the intent to dial is committed on return.
+
+        It counts as one of the campaign's calls until it is settled or released, even after its
+        lease.
+        """
         if self.clock is not None:
             await self.clock.measure()
         now = now_s()
@@ -127,7 +131,7 @@ class Queue:
             return why
 
     async def note_placed(self, dial: Dial, provider_call_id: str) -> bool:
-        """Store the carrier's id of the call; return False if the dial is no longer ours."""
+        """Store the carrier's id of the call, or a changed one; return False if it is not ours."""
         # The carrier's callback may arrive before its response: the call may already be answered.
         state = case((DIALS.c.state == "intended", "placed"), else_=DIALS.c.state)
         return await _change(self, dial, provider_call_id=provider_call_id[:100], state=state)
@@ -143,14 +147,18 @@ class Queue:
             return (await connection.execute(kept)).rowcount > 0
 
     async def settle(self, dial: Dial, result: DialResult, *, then: NextStep, now: float) -> bool:
-        """Store a dial's outcome and its contact's next state; return False if it is not ours."""
+        """Store a dial's outcome and its contact's next state; return False if it is not ours.
+
+        A number that is on the do-not-call list by now, or was taken out, is excluded instead.
+        """
         async with self.database.transaction() as connection:
             return await _settle(connection, dial, self.holder, result=result, then=then, now=now)
 
     async def release(self, dial: Dial, *, due_s: float = 0.0, reason: str = "") -> bool:
-        """Release a dial that the carrier never had; the same attempt is made again later.
+        """Delete a dial that the carrier never had; its contact is dialled again from `due_s` on.
 
-        Returns False if the dial is no longer ours, or if the carrier has it.
+        The next claim makes it again under the same id. Returns False if the dial is no longer
+        ours, or if the carrier has it.
         """
         contact_values = {"due_s": due_s, "reason": reason}
         async with self.database.transaction() as connection:
@@ -159,7 +167,7 @@ class Queue:
     async def adopt_expired(
         self, campaigns: Collection[str], *, now_s: Callable[[], float], lease_s: float
     ) -> Sequence[Claim]:
-        """Take over the dials of these campaigns whose lease has expired.
+        """Take over the dials of these campaigns whose lease has expired; we hold them from now on.
 
         They include our own if this process did not renew them in time. Dials of other campaigns
         are left to processes that have those campaigns configured, since only they can follow them.
@@ -183,7 +191,7 @@ class Queue:
             return [claim for claim in claims if claim is not None]
 
     async def open(self, campaign: str, *, now: float) -> None:
-        """Create a campaign unless it exists."""
+        """Create a campaign that is ready, but not started, unless it exists."""
         async with self.database.transaction() as connection:
             await make_campaign(self.database, connection, campaign, now)
 
@@ -319,7 +327,7 @@ async def _release(
 
 
 async def _why_released(connection: AsyncConnection, dial: Dial) -> str:
-    """Return why a dial may not be made now, as a code; empty if it may."""
+    """Return why a dial may not be made now, as a code; empty if it may. Changes nothing."""
     reason = select(CONTACTS.c.reason).where(CONTACTS.c.id == dial.contact_id)
     if (await connection.execute(reason)).scalar_one_or_none() == TAKEN_OUT:
         return TAKEN_OUT
@@ -410,7 +418,7 @@ async def _is_barred(connection: AsyncConnection, number: str) -> bool:
 
 
 async def _claim_of(connection: AsyncConnection, row: Row[Any]) -> Claim | None:
-    """Return a dial with its contact; if the contact was erased, delete the dial, return `None`."""
+    """Return a dial with its contact; if that was erased, delete the dial and return `None`."""
     dial = read_dial(row)
     found = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
     contact = (await connection.execute(found)).first()

@@ -92,7 +92,7 @@ class UnfinishedContacts:
         return {str(reason): int(count) for reason, count in rows}
 
     async def lacking(self, campaign: str, placeholder: str) -> int:
-        """Return how many unfinished contacts have no value for a placeholder."""
+        """Return how many unfinished contacts have no value for a placeholder: name or field."""
         if placeholder == "name":
             lacks = CONTACTS.c.name == ""
         else:  # the fields are JSON without empty values

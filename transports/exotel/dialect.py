@@ -29,6 +29,7 @@ STEP_BYTES: Final = 320
 
 
 def _started(fields: Fields) -> Message:
+    """Read `start`; refuse it without ids, or with audio that we cannot read."""
     start = part(fields, "start")
     stream_sid, call_sid = either(start, fields, "stream_sid"), start.get("call_sid")
     if not (is_id(stream_sid) and is_id(call_sid)):

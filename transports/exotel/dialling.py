@@ -168,7 +168,11 @@ class ExotelCarrier:
         return found.cost if found else None
 
     async def _request_call(self, request: DialRequest) -> str:
-        """Request a call and return Exotel's id; remember the dial if no call was placed."""
+        """Request a call and return Exotel's id; remember the dial if no call was placed.
+
+        Raises:
+            ServiceError: It was refused, or the response is lost or has no id: then it may ring.
+        """
         self._unplaced.pop(request.dial_id, None)
         try:
             answer = await self.rest.ask("POST", "Calls/connect.json", self._form(request))

@@ -89,6 +89,7 @@ def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | 
 
 
 def _json_fields(body: bytes) -> dict[str, str] | None:
+    """Return the texts in a JSON object, without other values; `None` for any other body."""
     try:
         parsed: Any = json.loads(body)
     except (ValueError, RecursionError):
@@ -100,12 +101,14 @@ def _json_fields(body: bytes) -> dict[str, str] | None:
 
 
 def _multipart_fields(body: bytes, content_type: str) -> dict[str, str]:
+    """Return the fields of a multipart form; empty if it cannot be parsed as one."""
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     parts = cast("list[object] | str", message_from_bytes(head + body).get_payload())
     return dict(_field(part) for part in parts if isinstance(part, Message))
 
 
 def _field(part: Message) -> tuple[str, str]:
+    """Return name and text of a part; both are empty where the part lacks them."""
     name = part.get_param("name", header="content-disposition")
     value = part.get_payload(decode=True)
     text = value.decode(errors="replace") if isinstance(value, bytes) else ""
@@ -225,7 +228,10 @@ class ExotelRoutes:
         return Response(status_code=HTTPStatus.OK)
 
     async def _admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
-        """Reserve a seat for a stream; after a refusal, Exotel takes the applet's next step."""
+        """Reserve a seat for a stream; after a refusal, Exotel takes the applet's next step.
+
+        The stream of a call that we placed is published as its answer, also if it is refused then.
+        """
         pool, dial_id = self._host.pool, websocket.path_params.get("dial", "")
         if dial_id:  # its stream starts when the callee answers
             picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")

@@ -157,6 +157,7 @@ def _refused(error: api.ServerError) -> Dialled:
 
 
 def _request(call: OutboundCall) -> api.CreateSIPParticipantRequest:
+    """Return the request to ring a callee; the server responds once they answer, or will not."""
     request = api.CreateSIPParticipantRequest(
         sip_trunk_id=call.trunk_id,
         sip_call_to=call.number,
@@ -176,6 +177,7 @@ def _request(call: OutboundCall) -> api.CreateSIPParticipantRequest:
 
 
 async def _has_callee(lk: api.LiveKitAPI, room: str) -> bool:
+    """Return whether a room has its callee, who may still ring; False without a room."""
     try:
         async with asyncio.timeout(OTHER_REQUEST_S):
             listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
@@ -299,7 +301,7 @@ class LivekitCarrier:
             ringing.task.cancel()
 
     def close(self) -> None:
-        """Stop all ringing."""
+        """Stop all ringing of this process; calls that were answered go on."""
         for ringing_dial in self._ringing.values():
             ringing_dial.task.cancel()
 
@@ -308,6 +310,7 @@ class LivekitCarrier:
         return f"{self.room_prefix}{DIAL_PREFIX}{dial_id}"
 
     def _forget_old(self) -> None:
+        """Forget the oldest finished dials above `MAX_REMEMBERED`; one that rings is kept."""
         over = [dial_id for dial_id, ringing in self._ringing.items() if ringing.task.done()]
         for dial_id in over[: max(0, len(self._ringing) - MAX_REMEMBERED)]:
             del self._ringing[dial_id]

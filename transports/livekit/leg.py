@@ -91,7 +91,7 @@ class LivekitLeg(PlainLeg):
         self._begun.set()
 
     async def answered(self) -> None:
-        """Wait until the far end has answered and hears us.
+        """Wait until the far end has answered and hears us; publish its ringing and its answer.
 
         Raises:
             TimeoutError: It did not within `FAR_END_ANSWER_S`.
@@ -124,7 +124,10 @@ class LivekitLeg(PlainLeg):
         return not self.line.stay.up
 
     async def press(self, keys: str) -> bool:
-        """Send keys as RFC 4733 events, one after the other; return whether all were sent."""
+        """Send keys as RFC 4733 events, one every `KEY_S`; return whether all were sent.
+
+        After False, some may have been sent, but none if a key is unknown.
+        """
         if not keys or any(key not in KEY_CODES for key in keys):
             return False
         try:

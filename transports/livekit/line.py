@@ -107,15 +107,15 @@ class LivekitLine:
         return self.party is not None
 
     def give_up(self) -> None:
-        """Stop the wait for the caller; no effect if the caller has come."""
+        """Stop the wait for the caller, also a later one; no effect if the caller has come."""
         self._given_up = True
         self._changed.set()
 
     async def watch(self) -> str:
-        """Keep the line connected until its end; return the reason.
+        """Keep the line connected until its end; return the reason, as in `RoomWatch.over`.
 
         If the server is lost, this joins the room again. If the far end does not subscribe to our
-        track, this publishes it again.
+        track, this publishes it again. `close` ends it as well.
         """
         backoff = Backoff()
         while not self.stay.over:
@@ -148,7 +148,10 @@ class LivekitLine:
             self.source.clear_queue()
 
     async def close(self) -> None:
-        """Leave the room; no effect if we have left it."""
+        """Leave the room, which ends `watch`; no effect if we have left it.
+
+        The line cannot be opened again, because its source is closed.
+        """
         if self._closed:
             return
         self._closed = True
@@ -263,7 +266,10 @@ class LivekitLine:
             self._republications_left = REPUBLICATIONS
 
     def _note_disconnected(self, reason: int) -> None:
-        """Record the end of the connection; the library does not try to reconnect any more."""
+        """Record the end of the connection; the library does not try to reconnect any more.
+
+        `watch` joins again, unless the server has sent us away: then the line ends.
+        """
         if int(reason) in SENT_AWAY:
             self.sent_away = True
             self.stay.line_ended()
@@ -276,7 +282,10 @@ class LivekitLine:
         return self.party is not None and participant.identity != self.party.identity
 
     def _update_usable(self) -> None:
-        """Let writers continue or make them wait; report a lost or restored line."""
+        """Let writers continue or make them wait; report a lost or restored line, once each.
+
+        Before the line is usable for the first time, nothing counts as lost.
+        """
         if not (self.stay.up and self.stay.caller_here and self._subscribed):
             if self.usable.is_set() and self._lost_at is None:
                 self._lost_at = self.clock()
@@ -289,7 +298,7 @@ class LivekitLine:
             self._lost_at = None
 
     async def _wait(self) -> None:
-        """Wait for the next event or time limit."""
+        """Wait for the next event or time limit, and apply the limit."""
         self._changed.clear()
         wake_at = self.stay.wake_at
         left_s = None if wake_at is None else max(0.0, wake_at - self.clock())

@@ -73,7 +73,10 @@ class LivekitPeople:
     emit: Emit
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
-        """Call a person; return their leg after they answer, or the result if they do not."""
+        """Call a person; return their leg after they answer, or the result if they do not.
+
+        The leg is watched in a task. Without one, also after a cancellation, the room is closed.
+        """
         room = room_of(secrets.token_hex(8), prefix=ROOM_PREFIX)
         place = RoomPlace(url=self.rooms.url, room=room, token=lambda: self.rooms.token(room))
         line = LivekitLine(place, clock=clock.monotonic)
@@ -106,7 +109,11 @@ class LivekitPeople:
     async def _call(
         self, lk: api.LiveKitAPI, to: Destination, room: str, *, ring_s: float
     ) -> OutboundCall:
-        """Return the call to place: through our trunk, or directly to a SIP address."""
+        """Return the call to place: through our trunk, or directly to a SIP address.
+
+        Raises:
+            ExchangeError: We have no outbound trunk, or LiveKit did not list the trunks.
+        """
         scheme, _, address = to.number.partition(":")
         if scheme.lower() in ("sip", "sips"):
             user, _, host = address.rpartition("@")

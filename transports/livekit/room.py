@@ -115,7 +115,10 @@ class RoomIntake:
         self._allowance = IntakeAllowance(per_s=EVENTS_PER_S, cap=EVENTS_CAP, now=clock())
 
     def takes(self, event: FfiEvent) -> bool:
-        """Return whether the room reads an event; if not, free the object that the event owns."""
+        """Return whether the room reads an event; if not, free the object that the event owns.
+
+        Called in the library's thread. Events of other rooms are left to those.
+        """
         which = event.WhichOneof("message")
         if which == "rpc_method_invocation":  # any participant may send it; we have no methods
             return False
@@ -131,7 +134,10 @@ class RoomIntake:
         return taken
 
     def _count(self, kind: str) -> bool:
-        """Count an event; return whether the room reads its kind, and is not flooded."""
+        """Count an event; return whether the room reads its kind, and is not flooded.
+
+        The first excess calls `on_flood`; from then on, only events about the end are read.
+        """
         now = self._clock()
         self._allowance.spend(1, now)
         if self._allowance.wait_s(now) > 0 and not self._over:
@@ -197,7 +203,7 @@ async def join(
 
 
 async def leave(room: rtc.Room) -> None:
-    """Leave a room; if the server does not respond, it removes us later by itself."""
+    """Leave a room; never fails: a server that does not respond removes us later by itself."""
     with suppress(LineError):
         async with _answering("let us go"):
             await room.disconnect()

@@ -152,19 +152,22 @@ class LivekitRooms:
             await _request(self._api.room.delete_room(api.DeleteRoomRequest(room=room)))
 
     def delete_later(self, room: str) -> None:
-        """Keep trying to close a room whose caller has no agent, until the server does it."""
+        """Keep trying, in a task, to close a room whose caller has no agent, for `DELETE_FOR_S`.
+
+        A room with an agent is left until that agent is gone.
+        """
         self.cancel_deletion(room)  # of an earlier call of this method
         self._deleting[room] = asyncio.get_running_loop().create_task(
             self._retry_deletion(room), name=f"close {mask_number(room)}"
         )
 
     def cancel_deletion(self, room: str) -> None:
-        """Stop trying to close a room, because its caller has an agent again."""
+        """Stop trying to close a room, because its caller has an agent again, if we still try."""
         if task := self._deleting.pop(room, None):
             task.cancel()
 
     async def _retry_deletion(self, room: str) -> None:
-        """Close a room once the server can and no agent is in it, within `DELETE_FOR_S`."""
+        """Close a room once the server can and no agent is in it; log if `DELETE_FOR_S` pass."""
         try:
             async with asyncio.timeout(DELETE_FOR_S):
                 while True:

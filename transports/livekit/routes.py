@@ -131,6 +131,7 @@ class WebhookReader:
         return None if is_unaltered else _ALTERED
 
     def _remember(self, event_id: str) -> None:
+        """Remember an event's id; above `KEPT_IDS`, forget the oldest."""
         self._seen[event_id] = None
         while len(self._seen) > KEPT_IDS:
             self._seen.popitem(last=False)
@@ -204,7 +205,7 @@ class RoomAnswerer:
                 await self._poll_rooms()
 
     async def webhook(self, request: Request) -> Response:
-        """Accept an event; a call runs in a task of its own, after the response."""
+        """Accept a signed event, or refuse it; a call runs in a task of its own."""
         body, authorization = await request.body(), request.headers.get("authorization", "")
         news = self.reader.read(body, authorization, now_s=clock.utc_now().timestamp())
         if isinstance(news, WebhookRefusal):
@@ -216,7 +217,10 @@ class RoomAnswerer:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _poll_rooms(self) -> None:
-        """Begin the calls whose webhook was lost, and those whose worker is gone."""
+        """Begin the calls whose webhook was lost, and those whose worker is gone.
+
+        All occupied rooms are tried: a room in progress is claimed, so its try has no effect.
+        """
         try:
             found = await self.rooms.occupied(self.prefix)
         except RoomsError as error:
@@ -232,7 +236,11 @@ class RoomAnswerer:
         self.tasks.create_task(self._take(room), name=f"room {mask_number(room.name)}")
 
     async def _take(self, room: OpenRoom) -> None:
-        """Answer a room that no other process has claimed; an error ends only this call."""
+        """Answer a room that no process has claimed, or refuse it; an error ends only this call.
+
+        The claim on an answered room is kept, so that no poll answers it again. It is given back
+        where another try may succeed.
+        """
         try:
             if not await self.pool.peers.claim(_claim_on(room)):
                 return
@@ -255,7 +263,7 @@ class RoomAnswerer:
             logger.opt(exception=error).error("a telephone call ended with an internal error")
 
     async def _answer(self, room: OpenRoom) -> None:
-        """Join a room, wait for the caller, and talk.
+        """Join a room, wait for the caller, and talk until the call has ended.
 
         The caller hears ringing until our sound is published. After an error the room is closed,
         because its caller would hear silence.
@@ -276,7 +284,7 @@ class RoomAnswerer:
             await line.close()
 
     async def _join(self, line: LivekitLine) -> bool:
-        """Join the room, in up to `JOIN_TRIES` tries; return whether that succeeded."""
+        """Join the room, in up to `JOIN_TRIES` tries; return False and publish it if all fail."""
         for _ in range(JOIN_TRIES):
             try:
                 await line.open()

@@ -72,6 +72,7 @@ class LivekitInput(BaseInputTransport):
             await self.push_frame(frame)
 
     async def _stop_reading(self) -> None:
+        """Ignore new tracks and keys, and cancel the tasks that read; harmless if repeated."""
         self._line.on_sound = lambda _: None
         self._line.on_key = lambda _: None
         tasks = [*self._pressing, *([self._listening] if self._listening else [])]
@@ -81,6 +82,7 @@ class LivekitInput(BaseInputTransport):
                 await self.cancel_task(task)
 
     def _hear(self, sound: rtc.Track) -> None:
+        """Read a new track in a task, which ends the task of the former track first."""
         previous = self._listening
         self._listening = self.create_task(self._listen(sound, previous), "hear the caller")
 
@@ -179,7 +181,10 @@ class LivekitOutput(RepeatingOutput):
         await super().process_frame(frame, direction)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
-        """Queue a piece of audio, unless a later barge-in interrupted it."""
+        """Queue a piece of audio when the line is usable, unless a later barge-in interrupted it.
+
+        Returns False if it did. This waits while the line is lost, or the library's queue is full.
+        """
         await self._line.usable.wait()
         await self.owed.repeat()
         if frame.id < self._cut_at and frame.interruptible:
@@ -191,7 +196,10 @@ class LivekitOutput(RepeatingOutput):
         return True
 
     def note_lost(self) -> None:
-        """Keep the sound that the lost server did not get, and stop sending."""
+        """Keep the sound that the lost server did not get, and stop sending.
+
+        The caller's line is corrected; `repeat_owed` or the next piece plays the rest.
+        """
         self.owed.sent.heard_all_but(self._unsent_s)
         self.owed.note_lost()
         self._drop_unsent()
@@ -207,6 +215,7 @@ class LivekitOutput(RepeatingOutput):
             self.owed.note_heard()
 
     def _drop_unsent(self) -> None:
+        """Empty the library's queue; what was in it does not count as written."""
         self._written_s = self._sent_s
         self._line.hush()
 

@@ -229,7 +229,13 @@ def _rule_store(lk: api.LiveKitAPI) -> _Store:
 
 
 async def _ensure(store: _Store, wanted: Any) -> Arranged:
-    """Create the object, or update the one of the same name; return the result."""
+    """Create the object, or update the one of the same name; return the result.
+
+    Only our fields that differ are changed, and nothing is sent if none does.
+
+    Raises:
+        ExchangeError: A request failed, or several objects have the name.
+    """
     found = await _find_named(store, wanted.name)
     if found is None:
         made = await _request(store.create(wanted), f"make the {store.part}")

@@ -76,7 +76,7 @@ class LocalLeg(PlainLeg):
         return self._output.playing.is_set()
 
     def take_level(self) -> MicLevel:
-        """Return the microphone's level since the last call."""
+        """Return the microphone's level since the last call, and start to measure again."""
         return self._input.take_level()
 
     def input(self) -> BaseInputTransport:
@@ -105,7 +105,7 @@ class LocalLeg(PlainLeg):
         await self._emit_gone("caller_hung_up")
 
     async def hang_up(self, reason: str = "") -> None:
-        """Release the devices."""
+        """Release the devices; `on_gone` is not called any more."""
         self._gone = None
         await self._input.close()
         await self._output.close()
@@ -159,10 +159,14 @@ class _Microphone(BaseInputTransport):
         await self._device.close()
 
     def _heard(self, audio: bytes) -> None:
+        """Pass a block from PortAudio's thread to the event loop."""
         self._loop.call_soon_threadsafe(self._take_audio, audio)
 
     def _take_audio(self, audio: bytes) -> None:
-        """Queue a block, as silence while the agent may be heard; a full queue drops its oldest."""
+        """Queue a block, as silence while the agent may be heard; a full queue drops its oldest.
+
+        It is dropped before the call begins, and after it.
+        """
         if self._paused or self._audio_task is None:
             return
         self._peak = max(self._peak, peak(audio))
@@ -235,7 +239,10 @@ class _Loudspeaker(LegOutput):
         await super().process_frame(frame, direction)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
-        """Pass one chunk to the loudspeaker; wait while too much is pending."""
+        """Pass one chunk to the loudspeaker; wait while too much is pending.
+
+        If it is audible, the microphone is muted until it was played. Always returns True.
+        """
         self._interruptible = frame.interruptible
         self._playback.write(frame.audio)
         if self.guard and audible(frame.audio):

@@ -234,6 +234,7 @@ class Direction:
         await asyncio.to_thread(self._close)
 
     def _open(self) -> None:
+        """Open the device, in a thread; a failure also counts as the loss of the device."""
         with self._lock:
             if self._closed:
                 return
@@ -253,6 +254,7 @@ class Direction:
                 stream.close()
 
     def _ended(self) -> None:
+        """Report a stream that ended by itself; PortAudio calls this also after our own `close`."""
         if not self._closed:
             self._lost()
 

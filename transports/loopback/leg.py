@@ -70,7 +70,10 @@ class LoopbackMouth:
         self._said.clear()
 
     def next(self) -> NDArray[np.int16]:
-        """Return the next frame: audio, or silence if none is left."""
+        """Remove and return the next frame: audio, or silence if none is left.
+
+        The first frame without audio shows that everything was said.
+        """
         piece, self._rest = self._rest[: self._step], self._rest[self._step :]
         if piece.size:
             self.silent_frames = 0
@@ -214,7 +217,7 @@ class _Input(BaseInputTransport):
             await self.cancel_task(task)
 
     def _stays(self) -> bool:
-        """Return whether the caller stays on the line."""
+        """Return whether the caller stays: not silent for `linger_s`, nor both for `content_s`."""
         waited_s = self._mouth.silent_frames * FRAME_S
         silent_s = self._line.clock() - self._line.busy_until_s
         return waited_s < self._linger_s and min(waited_s, silent_s) < self._content_s

@@ -82,6 +82,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
         await self._client.disconnect()  # the socket stays open for the output, which shares it
 
     async def _stop_tasks(self) -> None:
+        """Stop our watch as well as Pipecat's tasks."""
         if self._watch_task:
             await self.cancel_task(self._watch_task)
             self._watch_task = None
@@ -130,7 +131,10 @@ class StreamInput(FastAPIWebsocketInputTransport):
         await self._client.trigger_client_disconnected()
 
     async def _read(self, socket: StreamSocket) -> str:
-        """Read a stream to its end; return why it ended."""
+        """Read a stream to its end, and act on its messages; return why it ended.
+
+        A refused message is dropped; more than `MAX_ODD` within `ODD_S` end the stream.
+        """
         while True:
             message = await socket.receive()
             if message["type"] == "websocket.disconnect":
@@ -160,6 +164,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
         return HUNG_UP if is_hang_up else LOST
 
     async def _take(self, parsed: Message) -> None:
+        """Act on an accepted message: audio in order, a key, or the echo of a mark."""
         match parsed:
             case Media(place=place):
                 await self._line.played()
@@ -174,7 +179,10 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 pass
 
     async def _hear(self, payload: bytes) -> None:
-        """Decode audio and push it; drop it if it comes too fast or the call is ending."""
+        """Decode audio and push it; drop it if it comes too fast or the call is ending.
+
+        In any case it shows that the line is not stalled. Half a sample waits for the next piece.
+        """
         self._media_at = self._line.clock()
         codec = self._line.stream.theirs
         payload = self._half + payload
@@ -196,6 +204,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
             await self.push_frame(frame)  # logs exceptions, and does not raise them
 
     async def _press(self, key: str) -> None:
+        """Push a key of the caller; refuse keys that come faster than a person can press them."""
         if not await self._keys.take(1):
             self._line.refused("keys_faster_than_fingers")
             return

@@ -71,11 +71,12 @@ class StreamTransport(FastAPIWebsocketTransport):
         self._line.emit_gone = self._emit_gone
 
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
-        """Switch both directions to another stream."""
+        """Switch both directions to another stream; `StreamLine.restore` must follow."""
         self._line.renew(websocket, stream_id)
         self._client._websocket = websocket  # noqa: SLF001 - Pipecat has no method for it
 
     async def _emit_gone(self, reason: str) -> None:
+        """Call the handlers of `on_gone`, without waiting for them."""
         # In a task of Pipecat's, because a handler may end the task that has noticed the end.
         await self._call_event_handler("on_gone", reason)
 
@@ -250,7 +251,7 @@ class StreamLeg(PlainLeg):
             await line.socket.ended.wait()
 
     async def carrier_ended(self, by: str = "") -> None:
-        """Record that the call is over at the carrier.
+        """Record that the call is over at the carrier, and report it to `on_gone`, once.
 
         Args:
             by: Who ended it, as the carrier names it; empty if the carrier does not report it, and
@@ -262,7 +263,10 @@ class StreamLeg(PlainLeg):
         await self._line.gone(HUNG_UP if by_far_end else ENDED)
 
     async def press(self, keys: str) -> bool:
-        """Send keypad digits by command, or else as tones; return False if they were not sent."""
+        """Send keypad digits by command, or else as tones; return False if they were not sent.
+
+        They are not sent if a digit is invalid, the line has ended, or the call is not ours now.
+        """
         tones = key_tones(keys, rate_hz=self.facts.sample_rate_hz)
         if tones is None or self._line.over:
             return False
@@ -276,7 +280,7 @@ class StreamLeg(PlainLeg):
         """Transfer the caller; return the result after an answer or the caller's return.
 
         If the carrier rings the person (`RingOrder`), the caller hears the ringing and none of our
-        audio meanwhile.
+        audio meanwhile. After "connected", `hang_up` does not end the call.
         """
         if not await may_order(self):
             return "failed"
@@ -295,7 +299,7 @@ class StreamLeg(PlainLeg):
             self._transfer_result.set_result(outcome)
 
     async def hang_up(self, reason: str = "") -> None:
-        """Close the socket, and end the call at the carrier unless it goes on without us.
+        """Close the socket, once, and end the call at the carrier unless it goes on without us.
 
         It does if the caller was transferred, or if another process has taken the call up; it may
         if the line is lost and the store does not answer.
@@ -345,6 +349,8 @@ class StreamLeg(PlainLeg):
         self, ring: RingOrder, to: Destination, ring_s: float, result: asyncio.Future[Handover]
     ) -> Handover:
         """Request the ringing, and return its result once the caller is connected or back.
+
+        The caller sets the time limit, and must have created `result`.
 
         A request without a response may have taken effect, so it fails only after `_took_effect`.
         """

@@ -39,7 +39,7 @@ class Marks:
         return not self._pending
 
     def sent(self, audio_s: float) -> str | None:
-        """Record that audio is sent; return the mark to send after it, or `None`."""
+        """Record that audio is sent; return the mark to send after it, `None` if none is due."""
         self._unmarked_s += audio_s
         return self.close() if self._unmarked_s >= self.EVERY_S else None
 
@@ -119,7 +119,7 @@ class StreamSocket:
         self._stopped = False
 
     async def receive(self) -> MutableMapping[str, Any]:
-        """Return the next message; raise `TimeoutError` after `stop_reading`."""
+        """Wait for the next message and return it; raise `TimeoutError` after `stop_reading`."""
         if self._stopped:
             raise TimeoutError
         try:
@@ -158,7 +158,7 @@ class Absence:
         self._waiting.reschedule(max(back_by, self._waiting.when() or 0.0))
 
     async def wait_until_back(self, back: asyncio.Event, *, within_s: float) -> bool:
-        """Wait until the caller is back; return False if that takes too long."""
+        """Wait until the caller is back; return False after `within_s`, which `allow` extends."""
         try:
             async with asyncio.timeout(within_s) as self._waiting:
                 await back.wait()
@@ -219,7 +219,7 @@ class StreamLine:
         self._refused_kinds: set[str] = set()
 
     async def echoed(self, name: str) -> None:
-        """Record that a mark was echoed: the audio before it was played."""
+        """Record that a mark was echoed: the audio before it was played; ignore an unknown one."""
         self.sent.echoed(name)
         await self.played(self.marks.echoed(name))
         if self.marks.all_played:
@@ -233,6 +233,9 @@ class StreamLine:
 
     async def wait_for_return(self, lost: StreamSocket, reason: str) -> bool:
         """Wait for another stream in place of a lost one; return False if the call must end.
+
+        Clears `up`, closes the lost socket, and waits for `restore`. After False, `gone` must
+        follow, because writers still wait for `up`.
 
         Args:
             lost: The lost stream.
@@ -252,7 +255,7 @@ class StreamLine:
         return await self.absence.wait_until_back(self.up, within_s=wait_s) and not self.over
 
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
-        """Switch to another stream; `restore` must follow."""
+        """Switch to another stream, and mark the former as ended; `restore` must follow."""
         if self.up.is_set():
             self._lost_at = self.clock()
         self.socket.ended.set()
@@ -260,7 +263,7 @@ class StreamLine:
         self.stream.renew(stream_id)
 
     def restore(self) -> float:
-        """Set `up`; return how long the line was lost, in seconds."""
+        """Set `up`, so that writers go on; return how long the line was lost, in seconds."""
         self.up.set()
         return self.clock() - self._lost_at
 
@@ -270,7 +273,10 @@ class StreamLine:
             await self.on_played(more_s)
 
     async def gone(self, reason: str) -> None:
-        """Record that the far end is gone, and call `emit_gone` once."""
+        """Record that the far end is gone, release all waits, and call `emit_gone` once.
+
+        The first reason counts.
+        """
         if self.gone_reason is None:
             self.gone_reason = reason
             self.quiet.set()
@@ -297,7 +303,7 @@ class StreamLine:
         self.up.set()
 
     def refused(self, reason: str) -> None:
-        """Publish that a message was refused, once for each kind."""
+        """Publish that a message was refused, once for each kind, and for `MAX_KINDS` at most."""
         if reason not in self._refused_kinds and len(self._refused_kinds) < MAX_KINDS:
             self._refused_kinds.add(reason)
             self.emit(InputRefused(transport=self.stream.dialect.carrier, reason=reason))

@@ -163,7 +163,7 @@ UNKNOWN_CODEC: Final = Refusal(reason="unknown_codec", close_code=NOT_ACCEPTABLE
 def read_message(
     data: str | bytes, readers: Mapping[str, Reader], *, most_bytes: int = MAX_MESSAGE_BYTES
 ) -> Message:
-    """Parse one websocket message.
+    """Parse one websocket message, from an untrusted sender; never raises.
 
     Unknown events are refused without a close code, because a carrier may add some. A refusal with
     a close code ends a socket that has not identified its call yet; in a call, the message is
@@ -185,6 +185,7 @@ def read_message(
 
 
 def _decode(data: str) -> Any:
+    """Parse JSON; raise `ValueError` if it is not, or is nested too deeply for the parser."""
     if data.count("{") + data.count("[") > MAX_BRACKETS:
         raise ValueError("nested too deeply")
     return _JSON.decode(data)
@@ -250,7 +251,10 @@ def read_stopped(_: Fields) -> Message:
 
 
 def read_parameters(given: Any) -> Mapping[str, str]:
-    """Return our parameters that are texts, from an object or a list of name-value pairs."""
+    """Return our parameters that are texts, from an object or a list of name-value pairs.
+
+    Anything else, and any other value, is left out.
+    """
     pairs = given.items() if isinstance(given, dict) else _pairs(given)
     return {name: value for name, value in pairs if isinstance(value, str)}
 

@@ -104,7 +104,11 @@ class HeardOrder:
         self._in_order = asyncio.Lock()  # held while frames are pushed
 
     async def push(self, frame: Frame) -> None:
-        """Push a frame on, or keep it until the audio before it was heard."""
+        """Push a frame on, or keep it until the audio before it was heard.
+
+        An interruption first releases what was heard, and drops other interruptible frames. Audio
+        and system frames never wait.
+        """
         async with self._in_order:
             if isinstance(frame, InterruptionFrame):
                 await self._push_heard()
@@ -139,7 +143,10 @@ class HeardOrder:
         return self.unheard.last_mark
 
     async def _push_heard(self) -> None:
-        """Push the frames whose audio was heard, or that have waited too long."""
+        """Push the frames whose audio was heard, or that have waited too long.
+
+        The caller holds `_in_order`.
+        """
         # While there is no stream, there are no echoes, and no frame has waited too long.
         now = self._line.clock() if self._line.up.is_set() else 0.0
         for frame in self.unheard.heard(self._line.marks.pending, now):
@@ -175,7 +182,7 @@ class MarkedSound:
         self._write = write
 
     async def play(self, frame: OutputAudioRawFrame) -> bool:
-        """Send a piece of audio and, when it is due, a mark.
+        """Send a piece of audio and, when it is due, a mark; the piece is kept for `repeat`.
 
         Returns:
             Whether the piece was accepted, or may be repeated on another stream.
@@ -198,7 +205,10 @@ class MarkedSound:
         await self._send_marks(self._note(self._line.marks.close()))
 
     async def repeat(self) -> None:
-        """Play the audio that may not have been heard, on another stream, with its marks."""
+        """Send the audio that may not have been heard at once, on another stream, with its marks.
+
+        Only marks that were not echoed are sent again. The audio stays in `sent`.
+        """
         for item in self._line.sent:
             await self._write(OutputAudioRawFrame(bytes(item.sound), self._rate_hz, 1))
             if item.mark is not None and not item.played:
@@ -249,7 +259,10 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         await self._order.push(frame)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Wait until all audio was played and heard, then close the socket."""
+        """Wait until all audio was played and heard, then close the socket.
+
+        If the stream is lost meanwhile, wait for the next one, which plays the rest.
+        """
         await BaseOutputTransport.stop(self, frame)
         await self._marked.close(rest=True)
         heard = False
@@ -267,6 +280,8 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
 
     async def resume(self, renew: Callable[[], None]) -> None:
         """Switch to another stream, and first play there the audio that was not heard.
+
+        Corrects the caller's line, lets writers go on, and reports the length of the outage.
 
         Args:
             renew: Makes the output send to the other stream.
@@ -286,7 +301,10 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
                 self.line_end.restored(after_s)
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
-        """Play a piece when there is a stream; drop it if the caller is being transferred."""
+        """Play a piece, after a wait for a stream if there is none.
+
+        While the caller is being transferred, drop it instead, at the pace of playing.
+        """
         if not self._line.up.is_set():
             if self._line.absence.away_s:
                 await self.sleep(len(frame.audio) / 2 / self.sample_rate)
@@ -306,7 +324,10 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             return await self._marked.play(frame)
 
     async def press(self, tones: bytes) -> bool:
-        """Send tones between two pieces of speech; return whether all were accepted."""
+        """Send tones between two pieces of speech; return whether all were accepted.
+
+        On the caller's line, they count as audio that cannot be interrupted.
+        """
         await _until_up(self._line, self._played)
         async with self._sending:
             if self.line_end is not None:
@@ -332,7 +353,10 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         return max(self._next_send_time, self._line.clock())
 
     async def _write_frame(self, frame: Frame) -> bool:
-        """Send a frame; a stream that does not accept it within `WRITE_S` counts as lost."""
+        """Send a frame; a stream that does not accept it within `WRITE_S` counts as lost.
+
+        An interruption makes the far end drop its audio, unless some of it must be heard.
+        """
         if isinstance(frame, InterruptionFrame):
             sender = self._media_senders.get(None)
             if isinstance(sender, WholeSender) and sender.must_be_heard:

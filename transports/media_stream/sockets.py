@@ -87,7 +87,10 @@ class MediaSockets:
         router.add_api_websocket_route(path + "/{worker}", self.media)
 
     async def media(self, websocket: WebSocket) -> None:
-        """Accept a media socket, and run its call until the end."""
+        """Accept a media socket, and run its call until the end; refuse one without a call.
+
+        The socket is closed in any case. A stream for a call in this process is given to its leg.
+        """
         await websocket.accept()
         first = await self._identify(websocket)
         if isinstance(first, Refusal):
@@ -124,7 +127,11 @@ class MediaSockets:
         )
 
     async def _run(self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg) -> None:
-        """Run a call to its end, unless there is no agent; an error ends only this call."""
+        """Run a call to its end, unless there is no agent; an error ends only this call.
+
+        Its stored data is deleted after an ordinary end. After an error it stays, so that the call
+        begins again when the carrier asks for instructions.
+        """
         host, carrier = self.host, self.dialect.carrier
         try:
             with take_seat(host.pool, admitted.seat):
@@ -147,7 +154,7 @@ class MediaSockets:
             await close(websocket, NORMAL)
 
     async def _take_up(self, admitted: AdmittedStream, leg: StreamLeg) -> None:
-        """Read the state of a call that was interrupted; its streams count anew from here."""
+        """Give the leg its stored state; for a resumed call, count its streams from 1 again."""
         facts = leg.facts
         parked = Parked(self.host.pool, self.dialect.carrier)
         leg.parked = admitted.parked or await parked.take(facts.call_ref)
@@ -155,6 +162,7 @@ class MediaSockets:
             await self.streamed_calls.keep(Kept(call_sid=facts.call_ref, dial_id=facts.dial_id))
 
     async def _refuse(self, websocket: WebSocket, refusal: Refusal) -> None:
+        """Publish why a socket is refused, and close it."""
         self.host.emit(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))
         await close(websocket, refusal.close_code or POLICY)
 
@@ -196,7 +204,10 @@ class MediaSockets:
 
 
 async def read_start(websocket: WebSocket, dialect: Dialect) -> Started | Refusal:
-    """Return the `start` message of a media socket, or why the socket is refused."""
+    """Return the `start` message of a media socket, or why the socket is refused.
+
+    Reads at most `MAX_BEFORE_START` messages; the caller limits the time.
+    """
     for _ in range(MAX_BEFORE_START):
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":

@@ -140,14 +140,21 @@ class Stream:
         return self.dialect.media(self.stream_id, payload, self.ours)
 
     async def play(self, pcm: bytes, rate_hz: int) -> Fields | None:
-        """Return a message that plays the gathered audio and `pcm`; `None` if it is too short."""
+        """Return a message that plays the gathered audio and `pcm`; `None` if it is too short.
+
+        Then it is gathered. A part of `pcm` (16-bit, at `rate_hz`) may stay in the resampler.
+        """
         seconds = len(pcm) / 2 / rate_hz
         self._asked_bytes += round(seconds * self.ours.rate_hz) * self.ours.sample_bytes
         encoded = await self.ours.encode(pcm, rate_hz, self.resampler)
         return self.media(self.gathered.add(encoded))
 
     async def rest(self) -> Fields | None:
-        """Return a message that plays the gathered audio, however short; `None` without any."""
+        """Return a message that plays the gathered audio, however short; `None` without any.
+
+        It includes what the resampler holds, and silence up to the carrier's minimum. All marks are
+        due after it.
+        """
         tail = await self.resampler.flush()
         encoded = await self.ours.encode(tail, self.ours.rate_hz, self.resampler)
         due = self.gathered.add(encoded) + self.gathered.rest(self.ours.silence(1))
@@ -168,7 +175,10 @@ class StreamSerializer(FrameSerializer):
         self._stream = stream
 
     async def serialize(self, frame: Frame) -> str | None:
-        """Return the carrier's message for a frame; `None` if there is nothing to send yet."""
+        """Return the carrier's message for a frame; `None` if there is nothing to send (yet).
+
+        An interruption also drops the gathered audio and its marks.
+        """
         stream = self._stream
         match frame:
             case InterruptionFrame():

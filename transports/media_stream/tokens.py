@@ -60,7 +60,7 @@ class Tokens:
         self._carrier = carrier
 
     async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
-        """Return a new token for `ticket`."""
+        """Store `ticket` and return its new token, which is valid once within `for_s`."""
         token = secrets.token_hex(TOKEN_BYTES)  # Plivo accepts only letters and digits
         kept = asdict(ticket) | {"until": now + for_s}
         await self._key_values.keep(self._place(token), kept, for_s=KNOWN_S, moments=("until",))
@@ -137,7 +137,7 @@ class StreamedCalls:
 
     @contextmanager
     def findable(self, leg: StreamLeg) -> Iterator[None]:
-        """Let the leg's call be found while the block runs."""
+        """Let the leg's call be found while the block runs, in place of an earlier leg of it."""
         call_sid = leg.facts.call_ref
         self._legs[call_sid] = leg
         try:
@@ -159,9 +159,9 @@ class StreamedCalls:
         by: str = "",
         handed_on: Handover | None = None,
     ) -> Whereabouts | None:
-        """Return the process that has a call, and tell it the carrier's reports.
+        """Return the process that has a call, and tell it the carrier's reports, on which it acts.
 
-        `None` if no process has it.
+        `None` if no process that responds has it.
 
         Args:
             call_sid: The carrier's id of the call.
@@ -176,7 +176,7 @@ class StreamedCalls:
         return min(found, key=lambda item: item.moved, default=None)
 
     async def keep(self, kept: Kept) -> None:
-        """Store a call before its stream is requested."""
+        """Store a call before its stream is requested, in place of what is stored of it."""
         moments = () if kept.lost_at is None else ("lost_at",)
         await self._pool.key_values.keep(
             self._place(kept.call_sid), asdict(kept), for_s=CALL_S, moments=moments
@@ -360,7 +360,7 @@ class StreamTokens:
             await asyncio.sleep(SEAT_RETRY_S)
 
     async def end(self, call_ref: str, by: str = "") -> None:
-        """Record the end of a call, and who ended it, as the carrier reports it."""
+        """Pass the carrier's report of a call's end to its leg, and delete the stored call."""
         await self.streamed_calls.find(call_ref, over=True, by=by)
         await self.streamed_calls.forget(call_ref)
 
@@ -376,9 +376,10 @@ class StreamTokens:
         return await self.streamed_calls.forget(call_ref)
 
     async def admit(self, started: Started, token: str) -> AdmittedStream | Refusal:
-        """Return the call that a new stream's token belongs to, or why the stream is refused.
+        """Use up a new stream's token; return its call, or why the stream is refused.
 
-        The stream of a call that this process has replaces the previous one (`taker`).
+        A stream that begins a call takes its stored state, so that no other process may store it
+        any more (`parked`). That of a call in this process replaces the previous one (`taker`).
         """
         now = self._host.clock()
         ticket = await self._tokens.redeem(token, call_sid=started.call_sid, now=now)
@@ -398,7 +399,7 @@ class StreamTokens:
         return AdmittedStream(call=call, seat=ticket.seat, taker=resume)
 
     async def _go_on(self, call: CarriedCall, found: Whereabouts) -> StreamPass | TurnedAway:
-        """Return the pass for the next stream of a call in progress, if it may have another."""
+        """Return the pass for the next stream of a call in progress; `GOES_ON` if it gets none."""
         if not found.goes_on:
             return TurnedAway.GOES_ON
         ticket = Ticket(call=call, goes_on=True)
@@ -431,7 +432,7 @@ class StreamTokens:
     async def _hold(self, call: CarriedCall, kept: Kept) -> Instructions:
         """Ask the caller of a lost call to wait; after `HELD_S`, store a callback instead.
 
-        Until then, all that is stored of the call stays.
+        Until then, the call stays stored.
         """
         answers, state = self._host.waiting, await self._parked.look(call.call_ref)
         if answers is None or kept.lost_at is None:
@@ -451,7 +452,10 @@ class StreamTokens:
     async def _begin(
         self, call: CarriedCall, kept: Kept, *, within_s: float = 0.0
     ) -> StreamPass | TurnedAway:
-        """Hold a seat and store the call; return the pass for its stream, or why it gets none."""
+        """Hold a seat and store the call; return the pass for its stream, or why it gets none.
+
+        `within_s` is how long to wait for a seat; above 0, the call is one that was lost.
+        """
         pool, clock = self._host.pool, self._host.clock
         admitted = await seat_for(call.call_ref, pool, clock, within_s=within_s)
         if not isinstance(admitted, HeldSeat):

@@ -66,7 +66,7 @@ class CarrierHost:
         return self.addresses[0]
 
     def addresses_for(self, scope: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the addresses that the signature of this request may cover."""
+        """Return the addresses that this request's signature may cover, with its machine's path."""
         return addresses_under(self.addresses, machine_path_of(scope))
 
     def is_ours(self, scope: Mapping[str, Any]) -> bool:
@@ -159,7 +159,7 @@ class Webhooks:
 
 
 def fallback_response() -> Response:
-    """Return the response after which a carrier uses the fallback URL, on another machine."""
+    """Return the response (503) after which a carrier asks the fallback URL, on another machine."""
     return _plain(HTTPStatus.SERVICE_UNAVAILABLE)
 
 
@@ -173,7 +173,7 @@ def dial_id_of(request: Request) -> str:
 
 
 def call_in(form: Mapping[str, str], *, call_ref: str, dial_id: str = "") -> CarriedCall:
-    """Return the call that a form describes."""
+    """Return the call that a form describes, with the field names of Twilio and Plivo."""
     outbound = form.get("Direction", "").startswith("outbound")
     return CarriedCall(
         call_ref=call_ref,
@@ -204,7 +204,9 @@ class StatusCallbacks:
         self._locks = PoolLocks(host.pool.peers)
 
     async def take(self, callback: StatusCallback, *, store_key: str = "") -> Sequence[LegEvent]:
-        """Publish and return the new events of an authenticated callback.
+        """Publish and return the new events of an authenticated callback; none if it is repeated.
+
+        While the store is away, a repeated callback may be published again.
 
         Args:
             callback: The callback.
@@ -216,14 +218,20 @@ class StatusCallbacks:
         return events
 
     async def is_over(self, call_ref: str) -> bool:
-        """Return whether a callback has reported the end of a call."""
+        """Return whether a callback has reported the end of a call; False if the store is away.
+
+        If nothing was stored of the call, its progress is stored from now on.
+        """
         _, after = await self._advance(StatusCallback(call_ref=call_ref), call_ref)
         return after.ended
 
     async def _advance(
         self, callback: StatusCallback, store_key: str
     ) -> tuple[Sequence[LegEvent], LegProgress]:
-        """Apply a callback to the call's stored progress; return the new events and progress."""
+        """Apply a callback to the call's stored progress; return the new events and progress.
+
+        A lock is held, because another process may handle another callback on the call.
+        """
         place, key_values = f"{self._carrier} progress {store_key}", self._host.pool.key_values
         async with self._locks.hold(place):
             kept, now = await key_values.take(place), self._host.clock()

@@ -121,6 +121,7 @@ def read_headers(given: object) -> Mapping[str, str]:
 
 
 def _started(fields: Fields) -> Message:
+    """Read `start`; refuse it without ids, or with audio that we cannot read."""
     start = part(fields, "start")
     stream_id, call_id = either(start, fields, "streamId"), start.get("callId")
     if not (is_id(stream_id) and is_id(call_id)):

@@ -216,6 +216,7 @@ class PlivoCarrier:
         return FoundCall(provider_call_id=uuid, outcome=DialOutcome.UNKNOWN, answered=answered)
 
     def _note_listed(self, dial_id: str, uuid: str) -> None:
+        """Remember a dial's id at Plivo, and that it was placed or listed just now."""
         self.news.refs[dial_id] = uuid
         remember(self._listed_at, dial_id, asyncio.get_running_loop().time())
 
@@ -305,6 +306,7 @@ async def _fetch_all(
 
 
 def _found_call(record: PlivoRecord, reported: HeardLeg | None) -> FoundCall:
+    """Join a record with the callbacks, `None` without any, which may know of an answer first."""
     machine = reported is not None and reported.machine  # records do not report machines
     return FoundCall(
         provider_call_id=record.uuid,
@@ -326,6 +328,7 @@ def _digits(number: str) -> str:
 
 
 def _record_in_progress(body: Mapping[str, Any]) -> PlivoRecord:
+    """Read a queued or live call, whose fields have other names than those of a record."""
     return PlivoRecord(
         uuid=str(body.get("call_uuid") or body.get("request_uuid") or ""),
         request_uuid=str(body.get("request_uuid") or ""),
@@ -336,6 +339,7 @@ def _record_in_progress(body: Mapping[str, Any]) -> PlivoRecord:
 
 
 def _record(body: Mapping[str, Any]) -> PlivoRecord:
+    """Read the record of a call, which has an outcome and a price only once it is complete."""
     answered = bool(body.get("answer_time"))
     code, over = str(body.get("hangup_cause_code") or ""), bool(body.get("end_time"))
     word = "completed" if answered else ending_of("", code)

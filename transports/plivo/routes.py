@@ -69,7 +69,10 @@ class PlivoRingOrders:
     key_values: KeyValues
 
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
-        """Store an order and redirect the call to it; return the error, or `None`."""
+        """Store an order and redirect the call to it; return the error, or `None`. Never raises.
+
+        After an error the order is removed, so no one is rung, even if Plivo has been reached.
+        """
         order_id, place = secrets.token_hex(16), _place(call_ref)
         order = {"order_id": order_id, "name": to.name, "number": to.number, "ring_s": ring_s}
         await self.key_values.keep(place, order, for_s=ORDERS_KEPT_S)
@@ -206,7 +209,7 @@ class PlivoRoutes:
         return self._reply(await self._tokens.hold_seat(call))
 
     async def _after(self, _: Request, form: Form) -> Response:
-        """Return the instructions for a call whose stream has ended."""
+        """Return the instructions for a call whose stream or transfer has ended."""
         outcome = dial_outcome(form)
         # When we end a stream for a transfer, Plivo may ask here instead of at the order's URL.
         if outcome is None and (verb := await self._orders.take(form["CallUUID"])):
@@ -214,7 +217,10 @@ class PlivoRoutes:
         return await self._follow(form, outcome)
 
     async def _transfer(self, request: Request, form: Form) -> Response:
-        """Return the instructions for a transfer: whom to ring, from the stored order."""
+        """Return the instructions for a transfer, once: the number to ring, from the stored order.
+
+        Without an order, the transfer counts as failed.
+        """
         order_id = request.query_params.get("order", "")
         verb = await self._orders.take(form["CallUUID"], order_id)
         return xml(_response(verb)) if verb else await self._follow(form, "failed")

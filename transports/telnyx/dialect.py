@@ -43,6 +43,7 @@ CODECS: Final[Mapping[str, Codec]] = {
 
 
 def _started(fields: Fields) -> Message:
+    """Read `start`; refuse it without ids, or with audio that we cannot read."""
     start = part(fields, "start")
     stream_id, call_id = either(start, fields, "stream_id"), start.get("call_control_id")
     if not (is_id(stream_id, MAX_REF_CHARS) and is_id(call_id, MAX_REF_CHARS)):

@@ -129,7 +129,7 @@ class TelnyxCarrier:
             raise CarrierError(error)
 
     async def cost_of(self, provider_call_id: str) -> float | None:
-        """Return the price of a call; `None` if no webhook has reported it."""
+        """Return the price of a call; `None` if no webhook has reported it. Sends no request."""
         return await self.news.charged(provider_call_id)
 
     async def _fetch_or_search(
@@ -219,6 +219,7 @@ class TelnyxCarrier:
 
 
 def _found_call(record: TelnyxRecord, reported: HeardLeg | None) -> FoundCall:
+    """Join a record with the webhooks, `None` without any, which may know of an answer first."""
     machine = record.answered_by.startswith(MACHINES) or bool(reported and reported.machine)
     outcome = dial_outcome_of(OUTCOMES.get(record.status), machine=machine)
     return FoundCall(

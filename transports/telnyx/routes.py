@@ -229,7 +229,7 @@ class TelnyxRoutes:
         ).add_to(self.router, MEDIA_PATH)
 
     async def _voice(self, request: Request) -> Response:
-        """Act on a webhook about a call."""
+        """Act on a signed webhook about a call; refuse any other. A 503 makes Telnyx repeat it."""
         body = await self._read_signed(request)
         if isinstance(body, Response):
             return body
@@ -314,7 +314,10 @@ class TelnyxRoutes:
         return await self._progress.is_over(call_id)
 
     async def _handle_initiated(self, call_id: str, payload: dict[str, Any]) -> Response:
-        """Answer an inbound call that gets a seat; reject one that does not."""
+        """Answer an inbound call that gets a seat; reject one that does not.
+
+        The token of its stream becomes the call's state, and comes back with `call.answered`.
+        """
         incoming = payload.get("direction") == "incoming"
         if not incoming or await self._tokens.streamed_calls.find(call_id) is not None:
             return OK  # a repeated webhook: the call already has a seat
@@ -336,6 +339,7 @@ class TelnyxRoutes:
         return await self._streams.open(call_id, StreamPass(token=token))
 
     async def _handle_hangup(self, call_id: str, payload: dict[str, Any]) -> Response:
+        """End an inbound call, and delete what is stored of it."""
         await self._tokens.end(call_id, text(payload, "hangup_source"))
         return OK
 

@@ -79,6 +79,8 @@ class TelnyxTransfers:
     async def transfer(self, leg: LegFacts, to: Destination, *, ring_s: float) -> Handover:
         """Ring a person for the caller and return the result; unless "connected", the caller stays.
 
+        Telnyx may report it to any process (`emit`).
+
         Meanwhile the call's state at Telnyx is marked, so that no process ends the call when its
         stream ends.
         """
@@ -131,7 +133,10 @@ class TelnyxTransfers:
         return call_ref in self._connected
 
     async def emit(self, attempt_id: str, outcome: Handover | None) -> None:
-        """Send a result to all processes; one waits for it. `None`: the person has answered."""
+        """Send a result to all processes; one waits for it.
+
+        `None` says that the person has answered, which only shortens the wait.
+        """
         await self._pool.peers.ask_all(QUESTION, ring=attempt_id, outcome=outcome)
 
     async def _settle(self, sent: Mapping[str, Any]) -> None:

@@ -105,7 +105,11 @@ class TwilioPeople:
     ringing: dict[str, _RingingPerson] = field(default_factory=dict)
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
-        """Call a person; return their leg after they answer, or the result if they do not."""
+        """Call a person; return their leg after they answer, or the result if they do not.
+
+        Never raises but for a cancellation, after which the call is ended, too. Publishes the
+        events of the leg; the one about its end only if no leg is returned.
+        """
         token, began_at = secrets.token_urlsafe(32), self.clock()
         placing = asyncio.get_running_loop().create_task(
             self._place(to.number, token, ring_s=ring_s), name="call a person"
@@ -174,7 +178,10 @@ class TwilioPeople:
         await self._end(person)
 
     async def _end(self, person: _RingingPerson) -> None:
-        """Stop the ringing, or hang up on a person who has already answered."""
+        """Stop the ringing, or hang up on a person who has already answered.
+
+        A stream that opens afterwards is ignored. A failure of the hang-up is published.
+        """
         if person.picked_up.done() and not person.picked_up.cancelled():
             await person.picked_up.result().hang_up("too_late")
             return
@@ -190,7 +197,13 @@ class TwilioPeople:
                 self.emit(ProviderFailed(stage="transport", provider="twilio", error=error))
 
     async def _place(self, number: str, token: str, *, ring_s: float) -> str:
-        """Place a call and return its id; never retry, because a second call might ring."""
+        """Place a call and return its id; never retry, because a second call might ring.
+
+        If the response is lost, the call that was placed is looked for.
+
+        Raises:
+            ServiceError: It was not placed, or cannot be found.
+        """
         fields = (
             ("To", number),
             ("From", self.our_number),

@@ -67,7 +67,10 @@ def dial_twiml(to: Destination, *, ring_s: float, public_url: str) -> str:
 
 
 def dial_outcome(form: Mapping[str, str]) -> Handover | None:
-    """Return the transfer result in a webhook; `None` if it has none."""
+    """Return the transfer result in a webhook; `None` if it has none.
+
+    A SIP code is more precise than the status, so a known one decides unless it means success.
+    """
     if sip := form.get("DialSipResponseCode") or form.get("NotifySipResponseCode"):
         outcome = _BY_SIP_CODE.get(sip)
         if outcome is not None and outcome != "connected":
@@ -171,6 +174,8 @@ class TwilioRest:
 
     async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
         """Return the JSON of a response, for work outside a call.
+
+        `fields` are the form of a `POST`, else the query.
 
         Raises:
             ServiceError: The request failed; see `RestClient.ask`.

@@ -123,7 +123,11 @@ class TwilioRoutes:
         return self._reply(form, answer)
 
     async def _status(self, request: Request, form: Form) -> Response:
-        """Take a status callback: progress, machine detection, an answer, or the end of a call."""
+        """Take a status callback: progress, machine detection, an answer, or the end of a call.
+
+        An answer of a rung person is a result of the caller's transfer. An end is told to the leg;
+        what is stored of the call stays.
+        """
         await self._progress.take(twilio_callback(form, ref=dial_id_of(request)))
         if caller := answered_for(form):
             await self._tokens.streamed_calls.find(caller, handed_on="connected")

@@ -64,12 +64,15 @@ class CandidateFilter:
         self.renew()
 
     def renew(self) -> None:
-        """Start again, for another offer."""
+        """Start again, for another offer; `excess` goes on."""
         self._left = MAX_CANDIDATES
         self._public: set[IPv4Address | IPv6Address] = set()
 
     def keeps(self, candidate: str) -> bool:
-        """Return whether to try a candidate, like `1 1 udp 2130706431 10.0.0.2 50000 typ host`."""
+        """Return whether to try a candidate, like `1 1 udp 2130706431 10.0.0.2 50000 typ host`.
+
+        One that is tried counts towards the limits of its offer: ask once for each.
+        """
         parts = candidate.split()
         if len(parts) < 8 or not _is_usable(parts) or not self._may_reach(parts[4]):
             return False
@@ -80,7 +83,7 @@ class CandidateFilter:
         return True
 
     def without_others(self, sdp: str) -> str:
-        """Return an offer without the candidates that are not tried."""
+        """Return an offer (SDP) without the candidates that are not tried; the others count."""
         return "".join(self._kept_lines(sdp))
 
     def _kept_lines(self, sdp: str) -> Iterator[str]:
@@ -89,6 +92,7 @@ class CandidateFilter:
                 yield line
 
     def _may_reach(self, host: str) -> bool:
+        """Return whether the rules allow an address, or a name under `.local` in our networks."""
         address = _address_of(host)
         if address is None:
             return self._allows_private and bool(ON_LINK.fullmatch(host))
@@ -97,6 +101,7 @@ class CandidateFilter:
         return not _is_special(address) and (address.is_global or self._allows_private)
 
     def _has_room_for(self, host: str) -> bool:
+        """Return whether a public address is one of the first `MAX_PUBLIC`, and remember it."""
         address = _address_of(host)
         if address is None or not address.is_global:
             return True

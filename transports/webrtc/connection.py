@@ -92,7 +92,10 @@ class BrowserConnection(SmallWebRTCConnection):
         return self._connect_invoked and alive
 
     async def connects_within(self, wait_s: float) -> bool:
-        """Return whether the browser connected in time and `give_up` was not called."""
+        """Wait for the browser; return whether it connected within `wait_s`, and keeps the limits.
+
+        A failed connection and `give_up` end the wait.
+        """
         try:
             async with asyncio.timeout(wait_s):
                 await self._settled.wait()
@@ -105,7 +108,7 @@ class BrowserConnection(SmallWebRTCConnection):
         self._settled.set()
 
     async def negotiate_again(self, *, sdp: str, type: str, restart_pc: bool) -> None:  # noqa: A002 - as Pipecat calls it
-        """Answer another offer for the same call.
+        """Answer another offer for the same call, which has a new limit of addresses.
 
         Raises:
             TooManyError: There were too many.
@@ -118,7 +121,14 @@ class BrowserConnection(SmallWebRTCConnection):
         await self.renegotiate(sdp=sdp, type=type, restart_pc=restart_pc)
 
     async def _create_answer(self, sdp: str, type: str) -> None:  # noqa: A002 - as Pipecat calls it
-        """Answer an offer as Pipecat does, and handle an ICE restart."""
+        """Answer an offer as Pipecat does, and handle an ICE restart.
+
+        The offer is untrusted: its candidates are filtered, and what the browser sends is limited
+        before it gets the answer.
+
+        Raises:
+            ValueError: It has no fingerprint of a kind that aiortc knows.
+        """
         sdp = self._filter.without_others(sdp)
         _check_fingerprint(sdp)
         previous, self._theirs = self._theirs, names_in(sdp)
@@ -138,7 +148,7 @@ class BrowserConnection(SmallWebRTCConnection):
         self._check()
 
     def _check(self) -> None:
-        """Report excess addresses; after a second offer, try new ones, which aiortc does not do."""
+        """Report excess addresses, once; after a second offer, try new ones, as aiortc does not."""
         if self._filter.excess:
             self.page.refused("too_many_candidates")
         if self._negotiations_left < MAX_NEGOTIATIONS:

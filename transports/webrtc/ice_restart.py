@@ -46,7 +46,10 @@ def transports_of(line: RTCPeerConnection) -> set[RTCIceTransport]:
 
 
 def make_quick(transport: RTCIceTransport) -> None:
-    """Avoid delays for the caller; to be called before the transport gathers its addresses."""
+    """Avoid delays for the caller: limit the wait for servers, and repeat lost checks at once.
+
+    To be called once, before the transport gathers its addresses.
+    """
     connection = transport._connection  # noqa: SLF001 - aiortc has no public way
     # aioice waits 5 s for a STUN or TURN server, so a dead one would delay every call.
     gather = partial(connection.get_component_candidates, timeout=GATHER_S)
@@ -92,6 +95,7 @@ def part_quickly(transport: RTCIceTransport) -> None:
 
 
 async def _delete(inner: Any, delete: Callable[[], Awaitable[None]]) -> None:
+    """Leave a relay; after `PART_S` without its answer, only close our socket."""
     try:
         async with asyncio.timeout(PART_S):
             await delete()

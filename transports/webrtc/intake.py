@@ -105,7 +105,10 @@ class BrowserIntake:
             _replace(line.sctp, "_handle_data", self._take_data, line.sctp)
 
     def reads(self, channel: RTCDataChannel | None) -> bool:
-        """Return whether the page acknowledges our messages, because aiortc keeps the others."""
+        """Return whether the page acknowledges our messages, because aiortc keeps the others.
+
+        If it does not, that is reported. True without a channel.
+        """
         lags = channel is not None and channel.bufferedAmount > MAX_UNREAD_BYTES
         if lags:
             self._refused("page_does_not_read")
@@ -124,6 +127,7 @@ class BrowserIntake:
     def _take_datagram(
         self, connection: ice.Connection, take: Callable[..., None], data: bytes, address: Any
     ) -> None:
+        """Let aioice read a datagram, unless it exceeds a limit or the line was closed."""
         if not self.over:
             known = _is_candidate(connection, (address[0], address[1]))
             if self._passes(self._counters.judge_datagram(data, known=known, now=self._clock())):
@@ -146,6 +150,7 @@ class BrowserIntake:
     async def _take_sound(
         self, receiver: RTCRtpReceiver, take: Handle, packet: RtpPacket, arrival_time_ms: int
     ) -> None:
+        """Let aiortc decode a packet; drop and report one that comes faster than time passes."""
         codec = getattr(receiver, CODECS).get(packet.payload_type)
         length_s = sound_s(packet.payload, codec.name) if codec else 0.0
         if await self._sound.take(length_s):
@@ -169,6 +174,7 @@ def _replace(item: object, name: str, new: Callable[..., Any], *arguments: objec
 
 
 def _is_candidate(connection: ice.Connection, address: tuple[str, int]) -> bool:
+    """Return whether a datagram's sender is an address of the browser that we try or use."""
     pairs = [*connection._check_list, *connection._nominated.values()]  # noqa: SLF001
     return any(pair.remote_addr == address for pair in pairs)
 

@@ -93,7 +93,7 @@ class Counters:
         return Arrival()
 
     def _admits(self, source: bytes) -> bool:
-        """Return whether a source of sound is one of the first `MAX_SOURCES`."""
+        """Return whether a source of sound is one of the first `MAX_SOURCES`, and remember it."""
         if len(self._sources) < MAX_SOURCES:
             self._sources.add(source)
         return source in self._sources
@@ -160,6 +160,7 @@ def _is_plausible(kind: int, body: bytes) -> bool:
 
 
 def _is_plausible_sack(body: bytes) -> bool:
+    """Return whether an acknowledgement has few gaps and duplicates, in order and complete."""
     gaps, duplicates = unpack_from("!HH", body, 8)
     if max(gaps, duplicates) > MAX_GAPS or len(body) < 12 + 4 * (gaps + duplicates):
         return False

@@ -116,6 +116,7 @@ class WebrtcLeg(PlainLeg):
         await self.input().push_frame(InputDTMFFrame(button=KeypadEntry(message.key)))
 
     def _emit(self, event: Event) -> None:
+        """Publish an event of the call; drop it before the call has begun."""
         end = self.output().line_end
         if end is not None and end.emit is not None:
             end.emit(event)
@@ -126,6 +127,8 @@ class WebrtcLeg(PlainLeg):
 
     def send_on_close(self, make_message: Callable[[], dict[str, Any]]) -> None:
         """Send the result of `make_message` right before our side closes the connection.
+
+        It is called at that moment; a browser that is gone gets nothing.
 
         The pipeline closes the connection at its end, and the call can send its reason only here.
         """
@@ -161,6 +164,7 @@ class WebrtcLeg(PlainLeg):
         await self._emit_gone("caller_hung_up")
 
     async def _emit_gone(self, reason: str) -> None:
+        """Report the end to the listener of `on_gone`, once, with the first reason."""
         gone, self._gone = self._gone, None
         if gone:
             await gone(reason)

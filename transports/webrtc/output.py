@@ -94,7 +94,10 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         await super().process_frame(frame, direction)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
-        """Send a piece of audio, unless a later barge-in interrupted it."""
+        """Queue a piece of audio and return True, or False if a later barge-in interrupted it.
+
+        This waits while the browser is silent, or while `AHEAD` pieces wait to be sent.
+        """
         await self._wait_until_back()
         await self.owed.repeat()
         if frame.id < self._cut_at and frame.interruptible:
@@ -153,7 +156,10 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         return line if isinstance(line, BrowserConnection) else None
 
     async def _wait_until_back(self) -> None:
-        """Wait while the browser is silent, because it may not hear us then."""
+        """Wait while the browser is silent, because it may not hear us then.
+
+        The caller's line is shifted meanwhile. It ends when the connection counts as lost.
+        """
         if (line := self._browser) is None:
             return
         while line.quiet.now_s > DOUBT_S and line.is_connected():

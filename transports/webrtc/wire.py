@@ -51,7 +51,10 @@ PageMessage: TypeAlias = PageKey | EarMeasured | ForPipecat | Unwanted
 
 
 def read_page_message(message: str | bytes) -> PageMessage:
-    """Return a parsed message; never raises. Whatever begins with "ping" is for Pipecat."""
+    """Return a parsed message, `Unwanted` if no call needs it; never raises.
+
+    Whatever begins with "ping" is for Pipecat.
+    """
     if not isinstance(message, str) or len(message) > MAX_MESSAGE_CHARS:
         return Unwanted("data_message_too_big")
     if message.startswith("ping"):
@@ -64,6 +67,7 @@ def read_page_message(message: str | bytes) -> PageMessage:
 
 
 def _parsed(fields: Any) -> PageMessage | None:
+    """Return a JSON message of one of our kinds, with plausible values; `None` for any other."""
     match fields:
         case {"type": "key", "key": str(key)} if key in KEYS:
             return PageKey(key)
@@ -80,6 +84,7 @@ def _parsed(fields: Any) -> PageMessage | None:
 
 
 def _ear(turn: int, fields: dict[str, Any]) -> EarMeasured | None:
+    """Return a measurement; `None` if one of its durations is missing or implausible."""
     buffer_s, playout_s = _number(fields, "buffer_s"), _number(fields, "playout_s")
     network_s, made_up_s = _number(fields, "network_s"), _number(fields, "made_up_s")
     if buffer_s is None or playout_s is None or network_s is None or made_up_s is None:
@@ -135,7 +140,7 @@ class PageMessages:
         self._ears = FloodLimit(per_s=EARS_PER_S, cap=EARS_CAP)
 
     async def take(self, message: str | bytes) -> bool:
-        """Take a message; return whether Pipecat should read it."""
+        """Take a message: pass it on, or refuse it; return whether Pipecat should read it."""
         if not await self._all.take(1):
             self.refused("data_messages_too_fast")
             return False
