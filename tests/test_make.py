@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 BOTH = ROOT / "scripts" / "both"
 TWICE = ROOT / "scripts" / "twice"
 HALVES = ROOT / "scripts" / "halves"
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "xdist"]
 
 
 @pytest.mark.parametrize(
@@ -95,11 +97,19 @@ def test_that_never_holds():
 """
 
 
+def run(command: Sequence[str | Path], *, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script whose pytest loads no plugin but xdist, because each would cost a second."""
+    bare = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    return subprocess.run(  # noqa: S603 - ours
+        command, cwd=folder, env=bare, check=False, capture_output=True, text=True
+    )
+
+
 def run_twice(folder: Path, *, late: int, good: bool) -> subprocess.CompletedProcess[str]:
     (folder / "pytest.ini").touch()
     (folder / "test_time.py").write_text(LATE_ONCE.format(late=late, good=good))
-    command = [TWICE, "name", sys.executable, "-m", "pytest", "-q", "-n", "2"]
-    return subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+    command = [TWICE, "name", *PYTEST, "-n", "2"]
+    return run(command, folder=folder)
 
 
 @pytest.mark.slow
@@ -150,19 +160,46 @@ def test_tests_on_virtual_time_run_beside_the_others_and_are_printed_after_them(
     own = os.nice(0)
     shown = TWO_HALVES.format(first=first, second=second, own=own, lower=min(own + 10, 19))
     (tmp_path / "test_time.py").write_text(shown)
-    command = [HALVES, "name", sys.executable, "-m", "pytest", "-q", "-m", "some"]
+    command = [HALVES, "name", *PYTEST, "-m", "some"]
 
-    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+    done = run(command, folder=tmp_path)
 
     assert done.returncode == code
     assert done.stdout.count("1 passed") == first + second
     assert done.stdout.count("::test_on_virtual_time") == (not first)
 
 
+LATE_BESIDE = """
+import time
+from pathlib import Path
+
+import pytest
+
+@pytest.mark.virtual_time
+def test_on_virtual_time():
+    time.sleep(8)
+    Path("done").touch()
+
+def test_that_is_late_beside_it():
+    assert Path("done").exists()
+"""
+
+
+@pytest.mark.slow
+def test_a_late_test_is_tried_again_after_those_on_virtual_time(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = virtual_time\n real_time\n")
+    (tmp_path / "test_time.py").write_text(LATE_BESIDE)
+    command = [HALVES, "name", *PYTEST, "-m", "not other"]
+
+    done = run(command, folder=tmp_path)
+
+    assert (done.returncode, done.stderr.count("once more, alone")) == (0, 1)
+
+
 def test_an_empty_selection_is_not_retried(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").touch()
-    command = [TWICE, "name", sys.executable, "-m", "pytest", "-q"]
+    command = [TWICE, "name", *PYTEST]
 
-    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+    done = run(command, folder=tmp_path)
 
     assert done.returncode == 5

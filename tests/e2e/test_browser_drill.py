@@ -15,7 +15,7 @@ from lab.drill.rows import LOST
 from tests.e2e.browser import need_chromium
 from tests.e2e.browser_rig import open_browser_rig
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long, pytest.mark.alone]
 
 SPOKEN_S = 4.0  # of an answer of six, interrupted at its beginning
 
