@@ -8,7 +8,8 @@ from tests.bot.serving import Served
 from tests.kit.journal import entries_in
 from tests.kit.waiting import until
 
-TWO = {"server": {"workers": 2}, "hold": {"render": False}}
+PATIENT = {"silence": {"prompt_after_s": 60}}  # a caller waits silently until workers have started
+TWO = {"server": {"workers": 2}, "hold": {"render": False}, "agent": PATIENT}
 WITHIN_S = 120.0  # a worker loads in some seconds; a busy machine takes longer
 READY = re.compile(r"worker (w\d+) is ready, as process (\d+)")
 
