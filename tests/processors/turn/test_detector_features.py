@@ -32,7 +32,7 @@ def peak_mb(work: Callable[[], object]) -> float:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("length_s", [0.1, 0.5, 3.0, 7.9999, 8.0, 10.0])
+@pytest.mark.parametrize("length_s", [0.0, 0.1, 0.5, 3.0, 7.98, 7.985, 7.9999, 8.0, 10.0])
 def test_the_features_are_pipecats(length_s: float) -> None:
     sound = NOISE[-round(length_s * 16_000) :]
 
