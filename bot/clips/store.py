@@ -42,7 +42,9 @@ class Clip:
 
     Attributes:
         kind: The rung's kind, such as `cartesia`.
-        spoken: Everything else that determines the sound, as JSON: voice, model, language, options.
+        spoken: Everything else that determines the sound, as JSON: voice, model, language, options,
+            and a service of Pipecat's with its constructor's arguments. Not the URL: behind another
+            one, the same voice is expected.
         text: The text.
     """
 
@@ -54,7 +56,10 @@ class Clip:
     def of(cls, rung: RungSpec, text: str) -> "Clip":
         """Return the clip of a text in a rung's voice."""
         spoken = [rung.voice, rung.model, rung.language, dict(rung.options)]
-        return cls(kind=rung.kind, spoken=json.dumps(spoken, sort_keys=True), text=text)
+        if rung.service:
+            spoken += [rung.service, dict(rung.init)]
+        content = json.dumps(spoken, sort_keys=True, default=str)
+        return cls(kind=rung.kind, spoken=content, text=text)
 
     @property
     def name(self) -> str:

@@ -160,15 +160,24 @@ async def test_only_a_changed_text_is_rendered_again(lab: Lab, tmp_path: Path) -
     assert [word.text for word in done] == ["Bye now, and thanks."] * 2
 
 
-@pytest.mark.parametrize("change", [{"voice": "other"}, {"model": "other"}, {"language": "es"}])
-def test_another_voice_is_another_clip(change: dict[str, str]) -> None:
-    rung = RungSpec(name="a", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v")
-    other = RungSpec(
-        **{**{n: getattr(rung, n) for n in ("name", "stage", "kind", "url", "voice")}, **change},
-        sample_rate_hz=8000,
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"voice": "other"},
+        {"model": "other"},
+        {"language": "es"},
+        {"options": {"speed": 1.1}},
+        {"service": "other:Voice"},
+        {"init": {"voice_id": "other"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_voice_is_another_clip(change: dict[str, Any]) -> None:
+    rung = RungSpec(
+        name="a", stage="tts", kind="pipecat", url="", sample_rate_hz=8000, service="a:Voice"
     )
 
-    assert Clip.of(rung, "Hello.").name != Clip.of(other, "Hello.").name
+    assert Clip.of(rung, "Hello.").name != Clip.of(replace(rung, **change), "Hello.").name
 
 
 async def test_a_voice_that_fails_is_skipped_for_its_other_texts(lab: Lab, tmp_path: Path) -> None:
