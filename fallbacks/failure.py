@@ -42,6 +42,9 @@ class Scope(StrEnum):
     ENDPOINT = "endpoint"  # the server at this rung's URL
 
 
+OF_REQUEST: Final = (Scope.PAYLOAD, Scope.REQUEST)  # another request may succeed
+
+
 class Severity(StrEnum):
     """How urgent a failure is for an operator."""
 

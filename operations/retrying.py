@@ -26,7 +26,7 @@ from fallbacks.events import (
     RungChosen,
     StageExhausted,
 )
-from fallbacks.failure import Failure, Kind, Scope, ServiceError, error_of, failed
+from fallbacks.failure import OF_REQUEST, Failure, Kind, Scope, ServiceError, error_of, failed
 from fallbacks.retrying import RetrySettings, Rounds, wait_s
 from runtime import clock
 from runtime.clock import Clock
@@ -232,7 +232,8 @@ async def run_down_ladder(
 
     Each rung has its own `RetrySequence`: a standby is tried at once, without waiting for the
     retries of the rung above. `fallbacks/retrying.py` chooses the next rung. There is no deadline:
-    while a rung may be retried, this waits. Emits `StageExhausted` if no rung succeeds.
+    while a rung may be retried, this waits. Emits `StageExhausted` if no rung succeeds, unless
+    each refused only this request.
 
     Args:
         works: Makes one attempt, by the rung's name; raises `ServiceError` on failure.
@@ -240,7 +241,8 @@ async def run_down_ladder(
         retries: The policy for each rung; must have a health table.
 
     Raises:
-        ServiceError: No rung succeeded; holds the failure of the last one asked.
+        ServiceError: No rung succeeded; holds the last failure, but one that is due to the request
+            only if all are.
     """
     if retries.availability is None:
         raise ValueError("a ladder needs a health table")
@@ -266,6 +268,7 @@ class _LadderRun(Generic[T]):
             name: RetrySequence((stage, name), failure_in, retries) for name in works
         }
         self._last: Failure | None = None
+        self._outage: Failure | None = None  # the last one that other requests would have, too
         self._tries = 0
 
     async def run(self) -> T:
@@ -296,20 +299,23 @@ class _LadderRun(Generic[T]):
 
     def _record_failure(self, name: str, failure: Failure) -> None:
         self._last = failure
+        if failure.scope not in OF_REQUEST:
+            self._outage = failure
         wait_s = self._sequences[name].wait_s
         again_at = None if wait_s is None else self._retries.clock() + wait_s
         self._rounds.fail(name, again_at=again_at)
 
     def _report_exhaustion(self) -> ServiceError:
-        """Report that no rung is left; return the error to raise."""
-        self._retries.emit(StageExhausted(stage=self._stage, attempts=self._tries))
+        """Report an outage if no rung is left; return the error to raise."""
+        if self._outage or not self._last:
+            self._retries.emit(StageExhausted(stage=self._stage, attempts=self._tries))
         unavailable = failed(
             Kind.OVERLOADED,
             self._stage,
             provider=", ".join(self._works),
             reason="not asked: unavailable (open breaker, rate limit or out of rotation)",
         )
-        return error_of(self._last or unavailable)
+        return error_of(self._outage or self._last or unavailable)
 
 
 def failure_in(error: Exception) -> Failure | None:

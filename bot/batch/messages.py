@@ -63,10 +63,9 @@ def untranscribed(folder: Path) -> list[Path]:
 async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
     """Transcribe new messages, oldest first; return the seconds until the next check.
 
-    A file that cannot be used gets an empty transcript. A failure ends the round, unless only this
-    recording caused it, and delays the next one.
+    A file that cannot be used, or that every recogniser refuses, gets an empty transcript. Any
+    other failure ends the round, and delays the next one.
     """
-    wait_s = MESSAGES_CHECK_S
     for path in await asyncio.to_thread(untranscribed, folder):
         try:
             transcript = await transcribe(path)
@@ -74,10 +73,11 @@ async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
             logger.warning("a message cannot be transcribed: {}", unusable)
             await asyncio.to_thread(_save, path, {"text": "", "error": str(unusable)})
         except ServiceError as failed:
-            logger.warning("a message is not transcribed yet: {}", failed)
-            wait_s = RETRY_AFTER_S
-            if failed.failure.scope is not Scope.PAYLOAD:  # otherwise other recordings may succeed
-                break
+            if failed.failure.scope is not Scope.PAYLOAD:
+                logger.warning("a message is not transcribed yet: {}", failed)
+                return RETRY_AFTER_S
+            logger.warning("a message is refused by every recogniser: {}", failed)
+            await asyncio.to_thread(_save, path, {"text": "", "error": str(failed)})
         else:
             await asyncio.to_thread(_save, path, _fields(transcript))
             emit(
@@ -87,7 +87,7 @@ async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
                     length_s=transcript.duration_s,
                 )
             )
-    return wait_s
+    return MESSAGES_CHECK_S
 
 
 def _fields(transcript: Transcript) -> dict[str, Any]:

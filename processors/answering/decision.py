@@ -32,14 +32,13 @@ from fallbacks.attempt_events import (
 from fallbacks.attempts import Attempting
 from fallbacks.deadline import Deadline
 from fallbacks.events import AnswerEmpty, StageExhausted
-from fallbacks.failure import Failure, Kind, Scope, failed, finding
+from fallbacks.failure import OF_REQUEST, Failure, Kind, Scope, failed, finding
 from fallbacks.llm_times import RUNG_CHECK_S, RUNG_WAIT_S
 from fallbacks.tts_times import NEXT_VOICE_S
 from processors.answering.continuation_rules import Answer
 
 MAX_PARTS: Final = 3  # continuations of one truncated answer; then it ends (chosen)
 NO_ATTEMPT: Final = 0  # no attempt has this number
-OF_REQUEST: Final = (Scope.PAYLOAD, Scope.REQUEST)
 
 
 class Wrote(StrEnum):

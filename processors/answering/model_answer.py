@@ -22,9 +22,8 @@ from fallbacks.attempt_events import (
     Stop,
 )
 from fallbacks.events import FallbackEvent
-from fallbacks.failure import Failure, Kind, Scope, failed, finding
+from fallbacks.failure import OF_REQUEST, Failure, Kind, Scope, failed, finding
 from processors.answering.decision import (
-    OF_REQUEST,
     AnswerAction,
     Answering,
     LeaveMessageOut,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -14,19 +15,24 @@ from fallbacks.events import (
     BreakerMoved,
     RetriesExhausted,
     RetryPlanned,
+    StageExhausted,
     SuspicionCleared,
 )
 from fallbacks.failure import (
     Failure,
+    Finding,
     Kind,
     PermanentError,
     Scope,
+    ServiceError,
     Severity,
     TransientError,
+    error_of,
     failed,
+    finding,
 )
 from fallbacks.retrying import RetrySettings
-from operations.retrying import Retries, run_with_retries
+from operations.retrying import Retries, run_down_ladder, run_with_retries
 
 pytestmark = pytest.mark.virtual_time
 
@@ -324,3 +330,35 @@ async def test_a_cancelled_sequence_leaves_the_state_unchanged(when: str) -> Non
     assert bench.breaker is State.CLOSED
     assert bench.facts(RetriesExhausted) == []
     assert len(bench.asked_at) == 1
+
+
+UNREADABLE = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
+REFUSED = finding(Kind.BAD_REQUEST, Scope.REQUEST)
+UNKNOWN = finding(Kind.NOT_FOUND, Scope.CONFIGURATION)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "raised", "outages"),
+    [
+        (UNREADABLE, UNREADABLE, Scope.PAYLOAD, 0),
+        (UNREADABLE, REFUSED, Scope.REQUEST, 0),
+        (UNKNOWN, UNREADABLE, Scope.CONFIGURATION, 1),
+        (UNREADABLE, UNKNOWN, Scope.CONFIGURATION, 1),
+        (UNKNOWN, UNKNOWN, Scope.CONFIGURATION, 1),
+    ],
+    ids=["unreadable", "refused", "one is out", "the other is out", "both are out"],
+)
+async def test_only_failures_that_other_requests_would_have_are_an_outage(
+    first: Finding, second: Finding, raised: Scope, outages: int
+) -> None:
+    bench = Bench()
+
+    async def fail(name: str, found: Finding) -> str:
+        raise error_of(failed(found, CRM[0], provider=name))
+
+    works = {CRM[1]: partial(fail, CRM[1], first), OTHER[1]: partial(fail, OTHER[1], second)}
+    with pytest.raises(ServiceError) as error:
+        await run_down_ladder(works, stage=CRM[0], retries=bench.retries)
+
+    assert error.value.failure.scope is raised
+    assert len(bench.facts(StageExhausted)) == outages
