@@ -384,13 +384,14 @@ def _old(table: Table, name: str, oldest: datetime, left: Collection[str]) -> Co
 
 
 def unlink_all(paths: Iterable[str]) -> Unlinked:
-    """Delete recordings and the files next to them; a failure does not stop the rest."""
+    """Delete recordings or journals, and the files next to them; a failure stops no other."""
     count, left = 0, dict[str, str]()
     for path in map(Path, paths):
-        for item in (path, path.with_suffix(".text.json"), path.with_name(f"{path.name}.part")):
+        beside = (path.with_suffix(suffix) for suffix in (".text.json", ".summary.json"))
+        for item in (path, *beside, path.with_name(f"{path.name}.part")):
             try:
                 item.unlink()
-                count += item is path  # the files next to a recording are not counted
+                count += item is path  # the files next to it are not counted
             except FileNotFoundError:
                 pass
             except OSError as error:

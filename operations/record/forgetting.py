@@ -164,12 +164,11 @@ async def _erase_number(settings: Settings, database: Database, number: str) -> 
     paths = {call.recording for call in ended if call.recording} | voicemail_paths
     own = settings.server.machine or ""
     await MachineFiles(database).request(number, ids, paths, besides=own)
-    counts, left = await asyncio.to_thread(_unlink, audio)
+    counts, left = await asyncio.to_thread(_unlink_files, logs, ids, audio)
     # Calls whose files could not be deleted stay, because their rows lead to the files. A file
     # may also have been written by another process that had the call.
-    kept = {_call_of(Path(path).stem) for path in left} | live.keys()
+    kept = _calls_of(left) | live.keys()
     ids = sorted(set(ids) - kept)
-    counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
     counts.update(await erasure.erase_calls(ids))
     without_call = sorted({call_id for call_id, _ in voicemails} - kept - set(ids))
     counts["voicemails"] += await erasure.erase_voicemails(without_call)
@@ -209,7 +208,10 @@ async def erase_files_on_request(
             list_at = now + CHECK_LEADER_S
         for request in await machines.requests(machine=machine):
             if not request.why or now >= try_at:
-                left = await _erase_files(settings, database, request)
+                try:
+                    left = await _erase_files(settings, database, request)
+                except OSError as error:  # a journal that cannot be read
+                    left = {str(error.filename): error.strerror or type(error).__name__}
                 why = "; ".join(f"{path}: {why}" for path, why in left.items())
                 await machines.answer(request, why=why)
                 logger.info("deleted a number's files on request; not deleted: {}", why or "none")
@@ -240,10 +242,7 @@ async def _erase_files(
     def erase() -> Mapping[str, str]:
         folders = (logs / "recordings", logs / "messages")
         audio = {str(it): _audio_files(it, ids) for it in folders} | {"paths": request.paths}
-        _, left = _unlink(audio)
-        kept = {_call_of(Path(path).stem) for path in left}
-        _unlink_records(logs / "calls", set(ids) - kept)
-        return left
+        return _unlink_files(logs, ids, audio)[1]
 
     return await asyncio.to_thread(erase)
 
@@ -266,6 +265,8 @@ def _calls_in_journal(folder: Path, same: SameNumber, *, ours: bool) -> set[str]
 
 def _numbers(path: Path, *, ours: bool) -> Sequence[str]:
     """Return the numbers that may identify the other party; none without a start in the journal."""
+    if not path.exists():  # deleted meanwhile, because it was old
+        return ()
     with path.open(encoding="utf-8", errors="replace") as file:
         for _, line in zip(range(FIRST_LINES), file, strict=False):
             try:
@@ -290,6 +291,21 @@ def _call_of(name: str) -> str:
     return name.partition("-")[0]
 
 
+def _calls_of(paths: Iterable[str]) -> set[str]:
+    return {_call_of(Path(path).stem) for path in paths}
+
+
+def _unlink_files(
+    logs: Path, call_ids: Iterable[str], audio: Mapping[str, Iterable[str]]
+) -> tuple[Counter[str], Mapping[str, str]]:
+    """Delete audio, then the journals of calls without audio that remains; return as `_unlink`."""
+    counts, left = _unlink(audio)
+    journals = [str(logs / "calls" / f"{it}.jsonl") for it in set(call_ids) - _calls_of(left)]
+    records, stuck = _unlink({"call records": journals})
+    counts.update(records)
+    return counts, {**left, **stuck}
+
+
 def _unlink(audio: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[str, str]]:
     """Delete the files of each kind; return the counts, and by path why a file remains."""
     counts: Counter[str] = Counter()
@@ -299,12 +315,3 @@ def _unlink(audio: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[s
         counts[kind] = unlinked.count
         left |= unlinked.left
     return counts, left
-
-
-def _unlink_records(folder: Path, call_ids: Iterable[str]) -> int:
-    count = 0
-    for call_id in call_ids:
-        count += (folder / f"{call_id}.jsonl").exists()
-        for name in (f"{call_id}.jsonl", f"{call_id}.summary.json"):
-            (folder / name).unlink(missing_ok=True)
-    return count

@@ -498,21 +498,23 @@ def test_a_number_in_a_running_call_must_be_erased_again(
     assert "run it again" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["c1.wav", "c1-7.wav"])
+@pytest.mark.parametrize(
+    "name", ["recordings/c1.wav", "recordings/c1-7.wav", "calls/c1.summary.json"]
+)
 def test_an_undeletable_file_is_named_and_keeps_only_its_own_call(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/holdline.db", tmp_path)
     for call_id in ("c1", "c2"):
         asyncio.run(keep(settings, call_id, events(MARY)))
-    stuck = tmp_path / "recordings" / name
+    stuck = tmp_path / name
     stuck.unlink(missing_ok=True)
     stuck.mkdir()  # like another user's file, it cannot be deleted
     with configured(tmp_path) as config:
         assert run(["forget", MARY, "--config", config]) == 1
 
         (line,) = capsys.readouterr().err.splitlines()
-        assert str(stuck) in line
+        assert str(stuck.parent / "c1") in line
         assert "c2" not in files(tmp_path)
         stuck.rmdir()
         assert run(["forget", MARY, "--config", config]) == 0
