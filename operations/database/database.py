@@ -139,7 +139,7 @@ class Database:
                 max_overflow=0,
             )
             for engine in (self._engine, self._writer):
-                event.listen(engine.sync_engine, "connect", write_ahead)
+                event.listen(engine.sync_engine, "connect", prepare_connection)
         else:
             self._engine = create_async_engine(
                 self.url, connect_args=arguments, pool_pre_ping=True, pool_timeout=STATEMENT_S
@@ -283,7 +283,7 @@ class _FileThread:
         self.engine: Final[Engine] = create_engine(
             url.set(drivername="sqlite+pysqlite"), connect_args=ARGUMENTS["sqlite"]
         )
-        event.listen(self.engine, "connect", write_ahead)
+        event.listen(self.engine, "connect", prepare_connection)
         self._thread: ThreadPoolExecutor | None = None
 
     def transact(self, work: Callable[[Connection], Result]) -> asyncio.Future[Result]:
@@ -346,8 +346,12 @@ def _inode(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def write_ahead(connection: DBAPIConnection, _: object) -> None:
-    """Switch to WAL, so that readers and one writer can work at the same time."""
+def prepare_connection(connection: DBAPIConnection, _: object) -> None:
+    """Switch to WAL, so that readers and one writer can work at the same time.
+
+    Also replaces SQLite's `lower`, which changes only the letters of ASCII.
+    """
+    connection.create_function("lower", 1, _lower, deterministic=True)
     cursor = connection.cursor()
     try:
         cursor.execute("PRAGMA journal_mode=WAL")
@@ -357,3 +361,7 @@ def write_ahead(connection: DBAPIConnection, _: object) -> None:
             raise
     finally:
         cursor.close()
+
+
+def _lower(text: str | None) -> str | None:
+    return text and text.lower()

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from operations.database import schema
-from operations.database.database import Database, StorageError, write_ahead
+from operations.database.database import Database, StorageError, prepare_connection
 from operations.database.schema import compile_tables, known_versions
 from operations.database.tables import HEALTH, PROBERS
 from operations.database.upgrading import find_version_problem, upgrade
@@ -201,7 +201,7 @@ class TestSchema:
         other, mine = sqlite3.connect(file), sqlite3.connect(file, timeout=0.01)
         other.execute("BEGIN EXCLUSIVE")
 
-        write_ahead(mine, None)  # type: ignore[arg-type]
+        prepare_connection(mine, None)  # type: ignore[arg-type]
 
         other.close()
         mine.close()
