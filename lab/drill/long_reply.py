@@ -12,6 +12,7 @@ from lab.drill.measured import MeasuredRun
 from lab.drill.rig import Conversation, Rig
 from lab.drill.rows import LOST, When
 from lab.process import STAGE_OF
+from runtime.exits import CommandError
 
 LONG_S: Final = 100.0  # the longest wait for the end of a reply, which may take 60 s
 MAX_S: Final = 30.0  # after this much speech, a pause counts as the end of the reply
@@ -24,6 +25,8 @@ async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
         await rig.break_now(When.BEFORE_TURN)
         asked = await call.ask(rig.row.question, wanted_s=MAX_S, within_s=LONG_S)
         written = await _longest_answer(rig.control, call.lab_s(asked.began_s))
+        if not written:
+            raise CommandError("no model has written an answer")
         turn = dataclasses.replace(asked, answer=" ".join(written.split()[:JUDGED_WORDS]))
         judged = as_ended(await judge_turn(call, rig.control, turn))
         run.add(judged)

@@ -116,7 +116,8 @@ async def _chance(rig: Rig, run: MeasuredRun) -> None:
                     await ask_and_judge(rig, call, run, HOURS if turn % 2 else HAIRCUT)
     answered = sum(first_word_s(item) <= BUDGET_S for item in run.turns)
     run.measures["in_budget"] = answered / (CALLS * TURNS)
-    run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # of calls that ended early
+    never_asked = CALLS * TURNS - len(run.turns)  # of calls that ended early
+    run.measures["lost_turns"] = run.measures.get("lost_turns", 0.0) + never_asked
 
 
 async def _crowd(rig: Rig, run: MeasuredRun) -> None:
