@@ -29,15 +29,16 @@ def check_writable(loaded: Loaded, stage: str, name: str) -> None:
 def write_facts(loaded: Loaded, stage: str, name: str, facts: Mapping[str, bool]) -> str:
     """Write the facts of a rung into the file that was read; return its place in the file.
 
-    Call `check_writable` first: the rung must be in that file.
+    Call `check_writable` first: the rung must be in that file. It may have moved there since.
 
     Raises:
         CommandError: The file cannot be written, or only by changing something else in it.
     """
     path = loaded.file or Path()
-    key: Key = ("stages", stage, _index(value_of(loaded.text), stage, name) or 0)
+    key: Key = ("stages", stage)
     try:
         text = path.read_bytes().decode("utf-8-sig")
+        key = _key_of(text, stage, name)
         new = with_facts(text, key, facts)
         path.write_bytes(new.encode())
     except (OSError, ValueError, LookupError, AttributeError, yaml.YAMLError) as error:
@@ -98,6 +99,18 @@ def written(facts: Mapping[str, bool], *, quote: str = "") -> str:
     """Return facts as a value in YAML, or in JSON if `quote` is `"`."""
     items = (f"{quote}{name}{quote}: {json.dumps(on)}" for name, on in facts.items())
     return f"{{{', '.join(items)}}}"
+
+
+def _key_of(text: str, stage: str, name: str) -> Key:
+    """Return a rung's key in a file's text.
+
+    Raises:
+        LookupError: It is not there.
+    """
+    index = _index(value_of(text), stage, name)
+    if index is None:
+        raise LookupError(name)
+    return "stages", stage, index
 
 
 def _index(tree: Any, stage: str, name: str) -> int | None:

@@ -81,6 +81,29 @@ def test_facts_are_written_into_the_file_and_read_from_it(tmp_path: Path) -> Non
     assert load(path, keys=False).settings.stages.tts[1].facts == FACTS
 
 
+def test_the_facts_go_to_their_rung_although_it_has_moved_since(tmp_path: Path) -> None:
+    path = tmp_path / "holdline.yaml"
+    path.write_text(BLOCK.replace("own:Voice", SERVICE))
+    loaded = load(path, keys=False)
+    moved = loaded.text.replace("  tts:\n", "  tts:\n    - {kind: local, name: spare}\n")
+    path.write_text(moved)
+
+    write_facts(loaded, "tts", "pipecat", FACTS)
+
+    facts = {rung.name: rung.facts for rung in load(path, keys=False).settings.stages.tts}
+    assert facts == {"spare": {}, "local": {}, "pipecat": FACTS}
+
+
+def test_a_rung_that_has_gone_meanwhile_says_what_to_add(tmp_path: Path) -> None:
+    path = tmp_path / "holdline.yaml"
+    path.write_text(BLOCK.replace("own:Voice", SERVICE))
+    loaded = load(path, keys=False)
+    path.write_text(BLOCK.partition("    - kind: pipecat")[0])
+
+    with pytest.raises(CommandError, match=r"add to stages\.tts: facts"):
+        write_facts(loaded, "tts", "pipecat", FACTS)
+
+
 def test_a_rung_that_is_not_in_the_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "holdline.yaml"
     path.write_text("agent: {name: Ann}")
