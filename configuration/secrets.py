@@ -79,16 +79,23 @@ DATABASE_URLS: Final[tuple[Key, ...]] = (
 )
 PATH_FIELDS: Final = ("credentials_file",)  # fields with the path of a secret, not used in headers
 RUNG_PARTS: Final = 3  # of a rung's key: `stages`, the stage, the index
-TOOL_SCHEMA: Final = "parameters"  # a tool's schema may have a property named `password`
 
 
 def problems_in(file: FileTree) -> Iterator[Problem]:
     """Yield a problem for each secret in the file, and for each `…_env` that names no variable."""
     for key, value in _leaves(file.tree, ()):
-        if TOOL_SCHEMA in key:
+        if _is_in_tool_schema(key):
             continue
         if text := _why_refused(key, value):
             yield Problem(where=file.where(key), text=text, key=key)
+
+
+def _is_in_tool_schema(key: Key) -> bool:
+    """Return whether a key lies in `tools[N].parameters`, which may describe a `password`."""
+    return any(
+        (section, part) == ("tools", "parameters") and isinstance(index, int)
+        for section, index, part in zip(key, key[1:], key[2:], strict=False)
+    )
 
 
 def _why_refused(key: Key, value: Any) -> str | None:

@@ -499,6 +499,8 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file() -> None:
         'storage: {url: "postgresql+asyncpg://me:hunter2@db/holdline"}',
         'agent: {instructions: "Use sk-hunter2hunter2hunter2 to ask."}',
         'agent: {tools: [{name: a, description: b, url: "https://h/?token=hunter2"}]}',
+        "stages: {tts: [{kind: pipecat, service: 'a:B', init: {parameters: {password: hunter2}}}]}",
+        'agents: {parameters: {tools: [{name: a, url: "https://h/?token=hunter2"}]}}',
     ],
 )
 def test_a_secret_in_the_file_is_refused_and_not_repeated(text: str) -> None:
