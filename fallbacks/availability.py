@@ -140,7 +140,7 @@ class RungAvailability:
         latency: Its recent times to the first useful output.
         suspect_since: When it became suspect; `None` if it is not.
         cause: The kind of the latest failure since it was healthy, and its HTTP status, if any.
-        rests_until: The end of the rest after a rate limit.
+        rests_until: The end of the rest after a rate limit; minus infinity if it was reset.
         retired: Whether its breaker was opened by a failure that only a person can fix.
         out: Whether an operator took it out of rotation; probes continue.
         out_at: When an operator last changed `out`, perhaps before this process was started.
@@ -366,7 +366,7 @@ class RungAvailability:
         Ends its rest and pause, and forgets counted failures. If it is suspect or retired, it stays
         so until it succeeds.
         """
-        self.rests_until = self._paused_until = now
+        self.rests_until, self._paused_until = -math.inf, now
         self._forget_failures()
         reset = ProviderReset(stage=self.stage, provider=self.provider)
         return (reset, *self.breaker.reset(now))
@@ -395,10 +395,16 @@ class RungAvailability:
     def follow_breaker(
         self, state: State, *, since: float, now: float, rest_s: float, retired: bool
     ) -> tuple[AvailabilityEvent, ...]:
-        """Adopt the breaker of another process (`Breaker.follow`); `retired` only if ours moves."""
+        """Adopt the breaker of another process (`Breaker.follow`), and its retirement if it opened.
+
+        A retirement that only we know of lasts until the breaker closes, or opens again.
+        """
+        changed_at = self.breaker.changed_at
         moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
-        if moved:
+        if moved and self.breaker.state is not State.HALF_OPEN:
             self.retired, self.proven_at = retired, now
+        elif self.breaker.state is State.OPEN and self.breaker.changed_at > changed_at:
+            self.retired |= retired
         return self._with_severity(moved)
 
     def _is_suspect(self, now: float) -> bool:

@@ -96,6 +96,7 @@ class Breaker:
         probe_succeeded: Whether it is half-open and its latest probe succeeded.
         wake_at: When the rest of an open breaker ends; `None` if it is not open.
         since: When it entered this state.
+        changed_at: When a request or a reset last changed its state, its rest or its successes.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Breaker:
         self.successes = 0
         self.probe_succeeded = False
         self.wake_at: float | None = None
-        self.since = now
+        self.since = self.changed_at = now
         self._spent_s = dict.fromkeys(State, 0.0)
         self._era = 0
         self._permits = 0
@@ -165,7 +166,7 @@ class Breaker:
         self.failures = 0
         if self.state is State.HALF_OPEN:
             self.successes += 1
-            self.probe_succeeded = True
+            self.probe_succeeded, self.changed_at = True, now
             if self.successes >= self.settings.successes:
                 return self._transition(Input.PROVEN, now)
         return self._transition(Input.SUCCEEDED, now)
@@ -225,6 +226,7 @@ class Breaker:
         """
         if self.state is State.OPEN:
             self.wake_at = max(self.wake_at or now, now + (rest_s or self.settings.open_s))
+            self.changed_at = now
         return self._transition(Input.TRIPPED, now, rest_s=rest_s)
 
     def reset(self, now: float) -> tuple[BreakerMoved, ...]:
@@ -238,21 +240,27 @@ class Breaker:
         """Adopt another process's state, unless this breaker has changed later.
 
         Args:
-            state: The state of the other process's breaker for the same rung.
-            since: When that breaker entered the state, on our clock.
+            state: The state of the other process's breaker for the same rung; half-open only if a
+                probe succeeded there.
+            since: When that breaker last changed, on our clock.
             now: Monotonic, in seconds.
-            rest_s: The remaining rest, if it is open.
+            rest_s: The remaining rest, if it is open; 0 if a reset ended it. A longer one stays.
         """
-        if self._era > 0 and since <= self.since:
+        if self._era > 0 and since <= self.changed_at:
             return ()
         # The transition is dated as in the other process. Dated `now`, it would make the next
         # report look outdated if that process had changed its breaker again before `now`.
         at = min(now, max(since, self.since))
         match state:
+            case State.OPEN if rest_s > 0:
+                return self.trip(at, rest_s=now - at + rest_s)
             case State.OPEN:
-                return self.trip(at, rest_s=now - at + rest_s) if rest_s > 0 else ()
+                return self._transition(Input.RESET, at)
             case State.HALF_OPEN:
-                return self._transition(Input.PROBED, at)
+                moved = self._transition(Input.PROBED, at)
+                if self.state is State.HALF_OPEN:  # perhaps before, when its rest was over
+                    self.probe_succeeded, self.changed_at = True, at
+                return moved
             case State.CLOSED:
                 return (*self._transition(Input.PROBED, at), *self._transition(Input.PROVEN, at))
 
@@ -280,6 +288,7 @@ class Breaker:
         self.state, self.since = after, now
         if cause is not Input.RESTED:  # permits stay valid when only time has passed
             self._era, self._trial = self._era + 1, None
+            self.changed_at = now
         self.failures = self.successes = 0
         self.probe_succeeded = after is State.HALF_OPEN and cause is Input.PROBED
         self.wake_at = now + (rest_s or self.settings.open_s) if after is State.OPEN else None

@@ -5,6 +5,10 @@ breaker, suspicion, their cause, rest, whether an operator took the rung out of 
 callers are served (so failed probes do not count). A change that was adopted from another process
 is not published again. Of two reports on the same aspect, the later one counts.
 
+Time alone is no change: each process knows when a rest ends. While a rung rests or its breaker is
+open, the longer rest and the retirement count, whoever reports them. A process that reads a later
+report that knows less than that publishes its own again.
+
 The times of reports are on the board's clock. No process knows this clock to the millisecond, but
 cause and effect stay in order: a change that a process makes after it has read or published a
 report is published as later than that report, whatever the process's own clock says.
@@ -16,13 +20,14 @@ from enum import StrEnum
 from typing import Final
 
 from fallbacks.availability import SERVED_S, RungAvailability
-from fallbacks.breaker import State
+from fallbacks.breaker import Breaker, State
 from fallbacks.failure import Kind
 
 STALE_S: Final = 300.0  # an older suspicion is not adopted (chosen)
 FOREVER_S: Final = 10 * 365 * 86_400.0  # a rung out of rotation stays out until it is put back
 # Between two reports that callers are served: a third of SERVED_S (chosen).
 SERVED_EACH_S: Final = 10.0
+SAME_REST_S: Final = 1.0  # rests that end closer together are the same: clocks differ (chosen)
 MIN_GAP_S: Final = 0.001  # between a report that was read and a later one that is published
 
 
@@ -47,7 +52,8 @@ class RungReport:
     value: str = (
         ""  # the breaker's state; "suspect" or ""; "out" or ""; kind and status of a failure
     )
-    until_s: float = 0.0  # the end of a rest, or of `served_until`, on the board's clock
+    # The end of a rest, or of `served_until`, on the board's clock; 0 if a reset ended the rest.
+    until_s: float = 0.0
     retired: bool = False
 
 
@@ -67,6 +73,7 @@ class SharedRung:
         self.rung = rung
         self._published_state = _state_of(rung)
         self._repeat_requested = False
+        self._corrected: set[Aspect] = set()  # read in a report that knew less than this process
         self._served_until = -math.inf  # as last published or read
         # For the last report that was adopted: its time, and when it was read.
         self._adopted: dict[Aspect, _Moment] = {}
@@ -81,16 +88,22 @@ class SharedRung:
         """
         before, self._published_state = self._published_state, _state_of(self.rung)
         repeat, self._repeat_requested = self._repeat_requested, False
+        corrected, self._corrected = self._corrected, set()
         aspects = [
             aspect
             for aspect, value in self._published_state.items()
-            if value != before[aspect] or (repeat and self._differs_from_unused(aspect, now))
+            if value != before[aspect]
+            or aspect in corrected
+            or (repeat and self._differs_from_unused(aspect, now))
         ]
         served_until = self.rung.served_until
         if served_until > now and (repeat or served_until >= self._served_until + SERVED_EACH_S):
             self._served_until = served_until
             aspects.append(Aspect.SERVED)
-        return tuple(self._make_report(aspect, now, offset_s=utc_s - now) for aspect in aspects)
+        return tuple(
+            self._make_report(aspect, now, offset_s=utc_s - now, corrects=aspect in corrected)
+            for aspect in aspects
+        )
 
     def adopt(self, report: RungReport, now: float, *, utc_s: float) -> bool:
         """Adopt another process's report unless it is outdated; return whether anything changed."""
@@ -99,7 +112,10 @@ class SharedRung:
             return False
         self._adopted[report.aspect] = _Moment(at_s=report.at_s, at=now)
         before = _state_of(self.rung)
-        self._apply(report, since, now, left_s=_left_s(report, utc_s))
+        left_s = _left_s(report, utc_s)
+        self._apply(report, since, now, left_s=left_s)
+        if self._knows_more(report, now + left_s):
+            self._corrected.add(report.aspect)
         after = _state_of(self.rung)
         changed = {aspect: value for aspect, value in after.items() if value != before[aspect]}
         self._published_state |= changed  # so that adopted changes are not published
@@ -116,7 +132,7 @@ class SharedRung:
         """
         rung = self.rung
         match report.aspect:
-            case Aspect.BREAKER:
+            case Aspect.BREAKER if left_s > 0 or not report.until_s:  # else its rest is over
                 state = State(report.value)
                 rung.follow_breaker(
                     state, since=since, now=now, rest_s=left_s, retired=report.retired
@@ -125,10 +141,10 @@ class SharedRung:
                 # The other process published the kind.
                 kind = Kind.TIMEOUT if report.value else None
                 rung.follow_suspicion(kind, since=since, now=now)
-            case Aspect.REST:
-                # A rest without time left is over, or was ended early, so it ends ours, too.
-                later_or_sooner = max if left_s > 0 else min
-                rung.rests_until = later_or_sooner(rung.rests_until, now + left_s)
+            case Aspect.REST if not report.until_s:
+                rung.rests_until = -math.inf
+            case Aspect.REST if left_s > 0:
+                rung.rests_until = max(rung.rests_until, now + left_s)
             case Aspect.ROTATION if min(now, since) > rung.out_at:
                 rung.set_out(min(now, since), out=bool(report.value))
             case Aspect.CAUSE if report.value:  # an empty one would know less
@@ -138,6 +154,17 @@ class SharedRung:
                 self._served_until = rung.served_until = until
             case _:
                 pass
+
+    def _knows_more(self, report: RungReport, ends_at: float) -> bool:
+        """Return whether ours is a longer rest than that of a report, or a retirement as well."""
+        rung = self.rung
+        if report.aspect is Aspect.REST:
+            return rung.rests_until > ends_at + SAME_REST_S
+        if report.aspect is not Aspect.BREAKER or report.value != State.OPEN:
+            return False
+        return rung.breaker.state is State.OPEN and (
+            rung.retired > report.retired or (rung.breaker.wake_at or 0.0) > ends_at + SAME_REST_S
+        )
 
     def _differs_from_unused(self, aspect: Aspect, now: float) -> bool:
         """Return whether an aspect differs from that of an unused rung; a breaker counts always."""
@@ -153,27 +180,32 @@ class SharedRung:
             case _:
                 return True
 
-    def _make_report(self, aspect: Aspect, now: float, *, offset_s: float) -> RungReport:
-        """Return a report on one aspect of our rung; `offset_s` turns our time into the board's."""
+    def _make_report(
+        self, aspect: Aspect, now: float, *, offset_s: float, corrects: bool
+    ) -> RungReport:
+        """Return a report on one aspect of our rung; `offset_s` turns our time into the board's.
+
+        If it `corrects` one that was read, it applies since `now`.
+        """
         rung, value = self.rung, ""
         since: float = now
         until: float | None = None
         match aspect:
             case Aspect.BREAKER:
-                since, value = rung.breaker.since, rung.breaker.state.value
-                until = rung.breaker.wake_at
+                since = rung.breaker.changed_at
+                value, until = _state_and_end(rung.breaker)
             case Aspect.SUSPICION:
                 value = "" if rung.suspect_since is None else "suspect"
                 since = now if rung.suspect_since is None else rung.suspect_since
             case Aspect.REST:
-                until = rung.rests_until
+                until = rung.rests_until if rung.rests_until > -math.inf else None
             case Aspect.ROTATION:
                 since, value = rung.out_at, "out" if rung.out else ""
             case Aspect.CAUSE:
                 value = rung.cause
             case Aspect.SERVED:
                 until = rung.served_until
-        at_s = self._time_on_board(aspect, since, offset_s)
+        at_s = self._time_on_board(aspect, now if corrects else since, offset_s)
         until_s = 0.0 if until is None else until + offset_s
         return RungReport(
             place=self.place,
@@ -212,12 +244,24 @@ class SharedRung:
 def _state_of(rung: RungAvailability) -> dict[Aspect, object]:
     """Return the values whose changes are published, by aspect."""
     return {
-        Aspect.BREAKER: (rung.breaker.state, rung.breaker.since),
+        Aspect.BREAKER: rung.breaker.changed_at,
         Aspect.SUSPICION: rung.suspect_since,
         Aspect.REST: rung.rests_until,
         Aspect.ROTATION: rung.out,
         Aspect.CAUSE: rung.cause,
     }
+
+
+def _state_and_end(breaker: Breaker) -> tuple[State, float | None]:
+    """Return the state as it is published, and the end of the rest; `None` if there is none.
+
+    Half-open means that a probe succeeded. Before that, the breaker is open, and its rest is over,
+    or has no end after a reset.
+    """
+    if breaker.state is not State.HALF_OPEN or breaker.probe_succeeded:
+        return breaker.state, breaker.wake_at
+    rested = breaker.changed_at < breaker.since
+    return State.OPEN, breaker.since if rested else None
 
 
 def _left_s(report: RungReport, utc_s: float) -> float:

@@ -166,9 +166,11 @@ class BoardClient:
         for report in sorted(await self._board.others(self._rungs), key=_follows_cause):
             now = clock.monotonic()
             rung = self._rungs[report.place]
-            changed = rung.adopt(report, now, utc_s=now + self._clock_reading.ahead_s)
-            if changed and report.aspect in (Aspect.BREAKER, Aspect.SUSPICION):
-                self._emit(_followed_event(rung.rung))
+            before = _followed_event(rung.rung)
+            rung.adopt(report, now, utc_s=now + self._clock_reading.ahead_s)
+            event = _followed_event(rung.rung)
+            if event != before and report.aspect in (Aspect.BREAKER, Aspect.SUSPICION):
+                self._emit(event)
         if renews:
             self._led = await self._board.lease(self._rungs, for_s=LEASE_S)
             self._renew_at = clock.monotonic() + RENEW_EVERY_S

@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
     def hear(self, state: State, age_s: float, rest_s: float) -> None:
         """Adopt another process's breaker."""
         before, since = self.breaker.state, self.now - age_s
-        outdated = self.moves > 0 and since <= self.breaker.since
+        outdated = self.moves > 0 and since <= self.breaker.changed_at
         moved = self.breaker.follow(state, since=since, now=self.now, rest_s=rest_s)
 
         opens = state is State.OPEN and rest_s > 0
@@ -160,11 +160,13 @@ class Machine(RuleBasedStateMachine):
         expected: list[State] = []
         if opens:
             expected = [State.OPEN] if before is not State.OPEN else []
-        elif state is State.HALF_OPEN:
+        elif state is not State.CLOSED:  # a probe succeeded there, or its rest was ended
             expected = [State.HALF_OPEN] if before is State.OPEN else []
-        elif state is State.CLOSED:
+        else:
             expected = path.get(before, [])
         assert [item.after for item in moved] == ([] if outdated else expected)
+        if not outdated and self.breaker.state is State.HALF_OPEN and state is State.HALF_OPEN:
+            assert self.breaker.probe_succeeded
         wake_at, kept = self.now + rest_s - self.settings.open_s, self.opened_at
         self._note(moved)
         if opens and not outdated:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fallbacks.availability import SERVED_S, RungAvailability
+from fallbacks.availability import SERVED_S, RungAvailability, RungState
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.failure import Kind, failed
 from fallbacks.shared_health import SERVED_EACH_S, STALE_S, Aspect, RungReport, SharedRung
@@ -24,7 +24,7 @@ class Process:
         return self.clock_s + at_s
 
     def fails(
-        self, at_s: float, kind: Kind = Kind.NETWORK, *, probe: bool = False, **said: float
+        self, at_s: float, kind: Kind = Kind.NETWORK, *, probe: bool = False, **said: float | None
     ) -> None:
         permit = self.rung.permit(self.now(at_s), probe=probe)
         assert permit is not None
@@ -328,6 +328,135 @@ def test_rungs_out_of_rotation_are_published_again_to_a_board_that_lost_its_data
     there.adopts(here.changes(5.0), 5.1)
 
     assert not there.usable(5.2)
+
+
+def open_both(here: Process, there: Process) -> None:
+    """Open the breaker in both processes at 1.2, by failures that pass with time."""
+    for at_s in (1.0, 1.1, 1.2):
+        here.fails(at_s)
+    there.adopts(here.changes(1.3), 1.4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "retry_after_s", "retired", "until_s"),
+    [(Kind.AUTH, None, True, 95.0), (Kind.OVERLOADED, 300.0, False, 305.0)],
+)
+def test_what_a_probe_of_an_open_rung_finds_is_known_everywhere(
+    here: Process,
+    there: Process,
+    kind: Kind,
+    retry_after_s: float | None,
+    retired: bool,  # noqa: FBT001  parametrised
+    until_s: float,
+) -> None:
+    open_both(here, there)
+    here.fails(5.0, kind, probe=True, retry_after_s=retry_after_s)
+
+    there.adopts(here.changes(5.5), 5.6)
+
+    assert there.rung.retired is retired
+    assert there.rung.breaker.wake_at == pytest.approx(there.now(until_s))
+    assert there.changes(6.0) == ()
+
+
+def test_a_retirement_lasts_until_a_success_though_others_do_not_know_it(
+    here: Process, there: Process
+) -> None:
+    there.fails(1.1, Kind.AUTH)
+    for at_s in (1.0, 1.1, 1.2):
+        here.fails(at_s)
+    there.adopts(here.changes(1.3), 1.4)
+    assert there.rung.retired
+    here.adopts(there.changes(1.5), 1.6)
+    assert here.rung.retired
+    assert here.changes(1.7) == there.changes(1.7) == ()
+
+    here.succeeds(2.0)
+    there.adopts(here.changes(2.1), 2.2)
+    assert there.rung.at(there.now(2.2)).state is RungState.PROBED
+    here.succeeds(3.0)
+    here.succeeds(4.0)
+    there.adopts(here.changes(4.1), 4.2)
+    assert there.rung.breaker.state is State.CLOSED
+    assert not there.rung.retired
+
+
+@pytest.mark.parametrize("read", [True, False], ids=["both know both", "unread"])
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.OVERLOADED])
+def test_the_end_of_a_shorter_rest_is_no_good_probe_and_ends_no_longer_one(
+    here: Process, there: Process, kind: Kind, *, read: bool
+) -> None:
+    there.fails(1.1, kind, probe=True, retry_after_s=300.0)
+    for at_s in (1.0, 1.1, 1.2):
+        here.fails(at_s)
+    reports = here.changes(1.3)
+    there.adopts(reports if read else (), 1.4)
+    before = (there.rung.retired, there.rung.breaker.wake_at)
+    here.rung.breaker.tick(here.now(31.3))
+
+    there.adopts((*reports, *here.changes(31.5)), 31.6)
+    here.shared.repeat_all()
+    there.adopts(here.changes(32.0), 32.1)
+
+    assert there.rung.breaker.state is State.OPEN
+    assert not there.rung.breaker.probe_succeeded
+    assert (there.rung.retired, there.rung.breaker.wake_at) == before
+
+
+def test_a_good_probe_after_the_rest_is_known_everywhere(here: Process, there: Process) -> None:
+    open_both(here, there)
+    for process in (here, there):
+        process.rung.breaker.tick(process.now(31.3))
+    there.adopts(here.changes(31.5), 31.6)
+    assert there.rung.at(there.now(31.6)).state is RungState.OPEN
+
+    here.succeeds(32.0)
+    there.adopts(here.changes(32.1), 32.2)
+
+    assert there.rung.at(there.now(32.2)).state is RungState.PROBED
+
+
+def test_a_good_probe_from_before_a_conclusive_failure_does_not_end_its_rest(
+    here: Process, there: Process
+) -> None:
+    open_both(here, there)
+    here.succeeds(2.0)
+    there.fails(3.0, Kind.AUTH, probe=True)
+
+    there.adopts(here.changes(3.1), 3.2)
+
+    assert there.rung.at(there.now(3.2)).state is RungState.OUT
+
+
+def test_an_operators_reset_lets_all_try_but_is_no_good_probe(
+    here: Process, there: Process
+) -> None:
+    here.fails(1.0, Kind.AUTH)
+    there.adopts(here.changes(1.5), 1.6)
+    here.rung.reset(here.now(3.0))
+
+    there.adopts(here.changes(3.5), 3.6)
+
+    assert there.rung.breaker.state is State.HALF_OPEN
+    assert there.rung.at(there.now(3.6)).state is RungState.OUT  # until a probe succeeds
+
+
+@pytest.mark.parametrize("short_s", [0.1, 0.45, 10.0])
+def test_of_two_rests_after_rate_limits_the_longer_one_applies_to_both(
+    here: Process, there: Process, short_s: float
+) -> None:
+    there.fails(1.0, Kind.RATE_LIMITED, retry_after_s=60.0)
+    lost = there.changes(1.1)  # replaced on the board before `here` reads it
+    here.fails(1.05, Kind.RATE_LIMITED, retry_after_s=short_s)
+
+    there.adopts(here.changes(1.2), 1.6)
+    here.adopts(lost, 1.6)
+    here.adopts(there.changes(2.0), 2.1)
+
+    assert not here.usable(60.9)
+    assert not there.usable(60.9)
+    assert here.changes(2.5) == there.changes(2.5) == ()
+    assert here.usable(61.1)
 
 
 @pytest.mark.parametrize("set_back_s", [0.5, 3600.0])

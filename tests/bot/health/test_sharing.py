@@ -70,9 +70,9 @@ class Process:
         assert self.share is not None
         return self.share.leads(places(self.settings)["llm", "mind"])
 
-    def fails(self, kind: Kind = Kind.NETWORK, *, reason: str = "") -> None:
+    def fails(self, kind: Kind = Kind.NETWORK, *, reason: str = "", probe: bool = False) -> None:
         now = clock.monotonic()
-        permit = self.mind.permit(now)
+        permit = self.mind.permit(now, probe=probe)
         assert permit is not None
         gone = failed(kind, "llm", provider="mind", reason=reason)
         self.availability.failed(permit, gone, now=now)
@@ -118,6 +118,21 @@ async def test_the_cause_travels_with_the_breaker(url: str) -> None:
 
         followed = [event for event in there.told if isinstance(event, RungFollowed)]
         assert [(event.kind, event.reason) for event in followed][-1] == ("auth", "401")
+
+
+async def test_a_longer_rest_of_an_open_rung_is_known_to_the_other_without_an_event(
+    url: str,
+) -> None:
+    async with Process(url).running() as here, Process(url).running() as there:
+        here.fails(Kind.AUTH)
+        await until(lambda: there.mind.retired)
+        followed, wake_at = len(there.told), there.mind.breaker.wake_at
+        assert wake_at is not None
+
+        here.fails(Kind.AUTH, probe=True)
+
+        await until(lambda: (there.mind.breaker.wake_at or 0.0) > wake_at)
+        assert len(there.told) == followed
 
 
 async def test_a_recovery_found_by_one_process_is_known_to_the_other(url: str) -> None:
