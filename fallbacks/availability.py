@@ -401,10 +401,10 @@ class RungAvailability:
         """
         changed_at = self.breaker.changed_at
         moved = self.breaker.follow(state, since=since, now=now, rest_s=rest_s)
-        if moved and self.breaker.state is not State.HALF_OPEN:
+        if moved and self.breaker.state is State.OPEN:
             self.retired, self.proven_at = retired, now
-        elif self.breaker.state is State.OPEN and self.breaker.changed_at > changed_at:
-            self.retired |= retired
+        elif self.breaker.changed_at > changed_at:  # ours was open, too, or the rung recovers
+            self.retired = self.breaker.state is not State.CLOSED and (self.retired or retired)
         return self._with_severity(moved)
 
     def _is_suspect(self, now: float) -> bool:

@@ -1,5 +1,6 @@
 """Availability of a rung over all calls."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -486,3 +487,20 @@ def test_the_95th_percentile_leaves_one_value_in_twenty_above() -> None:
         speed.add(n / 100)
 
     assert (speed.quantile(0.5), speed.quantile(0.95)) == (0.5, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("state", "proven_at"),
+    [(State.OPEN, 3.0), (State.HALF_OPEN, -math.inf), (State.CLOSED, -math.inf)],
+)
+def test_of_what_another_process_reports_only_an_outage_proves_a_failure(
+    state: State, proven_at: float
+) -> None:
+    asked = rung()
+    if state is not State.OPEN:
+        asked.breaker.trip(1.0)
+
+    moved = asked.follow_breaker(state, since=2.0, now=3.0, rest_s=30.0, retired=False)
+
+    assert moved
+    assert asked.proven_at == proven_at
