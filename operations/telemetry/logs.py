@@ -24,7 +24,7 @@ from calls.known_calls import KnownCalls
 from calls.leg_events import HandedOver, LegEnded
 from calls.sentences import Vendors, say
 from fallbacks.data_files import read_data
-from fallbacks.events import BreakerMoved
+from fallbacks.events import BreakerMoved, RungFollowed
 from fallbacks.failure import Severity
 from operations.masking import clean, printable, without_numbers, without_words
 from operations.telemetry.bridge import LOST, LineWriter, Repeats, bridge_logging
@@ -51,6 +51,8 @@ class LogFields:
         event, call = entry.event, self._calls.add(entry)
         if isinstance(event, BreakerMoved):
             self._breakers[event.provider] = event.after
+        elif isinstance(event, RungFollowed):
+            self._breakers[event.provider] = event.breaker
         stage = _text_field(event, "stage")
         turn = call.turn_now if call else 0
         provider = _provider(event) if stage else None

@@ -23,7 +23,7 @@ from operations.backlog import Backlog
 from operations.masking import bounded, one_line, without_words
 from operations.notify.alert import failed_call_incident
 from operations.telemetry.logs import LogFile
-from operations.telemetry.record_rows import AGAIN_S, TOLD, Row, RowMaker, Rows, apply_alerts
+from operations.telemetry.record_rows import AGAIN_S, READ, Row, RowMaker, Rows, apply_alerts
 
 NEWEST: Final = 1_000  # entries of a JSON array
 ERRORS, ALERTS = "error_log.json", "alerts.json"  # arrays
@@ -136,7 +136,7 @@ class RecordFiles:
 
     async def hear(self, entry: Entry) -> None:
         """Queue one entry's rows, without words and numbers, for the files that are enabled."""
-        if type(entry.event) in TOLD:
+        if type(entry.event) in READ:
             self._queue_rows(self._maker.rows(without_words(entry)))
         match entry.event:
             case IncidentBegan() | IncidentGrew() | IncidentEnded() | AlertClosed() as fact:

@@ -31,6 +31,7 @@ from fallbacks.events import (
     RetriesExhausted,
     RetryPlanned,
     RungChosen,
+    RungFollowed,
     StageExhausted,
     StageRecovered,
 )
@@ -83,6 +84,8 @@ class RowMaker:
         match event:
             case BreakerMoved():
                 self._circuits[event.provider] = event.after.upper()
+            case RungFollowed():
+                self._circuits[event.provider] = event.breaker.upper()
             case RetryPlanned():
                 self._retries[event.provider] = event.retry
             case AttemptWon() | ProviderProbed(ok=True):
@@ -157,6 +160,8 @@ OTHERS: Final = (
 )  # fmt: skip
 TOLD: Final = frozenset({*RECOVERY, *OTHERS})
 """The events with rows: one in nine of a healthy turn's events."""
+READ: Final = TOLD | {RungFollowed}
+"""The events that a `RowMaker` needs."""
 
 
 def alert_row(fact: IncidentBegan | IncidentGrew, at: str) -> Row:

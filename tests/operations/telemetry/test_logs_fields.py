@@ -19,7 +19,7 @@ from calls.events import (
     TurnDecided,
 )
 from configuration.known_secrets import KNOWN
-from fallbacks.events import AttemptFailed, AttemptWon, BreakerMoved, RungChosen
+from fallbacks.events import AttemptFailed, AttemptWon, BreakerMoved, RungChosen, RungFollowed
 from fallbacks.failure import Kind, Scope, Severity
 from operations.telemetry import logs
 from operations.telemetry.logs import LogFields
@@ -71,6 +71,16 @@ def test_a_failure_has_its_place_and_its_breakers_state() -> None:
         "failure_kind": "auth",
         "breaker": "open",
     }
+
+
+def test_a_breaker_is_as_this_process_last_moved_it_or_followed_another() -> None:
+    followed = [
+        RungFollowed(stage="tts", provider="cartesia", breaker=state, suspect=False)
+        for state in ("half_open", "closed", "open")
+    ]
+    lines = read(OPENED, *followed, FAILED)
+
+    assert [line["breaker"] for line in lines] == ["open", "half_open", "closed", "open", "open"]
 
 
 def test_a_failovers_provider_is_the_new_one() -> None:

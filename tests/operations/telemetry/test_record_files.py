@@ -109,6 +109,19 @@ async def test_a_failure_is_in_the_error_log_with_retries_and_circuit(
     ]
 
 
+async def test_a_circuit_is_as_another_process_reported_it_last(tmp_path: Path) -> None:
+    it = Written(tmp_path)
+    for breaker in ("open", "half_open", "closed"):
+        await it.emit(
+            RungFollowed(stage="tts", provider="cartesia", breaker=breaker, suspect=False), GLITCH
+        )
+
+    assert [row["circuit_state"] for row in it.array(ERRORS)] == ["OPEN", "HALF_OPEN", "CLOSED"]
+    assert [app["circuit_state"] for app in it.lines("app_logs.json")] == [
+        "OPEN", "HALF_OPEN", "CLOSED",
+    ]  # fmt: skip
+
+
 async def test_an_alert_is_one_row_from_begin_to_end(tmp_path: Path) -> None:
     it = Written(tmp_path)
     await it.emit(REFUSED, REFUSED, OPENED)
