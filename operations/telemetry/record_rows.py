@@ -4,10 +4,9 @@ Names and formats are those of earlier systems, so that tools for their files al
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from calls.entry import Entry
@@ -40,6 +39,7 @@ from fallbacks.failure import Severity
 Row = Mapping[str, Any]
 
 UNKNOWN_CIRCUIT: Final = "CLOSED"  # the state of a breaker that has not moved yet
+RETRY_S: Final = 60.0  # a retry that has not failed this long after its start is over (chosen)
 AGAIN_S: Final = 600.0  # `alerts.again_s` by default
 UNRESOLVED: Final = "UNRESOLVED"
 RESOLVED: Final = "RESOLVED"
@@ -64,34 +64,52 @@ class RowMaker:
 
     def __init__(self) -> None:
         self._circuits: dict[str, str] = {}
-        self._retries: Counter[str] = Counter()
+        # The number of the last planned retry, and until when a failure may be that retry's.
+        self._retries: dict[str, tuple[int, datetime]] = {}
 
     def rows(self, entry: Entry) -> Rows:
         """Return the rows of an event whose words were removed; none unless it is in `TOLD`."""
         event = entry.event
-        self._remember(event)
+        self._remember(entry)
         if type(event) not in TOLD:
             return Rows()
-        return Rows(
+        rows = Rows(
             errors=tuple(self._errors(entry)),
             record=(self._record(entry),),
             recovery=(self._recovery(entry),) if isinstance(event, RECOVERY) else (),
             app=(self._app(entry),),
         )
-
-    def _remember(self, event: Event) -> None:
-        """Follow each provider's breaker and retries, which an answer or a good probe ends."""
         match event:
-            case BreakerMoved():
+            case RetriesExhausted() | AttemptFailed(permanent=True):
+                self._retries.pop(event.provider, None)  # the sequence has ended
+            case _:
+                pass
+        return rows
+
+    def _remember(self, entry: Entry) -> None:
+        """Follow each provider's breaker and retries, which an answer or a good probe ends."""
+        match entry.event:
+            case BreakerMoved() as event:
                 self._circuits[event.provider] = event.after.upper()
-            case RungFollowed():
+            case RungFollowed() as event:
                 self._circuits[event.provider] = event.breaker.upper()
-            case RetryPlanned():
-                self._retries[event.provider] = event.retry
-            case AttemptWon() | ProviderProbed(ok=True):
+            case RetryPlanned() as event:
+                until = datetime.fromisoformat(entry.at) + timedelta(seconds=event.wait_s + RETRY_S)
+                self._retries[event.provider] = (event.retry, until)
+            case AttemptWon() | ProviderProbed(ok=True) as event:
                 self._retries.pop(event.provider, None)
             case _:
                 pass
+
+    def _retry_count(self, service: str, at: str) -> int:
+        """Return the number of the planned retry that may be in progress; 0 if there is none.
+
+        Not every success is reported, so a retry without a failure also ends with time.
+        """
+        if (planned := self._retries.get(service)) is None:
+            return 0
+        retry, until = planned
+        return retry if datetime.fromisoformat(at) <= until else 0
 
     def _errors(self, entry: Entry) -> Iterator[Row]:
         match entry.event:
@@ -113,7 +131,7 @@ class RowMaker:
             "service_name": service,
             "error_category": category,
             "message": message,
-            "retry_count": self._retries[service],
+            "retry_count": self._retry_count(service, entry.at),
             "circuit_state": self._circuits.get(service, UNKNOWN_CIRCUIT),
             "call_id": entry.call_id,
         }
@@ -147,7 +165,7 @@ class RowMaker:
             "timestamp": seconds(entry.at),
             "service_name": service or "holdline",
             "event_category": _name(entry.event),
-            "retry_count": self._retries[service],
+            "retry_count": self._retry_count(service, entry.at),
             "circuit_state": self._circuits.get(service, UNKNOWN_CIRCUIT),
             "message": _sentence(entry.event),
             "call_id": entry.call_id,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fallbacks.events import (
     AttemptFailed,
     AttemptWon,
     BreakerMoved,
+    RetriesExhausted,
     RetryPlanned,
     RungChosen,
     RungFollowed,
@@ -40,6 +42,7 @@ OPENED = BreakerMoved(
     stage="tts", provider="cartesia", before="closed", after="open", cause="tripped",
     after_s=9.0, severity=Severity.HIGH,
 )  # fmt: skip
+RETRY = RetryPlanned(stage="crm", provider="crm", kind=Kind.CUT, retry=1, wait_s=5.0)
 CLOSED = BreakerMoved(
     stage="tts",
     provider="cartesia",
@@ -102,11 +105,42 @@ async def test_a_failure_is_in_the_error_log_with_retries_and_circuit(
             "service_name": "cartesia",
             "error_category": "transient",
             "message": "cut",
-            "retry_count": 2,
+            "retry_count": 0,  # a permanent failure is not retried
             "circuit_state": "OPEN",
             "call_id": "c",
         },
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "later_s", "retries"),
+    [
+        ((), 0, 0),
+        ((RETRY,), 10, 1),
+        ((RETRY,), 60, 1),  # as long as one request may take
+        ((RETRY,), 86_400, 0),  # it succeeded, which nothing reports
+        ((RETRY, replace(RETRY, retry=2, wait_s=600.0)), 610, 2),
+        ((RETRY, RetriesExhausted(stage="crm", provider="crm", kind=Kind.CUT, tries=2)), 1, 0),
+        ((RETRY, AttemptWon(stage="crm", provider="crm", attempt=1, after_s=0.1)), 1, 0),
+    ],
+)
+async def test_a_failure_counts_the_retries_of_its_own_sequence(
+    tmp_path: Path, before: tuple[Event, ...], later_s: int, retries: int
+) -> None:
+    it = Written(tmp_path)
+    await it.emit(*before)
+    it.told += later_s
+    await it.emit(replace(GLITCH, stage="crm", provider="crm"))
+
+    assert it.array(ERRORS)[-1]["retry_count"] == retries
+    assert it.lines("app_logs.json")[-1]["retry_count"] == retries
+
+
+async def test_exhausted_retries_are_counted_in_their_own_row(tmp_path: Path) -> None:
+    it = Written(tmp_path)
+    await it.emit(RETRY, RetriesExhausted(stage="crm", provider="crm", kind=Kind.CUT, tries=2))
+
+    assert [row["retry_count"] for row in it.array(ERRORS)] == [1]
 
 
 async def test_a_circuit_is_as_another_process_reported_it_last(tmp_path: Path) -> None:
