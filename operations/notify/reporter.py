@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -146,11 +146,18 @@ class AlertReporter:
         return tuple(report for report in reports if report not in about_database)
 
     def _report_lasting(self, now: float) -> None:
-        """Queue a report for each incident that lasts, at most every `LASTS_S`."""
+        """Queue a report for each incident that lasts, at most every `LASTS_S`.
+
+        It replaces the previous one if that still waits: hours of them would crowd out the others.
+        """
         if now < self._lasts_s + LASTS_S:
             return
         self._lasts_s = now
         places = (*self._open, *self.lasting())
+        waiting = self._waiting.take(len(self._waiting))
+        self._waiting.put_back(
+            [report for report in waiting if not _is_repeat(report.fact, places)]
+        )
         self._queue([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
 
     def _queue(self, facts: Iterable[AlertEvent], at_s: float) -> None:
@@ -176,6 +183,11 @@ class AlertReporter:
 
 def _place_of(fact: AlertEvent) -> Place:
     return (fact.stage, fact.rung)
+
+
+def _is_repeat(fact: AlertEvent, places: Collection[Place]) -> bool:
+    """Return whether a report says only that one of these incidents lasts."""
+    return isinstance(fact, IncidentLasted) and _place_of(fact) in places
 
 
 def _masked_report(fact: AlertEvent) -> AlertEvent:

@@ -31,7 +31,7 @@ from operations.notify.channel import Channel
 from operations.notify.dispatcher import AlertDispatcher
 from operations.notify.incident_rules import Incidents
 from operations.notify.mail import mail_channel
-from operations.notify.reporter import LASTS_S, AlertReporter
+from operations.notify.reporter import LASTS_S, MAX_WAITING, AlertReporter
 from operations.notify.telegram import telegram_channel
 from operations.notify.webhook import webhook_channel
 from operations.retrying import Retries
@@ -308,6 +308,30 @@ async def test_a_lasting_report_is_not_queued_for_a_database_that_refuses_it(
 
     assert [type(reported_fact.fact) for reported_fact in refused] == [IncidentBegan]
     assert shift.reporter.waiting == 0
+
+
+async def test_repeats_crowd_out_no_report_in_a_long_outage_of_the_database(
+    shift: Shift, tmp_path: Path
+) -> None:
+    shift.reporter.lasting = lambda: [("campaign", "spring")]
+    (tmp_path / "holdline.db").mkdir()
+    await shift.hear(PAUSED)
+    await shift.hear(REFUSED_WRITES)
+    assert not await shift.reporter.write()
+    reports = shift.reporter.waiting
+    for _ in range(MAX_WAITING):
+        shift.now += LASTS_S
+        shift.reporter._report_lasting(shift.now)
+    assert not await shift.reporter.write()
+
+    assert shift.reporter.lost == 0
+    assert shift.reporter.waiting == reports + 2  # of each incident, only the last repeat
+
+    (tmp_path / "holdline.db").rmdir()
+    assert await shift.reporter.write()
+    await shift.desk.decide()
+    open_alerts = {alert.stage for alert in await shift.desk.recent() if alert.ended_s is None}
+    assert open_alerts == {"campaign", "disk"}
 
 
 async def test_a_campaigns_halt_ends_when_reports_of_it_stop(shift: Shift) -> None:
