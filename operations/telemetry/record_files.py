@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -131,6 +132,8 @@ class RecordFiles:
         self._again_s = again_s
         self._maker = RowMaker()
         self._waiting = {name: Backlog[Any](MAX_WAITING) for name in NAMES if name in names}
+        # A thread that writes goes on when `run` is cancelled, and the last write waits for it.
+        self._writing = threading.Lock()
         self._refused = False  # whether the last write failed
         self.lost = 0
 
@@ -174,23 +177,27 @@ class RecordFiles:
             tell(WritesResumed(where=DISK_NAME, lost=self.lost))
 
     def write(self) -> OSError | None:
-        """Write waiting rows; blocks.
+        """Write waiting rows; blocks, also while another thread writes.
 
         Returns:
             The last error, or `None`. The rows of a file that cannot be written still wait.
         """
-        last_error: OSError | None = None
-        for name, waiting in self._waiting.items():
-            taken = waiting.take(len(waiting))  # in a thread: meanwhile, rows may be added
-            if not taken:
-                continue
-            try:
+        with self._writing:
+            errors = [error for name in self._waiting if (error := self._write_waiting(name))]
+            self._refused = bool(errors)
+        return errors[-1] if errors else None
+
+    def _write_waiting(self, name: str) -> OSError | None:
+        """Write a file's waiting rows; return the error if they still wait."""
+        waiting = self._waiting[name]
+        taken = waiting.take(len(waiting))  # in a thread: meanwhile, rows may be added
+        try:
+            if taken:
                 self._write_file(name, taken)
-            except OSError as error:
-                last_error = error
-                waiting.put_back(taken)
-        self._refused = last_error is not None
-        return last_error
+        except OSError as error:
+            waiting.put_back(taken)
+            return error
+        return None
 
     def _write_file(self, name: str, taken: list[Any]) -> None:
         """Add rows to a file, or to its array."""

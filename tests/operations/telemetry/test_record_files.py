@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +27,8 @@ from operations.masking import redacted
 from operations.notify.incident_rules import Incidents
 from operations.telemetry import record_files
 from operations.telemetry import record_files as record_folder
-from operations.telemetry.record_files import ALERTS, ERRORS, NAMES, RecordFiles
+from operations.telemetry.record_files import ALERTS, ERRORS, NAMES, RECORD, RecordFiles
+from tests.kit.waiting import until
 from tests.operations.telemetry.incident_feed import IncidentFeed
 
 LADDERS = {"tts": ["cartesia", "elevenlabs"], "stt": ["deepgram"]}
@@ -63,11 +65,14 @@ class Written:
         self.told = 0
 
     async def emit(self, *events: Event) -> None:
+        await self.hear(*events)
+        self.record.write()
+
+    async def hear(self, *events: Event) -> None:
         for event in events:
             at = (BEGAN + timedelta(seconds=self.told)).isoformat(timespec="milliseconds")
             self.told += 1
             await self.feed.hear(Entry(call_id="c", number=self.told, at=at, event=event))
-        self.record.write()
 
     def names(self) -> set[str]:
         return {path.name for path in self.folder.iterdir() if not path.name.startswith(".")}
@@ -311,6 +316,35 @@ async def test_a_disk_that_stays_full_loses_the_oldest_rows(
     await it.emit(GLITCH, GLITCH, REFUSED)
 
     assert it.record.lost == 1
+
+
+async def test_a_stop_during_a_write_waits_for_it_and_writes_the_rest_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_files, "WRITE_S", 0.0)
+    begun, is_last = threading.Event(), threading.Event()
+    overtaken: list[bool] = []
+
+    def redact(text: str) -> str:
+        if threading.current_thread() is threading.main_thread():
+            is_last.set()  # the last write, after the stop
+        elif not overtaken:
+            begun.set()
+            overtaken.append(is_last.wait(0.1))
+        return text
+
+    it = Written(tmp_path)
+    it.record = RecordFiles(tmp_path, names=(RECORD,), redact=redact)
+    it.feed = IncidentFeed(it.record, Incidents(LADDERS))
+    running = asyncio.create_task(it.record.run(lambda _: None))
+    await it.hear(GLITCH)
+    await until(begun.is_set)
+    await it.hear(REFUSED)
+    running.cancel()
+    await asyncio.wait([running])
+
+    assert overtaken == [False]
+    assert [line["type"] for line in it.lines(RECORD)] == ["transient", "permanent"]
 
 
 READS = """
