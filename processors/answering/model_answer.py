@@ -95,7 +95,9 @@ class ModelAnswer:
     change_writer: ChangeWriter
     accepted: Accepted = field(default_factory=Accepted)
     # Called with what stays in place of each message, once a rung has accepted the rest.
-    on_left_out: Callable[[Sequence[LLMContextMessage], Kept], Awaitable[None]] | None = None
+    on_left_out: Callable[[Sequence[Message], Kept], Awaitable[None]] | None = None
+    # The messages of the question. Those of `context` change while an answer without some is read.
+    _whole: list[Message] = field(default_factory=list[Message])
     _ways: tuple[Kept, ...] = ()
     _kept: Kept | None = None  # what is sent in place of the messages; `None` for all of them
     # What was sent of the messages, by attempt, if not all of them.
@@ -141,8 +143,8 @@ class ModelAnswer:
 
     def use(self, context: LLMContext) -> None:
         """Set the question of the decided turn; from now on, refused messages may be left out."""
-        self.context = context
-        self._ways = () if self.accepted.in_vain else ways_out(_messages(context), self.accepted)
+        self.context, self._whole = context, _messages(context)
+        self._ways = () if self.accepted.in_vain else ways_out(self._whole, self.accepted)
         self.answering.leaves_out = len(self._ways)
 
     def note_accepted(self) -> None:
@@ -160,8 +162,7 @@ class ModelAnswer:
         """The question as it is asked now: without what every rung refused."""
         if self._kept is None:
             return self.context
-        messages = _messages(self.context)
-        note = {"role": "developer", "content": note_for(messages, self._kept)}
+        note = {"role": "developer", "content": note_for(self._whole, self._kept)}
         kept = [message for message in self._kept if message is not None]
         return replaced(self.context, [*kept, note], speaks=True)
 
@@ -267,7 +268,7 @@ class ModelAnswer:
     async def _leave_out(self, provider: str) -> None:
         """Leave refused messages out of the conversation, once, if a rung answers without them."""
         if provider and self._kept is not None and self.on_left_out:
-            await self.on_left_out(self.context.messages, self._kept)
+            await self.on_left_out(self._whole, self._kept)
             self.on_left_out = None
 
     def _mendable(self, failure: Failure, stream: ModelStream) -> Failure:

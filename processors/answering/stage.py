@@ -40,6 +40,7 @@ from processors.answering.model_answer import ChangeWriter, ModelAnswer, offered
 from processors.answering.model_stream import NO_CALLS, Model
 from processors.answering.refused_rules import Accepted, Kept
 from processors.answering.tool_calls import must_speak
+from processors.answering.window_rules import Message
 from processors.speaking.speech_queue import TakeBackFrame
 from processors.turn.dictation_rules import Dictation
 from processors.turn.floor import Floor
@@ -363,7 +364,7 @@ def _limit_tool_calls(context: LLMContext) -> LLMContext:
     return LLMContext(messages=context.messages, tools=context.tools, tool_choice=NO_CALLS)
 
 
-async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage], kept: Kept) -> None:
+async def _leave_out(stage: LlmStage, refused: Sequence[Message], kept: Kept) -> None:
     """Replace refused messages in the conversation; with them, every later answer would fail."""
     logger.warning("every model refused what came since the last answer: it is left out")
     pairs = zip(refused, kept, strict=True)

@@ -73,6 +73,7 @@ def moderating(
     says: Callable[[dict[str, Any]], Sequence[Any]],
     *,
     after_s: float = 0.0,
+    each_s: float = 0.0,
     body: Any = None,
 ) -> Served:
     """Serve a model that refuses some requests, with a status or with the events of a stream.
@@ -82,6 +83,7 @@ def moderating(
         refusal: The status of a refusal, or the events of its stream.
         says: Returns the events of an answer.
         after_s: How long a refusal takes.
+        each_s: How long each event of an answer takes.
         body: The body of a refusal with a status.
     """
 
@@ -95,7 +97,9 @@ def moderating(
             events = refusal
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        await response.write("".join([*map(_line, events), DONE]).encode())
+        for line in (*map(_line, events), DONE):
+            await response.write(line.encode())
+            await asyncio.sleep(each_s)
         return response
 
     return _served(answer)

@@ -59,6 +59,18 @@ def answers(body: dict[str, Any]) -> list[Any]:
     return [chunk({"content": words}), STOP]
 
 
+def once(
+    sent: list[Any], *, reply: Callable[[dict[str, Any]], Sequence[Any]] = answers
+) -> Callable[[dict[str, Any]], Sequence[Any]]:
+    """Return a reply that sends these events to the first request with less."""
+    left = [sent]
+
+    def replies(body: dict[str, Any]) -> Sequence[Any]:
+        return left.pop() if left and last_of(body)["role"] == "developer" else reply(body)
+
+    return replies
+
+
 def holds_bad(body: dict[str, Any]) -> bool:
     return BAD in json.dumps(body["messages"], ensure_ascii=False)
 
@@ -85,6 +97,7 @@ async def refusing(
     refusal: int | Sequence[Any] = 400,
     *,
     after_s: float = 0.25,
+    each_s: float = 0.0,
     refusers: Sequence[str] = ("openai", "openai-b"),
     reply: Callable[[dict[str, Any]], Sequence[Any]] = answers,
     refuses: Callable[[dict[str, Any]], bool] = holds_bad,
@@ -101,7 +114,9 @@ async def refusing(
             return judges
 
         for name in it.rungs:
-            server = moderating(judge(name), refusal, reply, after_s=after_s, body=FILTERED)
+            server = moderating(
+                judge(name), refusal, reply, after_s=after_s, each_s=each_s, body=FILTERED
+            )
             it.urls[name] = await stack.enter_async_context(server)
         yield call_
 
@@ -201,6 +216,18 @@ async def test_a_caller_who_speaks_during_the_refusal_is_asked_again_and_then_an
     assert call_.is_calm()
 
 
+@pytest.mark.parametrize("each_s", [0.0, 0.2])
+async def test_a_request_for_other_words_is_continued_by_the_next_model(each_s: float) -> None:
+    fails = {"error": {"code": 503, "message": "overloaded"}}
+    breaks_off = once([chunk({"content": "Please say it "}), fails])
+
+    async with refusing(reply=breaks_off, each_s=each_s) as call_:
+        await call_.it.call(turns("Hello?", f"It is {BAD}.", "When do you open?"))
+
+    assert call_.it.said == [ANSWER, AGAIN, ANSWER]
+    assert call_.it.heard == ["Hello?", "When do you open?"]
+
+
 def books(body: dict[str, Any]) -> list[Any]:
     """Book once: as long as no booking is in the conversation."""
     booked = any(message["role"] == "tool" for message in body["messages"])
@@ -209,17 +236,15 @@ def books(body: dict[str, Any]) -> list[Any]:
     return [calls(call("transfer_to_person", "{}", number="a", index=0)), END]
 
 
+def holds_result(body: dict[str, Any]) -> bool:
+    results = (message for message in body["messages"] if message["role"] == "tool")
+    return any('"noted"' in str(message["content"]) for message in results)
+
+
 @pytest.mark.parametrize("refusal", [400, SHAPES["an event without a number"]])
 async def test_a_refused_result_stays_as_done_so_that_nothing_is_done_twice(
     refusal: int | Sequence[Any],
 ) -> None:
-    def holds_result(body: dict[str, Any]) -> bool:
-        return any(
-            '"noted"' in str(message["content"])
-            for message in body["messages"]
-            if message["role"] == "tool"
-        )
-
     async with refusing(refusal, reply=books, refuses=holds_result) as call_:
         await call_.it.call(turns("Please book it.", "When do you open?"))
 
