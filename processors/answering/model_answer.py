@@ -166,6 +166,11 @@ class ModelAnswer:
         kept = [message for message in self._kept if message is not None]
         return replaced(self.context, [*kept, note], speaks=True)
 
+    def written_calls(self, written: Sequence[str]) -> list[ChatCompletionChunk]:
+        """Return the calls that a model wrote as text, of tools that the request allows."""
+        request = self.request
+        return [] if request.tool_choice == NO_CALLS else calls_in_text(written, offered(request))
+
     def billed(self, *, unanswered: bool = False) -> tuple[Billed, ...]:
         """Return each billable request, once, whatever its result.
 
@@ -204,7 +209,7 @@ class ModelAnswer:
 
     def _finish(self, attempt: int, stream: ModelStream, now: float) -> tuple[AnswerAction, ...]:
         """Decide on the end of an attempt's stream."""
-        text = stream.last_text(runs=lambda written: bool(written_calls(written, self.request)))
+        text = stream.last_text(runs=lambda written: bool(self.written_calls(written)))
         failure = _failure_of_end(stream, must_speak=self.request.tool_choice == NO_CALLS)
         if stream.wrote is Wrote.PART:
             logger.warning("{}: an answer used up the model's tokens", stream.provider)
@@ -219,7 +224,7 @@ class ModelAnswer:
             return False
         answer = self.answering.answer
         answer.end_text(attempt)
-        return not (answer.has_words(attempt) or written_calls(answer.written_calls, self.context))
+        return not (answer.has_words(attempt) or self.written_calls(answer.written_calls))
 
     def _note_answered(self, attempt: int) -> None:
         if stream := self._streams.get(attempt):
@@ -378,11 +383,6 @@ def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
     if broken := stream.calls.broken(cut=cut):  # Pipecat would drop the call, and the turn hang
         return failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)
     return None
-
-
-def written_calls(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
-    """Return the calls of allowed tools that a model wrote as text."""
-    return [] if context.tool_choice == NO_CALLS else calls_in_text(written, offered(context))
 
 
 def offered(context: LLMContext) -> Sequence[FunctionSchema]:

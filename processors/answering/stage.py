@@ -36,7 +36,7 @@ from processors.answering.context_window import Memory
 from processors.answering.continuation_rules import Answer
 from processors.answering.decision import Answering
 from processors.answering.early_answers import AnswerBill, EarlyAnswers
-from processors.answering.model_answer import ChangeWriter, ModelAnswer, offered, written_calls
+from processors.answering.model_answer import ChangeWriter, ModelAnswer, offered
 from processors.answering.model_stream import NO_CALLS, Model
 from processors.answering.refused_rules import Accepted, Kept
 from processors.answering.tool_calls import must_speak
@@ -295,9 +295,8 @@ class LlmStage(OpenAILLMService):
             async for chunk in chunks:
                 called |= bool(chunk.choices and chunk.choices[0].delta.tool_calls)
                 yield chunk
-            written = answer.answering.answer.written_calls
             # Some models write a call as text and make it as well; then the text is not run.
-            for chunk in [] if called else _calls_to_run(written, limited):
+            for chunk in [] if called else _calls_to_run(answer):
                 yield chunk
         finally:  # also if the caller interrupted the answer
             if reason := answer.answering.answer.limit.reason:
@@ -377,9 +376,10 @@ async def _leave_out(stage: LlmStage, refused: Sequence[Message], kept: Kept) ->
     await stage.push_frame(LLMMessagesTransformFrame(without), FrameDirection.UPSTREAM)
 
 
-def _calls_to_run(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
+def _calls_to_run(answer: ModelAnswer) -> list[ChatCompletionChunk]:
     """Return the allowed calls among texts that a model wrote, and log how many are run."""
-    calls = written_calls(written, context)
+    written = answer.answering.answer.written_calls
+    calls = answer.written_calls(written)
     if written:
         logger.warning(
             "a model wrote {} blocks of code or tool calls as text: {} are run, none is spoken",

@@ -258,6 +258,31 @@ async def test_a_refused_result_stays_as_done_so_that_nothing_is_done_twice(
     assert call_.is_calm()
 
 
+AS_TEXT = '{"name": "transfer_to_person", "arguments": {"reason": "to book"}}'
+AS_CODE = 'transfer_to_person(reason="to book")'
+CALLS_AGAIN = {
+    "a tag after the words": f"{DONE} <tool_call>{AS_TEXT}</tool_call>",
+    "code after the words": f"{DONE}\n```tool_code\n{AS_CODE}\n```",
+    "after thoughts, which are taken back": f"I book it.</think><tool_call>{AS_TEXT}</tool_call>",
+    "alone": f"<tool_call>{AS_TEXT}</tool_call>",
+}
+
+
+@pytest.mark.parametrize("written", CALLS_AGAIN.values(), ids=CALLS_AGAIN.keys())
+async def test_a_tool_that_is_done_is_not_run_again_if_its_call_is_written_as_text(
+    written: str,
+) -> None:
+    pieces = [chunk({"content": f"{word} "}) for word in written.split(" ")]
+    writes = once([*pieces, STOP], reply=books)
+
+    async with refusing(400, reply=writes, refuses=holds_result) as call_:
+        await call_.it.call(turns("Please book it.", "When do you open?"))
+
+    assert call_.it.called == ["transfer_to_person"]
+    assert call_.it.said[-2].endswith(DONE)  # this call has no voice that takes thoughts back
+    assert call_.it.said[-1] == ANSWER
+
+
 async def test_a_refusal_of_everything_is_an_outage_and_leaves_the_conversation_whole() -> None:
     async with refusing(refuses=lambda _: True, after_s=0.0) as call_:
         await call_.it.call(turns("Hello?", "When do you open?"))
