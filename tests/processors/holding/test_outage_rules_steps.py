@@ -586,6 +586,33 @@ def test_a_choice_that_was_under_way_is_offered_again_in_another_process() -> No
     assert other.key("2", 55.0) == "carry message"
 
 
+@pytest.mark.parametrize(
+    ("steps", "menu"),
+    [
+        (tuple(Step), Step.WORDS),
+        ((Step.WORDS, Step.CHOSEN, Step.GOODBYE), Step.WORDS),
+        ((Step.KEYPAD, Step.WORDS, Step.CHOSEN, Step.GOODBYE), Step.KEYPAD),
+    ],
+)
+def test_the_menu_that_led_to_a_choice_is_offered_again_in_another_process(
+    steps: tuple[Step, ...], menu: Step
+) -> None:
+    call = OutageCall(OutageSettings(steps=steps, clips=0))
+    other = OutageCall(OutageSettings(steps=steps, clips=0))
+    call.hears_words = other.hears_words = True
+    assert call.down("stt", 0.0) == menu
+    call.quiet_since = 5.0
+    if menu is Step.WORDS:
+        call.heard(Choice.MESSAGE, 5.0)
+        assert call.heard(Consent.YES, 6.0) == "carry message"
+    else:
+        assert call.key("2", 6.0) == "carry message"
+    other.restore(json.loads(json.dumps(call.kept)), 50.0)
+
+    assert other.step is menu
+    assert other.listens is (menu is Step.WORDS)
+
+
 def test_without_an_outage_there_is_nothing_to_go_on_with() -> None:
     call = OutageCall()
     call.down("llm", 10.0)
