@@ -37,7 +37,6 @@ from processors.holding.late_answer_rules import Holding, Say
 from processors.holding.line_rules import (
     DeliverResults,
     HangUp,
-    HearWords,
     KeepMessage,
     LineAction,
     LineEvent,
@@ -229,8 +228,7 @@ class HoldDecision:
             return ()
         self._holding.answered()
         found = StageExhausted(stage=stage, attempts=0)
-        hears = (HearWords(),) if self.outage.hears_words else ()
-        return (*hears, *self.outage.handle(found, now))
+        return self.outage.handle(found, now)
 
     def _hold(self, now: float) -> Actions:
         says = self._holding.tick(now)

@@ -27,7 +27,6 @@ from processors.holding.line_rules import (
     CutLine,
     DeliverResults,
     HangUp,
-    HearWords,
     KeepMessage,
     LineAction,
     LineEvent,
@@ -178,8 +177,6 @@ class HoldActions:
                 await self._end(action)
             case CutLine():
                 await self._cut_line()
-            case HearWords():
-                self.words.start(self._owner, self._note_word)
             case DeliverResults():
                 self.quiet.set()
                 self.quiet.clear()  # for those who wait from now on
@@ -256,7 +253,11 @@ class HoldActions:
         await self.voice.speak_rest(self._take_rest, only_protected=only_protected)
 
     async def _act(self, now: float) -> None:
-        """Say words that are missing or left over, then carry out all actions that are due."""
+        """Say words that are missing or left over, then carry out all actions that are due.
+
+        From the first step of an outage, which a resumed call may have behind it, the recogniser
+        of the menu's words is ready, unless it cannot recognise the current language.
+        """
         self.voice.note_heard(now)
         if (missing := self.delivered.tick(now)) and not self.voice.floor.caller_speaking:
             logger.error("the line has not played {} characters of an answer", len(missing))
@@ -264,8 +265,11 @@ class HoldActions:
             await self._owner.push_frame(InterruptionFrame())
             self.voice.keep_rest(missing, protected=False)
         await self.speak_rest()
-        self.decision.outage.hears_words = self._ear_usable
+        outage = self.decision.outage
+        outage.hears_words = self._ear_usable
         self._actions.extend(self.decision.tick(now))
+        if outage.hears_words and outage.step:
+            self.words.start(self._owner, self._note_word)
         while self._actions:
             await self.do(self._actions.popleft())
 

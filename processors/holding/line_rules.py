@@ -134,11 +134,6 @@ class CutLine:
 
 
 @dataclass(frozen=True, slots=True)
-class HearWords:
-    """Prepare the recogniser for the menu's words."""
-
-
-@dataclass(frozen=True, slots=True)
 class HangUp:
     """End the call, even if a part of it hangs."""
 
@@ -158,7 +153,6 @@ LineAction: TypeAlias = (
     | RecordMessage
     | KeepMessage
     | CutLine
-    | HearWords
     | HangUp
     | StepTaken
     | StageRecovered

@@ -144,7 +144,9 @@ class OutageSteps:
     def kept(self) -> dict[str, Any]:
         """The steps so far, for the call's resume state. A choice must be made again."""
         taken = {step.value: times for step, times in self._taken.items()}
-        menus = [at for at, step in enumerate(self._settings.steps) if step in MENU and self._taken[step]]
+        menus = [
+            at for at, step in enumerate(self._settings.steps) if step in MENU and self._taken[step]
+        ]
         at = min(menus[-1:] or [0]) if self.step is Step.CHOSEN else self._at
         return {"stage": self.stage, "at": at, "taken": taken, "explained": self.explained}
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -263,8 +263,9 @@ async def held(
     outage: OutageSettings | None = None,
     number: bool = True,
     ear: WordEar | None = None,
+    menu: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Call]:
-    """Run a held line during the block."""
+    """Run a held line during the block, from this state of the outage menu."""
     voice, desk, turn = Voice(), MenuChoices(number=number), Turn(budget_s=1.5)
     told: list[Any] = []
     remembered: list[str] = []
@@ -288,6 +289,8 @@ async def held(
         emit=emit,
         clock=time.monotonic,
     )
+    if menu:
+        hold.decision.outage.restore(menu, time.monotonic())
     opener = TurnOpener(floor, turn=turn, faintness=Faintness(), clock=time.monotonic)
     order = [SoundEnd(hold.hear), opener, Voices(caller_line), hold, line]
     worker = worker_of(*order, rate_hz=RATE_HZ)

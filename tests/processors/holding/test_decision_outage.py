@@ -11,7 +11,6 @@ from fallbacks.events import AttemptWon, StageExhausted, StageRecovered, StepTak
 from processors.holding.decision import USUALLY_S
 from processors.holding.late_answer_rules import SILENCE_S
 from processors.holding.line_rules import (
-    HearWords,
     LineEvent,
     SpeakFor,
     Spoken,
@@ -58,13 +57,11 @@ def waited_for(until: float) -> Report:
 
 def test_an_exhausted_stage_is_announced_in_place_of_a_filler() -> None:
     decision = owing_keeper()
-    decision.outage.hears_words = True
     decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
 
     actions = decision.tick(STOP + 0.5)
 
     assert actions == (
-        HearWords(),
         StepTaken(stage="llm", step="clip"),
         SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.WAIT),
     )

@@ -116,6 +116,23 @@ async def test_in_another_language_only_the_keys_are_offered() -> None:
     assert (ear.warmed, ear.heard_s) == (0, [])
 
 
+async def test_after_a_call_has_moved_the_menus_words_are_recognised() -> None:
+    kept = {"stage": "stt", "at": list(Step).index(Step.WORDS), "taken": {}, "explained": False}
+    async with held(outage=TELEPHONE, ear=Ear("callback"), menu=kept) as call:
+        await call.says_word()
+        await call.until(lambda: "Shall we call you back?" in call.voice.said)
+
+
+async def test_in_a_language_that_the_caller_changes_to_the_menus_words_are_recognised() -> None:
+    async with held(outage=OutageSettings(clips=1, silence_s=1.0), ear=Ear("callback")) as call:
+        call.hold._phrases.language = "es"
+        await deaf(call)
+        call.hold._phrases.language = "en"
+        await call.until(lambda: call.hold.decision.outage.listens)
+        await call.says_word()
+        await call.until(lambda: "Shall we call you back?" in call.voice.said)
+
+
 async def test_nothing_is_loaded_or_kept_until_a_stage_is_down() -> None:
     ear = Ear()
     async with held(outage=TELEPHONE, ear=ear) as call:
