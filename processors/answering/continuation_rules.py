@@ -139,7 +139,8 @@ class Answer:
         """The number of characters passed on that turned out to be no speech, since the reader set
         it to 0."""
         self.taken_back = 0
-        """The number of characters that the last `begin` took back; they were passed on before."""
+        """The number of characters that the last `start_attempt` took back, which were passed on
+        before."""
 
     @property
     def said(self) -> str:
