@@ -40,6 +40,7 @@ class ReplyLimit:
         self.reason = ""
         self._max_letters = max_s / CHARACTER_S
         self._written = 0  # letters before the current sentence
+        self._complete: list[str] = []  # the sentences before it
         self._sentence = ""
         self._sentence_letters = 0  # of the current sentence
         self._seen: Counter[str] = Counter()
@@ -71,19 +72,31 @@ class ReplyLimit:
         return text
 
     def take_back(self, characters: int) -> None:
-        """Forget the last characters of the current sentence; what was counted stays counted."""
+        """Forget the last characters, as if they had never been written."""
+        while characters >= len(self._sentence) and self._complete:
+            sentence = self._complete.pop()
+            self._count(sentence, -1)
+            self._sentence = sentence + self._sentence
         self._sentence = self._sentence[: max(0, len(self._sentence) - characters)]
+        self._sentence_letters = _letters(self._sentence)
 
     def _check(self, sentence: str) -> None:
         """Count a complete sentence; set the reason if the reply must end with it."""
-        self._written += _letters(sentence)
-        words = [word for token in sentence.split() if (word := sayable(token))]
-        wide = _letters(sentence) - len(sentence)
-        self._seen[" ".join(words)] += len(words) >= SAME_WORDS or wide >= 2 * WIDE * SAME_WORDS
+        self._complete.append(sentence)
+        words = self._count(sentence, 1)
         if self._written >= self._max_letters:
             self.reason = "too long"
-        elif self._seen[" ".join(words)] >= SAME:
+        elif self._seen[words] >= SAME:
             self.reason = "the same sentence again"
+
+    def _count(self, sentence: str, times: int) -> str:
+        """Count a sentence, -1 times if it is withdrawn; return its words, as they are compared."""
+        self._written += times * _letters(sentence)
+        words = [word for token in sentence.split() if (word := sayable(token))]
+        wide = _letters(sentence) - len(sentence)
+        is_long = len(words) >= SAME_WORDS or wide >= 2 * WIDE * SAME_WORDS
+        self._seen[" ".join(words)] += times * is_long
+        return " ".join(words)
 
 
 def _letters(text: str) -> int:

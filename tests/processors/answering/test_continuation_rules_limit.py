@@ -1,7 +1,7 @@
 """The limit on a reply's length."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fallbacks.word_times import CHARACTER_S
@@ -69,3 +69,47 @@ def test_text_of_several_models_is_one_reply() -> None:
     answer.write(2, "close at five each day. Then we sleep. ")
     assert answer.said == "We open at nine. We close at five each day."
     assert answer.limit.reason
+
+
+THOUGHTS = "The caller asks when we open. I look it up, and then I answer. " * 2
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("thoughts", "answer"),
+    [
+        (f"{THOUGHTS}So: nine.", "We open at nine each day. We close at five. Then we sleep."),
+        (f"{THOUGHTS}So", "Nine words and no end of a sentence in them at all"),
+        ("We open at nine. " * 2, "We open at nine. We open at nine. We close at five."),
+    ],
+    ids=["sentences", "text without an end", "sentences of the answer itself"],
+)
+def test_thoughts_that_are_withdrawn_do_not_count(thoughts: str, answer: str, size: int) -> None:
+    said = Answer(max_s=150 * CHARACTER_S)
+    said.start_attempt(1)
+    text = f"{thoughts}</think>{answer}"
+    for at in range(0, len(text), size):
+        said.write(1, text[at : at + size])
+    said.finish(1)
+
+    assert said.said == answer
+    assert not said.limit.reason
+
+
+TEXTS = st.lists(st.sampled_from(["We open at nine. ", "Yes! ", "then ", "\u661f\u3002", "a"]))
+
+
+@given(first=TEXTS, back=st.integers(0, 60), rest=TEXTS)
+def test_withdrawn_text_was_never_written(first: list[str], back: int, rest: list[str]) -> None:
+    text = "".join(first)
+    withdrawn, never = ReplyLimit(80 * CHARACTER_S), ReplyLimit(80 * CHARACTER_S)
+    for character in text:
+        withdrawn.take(character)
+    assume(not withdrawn.reason)
+    withdrawn.take_back(back)
+    for character in text[: max(0, len(text) - back)]:
+        never.take(character)
+
+    added = "".join(rest)
+    assert [withdrawn.take(item) for item in added] == [never.take(item) for item in added]
+    assert withdrawn.reason == never.reason
