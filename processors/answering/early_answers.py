@@ -63,7 +63,7 @@ class PreparedAnswer:
 
     The failures of its requests are reported at once, because they matter to all calls. An
     exhausted ladder or an empty answer is reported only while the answer is in use. Before that, no
-    caller waits, and `on_exhausted` is called instead.
+    caller waits, and `on_exhausted` is called with the answer instead.
 
     Attributes:
         context: The question.
@@ -81,7 +81,7 @@ class PreparedAnswer:
         owner: TaskOwner,
         emit: Callable[[FallbackEvent], None],
         clock: Callable[[], float],
-        on_exhausted: Callable[[], None],
+        on_exhausted: Callable[["PreparedAnswer"], None],
     ) -> None:
         self.context = context
         self.asked_at = clock()
@@ -159,7 +159,7 @@ class PreparedAnswer:
     def _emit_early(self, event: FallbackEvent) -> None:
         """Publish an event; call `on_exhausted` instead if an unused answer has failed."""
         if isinstance(event, StageExhausted | AnswerEmpty) and not self._taken:
-            self._on_exhausted()
+            self._on_exhausted(self)
             return
         self._emit(event)
 
@@ -407,9 +407,14 @@ class EarlyAnswers:
             on_exhausted=self._give_up,
         )
 
-    def _give_up(self) -> None:
-        """Drop an answer that no rung could give; remember the question if all refused it."""
-        if self._prepared and self._prepared.answer.answering.refused:
+    def _give_up(self, failed: PreparedAnswer) -> None:
+        """Drop an answer that no rung could give; remember the question if all refused it.
+
+        One that was dropped before may still fail, until its task has been cancelled.
+        """
+        if failed is not self._prepared:
+            return
+        if failed.answer.answering.refused:
             self._refused = self._decision.question
         self._do(self._decision.drop("exhausted"))
 

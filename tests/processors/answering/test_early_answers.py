@@ -1,7 +1,9 @@
 """A model that is asked before the turn is decided, against simulated providers on the wire."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,17 +11,24 @@ from openai.types.chat import ChatCompletionChunk
 from pipecat.frames.frames import CancelFrame, Frame
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from calls.events import ContextShortened, FirstToken, TurnDecided, UsageMeasured
+from calls.events import ContextShortened, Event, FirstToken, TurnDecided, UsageMeasured
+from calls.line import CallerLine
+from calls.turn import Turn
 from fallbacks.events import (
+    AnswerEmpty,
     AttemptDropped,
     AttemptFailed,
     EarlyAnswerAsked,
     EarlyAnswerDropped,
     EarlyAnswerTaken,
+    FallbackEvent,
     StageExhausted,
 )
 from fallbacks.ladder import EarlyBudget
-from processors.answering.early_answers import PreparedAnswer
+from processors.answering.context_window import Memory
+from processors.answering.early_answers import AnswerBill, EarlyAnswers, PreparedAnswer
+from processors.turn.dictation_rules import Dictation
+from processors.turn.floor import Floor
 from tests.processors.answering.early_bench import (
     DETECTOR_S,
     QUESTION,
@@ -422,7 +431,7 @@ async def test_a_mistake_while_an_early_answer_is_read_reaches_its_user() -> Non
         owner=owner,
         emit=lambda _: None,
         clock=lambda: 0.0,
-        on_exhausted=lambda: None,
+        on_exhausted=lambda _: None,
     )
 
     async def change_writer(provider: str, taken_back: int) -> None:
@@ -433,3 +442,66 @@ async def test_a_mistake_while_an_early_answer_is_read_reaches_its_user() -> Non
         await asyncio.wait_for(anext(chunks), 5.0)
     with pytest.raises(AttributeError):
         await owner.task  # it is logged, too
+
+
+class PendingAnswer:
+    """An answer that never comes."""
+
+    answering = SimpleNamespace(refused=True, attempting=SimpleNamespace(attempts=1))
+
+    def __init__(self, context: LLMContext, emit: Callable[[FallbackEvent], None], _: Any) -> None:
+        self.context = context
+        self.emit = emit
+
+    async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
+        await asyncio.Event().wait()
+        raise AssertionError("the event is never set")
+        yield
+
+    async def close(self) -> None:
+        pass
+
+    def billed(self, *, unanswered: bool) -> tuple[()]:
+        assert unanswered
+        return ()
+
+
+EXHAUSTED = StageExhausted(stage="llm", attempts=2)
+
+
+@pytest.mark.parametrize(
+    "failure", [EXHAUSTED, AnswerEmpty(stage="llm", attempts=2, asks_again=True)]
+)
+async def test_the_failure_of_a_replaced_answer_does_not_affect_the_next_one(
+    failure: FallbackEvent,
+) -> None:
+    told: list[Event] = []
+    answers: list[PendingAnswer] = []
+
+    def make(*of: Any) -> Any:
+        answers.append(PendingAnswer(*of))
+        return answers[-1]
+
+    turn, memory, floor = Turn(budget_s=1.5), Memory(heard_s=lambda: 0.0), Floor(CallerLine())
+    early = EarlyAnswers(
+        memory, budget=EarlyBudget(), make=make, has_room=lambda: True, window_tokens=4000,
+        bill=AnswerBill({}, turn=turn, emit=told.append), owner=Owner(), emit=told.append,
+        clock=time.monotonic, turn=turn, floor=floor, dictation=Dictation(),
+    )  # fmt: skip
+    floor.caller_started(0.0)
+    floor.words("What are", final=True)
+    floor.caller_stopped(1.0, 1.2)
+    floor.words("your opening hours?", final=True)
+    first, second = answers
+    first.emit(failure)  # before its task, which is being cancelled, has ended
+
+    prepared = early.take(LLMContext(messages=memory.with_words(QUESTION)))
+    await asyncio.sleep(0)
+    assert prepared
+    assert prepared.answer is second  # type: ignore[comparison-overlap]
+    assert not early.refused
+    dropped = [event.because for event in told if isinstance(event, EarlyAnswerDropped)]
+    assert dropped == ["words"]
+    assert failure not in told
+    await prepared.close()
+    await early.close()
