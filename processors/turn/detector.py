@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+from loguru import logger
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
@@ -156,6 +157,7 @@ class TurnJudges:
         self._threads = ThreadPoolExecutor(width, thread_name_prefix="turn judge")
         self._run = run or self._run_in_thread
         self._waiting: dict[AnalysisRequest, tuple[PendingJudgement, Examine]] = {}
+        self._logged: set[type[BaseException]] = set()
 
     def ask(self, call: Hashable, examine: Examine, *, due_at: float) -> PendingJudgement:
         """Request an analysis of a call's audio; the call's earlier, waiting request is dropped."""
@@ -188,10 +190,16 @@ class TurnJudges:
     def _finish(
         self, pending: PendingJudgement, begun_at: float, done: "asyncio.Future[Any]"
     ) -> None:
-        """Deliver an analysis's result, `None` if it failed, and start the next ones."""
-        failed = done.cancelled() or done.exception() is not None
+        """Deliver an analysis's result, `None` if it failed, and start the next ones.
+
+        A broken model fails in each pause, so each kind of error is logged only once.
+        """
+        error = None if done.cancelled() else done.exception()
+        if error is not None and type(error) not in self._logged:
+            self._logged.add(type(error))
+            logger.opt(exception=error).error("a pause could not be judged: silence decides")
         self._queue.ended(took_s=self._now() - begun_at)
-        pending.end(None if failed else done.result())
+        pending.end(None if done.cancelled() or error is not None else done.result())
         self._start_due()
 
     def _skip(self, request: AnalysisRequest | None) -> None:

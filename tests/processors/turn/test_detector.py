@@ -3,15 +3,25 @@
 import asyncio
 import inspect
 import time
+from collections import deque
 
 import numpy as np
 import pytest
+from loguru import logger
 from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
-from processors.turn.detector import DetectorSettings, TurnDetector, TurnJudges, silence_of
+from processors.turn.detector import (
+    DetectorSettings,
+    Examine,
+    Judgement,
+    RunBeside,
+    TurnDetector,
+    TurnJudges,
+    silence_of,
+)
 from processors.turn.sound_path import Faintness
 from tests.processors.turn.decided_turns import (
     PIECE_S,
@@ -99,6 +109,44 @@ async def test_a_failing_detector_causes_no_wait() -> None:
 
     assert [pause_judged.by for pause_judged in one.judged] == ["silence"]
     assert one.decided[0] - one.stops[0] == pytest.approx(WITHIN_S, abs=0.001)
+
+
+def failing(*errors: Exception | None) -> RunBeside:
+    """Return an executor whose analyses fail in this order; `None` for one that is cancelled."""
+    left = deque(errors)
+
+    def run(_: Examine) -> "asyncio.Future[Judgement]":
+        found: asyncio.Future[Judgement] = asyncio.get_running_loop().create_future()
+        error = left.popleft()
+        found.cancel() if error is None else found.set_exception(error)
+        return found
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("errors", "logged"),
+    [
+        ([RuntimeError("no memory")] * 3, 1),
+        ([RuntimeError("no memory"), ValueError("no sound"), RuntimeError("no file")], 2),
+        ([None, None, RuntimeError("no memory")], 1),
+        ([None], 0),
+    ],
+    ids=["one kind", "two kinds", "cancelled, then failed", "cancelled"],
+)
+async def test_each_kind_of_failure_of_the_detector_is_logged_once(
+    errors: list[Exception | None], logged: int
+) -> None:
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="ERROR", format="{message}")
+    judges = TurnJudges(clock=time.monotonic, run=failing(*errors))
+    for number in range(len(errors)):
+        pending = judges.ask(number, lambda: Judgement(probability=1.0, took_s=0.0), due_at=1e9)
+        assert await pending.wait(1.0) is None
+    logger.remove(sink)
+    judges.close()
+
+    assert len(lines) == logged
 
 
 async def test_silence_has_its_full_time_if_no_analysis_will_follow() -> None:
