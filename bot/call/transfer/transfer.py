@@ -512,12 +512,19 @@ class TransferAttempt:
         await self._transfer.requests.hang_up(REASON)
 
     async def _come_back(self, outcome: Handover) -> None:
-        """Return to the agent, which says that the transfer failed and may offer a callback."""
+        """Return to the agent, which says that the transfer failed and may offer a callback.
+
+        It says so after the words that the model wrote before it requested the transfer. If the
+        transfer has failed before the announcement could be spoken, that is left out.
+        """
         self._transfer.return_to_agent()
         self._emit_outcome(outcome)
-        await self._transfer.waiting.say(Situation.NOT_REACHED)
+        await self._tasks.cancel(TransferStep.ANNOUNCE)
+        waiting = self._transfer.waiting
+        await waiting.wait_for_words()
+        await waiting.say(Situation.NOT_REACHED)
         if not self.from_menu:
-            await self._transfer.waiting.say(Situation.OFFER_CALLBACK)
+            await waiting.say(Situation.OFFER_CALLBACK)
 
     async def _take_back(self) -> None:
         """Return to the agent: the person has left."""

@@ -13,6 +13,9 @@ from calls.leg_events import CallerReturned, PersonBriefed
 from fallbacks.events import HeldTheLine
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.faults import Refuse
+from lab.simulators.receptionist import script
+from lab.simulators.receptionist.notes import Notes, Turn
+from lab.simulators.receptionist.understood import Understood
 from lab.simulators.schedule import Window
 from tests.bot.call.test_summary_post import owner
 from tests.bot.call.transfer.transfer_bench import (
@@ -273,6 +276,31 @@ async def test_a_transfer_to_a_forbidden_number_places_no_call_and_the_agent_ret
     assert there.outcomes == ["failed"]
     assert NOBODY in there.said_texts
     assert (order.source, order.outcome, order.reason) == ("transfer", "refused", "cost_class")
+
+
+FIRST = "One moment please, I will look for a colleague."
+
+
+@pytest.mark.parametrize(("agent", "hands_on"), WAYS.values(), ids=WAYS)
+async def test_a_transfer_that_fails_at_once_is_reported_after_the_models_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: dict[str, Any], hands_on: Any
+) -> None:
+    def adds_words(notes: Notes, heard: Understood) -> Turn:
+        notes, answer = step(notes, heard)
+        wanted = answer.tool == "transfer_to_person"
+        return notes, replace(answer, text=FIRST) if wanted else answer
+
+    step = script.step
+    monkeypatch.setattr(script, "step", adds_words)
+    telephone, outbound = Telephone(hands_on=hands_on), {"countries": ["US"]}
+    async with pool(
+        tmp_path, agent=agent, people=People(), caller=telephone, outbound=outbound
+    ) as there:
+        await asked(there)
+        await there.said(OFFER)
+
+    announced = [CONNECTING] if hands_on else []
+    assert there.said_texts[1:] == [FIRST, *announced, NOBODY, OFFER]
 
 
 @pytest.mark.parametrize(("agent", "hands_on"), WAYS.values(), ids=WAYS)
