@@ -12,7 +12,7 @@ from typing import Any, Final
 from bot.workers.pool import WorkerPool
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
-from calls.events import CallEnded, CallMoved, Event
+from calls.events import CallEnded, CallMoved, CallStarted, Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
 from calls.state import CallState
 from campaigns.call_verdict import CallVerdict, judge_call
@@ -96,6 +96,7 @@ class CallLedger:
     def __init__(self) -> None:
         self._calls: dict[str, CallState] = {}  # by the dial's id
         self._dial_of: dict[str, str] = {}  # by the call's id
+        self._started: dict[str, CallStarted] = {}  # of calls not known to be outbound, by id
         self._changed: dict[str, asyncio.Event] = {}  # by the dial's id
         self.carrier_reports = CarrierReports()
         self._pool: WorkerPool | None = None
@@ -113,15 +114,15 @@ class CallLedger:
             return
         match entry.event:
             case OutboundCallBegan(dial_id=dial_id):
-                self._make_room()
-                self._calls[dial_id] = CallState(entry.call_id)
-                self._dial_of[entry.call_id] = dial_id
+                self._begin(entry.call_id, dial_id)
             case event if dial_id := self._dial_of.get(entry.call_id):
                 if call := self._calls.get(dial_id):  # none if the dial is already settled
                     call.add(event)
                 if isinstance(event, CallEnded | CallMoved):
                     del self._dial_of[entry.call_id]
                     self._wake(dial_id)
+            case CallStarted() as started:
+                remember(self._started, entry.call_id, started)
             case _:
                 pass
 
@@ -155,6 +156,19 @@ class CallLedger:
         self._calls.pop(dial_id, None)
         self._changed.pop(dial_id, None)
         self.carrier_reports.forget(dial_id)
+
+    def _begin(self, call_id: str, dial_id: str) -> None:
+        """Begin to track a call; one that is resumed keeps the facts of its earlier parts.
+
+        Those of another process are in its `CallStarted`.
+        """
+        call = self._calls.get(dial_id)
+        if call is None or call.call_id != call_id:
+            self._make_room()
+            call = self._calls[dial_id] = CallState(call_id)
+        if started := self._started.pop(call_id, None):
+            call.add(started)
+        self._dial_of[call_id] = dial_id
 
     def _own_verdict(self, dial_id: str) -> CallVerdict | None:
         call = self._calls.get(dial_id)

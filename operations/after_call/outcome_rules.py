@@ -109,7 +109,8 @@ def outcome_without_model(call: CallState) -> str:
         return "do_not_call"
     if call.callback is not None:
         return "callback"
-    return "unclear" if spoke(call) else "not_reached"
+    # The words of a resumed call may be in another process, but the number of its answers is known.
+    return "unclear" if spoke(call) or call.answers else "not_reached"
 
 
 def spoke(call: CallState) -> bool:

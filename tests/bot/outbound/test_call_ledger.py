@@ -6,8 +6,9 @@ from bot.outbound.call_ledger import CallLedger, CarrierReports
 from bot.workers.pool_client import PoolClient
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
-from calls.events import CallEnded, Event
-from calls.leg_events import LegAnswered, LegCharged, LegEnded, LegRinging
+from calls.events import CallEnded, CallMoved, CallStarted, Event, TranscriptFinal, TurnDecided
+from calls.leg_events import AnswererHeard, LegAnswered, LegCharged, LegEnded, LegRinging
+from campaigns.call_verdict import CallVerdict
 from tests.bot.workers.lines import Lines, lines
 from tests.bot.workers.test_pool_client import settings_with
 from transports.dialling import MAX_REMEMBERED, HeardLeg
@@ -105,6 +106,62 @@ async def test_a_call_whose_dial_was_settled_before_its_end_is_no_error() -> Non
     await ledger.hear(Entry(call_id="c-1", number=2, at="", event=over))
 
     assert await ledger.verdict("d-1") is None
+
+
+def part(*, turn: int, gap_s: float = 5.0) -> tuple[Event, Event]:
+    """Return the first events of a call, or of its resumed part if there is a gap."""
+    started = CallStarted(transport="twilio", agent="default", gap_s=gap_s, turn=turn)
+    return started, OutboundCallBegan(dial_id="d-1")
+
+
+FIRST_PART = part(turn=0, gap_s=0.0)
+SPOKE = (TranscriptFinal(turn=1, at_s=3.0, provider="deepgram", text="Yes?"),)
+ANSWERED_TURN = (*SPOKE, TurnDecided(turn=1, at_s=4.0))
+MACHINE = AnswererHeard(answerer="voicemail", why="words", after_s=2.0)
+HUNG_UP = CallEnded(reason="caller_hung_up", length_s=9.0)
+
+
+@pytest.mark.parametrize(
+    ("events", "silent", "machine"),
+    [
+        ((*FIRST_PART, *ANSWERED_TURN, *part(turn=1)), "", False),
+        ((*FIRST_PART, *SPOKE, *part(turn=0)), "", False),
+        ((*FIRST_PART, *ANSWERED_TURN, *part(turn=1), *part(turn=1)), "", False),
+        (part(turn=1), "", False),
+        ((*part(turn=1), *part(turn=1)), "", False),
+        ((*FIRST_PART, *SPOKE, CallMoved(), *part(turn=0)), "", False),
+        (
+            (*FIRST_PART, *SPOKE, CallEnded(reason="line_lost", length_s=4.0), *part(turn=0)),
+            "",
+            False,
+        ),
+        ((*FIRST_PART, *part(turn=0)), "hung_up_silent", False),
+        (part(turn=0), "hung_up_silent", False),
+        ((*FIRST_PART, MACHINE, *part(turn=0)), "hung_up_silent", True),
+    ],
+    ids=[
+        "resumed here",
+        "resumed here before the turn was decided",
+        "resumed here twice",
+        "resumed elsewhere",
+        "resumed elsewhere twice",
+        "moved away and back",
+        "given up and back",
+        "silent in both parts",
+        "silent, resumed elsewhere",
+        "a machine in the first part",
+    ],
+)
+async def test_a_resumed_call_is_judged_with_its_earlier_parts(
+    events: tuple[Event, ...], silent: str, *, machine: bool
+) -> None:
+    ledger = CallLedger()
+    for number, event in enumerate((*events, HUNG_UP), start=1):
+        await ledger.hear(Entry(call_id="c-1", number=number, at="", event=event))
+
+    assert await ledger.verdict("d-1") == CallVerdict(
+        over=True, length_s=9.0, machine=machine, silent=silent
+    )
 
 
 async def test_an_update_of_a_dial_wakes_its_waiter() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from calls.events import AgentSaid, CallbackWanted, Event, TranscriptFinal
+from calls.events import AgentSaid, CallbackWanted, CallStarted, Event, TranscriptFinal
 from calls.excerpt import Excerpt
 from calls.operations_events import DoNotCallWanted
 from calls.state import CallState
@@ -12,6 +12,7 @@ from operations.after_call.outcome_rules import ResultQuestion, codes_of, outcom
 
 ENDED = "2026-11-21T18:00+01:00"
 HELLO = AgentSaid(turn=0, text="Hello, this is the surgery.")
+RESUMED = CallStarted(transport="twilio", agent="default", gap_s=5.0, turn=2)
 YES = TranscriptFinal(turn=1, at_s=1.0, provider="deepgram", text="Yes?")
 CALL_ME = CallbackWanted(turn=2, when="tomorrow", reason="is driving")
 NEVER_AGAIN = DoNotCallWanted(turn=3, by="words")
@@ -101,9 +102,11 @@ def test_a_result_is_one_that_the_owner_defined_or_a_general_one(
         ((HELLO, YES, NEVER_AGAIN), "do_not_call"),
         ((NEVER_AGAIN, CALL_ME), "do_not_call"),
         ((CALL_ME, NEVER_AGAIN), "do_not_call"),
+        ((RESUMED, HELLO), "unclear"),
     ],
     ids=["nothing", "only we spoke", "they spoke", "call back", "call back by a tool alone",
-         "never again", "never again, then later", "later, then never again"],
+         "never again", "never again, then later", "later, then never again",
+         "they spoke before the call was resumed here"],
 )  # fmt: skip
 def test_a_calls_result_follows_from_its_events(events: tuple[Event, ...], outcome: str) -> None:
     call = CallState(excerpt=Excerpt())
