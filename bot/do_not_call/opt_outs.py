@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from loguru import logger
 
@@ -95,15 +95,27 @@ class OptOuts:
         self._emit = emit
         self._pending: dict[asyncio.Task[None], _PendingNumber] = {}  # the oldest first
 
-    def start_listing(self, owed: OwedNumber, *, on_disk: bool = False) -> "asyncio.Task[None]":
+    def start_listing(
+        self,
+        owed: OwedNumber,
+        *,
+        on_disk: bool = False,
+        after: "asyncio.Task[Any] | None" = None,
+    ) -> "asyncio.Task[None]":
         """Begin to list a number; the returned task is done once that is committed.
 
         The task belongs to this object: do not cancel it. Beyond `MAX_OWED` pending numbers, the
-        oldest is dropped, with an event.
+        oldest is dropped, with an event, and its task is cancelled.
+
+        Args:
+            owed: The number.
+            on_disk: Whether it was read from disk.
+            after: A `take_back` of the same number, which must end first.
         """
         pending = _PendingNumber(owed, on_disk=on_disk)
+        listing = self._list(pending, after=after)
         # Owned by this object, which cancels and awaits it: see `close`.
-        task = asyncio.get_running_loop().create_task(self._list(pending), name="do not call")
+        task = asyncio.get_running_loop().create_task(listing, name="do not call")
         self._pending[task] = pending
         task.add_done_callback(lambda done: self._pending.pop(done, None))
         if len(self._pending) > MAX_OWED:
@@ -116,11 +128,9 @@ class OptOuts:
 
         A listing that was pending stays cancelled even then.
         """
-        pending = self._pending.get(listing)
         listing.cancel()
         await asyncio.wait({listing})
-        if pending is not None:
-            await self._delete_from_disk(pending)
+        await self._delete_from_disk(owed)
         try:
             async with asyncio.timeout(LIST_ANSWER_S):
                 await self._numbers.remove_do_not_call(
@@ -157,15 +167,19 @@ class OptOuts:
         for item in left:
             self.start_listing(item, on_disk=True)
 
-    async def _list(self, pending: _PendingNumber) -> None:
+    async def _list(
+        self, pending: _PendingNumber, *, after: "asyncio.Task[Any] | None" = None
+    ) -> None:
         """Retry until the number is listed, and keep it on disk meanwhile."""
+        if after:
+            await asyncio.wait({after})
         wait_s = FIRST_WAIT_S
         while not await self._add_to_list(pending):
             await self._write_to_disk(pending)
             await asyncio.sleep(wait_s)
             wait_s = min(MAX_WAIT_S, 2 * wait_s)
         if pending.on_disk:
-            await self._delete_from_disk(pending)
+            await self._delete_from_disk(pending.owed)
         if pending.on_disk or pending.tries > 1:
             self._emit(DoNotCallListed(call_id=pending.owed.call_id, tries=pending.tries))
 
@@ -200,10 +214,10 @@ class OptOuts:
         except (OSError, TimeoutError) as error:
             logger.error("the pending do-not-call number could not be written to disk: {!r}", error)
 
-    async def _delete_from_disk(self, pending: _PendingNumber) -> None:
+    async def _delete_from_disk(self, owed: OwedNumber) -> None:
         try:
             async with asyncio.timeout(DISK_S):
-                await asyncio.to_thread(self._kept.drop, pending.owed)
+                await asyncio.to_thread(self._kept.drop, owed)
         except (OSError, TimeoutError) as error:  # the next check lists it again, which is harmless
             logger.error("a listed number could not be deleted from disk: {!r}", error)
 

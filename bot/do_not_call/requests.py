@@ -131,8 +131,9 @@ class DoNotCallRequests:
             if not self._number:
                 raise ToolFailed(NO_NUMBER)
             self._judge.forget()
-            done, _ = await asyncio.wait({self._begin("model")}, timeout=CONFIRMATION_S)
-            if not done:
+            listing = self._begin("model")
+            await asyncio.wait({listing}, timeout=CONFIRMATION_S)
+            if not _is_listed(listing):
                 raise ToolFailed(NOT_LISTED)
             return LISTED
 
@@ -184,7 +185,7 @@ class DoNotCallRequests:
             self._over = True
             for task in filter(None, (self._saying, self._taking_back)):
                 task.cancel()
-            if self.listing and not self.listing.done():
+            if self.listing and not _is_listed(self.listing):
                 turn, by = self._request
                 self._emit(DoNotCallOwed(turn=turn, by=by))
 
@@ -213,26 +214,26 @@ class DoNotCallRequests:
         That begins to take the number off the list. Any other answer ends the question.
         """
         asked, self._confirmation = self._confirmation, None
-        if asked is None or self.listing is None:
+        if asked is None or self.listing is None or self.owed is None:
             return False
         if not (asked.is_asked and is_clear_yes(words)):
             self._unconfirmed = asked.by == "model"
             return False
         self._taking_back = asyncio.get_running_loop().create_task(
-            self._take_back(asked.by), name="take a number off the do-not-call list"
+            self._take_back(self.owed, self.listing, asked.by),
+            name="take a number off the do-not-call list",
         )
+        self.listing = self.owed = None  # from now on, another request is a new one
         if asked.by == "words":
             self._speak(Situation.CALLED_AGAIN, after=self._taking_back)
         return True
 
-    async def _take_back(self, by: str) -> str:
+    async def _take_back(self, owed: OwedNumber, listing: "asyncio.Task[None]", by: str) -> str:
         """Take the number off the list and return the result for the model."""
-        listing, owed = self.listing, self.owed
-        if listing is None or owed is None:
-            return NOT_LISTED_HERE
         if not await self.opt_outs.take_back(owed, listing):
+            if self.listing is None and _is_listed(listing):
+                self.owed, self.listing = owed, listing
             return NOT_TAKEN_BACK
-        self.listing = self.owed = None
         self._emit(DoNotCallTakenBack(turn=self._turn(), by=by))
         return TAKEN_BACK
 
@@ -252,7 +253,7 @@ class DoNotCallRequests:
 
     def _begin(self, by: str, words: str = "") -> "asyncio.Task[None]":
         """Return the task that lists the number; begin it unless there is one."""
-        if self.listing is None:
+        if self.listing is None or self.listing.cancelled():  # cancelled: dropped by `OptOuts`
             self._request = (self._turn(), by)
             words = words or self._words or self._stored(" ".join(self._finals))
             self.owed = OwedNumber(
@@ -264,8 +265,8 @@ class DoNotCallRequests:
                 also=self._also,
                 words=words[-MAX_WORDS:],
             )
+            self.listing = self.opt_outs.start_listing(self.owed, after=self._taking_back)
             self._taking_back, self._unconfirmed = None, False
-            self.listing = self.opt_outs.start_listing(self.owed)
             self.listing.add_done_callback(self._emit_listed)
         return self.listing
 
@@ -278,10 +279,14 @@ class DoNotCallRequests:
 def kept_number(requests: DoNotCallRequests) -> dict[str, Any]:
     """Return the number that is not listed yet, for a call's resume state; empty without one."""
     owed, listing = requests.owed, requests.listing
-    return asdict(owed) if owed and listing and not listing.done() else {}
+    return asdict(owed) if owed and listing and not _is_listed(listing) else {}
 
 
 def list_again(requests: DoNotCallRequests, kept: Mapping[str, Any]) -> None:
     """Begin to list this number again; to list it twice does no harm."""
     requests.owed = OwedNumber(**kept)
     requests.listing = requests.opt_outs.start_listing(requests.owed)
+
+
+def _is_listed(listing: "asyncio.Task[None]") -> bool:
+    return listing.done() and not listing.cancelled()

@@ -5,13 +5,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from bot.call.ending import take_step
+from bot.do_not_call import opt_outs
 from bot.do_not_call.opt_outs import DoNotCallList, OptOuts
-from bot.do_not_call.owed_numbers import OwedNumbers
+from bot.do_not_call.owed_numbers import OwedNumber, OwedNumbers
 from bot.do_not_call.question import MAX_QUESTIONS, OptOutQuestion, Wish
 from bot.do_not_call.requests import (
     ASK_FIRST,
@@ -89,9 +90,8 @@ class Desks:
     ) -> DoNotCallRequests:
         question = OptOutQuestion(cast("ResultPen", judge)) if judge else None
         kept = OwedNumbers(self.folder)
-        opt_outs = OptOuts(numbers, kept, emit=self.beside.append, question=question)
         return DoNotCallRequests(
-            opt_outs,
+            OptOuts(numbers, kept, emit=self.beside.append, question=question),
             number,
             call_id="c1",
             turn=lambda: 2,
@@ -143,6 +143,17 @@ class AwayList:
             raise StorageError("away")
         self.listed.remove(number)
         return 1
+
+
+class SlowList(AwayList):
+    """A list from which it takes a second to remove a number."""
+
+    async def add_do_not_call(self, number: str, **fields: Any) -> bool:
+        return number in self.listed or await super().add_do_not_call(number, **fields)
+
+    async def remove_do_not_call(self, number: str, **fields: Any) -> int:
+        await asyncio.sleep(1.0)
+        return await super().remove_do_not_call(number, **fields)
 
 
 async def test_the_tool_answers_after_the_number_is_on_the_list(
@@ -503,6 +514,123 @@ async def test_a_pending_opt_out_that_is_withdrawn_is_never_listed(desks: Desks)
 
     assert numbers.listed == []
     assert not list(desks.folder.glob("*.json"))
+    await desk.close()
+
+
+@pytest.mark.parametrize("away_s", [1.0, 30.0])
+@pytest.mark.parametrize("by", ["model", "words"])
+async def test_a_request_after_a_withdrawn_one_is_a_new_one(
+    desks: Desks, by: str, away_s: float
+) -> None:
+    numbers = AwayList(times=99)
+    desk = desks.desk(numbers)
+    with pytest.raises(ToolFailed, match="tried again"):
+        await desk.tool().run({})
+    await desk.undo_tool().run({})
+    confirmed(desk, "Yes.")
+    await asyncio.sleep(away_s)
+
+    if by == "model":
+        with pytest.raises(ToolFailed, match="tried again"):
+            await desk.tool().run({})
+    else:
+        heard(desk, WISH, turn=4)
+        desk.notice(StageExhausted(stage="llm", attempts=3))
+        await asyncio.sleep(1.0)
+    unlisted = (list(desks.told), list(desks.said), bool(kept_number(desk)))
+    numbers.times = 0
+    await asyncio.sleep(30.0)
+    await desk.close()
+
+    assert unlisted == ([], [], True)
+    assert numbers.listed == [NUMBER]
+    assert desks.told == [DoNotCallWanted(turn=2, by=by)]
+
+
+async def test_a_repeated_request_that_is_still_pending_at_the_end_is_reported(
+    desks: Desks,
+) -> None:
+    desk = desks.desk(AwayList(times=99))
+    heard(desk, WISH)
+    desk.notice(ANSWERED)
+    await asyncio.sleep(0.5)
+    await desk.undo_tool().run({})
+    confirmed(desk, "Yes.")
+    heard(desk, WISH, turn=4)
+    await desk.close()
+
+    assert desks.told == [DoNotCallOwed(turn=2, by="words")]
+
+
+async def test_a_request_during_a_withdrawal_is_listed_after_it(desks: Desks) -> None:
+    numbers = SlowList(times=0)
+    desk = desks.desk(numbers)
+    await desk.tool().run({})
+    await desk.undo_tool().run({})
+    confirmed(desk, "Yes.")
+    await asyncio.sleep(0.1)  # the number is being removed
+    answer = await desk.tool().run({})
+    await desk.close()
+
+    assert answer == LISTED
+    assert numbers.listed == [NUMBER]
+    assert [type(event) for event in desks.told] == [
+        DoNotCallWanted,
+        DoNotCallTakenBack,
+        DoNotCallWanted,
+    ]
+
+
+async def test_a_number_that_could_not_be_removed_counts_as_listed(desks: Desks) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
+    await desk.tool().run({})
+    await desk.undo_tool().run({})
+    numbers.times = 9
+    confirmed(desk, "Yes.")
+    await asyncio.sleep(1.0)
+
+    assert await desk.tool().run({}) == LISTED
+    await desk.close()
+    assert desks.told == [DoNotCallWanted(turn=2, by="model")]
+
+
+async def test_a_request_that_was_dropped_is_not_confirmed_and_is_reported(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opt_outs, "MAX_OWED", 0)
+    desk = desks.desk(AwayList(times=9))
+
+    for _ in range(2):
+        with pytest.raises(ToolFailed, match="tried again"):
+            await desk.tool().run({})
+    kept = kept_number(desk)
+    await desk.close()
+
+    assert kept["number"] == NUMBER
+    assert desks.told == [DoNotCallOwed(turn=2, by="model")]
+
+
+async def test_a_dropped_request_that_is_withdrawn_is_not_listed_from_disk(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = AwayList(times=2)
+    desk = desks.desk(numbers)
+    heard(desk, WISH)
+    desk.notice(ANSWERED)
+    await asyncio.sleep(0.5)
+    monkeypatch.setattr(opt_outs, "MAX_OWED", 0)
+    another = desk.opt_outs.start_listing(
+        OwedNumber(call_id="c2", number="+15550199", source="voice: words", asked_s=1.0)
+    )
+    on_disk = [path.name for path in desks.folder.glob("*.json")]
+    await desk.undo_tool().run({})
+    confirmed(desk, "Yes.")
+    await asyncio.sleep(1.0)
+
+    assert on_disk == ["c1.json"]
+    assert not (desks.folder / "c1.json").exists()
+    await asyncio.wait({another})
     await desk.close()
 
 
