@@ -37,6 +37,7 @@ CONFIRMATION_S: Final = 3.0
 MAX_FINALS: Final = 50  # transcripts of a turn; a longer turn is not a plain request (chosen)
 MAX_WORDS: Final = 300  # characters of an entry's words (chosen)
 QUESTION_MARKS: Final = frozenset("?？؟;՞")  # noqa: RUF001 - as other scripts write them
+SOURCE: Final = "voice: "  # of an entry; followed by how the request was recognised
 LISTED: Final = ANSWERS["listed"]
 ASK_FIRST: Final = ANSWERS["ask_first"]
 NOT_CONFIRMED: Final = ANSWERS["not_confirmed"]
@@ -131,7 +132,7 @@ class DoNotCallRequests:
             if not self._number:
                 raise ToolFailed(NO_NUMBER)
             self._judge.forget()
-            listing = self._begin("model")
+            listing = self.begin("model")
             await asyncio.wait({listing}, timeout=CONFIRMATION_S)
             if not _is_listed(listing):
                 raise ToolFailed(NOT_LISTED)
@@ -203,7 +204,7 @@ class DoNotCallRequests:
         if (turn.wish is Wish.NO_CALLS) != (self.listing is None):
             return
         if turn.wish is Wish.NO_CALLS:
-            self._speak(Situation.NOT_CALLED, after=self._begin(by, turn.stored))
+            self._speak(Situation.NOT_CALLED, after=self.begin(by, turn.stored))
         elif self._confirmation is None and self._taking_back is None:
             self._confirmation = _Confirmation("words")
             self._speak(Situation.CONFIRM_CALLS)
@@ -251,15 +252,23 @@ class DoNotCallRequests:
             self._saying.cancel()
         self._saying = asyncio.get_running_loop().create_task(say(), name="confirm an opt-out")
 
-    def _begin(self, by: str, words: str = "") -> "asyncio.Task[None]":
-        """Return the task that lists the number; begin it unless there is one."""
+    def begin(
+        self, by: str, words: str = "", *, owed: OwedNumber | None = None
+    ) -> "asyncio.Task[None]":
+        """Return the task that lists the number; begin it unless there is one.
+
+        Args:
+            by: How the request was recognised.
+            words: The words of the request; the latest ones if empty.
+            owed: What an earlier process of a resumed call has not listed yet.
+        """
         if self.listing is None or self.listing.cancelled():  # cancelled: dropped by `OptOuts`
             self._request = (self._turn(), by)
             words = words or self._words or self._stored(" ".join(self._finals))
-            self.owed = OwedNumber(
+            self.owed = owed or OwedNumber(
                 call_id=self._call_id,
                 number=self._number,
-                source=f"voice: {by}",
+                source=f"{SOURCE}{by}",
                 asked_s=self._utc_s(),
                 dial_id=self._dial_id,
                 also=self._also,
@@ -284,8 +293,8 @@ def kept_number(requests: DoNotCallRequests) -> dict[str, Any]:
 
 def list_again(requests: DoNotCallRequests, kept: Mapping[str, Any]) -> None:
     """Begin to list this number again; to list it twice does no harm."""
-    requests.owed = OwedNumber(**kept)
-    requests.listing = requests.opt_outs.start_listing(requests.owed)
+    owed = OwedNumber(**kept)
+    requests.begin(owed.source.removeprefix(SOURCE), owed=owed)
 
 
 def _is_listed(listing: "asyncio.Task[None]") -> bool:

@@ -192,11 +192,41 @@ async def test_a_number_that_is_not_listed_yet_is_listed_by_the_process_that_res
     assert not kept_number(desk)
     with pytest.raises(ToolFailed):
         await desk.tool().run({})
+    desks.told.clear()
     list_again(other, json.loads(json.dumps(kept_number(desk))))
     await other.close()
 
     assert there.listed == [NUMBER]
     assert not kept_number(other)
+    assert desks.told == [DoNotCallWanted(turn=2, by="model")]
+
+
+@pytest.mark.parametrize("by", ["model", "words"])
+@pytest.mark.parametrize("resumed", [1, 2])
+@pytest.mark.parametrize(("away_tries", "event"), [(2, DoNotCallWanted), (9, DoNotCallOwed)])
+async def test_an_opt_out_of_a_resumed_call_is_reported_as_that_of_another(
+    desks: Desks,
+    away_tries: int,
+    event: type[DoNotCallWanted] | type[DoNotCallOwed],
+    resumed: int,
+    by: str,
+) -> None:
+    desk = desks.desk(AwayList(times=9))
+    if by == "model":
+        with pytest.raises(ToolFailed):
+            await desk.tool().run({})
+    else:
+        heard(desk, WISH)
+        desk.notice(ANSWERED)
+        await asyncio.sleep(1.0)
+    for tries in (9, away_tries)[-resumed:]:
+        kept, desk = kept_number(desk), desks.desk(AwayList(times=tries))
+        list_again(desk, json.loads(json.dumps(kept)))
+        await asyncio.sleep(0.1)
+    desks.told.clear()
+    await desk.close()
+
+    assert desks.told == [event(turn=2, by=by)]
 
 
 async def test_the_caller_is_told_only_after_the_commit(desks: Desks) -> None:
