@@ -160,7 +160,7 @@ class OptOuts:
     async def _begin_left_numbers(self) -> None:
         """Begin to list the numbers that other processes have left, as far as there is room.
 
-        Another process may still try to list one of them; to list it twice does no harm.
+        Another process may still try to list one of them, or take it back: see `_list`.
         """
         own = {pending.owed.call_id for pending in self._pending.values()}
         left = await asyncio.to_thread(self._kept.left, besides=own, most=MAX_OWED - len(own))
@@ -170,11 +170,19 @@ class OptOuts:
     async def _list(
         self, pending: _PendingNumber, *, after: "asyncio.Task[Any] | None" = None
     ) -> None:
-        """Retry until the number is listed, and keep it on disk meanwhile."""
+        """Retry until the number is listed, and keep it on disk meanwhile.
+
+        A number that was read from disk is listed only while it is there: the process that wrote it
+        may have listed it, or taken it back.
+        """
         if after:
             await asyncio.wait({after})
-        wait_s = FIRST_WAIT_S
-        while not await self._add_to_list(pending):
+        was_on_disk, wait_s = pending.on_disk, FIRST_WAIT_S
+        while True:
+            if was_on_disk and not await self._is_on_disk(pending.owed):
+                return
+            if await self._add_to_list(pending):
+                break
             await self._write_to_disk(pending)
             await asyncio.sleep(wait_s)
             wait_s = min(MAX_WAIT_S, 2 * wait_s)
@@ -213,6 +221,15 @@ class OptOuts:
             pending.on_disk = True
         except (OSError, TimeoutError) as error:
             logger.error("the pending do-not-call number could not be written to disk: {!r}", error)
+
+    async def _is_on_disk(self, owed: OwedNumber) -> bool:
+        """Return whether a number is on disk, also if that cannot be found out."""
+        try:
+            async with asyncio.timeout(DISK_S):
+                return await asyncio.to_thread(self._kept.has, owed)
+        except (OSError, TimeoutError) as error:
+            logger.error("cannot read whether a number is still pending: {!r}", error)
+            return True
 
     async def _delete_from_disk(self, owed: OwedNumber) -> None:
         try:

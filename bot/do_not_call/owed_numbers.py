@@ -1,7 +1,7 @@
 """Numbers that are not on the do-not-call list yet, stored in files that outlive the process.
 
 One file per number. Several processes may read the same file, since listing a number twice is
-harmless.
+harmless. A number that was listed, or taken back, has no file any more.
 """
 
 import json
@@ -33,7 +33,7 @@ class OwedNumbers:
     """A folder of such numbers. All methods block.
 
     Raises:
-        OSError: In `keep` and `drop`, if the disk fails.
+        OSError: In `keep`, `has` and `drop`, if the disk fails.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,8 +52,16 @@ class OwedNumbers:
             os.fsync(file.fileno())
         part.replace(path)
 
+    def has(self, owed: OwedNumber) -> bool:
+        """Return whether the file of a number is there."""
+        try:
+            self._path(owed).stat()
+        except FileNotFoundError:
+            return False
+        return True
+
     def drop(self, owed: OwedNumber) -> None:
-        """Delete the file of a listed number."""
+        """Delete the file of a number that was listed or taken back."""
         self._path(owed).unlink(missing_ok=True)
 
     def left(self, *, besides: Collection[str] = (), most: int) -> Sequence[OwedNumber]:

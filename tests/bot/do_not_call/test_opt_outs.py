@@ -48,7 +48,11 @@ class SwitchedList:
     async def remove_do_not_call(
         self, number: str, *, dial_id: str = "", also: str = "", added_s: float | None = None
     ) -> int:
-        raise NotImplementedError
+        if self.away:
+            raise StorageError("away")
+        removed = [item for item in self.listed if item[2] == added_s]
+        self.listed = [item for item in self.listed if item[2] != added_s]
+        return len(removed)
 
 
 def owed(call_id: str = "c1", asked_s: float = 1000.0) -> OwedNumber:
@@ -180,6 +184,48 @@ async def test_a_running_process_takes_over_what_another_left(tmp_path: Path) ->
     assert numbers.listed == [("+15550142", "voice: model", 1000.0, "d1")]
     assert told == [DoNotCallListed(call_id="c1", tries=1)]
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("away_s", [LEFT_NUMBERS_CHECK_S + 5.0, 3 * LEFT_NUMBERS_CHECK_S])
+@pytest.mark.parametrize("is_back_first", [True, False])
+async def test_a_number_that_was_taken_back_is_listed_by_no_process(
+    tmp_path: Path, away_s: float, *, is_back_first: bool
+) -> None:
+    numbers, told = SwitchedList(), list[Event]()
+
+    async with process(numbers, tmp_path, told) as own, process(numbers, tmp_path, told):
+        await asyncio.sleep(1.0)
+        listing = own.start_listing(owed())
+        await asyncio.sleep(away_s)  # so the other process also tries to list it
+        numbers.away = not is_back_first
+        taken_back = await own.take_back(owed(), listing)
+        numbers.away = False
+        await asyncio.sleep(2 * LEFT_NUMBERS_CHECK_S)
+
+    assert taken_back is is_back_first
+    assert numbers.listed == []
+    assert told == []
+
+
+@pytest.mark.parametrize("broken", ["folder", "file"])
+async def test_a_left_number_is_listed_even_if_the_disk_fails_meanwhile(
+    tmp_path: Path, broken: str
+) -> None:
+    numbers, kept, folder = SwitchedList(), OwedNumbers(tmp_path / "owed"), tmp_path / "owed"
+    kept.keep(owed())
+
+    async with process(numbers, folder, []):
+        await asyncio.sleep(1.0)
+        if broken == "folder":
+            folder.rename(tmp_path / "away")
+            folder.write_text("")
+        else:
+            (folder / "c1.json").unlink()
+            (folder / "c1.json").symlink_to("c1.json")
+        numbers.away = False
+        await asyncio.sleep(30.0)
+
+    assert len(numbers.listed) == 1
 
 
 async def test_an_invalid_file_does_not_stop_the_others(tmp_path: Path) -> None:
