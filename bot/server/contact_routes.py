@@ -1,6 +1,8 @@
 """`/api/campaigns/NAME/contacts` and `/summary`: its contacts; what a start would do."""
 
 import asyncio
+import gzip
+import io
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,22 +188,19 @@ def _summary(summary: StartSummary) -> dict[str, Any]:
 
 
 def unpack(body: bytes, *, command: str) -> bytes:
-    """Return the decompressed file of a request. Blocks.
+    """Return the decompressed file of a request, which may consist of several files. Blocks.
 
     Raises:
         Refused: It is too large, and `command` can import it; or it is not valid gzip.
     """
     if not body.startswith(GZIP):
         return body
-    unpacking = zlib.decompressobj(wbits=31)
     try:
-        data = unpacking.decompress(body, MAX_FILE_BYTES)
-    except zlib.error as error:
+        data = gzip.GzipFile(fileobj=io.BytesIO(body)).read(MAX_FILE_BYTES + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Refused(DAMAGED) from error
-    if len(data) == MAX_FILE_BYTES and not unpacking.eof:
+    if len(data) > MAX_FILE_BYTES:
         raise Refused(TOO_LARGE.format(command), 413)
-    if not unpacking.eof:
-        raise Refused(DAMAGED)
     return data
 
 

@@ -157,7 +157,14 @@ FILES = {
     "one number on a line": b"030 901820\n+49 30 901821\n12\n",
     "a contact file": b"Name,Phone\nAda,030 901820\nBob,+49 30 901821\nCyd,12\n",
     "a compressed file": gzip.compress(b"030 901820\n+49 30 901821\n12\n", mtime=0),
+    "compressed files in a row": gzip.compress(b"030 901820\n", mtime=0)
+    + gzip.compress(b"", mtime=0)
+    + gzip.compress(b"+49 30 901821\n12\n", mtime=0),
+    "a padded compressed file": gzip.compress(b"030 901820\n+49 30 901821\n12\n", mtime=0)
+    + bytes(512),
 }
+PACKED = gzip.compress(b"030 901820\n", mtime=0)
+HALF_TOO_LARGE = gzip.compress(b"x" * (MAX_FILE_BYTES // 2 + 1), mtime=0)
 
 
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES)
@@ -193,7 +200,11 @@ async def test_a_file_is_imported_and_exported_again(tmp_path: Path, data: bytes
         (b"nobody\n", 400, "The file has no number that can be listed"),
         (b"", 400, "The file"),
         (gzip.compress(b"x" * (MAX_FILE_BYTES + 1), mtime=0), 413, "use holdline dnc import"),
+        (HALF_TOO_LARGE + HALF_TOO_LARGE, 413, "use holdline dnc import"),
         (gzip.compress(b"030 901820", mtime=0)[:12], 400, "damaged or incomplete"),
+        (PACKED + PACKED[:-1], 400, "damaged or incomplete"),
+        (PACKED + PACKED[:5], 400, "damaged or incomplete"),
+        (PACKED + b"030 901821\n", 400, "damaged or incomplete"),
     ],
 )
 async def test_a_file_that_cannot_be_used_changes_nothing(
