@@ -110,16 +110,21 @@ class ParkedCall:
     async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
         """Store a state in place of the previous one; after the `last` one, store nothing more.
 
-        If the last one reaches this machine only, it is not the last. Calls must not overlap: a
-        late one would replace a newer state. Returns False if another process has the call.
+        If the last one is not stored, or reaches this machine only, it is not the last.
+
+        Returns False if another process has the call.
         """
         if self._last_stored:
             return not self._taken.is_set()
-        self._last_stored = last
-        small, parts = split(state)
-        small["at"] = await self._parts.keep(parts, now=state.kept_at)
-        is_ours = await self._store(small)
-        self._last_stored = last and not self.is_here_only
+        self._last_stored, is_stored = last, False
+        try:
+            small, parts = split(state)
+            small["at"] = await self._parts.keep(parts, now=state.kept_at)
+            is_ours = await self._store(small)
+            is_stored = not self.is_here_only
+        finally:
+            if last:
+                self._last_stored = is_stored
         return is_ours
 
     async def is_ours(self, *, otherwise: bool = True) -> bool:

@@ -318,7 +318,8 @@ class Call:
         """Let another machine go on with the call, if its line can be opened again there.
 
         Does nothing before the opening, or while the call is ending or being transferred. The call
-        stays if its state reaches this machine only. May be repeated.
+        stays if its state reaches this machine only, or if it ends before the state is stored. May
+        be repeated.
 
         Args:
             at_quiet: Whether to do so only while nobody speaks and nothing is pending.
@@ -330,11 +331,13 @@ class Call:
         state = replace(self.resume_state(), moved=True)
         if is_busy or self._reason or (at_quiet and not is_quiet(pipeline, state, state.kept_at)):
             return
-        self._reason = MOVED
         await parked.keep(state, last=True)
-        if parked.is_here_only:  # the store is away, so no other machine could go on
-            self._reason = None
+        if self._reason not in (None, LINE_LOST, MOVED):  # the call has ended meanwhile
+            await parked.forget()  # `_close` may have done so before the state arrived
+        # If the state is here only, the store is away, so no other machine could go on.
+        if self._reason or parked.is_here_only:
             return
+        self._reason = MOVED
         await self._leg.hang_up(MOVED)
         await self.cancel(MOVED)
 

@@ -159,6 +159,35 @@ async def test_nothing_is_stored_after_the_last_state() -> None:
     assert state.turn == GOES_ON.turn
 
 
+class FailingStore(Store):
+    """A store that fails once, or never answers one request."""
+
+    hangs = False
+    once = True
+
+    async def keep(self, token: str, value: Any, **options: Any) -> KeepOutcome:
+        if token.startswith(PREFIX) and self.once:
+            self.once = False
+            if self.hangs:
+                await asyncio.Event().wait()
+            raise ConnectionError("the store does not answer")
+        return await super().keep(token, value, **options)
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+async def test_a_last_state_that_is_not_stored_is_not_the_last(*, hangs: bool) -> None:
+    store = FailingStore([THERE])
+    store.hangs = hangs
+    place = ParkedCall(store, f"{PREFIX}twilio CA1")
+    failing = asyncio.create_task(place.keep(GOES_ON, last=True))
+    await asyncio.sleep(0)
+    failing.cancel()
+    await asyncio.wait([failing])
+    await place.keep(replace(GOES_ON, turn=4))
+
+    assert (await store.read(f"{PREFIX}twilio CA1"))["turn"] == 4
+
+
 async def nobody(_: Parked) -> None:
     pass
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,18 @@ from benchmarks.greetings import BEEP
 from bot.call.pipeline import CallPipeline
 from bot.call.resuming import CHANGE_CHECK_S
 from bot.workers.pool import KeyValueStore
-from calls.events import CallEnded, CallerStarted, CallerStopped, FirstSpeech, TurnDecided
+from calls.events import (
+    CallEnded,
+    CallerStarted,
+    CallerStopped,
+    CallMoved,
+    FirstSpeech,
+    TurnDecided,
+)
 from calls.handover import Handover
 from calls.resume import ResumeState
 from lab.callers import caller_says
-from operations.record.callbacks import Callbacks
+from operations.record.callbacks import Callback, Callbacks
 from processors.answerer.answerer_rules import AnsweringPlan
 from runtime import clock
 from tests.bot.call.test_answered_machines import TAPE, sound
@@ -379,3 +387,93 @@ async def test_a_call_is_moved_only_when_the_store_has_its_state(tmp_path: Path)
         await call.move(at_quiet=False)
         assert caller.why == "moved"
         assert "Market Street" in str((await store.state()).messages)
+
+
+CALLBACK = Callback(
+    call_id="c1", number="+15550142", reason="prices", asked_at=datetime(2026, 11, 30, tzinfo=UTC)
+)
+
+
+class SlowStore(AwayStore):
+    """A store that takes a while to answer, and may fail then."""
+
+    answers: asyncio.Event | None = None
+    fails = False
+
+    async def keep(self, token: str, value: Any, **options: Any) -> KeepOutcome:
+        if self.answers and value:
+            await self.answers.wait()
+            if self.fails:
+                raise ConnectionError("the store does not answer")
+        return await super().keep(token, value, **options)
+
+
+def with_slow_store(*, away: bool) -> tuple[SlowStore, Telephone]:
+    store, caller = Store(), Telephone()
+    store.key_values = slow = SlowStore(clock=clock.monotonic)
+    slow.away = away
+    caller.parked = store.parked.place(REF)
+    caller.facts = replace(caller.facts, moves=True)
+    return slow, caller
+
+
+@pytest.mark.parametrize("away", [True, False])
+@pytest.mark.parametrize(
+    ("reason", "ends", "is_kept"),
+    [
+        ("caller_hung_up", ["caller_hung_up"], False),
+        ("shutdown", ["shutdown"], False),
+        ("line_lost", [], True),
+    ],
+)
+async def test_a_call_that_ends_while_the_store_answers_is_not_moved(
+    tmp_path: Path, reason: str, ends: list[str], *, away: bool, is_kept: bool
+) -> None:
+    slow, caller = with_slow_store(away=away)
+    async with pool(tmp_path, agent=AGENT, people=None, caller=caller) as there:
+        await there.greeted()
+        (call,) = there.process.switchboard.calls.values()
+        running(there).requests.owed.append(CALLBACK)
+        slow.answers = asyncio.Event()
+        moving = asyncio.create_task(call.move(at_quiet=False))
+        await asyncio.sleep(SOON_S)
+        await call.cancel(reason)
+        await asyncio.sleep(1.0)
+        slow.answers.set()
+        await moving
+        assert there.call
+        await there.call
+        await there.process.emitter.flush()
+
+        assert [event.reason for event in there.events(CallEnded)] == ends
+        assert not there.events(CallMoved)
+        assert bool(await slow.read(PLACE)) == is_kept
+        waiting = await there.process.shared.last_resort.callbacks.waiting()
+    assert [callback.reason for callback in waiting] == ["prices"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_call_whose_move_fails_or_is_cancelled_ends_as_any_other(
+    tmp_path: Path, *, fails: bool
+) -> None:
+    slow, caller = with_slow_store(away=False)
+    slow.fails = fails
+    async with pool(tmp_path, agent=AGENT, people=None, caller=caller) as there:
+        await there.greeted()
+        (call,) = there.process.switchboard.calls.values()
+        slow.answers = asyncio.Event()
+        moving = asyncio.create_task(call.move(at_quiet=False))
+        await asyncio.sleep(SOON_S)
+        if fails:
+            slow.answers.set()
+        else:
+            moving.cancel()
+        await asyncio.wait([moving])
+        slow.answers = None
+        await caller.put_down()
+        assert there.call
+        await there.call
+        await there.process.emitter.flush()
+
+        assert [event.reason for event in there.events(CallEnded)] == ["caller_hung_up"]
+        assert moving.cancelled() or isinstance(moving.exception(), ConnectionError)
