@@ -95,7 +95,7 @@ class Transfer:
         self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None
         self._noting: asyncio.Task[None] | None = None
-        self._first_press = NO_PRESS  # of the key for a callback, until it is pressed again
+        self._first_press = NO_PRESS  # of the key for a callback; see `_key_to_confirm`
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ class Transfer:
         """What is under way, for the call's resume state; empty if nothing is."""
         if self.busy and self._attempt:
             return self._attempt.kept
-        return {"key": self._first_press[0]} if self._first_press != NO_PRESS else {}
+        return {"key": key} if (key := self._key_to_confirm()) else {}
 
     async def restore(self, kept: Mapping[str, Any]) -> bool:
         """Go on with what an earlier process kept; return False if the agent must go on itself.
@@ -245,15 +245,19 @@ class Transfer:
         else:
             self.reach(next(iter(self.names), "") if target == PERSON else target, reason)
 
+    def _key_to_confirm(self) -> str:
+        """Return the key for a callback that may still be pressed again; empty without one."""
+        key, pressed_at = self._first_press
+        return key if self.shared.clock() <= pressed_at + CONFIRM_S else ""
+
     async def _note_callback(self, key: str, reason: str) -> None:
         """Read out the number; note the callback if the same key is pressed again in `CONFIRM_S`.
 
         Without a number to read out, try to note it at once.
         """
-        has_number, now = bool(self.leg.facts.other_party), self.shared.clock()
-        first_key, first_at = self._first_press
-        self._first_press = (key, now)
-        if has_number and (key != first_key or now > first_at + CONFIRM_S):
+        is_confirmed = key == self._key_to_confirm()
+        self._first_press = (key, self.shared.clock())
+        if self.leg.facts.other_party and not is_confirmed:
             await self.waiting.say(Situation.CONFIRM_NUMBER)
             return
         self._first_press = NO_PRESS

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.greetings import BEEP
 from bot.call.pipeline import CallPipeline
 from bot.call.resuming import CHANGE_CHECK_S
+from bot.call.transfer.transfer import CONFIRM_S
 from bot.workers.pool import KeyValueStore
 from calls.events import (
     CallEnded,
@@ -30,6 +31,7 @@ from runtime import clock
 from tests.bot.call.test_answered_machines import TAPE, sound
 from tests.bot.call.transfer.transfer_bench import (
     HOURS,
+    KEYS,
     NOBODY,
     PLAIN,
     WARM,
@@ -387,6 +389,36 @@ async def test_a_call_is_moved_only_when_the_store_has_its_state(tmp_path: Path)
         await call.move(at_quiet=False)
         assert caller.why == "moved"
         assert "Market Street" in str((await store.state()).messages)
+
+
+@pytest.mark.parametrize("restored", [False, True])
+async def test_a_callback_key_that_was_not_pressed_again_keeps_no_call_from_moving(
+    tmp_path: Path, *, restored: bool
+) -> None:
+    store, caller = Store(), Telephone()
+    caller.parked = store.parked.place(REF)
+    caller.facts = replace(caller.facts, moves=True)
+    async with pool(tmp_path, agent=KEYS, people=None, caller=caller) as there:
+        await there.greeted()
+        await caller.press("9")
+        await there.until(lambda: "same key again" in " ".join(there.said_texts))
+        await asyncio.sleep(SOON_S)
+        if restored:
+            await die(there, store)
+            there.caller.facts = replace(there.caller.facts, moves=True)
+            await there.until(lambda: there.said_texts)
+        await asyncio.sleep(1.0)
+        (call,) = there.process.switchboard.calls.values()
+        await call.move(at_quiet=True)
+        assert not there.caller.over.is_set()
+
+        await asyncio.sleep(CONFIRM_S)
+        async with asyncio.timeout(60.0):
+            while not there.caller.over.is_set():
+                await call.move(at_quiet=True)
+                await asyncio.sleep(0.1)
+        assert there.caller.why == "moved"
+        assert not (await store.state()).under_way
 
 
 CALLBACK = Callback(
