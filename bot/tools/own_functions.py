@@ -354,10 +354,15 @@ def _checked(own: _OwnFunction, arguments: Mapping[str, Any]) -> Mapping[str, An
     try:
         return own.adapter.validate_json(json.dumps(dict(arguments)))
     except ValidationError as wrong:
-        kept = {name: value for name, value in arguments.items() if value is not None}
+        errors = wrong.errors(include_url=False, include_input=False, include_context=False)
+        unfit = {name for error in errors for name in error["loc"][:1]}
+        kept = {
+            name: value
+            for name, value in arguments.items()
+            if value is not None or name not in unfit
+        }
         if len(kept) < len(arguments):  # models write null for a default
             return _checked(own, kept)
-        errors = wrong.errors(include_url=False, include_input=False, include_context=False)
         told = "; ".join(_sentence(error) for error in errors[:ERRORS_TOLD])
         raise ArgumentsRefused(clean(told, ERROR_CHARACTERS)) from wrong
 

@@ -182,6 +182,30 @@ async def test_a_null_stands_for_the_default() -> None:
         assert told == {"error": "arguments.day is missing"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"table": None, "guests": 4}, {"result": "None 4"}),
+        ({"table": None, "guests": None}, {"result": "None 2"}),
+        ({"table": 7, "guests": None}, {"result": "7 2"}),
+        ({"guests": None}, {"error": "arguments.table is missing"}),
+    ],
+)
+async def test_a_null_that_the_type_allows_is_a_value(
+    arguments: dict[str, Any], told: dict[str, Any]
+) -> None:
+    async with desk(entry("seat")) as at_desk:
+        assert await at_desk.use("seat", arguments) == told
+
+
+async def test_a_valid_null_is_not_told_as_missing_next_to_a_wrong_argument() -> None:
+    async with desk(entry("seat")) as at_desk:
+        answer = await at_desk.use("seat", {"table": None, "guests": "many"})
+
+    assert "arguments.guests: Input should be a valid integer" in answer["error"]
+    assert "table" not in answer["error"]
+
+
 def test_a_numpy_docstring_describes_a_parameter() -> None:
     assert entry("desk.price").parameters["properties"]["service"]["description"] == "What is done."
 

@@ -184,6 +184,11 @@ def unpacked(**named: Unpack[Visit]) -> Any:
     return named
 
 
+def seat(table: int | None, guests: int = 2) -> str:
+    """Seat guests at a table, or at any."""
+    return f"{table} {guests}"
+
+
 def visit(day: Annotated[str, "The day of the visit."], guests: int = 2, note: str = "-") -> str:
     """Visit."""
     return f"{day} {guests} {note}"
