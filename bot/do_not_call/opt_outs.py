@@ -126,10 +126,13 @@ class OptOuts:
     async def take_back(self, owed: OwedNumber, listing: "asyncio.Task[None]") -> bool:
         """Cancel a listing and remove what it has listed; return False if the database fails.
 
-        A listing that was pending stays cancelled even then.
+        A listing that was pending stays cancelled even then. So does that of an earlier part of a
+        resumed call.
         """
-        listing.cancel()
-        await asyncio.wait({listing})
+        same = {task for task, pending in self._pending.items() if pending.owed == owed}
+        for task in same | {listing}:
+            task.cancel()
+        await asyncio.wait(same | {listing})
         await self._delete_from_disk(owed)
         try:
             async with asyncio.timeout(LIST_ANSWER_S):

@@ -207,6 +207,26 @@ async def test_a_number_that_was_taken_back_is_listed_by_no_process(
     assert told == []
 
 
+async def test_a_number_of_a_resumed_call_that_was_taken_back_is_not_listed_for_its_earlier_part(
+    tmp_path: Path,
+) -> None:
+    numbers, told = SwitchedList(), list[Event]()
+
+    async with process(numbers, tmp_path, told) as it:
+        it.start_listing(owed())
+        it.start_listing(owed("c2"))
+        await asyncio.sleep(5.0)
+        resumed = it.start_listing(owed())
+        await asyncio.sleep(5.0)
+        await it.take_back(owed(), resumed)
+        it.start_listing(owed(asked_s=1010.0))  # they ask again
+        numbers.away = False
+        await asyncio.sleep(LEFT_NUMBERS_CHECK_S)
+
+    assert sorted(asked_s for _, _, asked_s, _ in numbers.listed) == [1000.0, 1010.0]
+    assert [event.call_id for event in told if isinstance(event, DoNotCallListed)] == ["c2"]
+
+
 @pytest.mark.parametrize("broken", ["folder", "file"])
 async def test_a_left_number_is_listed_even_if_the_disk_fails_meanwhile(
     tmp_path: Path, broken: str
