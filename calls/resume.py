@@ -107,7 +107,7 @@ class ResumePlace(Protocol):
         state: The state that was stored when the call arrived; `None` for a new call.
         is_on_one_machine: Whether no other machine could go on with the call: it began here while
             the machines' store was away.
-        is_here_only: Whether the latest state is on this machine only, for the same reason.
+        is_here_only: Whether the latest state is, or may be, on this machine only.
     """
 
     state: ResumeState | None

@@ -32,28 +32,44 @@ class StoredParts:
 
     Each process stores its parts under keys of its own, so that one that was frozen, and wakes when
     another has the call, changes nothing.
+
+    Attributes:
+        own: The name of our keys.
     """
 
     def __init__(self, key_values: KeyValues, place: str) -> None:
         self._key_values, self._place = key_values, place
-        self._own = secrets.token_hex(4)
-        self._sent: dict[int, tuple[float, Any]] = {}  # by part: when, and what
+        self.own = secrets.token_hex(4)
+        # By part: when it was sent, what it was, and where it is kept.
+        self._sent: dict[int, tuple[float, Any, KeepOutcome]] = {}
 
-    async def keep(self, parts: Sequence[Any], *, now: float) -> str:
-        """Store those that have changed or were stored `PART_AGAIN_S` ago; return our keys' name.
+    async def keep(self, parts: Sequence[Any], *, now: float, last: bool) -> KeepOutcome:
+        """Store those that have changed, were stored long ago or may be stored nowhere.
 
-        A part that is too long is only logged: then the state cannot be used elsewhere.
+        For the `last` state, also those that may be on this machine only.
+
+        Returns the outcome for all parts, `KEPT` if each is kept; after the first `UNKNOWN`, the
+        rest is not sent.
         """
+        outcome = KeepOutcome.KEPT
         for number, part in enumerate(parts):
-            at, sent = self._sent.get(number, (-inf, None))
-            if part == sent and now - at < PART_AGAIN_S:
-                continue
-            self._sent[number] = now, part
-            if (length := len(json.dumps(part))) > MAX_STATE_BYTES:
-                logger.error("a call cannot move: a part of its state has {} bytes", length)
-            else:
-                await self._key_values.keep(self._key(number, self._own), part, for_s=PART_S)
-        return self._own
+            at, sent, kept = self._sent.get(number, (-inf, None, KeepOutcome.UNKNOWN))
+            is_kept = kept is KeepOutcome.KEPT or (kept is KeepOutcome.KEPT_HERE and not last)
+            if part != sent or now - at >= PART_AGAIN_S or not is_kept:
+                self._sent[number] = now, part, KeepOutcome.UNKNOWN
+                kept = await self._keep(number, part)
+                self._sent[number] = now, part, kept
+            outcome = max(outcome, kept)
+            if outcome is KeepOutcome.UNKNOWN:
+                break
+        return outcome
+
+    async def _keep(self, number: int, part: Any) -> KeepOutcome:
+        """Store one; one that is too long for the store counts as kept here."""
+        if (length := len(json.dumps(part))) > MAX_STATE_BYTES:
+            logger.error("a call cannot move: a part of its state has {} bytes", length)
+            return KeepOutcome.KEPT_HERE
+        return await self._key_values.keep(self._key(number, self.own), part, for_s=PART_S)
 
     async def state(self, small: Any) -> ResumeState | None:
         """Return the state that a small part belongs to; log why and return `None` if unusable."""
@@ -67,7 +83,7 @@ class StoredParts:
     async def forget(self) -> None:
         """Delete our own parts; those that another process stored stay until they expire."""
         for number in self._sent:
-            await self._key_values.take(self._key(number, self._own))
+            await self._key_values.take(self._key(number, self.own))
         self._sent.clear()
 
     def _key(self, number: int, owner: Any) -> str:
@@ -86,7 +102,7 @@ class ParkedCall:
         state: The stored state when the line connected; `None` for a new call.
         is_on_one_machine: Whether the store of several machines was away since the call began here,
             so that no other machine has a state of it.
-        is_here_only: Whether the latest state is on this machine only, for the same reason.
+        is_here_only: Whether a part of the latest state is, or may be, on this machine only.
     """
 
     def __init__(
@@ -110,7 +126,7 @@ class ParkedCall:
     async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
         """Store a state in place of the previous one; after the `last` one, store nothing more.
 
-        If the last one is not stored, or reaches this machine only, it is not the last.
+        If a part of the last one is not stored, or perhaps on this machine only, it is not the last.
 
         Returns False if another process has the call.
         """
@@ -119,8 +135,9 @@ class ParkedCall:
         self._last_stored, is_stored = last, False
         try:
             small, parts = split(state)
-            small["at"] = await self._parts.keep(parts, now=state.kept_at)
-            is_ours = await self._store(small)
+            small["at"] = self._parts.own
+            kept = await self._parts.keep(parts, now=state.kept_at, last=last)
+            is_ours = await self._store(small, parts=kept)
             is_stored = not self.is_here_only
         finally:
             if last:
@@ -174,20 +191,27 @@ class ParkedCall:
         await self._parts.forget()
         return await self._store(None)
 
-    async def _store(self, small: Mapping[str, Any] | None) -> bool:
-        """Store the small part, `None` to delete it; return False if another process has the call.
+    async def _store(
+        self, small: Mapping[str, Any] | None, *, parts: KeepOutcome = KeepOutcome.KEPT
+    ) -> bool:
+        """Store the small part of a state whose other `parts` are kept there; `None` to delete it.
 
-        That is remembered, and ends `wait_until_taken`.
+        Returns False if another process has the call; that is remembered, and ends
+        `wait_until_taken`.
         """
         if self._taken.is_set():
             return False
-        moments = [name for name in MOMENTS if small and name in small]
-        outcome = await self._key_values.keep(
-            self._place, small, for_s=RESUMABLE_S, moments=moments, epoch=self._epoch
-        )
-        self.is_here_only = outcome is KeepOutcome.KEPT_HERE
+        outcome = parts
+        if parts is not KeepOutcome.UNKNOWN:  # without them, it would replace a complete state
+            moments = [name for name in MOMENTS if small and name in small]
+            outcome = await self._key_values.keep(
+                self._place, small, for_s=RESUMABLE_S, moments=moments, epoch=self._epoch
+            )
+        self.is_here_only = max(parts, outcome) > KeepOutcome.KEPT
         self._reached_store |= outcome is KeepOutcome.KEPT
-        self.is_on_one_machine = self.is_here_only and not self._reached_store
+        if outcome is not KeepOutcome.UNKNOWN:
+            is_here = outcome is KeepOutcome.KEPT_HERE
+            self.is_on_one_machine = is_here and not self._reached_store
         if not outcome:
             self._taken.set()
         return bool(outcome)

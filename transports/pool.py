@@ -60,6 +60,7 @@ class KeepOutcome(IntEnum):
     REFUSED = 0  # the token has a later epoch, or another process has the claim
     KEPT = 1
     KEPT_HERE = 2  # on this machine only: the store of several machines is away
+    UNKNOWN = 3  # perhaps nowhere: the supervisor does not answer
 
 
 class KeyValues(Protocol):

@@ -31,14 +31,14 @@ class PooledKeyValueStore:
         moments: Sequence[str] = (),
         epoch: int | None = None,
     ) -> KeepOutcome:
-        """Store a value in the supervisor; a failure is only logged, and reported as `KEPT`."""
+        """Store a value in the supervisor; a failure is only logged, and reported as `UNKNOWN`."""
         try:
             kept = await self._wire.ask(
                 "keep", token=token, value=value, for_s=for_s, moments=list(moments), epoch=epoch
             )
         except WireError as gone:
             logger.warning("a value was not stored in the supervisor: {}", gone)
-            return KeepOutcome.KEPT
+            return KeepOutcome.UNKNOWN
         return KeepOutcome(kept)
 
     async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:

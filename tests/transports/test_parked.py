@@ -67,6 +67,7 @@ class Store(KeyValueStore):
 
 
 THERE, HERE, TAKEN = KeepOutcome.KEPT, KeepOutcome.KEPT_HERE, KeepOutcome.REFUSED
+UNKNOWN = KeepOutcome.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -77,6 +78,9 @@ THERE, HERE, TAKEN = KeepOutcome.KEPT, KeepOutcome.KEPT_HERE, KeepOutcome.REFUSE
         pytest.param([HERE, THERE, HERE], [True, False, False], id="the store is back"),
         pytest.param([THERE, HERE, HERE], [False, False, False], id="an earlier state is stored"),
         pytest.param([HERE, TAKEN], [True, False], id="another process has it"),
+        pytest.param([UNKNOWN, THERE], [False, False], id="the supervisor does not answer"),
+        pytest.param([UNKNOWN, HERE], [False, True], id="it does not answer, nor does the store"),
+        pytest.param([HERE, UNKNOWN], [True, True], id="the store does not answer, nor does it"),
     ],
 )
 async def test_a_call_is_on_one_machine_if_the_store_was_away_since_it_began(
@@ -89,6 +93,82 @@ async def test_a_call_is_on_one_machine_if_the_store_was_away_since_it_began(
         found.append(call.is_on_one_machine)
 
     assert found == on_one_machine
+
+
+class PartlyKept(KeyValueStore):
+    """A store that has an outcome of its own for the tokens that begin with `part`."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(clock=lambda: 0.0)
+        self.part, self.outcome = part, UNKNOWN
+        self.sent = list[str]()
+
+    async def keep(self, token: str, value: Any, **options: Any) -> KeepOutcome:
+        self.sent.append(token.split(maxsplit=1)[0])
+        if not token.startswith(self.part):
+            return await super().keep(token, value, **options)
+        if self.outcome is not UNKNOWN:
+            await super().keep(token, value, **options)
+        return self.outcome
+
+
+PARTS = ("part0", "part1", "part2", "part3", "parked")
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("outcome", [HERE, UNKNOWN])
+async def test_the_last_state_is_stored_only_when_all_its_parts_are(
+    part: str, outcome: KeepOutcome
+) -> None:
+    pool = SingleProcess(why_closed=str, clock=lambda: 0.0)
+    pool.key_values = store = PartlyKept(part)
+    call, state = Parked(pool, "twilio").place("CA1"), replace(GOES_ON, messages=[{"role": "user"}])
+    store.outcome = outcome
+    await call.keep(state, last=True)
+    before = call.is_here_only
+    store.outcome = THERE
+    await call.keep(replace(state, entries=12), last=True)
+
+    assert (before, call.is_here_only) == (True, False)
+    found = await Parked(pool, "twilio").look("CA1")
+    assert found is not None
+    assert found.entries == 12
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_a_state_without_an_answer_leaves_the_one_before_and_is_stored_again(
+    part: str,
+) -> None:
+    pool = SingleProcess(why_closed=str, clock=lambda: 0.0)
+    pool.key_values = store = PartlyKept(part)
+    call, state = Parked(pool, "twilio").place("CA1"), replace(GOES_ON, messages=[{"role": "user"}])
+    store.outcome = THERE
+    await call.keep(state)
+    later = replace(
+        state,
+        turn=4,
+        said="Yes.",
+        language="de",
+        messages=[{"role": "system"}, {"role": "user"}, {"role": "user"}],
+    )
+    found = list[ResumeState | None]()
+    for store.outcome in (UNKNOWN, THERE):
+        await call.keep(later)
+        found.append(await Parked(pool, "twilio").look("CA1"))
+
+    assert [it and it.turn for it in found] == [3, 4]
+    assert found[1] == replace(later, tools=[])
+
+
+async def test_parts_that_only_this_machine_has_are_sent_again_with_the_last_state() -> None:
+    store = PartlyKept("part")
+    store.outcome = HERE
+    call = ParkedCall(store, f"{PREFIX}twilio CA1")
+    for last in (False, False, True):
+        await call.keep(GOES_ON, last=last)
+
+    whole = [*PARTS[:3], "parked"]
+    assert store.sent == [*whole, "parked", *whole]
 
 
 @pytest.mark.parametrize("how", ["keeps", "asks"])

@@ -16,6 +16,7 @@ from calls.events import AgentSaid, CallerStarted, CallKept, CallNotKept, Event,
 from calls.resume import ResumeState
 from processors.turn.floor import FloorEvent, TurnClosed, WordsCame
 from transports.parked import ParkedCall
+from transports.pool import KeepOutcome
 
 
 class Place:
@@ -153,10 +154,10 @@ class Counted(KeyValueStore):
 
     async def keep(
         self, token: str, value: Any, *, for_s: float, moments: Sequence[str] = ()
-    ) -> None:
+    ) -> KeepOutcome:
         asked = {"token": token, "value": value, "for_s": for_s, "moments": list(moments)}
         self.sent += len(json.dumps({**asked, "number": 100, "ask": "keep"})) + 1
-        await super().keep(token, value, for_s=for_s, moments=moments)
+        return await super().keep(token, value, for_s=for_s, moments=moments)
 
 
 @pytest.mark.virtual_time

@@ -3,12 +3,16 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from bot.health.policies import build_policies
 from bot.workers.pool_client import SharedLimits
+from bot.workers.wire import LINE_BYTES
 from configuration.settings import Settings
 from fallbacks.deadline import Deadline
 from processors.ladder.gate import RungGate
 from tests.bot.workers.lines import Lines, lines
+from transports.pool import KeepOutcome
 
 
 def settings_with(**limits: int) -> Settings:
@@ -138,3 +142,21 @@ async def test_guaranteed_requests_are_allowed_once_for_all_workers() -> None:
         SharedLimits(it.joined[0], policies.values())
 
         assert [policies["tts"].allowance.take() for _ in range(2)] == [True, False]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("why", ["it is gone", "it hangs", "the value is too long"])
+async def test_a_value_that_the_supervisor_has_not_confirmed_may_be_stored_nowhere(
+    why: str,
+) -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        if why == "it is gone":
+            it.desks[0].wire.close()
+            await it.joined[0].wire.gone.wait()
+        elif why == "it hangs":
+            it.desks[0].wire.answer("keep", lambda _: asyncio.sleep(60.0))
+        value = "x" * (LINE_BYTES if why == "the value is too long" else 1)
+        outcome = await it.joined[0].key_values.keep("parked c", value, for_s=60.0)
+
+    assert outcome is KeepOutcome.UNKNOWN
