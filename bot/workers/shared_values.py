@@ -111,6 +111,16 @@ if ARGV[1] == 'take' then
 end
 return {{value, left}}
 """
+# Of the values `KEYS`, remove those that are at least `ARGV[1]` ms old, and damaged ones.
+DROP: Final = """
+for _, key in ipairs(KEYS) do
+  local is_read, kept = pcall(cjson.decode, redis.call('GET', key))
+  local for_s = is_read and type(kept) == 'table' and tonumber(kept.for_s)
+  if not for_s or for_s * 1000 - redis.call('PTTL', key) >= tonumber(ARGV[1]) then
+    redis.call('DEL', key)
+  end
+end
+"""
 READ_ALL: Final = """
 local keys = redis.call('ZRANGE', KEYS[1], 0, -1)
 if #keys == 0 then return {} end
@@ -288,7 +298,8 @@ class OwnValues:
 
     Attributes:
         unshared: The tokens of values that Redis does not have.
-        undropped: The tokens, and the kinds, of values that Redis still has; at most `MAX_KEPT`.
+        undropped: The tokens, and the kinds, of values that Redis still has, with the moments at
+            which they ended; at most `MAX_KEPT`.
     """
 
     def __init__(self, link: RedisLink, *, local: KeyValueStore, clock: Clock) -> None:
@@ -299,9 +310,10 @@ class OwnValues:
             local: Keeps the values in this process, and learns of later epochs.
             clock: Monotonic, in seconds.
         """
-        self.unshared, self.undropped = set[str](), set[str]()
+        self.unshared, self.undropped = set[str](), dict[str, float]()
         self._link, self._local, self._clock = link, local, clock
         self._script = link.redis.register_script(KEEP)
+        self._drop_script = link.redis.register_script(DROP)
         self._kept: dict[str, str] = {}  # by token
 
     def __iter__(self) -> Iterator[str]:
@@ -315,7 +327,7 @@ class OwnValues:
             self.forget(next(iter(self._kept)))
         self._kept[token] = wrapped
         self.unshared.add(token)
-        self.undropped.discard(token)
+        self.undropped.pop(token, None)
 
     def forget(self, token: str) -> None:
         """Forget a value, so that it is not stored in Redis again."""
@@ -333,14 +345,13 @@ class OwnValues:
             for kept in [item for item in self if kind_of(item) == token]:
                 self.forget(kept)
         self.note_undropped(token)
-        await self._link.ask(lambda: _drop(self._link.redis, token))
-        self.undropped.discard(token)
+        await self._drop_there(token)
 
     def note_undropped(self, token: str) -> None:
         """Record that Redis still has a value that has ended; beyond `MAX_KEPT`, forget another."""
         if len(self.undropped) >= MAX_KEPT:
-            self.undropped.pop()
-        self.undropped.add(token)
+            del self.undropped[next(iter(self.undropped))]
+        self.undropped[token] = self._clock()
 
     def is_dropped(self, token: str) -> bool:
         """Return whether a value ended, but Redis may still have it."""
@@ -381,7 +392,7 @@ class OwnValues:
         if has_lost_all:
             self.unshared |= {item for item in self if not kind_of(item).endswith(ONCE)}
         for token in tuple(self.undropped):
-            await self.drop(token)
+            await self._drop_there(token)
         for token in tuple(self.unshared):
             await self.share(token)
         lacking = await _lacking_sessions(self._link, self._local) - self.unshared
@@ -389,6 +400,26 @@ class OwnValues:
             self.forget(ended)
             await self._local.drop(ended)
         return lacking
+
+    async def _drop_there(self, token: str) -> None:
+        """Remove a value, or those of a kind that are older than its end, from Redis."""
+        ended_at = self.undropped.get(token)
+        if ended_at is None:  # it was kept again meanwhile
+            return
+        await self._link.ask(lambda: self._unlink(token, since_s=self._clock() - ended_at))
+        if self.undropped.get(token) == ended_at:
+            del self.undropped[token]
+
+    async def _unlink(self, token: str, *, since_s: float) -> None:
+        """Remove a value, or those of a kind that are this old; the index has them for longer."""
+        client = self._link.redis
+        if kind_of(token):
+            await client.unlink(_key(token))
+            return
+        found = client.scan_iter(match=f"{PREFIX}{_escaped(token)} *", count=1000)
+        keys = [key async for key in found if kind_of(str(key).removeprefix(PREFIX)) == token]
+        if keys:
+            await self._drop_script(keys=keys, args=[round((since_s - SAME_CLOCK_S) * 1000)])
 
 
 class SharedValues:
@@ -630,17 +661,6 @@ async def _lacking_sessions(link: RedisLink, local: KeyValueStore) -> Set[str]:
     held = list(await local.read_all(SESSION))
     found = await link.ask(lambda: link.redis.mget(map(_key, held))) if held else []
     return {token for token, value in zip(held, found, strict=True) if value is None}
-
-
-async def _drop(client: Redis, token: str) -> None:
-    """Remove a value, or all of a kind, from Redis; the index has them until they expire."""
-    if kind_of(token):
-        await client.unlink(_key(token))
-        return
-    found = client.scan_iter(match=f"{PREFIX}{_escaped(token)} *", count=1000)
-    of_kind = [key async for key in found if kind_of(str(key).removeprefix(PREFIX)) == token]
-    if of_kind:
-        await client.unlink(*of_kind)
 
 
 def _unusable(why: str) -> UsageError:

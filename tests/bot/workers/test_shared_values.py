@@ -302,6 +302,34 @@ async def test_what_ends_while_redis_is_away_does_not_return() -> None:
             assert [await one.read("session 1") for one in (a, b)] == [None, None]
 
 
+async def test_who_signs_in_after_all_sessions_ended_while_redis_is_away_stays_signed_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_values, "SAME_CLOCK_S", 0.05)
+    with running_redis() as server:
+        async with machine(server.url, "a") as a, machine(server.url, "b", ahead_s=-500.0) as b:
+            await a.keep("session 1", SESSION, for_s=60)
+            await b.keep("session 2", SESSION, for_s=60)
+            async with client(server) as there:
+                await there.set("{holdline}:value:session 3", "{}")
+            await asyncio.sleep(0.1)
+            server.pause()
+            with pytest.raises(LookupError):
+                await a.drop("session")
+            await asyncio.sleep(0.1)
+            await a.keep("session 4", SESSION, for_s=60)
+            await b.keep("session 5", SESSION, for_s=60)
+            server.resume()
+            await becomes(lambda: not a._own.undropped and not a._own.unshared | b._own.unshared)
+            await settle()
+
+            for one in (a, b):
+                found = [await one.read(f"session {number}") for number in range(1, 6)]
+                assert found == [None, None, None, SESSION, SESSION]
+            async with client(server) as there:
+                assert not await there.exists("{holdline}:value:session 3")
+
+
 async def test_a_session_that_was_ended_while_a_machine_was_cut_off_does_not_return(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
