@@ -104,7 +104,9 @@ class BoardClient:
 
     async def run(self) -> None:
         """Sync every `SYNC_EVERY_S` until cancelled."""
-        while True:
+        task = asyncio.current_task()
+        # The client may swallow a cancellation that arrives while it reads.
+        while not (task and task.cancelling()):
             await self.sync()
             await asyncio.sleep(SYNC_EVERY_S)
 

@@ -71,7 +71,9 @@ class SharedClaims:
 
     async def look_after(self) -> None:
         """Renew our claims every `RENEW_EVERY_S` until cancelled, unless the store is away."""
-        while True:
+        task = asyncio.current_task()
+        # The client may swallow a cancellation that arrives while it reads.
+        while not (task and task.cancelling()):
             await asyncio.sleep(RENEW_EVERY_S)
             for what, value in tuple(self._held.items()):
                 if self._held.get(what) != value:

@@ -5,7 +5,7 @@ import platform
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -272,6 +272,34 @@ async def test_a_hanging_board_does_not_block_the_exit(
                 redis_server.pause()
     finally:
         redis_server.resume()
+
+
+class Swallowing:
+    """A board whose client swallows a cancellation once."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def clock_s(self) -> float:
+        if not self.asked.is_set():
+            self.asked.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60.0)
+        return 1.0
+
+    def __getattr__(self, name: str) -> Any:
+        raise StorageError(name)
+
+
+@pytest.mark.virtual_time
+async def test_sharing_ends_even_if_the_client_swallows_the_cancellation() -> None:
+    board: Any = Swallowing()
+    sharing = asyncio.ensure_future(BoardClient([], board=board, emit=lambda _: None).run())
+    await board.asked.wait()
+    sharing.cancel()
+    done, _ = await asyncio.wait([sharing], timeout=10.0)
+
+    assert done
 
 
 class Stumbling:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -214,3 +214,30 @@ async def test_claims_of_before_and_during_an_absence_of_redis_hold_after_it(
             ]
             await asyncio.sleep(0.4)
             assert await b.claim("new", everywhere=True) is EVERYWHERE
+
+
+@pytest.mark.virtual_time
+async def test_renewing_ends_even_if_the_client_swallows_the_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    link, asking = RedisLink("redis://127.0.0.1:9/0"), asyncio.Event()
+    claims = SharedClaims(link)
+
+    async def swallow(_: Any) -> None:
+        if not asking.is_set():  # only once, so that the test ends
+            asking.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60.0)
+
+    async def answer(_: Any) -> KeepOutcome:
+        return EVERYWHERE
+
+    monkeypatch.setattr(link, "ask", answer)
+    await claims.claim(LOCK)
+    monkeypatch.setattr(link, "ask", swallow)
+    renewing = asyncio.ensure_future(claims.look_after())
+    await asking.wait()
+    renewing.cancel()
+    done, _ = await asyncio.wait([renewing], timeout=10.0)
+
+    assert done
