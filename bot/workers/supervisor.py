@@ -105,52 +105,54 @@ class Supervisor:
 
         Raises:
             CommandError: A worker failed during the drain.
-            UsageError: The store cannot be used.
+            ExceptionGroup: With a `UsageError`: the store cannot be used.
         """
-        self._listen_to_signals()
         async with AsyncExitStack() as stack:
             if self._checks:
                 line = self._server.seats.check_line
                 await stack.enter_async_context(await serve_checks(self._checks, line))
             if self._shared:
                 stack.push_async_callback(self._shared.close)
-                await self._shared.open()
             if self._others:
                 stack.push_async_callback(self._others.leave)
-            return await self._serve(ready)
-
-    async def _serve(self, ready: Callable[[Sequence[str]], None]) -> int:
-        """Do what `run` does once its sockets and the store are open."""
-        connections = self._make_listener()
-        async with self._tasks:
-            running = [
-                self._tasks.create_task(work, name=name)
-                for name, work in (
-                    ("accept connections", connections.run()),
-                    ("look after the store", self._shared.look_after() if self._shared else None),
-                    ("renew claims", self._claims.look_after() if self._claims else None),
-                    ("share the limits", self._quotas.share() if self._shared else None),
-                    ("look for other machines", self._others.run() if self._others else None),
-                )
-                if work is not None
-            ]
-            if code := await self._slots.start_workers():
-                for item in running:
-                    item.cancel()
-                return DONE if self._signals else code
-            watching = self._watch_workers(connections)
-            running.append(self._tasks.create_task(watching, name="look after workers"))
-            connections.open()
-            self._reloading.open = not self._signals
-            workers = self._server.workers.values()
-            ready([sentence for worker in workers for sentence in worker.refused])
-            if self._reloading.signal_pending and self._reloading.open:
-                self._reload(BY_SIGNAL)
-            await self._slots.all_gone.wait()
-            for item in running:
-                item.cancel()
+            await stack.enter_async_context(self._tasks)
+            self._listen_to_signals()  # which start tasks
+            if self._shared:
+                await self._shared.open()
+            code = await self._serve(ready)
         if self._signals == 1 and (failed := self._slots.failed):
             raise CommandError(f"worker {failed.name} ended with {failed.code}")
+        return code
+
+    async def _serve(self, ready: Callable[[Sequence[str]], None]) -> int:
+        """Do what `run` does once its sockets and the store are open; tasks may still run."""
+        connections = self._make_listener()
+        running = [
+            self._tasks.create_task(work, name=name)
+            for name, work in (
+                ("accept connections", connections.run()),
+                ("look after the store", self._shared.look_after() if self._shared else None),
+                ("renew claims", self._claims.look_after() if self._claims else None),
+                ("share the limits", self._quotas.share() if self._shared else None),
+                ("look for other machines", self._others.run() if self._others else None),
+            )
+            if work is not None
+        ]
+        if code := await self._slots.start_workers():
+            for item in running:
+                item.cancel()
+            return DONE if self._signals else code
+        watching = self._watch_workers(connections)
+        running.append(self._tasks.create_task(watching, name="look after workers"))
+        connections.open()
+        self._reloading.open = not self._signals
+        workers = self._server.workers.values()
+        ready([sentence for worker in workers for sentence in worker.refused])
+        if self._reloading.signal_pending and self._reloading.open:
+            self._reload(BY_SIGNAL)
+        await self._slots.all_gone.wait()
+        for item in running:
+            item.cancel()
         return DONE
 
     def _make_listener(self) -> ConnectionListener:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ from bot.workers.admission_rules import STARTUP_S
 from bot.workers.listener import bind_socket
 from bot.workers.supervisor import Supervisor
 from configuration.settings import Settings
+from runtime.exits import DONE
 from tests.bot.workers.test_pool_client import settings_with
 
 
@@ -86,3 +89,32 @@ async def test_without_a_worker_readiness_says_whether_we_start_or_stop(is_open:
             running.cancel()
 
     assert said == [["starting"], ["draining"]]
+
+
+@pytest.mark.parametrize(
+    ("what", "seen"), [(signal.SIGHUP, (True, 0)), (signal.SIGTERM, (False, 1))]
+)
+async def test_a_signal_while_the_store_is_opened_is_handled_later(
+    listener: socket.socket, what: signal.Signals, seen: tuple[bool, int]
+) -> None:
+    plan: Any = SimpleNamespace(settings=settings_with())
+    supervisor: Any = Supervisor(plan, listener)
+    errors = list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, error: errors.append(error))
+
+    async def take_signal() -> None:
+        os.kill(os.getpid(), what)
+        await asyncio.sleep(0.05)
+
+    async def nothing() -> None: ...
+
+    async def served(_: Any) -> int:
+        return DONE
+
+    supervisor._shared = SimpleNamespace(open=take_signal, close=nothing)
+    supervisor._serve = served
+    async with asyncio.timeout(10):
+        assert await supervisor.run(lambda _: None) == DONE
+
+    assert not errors
+    assert (supervisor._reloading.signal_pending, supervisor._signals) == seen
