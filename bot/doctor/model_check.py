@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot.doctor.trial import LEAVE_S, START_S, CheckLine, Trial, now_s
+from bot.doctor.trial import START_S, CheckLine, Trial, now_s
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import ServiceError, error_of, failed
 from fallbacks.symptoms import Symptom
@@ -37,7 +37,7 @@ async def check_model(trial: Trial, rung: RungSpec) -> None:
         first_s, _ = await trial.step("after a cut", _answer(model, PROMPT), within_s=MODEL_CHECK_S)
         trial.tell(CheckLine("after a cut", f"the next answer begins after {first_s:.2f} s"))
     finally:
-        await trial.step("end", model.close(), within_s=LEAVE_S)
+        await trial.close(model.close())
 
 
 async def _answer(model: Any, prompt: str, *, pieces: int = 0) -> tuple[float, str]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from bot.doctor.model_check import check_model
 from bot.doctor.recogniser_check import check_recogniser
-from bot.doctor.trial import LEAVE_S, CheckLine, StepFailedError, Trial
+from bot.doctor.trial import CheckLine, StepFailedError, Trial
 from bot.doctor.voice_check import check_voice
 from fallbacks.failure import Kind
 from providers.catalog import provider
@@ -25,17 +25,18 @@ async def check_rung(
 ) -> None:
     """Measure what a rung's service can do, and tell each result as soon as it is known."""
     trial = Trial(rung, tell, limit_s=limit_s)
-    share, shared = provider(rung.stage, rung.kind, rung.service).share, None
+    share = provider(rung.stage, rung.kind, rung.service).share
     try:
         shared = await trial.step("start", asyncio.to_thread(share, rung), within_s=LOAD_S)
-        await CHECKS[rung.stage](trial, replace(rung, shared=shared))
-        if rung.api_key:
-            await _try_wrong_key(trial, replace(rung, api_key=WRONG_KEY))
+        try:
+            await CHECKS[rung.stage](trial, replace(rung, shared=shared))
+            if rung.api_key:
+                await _try_wrong_key(trial, replace(rung, api_key=WRONG_KEY))
+        finally:
+            if shared is not None:
+                await trial.close(shared.close())
     except StepFailedError:
         pass  # which was told
-    finally:
-        if shared is not None:
-            await trial.step("end", shared.close(), within_s=LEAVE_S)
 
 
 async def _try_wrong_key(trial: Trial, rung: RungSpec) -> None:

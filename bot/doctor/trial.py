@@ -14,6 +14,7 @@ from providers.provider import ProbeFailedError, RungSpec
 
 START_S: Final = 10.0  # for one connection; models are loaded before
 LEAVE_S: Final = 4.0  # for a service that was cancelled or is closed; then it is abandoned
+CLOSE_S: Final = 2.0  # of `LEAVE_S`, for closing after the trial's time is over (chosen)
 
 T = TypeVar("T")
 
@@ -44,13 +45,21 @@ class Trial:
         self._ends_at = now_s() + limit_s - LEAVE_S
         self._abandoned = set[asyncio.Task[Any]]()
 
-    async def step(self, about: str, work: Coroutine[Any, Any, T], *, within_s: float) -> T:
+    async def close(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run the last step of something, also when the trial's time is over; see `step`."""
+        await self.step("end", work, within_s=LEAVE_S, late_s=CLOSE_S)
+
+    async def step(
+        self, about: str, work: Coroutine[Any, Any, T], *, within_s: float, late_s: float = 0.0
+    ) -> T:
         """Run one step and return its result; cancel it when its time or the trial's is over.
+
+        It may end `late_s` after the trial's time.
 
         Raises:
             StepFailedError: It failed or took too long, which was told.
         """
-        limit_s = max(0.0, min(within_s, self._ends_at - now_s()))
+        limit_s = max(0.0, min(within_s, self._ends_at + late_s - now_s()))
         task = asyncio.get_running_loop().create_task(work, name=f"check {about}")
         if (await asyncio.wait({task}, timeout=limit_s))[0]:
             return self._result_of(task, about)

@@ -31,6 +31,7 @@ from lab.simulators import faults
 from lab.simulators.instance import Core, Instance
 from lab.simulators.lab import KINDS, Lab, Spec
 from lab.simulators.schedule import Window
+from providers.adapter.model import SharedModel
 from providers.facts import RungFacts
 from providers.local_tts import Manner, names, speak
 from providers.provider import RungSpec, Stage
@@ -347,6 +348,33 @@ async def test_everything_ends_within_the_limit() -> None:
     lines = await measured(own("tts", "Speaking", init={"plan": "timed"}), limit_s=6.0)
 
     assert not all(line.ok for line in lines.values())
+
+
+@pytest.mark.parametrize(
+    ("script", "closes", "problems"),
+    [
+        ("whole", "hangs", ["end"]),
+        ("whole", "raises", ["end"]),
+        ("speaks_after_cancellation", "slowly", ["a word"]),  # the time is used up
+    ],
+)
+async def test_a_shared_client_that_does_not_close_is_told_as_any_other_problem(
+    monkeypatch: pytest.MonkeyPatch, script: str, closes: str, problems: list[str]
+) -> None:
+    closed = list[str]()
+
+    async def close(_: SharedModel) -> None:
+        if closes == "raises":
+            raise OSError
+        await asyncio.sleep(60.0 if closes == "hangs" else 0.5)
+        closed.append(closes)
+
+    monkeypatch.setattr(SharedModel, "close", close)
+    service = own("llm", f"{MODELS}:Scripted", init={"script": script})
+    lines = await measured(service, limit_s=10.0)
+
+    assert [line.about for line in lines.values() if not line.ok] == problems
+    assert closed == (["slowly"] if closes == "slowly" else [])
 
 
 @pytest.mark.parametrize(
