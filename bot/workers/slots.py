@@ -194,7 +194,8 @@ class Slots:
     async def _replace_running(self, slot: int) -> bool:
         """Replace a slot's worker, which then ends with its last call.
 
-        Returns False if the new worker does not become ready; the old one then keeps the slot.
+        Returns False if the new worker does not become ready; the old one then keeps the slot, but
+        is replaced if it ended or closed meanwhile.
         """
         old = self._slots[slot]
         new = self._start(slot, "relief")
@@ -207,7 +208,7 @@ class Slots:
         if self._slots[slot] is not new:  # the new one was ready briefly, and is being replaced
             self._server.retire(self._slots[slot])
         self._slots[slot] = old
-        if old.ended.is_set() and not self._closing:
+        if (old.ended.is_set() or old.closing.is_set()) and not self._closing:
             # In a task, so that the reload can first restore the old configuration: with the new
             # one, a worker may never start.
             replacing = self._replace(old, lived_s=LIVED_LONG_S)

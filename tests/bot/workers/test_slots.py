@@ -57,7 +57,10 @@ say("ready")
 if flags.get("closes"):
     say("closing")
 for message in line.makefile():
-    if json.loads(message)["tell"] in ("retire", "stop"):
+    told = json.loads(message)["tell"]
+    if told == "close":
+        say("closing")
+    if told in ("retire", "stop"):
         break
 line.sendall(flags.get("last", "").encode())
 """
@@ -226,8 +229,9 @@ async def test_a_new_slot_gets_a_worker_even_if_the_first_one_cannot_start(
         assert it.names == {"w2", "w5"}
 
 
-async def test_a_round_ends_if_no_worker_can_start_and_the_old_one_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["lost", "closing"])
+async def test_an_old_worker_that_is_lost_or_closes_in_a_failed_round_is_replaced(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = tmp_path / "late"
     orders = Orders(workers=1, flags={2: {"waits_for": str(late)} | CANNOT})
@@ -235,13 +239,22 @@ async def test_a_round_ends_if_no_worker_can_start_and_the_old_one_is_lost(
         orders.usual = CANNOT  # until the earlier configuration is in force again
         round_ = it.tasks.create_task(it.slots.renew())
         await becomes(lambda: "w2" in it.names)
-        it.kill("w1")
-        await becomes(lambda: "w1" not in it.names)
+        if how == "lost":
+            it.kill("w1")
+            await becomes(lambda: "w1" not in it.names)
+        else:
+            it.worker("w1").wire.send("close")
+            await it.worker("w1").closing.wait()
         late.touch()
 
         assert await round_ == Renewal(workers=0, complete=False)
         orders.usual = {}
-        await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
+        await becomes(lambda: it.orders.given > 2 and it.is_ready(f"w{it.orders.given}"))
+        assert ("w1" in it.names) is (how == "closing")
+        if how == "closing":
+            it.worker("w1").wire.send("stop")  # its last call has ended
+            await becomes(lambda: "w1" not in it.names)
+        assert await stays(lambda: it.names == {f"w{it.orders.given}"})
 
 
 async def test_an_earlier_lost_worker_is_no_failed_stop(
