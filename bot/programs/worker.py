@@ -161,12 +161,16 @@ class SupervisorCommands:
     async def _end_with_the_last_call(self) -> None:
         """Stop after the last call, and not within `IDLE_CONNECTION_S` of the last connection.
 
+        Returns soon if the server is asked to stop meanwhile.
+
         A dial in progress counts as a call: stopping would end the ringing, and the next worker
         could not learn the dial's outcome.
         """
-        while self._is_busy:  # noqa: ASYNC110 - connections without a call send no event
+        stopping = self._server.asked_to_stop
+        # Connections without a call send no event.
+        while self._is_busy and not stopping.is_set():  # noqa: ASYNC110
             await asyncio.sleep(LAST_CALL_CHECK_S)
-        self._server.asked_to_stop.set()
+        stopping.set()
 
     @property
     def _is_busy(self) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.programs.worker import SupervisorCommands, join_pool
+from bot.programs.worker import LAST_CALL_CHECK_S, SupervisorCommands, join_pool
 from bot.server.server import LAST_DIALS_S, _drain
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import Wire
@@ -130,6 +130,32 @@ async def test_a_replaced_worker_stays_until_its_last_dial_has_ended(
         supervisor.close()
 
     assert stayed
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("busy_with", ["a dial", "a call", "a connection"])
+async def test_a_replaced_worker_that_is_told_to_stop_waits_for_nothing_itself(
+    busy_with: str,
+) -> None:
+    there, here = socket.socketpair()
+    supervisor, pool = Wire(there), PoolClient(Wire(here), number=1, workers=1)
+    server: Any = Server(dials=int(busy_with == "a dial"))
+    if busy_with == "a call":
+        server.switchboard.calls["c"] = None
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
+        for item in (supervisor, pool.wire):
+            tasks.create_task(item.run())
+            await item.open.wait()
+        commands: Any = SupervisorCommands(pool, server, tasks)
+        commands._taken_at = loop.time() if busy_with == "a connection" else -60.0
+        supervisor.send("retire")
+        supervisor.send("stop")
+        await server.asked_to_stop.wait()
+        told_at = loop.time()
+        supervisor.close()
+
+    assert loop.time() - told_at <= 2 * LAST_CALL_CHECK_S
 
 
 async def test_a_worker_learns_of_its_pool_from_the_supervisors_order() -> None:
