@@ -21,27 +21,29 @@ Item = TypeVar("Item")
 
 
 class PoolLiveView:
-    """The live view of all processes."""
+    """The live view of all processes.
+
+    Attributes:
+        watchers: The number of watchers in this process.
+    """
 
     def __init__(self, live: Live, pool: WorkerPool) -> None:
         """Stream this process's view to the others of `pool`, and show theirs here."""
+        self.watchers = 0
         self._live = live
         self._elsewhere = pool.views
         if pool.views:
             pool.views.share(live.watch)
 
-    @property
-    def watchers(self) -> int:
-        """The number of watchers of this process's entries, with those in other processes."""
-        return self._live.watchers
-
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the recent entries, then each new one, until closed."""
         merged = merge(*self._sources())
+        self.watchers += 1
         try:
             async for item in merged:
                 yield item
         finally:
+            self.watchers -= 1
             await merged.aclose()  # type: ignore[attr-defined] - a generator
 
     def _sources(self) -> list[AsyncIterator[Mapping[str, Any]]]:

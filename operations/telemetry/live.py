@@ -277,11 +277,6 @@ class Live:
         # Entries, not their JSON: that is larger, and only needed for watchers.
         self._recent: deque[Entry] = deque(maxlen=RECENT_ENTRIES)
 
-    @property
-    def watchers(self) -> int:
-        """The number of watchers."""
-        return len(self._watchers)
-
     async def hear(self, entry: Entry) -> None:
         """Pass one entry to all watchers, and keep it for later watchers."""
         shown = entry if self._words else without_words(entry)

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from bot.server.call_routes import PoolCalls, call_router
-from bot.server.live_routes import live_router
+from bot.server.live_routes import PoolLiveView, live_router
 from bot.server.operator_routes import Disclosures
 from bot.workers.machine_views import MachineViews
 from bot.workers.pool import SingleProcess
@@ -110,7 +110,7 @@ async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     disclosures = Disclosures(told.append)
     reader = RecordReader(database)
     app.include_router(call_router(pool_calls, reader, disclosures, currency="EUR"))
-    live: Any = Live(words=False)
+    live = PoolLiveView(Live(words=False), pool)
     app.include_router(live_router(live, budget_s=1.5, calls=pool_calls))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"

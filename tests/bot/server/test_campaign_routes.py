@@ -27,7 +27,7 @@ from bot.server.campaign_routes import (
     report_router,
 )
 from bot.server.credentials import ConsoleCredentials
-from bot.server.live_routes import live_router
+from bot.server.live_routes import PoolLiveView, live_router
 from bot.workers.pool import SingleProcess, WorkerPool
 from calls.campaign_events import CallOrdered
 from calls.events import Event, OperatorActed
@@ -667,7 +667,9 @@ async def test_the_live_feed_has_campaigns_and_calls(tmp_path: Path) -> None:
 
     async with asking(tmp_path) as it:
         await it.fill()
-        router = live_router(Live(words=False), budget_s=1.5, calls=NoCalls(), campaigns=it.view)
+        pool = SingleProcess(why_closed=str, clock=clock.monotonic)
+        live, calls = PoolLiveView(Live(words=False), pool), NoCalls()
+        router = live_router(live, budget_s=1.5, calls=calls, campaigns=it.view)
         answer = await cast(Any, router.routes[0]).endpoint(calls=True)
         async with aclosing(answer.body_iterator) as body:
             async for piece in body:

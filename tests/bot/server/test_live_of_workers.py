@@ -23,7 +23,7 @@ def entry(number: int) -> Entry:
 async def test_a_watcher_at_one_worker_sees_both_and_then_leaves() -> None:
     async with lines(settings_with()) as it:
         here, there = Live(words=False), Live(words=False)
-        watched, _ = PoolLiveView(here, it.joined[0]), PoolLiveView(there, it.joined[1])
+        watched, streamed = PoolLiveView(here, it.joined[0]), PoolLiveView(there, it.joined[1])
         await it.open()
         before = len(asyncio.all_tasks())
         watching = watched.watch()
@@ -33,10 +33,13 @@ async def test_a_watcher_at_one_worker_sees_both_and_then_leaves() -> None:
         await there.hear(entry(2))
 
         seen = [await first, await anext(watching)]
+        # Only the page at this worker counts against its limit, and not the stream to the other.
+        assert [watched.watchers, streamed.watchers] == [1, 0]
         await watching.aclose()  # type: ignore[attr-defined] - a generator
         await it.settle()
 
         assert sorted(item["number"] for item in seen) == [1, 2]
+        assert watched.watchers == 0
         assert len(asyncio.all_tasks()) == before
 
 

@@ -9,7 +9,8 @@ import pytest
 from fastapi import APIRouter
 from starlette.responses import StreamingResponse
 
-from bot.server.live_routes import BEAT_S, GATHER_S, live_router
+from bot.server.live_routes import BEAT_S, GATHER_S, PoolLiveView, live_router
+from bot.workers.pool import SingleProcess
 from operations.telemetry.live import Live
 
 
@@ -24,7 +25,8 @@ class NoCalls:
 
 
 def router_of(calls: Any) -> APIRouter:
-    view: Any = Live(words=False)
+    pool = SingleProcess(why_closed=str, clock=time.monotonic)
+    view = PoolLiveView(Live(words=False), pool)
     return live_router(view, budget_s=1.5, calls=calls)
 
 
