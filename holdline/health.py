@@ -9,6 +9,7 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -36,10 +37,10 @@ AGAIN_S: Final = 5.0  # before probing that failed runs again (chosen)
 
 @dataclass(eq=False)
 class UsedRung:
-    """A rung, and the number of calls that use it; it is probed while there are any."""
+    """A rung, and the listeners of the calls that use it; it is probed while there are any."""
 
     prober: Prober
-    users: int = 0
+    listeners: list[Emit]
     probing: asyncio.Task[None] | None = None
 
 
@@ -65,7 +66,6 @@ class Health:
         self._lag = Lag()
         self._ladders: dict[tuple[Identity, ...], SharedLadders] = {}
         self._rungs = WeakValueDictionary[Identity, UsedRung]()
-        self._listeners: list[Emit] = []
         self._beating: asyncio.Task[None] | None = None
 
     def ladders(self, specs: Sequence[RungSpec]) -> SharedLadders:
@@ -85,14 +85,14 @@ class Health:
     def join(self, ladders: SharedLadders, emit: Emit) -> None:
         """Probe a call's rungs from now on, until `leave`.
 
-        `emit` gets the events of all rungs in use in this event loop, not only of the call's own.
+        `emit` gets the results of probes of these rungs, and how their health changes without the
+        call. They are no events of the call: a failed probe is no failed request of it.
         """
         ladders.users += 1
-        self._listeners.append(emit)
         loop = asyncio.get_running_loop()
         self._beating = self._beating or loop.create_task(self._beat(), name="beat")
         for rung in ladders.rungs:
-            rung.users += 1
+            rung.listeners.append(emit)
             rung.probing = rung.probing or loop.create_task(_keep_probing(rung.prober))
 
     async def leave(self, ladders: SharedLadders, emit: Emit) -> None:
@@ -101,14 +101,13 @@ class Health:
         The clients that calls share stay open for later calls.
         """
         ladders.users -= 1
-        self._listeners.remove(emit)
         ended: list[asyncio.Task[None] | None] = []
         for rung in ladders.rungs:
-            rung.users -= 1
-            if not rung.users:
+            rung.listeners.remove(emit)
+            if not rung.listeners:
                 ended.append(rung.probing)
                 rung.probing = None
-        if not self._listeners:
+        if not any(rung.listeners for rung in self._rungs.values()):
             ended.append(self._beating)
             self._beating = None
             self._lag.stop()
@@ -140,11 +139,16 @@ class Health:
         vendor = provider(spec.stage, spec.kind, spec.service)
         vendor.load()  # now, and not while a caller waits
         spec = replace(spec, shared=vendor.share(spec))
+        listeners: list[Emit] = []
         prober = Prober(
-            spec, availability=table, settings=ProbeSettings(), emit=self._emit, clock=self._clock
+            spec,
+            availability=table,
+            settings=ProbeSettings(),
+            emit=partial(_emit_to, listeners),
+            clock=self._clock,
         )
         prober.lag = self._lag
-        return UsedRung(prober)
+        return UsedRung(prober, listeners)
 
     def _policy(
         self, stage: Stage, table: AvailabilityTable, voices: Sequence[RungSpec]
@@ -160,17 +164,13 @@ class Health:
             chance=random.random,
         )
 
-    def _emit(self, event: Any) -> None:
-        for listener in tuple(self._listeners):
-            listener(event)
-
     async def _beat(self) -> None:
         """Measure our own stalls, and let open breakers become half-open on time."""
         while True:
             self._lag.beat(self._clock())
             for rung in tuple(self._rungs.values()):
                 for event in rung.prober.availability.breaker.tick(self._clock()):
-                    self._emit(event)
+                    _emit_to(rung.listeners, event)
             await asyncio.sleep(PERIOD_S)
 
 
@@ -188,6 +188,11 @@ def health_here(*, clock: Clock) -> Health:
     except RuntimeError:
         raise RuntimeError("Ladders: make it in a coroutine, as it needs the event loop") from None
     return _HEALTH.setdefault(loop, Health(clock=clock))
+
+
+def _emit_to(listeners: Sequence[Emit], event: Any) -> None:
+    for listener in tuple(listeners):
+        listener(event)
 
 
 async def _keep_probing(prober: Prober) -> None:

@@ -90,7 +90,8 @@ class Ladders:
                 is late. Empty to say nothing. Needs `tts`.
             clips: Audio files of the sentence and of fillers, by their text; other texts are said
                 by the local voice.
-            on_event: Called with each event, in a thread of its own.
+            on_event: Called with each event of the call and of its rungs' probes, in a thread of
+                its own.
 
         Raises:
             TypeError: An item of a ladder is no rung, or another argument has the wrong type.
@@ -128,13 +129,13 @@ class Ladders:
         """Begin to use the rungs with the first stage that is set up."""
         self._users += 1
         if self._users == 1:
-            self._health.join(self._shared, self._emit)
+            self._health.join(self._shared, self._report)
 
     async def leave(self) -> None:
         """Use the rungs no more after the last stage's cleanup."""
         self._users -= 1
         if self._users == 0:
-            await self._health.leave(self._shared, self._emit)
+            await self._health.leave(self._shared, self._report)
 
     def _make_hold(self, sentence: str, clips: Mapping[str, str | Path]) -> HoldLine:
         language = next(spec.language for spec in self._specs if spec.stage == "tts")
@@ -171,11 +172,15 @@ class Ladders:
         return {spec.name: _build(spec, self._shared.client_of(spec), rate_hz) for spec in specs}
 
     def _emit(self, event: Any) -> None:
-        """Pass an event, perhaps of a rung of another call, to `on_event` and the held line."""
-        if self._hook:
-            self._hook.emit(event)
+        """Pass an event of this call to `on_event` and the hold line."""
+        self._report(event)
         if self._hold:
             self._hold.notice(event)
+
+    def _report(self, event: Any) -> None:
+        """Pass an event of this call, or of the health of its rungs, to `on_event`."""
+        if self._hook:
+            self._hook.emit(event)
 
     def _follow(self, event: FloorEvent) -> None:
         """Expect no answer to a turn without words."""

@@ -92,6 +92,23 @@ async def test_nothing_runs_after_the_last_call() -> None:
     assert asyncio.all_tasks() == before
 
 
+async def test_a_call_is_told_of_its_own_rungs_alone() -> None:
+    health, told = Health(clock=time.monotonic), {name: list[Any]() for name in ("a", "b")}
+    ladders = {name: health.ladders(specs(name)) for name in told}
+    for name, own in ladders.items():
+        health.join(own, told[name].append)
+    fail(health, specs("a"), "a")
+    await asyncio.sleep(600.0)
+    for name, own in ladders.items():
+        await health.leave(own, told[name].append)
+
+    assert {name: {event.provider for event in own} for name, own in told.items()} == {
+        "a": {"a"},
+        "b": {"b"},
+    }
+    assert {ProviderProbed, BreakerMoved} <= {type(event) for event in told["a"]}
+
+
 async def test_the_second_call_asks_the_standby_first_and_a_probe_closes_the_breaker() -> None:
     async with steady_lab() as lab:
         lab.instance("openai").set_faults([Window(fault=faults.Http(status=401))])

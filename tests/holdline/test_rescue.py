@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from calls.events import AgentSaid
-from fallbacks.events import HeldTheLine, StageExhausted
+from fallbacks.events import AttemptFailed, HeldTheLine, StageExhausted
 from holdline import Ladders, rung
 from lab.drill.rows import HAIRCUT
 from lab.simulators import faults
@@ -43,6 +43,13 @@ def said_locally(call: StockCall) -> list[str]:
 def first_speech_s(call: StockCall) -> float:
     """Return when the line began to play, in seconds after the caller stopped."""
     return call.line.audible_from - call.stopped_at
+
+
+def probe_all(call: StockCall) -> None:
+    """Let each rung be probed at once."""
+    assert call.call
+    for used in call.call._shared.rungs:
+        used.prober.reset()
 
 
 @pytest.mark.parametrize(
@@ -166,14 +173,18 @@ async def test_without_rescue_nothing_is_spoken_for_the_providers(lab: Lab) -> N
     assert not call.line.played
 
 
+@pytest.mark.parametrize("broken", ["", "deepgram-b", "elevenlabs"])
 @pytest.mark.usefixtures("pauses_to_think")
-async def test_a_caller_who_pauses_to_think_hears_no_filler(lab: Lab) -> None:
+async def test_a_caller_who_pauses_to_think_hears_no_filler(lab: Lab, broken: str) -> None:
     async with stock_call(lab, rescue=SENTENCE) as call:
         await asyncio.sleep(1.0)
+        break_(lab, (broken,) if broken else (), faults.Http(status=503))
         await call.say("I would like to")
+        probe_all(call)
         await asyncio.sleep(1.6)
         heard = list(call.line.played)
         judged = [event.finished for event in call.told if type(event).__name__ == "PauseJudged"]
 
     assert judged == [False]
+    assert {event.provider for event in call.facts(AttemptFailed)} == {broken} - {""}
     assert not heard
