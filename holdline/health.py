@@ -1,7 +1,8 @@
 """The health of the rungs, shared by all calls of an event loop.
 
 Two calls share a rung if its service, address, key, model, voice, language and name are equal, even
-if their ladders differ. Rungs are probed while a call uses them.
+if their ladders differ. Rungs are probed while a call uses them. A call that gives a rung other
+settings or arguments than the first one builds its service for itself.
 """
 
 import asyncio
@@ -30,6 +31,12 @@ Identity: TypeAlias = tuple[str, ...]
 """Equal for the same rung in two calls."""
 
 STAGES: Final[tuple[Stage, ...]] = ("stt", "llm", "tts")
+MADE_FROM: Final[Mapping[Stage, Sequence[str]]] = {
+    "stt": ("init", "options", "timeout_s"),
+    "llm": ("init", "timeout_s"),  # only a client, which gets the options with each request
+    "tts": ("init", "options", "timeout_s"),
+}
+"""The parts of a rung that what calls share was made from, besides those of its identity."""
 MAX_LADDERS: Final = 64  # remembered without a call that uses them (chosen)
 PROBE_RATE_HZ: Final = 8000  # of the speech in probes
 AGAIN_S: Final = 5.0  # before probing that failed runs again (chosen)
@@ -53,9 +60,14 @@ class SharedLadders:
     users: int = 0
 
     def client_of(self, spec: RungSpec) -> Any:
-        """Return the resource that all calls of a rung share; `None` if there is none."""
+        """Return the resource that all calls of a rung share; `None` if there is none.
+
+        `None`, too, for a call whose arguments differ from those that the resource was made from.
+        """
         found = (rung.prober.rung for rung in self.rungs)
-        return next(own.shared for own in found if (own.stage, own.name) == (spec.stage, spec.name))
+        own = next(own for own in found if (own.stage, own.name) == (spec.stage, spec.name))
+        is_same = all(getattr(own, item) == getattr(spec, item) for item in MADE_FROM[spec.stage])
+        return own.shared if is_same else None
 
 
 class Health:

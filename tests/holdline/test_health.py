@@ -2,9 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from pipecat.services.openai.llm import OpenAILLMService
+from pipecat.services.openai.tts import OpenAITTSService
+from pipecat.services.stt_service import STTService
 
 from fallbacks.breaker import State
 from fallbacks.events import AttemptStarted, BreakerMoved, ProviderProbed
@@ -15,12 +20,58 @@ from holdline.rungs import specs_of
 from lab.drill.rows import HAIRCUT
 from lab.simulators import faults
 from lab.simulators.schedule import Window
-from providers.provider import RungSpec
+from providers.catalog import provider
+from providers.provider import RungSpec, Stage
 from tests.holdline.stock_bot import stock_call
 from tests.kit.near import steady_lab
 from tests.kit.waiting import until
 
 pytestmark = pytest.mark.virtual_time
+
+
+class MoodyVoice(OpenAITTSService):
+    """A developer's own voice, with a client that calls share."""
+
+    def __init__(self, *, moods: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.moods = moods
+
+
+class LoadingRecogniser(STTService):
+    """A developer's own recogniser, with a model that calls share."""
+
+    def __init__(self, *, api_key: str, moods: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._wanted = moods
+        self._load()
+
+    def _load(self) -> None:
+        self.moods = self._wanted
+
+    async def run_stt(self, audio: bytes) -> AsyncGenerator[Any, None]:
+        del audio
+        yield None
+
+
+class ProjectModel(OpenAILLMService):
+    """A developer's own model."""
+
+
+def _speed(service: Any) -> float:
+    return service.settings.speed
+
+
+def _timeout_s(service: Any) -> float:
+    timeout = service._client.timeout
+    return timeout if isinstance(timeout, float) else timeout.read
+
+
+def _moods(service: Any) -> list[str]:
+    return service.moods
+
+
+def _project(service: Any) -> str:
+    return service._client.project
 
 
 def specs(*names: str, key: str = "KEY", url: str = "ws://127.0.0.1:9") -> tuple[RungSpec, ...]:
@@ -63,6 +114,31 @@ async def test_a_rung_that_differs_is_not_blamed(other: dict[str, Any]) -> None:
     fail(health, own, "a")
 
     assert states(health, others) == {"a": State.CLOSED}
+
+
+@pytest.mark.parametrize(
+    ("stage", "service", "name", "values", "read"),
+    [
+        ("tts", "openai", "speed", [0.8, 1.2], _speed),
+        ("tts", "openai", "timeout_s", [3.0, 4.0], _timeout_s),
+        ("tts", MoodyVoice, "moods", [["calm"], ["brisk"]], _moods),
+        ("stt", LoadingRecogniser, "moods", [["calm"], ["brisk"]], _moods),
+        ("llm", "openai", "timeout_s", [3.0, 4.0], _timeout_s),
+        ("llm", ProjectModel, "project", ["one", "two"], _project),
+    ],
+)
+async def test_calls_that_share_a_rungs_health_keep_their_own_arguments(
+    stage: Stage, service: Any, name: str, values: list[Any], read: Callable[[Any], Any]
+) -> None:
+    health, found = Health(clock=time.monotonic), list[Any]()
+    for value in values:
+        ladder = specs_of(stage, [rung(service, api_key="K", **{name: value})])
+        shared = health.ladders(ladder).client_of(ladder[0])
+        spec = replace(ladder[0], shared=shared, sample_rate_hz=24000)
+        found.append(read(provider(stage, spec.kind, spec.service).build(spec)))
+
+    assert found == values
+    assert len(health._ladders) == 1
 
 
 async def test_ladders_without_calls_are_forgotten_beyond_a_limit() -> None:
