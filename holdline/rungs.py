@@ -158,22 +158,42 @@ class _Reading:
             raise self._error(str(error).replace("stages.", "")) from error
 
     def _read(self, name: str, value: Any) -> None:
-        """Give an argument to the key, constructor or settings; raise a `ValueError` otherwise."""
+        """Give an argument to the key, constructor or settings; raise a `ValueError` otherwise.
+
+        The constructor's own arguments come before a rung's key of the same name.
+        """
         service = self._service
+        parameters = service.parameters if service else {}
         if service and name in (service.settings_in, "settings"):
             for setting, given in self._settings_in(value).items():
                 self._read_setting(setting, given)
         elif place := self._place_of_parameter(name):
             self._keys["api_key" if place == "key" else place] = value
-        elif name in KEYS:
+        elif name in KEYS and name not in parameters and self._takes(name):
             self._keys[name] = value
-        elif service is None or (name in service.settings and not self._rung.service):
+        elif self._is_setting(name):
             self._read_setting(name, value)
-        elif name in service.parameters:
+        elif name in parameters:
             self._init[name] = value
+        elif name in KEYS:
+            raise self._error(f"it takes no {name}; leave it out")
         else:
-            cure = _nearest(name, [*service.parameters, *KEYS])
+            cure = _nearest(name, [*parameters, *KEYS])
             raise self._error(f"the class has no argument {name}{cure}")
+
+    def _takes(self, key: str) -> bool:
+        """Return whether a rung's key has an effect: Holdline reads it, or the class takes it."""
+        if key in ("timeout_s", "url") or (key == "language" and self._stage != "llm"):
+            return True
+        if self._service is None:
+            return key in ("model", "voice")
+        return bool(self._service.places["key" if key == "api_key" else key])
+
+    def _is_setting(self, name: str) -> bool:
+        """Return whether an argument that stands by itself is one of the settings."""
+        if self._service is None:
+            return name not in KEYS
+        return name in self._service.settings and (name in KEYS or not self._rung.service)
 
     def _place_of_parameter(self, name: str) -> str:
         """Return the value of a rung that a parameter of the class takes; empty if it takes none.

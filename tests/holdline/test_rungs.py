@@ -8,6 +8,7 @@ import pytest
 from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+from pipecat.services.llm_service import LLMService
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.services.openai.tts import OpenAITTSService
 from pipecat.services.tts_service import TTSService
@@ -27,6 +28,17 @@ class OwnVoice(TTSService):
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Any, None]:
         del text, context_id
         yield None
+
+
+class ActingVoice(OwnVoice):
+    """A developer's own voice that takes two of a rung's keys as arguments of its own."""
+
+    def __init__(self, *, instructions: str, timeout_s: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
+class KeylessModel(LLMService):
+    """A developer's own model that takes nothing."""
 
 
 class SharedSessionVoice(OwnVoice):
@@ -78,6 +90,22 @@ def test_a_voice_is_named_in_either_way() -> None:
     by_kind = spec("tts", rung("cartesia", api_key="K", voice="v"))
 
     assert [found.voice for found in (by_argument, by_setting, by_kind)] == ["v"] * 3
+
+
+@pytest.mark.parametrize(
+    "given", [{"instructions": "Slowly."}, {"settings": {"instructions": "Slowly."}}]
+)
+@pytest.mark.parametrize("voice", ["openai", OpenAITTSService])
+def test_a_voices_instructions_are_one_of_its_settings(voice: Any, given: dict[str, Any]) -> None:
+    found = spec("tts", rung(voice, api_key="K", **given))
+
+    assert (found.options, found.instructions) == ({"instructions": "Slowly."}, "")
+
+
+def test_a_constructors_own_argument_goes_to_it_although_a_rung_has_such_a_key() -> None:
+    given = {"instructions": "Slowly.", "timeout_s": 3.0}
+
+    assert spec("tts", rung(ActingVoice, api_key="K", **given)).init == given
 
 
 def test_equal_kinds_get_different_names() -> None:
@@ -155,6 +183,31 @@ SAID: dict[str, tuple[Stage, Any, str]] = {
         "tts",
         rung(OwnVoice, api_key="K", flavor="x"),
         "rung(OwnVoice): the class has no argument flavor; did you mean flavour?",
+    ),
+    "instructions of a voice": (
+        "tts",
+        rung(CartesiaTTSService, api_key="K", instructions="Slowly."),
+        "rung(CartesiaTTSService): it takes no instructions; leave it out",
+    ),
+    "instructions of the local voice": (
+        "tts",
+        rung("local", instructions="Slowly."),
+        "rung('local'): it takes no instructions; leave it out",
+    ),
+    "a recogniser's voice": (
+        "stt",
+        rung(DeepgramSTTService, api_key="K", voice="v"),
+        "rung(DeepgramSTTService): it takes no voice; leave it out",
+    ),
+    "a model's language": (
+        "llm",
+        rung(OpenAILLMService, api_key="K", language="de"),
+        "rung(OpenAILLMService): it takes no language; leave it out",
+    ),
+    "the key of a class without one": (
+        "llm",
+        rung(KeylessModel, api_key="K"),
+        "rung(KeylessModel): it takes no api_key; leave it out",
     ),
     "another stage": (
         "stt",
