@@ -6,6 +6,7 @@ from fallbacks.failure import Failure
 
 ATTEMPT: Final = "attempt"
 """The metadata key of a frame for the attempt that it belongs to."""
+HELD_SETTINGS: Final = 8  # that wait for a service; beyond that the oldest is dropped (chosen)
 
 
 class VoiceEar(Protocol):

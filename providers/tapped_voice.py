@@ -8,6 +8,7 @@ attempt; late messages are recognised by their context.
 import asyncio
 import json
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.protocol import State
 
-from calls.voice import ATTEMPT, VoiceEar
+from calls.voice import ATTEMPT, HELD_SETTINGS, VoiceEar
 from fallbacks.classification import (
     classify_close,
     classify_error,
@@ -198,7 +199,7 @@ class TappedVoice(ClosedVoice):
         self.tap = VoiceTap(rung_name, kind=kind)
         self._ear: VoiceEar | None = None
         self._attempt = 0
-        self._held_settings: TTSUpdateSettingsFrame | None = None  # while a context is spoken
+        self._held_settings = deque[TTSUpdateSettingsFrame](maxlen=HELD_SETTINGS)
         self._connecting = asyncio.Lock()  # only one task connects at a time
 
     def listen(self, ear: VoiceEar) -> None:
@@ -233,7 +234,7 @@ class TappedVoice(ClosedVoice):
         """
         match frame:
             case TTSUpdateSettingsFrame():
-                self._held_settings = frame
+                self._held_settings.append(frame)
                 if self.tap.context is None:
                     await self._apply_settings(direction)
                 return
@@ -250,9 +251,8 @@ class TappedVoice(ClosedVoice):
 
     async def _apply_settings(self, direction: FrameDirection) -> None:
         """Apply settings that arrived while a context was spoken, which must not change then."""
-        settings, self._held_settings = self._held_settings, None
-        if settings:
-            await super().process_frame(settings, direction)
+        while self._held_settings:
+            await super().process_frame(self._held_settings.popleft(), direction)
             # Pipecat has named a context for later text, but nothing was requested yet.
             self.tap.context = None
 

@@ -7,7 +7,7 @@ set up when it is first asked.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, cast
+from typing import cast
 
 from pipecat.frames.frames import (
     AggregatedTextFrame,
@@ -22,7 +22,7 @@ from pipecat.metrics.metrics import TTSUsageMetricsData
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from calls.voice import ATTEMPT, Voice
+from calls.voice import ATTEMPT, HELD_SETTINGS, Voice
 from fallbacks.attempt_events import Dropped, Failed, Finished, Paused, Resumed
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, failed
@@ -35,8 +35,6 @@ from processors.ladder.stage import Reconnector, Rung, Stage
 from processors.speaking.ledger_rules import SoundCame, WordTimed
 from processors.speaking.pcm import Pieces, quiet_end
 from processors.speaking.speech_actions import AskVoice, VoiceEvent
-
-SETTINGS: Final = 8  # settings that wait for a rung to be set up; beyond that the oldest is dropped
 
 
 class Connection:
@@ -157,7 +155,7 @@ class VoiceRung(Rung):
         self._pieces_of: int | None = None  # the attempt that `_pieces` belongs to
         self._voice = cast("Voice", service)
         self._waiting: list[Frame] = []
-        self._unsettled = deque[TTSUpdateSettingsFrame](maxlen=SETTINGS)
+        self._unsettled = deque[TTSUpdateSettingsFrame](maxlen=HELD_SETTINGS)
         self.reconnector = Reconnector(
             name, self._connect, clock=stage.now, backoff=Backoff(retries_itself=True)
         )

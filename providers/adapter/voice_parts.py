@@ -7,6 +7,7 @@ new connection at each interruption, because its late sound would come with the 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,7 @@ from pipecat.utils.context.word_timestamp_tracker import WordTimestamp
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from calls.voice import ATTEMPT, VoiceEar
+from calls.voice import ATTEMPT, HELD_SETTINGS, VoiceEar
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import Failure, Kind, Scope, finding
 from fallbacks.paces import REOPEN_S
@@ -75,7 +76,7 @@ class VoicePart(Service):
         # The stage may revive the voice while an interruption reconnects it. Without the lock, the
         # second would close the first one's new socket, and the reports would be out of order.
         self._reconnecting = asyncio.Lock()
-        self._late_settings: TTSUpdateSettingsFrame | None = None
+        self._held_settings = deque[TTSUpdateSettingsFrame](maxlen=HELD_SETTINGS)
         if not self._settings.model:  # Deepgram's voices are its models; the bill names them
             self._settings.model = self._settings.voice
             self._sync_model_name_to_metrics()
@@ -141,8 +142,10 @@ class VoicePart(Service):
         Settings that arrive during an attempt are applied at the next reply or interruption.
         """
         match frame:
-            case TTSUpdateSettingsFrame() if self.reports.context is not None:
-                self._late_settings = frame
+            case TTSUpdateSettingsFrame():
+                self._held_settings.append(frame)
+                if self.reports.context is None:
+                    await self._apply_settings(direction)
                 return
             case LLMFullResponseStartFrame():
                 await self._apply_settings(direction)
@@ -153,8 +156,7 @@ class VoicePart(Service):
                 self.reports.forget()
             case _:
                 pass
-        with self._may_connect(may=isinstance(frame, TTSUpdateSettingsFrame)):
-            await super().process_frame(frame, direction)
+        await super().process_frame(frame, direction)
         if isinstance(frame, InterruptionFrame):
             await self._fall_silent()
             await self._apply_settings(direction)
@@ -357,18 +359,18 @@ class VoicePart(Service):
 
     async def _apply_settings(self, direction: FrameDirection) -> None:
         """Apply settings that arrived during an attempt, which must not change then."""
-        settings, self._late_settings = self._late_settings, None
-        if settings:
+        while self._held_settings:
             self.reports.forget()
-            await self.process_frame(settings, direction)
+            with self._may_connect():
+                await super().process_frame(self._held_settings.popleft(), direction)
 
     @contextmanager
-    def _may_connect(self, *, may: bool = True) -> Iterator[None]:
-        self._opening += may
+    def _may_connect(self) -> Iterator[None]:
+        self._opening += 1
         try:
             yield
         finally:
-            self._opening -= may
+            self._opening -= 1
 
 
 class SocketPart(VoicePart):

@@ -5,8 +5,15 @@ import inspect
 from typing import Any
 
 import pytest
+from pipecat.frames.frames import (
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseStartFrame,
+    TTSUpdateSettingsFrame,
+)
 from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService, WebsocketTTSService
 from pipecat.services.websocket_service import WebsocketService
 from websockets.asyncio.client import ClientConnection
@@ -74,6 +81,10 @@ class Ear:
 
     async def lost(self, failure: Failure | None) -> None:
         self.told.append(failure)
+
+
+def change(**settings: Any) -> TTSUpdateSettingsFrame:
+    return TTSUpdateSettingsFrame(delta=TTSSettings(**settings))
 
 
 def rung_at(peer: Instance) -> RungSpec:
@@ -195,3 +206,27 @@ async def test_a_text_that_comes_while_the_voice_reconnects_is_heard_over_its_on
     assert len(opened) == 1
     assert [told for told in heard if isinstance(told[1], int)]
     assert ear.told.count("connected") == 2
+
+
+@pytest.mark.parametrize("end", [InterruptionFrame, LLMFullResponseStartFrame])
+@pytest.mark.parametrize("kind", ["cartesia", "elevenlabs"])
+async def test_changes_of_settings_during_a_reply_are_all_applied_after_it(
+    kind: str, end: type[Frame]
+) -> None:
+    async with Lab([Spec(name="it", kind=kind)]) as lab:
+        service = provider("tts", kind).build(rung_at(lab.instance("it")))
+        assert isinstance(service, TappedVoice)
+        service.listen(Ear())
+        async with running(service, rate_hz=8000) as bench:
+            service.tap.context = VoiceContext("one", 1)
+            await bench.put(change(language="es", voice="other"), change(voice="third"))
+            await bench.put(change(language="de"))
+            await asyncio.sleep(0.2)
+            during = (service._settings.voice, str(service._settings.language))
+            await bench.put(end())
+            await asyncio.sleep(0.2)
+            after = (service._settings.voice, str(service._settings.language))
+            await bench.worker.cancel()
+
+    assert "third" not in during
+    assert after == ("third", "de")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pipecat.frames.frames import (
     AggregatedTextFrame,
+    Frame,
     InterruptionFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
@@ -29,7 +30,7 @@ from providers.provider import ProbeFailedError, RungSpec
 from tests.kit.bench import Bench, running
 from tests.kit.waiting import until
 from tests.providers.adapter.own_voices import HERE, LoadedOnce, tone
-from tests.providers.test_tapped_voice import Ear
+from tests.providers.test_tapped_voice import Ear, change
 
 pytestmark = pytest.mark.virtual_time
 CAREFUL = RungFacts()
@@ -386,6 +387,34 @@ async def test_a_real_probe_tells_the_kind_of_failure(plan: str, kind: Kind | No
         await voice.probe_real(spec, timeout_s=2.0)
 
     assert failed.value.failure(spec).kind is kind
+
+
+@pytest.mark.parametrize("end", [InterruptionFrame, LLMFullResponseStartFrame])
+async def test_changes_of_settings_during_a_reply_are_all_applied_after_it(
+    end: type[Frame],
+) -> None:
+    async with heard(rung()) as (bench, _):
+        await bench.put(LLMFullResponseStartFrame())
+        await bench.put(change(language="es", voice="other"), change(voice="third"))
+        await bench.put(change(language="de"))
+        await asyncio.sleep(0.2)
+        during = (bench.service._settings.voice, bench.service._settings.language)
+        await bench.put(end())
+        await asyncio.sleep(0.2)
+
+    assert during == (None, None)
+    assert (bench.service._settings.voice, str(bench.service._settings.language)) == ("third", "de")
+
+
+async def test_a_change_after_a_reply_is_applied_after_those_during_it() -> None:
+    async with heard(rung()) as (bench, ear):
+        start, *rest = attempt(1, "One two.")
+        await bench.put(start, change(voice="first"), *rest)
+        await told(ear, lambda items: 1 in items)
+        await bench.put(change(voice="second"), *attempt(2, "Three four."))
+        await told(ear, lambda items: 2 in items)
+
+    assert bench.service._settings.voice == "second"
 
 
 async def test_a_whole_text_is_synthesised() -> None:
