@@ -149,7 +149,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
             await self.hear_sound(frame)
             return
         if _is_for(self._services, frame):
-            await _send_to_all(self._rungs.values(), frame)
+            await _send_to_all(self._rungs.values(), frame, settles=True)
             return
         _end(self._rungs.values(), frame)
         await self.push_frame(frame, direction)
@@ -277,9 +277,11 @@ def _final_of(guess: Transcript | None) -> TranscriptionFrame | None:
     return final
 
 
-async def _send_to_all(rungs: Iterable[RecogniserRung], frame: Frame) -> None:
+async def _send_to_all(
+    rungs: Iterable[RecogniserRung], frame: Frame, *, settles: bool = False
+) -> None:
     for rung in rungs:
-        await rung.pipe.send(frame)
+        await (rung.pipe.settle(frame) if settles else rung.pipe.send(frame))
 
 
 def _usable(policy: StagePolicy, name: str, now: float) -> bool:

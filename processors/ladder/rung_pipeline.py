@@ -10,13 +10,23 @@ then passes the interruption on. So frames that arrive before the fence are late
 
 import asyncio
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
 from loguru import logger
-from pipecat.frames.frames import CancelFrame, EndFrame, Frame, InterruptionFrame, StartFrame
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    StartFrame,
+    STTMuteFrame,
+)
 from pipecat.pipeline.pipeline import Pipeline, PipelineSink, PipelineSource
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+
+from calls.voice import HELD_SETTINGS
 
 Output: TypeAlias = Callable[["RungPipeline", Frame, FrameDirection], Coroutine[Any, Any, None]]
 """Receives a frame that a rung pushed, and its direction; no starts, ends or interruptions."""
@@ -35,7 +45,7 @@ class RungPipeline:
         name: The rung's name.
         service: The provider's service.
         ready: Set once the service is set up and started. Frames sent before that are dropped,
-            because they would pile up while a handshake hangs.
+            because they would pile up while a handshake hangs; only settings wait for it.
     """
 
     def __init__(
@@ -55,6 +65,7 @@ class RungPipeline:
         self._start: asyncio.Future[StartFrame] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._fence: InterruptionFrame | None = None
+        self._held_settings = deque[Frame](maxlen=HELD_SETTINGS)
         self._ending = False
         self._ended = asyncio.Event()
         self._pipe = Pipeline(
@@ -88,6 +99,21 @@ class RungPipeline:
             return False
         await self._pipe.queue_frame(frame, direction)
         return True
+
+    async def settle(self, frame: Frame) -> bool:
+        """Apply settings, now or when the service is ready; ignore another service's.
+
+        Returns whether the service got them now. Of the mutes that wait, only the latest is kept.
+        """
+        if getattr(frame, "service", None) not in (None, self.service):
+            return False
+        if await self.send(frame):
+            return True
+        if isinstance(frame, STTMuteFrame):
+            for mute in [item for item in self._held_settings if isinstance(item, STTMuteFrame)]:
+                self._held_settings.remove(mute)
+        self._held_settings.append(frame)
+        return False
 
     @property
     def takes(self) -> bool:
@@ -134,6 +160,8 @@ class RungPipeline:
         await self._pipe.setup(setup)
         assert self._start  # noqa: S101 - made by `setup`, which began this
         await self._pipe.queue_frame(await self._start)
+        while self._held_settings:
+            await self._pipe.queue_frame(self._held_settings.popleft())
         self.ready.set()
         if self._on_ready:
             await self._on_ready(self)

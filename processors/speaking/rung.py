@@ -5,7 +5,6 @@ connecting. A lost connection is restored in the background, with repeated tries
 set up when it is first asked.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -22,7 +21,7 @@ from pipecat.metrics.metrics import TTSUsageMetricsData
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from calls.voice import ATTEMPT, HELD_SETTINGS, Voice
+from calls.voice import ATTEMPT, Voice
 from fallbacks.attempt_events import Dropped, Failed, Finished, Paused, Resumed
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, failed
@@ -155,7 +154,6 @@ class VoiceRung(Rung):
         self._pieces_of: int | None = None  # the attempt that `_pieces` belongs to
         self._voice = cast("Voice", service)
         self._waiting: list[Frame] = []
-        self._unsettled = deque[TTSUpdateSettingsFrame](maxlen=HELD_SETTINGS)
         self.reconnector = Reconnector(
             name, self._connect, clock=stage.now, backoff=Backoff(retries_itself=True)
         )
@@ -244,11 +242,8 @@ class VoiceRung(Rung):
 
     async def settle(self, frame: TTSUpdateSettingsFrame) -> None:
         """Apply new settings, now or when the service is set up; ignore another service's."""
-        if frame.service not in (None, self.pipe.service):
-            return
-        self.connection.settling = await self.pipe.send(frame)
-        if not self.connection.settling:
-            self._unsettled.append(frame)
+        if await self.pipe.settle(frame):
+            self.connection.settling = True
 
     def give_up(self, now: float) -> Failed | None:
         """End an attempt that has waited too long for the connection, and return its failure.
@@ -337,8 +332,6 @@ class VoiceRung(Rung):
             await self._stage.report(Failed(attempt=asked, failure=failure or idle))
 
     async def _is_ready(self, _pipe: RungPipeline) -> None:
-        while self._unsettled:
-            await self.pipe.send(self._unsettled.popleft())
         await self.send_waiting_frames()
 
     async def _connect(self) -> bool:

@@ -11,10 +11,13 @@ from pipecat.frames.frames import (
     InterimTranscriptionFrame,
     InterruptionFrame,
     STTMetadataFrame,
+    STTMuteFrame,
+    STTUpdateSettingsFrame,
     TranscriptionFrame,
 )
 from pipecat.metrics.metrics import STTUsageMetricsData
 from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.services.settings import STTSettings
 
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
@@ -291,6 +294,29 @@ async def test_interim_words_come_from_the_rung_that_is_heard() -> None:
         interim = call.bench.all(InterimTranscriptionFrame)
         assert interim
         assert all(item.text and item.metadata["rung"] == "a" for item in interim)
+
+
+@pytest.mark.parametrize("mute", [True, False])
+async def test_a_recogniser_that_connects_later_has_the_latest_settings_and_is_muted_too(
+    *, mute: bool
+) -> None:
+    async with calling("a", "b", "c") as call:
+        services: dict[str, Any] = {r.name: r.pipe.service for r in call.stage._rungs.values()}
+        for language, service in (("es", None), ("de", services["c"]), ("fr", services["a"])):
+            settings = STTSettings(language=language)
+            await call.bench.put(STTUpdateSettingsFrame(delta=settings, service=service))
+        for number in range(10):
+            await call.bench.put(STTMuteFrame(mute=mute == bool(number % 2)))
+        await call.silence(1.0)
+        for name in "ab":
+            call.breaks(name, faults.Refuse())
+        await call.sound(await call.begins(caller.say(FIRST)))
+        await call.until(lambda: call.stage._rungs["c"].connected)
+        await asyncio.sleep(1.0)
+
+    languages = {name: str(service._settings.language) for name, service in services.items()}
+    assert languages == {"a": "fr", "b": "es", "c": "de"}
+    assert {service.is_muted for service in services.values()} == {mute}
 
 
 async def test_the_turns_timing_is_reported_once_and_by_the_first_rung() -> None:
