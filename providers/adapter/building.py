@@ -7,7 +7,7 @@ follow no redirect, and it does not reconnect by itself.
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partialmethod
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 
@@ -95,12 +95,26 @@ def build_service(rung: RungSpec, part: type, **own: Any) -> Any:
 def _construct(cls: type, rung: RungSpec, part: type, own: Mapping[str, Any]) -> Any:
     """Call the constructor with the arguments that it takes, and turn off retries."""
     described = describe(cls)
-    given = arguments(described, rung)
-    fixed = {"name": rung.name, described.places["session"]: LateSession(), **OWN, **own}
+    given, session = arguments(described, rung), LateSession()
+    fixed = {"name": rung.name, described.places["session"]: session, **OWN, **own}
     given |= {name: value for name, value in fixed.items() if name in described.parameters}
     service = _joined(part, cls)(rung=rung, **given)
+    service.late_session = session
     _turn_off_retries(service, rung, sets_url=not described.places["url"])
     return service
+
+
+class SessionOwner:
+    """Stands before the part of every service, and closes its session."""
+
+    late_session: LateSession
+
+    async def cleanup(self) -> None:
+        """Release the service, then its session; may be repeated."""
+        try:
+            await cast("Any", super()).cleanup()
+        finally:
+            await self.late_session.close()
 
 
 class Bare:
@@ -130,7 +144,8 @@ def why_rate_is_rejected(rung: RungSpec) -> str:
 @cache
 def _joined(part: type, cls: type) -> Any:
     behind = getattr(part, "behind", None)  # a part may also stand between a class and its base
-    return type(f"Rung{cls.__name__}", (part, cls, behind) if behind else (part, cls), {})
+    bases = (SessionOwner, part, cls, *((behind,) if behind else ()))
+    return type(f"Rung{cls.__name__}", bases, {})
 
 
 def _turn_off_retries(service: Any, rung: RungSpec, *, sets_url: bool) -> None:

@@ -49,8 +49,10 @@ class LoadedVoice:
             given["sample_rate"] = rung.rate_hz or rung.sample_rate_hz
         service: Any = object.__new__(type(self._service))
         Construction.__init__(service, **given)
+        session = LateSession()  # closed with the copy
         for name, value in vars(self._service).items():
-            vars(service).setdefault(name, value)
+            own = session if isinstance(value, LateSession) else value
+            vars(service).setdefault(name, own)
         service.take_rung(rung)
         return service
 
@@ -69,10 +71,7 @@ def _own_rate(rung: RungSpec) -> RungSpec:
 def _build(rung: RungSpec, part: type[VoicePart]) -> Any:
     """Build the service with our part in front of its class; its client follows no redirect."""
     forbid_redirects()
-    session = LateSession()
-    own = {"append_trailing_space": True, "aiohttp_session": session}
-    service = build_service(rung, part, **own)
-    service.late_session = session
+    service = build_service(rung, part, append_trailing_space=True)
     web: Any = getattr(getattr(service, "_client", None), "_client", None)
     if hasattr(web, "follow_redirects"):
         web.follow_redirects = False

@@ -34,7 +34,6 @@ from fallbacks.classification import classify_symptom
 from fallbacks.failure import Failure, Kind, Scope, finding
 from fallbacks.paces import REOPEN_S
 from fallbacks.symptoms import Moment, Symptom
-from providers.adapter.building import LateSession
 from providers.adapter.failures import failure_in, service_failure
 from providers.adapter.voice_reports import AttemptReports, InvalidOutputError
 from providers.provider import RungSpec
@@ -58,7 +57,6 @@ class VoicePart(Service):
 
     behind: type | None = None  # stands behind Pipecat's class
     reports: AttemptReports
-    late_session: LateSession
 
     def __init__(self, *, rung: RungSpec, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -105,12 +103,11 @@ class VoicePart(Service):
             await super().start(frame)
 
     async def cleanup(self) -> None:
-        """Release the service, its socket and its clients."""
+        """Release the service, its socket and its SDK's client."""
         try:
             await within(super().cleanup())
         finally:
             abort(self)
-            await within(self.late_session.close())
             client: Any = getattr(self, "_client", None)
             if self._rung.shared is None and hasattr(client, "with_options"):
                 await within(client.close())
