@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeAlias
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary, finalize, ref
 
 from loguru import logger
 
@@ -79,12 +79,14 @@ class Health:
         self._ladders: dict[tuple[Identity, ...], SharedLadders] = {}
         self._rungs = WeakValueDictionary[Identity, UsedRung]()
         self._beating: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     def ladders(self, specs: Sequence[RungSpec]) -> SharedLadders:
         """Return what all calls with these rungs share.
 
         The first call imports the rungs' modules and makes their clients, which blocks. Above
-        `MAX_LADDERS`, the oldest ladders without a call are forgotten.
+        `MAX_LADDERS`, the oldest ladders without a call are forgotten. What the calls of a rung
+        share is closed once all ladders with it are forgotten, and no call has one of them.
         """
         key = tuple(_identity(spec) for spec in specs)
         known = self._ladders.pop(key, None) or self._make(dict(zip(key, specs, strict=True)))
@@ -110,7 +112,7 @@ class Health:
     async def leave(self, ladders: SharedLadders, emit: Emit) -> None:
         """End what `join` began, unless other calls need it; wait until it has ended.
 
-        The clients that calls share stay open for later calls.
+        The clients that calls share stay open for later calls; see `ladders`.
         """
         ladders.users -= 1
         ended: list[asyncio.Task[None] | None] = []
@@ -126,7 +128,7 @@ class Health:
         running = [task for task in ended if task]
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*running, *self._closing, return_exceptions=True)
 
     def _make(self, specs: Mapping[Identity, RungSpec]) -> SharedLadders:
         """Return new ladders; rungs that other ladders have, too, keep their health and prober."""
@@ -160,7 +162,11 @@ class Health:
             clock=self._clock,
         )
         prober.lag = self._lag
-        return UsedRung(prober, listeners)
+        rung = UsedRung(prober, listeners)
+        if spec.shared is not None:
+            loop = ref(asyncio.get_running_loop())
+            finalize(rung, _close_later, spec, loop, self._closing).atexit = False
+        return rung
 
     def _policy(
         self, stage: Stage, table: AvailabilityTable, voices: Sequence[RungSpec]
@@ -205,6 +211,28 @@ def health_here(*, clock: Clock) -> Health:
 def _emit_to(listeners: Sequence[Emit], event: Any) -> None:
     for listener in tuple(listeners):
         listener(event)
+
+
+def _close_later(
+    spec: RungSpec, loop: ref[asyncio.AbstractEventLoop], closing: set[asyncio.Task[None]]
+) -> None:
+    """Close what a rung's calls shared, in its event loop; may be called in any thread."""
+
+    def begin() -> None:
+        task = asyncio.get_running_loop().create_task(_close(spec))
+        closing.add(task)
+        task.add_done_callback(closing.discard)
+
+    its_loop = loop()
+    if its_loop is not None and not its_loop.is_closed():
+        its_loop.call_soon_threadsafe(begin)
+
+
+async def _close(spec: RungSpec) -> None:
+    try:
+        await spec.shared.close()
+    except Exception as error:  # noqa: BLE001 - a vendor's code, which no call needs any more
+        logger.warning("{}: closing it raised {}", spec.name, type(error).__name__)
 
 
 async def _keep_probing(prober: Prober) -> None:

@@ -154,6 +154,26 @@ async def test_ladders_without_calls_are_forgotten_beyond_a_limit() -> None:
     await health.leave(kept, print)
 
 
+async def test_what_calls_share_is_closed_when_it_is_forgotten_and_no_call_has_it() -> None:
+    def model(key: str) -> tuple[RungSpec, ...]:
+        return specs_of("llm", [rung("openai", api_key=key)])
+
+    health, clients = Health(clock=time.monotonic), dict[str, Any]()
+    before_its_start = health.ladders(model("made"))
+    health.join(used := health.ladders(model("used")), print)
+    for key in ("made", "used", "over"):
+        clients[key] = health.ladders(model(key)).client_of(model(key)[0])
+    for number in range(MAX_LADDERS):
+        health.ladders(model(f"K{number}"))
+    await asyncio.sleep(1.0)
+    assert [key for key, client in clients.items() if client.is_closed()] == ["over"]
+    del before_its_start
+    await health.leave(used, print)
+    await asyncio.sleep(1.0)
+
+    assert [key for key, client in clients.items() if client.is_closed()] == ["made", "over"]
+
+
 async def test_nothing_runs_after_the_last_call() -> None:
     health, heard = Health(clock=time.monotonic), list[Any]()
     ladders = health.ladders(specs("a"))
