@@ -12,7 +12,6 @@ Source: twilio.com/docs/voice/api/call-resource, /voice/answering-machine-detect
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -29,7 +28,7 @@ from transports.dialling import (
     remember,
 )
 from transports.rest import number_of
-from transports.twilio.rest import MAX_RING_S, STATUS_PATH, TwilioRest
+from transports.twilio.rest import MAX_RING_S, STATUS_PATH, TwilioRest, created_s
 from transports.twilio.webhook import VOICE_PATH
 
 INVALID_NUMBER: Final = frozenset({"21211", "21217", "13224"})  # twilio.com/docs/api/errors
@@ -144,7 +143,7 @@ class TwilioCarrier:
             for call in listed.get("calls", ())
             if call.get("from") == self.number
             and call.get("sid") not in taken
-            and _created_s(call) >= int(since_s)  # Twilio's times have no fractions of seconds
+            and created_s(call) >= int(since_s)  # Twilio's times have no fractions of seconds
         ]
         if not unclaimed:
             return None
@@ -193,11 +192,3 @@ def _found_call(call: Mapping[str, Any]) -> FoundCall:
         length_s=number_of(call.get("duration")) or None,
         cost=None if price is None else abs(price),
     )
-
-
-def _created_s(call: Mapping[str, Any]) -> float:
-    """Return when a call was requested, in seconds since 1970; minus infinity if unknown."""
-    try:
-        return parsedate_to_datetime(str(call.get("date_created"))).timestamp()
-    except ValueError:
-        return float("-inf")

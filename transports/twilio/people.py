@@ -17,13 +17,14 @@ from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
 from fallbacks.failure import Kind, ServiceError, TransientError
+from runtime import clock
 from runtime.clock import Clock
 from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.messages import MULAW, Started
 from transports.media_stream.stream import Stream as MediaStream
 from transports.twilio.dialect import TWILIO
-from transports.twilio.rest import TwilioRest
+from transports.twilio.rest import TwilioRest, created_s
 
 RING_MARGIN_S: Final = 6.0  # after the ringing time: Twilio rings up to five seconds longer
 # Between two status checks. An answer needs none, because the stream of the person reports it.
@@ -37,7 +38,8 @@ RESULT_BY_STATUS: Final[Mapping[str, Handover]] = {
 }
 """Source: twilio.com/docs/voice/api/call-resource, "Call Status Values"."""
 UNCONFIRMED: Final = (Kind.TIMEOUT, Kind.NETWORK, Kind.PROTOCOL)  # a call may have been placed
-IN_PROGRESS: Final = frozenset({"queued", "initiated", "ringing", "in-progress"})
+RINGING: Final = frozenset({"queued", "initiated", "ringing"})
+CLOCK_MARGIN_S: Final = 2.0  # chosen: how far our clock may be ahead of Twilio's
 LEG_OUTCOME_BY_RESULT: Final[dict[Handover, LegOutcome]] = {
     "busy": "busy",
     "no_answer": "no-answer",
@@ -69,19 +71,19 @@ class _RingingPerson:
 
     Attributes:
         number: The person's number.
-        placing: Requests the call; returns its id.
         sid: The call's id; empty until it is known.
         check_failed: Whether at least one status check has failed.
         picked_up: The person's leg, once they have answered and their stream has started.
+        placing: Requests the call; returns its id.
     """
 
     number: str
-    placing: asyncio.Task[str]
     sid: str = ""
     check_failed: bool = False
     picked_up: asyncio.Future[Leg] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+    placing: asyncio.Task[str] = field(init=False)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,12 +113,12 @@ class TwilioPeople:
         events of the leg; the one about its end only if no leg is returned.
         """
         token, began_at = secrets.token_urlsafe(32), self.clock()
-        placing = asyncio.get_running_loop().create_task(
-            self._place(to.number, token, ring_s=ring_s), name="call a person"
+        person = self.ringing[token] = _RingingPerson(number=to.number)
+        person.placing = asyncio.get_running_loop().create_task(
+            self._place(person, token, ring_s=ring_s), name="call a person"
         )
-        person = self.ringing[token] = _RingingPerson(number=to.number, placing=placing)
         try:
-            person.sid = await asyncio.shield(placing)
+            person.sid = await asyncio.shield(person.placing)
             self.emit(LegRinging(call_ref=person.sid))
             result = await self._wait_for_answer(person, within_s=ring_s + RING_MARGIN_S)
         except ServiceError as error:
@@ -196,7 +198,7 @@ class TwilioPeople:
             if error is not None:
                 self.emit(ProviderFailed(stage="transport", provider="twilio", error=error))
 
-    async def _place(self, number: str, token: str, *, ring_s: float) -> str:
+    async def _place(self, person: _RingingPerson, token: str, *, ring_s: float) -> str:
         """Place a call and return its id; never retry, because a second call might ring.
 
         If the response is lost, the call that was placed is looked for.
@@ -205,34 +207,44 @@ class TwilioPeople:
             ServiceError: It was not placed, or cannot be found.
         """
         fields = (
-            ("To", number),
+            ("To", person.number),
             ("From", self.our_number),
             ("Twiml", stream_twiml(self.socket_url, token)),
             ("Timeout", str(max(1, round(ring_s)))),
         )
+        since_s = clock.utc_now().timestamp() - CLOCK_MARGIN_S
         try:
             placed = await self.rest.ask("POST", "Calls", fields)
         except TransientError as error:
-            sid = await self._find_unconfirmed(number) if error.failure.kind in UNCONFIRMED else ""
+            if error.failure.kind not in UNCONFIRMED:
+                raise
+            sid = await self._find_unconfirmed(person, since_s=since_s)
             if not sid:
                 raise
             return sid
         return str(placed.get("sid", ""))
 
-    async def _find_unconfirmed(self, number: str) -> str:
-        """Return the id of the one unknown call in progress to a number; empty unless there is one.
+    async def _find_unconfirmed(self, person: _RingingPerson, *, since_s: float) -> str:
+        """Return the id of a call that was placed although the request failed; empty without one.
 
-        This finds a call that was placed although the request failed. It would otherwise ring on,
-        after the caller was told that no one could be called.
+        It would otherwise ring on, after the caller was told that no one could be called. If the
+        person has answered, their stream says the id. Else it is the one unknown call to the number
+        that rings and was requested since `since_s`: a call that was answered without a stream to
+        us, or requested earlier, is someone else's.
         """
-        query = (("To", number), ("From", self.our_number), ("PageSize", "20"))
-        try:
+        query = (("To", person.number), ("From", self.our_number), ("PageSize", "20"))
+        listed: Mapping[str, Any] = {}
+        with suppress(ServiceError):  # the first failure is more informative
             listed = await self.rest.ask("GET", "Calls", query)
-        except ServiceError:  # the first failure is more informative
-            return ""
+        if person.picked_up.done():
+            return person.picked_up.result().facts.call_ref
         calls: Sequence[Mapping[str, Any]] = listed.get("calls", ())
-        placed = {str(call.get("sid", "")) for call in calls if call.get("status") in IN_PROGRESS}
-        unknown = placed - {person.sid for person in self.ringing.values()}
+        placed = {
+            str(call.get("sid", ""))
+            for call in calls
+            if call.get("status") in RINGING and created_s(call) >= int(since_s)
+        }
+        unknown = placed - {other.sid for other in self.ringing.values()}
         return unknown.pop() if len(unknown) == 1 else ""
 
     async def _check_once_unless_answered(self, person: _RingingPerson) -> Handover | None:

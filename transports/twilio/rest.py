@@ -7,6 +7,7 @@ Source: twilio.com/docs/voice/api/call-resource; for the instructions of a trans
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
@@ -224,3 +225,11 @@ def _call(call_sid: str) -> str:
 
 def _error_in(body: Any) -> tuple[Any, object]:
     return body, body.get("code") if isinstance(body, dict) else None
+
+
+def created_s(call: Mapping[str, Any]) -> float:
+    """Return when a call was requested, in seconds since 1970; minus infinity if unknown."""
+    try:
+        return parsedate_to_datetime(str(call.get("date_created"))).timestamp()
+    except ValueError:
+        return float("-inf")

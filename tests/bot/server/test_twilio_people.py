@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
-from fallbacks.failure import ServiceError
+from fallbacks.failure import Kind, ServiceError
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exchange import RequestedCall
@@ -20,6 +21,7 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.twilio_server import TOKEN, WorkerPool, serving, until
 from transports.leg import Leg
+from transports.rest import dial_error
 from transports.twilio.people import RING_MARGIN_S, PersonLeg, TwilioPeople
 from transports.twilio.rest import Fields, TwilioRest
 from transports.twilio.routes import MEDIA_PATH, TwilioRoutes
@@ -41,6 +43,15 @@ class MenuChoices:
 
     async def call(self) -> Leg | Handover:
         return await self.people.call_person(BILLING, ring_s=RING_S)
+
+    async def call_unplaced(self, *, elsewhere: bool) -> Leg | Handover:
+        """Call the person for another caller, perhaps of another worker; no call is placed."""
+        rest = UnplacedRest(
+            account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=self.office.url
+        )
+        ringing = {} if elsewhere else self.people.ringing
+        people = replace(self.people, rest=rest, ringing=ringing)
+        return await people.call_person(BILLING, ring_s=RING_S)
 
     @property
     def placed(self) -> RequestedCall:
@@ -77,6 +88,15 @@ class SlowToLose(TwilioRest):
         except ServiceError:
             await asyncio.sleep(2.0)
             raise
+
+
+class UnplacedRest(TwilioRest):
+    """Loses each request for a call on its way to Twilio."""
+
+    async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
+        if method == "POST" and resource == "Calls":
+            raise dial_error("twilio", Kind.TIMEOUT, "TimeoutError")
+        return await super().ask(method, resource, fields)
 
 
 @asynccontextmanager
@@ -205,3 +225,41 @@ async def test_another_callers_call_of_the_same_person_is_not_taken_for_a_refuse
 
         assert await elsewhere.call_person(BILLING, ring_s=RING_S) == "failed"  # one call a second
         await it.connected(await first)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_person_who_talks_with_another_caller_is_not_taken_for_an_unplaced_call(
+    *, elsewhere: bool
+) -> None:
+    async with desk(Callee(ring_s=3)) as it:
+        leg = await it.call()
+
+        assert await it.call_unplaced(elsewhere=elsewhere) == "failed"
+        await it.connected(leg)
+
+
+async def test_a_person_whom_another_worker_already_called_is_not_taken_for_an_unplaced_call() -> (
+    None
+):
+    async with desk(Callee(ring_s=6)) as it, asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(it.call())
+        await until(lambda: bool(it.office.exchange.placed) and it.placed.status == "ringing")
+        it.placed.created -= timedelta(seconds=10)
+
+        assert await it.call_unplaced(elsewhere=True) == "failed"
+        await it.connected(await first)
+
+
+@pytest.mark.parametrize("lists", [True, False])
+async def test_a_person_who_answers_before_twilios_answer_is_lost_is_connected(
+    *, lists: bool
+) -> None:
+    async with desk(Callee(ring_s=1), kind=SlowToLose) as it, asyncio.TaskGroup() as tasks:
+        it.office.swallow = 1
+        called = tasks.create_task(it.call())
+        await until(lambda: bool(it.office.exchange.placed))
+        it.office.answer_with = None if lists else 503
+        leg = await called
+        it.office.answer_with = None
+
+        await it.connected(leg)
