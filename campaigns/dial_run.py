@@ -51,6 +51,7 @@ SILENT_CHECKS: Final = 3  # checks in a row without a usable response: leave the
 # Chosen: the rest of a contact that is refused for one of `REST_REASONS`.
 NUMBER_REST_S: Final = 3600.0
 REST_REASONS: Final = ("number_daily", "nothing_allowed")
+LEASE_LOST: Final = "lease_lost"  # as `Queue.confirm` returns it
 CALLBACK: Final = "callback"  # the kind of consent of a contact from a callback request
 MAX_CALL_S: Final = 2 * 3600.0  # no call lasts longer, whatever the carrier reports
 
@@ -220,19 +221,22 @@ class DialRun:
             StorageError: The database does not answer.
         """
         if self._lease_lost:
-            raise DialWithdrawnError("lease_lost")
+            raise DialWithdrawnError(LEASE_LOST)
         if self.pool.leaving:  # the callee would find no agent
-            await self.queue.release(self.dial)
+            await self._release("leaving")
             raise DialWithdrawnError("leaving")
-        lease_s = self.settings.lease_s
-        if why := await self.queue.confirm(self.dial, now_s=self.now_s, lease_s=lease_s):
+        if why := await self.queue.confirm(
+            self.dial, now_s=self.now_s, lease_s=self.settings.lease_s
+        ):
+            if why != LEASE_LOST:
+                await self.gate.end(self.dial.id, WITHDRAWN, reason=why)
             raise DialWithdrawnError(why)
         now = self.now_s()
         opens_s = contact_opens_s(self.campaign, self.claim.contact, now)
         if isinstance(opens_s, str) or opens_s > now:
             # If the hours never open, the next claim notices that and excludes the contact.
             due_s = now if isinstance(opens_s, str) else opens_s
-            await self.queue.release(self.dial, due_s=due_s, reason=OUTSIDE_HOURS)
+            await self._release("window_closed", due_s=due_s, reason=OUTSIDE_HOURS)
             raise DialWithdrawnError("window_closed")
         if refusal := await self.gate.admit(order_of(self.claim)):
             due_s = due_after_refusal(refusal, now)
@@ -240,7 +244,7 @@ class DialRun:
                 refused = DialResult(outcome=DialOutcome.REFUSED, reason=refusal.reason)
                 await self._settle(refused)
             else:
-                await self.queue.release(self.dial, due_s=due_s)
+                await self._release(refusal.reason, due_s=due_s)
             raise DialWithdrawnError(refusal.reason)
         self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=now))
 
@@ -278,7 +282,6 @@ class DialRun:
             return await self._settle(refusal)
         except DialWithdrawnError as withdrawn:
             logger.info("dial {} is withdrawn: {}", self.dial.id, withdrawn)
-            await self.gate.end(self.dial.id, WITHDRAWN, reason=str(withdrawn))
             self.calls.forget(self.dial.id)
             return None
         except CarrierError as error:
@@ -317,10 +320,17 @@ class DialRun:
             if fate.result is not None:
                 return await self._settle(fate.result)
         self.emit(_asked_event(self.dial, why, known=False))
-        await self.queue.release(self.dial, due_s=self.now_s())
-        await self.gate.end(self.dial.id, WITHDRAWN, reason=why)
+        await self._release(why, due_s=self.now_s())
         self.calls.forget(self.dial.id)
         return None
+
+    async def _release(self, why: str, *, due_s: float = 0.0, reason: str = "") -> None:
+        """Release the dial, and end its order as withdrawn.
+
+        If another process has the dial, that process ends the order: the call may go on.
+        """
+        if await self.queue.release(self.dial, due_s=due_s, reason=reason):
+            await self.gate.end(self.dial.id, WITHDRAWN, reason=why)
 
     async def _note_placed(self, call_ref: str) -> None:
         """Store and publish that the carrier has the call, and call `on_placed`."""
@@ -389,19 +399,19 @@ class DialRun:
     async def _settle(self, result: DialResult, then: NextStep | None = None) -> DialResult | None:
         """Store and publish a result; return it, or `None` if another process has the dial.
 
-        In both cases the order ends, and our side of the call is forgotten. `then` is the contact's
-        next state; without it, the campaign's rules decide.
+        In both cases our side of the call is forgotten; the order ends with the result. `then` is
+        the contact's next state; without it, the campaign's rules decide.
         """
         now = self.now_s()
         then = then or next_step(self.campaign, self.claim.contact, result, now)
         self.ending = True
         stored = await self.queue.settle(self.dial, result, then=then, now=now)
-        await self.gate.end(
-            self.dial.id, result.outcome, reason=result.reason, length_s=result.length_s
-        )
         self.calls.forget(self.dial.id)
         if not stored:
             return None  # another process has taken the dial over, and reports it
+        await self.gate.end(
+            self.dial.id, result.outcome, reason=result.reason, length_s=result.length_s
+        )
         self.emit(
             DialEnded(
                 campaign=self.campaign.name,

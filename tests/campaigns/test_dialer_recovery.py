@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from calls.campaign_events import (
+    CallOrdered,
     CampaignHeld,
     DialAsked,
     DialPlaced,
@@ -29,6 +30,7 @@ from tests.campaigns.dialing import (
     until,
 )
 from tests.kit.clock import always
+from tests.kit.dials import orders_of
 from transports.dialling import DialRequest
 
 pytestmark = pytest.mark.virtual_time
@@ -192,6 +194,44 @@ async def test_a_carrier_whose_only_dial_another_process_took_is_asked_again(
         await other.database.close()
 
         assert it.dialled() == [A, B]
+
+
+class LateToAsk(ScriptedCarrier):
+    """Waits before it asks whether the dial may still be placed."""
+
+    async def dial(self, request: DialRequest) -> str:
+        await request.wait(20.0)
+        await request.confirm()
+        return await super().dial(request)
+
+
+@pytest.mark.parametrize(
+    ("carrier", "stops"),
+    [
+        (ScriptedCarrier(answers_after_s=1000.0), False),
+        (ScriptedCarrier(deaf=1), False),
+        (LateToAsk(), False),
+        (LateToAsk(), True),
+    ],
+    ids=["it rings", "it was not placed", "it may not be placed", "no call may be placed"],
+)
+async def test_the_order_of_a_dial_that_another_process_took_is_not_ended_here(
+    tmp_path: Path, carrier: ScriptedCarrier, *, stops: bool
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.carrier = carrier
+        other = Queue(Database(it.url), holder="another")
+        async with running(it) as dialer:
+            await until(lambda: bool(it.of(CallOrdered)))
+            later = always(now_s() + 60.0)
+            assert await other.adopt_expired(["c"], now_s=later, lease_s=600.0)
+            if stops:
+                it.floor.stop()
+            await until(lambda: not dialer.runs)
+        await other.database.close()
+
+        assert [order.outcome for order in await orders_of(it.database)] == [""]
+        assert [ordered.outcome for ordered in it.of(CallOrdered)] == ["accepted"]
 
 
 @asynccontextmanager
