@@ -112,8 +112,8 @@ class CampaignBreakers:
                 the pause, the campaign would be shown as running, place no calls, and could not be
                 resumed.
         """
-        for campaign in sorted(self._unsaved):
-            why = self._unsaved.pop(campaign)  # before the await: another task may run meanwhile
+        while self._unsaved:  # not a loop over a copy: another task may store some meanwhile
+            campaign, why = self._unsaved.popitem()
             now, in_a_row = self._now_s(), self._breakers[campaign][why].in_a_row
             try:
                 await self._queue.move(campaign, "paused", reason=why, now=now)

@@ -14,7 +14,8 @@ from calls.campaign_events import (
     DialPlaced,
 )
 from calls.dialled import DialVerdict, judge_dial
-from calls.outbound import CampaignState, DialOutcome
+from calls.outbound import CampaignState, DialOutcome, DialResult
+from campaigns.dialer import CampaignBreakers
 from campaigns.guard import Hold
 from campaigns.model import CallingWindow
 from campaigns.store.queue import Queue
@@ -98,6 +99,20 @@ async def test_a_pause_that_could_not_be_stored_is_stored_later(
 
         (paused,) = it.of(CampaignPaused)
         assert paused.in_a_row >= 5
+
+
+async def test_pauses_that_a_round_and_a_dial_store_at_once_are_each_stored_once(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        store = DeafQueue(it.database, holder="me")
+        breakers = CampaignBreakers(["a", "b"], store, emit=it.told.append, now_s=now_s, limit=1)
+        for campaign in ("a", "b"):
+            with pytest.raises(StorageError):
+                await breakers.count(campaign, DialResult(outcome=DialOutcome.AGENT_FAILED))
+        await asyncio.gather(breakers.pause_tripped(), breakers.pause_tripped())
+
+        assert sorted(paused.campaign for paused in it.of(CampaignPaused)) == ["a", "b"]
 
 
 async def test_a_campaign_paused_by_its_breaker_in_an_outage_continues_when_resumed(
