@@ -237,6 +237,8 @@ class LivekitCarrier:
     to_number: Callable[[str], str] = str
     media_timeout_s: float = 120.0
     _ringing: dict[str, RingingDial] = field(default_factory=dict[str, RingingDial])
+    # Dials whose room was requested here and whose callee was not rung.
+    _not_rung: set[str] = field(default_factory=set[str])
 
     async def dial(self, request: DialRequest) -> str:
         """Create the room and start ringing in a task; return the room's name.
@@ -251,6 +253,7 @@ class LivekitCarrier:
                 if not trunk_id:
                     raise CarrierError(f"LiveKit has no outbound trunk named {self.trunk}")
                 await request.confirm()
+                self._not_rung.add(request.dial_id)
                 async with asyncio.timeout(OTHER_REQUEST_S):
                     await lk.room.create_room(
                         api.CreateRoomRequest(name=room, empty_timeout=EMPTY_ROOM_KEPT_S)
@@ -268,12 +271,15 @@ class LivekitCarrier:
         ringing.task = self.tasks.create_task(self._ring(call, ringing), name=f"ring {room}")
         self._forget_old()
         self._ringing[request.dial_id] = ringing
+        self._not_rung.discard(request.dial_id)
         return room
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         """Return the state of a dial; `None` if there is no sign of such a dial.
 
-        While this process rings it, its task shows the state; after that, the room does.
+        While this process rings it, its task shows the state; after that, the room does. If the
+        room was created here but its callee was not rung, because the response was lost, the room
+        is closed.
 
         Raises:
             CarrierError: LiveKit cannot be asked.
@@ -289,10 +295,13 @@ class LivekitCarrier:
                 verdict = dialled.verdict
                 outcome = LEG_OUTCOMES[verdict.outcome]
                 return FoundCall(provider_call_id=room, outcome=outcome, verdict=verdict)
+        not_rung = dial_id in self._not_rung
         try:
-            return await self._state_of(room, rang_here=ringing is not None)
+            found = await self._state_of(room, rang_here=ringing is not None, not_rung=not_rung)
         except FAILURES as error:
             raise CarrierError(type(error).__name__) from error
+        self._not_rung.discard(dial_id)  # if it is dialled again, another process may ring it
+        return found
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
         """Stop a dial that this process rings; one of another process is not stopped."""
@@ -330,22 +339,23 @@ class LivekitCarrier:
             if not dialled.answered:
                 await _close(lk, call.room)
 
-    async def _state_of(self, room: str, *, rang_here: bool) -> FoundCall | None:
+    async def _state_of(self, room: str, *, rang_here: bool, not_rung: bool) -> FoundCall | None:
         """Return the state of a dial by its room and the callee in it.
 
         If the room or the callee is missing, the call has ended, if this process rang it
         (`rang_here`). Otherwise, a missing room means that there was no such dial (`None`), and a
-        missing callee that the outcome is unknown.
+        missing callee that the outcome is unknown; unless this process created the room and did not
+        ring (`not_rung`): then the room is closed, and there was no such dial.
         """
         async with self.open_exchange() as lk, asyncio.timeout(OTHER_REQUEST_S):
             rooms = await lk.room.list_rooms(api.ListRoomsRequest(names=[room]))
             if not rooms.rooms:
                 return _completed(room) if rang_here else None
             listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
-        callee = next(
-            (participant for participant in listed.participants if participant.identity == CALLEE),
-            None,
-        )
+            callee = next((item for item in listed.participants if item.identity == CALLEE), None)
+            if callee is None and not_rung:
+                await lk.room.delete_room(api.DeleteRoomRequest(room=room))
+                return None
         if callee is None:
             # The process that created the room is gone, and there may have been a conversation.
             unknown = FoundCall(provider_call_id=room, outcome=DialOutcome.UNKNOWN)

@@ -30,6 +30,8 @@ class Exchange:
     declines: bool = False
     tidies_s: float = 0.0
     leaves_s: float = 0.0
+    loses: int = 0  # this many more answers to the creation or the close of a room
+    callees: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.sip = self.room = self
@@ -47,9 +49,11 @@ class Exchange:
 
     async def create_room(self, request: Any) -> None:
         self.made.append(request.name)
+        self._lose()
 
     async def list_participants(self, _: object) -> Any:
-        return SimpleNamespace(participants=[])
+        callees = [SimpleNamespace(identity=name, attributes={}) for name in self.callees]
+        return SimpleNamespace(participants=callees)
 
     async def create_sip_participant(self, *_: object, **__: object) -> Any:
         await asyncio.sleep(self.rings_s)
@@ -65,9 +69,15 @@ class Exchange:
     async def delete_room(self, request: Any) -> None:
         await asyncio.sleep(self.tidies_s)
         self.deleted.append(request.room)
+        self._lose()
 
     async def list_rooms(self, _: object) -> Any:
-        return SimpleNamespace(rooms=[])
+        return SimpleNamespace(rooms=[name for name in self.made if name not in self.deleted])
+
+    def _lose(self) -> None:
+        if self.loses:
+            self.loses -= 1
+            raise TimeoutError
 
 
 async def test_no_room_is_created_for_a_dial_withdrawn_while_it_waits() -> None:
@@ -80,6 +90,55 @@ async def test_no_room_is_created_for_a_dial_withdrawn_while_it_waits() -> None:
             await carrier.dial(withdrawn("d-1"))
 
     assert exchange.made == []
+
+
+@pytest.mark.parametrize("loses", [1, 2], ids=["its creation", "its creation and its close"])
+async def test_a_dial_that_never_rang_because_its_rooms_creation_got_no_answer_was_not_placed(
+    loses: int,
+) -> None:
+    exchange: Any = Exchange(loses=loses)
+    async with asyncio.TaskGroup() as tasks:
+        carrier = LivekitCarrier(
+            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
+        )
+        with pytest.raises(CarrierError):
+            await carrier.dial(request("d-1"))
+        while exchange.loses:
+            with pytest.raises(CarrierError):
+                await carrier.find("d-1", "+15550142", 0.0)
+
+        assert await carrier.find("d-1", "+15550142", 0.0) is None
+    assert exchange.deleted == exchange.made
+
+
+async def test_the_room_of_a_dial_that_another_process_rings_is_not_closed() -> None:
+    exchange: Any = Exchange(loses=1, callees=["callee"])
+    async with asyncio.TaskGroup() as tasks:
+        carrier = LivekitCarrier(
+            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
+        )
+        with pytest.raises(CarrierError):
+            await carrier.dial(request("d-1"))
+        found = await carrier.find("d-1", "+15550142", 0.0)
+
+    assert (found and found.outcome, exchange.deleted) == (None, [])
+
+
+@pytest.mark.virtual_time
+async def test_a_dial_that_rang_after_its_room_was_requested_twice_was_placed() -> None:
+    exchange: Any = Exchange(loses=1, rings_s=1.0)
+    async with asyncio.TaskGroup() as tasks:
+        carrier = LivekitCarrier(
+            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
+        )
+        with pytest.raises(CarrierError):
+            await carrier.dial(request("d-1"))
+        await carrier.dial(request("d-1"))
+        await asyncio.sleep(2.0)
+        found = await carrier.find("d-1", "+15550142", 0.0)
+
+    assert found is not None
+    assert found.outcome is DialOutcome.COMPLETED
 
 
 async def test_a_server_that_is_not_livekit_gives_no_result_of_a_dial() -> None:
