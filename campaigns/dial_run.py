@@ -25,6 +25,7 @@ from calls.outbound import OUTSIDE_HOURS, Claim, Dial, DialOutcome, DialResult, 
 from campaigns.breakers import WatchedCarrier
 from campaigns.dialing import (
     GRACE_S,
+    MAX_CALL_S,
     DialerSettings,
     DialingCapacity,
     OwnCalls,
@@ -53,7 +54,6 @@ NUMBER_REST_S: Final = 3600.0
 REST_REASONS: Final = ("number_daily", "nothing_allowed")
 LEASE_LOST: Final = "lease_lost"  # as `Queue.confirm` returns it
 CALLBACK: Final = "callback"  # the kind of consent of a contact from a callback request
-MAX_CALL_S: Final = 2 * 3600.0  # no call lasts longer, whatever the carrier reports
 
 FateAction: TypeAlias = Literal["settle", "ask_again", "release"]
 

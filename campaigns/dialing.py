@@ -16,6 +16,7 @@ LEASE_S: Final = 15.0  # chosen: a dead process's slots are freed within seconds
 DIAL_CHECK_S: Final = 2.0  # for each call; the carrier's callbacks are usually earlier
 RING_S: Final = 30.0
 GRACE_S: Final = 30.0  # chosen: three times the time limit of a request to a carrier
+MAX_CALL_S: Final = 2 * 3600.0  # no call lasts longer, whatever the carrier reports
 REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
 NOT_REACHED: Final = frozenset(
     {DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.FAILED, DialOutcome.CANCELLED}

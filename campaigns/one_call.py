@@ -8,6 +8,7 @@ from typing import Final
 from calls.outbound import DialOutcome, DialResult
 from campaigns.breakers import WatchedCarrier
 from campaigns.dialing import (
+    MAX_CALL_S,
     DialerSettings,
     DialingCapacity,
     OwnCalls,
@@ -104,7 +105,8 @@ class OneCall:
         """Ask the carrier until the call is over or lost; cancel it on shutdown while it rings.
 
         It is lost after `LOST_S` without the call in a usable response; on shutdown, at once if the
-        carrier has never shown it. `found` is `None` if the response to the dial was lost.
+        carrier has never shown it. After `MAX_CALL_S` a call counts as over. `found` is `None` if
+        the response to the dial was lost.
         """
         missing_s, cancelled = 0.0, False
         while found is None or found.outcome is None:
@@ -115,6 +117,8 @@ class OneCall:
                 latest = None
             found = latest or found
             missing_s = 0.0 if latest else missing_s + self.settings.look_s
+            if found and self.now_s() > began_s + MAX_CALL_S:
+                break  # the carrier has missed its end
             leaving, call_ref = self.pool.leaving, found.provider_call_id if found else ""
             if call_ref:
                 self.under_way.add(request.dial_id)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from calls.outbound import Dial, DialOutcome, DialResult
-from campaigns.dial_run import ASK_AGAIN, LOST, MAX_CALL_S, RELEASE, Fate, judge_fate
-from campaigns.dialing import GRACE_S
+from campaigns.dial_run import ASK_AGAIN, LOST, RELEASE, Fate, judge_fate
+from campaigns.dialing import GRACE_S, MAX_CALL_S
 from transports.dialling import FoundCall
 
 NOW = 1_800_000_000.0

@@ -20,8 +20,9 @@ from calls.campaign_events import (
 from calls.dialled import judge_dial
 from calls.outbound import Claim, DialOutcome
 from campaigns.breakers import WatchedCarrier
-from campaigns.dial_run import MAX_CALL_S, DialRun
+from campaigns.dial_run import DialRun
 from campaigns.dialer import DialsInProgress
+from campaigns.dialing import MAX_CALL_S
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
 from campaigns.store.contacts import Contacts, NewContact

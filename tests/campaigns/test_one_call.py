@@ -1,13 +1,17 @@
 """One call outside any campaign, and its reported result."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
 from calls.outbound import DialOutcome, DialResult
-from campaigns.dialing import DialerSettings
+from campaigns.dialing import MAX_CALL_S, DialerSettings
 from campaigns.one_call import OneCall
 from campaigns.order_gate import Order
 from tests.campaigns.dialing import Floor, ScriptedCarrier, now_s
 from tests.kit.dials import OpenGate
+from transports.dialling import FoundCall
 
 pytestmark = pytest.mark.virtual_time
 
@@ -58,6 +62,24 @@ async def test_a_call_without_a_status_has_an_unknown_end() -> None:
     result = await called(ScriptedCarrier(deaf=10_000))
 
     assert (result.outcome, result.reason) == (DialOutcome.UNKNOWN, "lost_at_carrier")
+
+
+class EndlessScript(ScriptedCarrier):
+    """Reports no end of a call."""
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        found = await super().find(dial_id, to, since_s)
+        return found and replace(found, outcome=None)
+
+
+@pytest.mark.parametrize("answers_after_s", [1e9, 0.0], ids=["rings", "talks"])
+async def test_a_call_whose_end_the_carrier_lost_is_followed_for_a_bounded_time(
+    answers_after_s: float,
+) -> None:
+    async with asyncio.timeout(MAX_CALL_S + 300.0):
+        result = await called(EndlessScript(answers_after_s=answers_after_s))
+
+    assert result.outcome is DialOutcome.UNKNOWN
 
 
 async def test_a_failure_of_the_agent_is_reported() -> None:
