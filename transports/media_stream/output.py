@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from math import inf
 from typing import Final, Generic, TypeVar
 
 from pipecat.frames.frames import (
@@ -244,6 +245,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         line.on_played = self._order.note_played
         self._sending = asyncio.Lock()  # held while a piece and its mark, or a replay, are sent
         self._cut_at = 0  # the id of the last interruption; older frames have smaller ids
+        self._tones_until = 0.0  # when the far end will have played all key tones
 
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
@@ -326,21 +328,29 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
     async def press(self, tones: bytes) -> bool:
         """Send tones between two pieces of speech; return whether all were accepted.
 
-        On the caller's line, they count as audio that cannot be interrupted.
+        They cannot be interrupted: until they are played, an interruption clears nothing.
         """
         await _until_up(self._line, self._played)
         async with self._sending:
-            if self.line_end is not None:
-                length_s = len(tones) / 2 / self.sample_rate
-                self.line_end.line.add(length_s, self._line.clock(), protected=True)
-            step = self.audio_chunk_size
-            pieces = [tones[at : at + step] for at in range(0, len(tones), step)]
-            sent = [
-                await self._marked.play(OutputAudioRawFrame(piece, self.sample_rate, 1))
-                for piece in pieces
-            ]
-            await self._marked.close(rest=True)
-            self._line.sent.end_word()
+            self._tones_until = inf
+            try:
+                return await self._send_tones(tones)
+            finally:
+                # An interruption meanwhile has reset the pace, by up to the lead.
+                self._tones_until = self._dry_at() + self._line.stream.lead_s
+
+    async def _send_tones(self, tones: bytes) -> bool:
+        if self.line_end is not None:
+            length_s = len(tones) / 2 / self.sample_rate
+            self.line_end.line.add(length_s, self._line.clock(), protected=True)
+        step = self.audio_chunk_size
+        pieces = [tones[at : at + step] for at in range(0, len(tones), step)]
+        sent = [
+            await self._marked.play(OutputAudioRawFrame(piece, self.sample_rate, 1))
+            for piece in pieces
+        ]
+        await self._marked.close(rest=True)
+        self._line.sent.end_word()
         return all(sent)
 
     def _played(self, more_s: float) -> None:
@@ -355,13 +365,16 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
     async def _write_frame(self, frame: Frame) -> bool:
         """Send a frame; a stream that does not accept it within `WRITE_S` counts as lost.
 
-        An interruption makes the far end drop its audio, unless some of it must be heard.
+        An interruption makes the far end drop its audio, unless some of it must be heard, or key
+        tones are among it.
         """
         if isinstance(frame, InterruptionFrame):
             sender = self._media_senders.get(None)
             if isinstance(sender, WholeSender) and sender.must_be_heard:
                 return True  # a `clear` would drop audio that cannot be interrupted
             self._cut_at = frame.id
+            if self._line.clock() < self._tones_until:
+                return True  # it would drop key tones
         try:
             async with asyncio.timeout(WRITE_S):
                 written = await super()._write_frame(frame)
