@@ -117,8 +117,7 @@ class ResumePlace(Protocol):
     async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
         """Store a state in place of the previous one; after the `last` one, store nothing more.
 
-        Calls must not overlap: a late one would replace a newer state. Returns False if another
-        process has the call.
+        Waits for a state that is being stored. Returns False if another process has the call.
         """
         ...
 

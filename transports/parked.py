@@ -121,28 +121,24 @@ class ParkedCall:
         self._parts = StoredParts(key_values, place)
         self._epoch = epoch
         self._last_stored = False
+        self._changing = asyncio.Lock()  # held while the state is stored or deleted
         self._reached_store = self.is_on_one_machine = self.is_here_only = False
 
     async def keep(self, state: ResumeState, *, last: bool = False) -> bool:
         """Store a state in place of the previous one; after the `last` one, store nothing more.
 
-        If a part of the last one is not stored, or perhaps on this machine only, it is not the last.
-
-        Returns False if another process has the call.
+        If a part of the last one is not stored, or may be here only, it is not the last one.
+        Waits for a state that is being stored. Returns False if another process has the call.
         """
-        if self._last_stored:
-            return not self._taken.is_set()
-        self._last_stored, is_stored = last, False
-        try:
+        async with self._changing:
+            if self._last_stored:
+                return not self._taken.is_set()
             small, parts = split(state)
             small["at"] = self._parts.own
             kept = await self._parts.keep(parts, now=state.kept_at, last=last)
             is_ours = await self._store(small, parts=kept)
-            is_stored = not self.is_here_only
-        finally:
-            if last:
-                self._last_stored = is_stored
-        return is_ours
+            self._last_stored = last and not self.is_here_only
+            return is_ours
 
     async def is_ours(self, *, otherwise: bool = True) -> bool:
         """Return whether no other process has taken the call up; `otherwise` if it is not known."""
@@ -188,8 +184,9 @@ class ParkedCall:
 
     async def forget(self) -> bool:
         """Delete our parts and the stored state; return False if that is of another process."""
-        await self._parts.forget()
-        return await self._store(None)
+        async with self._changing:
+            await self._parts.forget()
+            return await self._store(None)
 
     async def _store(
         self, small: Mapping[str, Any] | None, *, parts: KeepOutcome = KeepOutcome.KEPT

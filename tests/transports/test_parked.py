@@ -268,6 +268,40 @@ async def test_a_last_state_that_is_not_stored_is_not_the_last(*, hangs: bool) -
     assert (await store.read(f"{PREFIX}twilio CA1"))["turn"] == 4
 
 
+class SlowStore(KeyValueStore):
+    """Stores the small part of a state at once, and takes a second for each other one."""
+
+    async def keep(self, token: str, value: Any, **options: Any) -> KeepOutcome:
+        await asyncio.sleep(0.0 if token.startswith(PREFIX) else 1.0)
+        return await super().keep(token, value, **options)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("then", "found"),
+    [
+        (lambda place: place.keep(replace(GOES_ON, turn=4)), 4),
+        (lambda place: place.keep(replace(GOES_ON, turn=4), last=True), 4),
+        (lambda place: place.forget(), None),
+    ],
+    ids=["a newer state", "the last state", "the end of the call"],
+)
+async def test_an_older_state_that_is_still_being_stored_undoes_nothing(
+    then: Callable[[ParkedCall], Awaitable[bool]], found: int | None
+) -> None:
+    pool = SingleProcess(why_closed=str, clock=lambda: 0.0)
+    pool.key_values = SlowStore(clock=lambda: 0.0)
+    parked = Parked(pool, "twilio")
+    place = parked.place("t")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(place.keep(GOES_ON))
+        await asyncio.sleep(0.5)
+        await then(place)
+
+    state = (await parked.take("t")).state
+    assert (state and state.turn) == found
+
+
 async def nobody(_: Parked) -> None:
     pass
 
