@@ -223,7 +223,7 @@ class DialRun:
         if self._lease_lost:
             raise DialWithdrawnError(LEASE_LOST)
         if self.pool.leaving:  # the callee would find no agent
-            await self._release("leaving")
+            await _release(self, "leaving")
             raise DialWithdrawnError("leaving")
         if why := await self.queue.confirm(
             self.dial, now_s=self.now_s, lease_s=self.settings.lease_s
@@ -236,7 +236,7 @@ class DialRun:
         if isinstance(opens_s, str) or opens_s > now:
             # If the hours never open, the next claim notices that and excludes the contact.
             due_s = now if isinstance(opens_s, str) else opens_s
-            await self._release("window_closed", due_s=due_s, reason=OUTSIDE_HOURS)
+            await _release(self, "window_closed", due_s=due_s, reason=OUTSIDE_HOURS)
             raise DialWithdrawnError("window_closed")
         if refusal := await self.gate.admit(order_of(self.claim)):
             due_s = due_after_refusal(refusal, now)
@@ -244,7 +244,7 @@ class DialRun:
                 refused = DialResult(outcome=DialOutcome.REFUSED, reason=refusal.reason)
                 await self._settle(refused)
             else:
-                await self._release(refusal.reason, due_s=due_s)
+                await self.queue.release(self.dial, due_s=due_s)
             raise DialWithdrawnError(refusal.reason)
         self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=now))
 
@@ -320,17 +320,9 @@ class DialRun:
             if fate.result is not None:
                 return await self._settle(fate.result)
         self.emit(_asked_event(self.dial, why, known=False))
-        await self._release(why, due_s=self.now_s())
+        await _release(self, why, due_s=self.now_s())
         self.calls.forget(self.dial.id)
         return None
-
-    async def _release(self, why: str, *, due_s: float = 0.0, reason: str = "") -> None:
-        """Release the dial, and end its order as withdrawn.
-
-        If another process has the dial, that process ends the order: the call may go on.
-        """
-        if await self.queue.release(self.dial, due_s=due_s, reason=reason):
-            await self.gate.end(self.dial.id, WITHDRAWN, reason=why)
 
     async def _note_placed(self, call_ref: str) -> None:
         """Store and publish that the carrier has the call, and call `on_placed`."""
@@ -423,6 +415,15 @@ class DialRun:
             )
         )
         return result
+
+
+async def _release(run: DialRun, why: str, *, due_s: float = 0.0, reason: str = "") -> None:
+    """Release a dial, and end its order as withdrawn.
+
+    If another process has the dial, that process ends the order: the call may go on.
+    """
+    if await run.queue.release(run.dial, due_s=due_s, reason=reason):
+        await run.gate.end(run.dial.id, WITHDRAWN, reason=why)
 
 
 def due_after_refusal(refusal: OrderRefusal, now: float) -> float | None:

@@ -334,23 +334,20 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         async with self._sending:
             self._tones_until = inf
             try:
-                return await self._send_tones(tones)
+                if self.line_end is not None:
+                    length_s = len(tones) / 2 / self.sample_rate
+                    self.line_end.line.add(length_s, self._line.clock(), protected=True)
+                step = self.audio_chunk_size
+                pieces = [tones[at : at + step] for at in range(0, len(tones), step)]
+                sent = [
+                    await self._marked.play(OutputAudioRawFrame(piece, self.sample_rate, 1))
+                    for piece in pieces
+                ]
+                await self._marked.close(rest=True)
+                self._line.sent.end_word()
             finally:
                 # An interruption meanwhile has reset the pace, by up to the lead.
                 self._tones_until = self._dry_at() + self._line.stream.lead_s
-
-    async def _send_tones(self, tones: bytes) -> bool:
-        if self.line_end is not None:
-            length_s = len(tones) / 2 / self.sample_rate
-            self.line_end.line.add(length_s, self._line.clock(), protected=True)
-        step = self.audio_chunk_size
-        pieces = [tones[at : at + step] for at in range(0, len(tones), step)]
-        sent = [
-            await self._marked.play(OutputAudioRawFrame(piece, self.sample_rate, 1))
-            for piece in pieces
-        ]
-        await self._marked.close(rest=True)
-        self._line.sent.end_word()
         return all(sent)
 
     def _played(self, more_s: float) -> None:
