@@ -101,7 +101,7 @@ class Ladders:
         given: dict[Stage, Sequence[LadderRung] | None] = {"stt": stt, "llm": llm, "tts": tts}
         _check_types(rescue, clips, on_event)
         self._specs = _specs(given, rescue, clips)
-        self._hook = EventHook(on_event) if on_event else None
+        self._report: Emit = EventHook(on_event).emit if on_event else lambda _: None
         self._line, self._turn = CallerLine(), Turn(budget_s=BUDGET_S)
         self._floor = Floor(self._line)
         self._health = health_here(clock=clock.monotonic)
@@ -172,15 +172,13 @@ class Ladders:
         return {spec.name: _build(spec, self._shared.client_of(spec), rate_hz) for spec in specs}
 
     def _emit(self, event: Any) -> None:
-        """Pass an event of this call to `on_event` and the hold line."""
+        """Pass an event of this call to `on_event` and the hold line.
+
+        Those of the health of its rungs go to `on_event` alone.
+        """
         self._report(event)
         if self._hold:
             self._hold.notice(event)
-
-    def _report(self, event: Any) -> None:
-        """Pass an event of this call, or of the health of its rungs, to `on_event`."""
-        if self._hook:
-            self._hook.emit(event)
 
     def _follow(self, event: FloorEvent) -> None:
         """Expect no answer to a turn without words."""

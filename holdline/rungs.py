@@ -169,9 +169,9 @@ class _Reading:
                 self._read_setting(setting, given)
         elif place := self._place_of_parameter(name):
             self._keys["api_key" if place == "key" else place] = value
-        elif name in KEYS and name not in parameters and self._takes(name):
+        elif name in KEYS and name not in parameters and _takes(service, self._stage, name):
             self._keys[name] = value
-        elif self._is_setting(name):
+        elif _is_setting(service, name, is_class=bool(self._rung.service)):
             self._read_setting(name, value)
         elif name in parameters:
             self._init[name] = value
@@ -180,20 +180,6 @@ class _Reading:
         else:
             cure = _nearest(name, [*parameters, *KEYS])
             raise self._error(f"the class has no argument {name}{cure}")
-
-    def _takes(self, key: str) -> bool:
-        """Return whether a rung's key has an effect: Holdline reads it, or the class takes it."""
-        if key in ("timeout_s", "url") or (key == "language" and self._stage != "llm"):
-            return True
-        if self._service is None:
-            return key in ("model", "voice")
-        return bool(self._service.places["key" if key == "api_key" else key])
-
-    def _is_setting(self, name: str) -> bool:
-        """Return whether an argument that stands by itself is one of the settings."""
-        if self._service is None:
-            return name not in KEYS
-        return name in self._service.settings and (name in KEYS or not self._rung.service)
 
     def _place_of_parameter(self, name: str) -> str:
         """Return the value of a rung that a parameter of the class takes; empty if it takes none.
@@ -289,6 +275,22 @@ class _Reading:
 
     def _error(self, text: str) -> ValueError:
         return ValueError(f"{self._rung.title}: {text}")
+
+
+def _takes(service: ServiceClass | None, stage: Stage, key: str) -> bool:
+    """Return whether a rung's key has an effect: Holdline reads it, or the class takes it."""
+    if key in ("timeout_s", "url") or (key == "language" and stage != "llm"):
+        return True
+    if service is None:
+        return key in ("model", "voice")
+    return bool(service.places["key" if key == "api_key" else key])
+
+
+def _is_setting(service: ServiceClass | None, name: str, *, is_class: bool) -> bool:
+    """Return whether an argument that stands by itself is one of the settings."""
+    if service is None:
+        return name not in KEYS
+    return name in service.settings and (name in KEYS or not is_class)
 
 
 def _why_wrong(name: str, value: Any) -> str:
