@@ -1,4 +1,4 @@
-"""What a service is built with, and what is released with it."""
+"""The arguments of the services that the adapter builds, and the end of their sessions."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
