@@ -144,7 +144,9 @@ class Peers(Protocol):
         """Register the function that answers a question of other processes."""
         ...
 
-    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
+    async def ask(
+        self, name: str, what: str, /, *, within_s: float = ASK_PROCESS_S, **fields: Any
+    ) -> Any:
         """Return the answer of the process with this name; raise `LookupError` without one."""
         ...
 

@@ -27,6 +27,7 @@ from configuration.settings import IceServer
 from runtime import clock
 from transports.arrival_rules import Guest, WaitingRoom, network_of
 from transports.parked import Parked
+from transports.pool import ASK_PROCESS_S
 from transports.webrtc.candidate_rules import is_on_our_networks, is_on_this_machine
 from transports.webrtc.connection import BrowserConnection, TooManyError
 
@@ -342,7 +343,7 @@ class WebrtcRoutes:
         if worker and worker != self._pool.name:
             fields = {"offer": offer.model_dump(mode="json"), "address": address, "public": public}
             try:
-                return _answer_of(await self._pool.peers.ask(worker, "offer", **fields))
+                return _answer_of(await self._ask(worker, "offer", **fields))
             except LookupError:
                 pc_id = None  # that process and its call are gone: this is a new call
         local = offer.model_copy(update={"pc_id": pc_id})
@@ -380,10 +381,9 @@ class WebrtcRoutes:
             return await self._add(patch.model_copy(update={"pc_id": pc_id}))
         fields = patch.model_dump(mode="json")
         try:
-            reply = await self._pool.peers.ask(worker, "candidates", patch=fields)
+            return _answer_of(await self._ask(worker, "candidates", patch=fields))
         except LookupError as gone:
             raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from gone
-        return _answer_of(reply)
 
     async def take_candidates(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """Add candidates that arrived at another process."""
@@ -396,6 +396,15 @@ class WebrtcRoutes:
         local = offer.model_copy(update={"pc_id": pc_id})
         answer = self._answer_here(local, str(message["address"]), public=bool(message["public"]))
         return await _catch_refusal(answer)
+
+    async def _ask(self, worker: str, what: str, **fields: Any) -> Any:
+        """Return the reply of another process, for which it may take `OFFER_S`.
+
+        Raises:
+            LookupError: That process is gone, or hangs.
+        """
+        within_s = OFFER_S + ASK_PROCESS_S
+        return await self._pool.peers.ask(worker, what, within_s=within_s, **fields)
 
     async def _add(self, patch: Candidates) -> Mapping[str, str]:
         candidates = [IceCandidate(**candidate.model_dump()) for candidate in patch.candidates]

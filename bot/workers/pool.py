@@ -13,7 +13,16 @@ from bot.workers.saved_values import SavedValues
 from bot.workers.wire import Wire
 from bot.workers.worker_process import Worker
 from runtime.clock import Clock
-from transports.pool import Answer, CallPool, HeldSeat, KeepOutcome, KeyValues, NoSeat, TakenUp
+from transports.pool import (
+    ASK_PROCESS_S,
+    Answer,
+    CallPool,
+    HeldSeat,
+    KeepOutcome,
+    KeyValues,
+    NoSeat,
+    TakenUp,
+)
 
 MAX_CLAIMS: Final = 10_000  # about the rooms of a day; the least recently used claim is dropped
 
@@ -412,7 +421,9 @@ class NoPeers:
         """Register the answer to a question."""
         self._answers[what] = answer
 
-    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
+    async def ask(
+        self, name: str, what: str, /, *, within_s: float = ASK_PROCESS_S, **fields: Any
+    ) -> Any:
         """Raise `LookupError`: there is no other process."""
         raise LookupError(f"{name} is not a process of this server")
 

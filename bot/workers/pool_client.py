@@ -13,7 +13,7 @@ from bot.workers.pool import StreamedViews
 from bot.workers.wire import Wire, WireError
 from fallbacks.ladder import StagePolicy
 from processors.ladder.gate import RungGate
-from transports.pool import Answer, HeldSeat, KeepOutcome, NoSeat, TakenUp
+from transports.pool import ASK_PROCESS_S, Answer, HeldSeat, KeepOutcome, NoSeat, TakenUp
 
 
 class PooledKeyValueStore:
@@ -137,7 +137,9 @@ class WirePeers:
         self._answers[what] = answer
         self._wire.answer(what, answer)
 
-    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
+    async def ask(
+        self, name: str, what: str, /, *, within_s: float = ASK_PROCESS_S, **fields: Any
+    ) -> Any:
         """Ask one worker, through the supervisor; this one is asked directly.
 
         Raises:
@@ -146,7 +148,8 @@ class WirePeers:
         if name == self._name:
             return await self._answers[what](fields)
         try:
-            return await self._wire.ask("peer", peer=name, question=what, fields=fields)
+            asked = {"peer": name, "question": what, "fields": fields, "limit_s": within_s}
+            return await self._wire.ask("peer", within_s=within_s, **asked)
         except WireError as gone:
             raise LookupError(str(gone)) from gone
 

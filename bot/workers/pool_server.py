@@ -20,7 +20,7 @@ from bot.workers.worker_process import Worker
 from configuration.settings import Settings
 from fallbacks.limits import MINUTE_S
 from runtime.clock import Clock
-from transports.pool import Answer
+from transports.pool import ASK_PROCESS_S, Answer
 
 if TYPE_CHECKING:
     from bot.workers.shared_claims import SharedClaims
@@ -428,4 +428,5 @@ class PoolServer:
         peer = self.workers.get(message["peer"])
         if peer is None:
             raise WireError(f"{message['peer']} is not running")
-        return await peer.wire.ask(message["question"], **message["fields"])
+        within_s = message.get("limit_s", ASK_PROCESS_S)  # an older worker sends none
+        return await peer.wire.ask(message["question"], within_s=within_s, **message["fields"])

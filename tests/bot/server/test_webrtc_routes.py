@@ -1,8 +1,23 @@
-"""Limits of an offer, checked before it is parsed, with any line ending."""
+"""Limits of an offer, checked before it is parsed; requests for other workers."""
 
+import asyncio
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
 import pytest
+from fastapi import FastAPI
 
-from bot.server.webrtc_routes import MAX_ADDRESSES, MAX_LINES, is_plausible
+from bot.server.webrtc_routes import (
+    MAX_ADDRESSES,
+    MAX_LINES,
+    OFFER_S,
+    WebrtcRoutes,
+    is_plausible,
+)
+from tests.bot.workers.lines import lines
+from tests.bot.workers.test_pool_client import settings_with
 
 BEGINS = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "m=audio 9 UDP/TLS/RTP/SAVPF 111"]
 CANDIDATE = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host"
@@ -39,3 +54,36 @@ def test_an_offer_of_anything_but_one_sound_and_one_data_line_is_refused(kind: s
 
     assert is_plausible("\r\n".join(more[:-1]))
     assert not is_plausible("\r\n".join(more))
+
+
+REQUESTS: Mapping[str, Mapping[str, Any]] = {
+    "POST": {"sdp": "", "type": "offer", "request_data": {"ice_restart": True}},
+    "PATCH": {"candidates": []},
+}
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("method", REQUESTS)
+async def test_a_worker_waits_as_long_for_anothers_answer_as_that_may_take(method: str) -> None:
+    async def answer(_: Mapping[str, Any]) -> Mapping[str, Any]:
+        await asyncio.sleep(OFFER_S - 0.1)
+        return {"answer": {"pc_id": "w2.7"}}
+
+    webrtc = SimpleNamespace(public=False, ice_servers=())
+    settings = SimpleNamespace(transports=SimpleNamespace(webrtc=webrtc))
+    switchboard = SimpleNamespace(emit=print, on_closing=lambda _: None, free_seats=9)
+    process: Any = SimpleNamespace(settings=settings, switchboard=switchboard)
+    async with lines(settings_with()) as it, asyncio.TaskGroup() as tasks:
+        await it.open()
+        for what in ("offer", "candidates"):
+            it.joined[1].peers.answer(what, answer)
+        calls: Any = SimpleNamespace(pool=it.joined[0], is_running=lambda _: False)
+        routes, app = WebrtcRoutes(process, tasks, calls), FastAPI()
+        app.add_api_route("/api/offer", routes.offer, methods=["POST"])
+        app.add_api_route("/api/offer", routes.candidates, methods=["PATCH"])
+        wire = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=wire, base_url="http://holdline.test") as browser:
+            asked = {"pc_id": "w2.7", **REQUESTS[method]}
+            found = await browser.request(method, "/api/offer", json=asked)
+
+    assert (found.status_code, found.json()) == (200, {"pc_id": "w2.7"})
