@@ -398,10 +398,10 @@ class WebrtcRoutes:
         return await _catch_refusal(answer)
 
     async def _ask(self, worker: str, what: str, **fields: Any) -> Any:
-        """Return the reply of another process, for which it may take `OFFER_S`.
+        """Return the reply of another process, which may take `OFFER_S` to answer an offer.
 
         Raises:
-            LookupError: That process is gone, or hangs.
+            LookupError: That process is gone or hangs.
         """
         within_s = OFFER_S + ASK_PROCESS_S
         return await self._pool.peers.ask(worker, what, within_s=within_s, **fields)

@@ -255,8 +255,8 @@ class HoldActions:
     async def _act(self, now: float) -> None:
         """Say words that are missing or left over, then carry out all actions that are due.
 
-        From the first step of an outage, which a resumed call may have behind it, the recogniser
-        of the menu's words is ready, unless it cannot recognise the current language.
+        During an outage, the recogniser of the menu's words is started, also in a call that was
+        resumed in the middle of it, unless it cannot recognise the current language.
         """
         self.voice.note_heard(now)
         if (missing := self.delivered.tick(now)) and not self.voice.floor.caller_speaking:
