@@ -35,7 +35,7 @@ demo: setup ## a talking agent without keys: open the one URL that it prints; PO
 	@$(BIN)/holdline demo $(if $(PORT),--port $(PORT))
 
 test: setup-dev ## the quick tests and one whole call; six minutes on two cores
-	@$(BIN)/python $(TESTS) $(QUICK)
+	@$(TWICE) quick $(BIN)/python $(TESTS) $(QUICK)
 
 test-calls: setup-dev ## whole calls, also in browsers; about ten minutes
 	@$(HALVES) slow $(PYTEST) -m "(slow or e2e) and not long and $(BESIDE)"
