@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import redis
+import redis.asyncio
 
 from bot.workers import shared_claims, shared_values
 from bot.workers.pool import Claims
