@@ -6,6 +6,7 @@ The caller hears every word once, unnoticed by the pipeline.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from itertools import groupby
 
 import numpy as np
@@ -26,6 +27,7 @@ from lab.simulators.carrier.carrier import Carrier
 from tests.transports.carrier_server import CarrierServer, carrier_server
 from tests.transports.twilio_server import RATE_HZ, Call, tone, until
 from transports.leg_output import LineEnd
+from transports.media_stream.tokens import Kept
 from transports.parked import ParkedCall
 
 pytestmark = pytest.mark.virtual_time
@@ -406,3 +408,14 @@ async def test_a_repeated_event_is_handled_once(why_closed: str) -> None:
         assert len(it.telnyx.commands_so_far(ref, "answer", "streaming_start")) == 2
         assert len(it.pool.calls) == 1
         assert it.pool.told == []
+
+
+async def test_a_caller_who_waits_for_a_seat_goes_on_when_the_calls_process_wakes() -> None:
+    async with line("telnyx") as (it, caller, _):
+        ref = caller.phone.call_sid
+        kept = asdict(Kept(call_sid=ref, lost_at=it.host.clock()))
+        await it.host.pool.key_values.keep(f"telnyx call {ref}", kept, for_s=60.0)
+        for _ in range(2):  # two webhooks about the loss have asked the caller to wait
+            await it.news(caller, "call.speak.ended")
+
+        assert len(it.telnyx.commands_so_far(ref, "streaming_start")) == 2

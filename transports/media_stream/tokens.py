@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from functools import partial
@@ -191,6 +191,15 @@ class StreamedCalls:
         """Delete the stored call, and return it; `None` if there was none."""
         kept = await self._pool.key_values.take(self._place(call_sid))
         return Kept(**kept) if kept else None
+
+    async def wait_no_longer(self, call_sid: str) -> bool:
+        """Record that a call does not wait for a seat any more; return whether it did, once."""
+        with suppress(LookupError):
+            kept = await self.kept(call_sid)
+            if kept and kept.lost_at is not None and await self.forget(call_sid):
+                await self.keep(replace(kept, lost_at=None))
+                return True
+        return False
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Answer the question of `find`: pass the carrier's reports to the leg, if it is here."""

@@ -254,8 +254,12 @@ class TelnyxRoutes:
             loss_id = stream_id if is_id(stream_id) else news_id
             return await self._streams.follow(call, payload, news_id=loss_id, is_ours=is_ours)
         if event == SPOKEN:
-            if await self._tokens.streamed_calls.find(call_id) is not None:
-                return OK  # another webhook has got it a seat in the meantime
+            calls = self._tokens.streamed_calls
+            found = await calls.find(call_id)
+            # Another webhook has got the call a seat in the meantime, unless its process was only
+            # frozen, and has woken while the caller waits.
+            if found and not (found.goes_on and await calls.wait_no_longer(call_id)):
+                return OK
             call = _call(call_id, payload, ref)
             # After the last sentence, no machine has the call: so it is ended here in any case.
             return await self._streams.follow(call, payload, news_id=news_id)
