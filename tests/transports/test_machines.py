@@ -259,6 +259,19 @@ async def test_a_call_moves_between_machines_any_number_of_times(carrier: str) -
         assert "hangup" not in [action for _, action, _ in them.servers["a"].telnyx.commands]
 
 
+async def test_a_machine_learns_of_the_person_whom_it_rings_for_a_caller_that_moved_to_it() -> None:
+    store, person = KeyValueStore(clock=time.monotonic), Destination(name="x", number="+415550100")
+    async with machines(store) as them, asyncio.timeout(30), them.caller("telnyx"):
+        await until(lambda: them.counts() == [1, 0])
+        await move(them, "a")
+        await until(lambda: them.counts() == [1, 1])
+        them.servers["a"].telnyx.people[person.number] = "user_busy"
+
+        outcome = await them.servers["b"].pool.calls[0].leg.transfer(person, ring_s=1.0)
+
+    assert outcome == "busy"
+
+
 async def move(them: Machines, had: str) -> None:
     """Let a machine go, whose only call moves."""
     for name, server in them.servers.items():

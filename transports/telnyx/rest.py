@@ -32,8 +32,8 @@ class TelnyxRest:
         api_url: The API's address.
         codec: The codec of the sound, by Telnyx's name.
         rate_hz: The samples per second of the sound that we send.
-        webhook_url: Where Telnyx reports a call from our answer on; empty for the application's
-            address, which may lead to any machine.
+        webhook_url: Where Telnyx reports a call from our answer or transfer on; empty for the
+            application's address, which may lead to any machine.
 
     Source: developers.telnyx.com/api-reference/call-commands.
     """
@@ -49,9 +49,8 @@ class TelnyxRest:
         fields = {
             "client_state": base64.b64encode(token.encode()).decode(),
             "command_id": "answer",
+            **_reported_to(self.webhook_url),
         }
-        if self.webhook_url:
-            fields |= {"webhook_url": self.webhook_url, "webhook_url_method": "POST"}
         return await self._command(call_id, "answer", fields)
 
     async def reject(self, call_id: str) -> int:
@@ -141,6 +140,7 @@ class TelnyxRest:
             "client_state": base64.b64encode(own_state.encode()).decode(),
             "target_leg_client_state": base64.b64encode(state.encode()).decode(),
             "command_id": f"transfer-{command_id}",
+            **_reported_to(self.webhook_url),  # another machine may have answered the call
         }
         return await self._command(call_id, "transfer", fields, tries=TRIES)
 
@@ -217,6 +217,11 @@ class TelnyxRest:
             authorization=SecretStr(f"Bearer {self.api_key.get_secret_value()}"),
             error_in=_error_in,
         )
+
+
+def _reported_to(url: str) -> Mapping[str, str]:
+    """Return the fields of a command after which Telnyx reports the call to `url`, if any."""
+    return {"webhook_url": url, "webhook_url_method": "POST"} if url else {}
 
 
 def _error_in(body: Any) -> tuple[Any, object]:

@@ -248,22 +248,22 @@ async def _speak(account: TelnyxAccount, call: str, fields: dict[str, Any]) -> N
 
 async def _call_person(account: TelnyxAccount, call: str, fields: dict[str, Any]) -> None:
     """Call a person, and report the progress of that leg; `people` decides its outcome."""
-    del call
     outcome = account.people.get(fields["to"], "timeout")
+    url = account.addresses.get(call, account.webhook)
     leg = telnyx_payload(telnyx_call(called=fields["to"])) | {
         "client_state": fields["target_leg_client_state"],
         "direction": "outgoing",
     }
     with suppress(NotConnectedError, aiohttp.ClientError):  # a refusal has no consequence
         async with aiohttp.ClientSession() as session:
-            await account.emit(session, account.webhook, "call.initiated", leg)
+            await account.emit(session, url, "call.initiated", leg)
             if outcome == "answered":
-                await account.emit(session, account.webhook, "call.answered", leg)
-                await account.emit(session, account.webhook, "call.bridged", leg)
+                await account.emit(session, url, "call.answered", leg)
+                await account.emit(session, url, "call.bridged", leg)
                 return
             await asyncio.sleep(float(fields["timeout_secs"]) if outcome == "timeout" else 0.0)
             over = leg | {"hangup_cause": outcome}
-            await account.emit(session, account.webhook, "call.hangup", over)
+            await account.emit(session, url, "call.hangup", over)
 
 
 class TelnyxManner(CarrierManner):
