@@ -155,7 +155,7 @@ def _caller_words(pipeline: CallPipeline) -> str:
 
 
 def _under_way(pipeline: CallPipeline) -> dict[str, Any]:
-    """Return what is not finished, by its part of the call."""
+    """Return what is not finished, and an opt-out, by its part of the call."""
     found: dict[str, Any] = {
         "ending": _ending(pipeline),
         "keys": pipeline.keypad.kept,
@@ -198,9 +198,12 @@ def has_heard(state: ResumeState, words: str) -> bool:
 
 
 def is_quiet(pipeline: CallPipeline, state: ResumeState, now: float) -> bool:
-    """Return whether all are silent, nothing is pending, and no tool runs."""
-    floor = pipeline.floor
-    busy = floor.caller_speaking or floor.turn_open or floor.unanswered or state.under_way
+    """Return whether all are silent, nothing is pending, and no tool runs.
+
+    An opt-out may be pending, because any process can list the number.
+    """
+    floor, pending = pipeline.floor, state.under_way.keys() - {"opt_out"}
+    busy = floor.caller_speaking or floor.turn_open or floor.unanswered or pending
     if busy or floor.is_agent_audible(now) or any(tool.result is None for tool in state.tools):
         return False
     return next_step(state)[0] is Next.LISTEN

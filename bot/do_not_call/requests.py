@@ -260,7 +260,7 @@ class DoNotCallRequests:
         Args:
             by: How the request was recognised.
             words: The words of the request; the latest ones if empty.
-            owed: What an earlier process of a resumed call has not listed yet.
+            owed: What an earlier process of a resumed call lists, or has listed.
         """
         if self.listing is None or self.listing.cancelled():  # cancelled: dropped by `OptOuts`
             self._request = (self._turn(), by)
@@ -286,13 +286,15 @@ class DoNotCallRequests:
 
 
 def kept_number(requests: DoNotCallRequests) -> dict[str, Any]:
-    """Return the number that is not listed yet, for a call's resume state; empty without one."""
-    owed, listing = requests.owed, requests.listing
-    return asdict(owed) if owed and listing and not _is_listed(listing) else {}
+    """Return the number to list, listed or not, for a call's resume state; empty without one."""
+    return asdict(requests.owed) if requests.owed and requests.listing else {}
 
 
 def list_again(requests: DoNotCallRequests, kept: Mapping[str, Any]) -> None:
-    """Begin to list this number again; to list it twice does no harm."""
+    """Begin to list this number again; to list it twice does no harm.
+
+    So the resumed call reports it, and can take it back.
+    """
     owed = OwedNumber(**kept)
     requests.begin(owed.source.removeprefix(SOURCE), owed=owed)
 

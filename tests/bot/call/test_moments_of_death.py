@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.greetings import BEEP
 from bot.call.pipeline import CallPipeline
-from bot.call.resuming import CHANGE_CHECK_S
+from bot.call.resuming import CHANGE_CHECK_S, is_quiet
 from bot.call.transfer.transfer import CONFIRM_S
 from bot.workers.pool import KeyValueStore
 from calls.events import (
@@ -419,6 +419,19 @@ async def test_a_callback_key_that_was_not_pressed_again_keeps_no_call_from_movi
                 await asyncio.sleep(0.1)
         assert there.caller.why == "moved"
         assert not (await store.state()).under_way
+
+
+@pytest.mark.parametrize(("kept", "quiet"), [("opt_out", True), ("callbacks", False)])
+async def test_an_opt_out_keeps_no_call_from_moving(
+    tmp_path: Path, kept: str, *, quiet: bool
+) -> None:
+    async with pool(tmp_path, agent=AGENT, people=None, caller=Telephone()) as there:
+        await there.greeted()
+        await asyncio.sleep(1.0)
+        (call,) = there.process.switchboard.calls.values()
+        state = replace(call.resume_state(), under_way={kept: {"number": "+15550142"}})
+
+        assert is_quiet(running(there), state, clock.monotonic()) is quiet
 
 
 CALLBACK = Callback(

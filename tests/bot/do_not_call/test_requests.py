@@ -197,8 +197,28 @@ async def test_a_number_that_is_not_listed_yet_is_listed_by_the_process_that_res
     await other.close()
 
     assert there.listed == [NUMBER]
-    assert not kept_number(other)
     assert desks.told == [DoNotCallWanted(turn=2, by="model")]
+
+
+async def test_a_number_that_was_listed_before_a_call_is_resumed_is_reported_and_taken_back(
+    desks: Desks, tmp_path: Path
+) -> None:
+    book = Contacts(Database(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"))
+    desk, other = desks.desk(book), desks.desk(book)
+    assert await desk.tool().run({}) == LISTED
+    desks.told.clear()
+    list_again(other, json.loads(json.dumps(kept_number(desk))))
+    await asyncio.sleep(1.0)
+    assert await other.undo_tool().run({}) == ASK_FIRST
+    confirmed(other, "Yes, please.")
+    assert await other.undo_tool().run({}) == TAKEN_BACK
+    await other.close()
+    listed = await book.do_not_call([NUMBER])
+    await book.database.close()
+
+    assert not listed
+    assert not kept_number(other)
+    assert [type(event) for event in desks.told] == [DoNotCallWanted, DoNotCallTakenBack]
 
 
 @pytest.mark.parametrize("by", ["model", "words"])
