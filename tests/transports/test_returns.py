@@ -368,7 +368,7 @@ class StoredEpoch(KeyValueStore):
 async def test_an_order_needs_the_store_or_a_line_that_says_whose_the_call_is(
     carrier: str, lost: str, stored: int | None, *, ends: bool
 ) -> None:
-    async with line(carrier, returns_within_s=2) as (_, caller, call):
+    async with line(carrier, returns_within_s=2) as (it, caller, call):
         call.leg.parked = ParkedCall(StoredEpoch(stored), "parked c")
         caller.action_s = 60.0  # the carrier does not ask for another stream
         if lost == "stream":
@@ -381,8 +381,12 @@ async def test_an_order_needs_the_store_or_a_line_that_says_whose_the_call_is(
         await asyncio.sleep(1.0)
         ended = caller.ended_by
         await call.worker.cancel()
+        await asyncio.sleep(1.0)
+        key = f"{carrier} call {caller.phone.call_sid}"
 
         assert (ended == "agent") == ends
+        # Another machine that may have the call needs what is stored of it.
+        assert (await it.host.pool.key_values.read(key) is None) == ends
 
 
 async def test_telnyxs_report_of_the_end_ends_a_waiting_call() -> None:

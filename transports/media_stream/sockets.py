@@ -11,7 +11,7 @@ from loguru import logger
 
 from calls.events import CallFailed, CallRefused, InputRefused
 from transports.arrival_rules import BEGUN, FLOOD, Guest, WaitingRoom
-from transports.leg import is_taken
+from transports.leg import may_order
 from transports.media_stream.leg import (
     CallControl,
     CarriedCall,
@@ -143,7 +143,7 @@ class MediaSockets:
                     return
                 await self._take_up(admitted, leg)
                 await host.answer(leg)
-            if not leg.is_moved and not await is_taken(leg):
+            if not leg.is_moved and await may_order(leg):
                 await self.streamed_calls.forget(leg.facts.call_ref)
         except SwitchboardFullError:
             await close(websocket, TRY_LATER)
