@@ -314,7 +314,7 @@ class StreamTokens:
         the number's fallback URL, goes on as in `follow`.
         """
         found = await self.streamed_calls.find(call.call_ref)
-        if found is not None:
+        if found is not None and not found.moved:
             return await self._go_on(call, found)
         if await self._parked.holds(call.call_ref):
             return await self._follow_lost(call, news_id="")
@@ -340,12 +340,14 @@ class StreamTokens:
             over: Whether the carrier reports that the call has ended.
             handed_on: The result of a transfer, if the carrier reports one.
             news_id: The id of the webhook, so that a repeated one does not count as another loss;
-                empty if it has none.
+                empty if the carrier asks only while the call has no stream. Then a call that
+                another process has taken up from this one was lost there, too.
         """
         found = await self.streamed_calls.find(call.call_ref, over=over, handed_on=handed_on)
-        if found is not None and (found.goes_on or found.moved):
+        is_lost = found is None or (found.moved and not news_id)
+        if found is not None and (found.goes_on or (found.moved and not is_lost)):
             return await self._go_on(call, found)
-        if over or found is not None:
+        if over or not is_lost:
             await self.streamed_calls.forget(call.call_ref)
             return TurnedAway.OVER
         return await self._follow_lost(call, news_id=news_id)
@@ -395,7 +397,8 @@ class StreamTokens:
         if isinstance(ticket, str):
             return Refusal(reason=ticket, close_code=POLICY)
         call = ticket.call
-        if not ticket.goes_on and await self.streamed_calls.find(call.call_ref) is None:
+        found = None if ticket.goes_on else await self.streamed_calls.find(call.call_ref)
+        if not ticket.goes_on and (found is None or found.moved):
             try:
                 parked = await self._parked.take(call.call_ref, epoch=ticket.epoch)
             except CallTakenError:

@@ -1,6 +1,8 @@
 """Several processes and one call: who has taken it up carries it, alone."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -10,7 +12,7 @@ from calls.resume import ResumeState
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
-from transports.media_stream.tokens import AdmittedStream, StreamPass, StreamTokens
+from transports.media_stream.tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
 from transports.media_stream.webhooks import CarrierHost
 from transports.parked import PREFIX, Parked
 from transports.pool import SEAT_S, TakenUp
@@ -85,6 +87,22 @@ async def test_a_call_whose_taker_dies_before_its_stream_goes_on_elsewhere() -> 
 
     assert third.parked
     assert third.parked.state
+
+
+@pytest.mark.parametrize("by", [StreamTokens.follow, StreamTokens.hold_seat])
+async def test_a_call_whose_taker_dies_goes_on_where_the_first_machine_has_just_woken(
+    by: Callable[[StreamTokens, CarriedCall], Awaitable[Any]],
+) -> None:
+    a, b = machines(2)
+    lost = await begun(a, await a.hold_seat(CALL))
+    await begun(b, await b.follow(CALL))
+    leg: Any = SimpleNamespace(facts=CALL, parked=lost.parked, is_moved=False, may_come_back=True)
+    with a.streamed_calls.findable(leg):
+        assert await a.follow(CALL, news_id="MZ1") is TurnedAway.GOES_ON  # late news of its stream
+        again = await begun(a, await by(a, CALL))  # b has died
+
+    assert again.parked
+    assert again.parked.state
 
 
 @pytest.mark.parametrize("token", ["replayed", "guessed", "of another call"])
