@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from calls.known_calls import MAX_LIVE
 from calls.resume import RESUMABLE_S
 from calls.state import SAID_KEPT
 from calls.verdict import CallerVerdict, severity_of
@@ -42,12 +43,13 @@ from operations.database.tables import (
     VOICEMAILS,
     UtcDateTime,
 )
-from operations.record.fold_rules import RecordBatch, RecordRow, plus
+from operations.record.fold_rules import ENDED_CALLS, RecordBatch, RecordRow, plus
 
 # A call without a heartbeat for this long counts as cut: it can no longer be resumed
 # (`RESUMABLE_S`), and three more heartbeats are missing.
 CUT_S: Final = RESUMABLE_S + 15.0
 FORGOTTEN_S: Final = 86_400.0  # a process that is silent for a day repeats no batch
+MAX_EARLIER: Final = MAX_LIVE + ENDED_CALLS  # rows of calls; no others are written any more
 APPENDED_TABLES: Final = (
     (MESSAGES, "messages"),
     (HAPPENINGS, "happenings"),
@@ -158,6 +160,7 @@ class RecordWriter:
         calls = [
             {**_merge(row, self._earlier.get(row["id"])), "seen_at": now} for row in batch.calls
         ]
+        _drop_unused(self._earlier, used=[row["id"] for row in calls])
         self._replace(connection, CALLS, calls, keep=LATE_COLUMNS)
         self._replace(connection, TURNS, batch.turns)
         self._replace(connection, VOICEMAILS, batch.voicemails, by=("call_id",))
@@ -234,6 +237,15 @@ def _read_earlier(
         return {}
     found = select(CALLS).where(CALLS.c.id.in_(call_ids), CALLS.c.holder != except_holder)
     return {row["id"]: dict(row) for row in connection.execute(found).mappings()}
+
+
+def _drop_unused(rows: dict[str, RecordRow], *, used: Iterable[str]) -> None:
+    """Drop the rows that were used least recently, above `MAX_EARLIER`."""
+    for call_id in used:
+        if call_id in rows:
+            rows[call_id] = rows.pop(call_id)
+    while len(rows) > MAX_EARLIER:
+        del rows[next(iter(rows))]
 
 
 def _merge(row: RecordRow, before: RecordRow | None) -> RecordRow:

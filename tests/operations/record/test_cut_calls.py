@@ -12,10 +12,18 @@ import pytest
 from sqlalchemy import insert, select
 
 from calls.entry import Entry
-from calls.events import AgentSaid, CallEnded, CallStarted, Event, TranscriptFinal
+from calls.events import (
+    AgentSaid,
+    CallEnded,
+    CallStarted,
+    Event,
+    ProviderFailed,
+    TranscriptFinal,
+)
 from calls.operations_events import CallCut
 from operations.database.database import Database, StorageError
 from operations.database.tables import CALLBACKS, CALLS
+from operations.record import writer
 from operations.record.fold_rules import RecordBatch, RecordFold, RecordRow
 from operations.record.record_listener import CUT_CALLS_CHECK_S, RecordListener
 from operations.record.writer import CUT_S, RecordWriter
@@ -24,6 +32,7 @@ pytestmark = pytest.mark.virtual_time
 
 STARTED = CallStarted(transport="twilio", agent="desk", caller="+15550101")
 SAID = AgentSaid(turn=0, text="one moment")
+FAILED = ProviderFailed(stage="stt", provider="deepgram", error="gone")
 MORNING = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
 
@@ -218,5 +227,30 @@ async def test_a_process_whose_call_another_one_took_over_does_not_get_its_row_b
 
     assert await pool.states() == {"c1": "ended"}
     for keeper in (frozen, taker):
+        await keeper.close()
+        await keeper._writer.database.close()
+
+
+async def test_only_so_many_earlier_parts_of_calls_are_kept_those_of_calls_in_progress_among_them(
+    pool: SharedRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MAX_EARLIER", 2)
+    first, taker = pool.keeper("first"), pool.keeper("second")
+    for number in range(4):
+        await hear(first, f"c{number}", STARTED)
+        await hear(first, f"c{number}", FAILED)
+    await first.write()
+    for number in range(4):
+        await hear(taker, f"c{number}", replace(STARTED, gap_s=1.0))
+        await hear(taker, "c0", SAID)
+        await taker.write()
+    await hear(taker, "c0", FAILED)
+    await taker.write()
+    async with pool.database.reading() as connection:
+        failures = (await connection.execute(select(CALLS.c.id, CALLS.c.failures))).all()
+
+    assert len(taker._writer._earlier) == 2
+    assert dict(map(tuple, failures))["c0"] == 2
+    for keeper in (first, taker):
         await keeper.close()
         await keeper._writer.database.close()
