@@ -93,6 +93,7 @@ def _is_token(text: str) -> bool:
 
 CALL_S: Final = 4 * 3600.0  # Twilio's limit on the length of a call
 STORE_LATE_S: Final = 8.0  # how long the store is asked for a lost call (chosen)
+TAKEN_LATE_S: Final = 2.0  # while a stream waits (chosen: the store is usually back after a second)
 MAX_BEGINNINGS: Final = 3  # streams for a call whose streams end before the conversation begins
 
 
@@ -400,7 +401,7 @@ class StreamTokens:
         found = None if ticket.goes_on else await self.streamed_calls.find(call.call_ref)
         if not ticket.goes_on and (found is None or found.moved):
             try:
-                parked = await self._parked.take(call.call_ref, epoch=ticket.epoch)
+                parked = await _take_up(self._parked, ticket, self._host.clock)
             except CallTakenError:
                 return Refusal(reason="token_of_an_old_epoch", close_code=POLICY)
             return AdmittedStream(call=call, seat=ticket.seat, parked=parked)
@@ -490,6 +491,24 @@ class StreamTokens:
         ticket = Ticket(call=replace(call, dial_id=kept.dial_id), seat=admitted.seat, epoch=epoch)
         token = await self._tokens.issue(ticket, now=clock())
         return StreamPass(token=token)
+
+
+async def _take_up(parked: Parked, ticket: Ticket, clock: Clock) -> ParkedCall:
+    """Take a ticket's call up; try again for `TAKEN_LATE_S` unless another process has done so.
+
+    While the store of several machines is away, only the machine that has stored a call gets it.
+
+    Raises:
+        CallTakenError: Another process has taken the call up, or the store does not answer.
+    """
+    call_ref, until = ticket.call.call_ref, clock() + TAKEN_LATE_S
+    while True:
+        try:
+            return await parked.take(call_ref, epoch=ticket.epoch)
+        except CallTakenError:
+            if clock() >= until or await parked.epoch(call_ref) not in (None, ticket.epoch):
+                raise
+        await asyncio.sleep(SEAT_RETRY_S)
 
 
 async def _find_epoch(

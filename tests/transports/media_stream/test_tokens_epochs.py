@@ -12,7 +12,13 @@ from calls.resume import ResumeState
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
-from transports.media_stream.tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
+from transports.media_stream.tokens import (
+    TAKEN_LATE_S,
+    AdmittedStream,
+    StreamPass,
+    StreamTokens,
+    TurnedAway,
+)
 from transports.media_stream.webhooks import CarrierHost
 from transports.parked import PREFIX, Parked
 from transports.pool import SEAT_S, TakenUp
@@ -220,6 +226,23 @@ async def test_a_lost_call_is_not_begun_anew_because_the_store_is_late(
     assert taker.parked
     assert taker.parked.state
     assert loop.time() - began == pytest.approx(waits_s, abs=0.1)
+
+
+@pytest.mark.parametrize(("late_s", "goes_on"), [(1.5, True), (60.0, False)])
+async def test_a_stream_waits_for_a_store_that_went_away_after_its_ticket_was_issued(
+    late_s: float, *, goes_on: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    store = BlinkingStore(clock=loop.time)
+    a, b = machines(2, store)
+    await begun(a, await a.hold_seat(CALL))
+    given = await b.follow(CALL)
+    assert isinstance(given, StreamPass)
+    began, store.back_at = loop.time(), loop.time() + late_s
+    admitted = await b.admit(STARTED, given.token)
+
+    assert isinstance(admitted, AdmittedStream) == goes_on
+    assert loop.time() - began == pytest.approx(min(late_s, TAKEN_LATE_S), abs=0.3)
 
 
 async def test_a_new_call_does_not_wait_for_the_store() -> None:
