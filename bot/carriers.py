@@ -72,6 +72,7 @@ def _twilio_routes(
             socket_url=host.socket_url(MEDIA_PATH, host.pool.name),
             emit=host.emit,
             clock=host.clock,
+            key_values=host.pool.key_values,
         )
         people.add("twilio", calls_people)
     yield TwilioRoutes(

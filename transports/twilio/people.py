@@ -23,6 +23,7 @@ from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.messages import MULAW, Started
 from transports.media_stream.stream import Stream as MediaStream
+from transports.pool import KeyValues
 from transports.twilio.dialect import TWILIO
 from transports.twilio.rest import TwilioRest, created_s
 
@@ -39,6 +40,8 @@ RESULT_BY_STATUS: Final[Mapping[str, Handover]] = {
 """Source: twilio.com/docs/voice/api/call-resource, "Call Status Values"."""
 UNCONFIRMED: Final = (Kind.TIMEOUT, Kind.NETWORK, Kind.PROTOCOL)  # a call may have been placed
 RINGING: Final = frozenset({"queued", "initiated", "ringing"})
+CALLED: Final = "twilio called"  # the kind of a called person in the pool's store
+CALLED_S: Final = 60.0  # how long one is kept after the ringing: until all requests have failed
 CLOCK_MARGIN_S: Final = 2.0  # chosen: how far our clock may be ahead of Twilio's
 LEG_OUTCOME_BY_RESULT: Final[dict[Handover, LegOutcome]] = {
     "busy": "busy",
@@ -96,6 +99,8 @@ class TwilioPeople:
         socket_url: The URL of a media socket in this process.
         emit: Publishes events.
         clock: The time in seconds.
+        key_values: Hold the people whom any process calls: their number, and the call's id once it
+            is known.
         ringing: The people who are being called, by the token of their stream.
     """
 
@@ -104,6 +109,7 @@ class TwilioPeople:
     socket_url: str
     emit: Emit
     clock: Clock
+    key_values: KeyValues
     ringing: dict[str, _RingingPerson] = field(default_factory=dict)
 
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
@@ -199,7 +205,25 @@ class TwilioPeople:
                 self.emit(ProviderFailed(stage="transport", provider="twilio", error=error))
 
     async def _place(self, person: _RingingPerson, token: str, *, ring_s: float) -> str:
-        """Place a call and return its id; never retry, because a second call might ring.
+        """Place a call and return its id; meanwhile, no process takes it for a call of its own.
+
+        Raises:
+            ServiceError: It was not placed, or cannot be found.
+        """
+        place, sid, for_s = f"{CALLED} {token}", "", ring_s + CALLED_S
+        await self.key_values.keep(place, {"number": person.number, "sid": ""}, for_s=for_s)
+        try:
+            sid = await self._request(person, token, ring_s=ring_s)
+        finally:
+            if sid:
+                known = {"number": person.number, "sid": sid}
+                await self.key_values.keep(place, known, for_s=for_s)
+            else:
+                await self.key_values.take(place)
+        return sid
+
+    async def _request(self, person: _RingingPerson, token: str, *, ring_s: float) -> str:
+        """Request a call and return its id; never retry, because a second call might ring.
 
         If the response is lost, the call that was placed is looked for.
 
@@ -218,19 +242,20 @@ class TwilioPeople:
         except TransientError as error:
             if error.failure.kind not in UNCONFIRMED:
                 raise
-            sid = await self._find_unconfirmed(person, since_s=since_s)
+            sid = await self._find_unconfirmed(person, token, since_s=since_s)
             if not sid:
                 raise
             return sid
         return str(placed.get("sid", ""))
 
-    async def _find_unconfirmed(self, person: _RingingPerson, *, since_s: float) -> str:
+    async def _find_unconfirmed(self, person: _RingingPerson, token: str, *, since_s: float) -> str:
         """Return the id of a call that was placed although the request failed; empty without one.
 
         It would otherwise ring on, after the caller was told that no one could be called. If the
         person has answered, their stream says the id. Else it is the one unknown call to the number
         that rings and was requested since `since_s`: a call that was answered without a stream to
-        us, or requested earlier, is someone else's.
+        us, or requested earlier, is someone else's. While another call to the number is being
+        placed, that cannot be known.
         """
         query = (("To", person.number), ("From", self.our_number), ("PageSize", "20"))
         listed: Mapping[str, Any] = {}
@@ -238,14 +263,20 @@ class TwilioPeople:
             listed = await self.rest.ask("GET", "Calls", query)
         if person.picked_up.done():
             return person.picked_up.result().facts.call_ref
+        try:
+            called = dict(await self.key_values.read_all(CALLED))
+        except LookupError:
+            return ""
+        called.pop(f"{CALLED} {token}", None)
+        known = {other["sid"] for other in called.values() if other["number"] == person.number}
         calls: Sequence[Mapping[str, Any]] = listed.get("calls", ())
         placed = {
             str(call.get("sid", ""))
             for call in calls
             if call.get("status") in RINGING and created_s(call) >= int(since_s)
         }
-        unknown = placed - {other.sid for other in self.ringing.values()}
-        return unknown.pop() if len(unknown) == 1 else ""
+        unknown = placed - known
+        return unknown.pop() if len(unknown) == 1 and "" not in known else ""
 
     async def _check_once_unless_answered(self, person: _RingingPerson) -> Handover | None:
         """Return the result of `_check`, or `None` as soon as the person answers meanwhile."""

@@ -115,6 +115,7 @@ async def desk(
             socket_url=host.socket_url(MEDIA_PATH),
             emit=host.emit,
             clock=host.clock,
+            key_values=host.pool.key_values,
         )
         routes = TwilioRoutes(host, auth_token=SecretStr(TOKEN), rest=rest, people=people)
         app.include_router(routes.router)
@@ -238,13 +239,14 @@ async def test_a_person_who_talks_with_another_caller_is_not_taken_for_an_unplac
         await it.connected(leg)
 
 
-async def test_a_person_whom_another_worker_already_called_is_not_taken_for_an_unplaced_call() -> (
-    None
-):
-    async with desk(Callee(ring_s=6)) as it, asyncio.TaskGroup() as tasks:
+@pytest.mark.parametrize(("ago_s", "kind"), [(10, TwilioRest), (0, TwilioRest), (0, SlowRest)])
+async def test_a_person_whom_another_worker_already_called_is_not_taken_for_an_unplaced_call(
+    ago_s: int, kind: type[TwilioRest]
+) -> None:
+    async with desk(Callee(ring_s=6), kind=kind) as it, asyncio.TaskGroup() as tasks:
         first = tasks.create_task(it.call())
         await until(lambda: bool(it.office.exchange.placed) and it.placed.status == "ringing")
-        it.placed.created -= timedelta(seconds=10)
+        it.placed.created -= timedelta(seconds=ago_s)
 
         assert await it.call_unplaced(elsewhere=True) == "failed"
         await it.connected(await first)
