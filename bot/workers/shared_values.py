@@ -406,20 +406,25 @@ class OwnValues:
         ended_at = self.undropped.get(token)
         if ended_at is None:  # it was kept again meanwhile
             return
-        await self._link.ask(lambda: self._unlink(token, since_s=self._clock() - ended_at))
+        await self._unlink(token, ended_at=ended_at)
         if self.undropped.get(token) == ended_at:
             del self.undropped[token]
 
-    async def _unlink(self, token: str, *, since_s: float) -> None:
-        """Remove a value, or those of a kind that are this old; the index has them for longer."""
-        client = self._link.redis
+    async def _unlink(self, token: str, *, ended_at: float) -> None:
+        """Remove a value, or those of a kind that are older; the index has them for longer."""
+        client, cursor = self._link.redis, 0
         if kind_of(token):
-            await client.unlink(_key(token))
+            await self._link.ask(lambda: client.unlink(_key(token)))
             return
-        found = client.scan_iter(match=f"{PREFIX}{_escaped(token)} *", count=1000)
-        keys = [key async for key in found if kind_of(str(key).removeprefix(PREFIX)) == token]
-        if keys:
-            await self._drop_script(keys=keys, args=[round((since_s - SAME_CLOCK_S) * 1000)])
+        pattern, is_last = f"{PREFIX}{_escaped(token)} *", False
+        while not is_last:  # short requests, because Redis may have a million keys of others
+            cursor, found = await self._link.ask(
+                lambda at=cursor: client.scan(at, match=pattern, count=1000)
+            )
+            is_last = not cursor
+            if keys := [key for key in found if kind_of(str(key).removeprefix(PREFIX)) == token]:
+                args = [round((self._clock() - ended_at - SAME_CLOCK_S) * 1000)]
+                await self._link.ask(lambda on=keys, by=args: self._drop_script(keys=on, args=by))
 
 
 class SharedValues:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -198,6 +199,26 @@ async def test_all_sessions_end_on_all_machines(server: Server) -> None:
 
 
 SESSION = {"role": "act", "network": "192.0.2.0"}
+
+
+async def test_all_sessions_end_in_a_redis_with_many_keys_of_others(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = "for number = 1, 20000 do redis.call('SET', 'other ' .. number, '') end"
+    async with client(server) as there, machine(server.url, "a") as a:
+        await there.eval(many, 0)
+        await a.keep("session 1", SESSION, for_s=60)
+        scan = a.link.redis.scan
+
+        async def slow_scan(*args: Any, **fields: Any) -> Any:
+            await asyncio.sleep(shared_values.STORE_ANSWER_S / 10)
+            return await scan(*args, **fields)
+
+        monkeypatch.setattr(a.link.redis, "scan", slow_scan)
+        await a.drop("session")
+
+        assert not await there.exists("{holdline}:value:session 1")
+        assert not a.is_away
 
 
 async def test_a_session_that_was_ended_elsewhere_does_not_return(tmp_path: Path) -> None:
