@@ -45,6 +45,15 @@ ONCE: Final = "token"  # kinds whose values may have been used elsewhere: they a
 SESSION: Final = "session"  # the kind whose values may be dropped by another machine
 SAME_CLOCK_S: Final = 0.5  # moments are moved only by more: on one machine, Redis's delay is less
 OLDEST: Final = (6, 2)  # `SET … GET` is newer than 6.0
+BUSY: Final = "BUSY "  # the answer while a script runs for too long
+# Errors of the client about answers that it cannot read, or that refuse its first commands.
+NO_REDIS: Final = (
+    AuthenticationError,
+    InvalidResponse,
+    ResponseError,
+    ValueError,
+    AttributeError,
+)
 EVICTING: Final = ("allkeys", "volatile")  # policies that drop values before they expire
 
 MAX_VALUE_BYTES: Final = 4_000_000  # a longer one is damaged or not ours
@@ -168,11 +177,15 @@ class RedisLink:
         try:
             async with asyncio.timeout(FIRST_ANSWER_S):
                 about: Mapping[str, Any] = await self.redis.info()
-        except (AuthenticationError, InvalidResponse, ResponseError) as refused:
+        except NO_REDIS as refused:
+            if str(refused).startswith(BUSY):
+                raise
             raise _unusable(  # before 6.0, Redis does not know the client's first command
                 f"it answers: {_plain(refused)}; it must be a Redis, {needed} or newer, with the"
                 " right password in the URL (redis://:PASSWORD@HOST:6379)"
             ) from refused
+        if about.get("redis_mode") == "sentinel":
+            raise _unusable("it is a Sentinel; give the address of the Redis that it watches")
         version = str(about.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < OLDEST:
             raise _unusable(f"it is Redis {version}; {needed} or newer is needed")

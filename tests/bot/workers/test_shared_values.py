@@ -542,17 +542,40 @@ async def test_a_store_without_its_password_is_refused(server: Server) -> None:
             pass
 
 
-async def test_a_server_that_is_no_redis_is_refused() -> None:
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        await writer.drain()
+@asynccontextmanager
+async def serving(answers: bytes) -> AsyncIterator[int]:
+    """Answer each connection with this, and nothing else; yield the port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answers)
+        await reader.read()
         writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as web:
-        port = web.sockets[0].getsockname()[1]
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as found:
+        yield found.sockets[0].getsockname()[1]
+
+
+OTHER_PROTOCOLS = {
+    "http": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "ssh": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "imap": b"* OK IMAP4rev1 ready\r\n",
+    "numbers": b":1\r\n" * 9,
+    "binary": b"$3\r\n\xff\xfe\xfd\r\n" * 9,
+}
+
+
+@pytest.mark.parametrize("answers", OTHER_PROTOCOLS.values(), ids=OTHER_PROTOCOLS)
+async def test_a_server_that_is_no_redis_is_refused(answers: bytes) -> None:
+    async with serving(answers) as port:
         with pytest.raises(UsageError, match="it must be a Redis"):
             async with machine(AWAY.format(port), "a"):
                 pass
+
+
+async def test_a_server_starts_while_redis_runs_a_long_script() -> None:
+    answers = b"-BUSY Redis is busy running a script.\r\n" * 9
+    async with serving(answers) as port, machine(AWAY.format(port), "a") as a:
+        assert a.is_away
 
 
 async def test_only_so_many_values_that_ended_while_redis_is_away_are_noted(
@@ -623,6 +646,13 @@ async def test_an_old_redis_is_refused(version: str) -> None:
     assert "6.2 or newer" in line
     assert "\n" not in line
     assert version in line or version < "6"  # it refuses the client's first command
+
+
+async def test_a_sentinel_is_refused() -> None:
+    async with old_redis("7.0.15\r\nredis_mode:sentinel") as port:
+        with pytest.raises(UsageError, match="it is a Sentinel"):
+            async with machine(AWAY.format(port), "a"):
+                pass
 
 
 @pytest.mark.parametrize("version", ["5.0.14", "6.0.16"])
