@@ -314,6 +314,7 @@ def _column_by_values(
         for index, meaning in enumerate(meanings)
         if not meaning.name
         and not NOT_NUMBER & set(_split(headings[index]))
+        and not _is_number(headings[index], region)  # then the first row is a contact
         and _share(_is_number(value, region) for value in _values(rows, index)) >= CERTAIN_SHARE
     ]
     if len(found) == 1:

@@ -344,6 +344,10 @@ WHOLE = {
     "nothing": ("", "has no row with a contact in it"),
     "a header alone": (f"{HEADER}\n", "has no row with a contact in it"),
     "no header": (f"030 901820,Ada,{CONSENT}\n", "or name them with --columns"),
+    "no header above several contacts": (
+        f"030 901820,Ada,{CONSENT}\n030 901821,Bob,{CONSENT}\n",
+        "or name them with --columns",
+    ),
     "two columns of one name": ("number,zone,tz\n1,2,3\n", "names the column zone twice"),
 }
 
