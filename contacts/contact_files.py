@@ -216,7 +216,7 @@ def _read_first_rows(
     while not header and (row := next(rows, None)) is not None:
         if row.trouble:
             pending.append(row)  # it is reported, and the next row is the header
-        header = row.cells
+        header = row.cells if any(row.cells) else ()
         if bare and header and not any(map(is_number_heading, header)):
             pending, header = [*pending, row], ("number",)  # the row itself is data
     if not header:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from contacts.contact_files import MAX_LINE, MAX_LINES, CsvRow, read_rows
+from contacts.contact_files import MAX_LINE, MAX_LINES, CsvRow, open_contacts, read_rows
 from contacts.text_encoding import guess_encoding
 from operations.csv_cells import plain_cell, safe_cell
 
@@ -225,3 +225,11 @@ def test_the_file_itself_is_read_in_pieces(tmp_path: Path) -> None:
             "номер",
             "+79161234567",
         ]
+
+
+def test_rows_of_separators_above_the_header_are_left_out(tmp_path: Path) -> None:
+    file = tmp_path / "contacts.csv"
+    file.write_text(";;\n ; ;\nname;number\nAda;+4930901820\n", encoding="utf-8")
+
+    with open_contacts(file) as opened:
+        assert [cells and cells.numbers for _, cells in opened.rows] == [("+4930901820",)]
