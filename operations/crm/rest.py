@@ -135,7 +135,7 @@ class RestCrm:
             return
         header = self._mapping.key_header
         headers = {header: report.key} if header else {}
-        await self.ask(self._mapping.write, report.values(), headers=headers)
+        await self.ask(self._mapping.write, report.values(), headers=headers, any_text=True)
 
     async def close(self) -> None:
         """Do nothing: its connections belong to the process."""
@@ -155,8 +155,12 @@ class RestCrm:
         *,
         headers: Mapping[str, str] | None = None,
         most_bytes: int = MAX_CRM_ANSWER_BYTES,
+        any_text: bool = False,
     ) -> Any:
         """Send a request with these values; return the answer's JSON, or `None`.
+
+        With `any_text`, the answer may also be a text such as "OK", but no page: that may be of a
+        proxy.
 
         Raises:
             RemoteError: The CRM refused, did not answer, or sent too much or no JSON.
@@ -172,6 +176,8 @@ class RestCrm:
             most_bytes=most_bytes,
         )
         check_accepted(status, answer_headers)
+        if any_text and not text.lstrip().startswith(b"<"):
+            return None
         try:
             return await asyncio.to_thread(parse_json, text) if text.strip() else None
         except ValueError:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,10 @@ SECRET = "whsec_" + "c2VjcmV0" * 4
 def hubspot(url: str) -> RestCrm:
     headers = {"authorization": "Bearer key"}
     return RestCrm("hubspot", HUBSPOT, url=url, headers=headers, timeout_s=2.0)
+
+
+def webhook(url: str) -> WebhookCrm:
+    return WebhookCrm(url, SECRET, timeout_s=2.0, utc_s=lambda: 1234.0)
 
 
 def desk_of(crm: Crm, region: str | None = None) -> CrmLookup:
@@ -133,8 +138,7 @@ def test_every_outcome_of_a_dial_has_a_status() -> None:
 
 async def test_a_webhook_is_signed() -> None:
     async with register_at() as (register, url):
-        crm = WebhookCrm(url, SECRET, timeout_s=2.0, utc_s=lambda: 1234.0)
-        await crm.write(REPORT)
+        await webhook(url).write(REPORT)
 
     (_, headers), body = register.requests[0], json.dumps(register.bodies[0])
     assert headers["webhook-id"] == "call-1"
@@ -142,14 +146,19 @@ async def test_a_webhook_is_signed() -> None:
 
 
 @pytest.mark.parametrize(
-    "says",
-    ["Accepted", "<html>", "x" * (MAX_CRM_ANSWER_BYTES + 1)],
-    ids=["a word", "a page", "a lot"],
+    ("make", "says"),
+    [
+        (hubspot, "Accepted"),
+        (webhook, "Accepted"),
+        (webhook, "<html>"),
+        (webhook, "x" * (MAX_CRM_ANSWER_BYTES + 1)),
+    ],
+    ids=["a word", "a word to a webhook", "a page", "a lot"],
 )
-async def test_a_webhook_may_answer_in_any_words(says: str) -> None:
+async def test_a_report_may_be_accepted_in_any_words(make: Callable[[str], Crm], says: str) -> None:
     async with register_at() as (register, url):
         register.says = says
-        await WebhookCrm(url, SECRET, timeout_s=2.0, utc_s=lambda: 1234.0).write(REPORT)
+        await make(url).write(REPORT)
 
     assert list(register.taken) == ["call-1"]
 
@@ -161,7 +170,7 @@ async def test_a_refused_call_has_the_webhooks_reason(fault: str | int, kind: Ki
     async with register_at() as (register, url):
         register.faults, register.slow_s = [fault], 5.0
         with pytest.raises(RemoteError) as raised:
-            await WebhookCrm(url, SECRET, timeout_s=2.0, utc_s=lambda: 1234.0).write(REPORT)
+            await webhook(url).write(REPORT)
 
     assert raised.value.kind is kind
     assert raised.value.retry_after_s == (7.0 if fault == 429 else None)
