@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from configuration.alerts import AlertsSettings
 from fallbacks.failure import ServiceError, Severity
+from operations.database.row_outbox import LAST_TRY_S
 from operations.inbox.store import Inbox, InboxEntry
 from operations.keep_running import at_work, keep_running
 from operations.masking import mask_number, printable
@@ -42,7 +44,8 @@ class InboxNotices:
         """Create a sender; `quiet` returns whether notices wait at a moment, in quiet hours."""
         self._inbox = inbox
         self._channels = channels
-        self._retries = retries
+        self._retries = replace(retries, settings=replace(retries.settings, within_s=LAST_TRY_S))
+        self._rests_until_s: dict[str, float] = {}  # by channel, as it asked for; since 1970
         self._quiet = quiet
         self._leads = leads
         self._utc_s = utc_s
@@ -64,16 +67,23 @@ class InboxNotices:
         """
         now = datetime.fromtimestamp(self._utc_s(), UTC)
         for entry in await self._inbox.untold(now=now, limit=MAX_NOTICES):
-            sent = [await self._send(channel, entry) for channel in self._channels]
+            sent = await asyncio.gather(*(self._send(it, entry) for it in self._channels))
             if any(sent):
                 await self._inbox.mark_told(entry, at=now)
 
     async def _send(self, channel: Channel, entry: InboxEntry) -> bool:
-        """Send a notice; return whether it reached anyone. If not, it is sent again later."""
+        """Send a notice, unless the channel rests; return whether it reached anyone.
+
+        If not, it is sent again later. A channel rests for as long as it asks for.
+        """
+        if self._utc_s() < self._rests_until_s.get(channel.name, 0.0):
+            return False
         post = ChannelPost(alert=_alert(entry), channel=channel.name, handle="")
         try:
             await post_to(channel, post, notice_text(entry), self._retries)
         except ServiceError as error:
+            rest_s = error.failure.retry_after_s or 0.0
+            self._rests_until_s[channel.name] = self._utc_s() + rest_s
             return reached_others(error)
         return True
 

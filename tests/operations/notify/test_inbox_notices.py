@@ -1,5 +1,6 @@
 """Notices of callbacks and messages: once by each channel, without numbers, later if refused."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from configuration.alerts import WebhookSettings
+from fallbacks.failure import Kind
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database
 from operations.inbox.notices import InboxNotices
 from operations.inbox.store import Inbox
-from operations.notify.channel import Channel
+from operations.notify.alert_outbox import ChannelPost
+from operations.notify.channel import AlertText, Channel
 from operations.notify.webhook import webhook_channel
 from operations.record.callbacks import Callback, Callbacks
+from operations.remote import RemoteError
 from operations.retrying import Retries
 from tests.operations.notify.conftest import Receiver
 
@@ -31,8 +35,8 @@ async def inbox(tmp_path: Path) -> AsyncIterator[Inbox]:
         yield Inbox(database)
 
 
-def notices(inbox: Inbox, *channels: Channel) -> InboxNotices:
-    settings = RetrySettings(initial_s=0.01, factor=1.0, attempts=0)
+def notices(inbox: Inbox, *channels: Channel, attempts: int = 0) -> InboxNotices:
+    settings = RetrySettings(initial_s=0.01, factor=1.0, attempts=attempts)
     return InboxNotices(
         inbox,
         channels,
@@ -76,3 +80,26 @@ async def test_without_a_channel_no_notice_counts_as_sent(inbox: Inbox) -> None:
     await notices(inbox).send_waiting()
 
     assert len(await inbox.untold(now=datetime.fromtimestamp(NOW, UTC), limit=9)) == 1
+
+
+async def test_a_channel_that_limits_its_rate_rests_and_delays_no_other(inbox: Inbox) -> None:
+    asked = list[str]()
+
+    def channel(name: str, error: RemoteError | None = None) -> Channel:
+        async def post(_post: ChannelPost, _text: AlertText) -> str:
+            asked.append(name)
+            if error:
+                raise error
+            return name
+
+        return Channel(name=name, edits=False, place="", post=post)
+
+    limited = channel("limited", RemoteError(Kind.RATE_LIMITED, "429", retry_after_s=600.0))
+    async with asyncio.timeout(5.0):
+        alone = notices(inbox, limited, attempts=3)
+        await alone.send_waiting()
+        await alone.send_waiting()
+        assert asked == ["limited"]
+        await notices(inbox, limited, channel("well"), attempts=3).send_waiting()
+
+    assert asked == ["limited", "limited", "well"]
