@@ -55,12 +55,16 @@ class AlertSending:
         self._retries = replace(retries, settings=replace(retries.settings, within_s=LAST_TRY_S))
         self._utc_s = utc_s
         self._failing: set[str] = set()  # channels whose failure was reported
+        self._rests_until_s: dict[str, float] = {}  # by channel, as it asked for; since 1970
 
     async def send_next(self, channel: Channel) -> bool:
         """Send a channel's next pending alert; return False if there is none, or it failed.
 
-        A failed alert is put off. One that reached only some recipients counts as sent.
+        A failed alert is put off. One that reached only some recipients counts as sent. A channel
+        that asks for a wait gets no alert until then.
         """
+        if self._utc_s() < self._rests_until_s.get(channel.name, 0.0):
+            return False
         post = await self._outbox.lend(channel.name, now_s=self._utc_s)
         if post is None:
             return False
@@ -89,7 +93,9 @@ class AlertSending:
     async def _put_off(self, post: ChannelPost, error: ServiceError) -> None:
         """Set when to try again: later after a permanent failure, or if the channel asks for it."""
         wait_s = MAX_REST_S if error.failure.permanent else TRANSIENT_REST_S
-        wait_s = max(wait_s, error.failure.retry_after_s or 0.0)
+        asked_s = error.failure.retry_after_s or 0.0
+        self._rests_until_s[post.channel] = self._utc_s() + asked_s
+        wait_s = max(wait_s, asked_s)
         await self._outbox.put_off(post, until_s=self._utc_s() + wait_s)
 
     def _note_failure(self, channel: str, error: ServiceError) -> None:

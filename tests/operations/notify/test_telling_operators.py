@@ -228,6 +228,23 @@ async def test_a_temporary_refusal_is_sent_again_after_its_wait(shift: Shift) ->
     assert [path.rpartition("/")[2] for path, *_ in shift.chat.asked] == ["sendMessage"] * 2
 
 
+async def test_a_channel_that_asks_for_a_long_wait_gets_no_alert_until_then(shift: Shift) -> None:
+    told = {"ok": False, "description": "Too Many Requests", "parameters": {"retry_after": 600}}
+    shift.chat.answers = [(429, told)]
+    await shift.hear(CallFailed(where="assembly", error="KeyError: 'x'"), "a")
+    await shift.hear(REFUSED)
+    for wait_s in (0.0, 10.0, 300.0):
+        shift.now += wait_s
+        await shift.settle()
+    assert len(shift.chat.asked) == 1
+
+    shift.now += 300.0
+    await shift.settle()
+    texts = [said["text"] for _, _, _, said in shift.chat.asked[1:]]
+    assert any("a call could not be served" in text for text in texts)
+    assert any("cartesia rejects its key" in text for text in texts)
+
+
 async def test_a_permanently_refused_recipient_is_reported_and_does_not_block_mail_to_others(
     shift: Shift,
 ) -> None:
