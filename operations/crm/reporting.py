@@ -180,5 +180,5 @@ class CrmPoster:
         wait_s = max(wait_s, failure.retry_after_s or 0.0)
         # A bad request says nothing about other reports; after any other failure they all wait.
         if failure.kind is not Kind.BAD_REQUEST:
-            self._rest_s = rest_s(lent.tries)
+            self._rest_s = max(rest_s(lent.tries), failure.retry_after_s or 0.0)
         await self._outbox.put_off(lent, until_s=self._utc_s() + wait_s)

@@ -96,6 +96,25 @@ async def test_an_accepted_but_unanswered_report_is_sent_again_under_its_key(
     assert list(register.taken) == ["call-1"]
 
 
+async def test_a_crm_gets_no_report_before_the_time_that_it_asked_for(tmp_path: Path) -> None:
+    async with register_at() as (register, url):
+        outbox = CrmOutbox(Database(url_of(tmp_path)))
+        for number in range(3):
+            await outbox.put(report(number), now=time.monotonic())
+        register.faults, register.retry_after = [429], "900"
+        crm, poster = poster_of(url, outbox)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(poster.run())
+            await asyncio.sleep(890.0)
+            assert len(register.requests) == 1
+            await asyncio.sleep(60.0)
+            running.cancel()
+        await crm.close()
+        await outbox.database.close()
+
+    assert len(register.taken) == 3
+
+
 async def test_a_permanently_refused_report_does_not_block_others(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(Database(url_of(tmp_path)))
