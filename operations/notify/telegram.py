@@ -5,9 +5,11 @@ Source: https://core.telegram.org/bots/api (sendMessage, editMessageText, Respon
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from configuration.alerts import TelegramSettings
+from fallbacks.retry_after import retry_after_s
 from operations.notify.alert_outbox import ChannelPost
 from operations.notify.channel import POST_S, AlertText, Channel
 from operations.remote import MAX_WAIT_S, ask_remote, refused
@@ -28,12 +30,12 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
     async def send(method: str, fields: dict[str, Any]) -> dict[str, Any] | None:
         """Send a request; if the chat has moved to a new id, use that from now on."""
         nonlocal chat
-        status, answer = await _request(address + method, {"chat_id": chat, **fields})
+        status, answer, wait_s = await _request(address + method, {"chat_id": chat, **fields})
         moved = _parameters(answer).get("migrate_to_chat_id")
         if isinstance(moved, int | str) and moved:
             chat = str(moved)
-            status, answer = await _request(address + method, {"chat_id": chat, **fields})
-        return _message(method, status, answer)
+            status, answer, wait_s = await _request(address + method, {"chat_id": chat, **fields})
+        return _message(method, status, answer, wait_s)
 
     async def post_alert(post: ChannelPost, text: AlertText) -> str:
         """Update the earlier message, or send one if none can be updated; return its number."""
@@ -52,10 +54,15 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
     return Channel(name="telegram", edits=True, place=f"chat {chat}", post=post_alert)
 
 
-async def _request(address: str, fields: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Return status and answer; an invalid answer, as from another server, is empty."""
+async def _request(
+    address: str, fields: dict[str, Any]
+) -> tuple[int, dict[str, Any], float | None]:
+    """Return status, answer and the wait that is asked for.
+
+    An invalid answer, as from another server, is empty.
+    """
     body = json.dumps(fields).encode()
-    status, _, text = await ask_remote(
+    status, headers, text = await ask_remote(
         "POST",
         address,
         timeout_s=POST_S,
@@ -63,10 +70,13 @@ async def _request(address: str, fields: dict[str, Any]) -> tuple[int, dict[str,
         headers={},
         most_bytes=MAX_TELEGRAM_ANSWER_BYTES,
     )
-    return status, parse_object(text)
+    answer = parse_object(text)
+    return status, answer, _wait_s(answer, headers)
 
 
-def _message(method: str, status: int, answer: dict[str, Any]) -> dict[str, Any] | None:
+def _message(
+    method: str, status: int, answer: dict[str, Any], wait_s: float | None
+) -> dict[str, Any] | None:
     """Return the message; `None` if the earlier one cannot be updated, so that a new one is sent.
 
     Raises:
@@ -80,7 +90,7 @@ def _message(method: str, status: int, answer: dict[str, Any]) -> dict[str, Any]
         return {}
     if method == "editMessageText" and any(item in why.lower() for item in CANNOT_EDIT):
         return None
-    raise refused(status, why, retry_after_s=_wait_s(answer))
+    raise refused(status, why, retry_after_s=wait_s)
 
 
 def _parameters(answer: dict[str, Any]) -> dict[str, Any]:
@@ -88,9 +98,12 @@ def _parameters(answer: dict[str, Any]) -> dict[str, Any]:
     return hints if isinstance(hints, dict) else {}
 
 
-def _wait_s(answer: dict[str, Any]) -> float | None:
-    """Return the wait that Telegram asks for, up to `MAX_WAIT_S`; `None` if it asks for none."""
-    wait_s = _parameters(answer).get("retry_after")
-    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not wait_s > 0:
-        return None
-    return min(float(wait_s), MAX_WAIT_S)
+def _wait_s(answer: dict[str, Any], headers: Mapping[str, str]) -> float | None:
+    """Return the wait that Telegram, or a proxy in front of it, asks for, up to `MAX_WAIT_S`.
+
+    `None` if it asks for none.
+    """
+    asked_s = _parameters(answer).get("retry_after")
+    if isinstance(asked_s, bool) or not isinstance(asked_s, int | float) or not asked_s > 0:
+        asked_s = retry_after_s(headers)
+    return None if asked_s is None else min(float(asked_s), MAX_WAIT_S)

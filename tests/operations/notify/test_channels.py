@@ -291,9 +291,14 @@ async def test_one_incident_is_one_message_in_the_chat(receiver: Receiver) -> No
     assert edited["text"].startswith("RESOLVED: answered 401 to ")
 
 
-async def test_telegrams_requested_wait_is_kept(receiver: Receiver) -> None:
-    told = {"ok": False, "description": "Too Many Requests", "parameters": {"retry_after": 37}}
-    receiver.answers = [(429, told)]
+@pytest.mark.parametrize(
+    ("parameters", "headers"), [({"retry_after": 37}, {}), ({}, {"Retry-After": "37"})]
+)
+async def test_telegrams_requested_wait_is_kept(
+    receiver: Receiver, parameters: dict[str, int], headers: dict[str, str]
+) -> None:
+    told = {"ok": False, "description": "Too Many Requests", "parameters": parameters}
+    receiver.answers, receiver.headers = [(429, told)], headers
 
     with pytest.raises(RemoteError) as refused:
         await to_telegram(receiver).post(post_of(ALERT), alert_text(ALERT))
