@@ -52,6 +52,7 @@ from operations.retrying import Retries
 from operations.sheets.configured_mirror import mirror_in_sheet
 from operations.telemetry.emitter import Listener
 from runtime import clock
+from transports.pool import claimed
 
 
 @asynccontextmanager
@@ -269,7 +270,11 @@ def _send_notices(process: Process, pool: WorkerPool) -> AbstractAsyncContextMan
     settings = process.settings
     retries = Retries(settings=settings.resilience.retry_settings(), emit=process.switchboard.emit)
     return send_notices(
-        settings.alerts, Inbox(process.database), retries=retries, leads=lambda: pool.leads
+        settings.alerts,
+        Inbox(process.database),
+        retries=retries,
+        leads=lambda: pool.leads,
+        turn=lambda: claimed(pool.peers, "notices of the inbox"),
     )
 
 

@@ -1,8 +1,11 @@
-"""Sends a notice of each callback and message in the inbox through the alert channels."""
+"""Sends a notice of each callback and message in the inbox through the alert channels.
+
+Of several machines with one store, only one sends at a time.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -28,6 +31,10 @@ INBOX: Final = "inbox"
 TITLES: Final = {"callback": "Callback wanted", "message": "Message left"}
 
 
+Turn = Callable[[], AbstractAsyncContextManager[bool]]
+"""Keeps the others from sending during its block; yields False while another one sends."""
+
+
 class InboxNotices:
     """Sends the notices; runs in each process, but acts only in the leader of the worker pool."""
 
@@ -39,6 +46,7 @@ class InboxNotices:
         retries: Retries,
         quiet: Callable[[float], bool],
         leads: Callable[[], bool],
+        turn: Turn,
         utc_s: Callable[[], float],
     ) -> None:
         """Create a sender; `quiet` returns whether notices wait at a moment, in quiet hours."""
@@ -48,13 +56,16 @@ class InboxNotices:
         self._rests_until_s: dict[str, float] = {}  # by channel, as it asked for; since 1970
         self._quiet = quiet
         self._leads = leads
+        self._turn = turn
         self._utc_s = utc_s
 
     async def run(self) -> None:
         """Send until cancelled."""
         while True:
             if self._leads() and not self._quiet(self._utc_s()):
-                await self.send_waiting()
+                async with self._turn() as is_ours:
+                    if is_ours:
+                        await self.send_waiting()
             await asyncio.sleep(ROUND_EVERY_S)
 
     async def send_waiting(self) -> None:
@@ -90,7 +101,12 @@ class InboxNotices:
 
 @asynccontextmanager
 async def send_notices(
-    settings: AlertsSettings, inbox: Inbox, *, retries: Retries, leads: Callable[[], bool]
+    settings: AlertsSettings,
+    inbox: Inbox,
+    *,
+    retries: Retries,
+    leads: Callable[[], bool],
+    turn: Turn,
 ) -> AsyncIterator[None]:
     """Send notices during the block, if they are enabled and there is a channel."""
     channels = channels_of(settings) if settings.inbox else []
@@ -98,7 +114,9 @@ async def send_notices(
         yield
         return
     quiet = quiet_hours(settings.quiet)
-    notices = InboxNotices(inbox, channels, retries=retries, quiet=quiet, leads=leads, utc_s=utc_s)
+    notices = InboxNotices(
+        inbox, channels, retries=retries, quiet=quiet, leads=leads, turn=turn, utc_s=utc_s
+    )
     async with at_work(inbox=keep_running("notices of the inbox", notices.run)):
         yield
 

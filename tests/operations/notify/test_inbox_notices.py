@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.workers.pool import NoPeers
 from configuration.alerts import WebhookSettings
 from fallbacks.failure import Kind
 from fallbacks.retrying import RetrySettings
@@ -20,6 +21,7 @@ from operations.record.callbacks import Callback, Callbacks
 from operations.remote import RemoteError
 from operations.retrying import Retries
 from tests.operations.notify.conftest import Receiver
+from transports.pool import Peers, claimed
 
 NOW = 1_800_000_000.0
 NUMBER = "+15551230101"
@@ -35,7 +37,9 @@ async def inbox(tmp_path: Path) -> AsyncIterator[Inbox]:
         yield Inbox(database)
 
 
-def notices(inbox: Inbox, *channels: Channel, attempts: int = 0) -> InboxNotices:
+def notices(
+    inbox: Inbox, *channels: Channel, attempts: int = 0, peers: Peers | None = None
+) -> InboxNotices:
     settings = RetrySettings(initial_s=0.01, factor=1.0, attempts=attempts)
     return InboxNotices(
         inbox,
@@ -43,6 +47,7 @@ def notices(inbox: Inbox, *channels: Channel, attempts: int = 0) -> InboxNotices
         retries=Retries(settings=settings, emit=lambda _: None),
         quiet=lambda _: False,
         leads=lambda: True,
+        turn=lambda: claimed(peers or NoPeers(), "notices"),
         utc_s=lambda: NOW,
     )
 
@@ -103,3 +108,23 @@ async def test_a_channel_that_limits_its_rate_rests_and_delays_no_other(inbox: I
         await notices(inbox, limited, channel("well"), attempts=3).send_waiting()
 
     assert asked == ["limited", "limited", "well"]
+
+
+async def test_of_two_machines_only_one_sends_at_a_time(inbox: Inbox) -> None:
+    asked, all_asked = list[str](), asyncio.Event()
+
+    async def post(_post: ChannelPost, _text: AlertText) -> str:
+        asked.append("once")
+        await all_asked.wait()
+        return "1"
+
+    peers, slow = NoPeers(), Channel(name="slow", edits=False, place="", post=post)
+    machines = [notices(inbox, slow, peers=peers) for _ in range(2)]
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(machine.run()) for machine in machines]
+        await asyncio.sleep(0.2)
+        all_asked.set()
+        for item in running:
+            item.cancel()
+
+    assert asked == ["once"]
