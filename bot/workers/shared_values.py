@@ -214,7 +214,7 @@ class RedisLink:
         try:
             async with asyncio.timeout(STORE_ANSWER_S):
                 return await request()
-        except (OSError, TimeoutError, RedisError) as error:
+        except (OSError, TimeoutError, RedisError, *NO_REDIS) as error:
             self.lose(error)
             raise StoreAwayError(_plain(error)) from error
 

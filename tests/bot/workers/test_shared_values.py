@@ -572,6 +572,19 @@ async def test_a_server_that_is_no_redis_is_refused(answers: bytes) -> None:
                 pass
 
 
+@pytest.mark.parametrize("protocol", ["http", "imap", "binary"])
+async def test_a_server_that_is_no_redis_counts_as_away_later(protocol: str) -> None:
+    async with serving(OTHER_PROTOCOLS[protocol]) as port:
+        local = KeyValueStore(clock=clock.monotonic)
+        values = SharedValues(
+            AWAY.format(port), machine="a", holder="a", local=local, clock=clock.monotonic
+        )
+        assert await values.keep("call 1", 7, for_s=60) == KeepOutcome.KEPT_HERE
+        with pytest.raises(LookupError):
+            await values.link.try_again(values.link.redis.ping)
+        await values.close()
+
+
 async def test_a_server_starts_while_redis_runs_a_long_script() -> None:
     answers = b"-BUSY Redis is busy running a script.\r\n" * 9
     async with serving(answers) as port, machine(AWAY.format(port), "a") as a:
