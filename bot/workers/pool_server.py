@@ -61,6 +61,7 @@ class PoolMessages:
 
 
 SHARE_EVERY_S: Final = 0.2
+AT_ONCE: Final = 4  # requests for shares: half of the connections to the store
 
 
 class RateLimit:
@@ -190,18 +191,16 @@ class Quotas:
         Returns at once without a store.
         """
         task, shared = asyncio.current_task(), self._shared
+        at_once = asyncio.Semaphore(AT_ONCE)
         # The client may swallow a cancellation that arrives while it reads.
         while shared and not (task and task.cancelling()):
-            for name, leases in tuple(self._leases.items()):
-                share, asked_at = self._shares[name], self._clock()
-                try:
-                    places, machines = await shared.places(
-                        name, limit=share.limit, held=leases.held(), wanted=leases.wanted()
-                    )
-                except LookupError:  # told by the link
-                    share.note_away(self._clock())
-                else:
-                    share.grant(places, machines=machines, asked_at=asked_at)
+            # One after the other, they would take longer than `OWN_S` while it hangs.
+            await asyncio.gather(
+                *(
+                    _renew_share(shared, name, self._shares[name], leases, self._clock, at_once)
+                    for name, leases in self._leases.items()
+                )
+            )
             self.divide()
             await asyncio.sleep(SHARE_EVERY_S)
 
@@ -245,6 +244,27 @@ class Quotas:
         pace = self._paces.get(message["rung"])
         if pace is not None:
             await pace.wait()
+
+
+async def _renew_share(
+    shared: "SharedShares",
+    name: str,
+    share: Share,
+    leases: Leases,
+    clock: Clock,
+    at_once: asyncio.Semaphore,
+) -> None:
+    """Ask the store for our share of a limit; record the answer, or that there was none."""
+    async with at_once:
+        asked_at = clock()
+        try:
+            places, machines = await shared.places(
+                name, limit=share.limit, held=leases.held(), wanted=leases.wanted()
+            )
+        except LookupError:  # told by the link
+            share.note_away(clock())
+        else:
+            share.grant(places, machines=machines, asked_at=asked_at)
 
 
 STALL_S: Final = 0.4  # chosen: two of the supervisor's rounds; a longer gap means that it stalled

@@ -6,17 +6,19 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
 
-from bot.workers.pool_server import RateLimit
+from bot.workers.pool_server import Quotas, RateLimit
 from bot.workers.share_rules import LEASE_S, OWN_S, LeakyBucket, Share
 from bot.workers.shared_shares import SharedShares
-from bot.workers.shared_values import SINCE, RedisLink
+from bot.workers.shared_values import SINCE, STORE_ANSWER_S, RedisLink, StoreAwayError
+from configuration.settings import Settings
 from tests.share_servers import Server, free_port, running_redis
 
 LIMIT, CALLERS = 3, 10
@@ -154,6 +156,31 @@ async def test_each_machine_takes_its_part_of_a_rate_while_the_store_is_away() -
         waits += [await pace.take() for _ in range(3)]
 
     assert waits == [0.5, 0, 0, 0.5]
+
+
+class HangingShares:
+    """A store that never answers."""
+
+    async def places(self, _: str, **__: int) -> Sequence[int]:
+        await asyncio.sleep(STORE_ANSWER_S)
+        raise StoreAwayError("no answer")
+
+
+@pytest.mark.virtual_time
+async def test_a_store_that_hangs_leaves_each_of_many_rungs_its_part() -> None:
+    mind = {"kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}
+    limited: Any = mind | {"limits": {"concurrent": 4}}
+    local = [{"kind": "local"}]
+    minds = [limited | {"name": f"mind-{number}"} for number in range(20)]
+    stages = {"stt": local, "llm": minds, "tts": local}
+    clock, shares = asyncio.get_running_loop().time, cast("Any", HangingShares())
+    quotas = Quotas(Settings.model_validate({"stages": stages}), clock=clock, shares=shares)
+    sharing = asyncio.create_task(quotas.share())
+    await asyncio.sleep(2 * LEASE_S)
+    for _ in range(50):
+        await asyncio.sleep(0.1)
+        assert {share.places(clock()) for share in quotas._shares.values()} == {2}
+    sharing.cancel()
 
 
 @dataclass
