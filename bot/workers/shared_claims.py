@@ -8,6 +8,7 @@ then on, another machine may have a claim that Redis does not have.
 
 import asyncio
 import secrets
+from contextlib import suppress
 from typing import Final
 
 from loguru import logger
@@ -26,10 +27,14 @@ end
 if now - since < tonumber(ARGV[2]) then return {KeepOutcome.KEPT_HERE:d} end
 return {KeepOutcome.KEPT:d}
 """
+# `ARGV`: for how long, and the value of each claim.
 RENEW: Final = """
-local value = redis.call('GET', KEYS[1])
-if value and value ~= ARGV[1] then return end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+for i, key in ipairs(KEYS) do
+  local value = redis.call('GET', key)
+  if not value or value == ARGV[i + 1] then
+    redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])
+  end
+end
 """
 RELEASE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
@@ -75,17 +80,13 @@ class SharedClaims:
         # The client may swallow a cancellation that arrives while it reads.
         while not (task and task.cancelling()):
             await asyncio.sleep(RENEW_EVERY_S)
-            for what, value in tuple(self._held.items()):
-                if self._held.get(what) != value:
-                    continue  # released meanwhile
-                try:
-                    await self._link.ask(
-                        lambda what=what, value=value: self._renew(
-                            keys=[f"{CLAIM}{what}"], args=[value, round(CLAIM_S * 1000)]
-                        )
-                    )
-                except StoreAwayError:
-                    break  # told by the link
+            if not self._held:
+                continue
+            # In one request: many could take longer than `CLAIM_S` if the store is slow.
+            keys = [f"{CLAIM}{what}" for what in self._held]
+            args = [round(CLAIM_S * 1000), *self._held.values()]
+            with suppress(StoreAwayError):  # told by the link
+                await self._link.ask(lambda keys=keys, args=args: self._renew(keys=keys, args=args))
 
     async def _remove(self, what: str, value: str) -> None:
         try:

@@ -124,6 +124,26 @@ async def test_the_claims_of_a_dead_machine_expire_and_those_of_a_living_one_do_
             assert not await c.claim("of the living", everywhere=True)
 
 
+async def test_no_claim_of_many_expires_while_the_store_is_slow(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_claims, "CLAIM_S", 1.0)
+    monkeypatch.setattr(shared_claims, "RENEW_EVERY_S", 0.05)
+    rooms = [f"call in {number}" for number in range(40)]
+    async with machine(server) as a, machine(server) as b:
+        for room in rooms:
+            assert await a.claim(room, everywhere=True)
+        ask = a.link.ask
+
+        async def ask_slowly(request: Any) -> Any:
+            await asyncio.sleep(0.05)
+            return await ask(request)
+
+        monkeypatch.setattr(a.link, "ask", ask_slowly)
+        await asyncio.sleep(2.0)
+        assert {await b.claim(room, everywhere=True) for room in rooms} == {REFUSED}
+
+
 async def test_one_machine_at_a_time_may_answer_a_livekit_room(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
