@@ -5,8 +5,10 @@ call's frames and events into events of `HoldDecision`, which decides when to sp
 `HoldActions` (`processors/holding/line_executor.py`) carries out the resulting actions.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
@@ -53,6 +55,9 @@ from processors.holding.own_voice import ChoiceActions, ClipVoice, MenuChoices, 
 from processors.ladder.stage import Alarm
 from processors.speaking.pcm import quiet_end
 from processors.turn.floor import AwayChanged, Floor, FloorEvent, KeyGiven, TurnBegan, WordsCame
+
+# For the local voice to speak; it takes some hundredths of a second (chosen).
+LOCAL_S: Final = 0.5
 
 
 @dataclass
@@ -181,14 +186,18 @@ class HoldLine(FrameProcessor):
             executor.words.sound(frame.audio, frame.sample_rate)
 
     async def speak_locally(self, rest: str, *, protected: bool = False) -> None:
-        """Queue words for the local voice that no provider's voice could say.
+        """Put words on the line, in the local voice, that no provider's voice could say.
+
+        What the agent says next must follow them. So this returns when they are on the line, or
+        after `LOCAL_S`; until then, an interruption drops only words that can be interrupted.
 
         Args:
             rest: The words.
             protected: Whether the words cannot be interrupted.
         """
         self.voice.keep_rest(rest, protected=protected)
-        self._executor.alarm.ring()
+        speaking = self.create_task(self._executor.speak_rest(), f"{self.name}: the rest")
+        await asyncio.wait([speaking], timeout=LOCAL_S)  # does not cancel it
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Read the line's sample rate."""

@@ -70,7 +70,10 @@ ToDo: TypeAlias = Frame | tuple[SpokenPiece, QueuedAction]
 
 
 class Unsaid(Protocol):
-    """Takes over words that no voice could say. It must be fast, because the stage waits for it."""
+    """Takes over words that no voice could say.
+
+    The stage waits for it, and continues only then: the words come before all later ones.
+    """
 
     async def __call__(self, rest: str, *, protected: bool) -> None:
         """Take over words that no rung could say.

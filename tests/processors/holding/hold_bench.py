@@ -105,6 +105,7 @@ class Voice:
     async def say_locally(self, text: str, language: str) -> bytes:
         del language
         self.said.append(text)
+        await asyncio.sleep(self.takes_s)
         return sound(LOCAL, WORD_S * len(text.split()))
 
 

@@ -7,12 +7,17 @@ from typing import cast
 
 import pytest
 from pipecat.frames.frames import (
+    EndWorkerFrame,
     Frame,
     FunctionCallInProgressFrame,
     FunctionCallResultFrame,
     InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
     TranscriptionFrame,
     TTSAudioRawFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
     TTSTextFrame,
     UserStoppedSpeakingFrame,
     VADUserStartedSpeakingFrame,
@@ -37,6 +42,7 @@ from tests.processors.holding.hold_bench import (
     ANSWER,
     CLIP,
     LOCAL,
+    NEVER,
     RATE_HZ,
     SOON,
     TEXTS,
@@ -553,6 +559,41 @@ async def test_a_goodbye_without_a_remote_voice_is_heard_before_the_call_ends() 
         await call.hold.speak_locally("Goodbye and thank you.")
 
     assert len(call.line.level(LOCAL)) == 3  # 0.12 s in pieces of 40 ms
+
+
+async def test_a_goodbye_of_the_local_voice_is_interrupted_and_the_call_goes_on() -> None:
+    async with held(NEVER) as call:
+        call.voice.takes_s = 0.2
+        await call.hold.speak_locally("Goodbye and thank you for calling us today.")
+        end = EndWorkerFrame()
+        end.interruptible = True
+        await call.put(end)
+        await call.until(lambda: call.line.level(LOCAL))
+        await call.starts()
+        await asyncio.sleep(1.0)
+        over = call.worker.has_finished()
+
+    assert not over
+
+
+async def test_what_follows_the_rest_of_an_answer_is_said_after_it() -> None:
+    async with held(NEVER) as call:
+        call.voice.takes_s = 0.2
+        await call.put(LLMFullResponseStartFrame(), *spoken("We open"))
+        await call.until(lambda: call.line.level(ANSWER))
+        await call.hold.speak_locally("at nine.")
+        await call.put(*spoken("Come in."), TTSStoppedFrame(), LLMFullResponseEndFrame())
+        await call.until(lambda: len(call.line.level(ANSWER)) >= 6)
+
+    assert max(call.line.level(LOCAL)) < max(call.line.level(ANSWER))
+
+
+def spoken(words: str) -> list[Frame]:
+    """Return the frames of a piece of an answer."""
+    started = TTSStartedFrame()
+    started.append_to_context = True
+    audio = TTSAudioRawFrame(sound(ANSWER, 0.1), RATE_HZ, 1)
+    return [started, audio, TTSTextFrame(words, TextType.WORD)]
 
 
 async def test_arrived_sound_is_waited_for_although_it_begins_with_silence() -> None:
