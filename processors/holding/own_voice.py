@@ -15,7 +15,12 @@ from math import inf
 from typing import Final, NamedTuple, Protocol, assert_never
 
 from loguru import logger
-from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStoppedFrame
+from pipecat.frames.frames import (
+    Frame,
+    LLMAssistantPushAggregationFrame,
+    TTSAudioRawFrame,
+    TTSStoppedFrame,
+)
 
 from calls.entry import Emit
 from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal
@@ -124,7 +129,8 @@ class Speaker:
         Args:
             sound: 16-bit mono at `rate_hz`.
             protected: Whether the audio cannot be interrupted.
-            answer: Whether the audio is part of the pending answer.
+            answer: Whether the audio is part of the pending answer. Then what was said before it
+                is added to the assistant's context first.
 
         Returns:
             The audio's length in seconds; `None` if it was dropped, because the caller spoke first.
@@ -143,7 +149,8 @@ class Speaker:
         self._line.add(length_s, self._now(), protected=protected)
         if not protected:
             self._until = self._line.dry_at
-        for frame in (kind(pcm, self.rate_hz, 1), TTSStoppedFrame()):
+        before = (LLMAssistantPushAggregationFrame(),) if answer else ()
+        for frame in (*before, kind(pcm, self.rate_hz, 1), TTSStoppedFrame()):
             frame.interruptible = not protected
             await self._push(frame)
         return length_s

@@ -19,6 +19,8 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from calls.events import Event, TurnDecided
@@ -164,6 +166,7 @@ class Call:
     floor: Floor
     told: list[Any] = field(default_factory=list)
     remembered: list[str] = field(default_factory=list)
+    context: LLMContext = field(default_factory=LLMContext)
 
     async def put(self, *frames: Frame) -> None:
         for frame in frames:
@@ -270,6 +273,7 @@ async def held(
     voice, desk, turn = Voice(), MenuChoices(number=number), Turn(budget_s=1.5)
     told: list[Any] = []
     remembered: list[str] = []
+    context = LLMContext()
     line, caller_line = PlayedLine(), CallerLine()
     floor = Floor(caller_line)
 
@@ -277,13 +281,17 @@ async def held(
         told.append(event)
         hold.notice(event)
 
+    def remember(words: str) -> None:
+        remembered.append(words)
+        context.add_message({"role": "assistant", "content": words})
+
     hold = HoldLine(
         rules=HoldRules(holding=Holding(settings), outage=outage or OutageSettings(silence_s=0.3)),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language="en"),
         voice=voice,
         choices=desk,
         ear=ear or NoEar(),
-        remember=remembered.append,
+        remember=remember,
         line=caller_line,
         floor=floor,
         turn=turn,
@@ -293,7 +301,8 @@ async def held(
     if menu:
         hold.decision.outage.restore(menu, time.monotonic())
     opener = TurnOpener(floor, turn=turn, faintness=Faintness(), clock=time.monotonic)
-    order = [SoundEnd(hold.hear), opener, Voices(caller_line), hold, line]
+    assistant = LLMAssistantAggregator(context)
+    order = [SoundEnd(hold.hear), opener, Voices(caller_line), hold, line, assistant]
     worker = worker_of(*order, rate_hz=RATE_HZ)
     call = Call(
         hold=hold,
@@ -306,6 +315,7 @@ async def held(
         floor=floor,
         told=told,
         remembered=remembered,
+        context=context,
     )
     async with at_work(worker, limit_s=20):
         yield call

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from pipecat.frames.frames import (
@@ -576,16 +576,21 @@ async def test_a_goodbye_of_the_local_voice_is_interrupted_and_the_call_goes_on(
     assert not over
 
 
-async def test_what_follows_the_rest_of_an_answer_is_said_after_it() -> None:
+async def test_what_follows_the_rest_of_an_answer_is_said_and_remembered_after_it() -> None:
     async with held(NEVER) as call:
         call.voice.takes_s = 0.2
         await call.put(LLMFullResponseStartFrame(), *spoken("We open"))
         await call.until(lambda: call.line.level(ANSWER))
         await call.hold.speak_locally("at nine.")
         await call.put(*spoken("Come in."), TTSStoppedFrame(), LLMFullResponseEndFrame())
-        await call.until(lambda: len(call.line.level(ANSWER)) >= 6)
+        await call.until(lambda: len(call.context.messages) == 3)
 
     assert max(call.line.level(LOCAL)) < max(call.line.level(ANSWER))
+    assert [said["content"] for said in cast("list[Any]", call.context.messages)] == [
+        "We open",
+        "at nine.",
+        "Come in.",
+    ]
 
 
 def spoken(words: str) -> list[Frame]:
