@@ -54,6 +54,7 @@ from processors.holding.on_device_words import OnDeviceWords, WordEar
 from processors.holding.own_voice import ChoiceActions, ClipVoice, MenuChoices, OwnVoice, Phrases
 from processors.ladder.stage import Alarm
 from processors.speaking.pcm import quiet_end
+from processors.speaking.speech_queue import WITHDRAWN
 from processors.turn.floor import AwayChanged, Floor, FloorEvent, KeyGiven, TurnBegan, WordsCame
 
 # For the local voice to speak; it takes some hundredths of a second (chosen).
@@ -254,7 +255,7 @@ class HoldLine(FrameProcessor):
         match frame:
             case InterruptionFrame():
                 executor.voice.stop()
-                answer.cut_off()
+                answer.cut_off(withdrawn_at=now if frame.metadata.get(WITHDRAWN) else None)
             case FunctionCallInProgressFrame():
                 answer.tool_began(frame.tool_call_id, now)
             case FunctionCallResultFrame():

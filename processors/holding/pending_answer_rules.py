@@ -175,12 +175,19 @@ class PendingAnswer:
         if was_awaited and not self._floor.tools and not asks:
             self._holding.answered()  # the model has nothing more to say
 
-    def cut_off(self) -> None:
-        """Record that the agent's speech or work was cut off."""
+    def cut_off(self, *, withdrawn_at: float | None = None) -> None:
+        """Record that the agent's speech or work was cut off.
+
+        Args:
+            withdrawn_at: When the words so far were withdrawn, because they were no answer, so that
+                one is still pending; `None` if they were not.
+        """
         self._floor.tools.clear()
         self._floor.reply_audible = False
         self._floor.set_reply(ReplyState.ON_LINE, more=False)
         self._holding.goes_on = False
+        if withdrawn_at is not None and self._holding.pending_since is None:
+            self._holding.answered(pending_from=withdrawn_at)
 
     @property
     def _is_pending(self) -> bool:

@@ -38,6 +38,7 @@ from processors.holding.line_rules import LineAction
 from processors.holding.outage_rules import OutageSettings
 from processors.holding.own_voice import Speaker
 from processors.holding.utterance_rules import PLAYS
+from processors.speaking.speech_queue import WITHDRAWN
 from tests.processors.holding.hold_bench import (
     ANSWER,
     CLIP,
@@ -559,6 +560,20 @@ async def test_a_goodbye_without_a_remote_voice_is_heard_before_the_call_ends() 
         await call.hold.speak_locally("Goodbye and thank you.")
 
     assert len(call.line.level(LOCAL)) == 3  # 0.12 s in pieces of 40 ms
+
+
+async def test_a_withdrawn_beginning_is_no_answer_so_that_the_line_is_held() -> None:
+    async with held() as call:
+        await call.stops()
+        await call.put(LLMFullResponseStartFrame())
+        await call.answers(0.05)
+        await call.until(lambda: call.line.level(ANSWER))
+        interruption = InterruptionFrame()
+        interruption.metadata[WITHDRAWN] = True
+        await call.put(interruption, LLMFullResponseStartFrame())
+        await call.until(lambda: call.held)
+
+    assert call.held == ["en.llm.0"]
 
 
 async def test_a_goodbye_of_the_local_voice_is_interrupted_and_the_call_goes_on() -> None:
