@@ -477,7 +477,8 @@ class SpokenUtterance:
             live.spoke_at = now
             self._follow(self._attempting.handle(Progressed(attempt=came.attempt), now), now)
             if came.attempt == self._voice:
-                self._outlet.hold_s = None  # the voice was late, and continues
+                # The voice was late, and continues.
+                self._outlet.hold_s = self._ledger.asked_from = None
         if came.attempt == self._voice and self._ledger.words.follower.left_out:
             self._end_early(came.attempt, live, now, reason="words were left out")
 

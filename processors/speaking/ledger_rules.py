@@ -102,6 +102,8 @@ class SpeechLedger:
         words: The words and their times.
         released_s: The seconds of audio that went to the line.
         audible_s: Up to where the audio is audible, in seconds.
+        asked_from: The first word that another voice is asked for: until one of the two speaks, no
+            report of the current voice changes what has arrived. `None` if no other one is asked.
         reported: The number of words whose times earlier voices have reported.
         aligned: The number of their words whose times were found in the sound.
         estimated: The number of their words whose times were estimated.
@@ -110,6 +112,7 @@ class SpeechLedger:
     def __init__(self) -> None:
         self.words = WordTimes()
         self.released_s = self.audible_s = 0.0
+        self.asked_from: int | None = None
         self.reported = self.aligned = self.estimated = 0
         follower = self.words.begin_voice(0, 0.0, timed=True)
         self._voice = _Voice(attempt=-1, follower=follower, first=0, done=0, done_s=0.0, arrived=0)
@@ -124,6 +127,8 @@ class SpeechLedger:
     def arrived(self) -> int:
         """The index of the first word whose audio has not fully arrived."""
         voice = self._voice
+        if self.asked_from is not None:
+            return max(self.asked_from, voice.done)
         voice.arrived = max(voice.arrived, voice.done)
         if self.settled:
             return voice.arrived
@@ -224,6 +229,7 @@ class SpeechLedger:
         """
         first, base_s = self.arrived, self.keep_s
         self.count_times()
+        self.asked_from = None
         self._earlier = (self.reported, self.aligned, self.estimated)
         follower = self.words.begin_voice(first, base_s, timed=timed)
         self.audible_s = base_s
@@ -404,6 +410,7 @@ class SoundOutlet:
 
     def hold(self) -> None:
         """From now on, release only the words that have arrived by now."""
+        self.ledger.asked_from = self.ledger.arrived
         self.hold_s = self.ledger.keep_s
 
     def switch_voice(

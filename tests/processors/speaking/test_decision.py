@@ -329,6 +329,29 @@ def test_a_partial_word_requested_from_another_voice_is_held_meanwhile(*, told: 
     assert bench.said == TEXT
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_word_whose_time_comes_after_another_voice_was_asked_for_it_is_heard_once(
+    *, fails: bool
+) -> None:
+    bench = Bench()
+    bench.line.add(60.0, now=bench.now)
+    first = bench.start()
+    bench.speak(first, 2 * WORD)
+    bench.sound(first, tone(["two", "three"])[: WORD + 100])
+    bench.pass_s(0.45)
+    second = bench.asks[1]
+
+    bench.time(first, "two", 2)
+    if fails:
+        bench.fail(first)
+    bench.speak(second)
+    bench.finish(second)
+
+    assert second.rest == "two three four five six seven"
+    assert bench.whole == [WORD] * 8
+    assert bench.said == TEXT
+
+
 def test_held_sound_of_a_late_voice_is_released_when_it_speaks_again() -> None:
     bench = Bench()
     first = bench.start()
