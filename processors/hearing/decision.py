@@ -6,7 +6,7 @@ not, it gets the utterance from its first word, then the live audio. Each word i
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -239,7 +239,10 @@ class CallerHearing:
         if heard.final and not heard.text and utterance:
             return (*actions, *_pass_on_guess(self._transcripts))
         if heard.text or not utterance:  # between utterances there is no speech to guess
-            self._transcripts.guess = None if heard.final or not utterance else heard
+            # Without a reported end, it may reach to the last audio so far, and not beyond that.
+            end_s = self.sound.end_s if heard.end_s is None else heard.end_s
+            guess = None if heard.final or not utterance else replace(heard, end_s=end_s)
+            self._transcripts.guess = guess
         new_text = _new_text(
             heard, result.text, transcripts=self._transcripts, writing=self._writing
         )
@@ -362,7 +365,7 @@ def _guess_at(
     guess = transcripts.guess
     if guess is None or utterance.speaking:
         return None
-    complete = guess.end_s is None or guess.end_s >= utterance.spoken_until_s
+    complete = guess.end_s is not None and guess.end_s >= utterance.spoken_until_s
     return last_event_at + FINAL_RESULT_S if complete else None
 
 

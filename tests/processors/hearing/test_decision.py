@@ -675,6 +675,18 @@ def test_a_guess_that_lacks_the_end_waits_for_another_recogniser() -> None:
     assert PassOn(None) in bench.write("b", WHOLE, end_s=2.0)
 
 
+def test_a_guess_without_an_end_covers_no_sound_that_came_after_it() -> None:
+    bench = up()
+    bench.begin()
+    guess(bench, "a", "What are", end_s=None)
+    bench.pass_s(0.6)
+    bench.stop()
+    bench.turn.caller_stopped(bench.now - 0.2)
+
+    assert guesses(bench.pass_s(1.5)) == []
+    assert PassOn(None) in bench.write("b", WHOLE)
+
+
 @pytest.mark.parametrize("end", ["the last rung dies", "none writes a final in time"])
 def test_a_guess_is_delivered_when_no_recogniser_is_left(end: str) -> None:
     bench = up("a") if end == "the last rung dies" else up()
