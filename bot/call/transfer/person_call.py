@@ -152,7 +152,7 @@ class PersonCall:
             clock=shared.clock,
             turn=own_turn,
             line=line,
-            say_unsaid=self._voice.keep_unsaid,
+            say_unsaid=self._voice.say_unsaid,
         )
         processors = [leg.input(), self._ear, self._tts, self._voice, leg.output()]
         self._worker = _make_worker(processors, rate_hz)

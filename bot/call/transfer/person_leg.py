@@ -1,7 +1,6 @@
 """The processors on a person's leg: for keys, for the person's audio, and for speech to them."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -183,7 +182,6 @@ class PersonVoice(FrameProcessor):
         self._now = clock
         self._say_locally = say_locally
         self._other = OtherSound(line, push=self.push_frame, clock=clock)
-        self._unsaid: deque[str] = deque()
         self._hushed = False
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
@@ -191,10 +189,13 @@ class PersonVoice(FrameProcessor):
         await super().setup(setup)
         self._other.rate_hz = setup.audio_out_sample_rate
 
-    async def keep_unsaid(self, rest: str, *, protected: bool) -> None:
-        """Keep words that no voice could say until the end of the speech."""
+    async def say_unsaid(self, rest: str, *, protected: bool) -> None:
+        """Say words that no other voice could say, unless the two already talk."""
         del protected  # the person can interrupt everything
-        self._unsaid.append(rest)
+        pcm = await self._say_locally(rest)
+        if not self._hushed:
+            self._line.add(len(pcm) / SAMPLE_BYTES / self._other.rate_hz, self._now())
+            await self.push_frame(TTSAudioRawFrame(pcm, self._other.rate_hz, 1))
 
     async def heard(self) -> None:
         """Wait until the person has heard everything; clear `said` before the speech."""
@@ -207,18 +208,11 @@ class PersonVoice(FrameProcessor):
         await self._other.put_soon(pcm)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass frames on; at the end of the speech, say the words that no voice could say."""
+        """Pass frames on, but none of the voices' sound once the two talk; note the end of it."""
         await super().process_frame(frame, direction)
         if isinstance(frame, SaidFrame):
-            await self._say_unsaid()
             self.said.set()
             return
         if self._hushed and isinstance(frame, TTSAudioRawFrame):
             return
         await self.push_frame(frame, direction)
-
-    async def _say_unsaid(self) -> None:
-        while self._unsaid and not self._hushed:
-            pcm = await self._say_locally(self._unsaid.popleft())
-            await self.push_frame(TTSAudioRawFrame(pcm, self._other.rate_hz, 1))
-            self._line.add(len(pcm) / SAMPLE_BYTES / self._other.rate_hz, self._now())
