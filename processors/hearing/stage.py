@@ -137,9 +137,13 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         self.watch()
 
     async def cleanup(self) -> None:
-        """Close every connection, each within its time limit."""
+        """End the attempts in progress; close every connection, each within its time limit."""
         await super().cleanup()
         await self.stop_watching()
+        if utterance := self._hearing.utterance:
+            for action in utterance.attempting.cancel("caller"):
+                if isinstance(action, EmitEvent):
+                    self._emit(action.fact)
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:

@@ -159,9 +159,11 @@ class TtsStage(Stage[VoiceEvent]):
                 rung.open()
 
     async def cleanup(self) -> None:
-        """Close all rungs, each within its time limit."""
+        """End the attempts in progress, and close all rungs, each within its time limit."""
         await super().cleanup()
         await self.stop_watching()
+        if self._spoken.utterance:
+            self._plan(self._spoken, self._spoken.utterance.interrupt(self.now()))
         for task in tuple(self._alignments):
             await self.cancel_task(task)
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))

@@ -21,7 +21,7 @@ from pipecat.services.settings import STTSettings
 
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
-from fallbacks.events import AttemptFailed, RungChosen, StageExhausted, Suspected
+from fallbacks.events import AttemptDropped, AttemptFailed, RungChosen, StageExhausted, Suspected
 from fallbacks.failure import Kind, failed
 from lab.simulators import faults
 from lab.simulators.deepgram.socket import StreamLimits
@@ -52,6 +52,14 @@ async def test_a_healthy_call_asks_the_first_rung_only() -> None:
         assert call.stage.writer == "a"
     (standby,) = call.lab.instance("b").record.requests("b")
     assert standby.details["audio_s"] < 0.1
+
+
+async def test_a_caller_who_hangs_up_while_speaking_leaves_no_attempt_in_progress() -> None:
+    async with calling() as call:
+        await call.begins(caller.say(FIRST))
+        await call.bench.until(lambda: call.asked)
+
+    assert [dropped.attempt for dropped in call.facts(AttemptDropped)] == [1]
 
 
 async def test_the_words_are_written_in_the_pause_before_the_vad_is_sure_and_once() -> None:

@@ -166,6 +166,19 @@ async def test_a_voice_that_breaks_its_own_protocol_loses_no_word(lab: Lab, faul
     assert talk.words == TEXT
 
 
+async def test_a_call_that_ends_while_it_tries_a_rung_leaves_the_rung_to_others(lab: Lab) -> None:
+    shared = policy(("cartesia",), time.monotonic())
+    rung = shared.availability.of("tts", "cartesia")
+    rung.breaker.trip(time.monotonic())
+    break_(lab, "cartesia", faults.Silent())
+    async with talking(lab, ("cartesia",), shared=shared) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.asked)
+        await talk.worker.cancel()
+
+    assert rung.permit(time.monotonic(), probe=True)
+
+
 async def test_a_server_with_other_key_spellings_says_every_reply_at_once(
     lab: Lab,
 ) -> None:
