@@ -8,13 +8,11 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     StringConstraints,
-    field_validator,
     model_validator,
 )
 
 from calls.handover import MAX_RING_S
 from calls.keyed_entry import MAX_KEYS, DigitsAsked
-from configuration.alerts import WEBHOOK_SECRET
 from configuration.texts import sentence, sentences, with_sentences
 from configuration.values import (
     NAME,
@@ -28,6 +26,7 @@ from configuration.values import (
     Seconds,
     SecondsOrZero,
     Section,
+    SigningSecret,
     Text,
 )
 from processors.answerer.answerer_rules import AnsweringPlan
@@ -136,7 +135,7 @@ class ToolSettings(Section):
     """The variable that holds the signing secret (`whsec_` and base64). It signs the body of the
     request (the query of GET and DELETE) together with the time and the facts of the call.
     """
-    signing_secret: SecretStr | None = None  # signs the requests; from the environment only
+    signing_secret: SigningSecret = None  # signs the requests; from the environment only
     bound: dict[Text, CallFact] = Field(default_factory=dict)
     """Parameters that are filled in from the call and hidden from the model, such as
     `phone: number`. Values: `number` (the other party's), `caller`, `called`, `attestation`,
@@ -167,13 +166,6 @@ class ToolSettings(Section):
             for name, schema in found.items()
             if isinstance(schema, dict) and "digits" in schema
         ]
-
-    @field_validator("signing_secret")
-    @classmethod
-    def _check_signing_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not WEBHOOK_SECRET.fullmatch(value.get_secret_value()):
-            raise ValueError("whsec_ followed by at least 24 bytes in base64")
-        return value
 
     @model_validator(mode="after")
     def _check_bound(self) -> Self:

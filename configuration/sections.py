@@ -1,6 +1,5 @@
 """Sections for work around calls: results, callbacks, CRM, holding, storage, sheets, traces."""
 
-import base64
 import importlib.util
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +15,16 @@ from pydantic import (
     model_validator,
 )
 
-from configuration.values import Count, CountOrZero, HttpUrl, Seconds, SecondsOrZero, Section, Text
+from configuration.values import (
+    Count,
+    CountOrZero,
+    HttpUrl,
+    Seconds,
+    SecondsOrZero,
+    Section,
+    Text,
+    signing_key,
+)
 from processors.holding.late_answer_rules import CLIP_S, FIRST_S, LAST_S, SILENCE_S, TURNS_APART
 from processors.holding.outage_rules import CLIPS, MENUS, STEPS, Step
 from runtime.exits import install_command
@@ -134,9 +142,11 @@ class CrmSettings(Section):
     @field_validator("token")
     @classmethod
     def _check_signing_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        signs = info.data.get("kind") == "webhook"
-        if value and signs and not _can_sign(value.get_secret_value()):
-            raise ValueError("whsec_ followed by base64 for `kind: webhook`")
+        if value and info.data.get("kind") == "webhook":
+            try:
+                signing_key(value.get_secret_value())
+            except ValueError as error:
+                raise ValueError("whsec_ followed by base64 for `kind: webhook`") from error
         return value
 
     @model_validator(mode="after")
@@ -146,16 +156,6 @@ class CrmSettings(Section):
         if self.kind == "rest" and self.mapping is None:
             raise ValueError("`kind: rest` needs `mapping`, with `look_up`, `write` or `people`")
         return self
-
-
-def _can_sign(secret: str) -> bool:
-    """Return whether this secret can sign webhook requests."""
-    packed = secret.removeprefix("whsec_")
-    try:
-        base64.b64decode(packed + "=" * (-len(packed) % 4))
-    except ValueError:
-        return False
-    return True
 
 
 class HoldLineSettings(Section):

@@ -1,5 +1,6 @@
 """Types of configuration values, with their limits."""
 
+import base64
 import ipaddress
 import re
 from functools import partial
@@ -13,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     StringConstraints,
 )
 from pydantic_core import PydanticCustomError
@@ -39,12 +41,38 @@ NUMBER_SHAPE: Final = r"^\+[1-9][0-9.]{1,14}$"
 OTHER_CODES: Final = {"UK": "GB for the United Kingdom", "EL": "GR for Greece"}  # used in the EU
 TELEPHONE_KEY: Final = r"^[0-9*#]$"
 DAY_TIME: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+SIGNING_PREFIX: Final = "whsec_"  # of a secret (Standard Webhooks)
+MIN_SIGNING_BYTES: Final = 24  # of its key, according to the same
 
 
 class Section(BaseModel):
     """One mapping of the configuration: frozen, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key in a signing secret: base64, with or without its prefix and padding.
+
+    Raises:
+        ValueError: It is not base64, or empty.
+    """
+    packed = secret.removeprefix(SIGNING_PREFIX)
+    key = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+    if not key:
+        raise ValueError("a key in base64")
+    return key
+
+
+def _check_signing_secret(secret: SecretStr | None) -> SecretStr | None:
+    text = secret.get_secret_value() if secret else ""
+    try:
+        is_valid = len(signing_key(text)) >= MIN_SIGNING_BYTES
+    except ValueError:
+        is_valid = False
+    if text and not (is_valid and text.startswith(SIGNING_PREFIX)):
+        raise ValueError(f"{SIGNING_PREFIX} followed by at least 24 bytes in base64")
+    return secret
 
 
 def _refuse_bool(value: Any) -> Any:
@@ -194,3 +222,4 @@ Dialled = Annotated[str, BeforeValidator(_as_dialled), StringConstraints(pattern
 Key = Annotated[str, BeforeValidator(_as_key), StringConstraints(pattern=TELEPHONE_KEY)]
 DayTime = Annotated[str, BeforeValidator(_as_day_time), StringConstraints(pattern=DAY_TIME)]
 Zone = Annotated[str, AfterValidator(_check_zone)]
+SigningSecret = Annotated[SecretStr | None, AfterValidator(_check_signing_secret)]

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import aiohttp
 
+from configuration.values import signing_key
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.retry_after import retry_after_s
 from runtime.http import UnreadableError, read_body, request
 
 MAX_WAIT_S: Final = 3600.0  # at most, whatever the other side asks for
-PREFIX: Final = "whsec_"
 KINDS: Final[Mapping[int, Kind]] = {
     401: Kind.AUTH,
     403: Kind.AUTH,
@@ -174,9 +174,7 @@ async def post_signed(
 def signature(secret: str, signed: str) -> str:
     """Return the value of `webhook-signature`: version, comma, HMAC-SHA256 in base64.
 
-    The secret is base64, with or without `PREFIX` and padding.
+    The secret is one that `signing_key` can read.
     """
-    packed = secret.removeprefix(PREFIX)
-    key = base64.b64decode(packed + "=" * (-len(packed) % 4))
-    digest = hmac.new(key, signed.encode(), hashlib.sha256).digest()
+    digest = hmac.new(signing_key(secret), signed.encode(), hashlib.sha256).digest()
     return f"v1,{base64.b64encode(digest).decode()}"

@@ -169,7 +169,10 @@ async def test_a_signature_covers_arguments_time_and_facts(method: str, query: s
             {"url": None, "entry_point": "a:b", "signing_secret_env": "S"},
             "`signing_secret_env` needs `url`",
         ),
-        ({"signing_secret": "short"}, "whsec_ followed by at least 24 bytes in base64"),
+        *(
+            ({"signing_secret": secret}, "whsec_ followed by at least 24 bytes in base64")
+            for secret in ("short", f"whsec_{'A' * 33}", "A" * 44, f"whsec_{'A' * 31}=")
+        ),
     ],
 )
 def test_a_binding_or_secret_that_cannot_work_is_refused(
