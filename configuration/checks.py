@@ -12,6 +12,7 @@ from configuration.errors import Key, Problem, dotted, nearest, shown, without_s
 from configuration.layers import Layers, says_yes
 from configuration.service_checks import check_service
 from configuration.stages import STAGES
+from configuration.values import number_key
 from providers.catalog import ADAPTED, kinds, known_services, provider
 from providers.openai_servers import openai_servers, server_at
 from providers.provider import Provider, Stage
@@ -223,14 +224,14 @@ def _is_on_loopback(url: str) -> bool:
 
 def _check_numbers(layers: Layers) -> Iterator[Problem]:
     """Check that no called number belongs to two agents."""
-    agent_by_digits: dict[str, str] = {}
+    agent_by_number: dict[str, str] = {}
     for agent, _ in layers.items_at(("agents",), dict):
         for key, number in layers.items_at((*agent, "numbers"), list):
-            digits = "".join(item for item in str(number) if item.isdigit())
-            if other := agent_by_digits.get(digits):
+            called = number_key(str(number))
+            if other := agent_by_number.get(called):
                 text = f"is {without_secrets(str(number))}, which {other} answers already"
                 yield layers.problem(key, text)
-            agent_by_digits[digits] = dotted(agent)
+            agent_by_number[called] = dotted(agent)
 
 
 def _check_plain_addresses(layers: Layers) -> Iterator[Problem]:

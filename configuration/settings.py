@@ -46,6 +46,7 @@ from configuration.values import (
     Share,
     SocketUrl,
     Text,
+    number_key,
 )
 from processors.holding.utterance_rules import (
     DEFAULT_LANGUAGE,
@@ -463,9 +464,9 @@ class Settings(Section):
 
     def agent_for(self, called: str) -> AgentSettings:
         """Return the agent that answers the called number; `agent` if no other one does."""
-        digits = _digits(called)
+        key = number_key(called)
         for agent in self.agents.values():
-            if digits and digits in map(_digits, agent.numbers):
+            if key and key in map(number_key, agent.numbers):
                 return agent
         return self.agent
 
@@ -486,10 +487,6 @@ def _merge_agent(
         if isinstance(inherited.get(name), dict) and isinstance(own.get(name), dict):
             merged[name] = inherited[name] | own[name]
     return with_sentences(merged, texts) if texts else merged
-
-
-def _digits(number: str) -> str:
-    return "".join(item for item in number if item.isalnum() or item in "*#")
 
 
 def english_sentences(settings: Settings) -> Iterator[str]:

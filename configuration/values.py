@@ -51,6 +51,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+def number_key(number: str) -> str:
+    """Return what two notations of a called number have in common: all but plus and separators."""
+    return "".join(item for item in number if item.isalnum() or item in "*#")
+
+
 def signing_key(secret: str) -> bytes:
     """Return the key in a signing secret: base64, with or without its prefix and padding.
 

@@ -844,6 +844,14 @@ agents:
     assert settings.agent_for("") is settings.agent
 
 
+def test_numbers_that_differ_in_a_star_or_a_hash_are_two_numbers() -> None:
+    written = 'agents: {a: {numbers: ["*100", "55#1"]}, b: {numbers: [100, "551"]}}'
+    settings = read(written).settings
+
+    named = [settings.agent_for(called).name for called in ("*100", "100", "55#1", "551")]
+    assert named == ["a", "b", "a", "b"]
+
+
 def test_a_wrong_key_of_agent_is_reported_once_however_many_inherit_it() -> None:
     lines = refused("agent: {greting: x}\nagents: {a: {}, b: {}}")
 
