@@ -11,6 +11,7 @@ from operations.database.database import Database
 from operations.database.tables import CALLBACK_CONTACTS, CALLBACKS, CALLS, VOICEMAILS
 from operations.masking import mask_number, printable
 from operations.moments import for_people
+from operations.record.reader import newest_of
 
 InboxKind: TypeAlias = Literal["callback", "message"]
 KINDS: Final[Sequence[InboxKind]] = ("callback", "message")
@@ -55,7 +56,7 @@ class Inbox:
 
         Args:
             done: The entries that are done, instead of those that wait.
-            limit: At most this many.
+            limit: At most this many, and those of the last one's moment.
             before: Only entries from before this moment, UTC.
         """
 
@@ -118,15 +119,17 @@ class Inbox:
         limit: int,
         kinds: Sequence[InboxKind] = KINDS,
     ) -> Sequence[InboxEntry]:
-        """Return at most `limit` entries of these kinds together, the newest first."""
+        """Return the newest entries of these kinds together, as many as `newest_of` says."""
         found: list[InboxEntry] = []
         async with self.database.reading() as connection:
             for kind in kinds:
                 table = TABLES[kind]
-                newest = _columns(kind).where(condition(table)).order_by(_at(table).desc())
-                rows = (await connection.execute(newest.limit(limit))).mappings()
+                newest = newest_of(_columns(kind).where(condition(table)), _at(table), limit)
+                rows = (await connection.execute(newest)).mappings()
                 found += (InboxEntry(kind=kind, **row) for row in rows)
-        return sorted(found, key=lambda entry: entry.at, reverse=True)[:limit]
+        found.sort(key=lambda entry: entry.at, reverse=True)
+        last = found[limit - 1].at if len(found) > limit else None
+        return [entry for entry in found if last is None or entry.at >= last]
 
 
 def _columns(kind: InboxKind) -> Select[*tuple[Any, ...]]:

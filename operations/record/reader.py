@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Select, Table, func, select
+from sqlalchemy import Column, Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.events import CallRecorded
@@ -204,17 +204,18 @@ class RecordReader:
         """Return calls, the newest first.
 
         Args:
-            limit: At most this many.
+            limit: At most this many, and those that began at the same time as the last one.
             before: Only calls that began earlier, for the next page; `None` for the newest.
             live: Only calls in progress, or only ended ones; `None` for both.
         """
-        query = select(CALLS).order_by(CALLS.c.started_at.desc(), CALLS.c.id).limit(limit)
+        query = select(CALLS)
         if before is not None:
             query = query.where(CALLS.c.started_at < before)
         if live is not None:
             query = query.where((CALLS.c.state == "live") if live else (CALLS.c.state != "live"))
+        newest = newest_of(query, CALLS.c.started_at, limit).order_by(CALLS.c.id)
         async with self.database.reading() as connection:
-            return await select_rows(connection, query, CallRow)
+            return await select_rows(connection, newest, CallRow)
 
     async def call(self, call_id: str) -> CallPage | None:
         """Return a call with all its data; `None` if it does not exist."""
@@ -312,6 +313,16 @@ def _result_of(call_id: str) -> Select[Any]:
 def _between(table: Table, name: str, since: datetime, until: datetime) -> Select[Any]:
     at = table.c[name]
     return select(table).where(at >= since, at < until).order_by(at).limit(MOST)
+
+
+def newest_of(query: Select[Any], at: Column[datetime], limit: int) -> Select[Any]:
+    """Return `limit` rows of a query, the newest first, and all of the same moment as the last one.
+
+    So the rows from before that moment are exactly those that this page does not have.
+    """
+    newest = query.order_by(at.desc())
+    last = newest.with_only_columns(at).offset(limit - 1).limit(1).correlate(None).scalar_subquery()
+    return newest.where(last.is_(None) | (at >= last))
 
 
 async def select_rows(

@@ -308,6 +308,20 @@ async def test_calls_before_a_moment_are_found_in_any_time_zone(
     assert len(answer.json()["recent"]) == found
 
 
+async def test_pages_lose_no_call_that_began_at_the_same_time(tmp_path: Path) -> None:
+    earlier = {"id": "c0", "started_at": NOON - timedelta(seconds=1)}
+    rows = [CALL | {"id": name} for name in ("c1", "c2", "c3")] + [CALL | earlier]
+    async with asking(tmp_path) as it:
+        async with (await it.database.engine()).begin() as connection:
+            await connection.execute(CALLS.insert(), rows)
+
+        first = (await it.client.get("/api/calls?limit=2")).json()["recent"]
+        query = {"limit": 2, "before": first[-1]["started_at"]}
+        then = (await it.client.get("/api/calls", params=query)).json()["recent"]
+
+    assert [call["id"] for call in (*first, *then)] == ["c1", "c2", "c3", "c0"]
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "before=soon", "numbers=perhaps"])
 async def test_an_invalid_query_is_refused(tmp_path: Path, query: str) -> None:
     async with asking(tmp_path) as it:

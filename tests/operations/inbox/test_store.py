@@ -62,6 +62,20 @@ async def test_callbacks_and_messages_are_in_one_list_newest_first(
     assert ids(await Inbox(database).entries(before=entries[0].at)) == ["c1"]
 
 
+async def test_pages_lose_no_entry_of_the_same_moment(database: Database) -> None:
+    inbox, found = Inbox(database), list[str]()
+    async with database.transaction() as connection:
+        same = [message(name, at=NOON) for name in ("c3", "c4", "c1")]
+        await connection.execute(insert(VOICEMAILS), same)
+
+    before = None
+    while page := await inbox.entries(limit=2, before=before):
+        found, before = [*found, *ids(page)], page[-1].at
+
+    assert sorted(found) == ["c1", "c1", "c2", "c3", "c4"]
+    assert len(await inbox.untold(now=NOON + timedelta(hours=1), limit=1)) == 1
+
+
 @pytest.mark.parametrize(("kind", "call_id"), [("callback", "c1"), ("message", "c2")])
 async def test_an_entry_is_closed_once_and_can_be_reopened(
     database: Database, kind: InboxKind, call_id: str
