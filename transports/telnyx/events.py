@@ -38,8 +38,12 @@ BY_CAUSE: Final[Mapping[str, str]] = {
 }
 """The final status, in the terms of `calls.leg_progress`; for other causes, see `BY_SIP_CODE`."""
 
-SIP_BY_CAUSE: Final[Mapping[str, int]] = {"not_found": 404}
-"""The SIP code that a cause stands for, if Telnyx gives none."""
+SIP_BY_CAUSE: Final[Mapping[str, int]] = {"not_found": 404, "call_rejected": 603}
+"""The SIP code that a cause stands for, if Telnyx gives none.
+
+A call that was rejected without a code counts as declined by hand, as in a transfer: in doubt, the
+person is not called again.
+"""
 
 BY_SIP_CODE: Final[Mapping[int, str]] = {
     200: "completed",
