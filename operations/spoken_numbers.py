@@ -29,6 +29,7 @@ from operations.masking import IBAN_LENGTHS, SHOWN_DIGITS, passes_luhn, show_las
 CARD_DIGITS: Final = range(13, 20)  # ISO/IEC 7812
 PHONE_DIGITS: Final = 15  # at most (ITU-T E.164)
 LEAST_WORDS: Final = 3  # words for numbers, for a text to be read in a language (chosen)
+PIECE_DIGITS: Final = 3  # at least, in a piece of a telephone number (chosen)
 LEAST_DIGITS: Final = 10  # of the shortest account number without its letters, less one
 MAX_LANGUAGES: Final = 3  # a text is read in those with most words in it (chosen)
 MAX_PARTS: Final = 5  # of one word for a number, such as "quatre-vingt-dix-sept"
@@ -154,6 +155,25 @@ def masked_numbers(text: str) -> str:
     for tag in _tags(tokens, least=LEAST_WORDS):
         parts = _parts(tokens, tag)
         spans |= _cards(text, parts) | _accounts(text, parts)
+    return _replaced(text, spans)
+
+
+def without_numbers_said(text: str) -> str:
+    """Return a text with asterisks for each number of at least `PIECE_DIGITS` digits.
+
+    For readers who may not see numbers: a telephone number may be said in pieces.
+    """
+    tokens, spans = _tokens(text), dict[tuple[int, int], str]()
+    for tag in _tags(tokens, least=1):
+        for row in _rows(text, _parts(tokens, tag)):
+            digits = sum(len(part.digits) for part in row)
+            if digits >= PIECE_DIGITS:
+                spans[row[0].start, row[-1].end] = "*" * digits
+    return _replaced(text, spans)
+
+
+def _replaced(text: str, spans: Mapping[tuple[int, int], str]) -> str:
+    """Return a text with other texts at some places; of places that overlap, the first counts."""
     at, kept = 0, list[str]()
     for (start, end), shown in sorted(spans.items(), key=lambda item: (item[0][0], -item[0][1])):
         if start >= at:

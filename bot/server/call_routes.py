@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 
 from bot.server.access import path_of
 from bot.server.api_route import ApiRoute, Refused
-from bot.server.operator_routes import Disclosures
+from bot.server.operator_routes import Disclosures, readable_words
 from bot.workers.machine_views import MachineViews
 from bot.workers.pool import WorkerPool
 from calls.sentences import (
@@ -175,7 +175,8 @@ def call_router(
         if page is not None:
             if numbers:
                 disclosures.note(request, "unmask", f"call {call_id}")
-            return _page(page, calls.vendors, numbers=numbers)
+            read = readable_words(request)
+            return _page(page, calls.vendors, numbers=numbers, read=read)
         return _live_page(call_id, await calls.live())
 
     _add_audio(router, reader, disclosures, calls.machines.machine)
@@ -284,11 +285,15 @@ def _phrases(row: CallRow | TurnRow) -> dict[str, str]:
     return {"ended_says": ended, "why_says": phrase(WHYS, row.why)}
 
 
-def _page(page: CallPage, vendors: Vendors, *, numbers: bool) -> dict[str, Any]:
+def _page(
+    page: CallPage, vendors: Vendors, *, numbers: bool, read: Callable[[str], str]
+) -> dict[str, Any]:
+    """Return the page of a recorded call; `read` shows its words."""
+    messages = [asdict(message) | {"text": read(message.text)} for message in page.messages]
     return {
         "call": _call(page.call, numbers=numbers),
         "turns": [with_iso_times(asdict(turn) | _phrases(turn)) for turn in page.turns],
-        "messages": [with_iso_times(asdict(message)) for message in page.messages],
+        "messages": [with_iso_times(message) for message in messages],
         "failures": [_failure(failure, vendors) for failure in page.failures],
         "breaker_moves": [
             with_iso_times(asdict(breaker_move)) for breaker_move in page.breaker_moves
@@ -296,14 +301,15 @@ def _page(page: CallPage, vendors: Vendors, *, numbers: bool) -> dict[str, Any]:
         "happenings": [
             _happening(item, vendors) for item in page.happenings if item.kind in SHOWN_EVENTS
         ],
-        "result": _result(page.result) if page.result else None,
+        "result": _result(page.result, read) if page.result else None,
         "recordings": len(page.recordings),
     }
 
 
-def _result(row: CallResultRow) -> dict[str, Any]:
+def _result(row: CallResultRow, read: Callable[[str], str]) -> dict[str, Any]:
     """Return a call's result, with its outcome in words and the callback's time in ISO format."""
-    shown = asdict(row)
+    shown: dict[str, Any] = asdict(row)
+    shown |= {"summary": read(row.summary), "notes": read(row.notes)}
     at_s = shown.pop("callback_at_s")
     return shown | {"callback_at": iso(at_s) or None, "says": phrase(OUTCOMES, row.outcome)}
 

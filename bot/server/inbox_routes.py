@@ -1,6 +1,6 @@
 """`/api/inbox`: the callbacks that callers were promised, and the messages that they left."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -9,7 +9,13 @@ from fastapi.responses import Response
 
 from bot.server.api_route import Refused
 from bot.server.call_routes import CallRoute, recording_response, to_utc, with_iso_times
-from bot.server.operator_routes import Disclosures, OperatorWord, Word, emit_action
+from bot.server.operator_routes import (
+    Disclosures,
+    OperatorWord,
+    Word,
+    emit_action,
+    readable_words,
+)
 from calls.entry import Emit
 from calls.events import OperatorAction
 from operations.inbox.store import MAX_ENTRIES, Inbox, InboxEntry, InboxKind
@@ -48,13 +54,18 @@ class InboxRoutes:
         self._machine = machine
 
     async def list_entries(
-        self, limit: Limit = 50, before: datetime | None = None, *, done: bool = False
+        self,
+        request: Request,
+        limit: Limit = 50,
+        before: datetime | None = None,
+        *,
+        done: bool = False,
     ) -> Mapping[str, Any]:
         """Return the waiting entries, or with `done` the done ones, the newest first."""
         until = None if before is None else to_utc(before)
         entries = await self._inbox.entries(done=done, limit=limit, before=until)
-        waiting = await self._inbox.waiting()
-        return {"waiting": waiting, "entries": [_entry_json(entry) for entry in entries]}
+        waiting, read = await self._inbox.waiting(), readable_words(request)
+        return {"waiting": waiting, "entries": [_entry_json(entry, read) for entry in entries]}
 
     async def done(
         self, request: Request, kind: InboxKind, call_id: str, word: Word = None
@@ -98,7 +109,7 @@ class InboxRoutes:
         if await self._inbox.mark(kind, call_id, done_at=done_at):
             word = word or OperatorWord()
             emit_action(self._emit, request, action, target=call_id, word=word)
-        return _entry_json(await self._entry(kind, call_id))
+        return _entry_json(await self._entry(kind, call_id), readable_words(request))
 
     async def _entry(self, kind: InboxKind, call_id: str) -> InboxEntry:
         if (entry := await self._inbox.entry(kind, call_id)) is None:
@@ -106,15 +117,18 @@ class InboxRoutes:
         return entry
 
 
-def _entry_json(entry: InboxEntry) -> Mapping[str, Any]:
-    """Return an entry with a masked number and without the path of its recording."""
+def _entry_json(entry: InboxEntry, read: Callable[[str], str]) -> Mapping[str, Any]:
+    """Return an entry with a masked number and without the path of its recording.
+
+    `read` shows what the caller said.
+    """
     return with_iso_times(
         {
             "kind": entry.kind,
             "call_id": entry.call_id,
             "agent": entry.agent,
             "number": mask_number(entry.number),
-            "text": entry.text,
+            "text": read(entry.text),
             "at": entry.at,
             "done_at": entry.done_at,
             "length_s": entry.length_s,

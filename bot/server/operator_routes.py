@@ -25,6 +25,7 @@ from operations.masking import ENDINGS, least_length, printable
 from operations.notify.alerting_rules import Alerting
 from operations.notify.channel import alert_as_json
 from operations.notify.dispatcher import AlertDispatcher
+from operations.spoken_numbers import without_numbers_said
 from operations.telemetry.live import RecentWork
 from operations.telemetry.metrics import CONTENT_TYPE, Exposition
 from runtime import clock
@@ -125,6 +126,11 @@ class Disclosures:
         if least is None:
             self.note(request, "unmask", "a search by number")
         return least or 0 if identity_of(request).role is not Role.ACT else 0
+
+
+def readable_words(request: Request) -> Callable[[str], str]:
+    """Return what shows words of a call to the sender: without numbers unless it has role `act`."""
+    return str if identity_of(request).role is Role.ACT else without_numbers_said
 
 
 def metrics_router(exposition: Exposition) -> APIRouter:

@@ -28,7 +28,7 @@ from campaigns.store.contacts import Contacts, NewContact
 from campaigns.store.figures import Figures
 from configuration.settings import ServerSettings
 from operations.database.database import Database
-from operations.database.tables import CALLS, DIALS, VOICEMAILS
+from operations.database.tables import CALL_RESULTS, CALLS, DIALS, MESSAGES, VOICEMAILS
 from operations.inbox.store import Inbox
 from operations.record.call_list import CallList
 from operations.record.callbacks import Callback, Callbacks
@@ -36,7 +36,7 @@ from operations.record.reader import RecordReader
 from operations.telemetry.live import ConsoleSums
 from runtime import clock
 from tests.bot.server.test_call_list_routes import DIAL
-from tests.bot.server.test_call_routes import CALL, NOON
+from tests.bot.server.test_call_routes import CALL, MESSAGE, NOON
 from tests.bot.server.test_campaign_routes import (
     SPRING,
     WELL,
@@ -49,6 +49,12 @@ SEE = "a-token-of-the-wall-board"
 NUMBER = "+12025550101"
 SOUND = "RIFF"
 
+RESULT: Final = {
+    **dict.fromkeys(("number", "campaign", "outcome", "summary", "why", "provider"), ""),
+    "call_id": "c1",
+    "made_by": "model",
+    "ended_s": 1.0,
+}
 DISCLOSING: Final = [
     ("GET", "/api/calls?numbers=1", NUMBER),
     ("GET", "/api/calls/c1?numbers=1", NUMBER),
@@ -86,7 +92,9 @@ def recording_in(folder: Path) -> str:
 
 
 @asynccontextmanager
-async def opened(folder: Path, *, number: str = NUMBER, name: str = "") -> AsyncIterator[Site]:
+async def opened(
+    folder: Path, *, number: str = NUMBER, name: str = "", said: str = "a contract"
+) -> AsyncIterator[Site]:
     sound, told = recording_in(folder), list[Event]()
     url = f"sqlite+aiosqlite:///{folder}/holdline.db"
     pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
@@ -95,7 +103,7 @@ async def opened(folder: Path, *, number: str = NUMBER, name: str = "") -> Async
         person = NewContact(number=NUMBER, name=name, zones=("UTC",))
         await contacts.add("spring", [person], now=NOON.timestamp())
         await contacts.add_do_not_call(NUMBER, source="letter", now=NOON.timestamp())
-        callback = Callback(call_id="c1", number=NUMBER, reason="a contract", asked_at=NOON)
+        callback = Callback(call_id="c1", number=NUMBER, reason=said, asked_at=NOON)
         await Callbacks(database).add(callback)
         message = {"call_id": "c2", "number": NUMBER, "path": sound, "at": NOON, "length_s": 2.0}
         async with database.transaction() as connection:
@@ -104,7 +112,12 @@ async def opened(folder: Path, *, number: str = NUMBER, name: str = "") -> Async
             await connection.execute(
                 insert(DIALS), [DIAL | {"number": number, "campaign": "spring"}]
             )
-            await connection.execute(insert(VOICEMAILS), [{**message, "transcript": ""}])
+            for table, row in (
+                (VOICEMAILS, {**message, "transcript": said}),
+                (MESSAGES, MESSAGE | {"text": said}),
+                (CALL_RESULTS, RESULT | {"notes": said}),
+            ):
+                await connection.execute(insert(table), [row])
         app, disclosures = FastAPI(), Disclosures(told.append)
         tokens = SecretStr(ACT), SecretStr(SEE)
         credentials = ConsoleCredentials(*tokens, pool=pool, emit=told.append)
@@ -192,6 +205,28 @@ async def test_a_name_that_has_a_number_shows_and_finds_none(tmp_path: Path, nam
     assert [answer.status_code for answer in found] == [403, 200, 403, 200]
     assert ["c1" in answer.text for answer in found] == [False, True, False, True]
     assert it.acted == ["unmask"]
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        ("My number is 202 555 0101, room 12.", "My number is **********, room 12."),
+        ("It's null eins sieben eins, zwei drei vier.", "It's *******."),
+        ("Call at 10:30 on double five one", "Call at 10:30 on ***"),
+        ("It starts with 0 1 7.", "It starts with ***."),
+        ("電話は〇九〇一二三四です", "電話は*******です"),
+    ],
+)
+async def test_the_read_only_role_reads_no_number_that_was_said(
+    tmp_path: Path, said: str, seen: str
+) -> None:
+    async with opened(tmp_path, said=said) as it:
+        for token, shown in ((ACT, said), (SEE, seen)):
+            page = (await it.ask("GET", "/api/calls/c1", token)).json()
+            inbox = (await it.ask("GET", "/api/inbox", token)).json()
+
+            texts = [page["messages"][0]["text"], page["result"]["notes"]]
+            assert [*texts, *(entry["text"] for entry in inbox["entries"])] == [shown] * 4
 
 
 @pytest.mark.parametrize(
