@@ -123,11 +123,7 @@ def _read_function(function: Callable[..., Any]) -> _OwnFunction:
 
     An unusable signature raises nothing: it is only needed if the settings give no parameters.
     """
-    inner = _inner(function)
-    docstring = inspect.getdoc(inner) or ""
-    if not docstring and not inspect.isroutine(function):
-        docstring = inspect.getdoc(type(function)) or ""
-    description, described = _descriptions(docstring)
+    description, described = _descriptions(_docstring(function))
     parameters, adapter, unreadable = None, None, ""
     try:
         named = _usable(function)
@@ -145,6 +141,15 @@ def _read_function(function: Callable[..., Any]) -> _OwnFunction:
     )
 
 
+def _docstring(function: Callable[..., Any]) -> str:
+    """Return the docstring of a function, or of a callable object's method or class."""
+    while isinstance(function, partial):
+        function = function.func
+    if inspect.isroutine(function):
+        return inspect.getdoc(function) or ""
+    return inspect.cleandoc(type(function).__call__.__doc__ or type(function).__doc__ or "")
+
+
 def _descriptions(docstring: str) -> tuple[str, dict[str, str]]:
     """Return the first paragraph of a docstring, and its descriptions of parameters."""
     try:
@@ -158,12 +163,12 @@ def _descriptions(docstring: str) -> tuple[str, dict[str, str]]:
 
 
 def _annotated(parameters: Sequence[inspect.Parameter]) -> dict[str, str]:
-    """Return the descriptions in types such as `Annotated[str, "The day."]`."""
-    found = {
-        item.name: next((text for text in metadata if isinstance(text, str)), "")
-        for item in parameters
-        if (metadata := getattr(item.annotation, "__metadata__", ()))
-    }
+    """Return the descriptions in types such as `Annotated[str, "The day."]`, or with `Doc`."""
+    found: dict[str, str] = {}
+    for item in parameters:
+        metadata = getattr(item.annotation, "__metadata__", ())
+        texts = (getattr(part, "documentation", part) for part in metadata)  # PEP 727
+        found[item.name] = next((text for text in texts if isinstance(text, str)), "")
     return {name: clean(text, DESCRIPTION_CHARACTERS) for name, text in found.items() if text}
 
 

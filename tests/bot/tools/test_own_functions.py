@@ -171,7 +171,17 @@ async def test_a_result_without_a_text_is_no_failure() -> None:
 
 
 def test_a_text_next_to_a_type_describes_a_parameter() -> None:
-    assert entry("visit").parameters["properties"]["day"]["description"] == "The day of the visit."
+    properties = entry("visit").parameters["properties"]
+    assert properties["day"]["description"] == "The day of the visit."
+    assert properties["note"]["description"] == "What else."
+
+
+@pytest.mark.parametrize(
+    ("name", "described"),
+    [("desk", "Says prices."), ("price_of", "Say a price."), ("ordered", "ordered")],
+)
+def test_a_callable_object_is_described_by_its_own_docstring(name: str, described: str) -> None:
+    assert entry(name).description == described
 
 
 async def test_a_null_stands_for_the_default() -> None:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Annotated, Any, Literal, Optional, Unpack
 
 from pydantic import BaseModel, Field
-from typing_extensions import TypedDict
+from typing_extensions import Doc, TypedDict
 
 GOT: list[Any] = []
 
@@ -160,6 +160,9 @@ class Shop:
         return count
 
 
+ordered = functools.partial(Shop()._order, 2)
+
+
 def hiding(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate without `functools.wraps`."""
 
@@ -189,7 +192,11 @@ def seat(table: int | None, guests: int = 2) -> str:
     return f"{table} {guests}"
 
 
-def visit(day: Annotated[str, "The day of the visit."], guests: int = 2, note: str = "-") -> str:
+def visit(
+    day: Annotated[str, "The day of the visit."],
+    guests: int = 2,
+    note: Annotated[str, Doc("What else.")] = "-",
+) -> str:
     """Visit."""
     return f"{day} {guests} {note}"
 
