@@ -34,7 +34,7 @@ LEAST_DIGITS: Final = 10  # of the shortest account number without its letters, 
 MAX_LANGUAGES: Final = 3  # a text is read in those with most words in it (chosen)
 MAX_PARTS: Final = 5  # of one word for a number, such as "quatre-vingt-dix-sept"
 MAX_GAP: Final = 4  # characters between two parts of a number
-MAX_HESITATIONS: Final = 2  # between two parts of a number (chosen)
+MAX_HESITATIONS: Final = 4  # between two parts of a number (chosen)
 HESITATIONS: Final = frozenset(
     (
         *("and", "then", "uh", "um", "er", "ah", "dash", "hyphen", "minus", "space", "okay", "und"),

@@ -104,6 +104,7 @@ SPOKEN = [
     "zweiundvierzig zweiundvierzig zweiundvierzig zweiundvierzig 4242 4242",
     "vier zwei vier zwei, danach vier zwei vier zwei, weiter 4242 dann 4242",
     "4242, next 4242, next 4242, and then 4242",
+    "4242, and then, uh, 4242, okay, and then, um, 4242 4242",
     "quatre deux quatre deux quatre deux quatre deux quatre deux quatre deux 4242",
     "quarante-deux quarante-deux quarante-deux quarante deux 4242 4242",
     "cuarenta y dos cuarenta y dos cuarenta y dos cuarenta y dos 4242 4242",
