@@ -3,14 +3,21 @@
 import re
 from typing import Final
 
-# The characters that start a formula in a spreadsheet (OWASP, CSV Injection), also in full width.
-FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
-INVISIBLE: Final = re.compile(  # a program that reads the cell may leave these out
-    r"\A[ \xa0\x00-\x08\x0e-\x1f\xad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+"
+# The signs that start a formula in a spreadsheet (OWASP, CSV Injection), and all characters that
+# Unicode (form NFKC) counts as one of them, such as those in full width.
+SIGNS: Final = r"=+@⁼⁺₊₌﬩﹢﹣﹦﹫＋－＝＠\-"  # noqa: RUF001
+# A program that reads a cell may leave these out: white space, controls, and what has no shape
+# (Unicode, Default_Ignorable_Code_Point).
+BLANK: Final = (
+    r"\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
 )
+BEGIN: Final = re.compile(rf"[{BLANK}]*?[{SIGNS}\t\r\n]")
 # A spreadsheet may also end a cell elsewhere than we do: in half of Europe at a semicolon, in other
 # settings at a tab, a bar or a line end. Quotes that do not begin such a cell do not protect it.
-INNER: Final = re.compile(r"""([;；|\t\r\n\v\f\x85\u2028\u2029][\s"]*)(?=[=+@＝＋－＠-])""")  # noqa: RUF001
+INNER: Final = re.compile(
+    rf"""([;；|\t\r\n\v\f\x85\u2028\u2029][{BLANK}"]*)(?=[{SIGNS}])"""  # noqa: RUF001
+)
 ADDED: Final = re.compile(INNER.pattern.replace("(?=", "'(?="))
 
 
@@ -21,7 +28,7 @@ def safe_cell(text: str) -> str:
     """
     rest = text.lstrip()
     text = text.removesuffix(rest) + INNER.sub(r"\1'", rest)
-    return f"'{text}" if INVISIBLE.sub("", text).startswith(FORMULA) else text
+    return f"'{text}" if BEGIN.match(text) else text
 
 
 def plain_cell(cell: str) -> str:

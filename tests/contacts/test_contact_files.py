@@ -185,6 +185,11 @@ CELLS = {
     "behind a mark that is not shown": ("\ufeff=1", "'\ufeff=1"),
     "behind a control": ("\x00\u200b@x", "'\x00\u200b@x"),
     "in full width": ("＝1", "'＝1"),  # noqa: RUF001 - the test
+    "in small form": ("﹦1", "'﹦1"),
+    "raised": ("⁼1", "'⁼1"),
+    "behind a wide space": ("\u3000=1", "'\u3000=1"),
+    "behind an empty letter": ("\u3164\u2800+1", "'\u3164\u2800+1"),
+    "behind a semicolon and a mark": ("Ann;\u200b\ufe0f=1", "Ann;\u200b\ufe0f'=1"),
     "behind a semicolon": ("Ann;=1+1", "Ann;'=1+1"),
     "behind a semicolon and quotes": ('Ann; "=1+1"', 'Ann; "\'=1+1"'),
     "behind a tab": ("Ann\t@SUM(1)", "Ann\t'@SUM(1)"),
