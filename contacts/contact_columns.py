@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 from calls.caller import MIN_DIGITS
@@ -33,6 +34,8 @@ CERTAIN_SHARE: Final = 0.8  # of the values, for any other heading (both chosen)
 PLAIN_DIGITS: Final = 10  # shorter digits without plus, zero or separator may be any code
 MIN_MARKS: Final = 2  # rows with one mark, such as `blocked`, in at most half of the rows (chosen)
 DATE: Final = re.compile(r"\d{1,4}([-./ ])\d{1,2}\1\d{1,4}(\D.*)?")
+FLAG: Final = re.compile(r"\A([01])[.,]0+\Z")  # as some programs write a yes or no
+EMOJI: Final = "\ufe0f"  # after a sign that is to be shown in colours
 CAPITAL: Final = re.compile(r"(?<=[^\W\d_A-Z])(?=[A-Z])")
 LETTERS: Final = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "\u0131": "i", "æ": "ae"})
 
@@ -150,11 +153,14 @@ def is_refusal(meaning: str, cell: str) -> bool:
     Below `Do not call`, every value but a clear no does. Below `Calls allowed`, a no does, and so
     do words that are not a yes, such as `pending`. A date or a time is a yes.
     """
-    value = _squashed(cell) or cell.strip()
+    value = _value(cell)
     if meaning == DO_NOT_CALL:
         return value not in CLEAR_NO and value != ""
-    words = set(_split(cell))
-    is_yes = value == "" or value in CLEAR_YES or (words & CLEAR_YES and not words & DO_NOT)
+    words = _split(cell)
+    said = {word for word in words if len(word) > 1 or len(words) == 1} & CLEAR_YES
+    is_yes = (
+        value == "" or value in CLEAR_YES or ((said or _opts_in(words)) and not _denials(words))
+    )
     return is_clear_no(cell) or not (is_yes or any(letter.isdigit() for letter in value))
 
 
@@ -169,19 +175,33 @@ def says_do_not_call(cell: str) -> bool:
 
 def is_yes_or_no(cell: str) -> bool:
     """Return whether a cell is a clear yes or no, in any language that we know."""
-    value = _squashed(cell) or cell.strip()
+    value = _value(cell)
     return value in CLEAR_YES or value in CLEAR_NO
 
 
 def is_clear_yes(cell: str) -> bool:
     """Return whether a cell is a clear yes, such as `1` or `ja`."""
-    return (_squashed(cell) or cell.strip()) in CLEAR_YES
+    return _value(cell) in CLEAR_YES
 
 
 def is_clear_no(cell: str) -> bool:
     """Return whether a cell below `Calls allowed` is a clear no, such as `0` or `nicht erlaubt`."""
-    value = _squashed(cell) or cell.strip()
-    return value not in CLEAR_YES and (value in CLEAR_NO or bool(DO_NOT & set(_split(cell))))
+    value = _value(cell)
+    return value not in CLEAR_YES and (value in CLEAR_NO or bool(_denials(_split(cell))))
+
+
+def _value(cell: str) -> str:
+    """Return a cell as the words for yes and no are written; `0.0` is `0`, a mark stays."""
+    return _squashed(FLAG.sub(r"\1", cell.strip())) or cell.strip().removesuffix(EMOJI)
+
+
+def _opts_in(words: Sequence[str]) -> bool:
+    return re.search(r"\bopt(ed|s)? ?in\b", " ".join(words)) is not None
+
+
+def _denials(words: Sequence[str]) -> frozenset[str]:
+    """Return the words that deny; not those of "opted in"."""
+    return DO_NOT.intersection(words) - (OPTS if _opts_in(words) else frozenset[str]())
 
 
 class YesNoColumns:
@@ -244,8 +264,18 @@ def shown_headings(headings: Sequence[str], *, most: int = MAX_SHOWN) -> str:
 
 
 def _split(heading: str) -> list[str]:
-    """Return a heading's words; compounds of known words are split."""
-    return [part for word in fold(CAPITAL.sub(" ", heading)).split("_") for part in _parts(word)]
+    """Return a heading's words; compounds of known words are split.
+
+    So are words in camel case, but not `WhatsApp`, which is one word.
+    """
+    words = [
+        word
+        for written in heading.split()
+        for word in fold(
+            written if fold(written) in VOCABULARY else CAPITAL.sub(" ", written)
+        ).split("_")
+    ]
+    return [part for word in words for part in _parts(word)]
 
 
 def _parts(word: str) -> list[str]:
@@ -289,12 +319,14 @@ def _permission(words: list[str]) -> str:
         return DO_NOT_CALL
     about_calls = found & CALL or (found & CONTACT and not found & ONLY_OTHER)
     about_calls = bool(about_calls) or any(map(_is_telephone, words))
-    opts_in = re.search(r"\bopt(ed|s)? in\b", " ".join(words))
-    strong = found & (DO_NOT - NUMBER_OR_NOT) - (OPTS if opts_in else frozenset[str]())
+    strong = _denials(words) - NUMBER_OR_NOT
     is_no = words[:1] == ["no"] and found & (CALL | CONTACT)  # "No telefon" is a number
     if about_calls and (strong or is_no):
         return DO_NOT_CALL
-    may = (found & MAY or opts_in) and not found & ABOUT_PERMISSION
+    # "by phone" is no person's name.
+    by_phone = any(one == "by" and _is_telephone(next_) for one, next_ in pairwise(words))
+    about = (found & ABOUT_PERMISSION) - ({"by"} if by_phone else set[str]())
+    may = (found & MAY or _opts_in(words)) and not about
     return MAY_CALL if may and about_calls else ""
 
 
@@ -312,7 +344,7 @@ def _column_by_values(
     found = [
         index
         for index, meaning in enumerate(meanings)
-        if not meaning.name
+        if meaning.name in ("", "name")  # `Contact` may be either
         and not NOT_NUMBER & set(_split(headings[index]))
         and not _is_number(headings[index], region)  # then the first row is a contact
         and _share(_is_number(value, region) for value in _values(rows, index)) >= CERTAIN_SHARE

@@ -53,6 +53,10 @@ HEADERS = {
     "no known heading": ("Wer,Womit,Wo", "xtx"),
     "no known heading, two codes": ("Kennung,Posten,Womit", "ddt"),
     "a misleading heading": ("Phonetic Name,Handyman,Kontaktnr.", "xxt"),
+    "a word that may be a name's": ("Name,Contact", "nt"),
+    "another, alone": ("Kontakt,Ort", "tx"),
+    "one word in two capitals": ("Name,Phone,WhatsApp", "ntm"),
+    "an abbreviated mobile": ("Name,Tel No,Mob.", "ntm"),
     "a fax": ("Name,Fax,Teléfono", "nat"),
 }
 CELLS = {"m": MOBILE, "t": LANDLINE, "f": "Eva", "l": "Bauer", "n": "Eva Bauer", "x": "Ulm"}
@@ -121,8 +125,12 @@ Do not email or call;DND;不要打电话;拒绝来电;禁止致电;不联系;黑
 Μη καλείτε;Όχι κλήσεις;Απαγόρευση κλήσεων;Ring ej;Får ej ringas;NIX-spärr;Kontakta ej
 Avregistrerad;Må ikke ringes op;Ingen opkald;Afmeldt;Reservert;Älä soita;Puhelinkielto
 Nevolejte;Zákaz volání;Tilos hívni;Nu sunați;Blocat;Заборона дзвінків;Ne zvati;Не звънете
-ห้ามโทร;Đừng gọi;Jangan telepon;Neskambinti"""
-OTHERS = """Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone No
+ห้ามโทร;Đừng gọi;Jangan telepon;Neskambinti
+National DNC;Is DNC?;Phone Status DNC;Not callable;Voice opt out;Phone refused;Contact suppressed
+Blacklist phone;Call restrictions;Excluir de llamadas;Opposizione chiamate;Arama engeli
+Bloqueado para ligações"""
+OTHERS = """Voicemail;Invoice;Call Preference;Consent given by
+Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone No
 Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter
 免费电话;联系电话;拒收邮件;不动产地址;最近通话时间;連絡先電話番号;最終架電日
 이메일 수신거부;최근 통화일;رقم الاتصال;שיחה אחרונה;Τελευταία κλήση;Senast ringd
@@ -136,7 +144,8 @@ def test_a_heading_that_forbids_calls_is_recognised(heading: str) -> None:
 
 PERMISSIONS = """Calls allowed;Consent to call;Opt-in calls;Opted in phone;Telefonische Einwilligung
 允许来电;电话营销同意;전화 동의;Samtycke samtal;Samtykke til opkald
-Anruf erlaubt;Permite llamadas;Consenso chiamate;Permite ligações;Zgoda na telefon;Arama izni"""
+Anruf erlaubt;Permite llamadas;Consenso chiamate;Permite ligações;Zgoda na telefon;Arama izni
+Callable;Contactable by phone;Voice consent;TCPA opt in;Acepta llamadas;Accetta chiamate"""
 
 
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", PERMISSIONS))
@@ -181,6 +190,11 @@ def test_a_heading_about_something_else_forbids_no_call(heading: str) -> None:
         *(("may_call", cell, True) for cell in ("denied", "revoked", "widerrufen", "abgelehnt")),
         *(("may_call", cell, True) for cell in ("pending", "rifiutato", "отказ", "by email only")),
         *(("may_call", cell, False) for cell in ("yes", "1", "ja", "since 2026-01-01", "after 18")),
+        *(("do_not_call", cell, False) for cell in ("0.0", "0,00")),
+        *(("do_not_call", cell, True) for cell in ("1.0", "10.0")),
+        *(("may_call", cell, True) for cell in ("0.0", "0,00", "N/D", "opted out", "Opt-Out")),
+        *(("may_call", cell, False) for cell in ("1.0", "✔\ufe0f", "Opt-In", "OptIn")),
+        *(("may_call", cell, False) for cell in ("opted in by phone", "subscribed")),
         *(("may_call", cell, False) for cell in ("", "granted", "Ja, telefonisch", "2026-05-03")),
     ],
 )
@@ -191,7 +205,7 @@ def test_only_a_clear_no_lets_a_person_who_may_have_opted_out_be_called(
 
 
 @pytest.mark.parametrize(
-    ("cell", "is_listed"), [("nein", True), ("revoked", True), ("pending", False)]
+    ("cell", "is_listed"), [("nein", True), ("0.0", True), ("revoked", True), ("pending", False)]
 )
 def test_only_a_clear_no_below_a_permission_lists_the_numbers(
     tmp_path: Path, cell: str, *, is_listed: bool
