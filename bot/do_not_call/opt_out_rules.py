@@ -28,7 +28,6 @@ MAX_CHARACTERS: Final = 2000  # of a turn that are searched
 MAX_YES_WORDS: Final = 8  # a longer answer is not a plain yes (chosen)
 _CALLS: Final = re.compile(ANY["of_calls"])
 _LETTERS: Final = str.maketrans({"ł": "l", "\u0131": "i", "ø": "o"})
-_HESITATIONS: Final = rf"(?:(?:{ANY['hesitations']}) )*"
 _LIST_NAMES: Final = re.compile(ANY["list_names"])
 _NO: Final = re.compile(rf"\b({ANY['noes']})\b")
 _SENTENCE: Final = re.compile(r"[^.!?\u2026\n]+[.!?\u2026\n]*")
@@ -63,15 +62,23 @@ def wants_calls_after_all(said: str) -> bool:
 
 
 def is_clear_yes(said: str) -> bool:
-    """Return whether the words of a turn are a yes to a question, and nothing else."""
+    """Return whether the words of a turn are a yes to a question, and nothing else.
+
+    Beside words of a yes and polite ones, only an explicit wish for calls may be among them.
+    """
     words, _ = _words(said[:MAX_CHARACTERS])
     if len(words.split()) > MAX_YES_WORDS or _NO.search(words) or "?" in said:
         return False
-    return any(
-        re.match(rf"{_HESITATIONS}{item.agrees}\b", words)
-        and not re.search(rf"\b{item.declines}\b", words)
-        for item in LANGUAGES.values()
-    )
+    for item in LANGUAGES.values():
+        wish = re.search(rf"\b{item.back}", words)
+        rest = words.replace(wish[0], " ") if wish and _CALLS.search(wish[0]) else words
+        yes = rf"{item.agrees}|{ANY['hesitations']}|{ANY['polite']}"
+        if (
+            re.search(rf"\b{item.agrees}\b", words)
+            and not re.sub(rf"\b({yes})\b", "", rest).strip()
+        ):
+            return True
+    return False
 
 
 def _is_wish(sentence: str) -> bool:

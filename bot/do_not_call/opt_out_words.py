@@ -25,7 +25,6 @@ class Language:
     back: str
     suspects: str
     agrees: str
-    declines: str
 
 
 def _language(entries: dict[str, Any]) -> Language:

@@ -330,14 +330,34 @@ def test_in_a_language_without_patterns_a_model_is_asked_about_all_words(
 
 
 @pytest.mark.parametrize(
-    "said", ["Yes.", "Yes, please.", "Um, yes.", "Ja, gern.", "Sí, claro.", "Да", "Evet.", "Tak."]
+    "said",
+    [
+        *("Yes.", "Yes, please.", "Um, yes.", "Ja, gern.", "Sí, claro.", "Да", "Evet.", "Tak."),
+        *(
+            "Yes, you can call me again.",
+            "Yes sir, thank you.",
+            "Exactly.",
+            "Ja, das stimmt, danke.",
+        ),
+    ],
 )
 def test_a_plain_yes_is_clear(said: str) -> None:
     assert is_clear_yes(said)
 
 
 @pytest.mark.parametrize(
-    "said", [*REFUSALS[:-3], "", "Yes?", "Yes, but not now.", "Okay, no.", "Nein.", "Maybe yes."]
+    "said",
+    [
+        *(*REFUSALS[:-3], "", "Yes?", "Yes, but not now.", "Okay, no.", "Nein.", "Maybe yes."),
+        *("Yes, delete my number.", "Ja, lassen Sie mich in Ruhe.", "Sí, déjeme en paz."),
+        *(
+            "Yes, I hate you.",
+            "Okay, whatever.",
+            "Yes, keep me on the list.",
+            "Ok, bye.",
+            "Thanks.",
+        ),
+    ],
 )
 def test_anything_else_is_no_clear_yes(said: str) -> None:
     assert not is_clear_yes(said)
