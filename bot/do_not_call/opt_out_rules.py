@@ -53,7 +53,8 @@ def may_name_calls(said: str, language: str) -> bool:
     words, _ = _words(said[:MAX_CHARACTERS])
     if base_of(language) not in LANGUAGES:
         return bool(words)
-    return any(re.search(rf"\b{item.suspects}\b", words) for item in LANGUAGES.values())
+    suspected = any(re.search(rf"\b{item.suspects}\b", words) for item in LANGUAGES.values())
+    return suspected or wants_no_calls(said)
 
 
 def wants_calls_after_all(said: str) -> bool:

@@ -13,6 +13,12 @@ from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (
+        "Please stop phoning me.",
+        "Please cease all calls to this number.",
+        "Don't bother calling again.",
+        "You're not allowed to call me anymore.",
+        "Unsubscribe me from these calls.",
+        "I do not wish to be contacted by phone.",
         "Stop harassing me with these calls.",
         "Quit bothering us with your phone calls!",
         "Don't you dare call me again.",
@@ -72,6 +78,9 @@ WISHES = {
         "Могли бы вы удалить меня из списка?",
     ),
     "de": (
+        "Ich verbitte mir weitere Anrufe.",
+        "Rufen Sie mich bloß nicht nochmal an!",
+        "Melden Sie sich bitte nicht mehr telefonisch bei mir.",
         "Lassen Sie mich mit Ihren Anrufen in Ruhe.",
         "Bitte nicht mehr anrufen.",
         "Ich widerspreche weiteren Werbeanrufen.",
@@ -89,6 +98,8 @@ WISHES = {
     ),
     "fr": (
         "Je ne souhaite plus recevoir d'appels.",
+        "Je refuse d'être démarché.",
+        "Plus d'appels, merci.",
         "Stop aux appels.",
         "Ne m'appelez plus.",
         "S'il vous plaît, ne m\N{RIGHT SINGLE QUOTATION MARK}appelez plus jamais.",
@@ -136,6 +147,8 @@ WISHES = {
 
 OTHERS = {
     "en": (
+        "Stop calling me sir.",
+        "Stop calling me names!",
         "Don't you call me every week?",
         "Stop bothering me with questions.",
         "Don't bother me with the details.",
@@ -215,6 +228,7 @@ OTHERS = {
         "Не звоните на мобильный, звоните домой.",
     ),
     "de": (
+        "Sie rufen mich nie an!",
         "Bitte nehmen Sie mich aus dem Newsletter.",
         "Stören Sie mich nicht mit Einzelheiten.",
         "Rufen Sie mich nicht vor zwölf an.",
@@ -246,6 +260,7 @@ OTHERS = {
         "Mia moglie dice di non chiamare più.",
     ),
     "pt": (
+        "Não ligue para o meu marido.",
         "Não me ligue antes do meio-dia.",
         "Por que não me ligam mais?",
         "Tire-me da lista de emails.",
