@@ -26,8 +26,14 @@ SENTENCE_ENDS: Final = tuple("!?…。！？,;，；")  # noqa: RUF001
 MAX_WORDS: Final = 4  # two given names and two surnames, as in Spain
 MAX_CHARACTERS: Final = 48
 MAX_GIVEN: Final = 2  # words behind a comma
+IN_NAMES: Final = frozenset(".'&·•*#@%\u05f3\u05f4\u0970\u0f0b\u1361")  # such as a geresh
+PUNCTUATION: Final = "".join(  # of all scripts of living languages (Unicode, category Po)
+    mark
+    for mark in map(chr, (*range(0x3040), *range(0xA000, 0x10000)))
+    if unicodedata.category(mark) == "Po" and mark not in IN_NAMES
+)
 ENDS: Final = re.compile(
-    r"""[!?:;,…。！？：；，、()/"“”„«»=\d\x00-\x1f\x85\u2028\u2029]"""  # noqa: RUF001
+    rf"""[{re.escape(PUNCTUATION)}()“”„«»=\d\x00-\x1f\x85\u2028\u2029]"""
     r"""|(?<!\w)[-–—]|[-–—](?!\w)"""  # noqa: RUF001
 )
 _DATA: Final = read_data(__name__, "person_names.yaml")
