@@ -226,6 +226,7 @@ global.extra-index-url='https://a.example.com\\nhttps://b.example.com'
 global.cert='/etc/company.pem'
 user.proxy='http://proxy.example.com:3128'
 install.trusted-host='pypi.example.com'
+install.find-links='/a\\n/b'
 """
 
 
@@ -246,9 +247,26 @@ def test_uv_gets_what_pip_is_configured_with(checkout: Path, own: str) -> None:
     assert given["UV_DEFAULT_INDEX"] == (own or "https://later.example.com/simple")
     assert given["UV_INDEX"] == "https://a.example.com https://b.example.com"
     assert given["SSL_CERT_FILE"] == "/etc/company.pem"
+    assert given["UV_FIND_LINKS"] == "/a,/b"
     assert given["HTTPS_PROXY"] == "http://proxy.example.com:3128"
     assert given["UV_INSECURE_HOST"] == "pypi.example.com"
     assert given["UV_SYSTEM_CERTS"] == "true"
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_uv_gets_the_certificates_that_pip_finds_in_a_variable(
+    checkout: Path, variable: str
+) -> None:
+    bundle = checkout / "company.pem"
+    bundle.touch()
+    unconfigured = PYTHON.replace("in\n", 'in\n    "-m pip config list") ;;\n', 1)
+    with_log = unconfigured.replace('echo "$*" >>uv.log', 'env >>uv.env; echo "$*" >>uv.log')
+    write_program(checkout / "python", with_log)
+
+    done = set_up(checkout, **{variable: str(bundle)})
+
+    assert done.returncode == 0, done.stderr
+    assert f"SSL_CERT_FILE={bundle}" in (checkout / "uv.env").read_text().splitlines()
 
 
 OTHERS = [minor for minor in (11, 12, 13, 14) if minor != sys.version_info.minor]
