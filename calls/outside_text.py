@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from calls.caller import clean
 
-PLACEHOLDER: Final = re.compile(r"\{([^\W\d][\w .#-]{0,63})\}")  # matches neither JSON nor `{1}`
+# `{name}`, also as `{ name }` and `{{ name }}`; it matches neither JSON nor `{1}`.
+PLACEHOLDER: Final = re.compile(r"(\{)?\{ *([^\W\d][\w .#-]{0,63})\}(?(1)\})")
 OWN: Final = ("name", "number")  # placeholders that need no column of their own
 MAX_FIELDS: Final = 20  # that a model gets, at most (chosen)
 MAX_CHARACTERS: Final = 200  # of each field
@@ -50,19 +51,19 @@ def spoken(text: str, values: Mapping[str, str]) -> str:
 
     White space is joined, also before a mark that a removed one has left alone.
     """
-    filled = PLACEHOLDER.sub(lambda found: sayable(values.get(_own(found[1]), "")), text)
+    filled = PLACEHOLDER.sub(lambda found: sayable(values.get(_own(found[2]), "")), text)
     return BEFORE_MARK.sub(r"\1", " ".join(filled.split()))
 
 
 def placeholders(text: str) -> tuple[str, ...]:
     """Return the placeholders of a text, each once; `{Name}` is `name`."""
-    return tuple(dict.fromkeys(map(_own, PLACEHOLDER.findall(text))))
+    return tuple(dict.fromkeys(_own(found[2]) for found in PLACEHOLDER.finditer(text)))
 
 
 def _own(placeholder: str) -> str:
     """Return a placeholder; one of our own in the notation of `OWN`, however it is written."""
     folded = placeholder.casefold().strip()
-    return folded if folded in OWN else placeholder
+    return folded if folded in OWN else placeholder.strip()
 
 
 def sayable(text: str, limit: int = SPOKEN_CHARACTERS) -> str:

@@ -28,6 +28,8 @@ ADA = {"name": "Ada", "plan": " gold\n plus ", "note": " ", "Order No": "7"}
         ("No  {pet} ,  no {pet} !", "No, no!"),
         ("A new day - {name}", "A new day - Ada"),
         ("{} and {{", "{} and {{"),
+        ("Hello { name }, {{name}} and {{ Order No }}.", "Hello Ada, Ada and 7."),
+        ('{"user": {name}}', '{"user": Ada}'),
     ],
 )
 def test_a_value_replaces_its_placeholder(text: str, said: str) -> None:
@@ -36,7 +38,13 @@ def test_a_value_replaces_its_placeholder(text: str, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "has"),
-    [("Hello {name}.", True), ("{Order No}", True), ("Hello.", False), ("{}", False)],
+    [
+        ("Hello {name}.", True),
+        ("{{ pet }}", True),
+        ("{Order No}", True),
+        ("Hello.", False),
+        ("{}", False),
+    ],
 )
 def test_a_placeholder_is_a_name_in_braces(text: str, *, has: bool) -> None:
     assert bool(placeholders(text)) is has
