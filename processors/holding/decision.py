@@ -304,6 +304,8 @@ def _expect(
     match event:
         case StageExhausted():
             announcements.exhausted(event.stage, now)
+        case AttemptFailed(attempt=0):
+            pass  # such as a lost standby: no words of the caller's were expected of it
         case AttemptFailed(stage="stt") | AttemptStarted(stage="stt", extra=True):
             announcements.deaf = True
             holding.decided(now)  # the end of the turn may go unnoticed: assume that it is over

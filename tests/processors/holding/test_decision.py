@@ -1,6 +1,7 @@
 """When a caller's line is held, from the state of the turn."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -69,10 +70,14 @@ NOTHING, CUT_OFF, PARTING = (
 GONE = StageExhausted(stage="llm", attempts=2)
 
 
-def failed(stage: str) -> AttemptFailed:
-    return AttemptFailed(
-        stage=stage, provider="a", kind=Kind.NETWORK, scope=Scope.ENDPOINT, after_s=0.4
-    )
+def failed(stage: str, *, attempt: int = 1) -> AttemptFailed:
+    told: dict[str, Any] = {
+        "provider": "a",
+        "kind": Kind.NETWORK,
+        "scope": Scope.ENDPOINT,
+        "after_s": 0.4,
+    }
+    return AttemptFailed(stage=stage, attempt=attempt, **told)
 
 
 def asked(stage: str, *, extra: bool = False) -> AttemptStarted:
@@ -144,6 +149,7 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         ([(THINKS, 0.2), (SILENT_WORDED, 0.2), (DUE, 1.4), (CAME, 1.41)], 1.45),
         ([(STT_FAILED, 0.0), (SILENT, 0.2)], FIRST_S),
         ([(SILENT, 0.2), (STT_FAILED, 0.6)], FIRST_S),
+        ([(SILENT, 0.2), (failed("stt", attempt=0), 0.6)], None),
         ([(SILENT_WORDED, 0.2), (SOUNDED, 0.8)], None),
         ([(SILENT_WORDED, 0.2), (SOUNDED, 0.8), (THINKS, 0.9), (CAME, 0.9)], None),
         ([(SILENT_WORDED, 0.2), (BEGAN, 0.6)], None),
@@ -228,6 +234,7 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         "words that arrive after the decision",
         "the recogniser fails during the speech",
         "the recogniser fails after the stop",
+        "a recogniser that was not asked fails after the stop",
         "the answer is heard",
         "reports after the answer leave nothing pending",
         "the caller continues",
