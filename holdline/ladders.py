@@ -18,6 +18,7 @@ from pipecat.frames.frames import (
     InterimTranscriptionFrame,
     LLMContextFrame,
     MetricsFrame,
+    ServiceUpdateSettingsFrame,
     TranscriptionFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
@@ -27,6 +28,8 @@ from pipecat.frames.frames import (
 from pipecat.metrics.metrics import TurnMetricsData
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+from pipecat.services.llm_service import LLMService
+from pipecat.utils.types import NOT_GIVEN
 
 from calls.entry import Emit
 from calls.events import TurnDecided
@@ -41,6 +44,7 @@ from processors.answering.model_stream import Model
 from processors.answering.stage import LlmStage
 from processors.hearing.stage import SttStage
 from processors.holding.hold_line import HoldLine
+from processors.ladder.rung_pipeline import settings_for
 from processors.speaking.stage import TtsStage
 from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor, FloorEvent, TurnClosed
@@ -223,6 +227,12 @@ class LatePipeline(LinkedOnce, Pipeline):
         self._link_processors()
         await super().setup(setup)
 
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Let settings that name this ladder reach all of its rungs."""
+        if isinstance(frame, ServiceUpdateSettingsFrame) and frame.service is self:
+            frame.service = None
+        await super().process_frame(frame, direction)
+
     async def cleanup(self) -> None:
         """Clean the processors up, and use the rungs no more; may be repeated."""
         await super().cleanup()
@@ -313,6 +323,14 @@ class LadderLlm(LinkedOnce, LlmStage):
         self._user.join()
         self._joined = True
         await super().setup(setup)
+
+    async def _update_settings(self, delta: Any) -> dict[str, Any]:
+        """Apply settings to every rung, too, except the stage's own: how it reads turns."""
+        shared = replace(delta, filter_incomplete_user_turns=NOT_GIVEN)
+        for model in self._models.values():
+            if isinstance(model, LLMService):
+                await model._update_settings(settings_for(model, shared))  # noqa: SLF001 - Pipecat's
+        return await super()._update_settings(delta)
 
     async def cleanup(self) -> None:
         """Close the rungs, and use them no more."""

@@ -183,7 +183,7 @@ class OneTryOpenAI(OpenAILLMService):
     @property
     def asks_for(self) -> str:
         """The requested model's name."""
-        return self._rung.model or MODEL
+        return str(self._settings.model)
 
     def build_chat_completion_params(
         self, params_from_context: OpenAILLMInvocationParams

@@ -12,7 +12,7 @@ import asyncio
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from loguru import logger
 from pipecat.frames.frames import (
@@ -25,6 +25,8 @@ from pipecat.frames.frames import (
 )
 from pipecat.pipeline.pipeline import Pipeline, PipelineSink, PipelineSource
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+from pipecat.services.settings import LLMSettings, STTSettings, TTSSettings
+from pipecat.utils.types import NOT_GIVEN
 
 from calls.voice import HELD_SETTINGS
 
@@ -36,6 +38,8 @@ Ready: TypeAlias = Callable[["RungPipeline"], Coroutine[Any, Any, None]]
 
 PASSES: Final = 3  # of the event loop, so that the service reads earlier frames before the fence
 STOP_S: Final = 1.0  # for a rung to close its connection when the call is over (chosen)
+VENDORS_OWN: Final = ("model", "voice")  # settings whose values one vendor alone knows
+ANY_VENDORS: Final = (STTSettings, LLMSettings, TTSSettings)
 
 
 class RungPipeline:
@@ -107,6 +111,8 @@ class RungPipeline:
         """
         if getattr(frame, "service", None) not in (None, self.service):
             return False
+        if delta := getattr(frame, "delta", None):
+            frame = type(cast("Any", frame))(delta=settings_for(self.service, delta))
         if await self.send(frame):
             return True
         if isinstance(frame, STTMuteFrame):
@@ -187,3 +193,14 @@ class RungPipeline:
         task = self._owner.create_task(work, f"{self.name}: {what}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def settings_for(service: FrameProcessor, delta: Any) -> Any:
+    """Return changes of settings as a rung's service takes them.
+
+    The model and the voice in settings of a vendor's own class are only for services of that class.
+    """
+    if type(delta) in (*ANY_VENDORS, type(getattr(service, "_settings", None))):
+        return delta
+    names = {item.name for item in dataclasses.fields(delta)}
+    return dataclasses.replace(delta, **{name: NOT_GIVEN for name in VENDORS_OWN if name in names})

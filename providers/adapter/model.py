@@ -73,8 +73,8 @@ class RungModel(AnswerPlaces):
     @property
     def asks_for(self) -> str:
         """The requested model's name."""
-        default = getattr(getattr(self, "_settings", None), "model", "")
-        return self._rung.model or (default if isinstance(default, str) else "")
+        current = getattr(getattr(self, "_settings", None), "model", "")
+        return current if current and isinstance(current, str) else self._rung.model or ""
 
     def on_headers(self, listener: Callable[[Mapping[str, str]], None]) -> None:
         """Call `listener` with the headers of each response, as far as they can be seen."""

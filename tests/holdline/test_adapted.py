@@ -5,6 +5,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pipecat.frames.frames import (
+    LLMUpdateSettingsFrame,
+    STTUpdateSettingsFrame,
+    TTSUpdateSettingsFrame,
+)
 from pipecat.services.anthropic.llm import AnthropicLLMService
 from pipecat.services.deepgram.tts import DeepgramTTSService
 from pipecat.services.openai.tts import OpenAITTSService
@@ -121,3 +126,33 @@ async def test_the_context_has_what_was_heard_of_a_voice_without_word_times(lab:
     assert abs(len(words(first)) - len(cut.words)) <= 1
     assert answer.whole, (answer.missing, answer.extra)
     assert words(second) == words(hours(""))
+
+
+async def test_new_settings_reach_all_rungs_but_names_only_those_of_their_vendor(lab: Lab) -> None:
+    async with stock_call(lab, make=adapted) as call:
+        ladders: Any = call.call
+        await asyncio.sleep(1.0)
+        stt, tts = ladders.stt.processors[1], ladders.tts.processors[1]
+        rungs = [rung.pipe.service for stage in (stt, tts) for rung in stage._rungs.values()]
+        models = list(ladders.llm._models.values())
+        before = models[1]._settings.model
+        sent = [
+            STTUpdateSettingsFrame(
+                delta=SonioxSTTService.Settings(model="other"), service=ladders.stt
+            ),
+            LLMUpdateSettingsFrame(
+                delta=AnthropicLLMService.Settings(model="other", system_instruction="Be brief.")
+            ),
+            TTSUpdateSettingsFrame(
+                delta=OpenAITTSService.Settings(voice="echo", language="es"), service=ladders.tts
+            ),
+        ]
+        await call.worker.queue_frames(sent)
+        await asyncio.sleep(2.0)
+
+    soniox, deepgram, openai, cartesia = (item._settings for item in rungs)
+    assert (soniox.model, deepgram.model) == ("other", "nova-3")
+    assert [item._settings.model for item in models] == ["other", before]
+    assert {item._settings.system_instruction for item in models} == {"Be brief."}
+    assert (openai.voice, cartesia.voice != "echo") == ("echo", True)
+    assert {str(item.language) for item in (openai, cartesia)} == {"es"}
