@@ -84,7 +84,7 @@ def _wrong_names(service: "ServiceClass", rung: Mapping[str, Any]) -> Found:
     from providers.adapter.building import FIXED  # noqa: PLC0415 - Pipecat
 
     own = {name: value for value, name in service.places.items() if name}
-    own[service.settings_in] = "settings"
+    own |= dict.fromkeys((service.settings_in, *service.older), "settings")
     own |= dict.fromkeys(FIXED, "fixed")
     for part, taken in (("init", service.parameters), ("settings", service.settings)):
         known, given = [name for name in taken if name not in own], rung.get(part)

@@ -160,13 +160,16 @@ class _Reading:
     def _read(self, name: str, value: Any) -> None:
         """Give an argument to the key, constructor or settings; raise a `ValueError` otherwise.
 
-        The constructor's own arguments come before a rung's key of the same name.
+        The constructor's own arguments come before a rung's key of the same name. The older form
+        of the settings is read as settings, or else as further arguments.
         """
         service = self._service
         parameters = service.parameters if service else {}
-        if service and name in (service.settings_in, "settings"):
+        older = service.older if service else []
+        if service and name in (service.settings_in, "settings", *older):
             for setting, given in self._settings_in(value).items():
-                self._read_setting(setting, given)
+                is_argument = name in older and setting not in service.settings
+                (self._read if is_argument else self._read_setting)(setting, given)
         elif place := self._place_of_parameter(name):
             self._keys["api_key" if place == "key" else place] = value
         elif name in KEYS and name not in parameters and _takes(service, self._stage, name):
@@ -222,7 +225,12 @@ class _Reading:
             raise self._error(f"settings is {value!r}; it must be a mapping, or its Settings(...)")
         if hasattr(value, "given_fields"):
             return value.given_fields()
-        return {name: given for name, given in vars(value).items() if given is not None}
+        stated = getattr(value, "model_fields_set", vars(value))  # without Pydantic's defaults
+        return {
+            name: given
+            for name, given in vars(value).items()
+            if given is not None and name in stated
+        }
 
     def _check(self) -> None:
         """Raise an error for an argument that is missing, or that has no counterpart."""

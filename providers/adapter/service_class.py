@@ -31,6 +31,8 @@ from runtime.exits import error_text, install_command
 BASES: Final[Mapping[str, type]] = {"stt": STTService, "llm": LLMService, "tts": TTSService}
 NOUNS: Final = {"stt": "a recogniser", "llm": "a model", "tts": "a voice"}
 SERVICES: Final = "pipecat.services."
+OLDER: Final = ("params", "live_options", "connection_params")
+"""Parameters from before Pipecat's services took `settings`."""
 PLACES: Final[Mapping[str, Mapping[str, list[str]]]] = yaml.safe_load(
     (DATA / "constructors.yaml").read_text("utf-8")
 )
@@ -155,6 +157,12 @@ class ServiceClass:
     settings_in: str
     settings: Mapping[str, Any]
     places: Mapping[str, str]
+
+    @property
+    def older(self) -> list[str]:
+        """The parameters that once took the settings, and are ignored beside `settings`."""
+        is_newer = self.settings_in == "settings"
+        return [name for name in OLDER if is_newer and name in self.parameters]
 
     def needs(self, name: str) -> bool:
         """Return whether a parameter must be given."""

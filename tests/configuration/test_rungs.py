@@ -108,6 +108,7 @@ MINE = "kind: pipecat, service: 'my_services:%s', api_key_env: KEY"
             "write it as in an import, such as a",
         ),
         ("tts", f"{MINE % 'OwnVoice'}, init: {{name: x}}", "init.name", "Holdline sets it"),
+        ("tts", GIVEN.replace("group_id", "params"), "init.params", "use settings"),
         ("tts", f"{GIVEN}, rate_hz: 0", "rate_hz", "at least 1"),
         (
             "tts",

@@ -11,6 +11,7 @@ from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 from pipecat.services.llm_service import LLMService
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.services.openai.tts import OpenAITTSService
+from pipecat.services.rime.tts import RimeTTSService
 from pipecat.services.tts_service import TTSService
 from pipecat.transcriptions.language import Language
 
@@ -100,6 +101,20 @@ def test_a_voices_instructions_are_one_of_its_settings(voice: Any, given: dict[s
     found = spec("tts", rung(voice, api_key="K", **given))
 
     assert (found.options, found.instructions) == ({"instructions": "Slowly."}, "")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("voice", [RimeTTSService, ElevenLabsTTSService])
+def test_the_older_form_of_the_settings_is_read_as_settings(voice: Any) -> None:
+    found = spec("tts", rung(voice, api_key="K", params=voice.InputParams(language=Language.DE)))
+
+    assert (found.language, found.options, found.init) == ("de", {}, {})
+
+
+@pytest.mark.parametrize("told", ["auto_mode", "speech"])
+def test_what_is_no_setting_in_the_older_form_is_an_argument(told: str) -> None:
+    with pytest.raises(ValueError, match=f"{told} has no counterpart|has no argument {told}"):
+        spec("tts", rung(ElevenLabsTTSService, api_key="K", params={told: True}))
 
 
 def test_a_constructors_own_argument_goes_to_it_although_a_rung_has_such_a_key() -> None:
