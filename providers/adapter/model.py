@@ -141,7 +141,9 @@ class RungModel(AnswerPlaces):
         try:
             async with asyncio.timeout(CLOSE_CLIENT_S):
                 await self.cleanup()
-        except Exception as error:  # noqa: BLE001 - a vendor's or the owner's code, after the call
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise  # it was not the service, a vendor's or the owner's code, that raised it
             logger.warning("{}: closing it raised {}", self._rung.name, type(error).__name__)
 
     # -- one answer

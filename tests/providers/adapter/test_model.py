@@ -27,7 +27,7 @@ from providers.catalog import end_reasons, provider
 from providers.facts import RungFacts
 from providers.provider import PenQuestion, ProbeFailedError, RungSpec
 from tests.kit.bench import rung_spec, running
-from tests.providers.adapter.own_models import HERE
+from tests.providers.adapter.own_models import HERE, Scripted
 from tests.providers.llm_conformance import ASKED, LlmConformance
 
 pytestmark = pytest.mark.virtual_time
@@ -561,6 +561,18 @@ async def test_nobody_waits_for_a_service_that_ignores_its_cancellation(script: 
         await model.close()
     model.released = True  # else the loop of the test could not end
     await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(1)], ids=repr)
+async def test_a_cleanup_that_raises_ends_nothing_else(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cleanup(_: Scripted) -> None:
+        raise error
+
+    monkeypatch.setattr(Scripted, "cleanup", cleanup)
+
+    await scripted("whole").close()
 
 
 async def test_two_answers_of_one_service_do_not_mix() -> None:
