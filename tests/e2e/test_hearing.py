@@ -12,7 +12,7 @@ from tests.e2e.hearing import Heard
 
 KEPT = Heard.kept(Path(__file__).parents[1] / "fixtures" / "browser")
 WORDS = len(KEPT.text.split())
-SOME = range(0, WORDS - 1, 4)  # each takes half a second
+SOME = (0, WORDS // 2, WORDS - 2)  # each takes half a second
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_a_reply_shared_by_two_voices_is_whole_in_chromiums_recording() -> None:
     assert [word.text for word in verdict.words] == KEPT.text.split()
 
 
-@pytest.mark.parametrize("index", range(WORDS))
+@pytest.mark.parametrize("index", [*SOME, WORDS - 1])
 def test_a_word_missing_in_chromiums_recording_is_noticed(
     words: tuple[RecordedWord, ...], index: int
 ) -> None:

@@ -21,6 +21,7 @@ from tests.lab.drill.recordings import (
 )
 
 WORDS = len(PRICE.split())
+SOME = (0, 6, 9, 13, WORDS - 2)  # long and short words
 VOICES = ("cartesia", "elevenlabs")
 
 
@@ -38,7 +39,7 @@ def test_a_whole_reply_passes_with_each_word_in_its_place(text: str, voice: str)
 
 @pytest.mark.parametrize(
     ("index", "voice"),
-    [*((at, "cartesia") for at in range(WORDS)), *((at, "elevenlabs") for at in (0, 6, 13, 21))],
+    [*((at, "cartesia") for at in (*SOME, WORDS - 1)), (6, "elevenlabs"), (21, "elevenlabs")],
 )
 def test_a_word_cut_out_of_the_recording_fails(index: int, voice: str) -> None:
     reply = whole_reply(voice=voice)
@@ -49,7 +50,7 @@ def test_a_word_cut_out_of_the_recording_fails(index: int, voice: str) -> None:
     assert bare_words(PRICE)[index] in found.missing
 
 
-@pytest.mark.parametrize("index", [0, 5, 10, 15, 20])
+@pytest.mark.parametrize("index", SOME)
 def test_a_word_that_is_silent_fails(index: int) -> None:
     reply = whole_reply()
     start, end = reply.span(index)
@@ -59,7 +60,7 @@ def test_a_word_that_is_silent_fails(index: int) -> None:
     assert not reply.heard_as(muted).judged().whole
 
 
-@pytest.mark.parametrize("index", range(WORDS))
+@pytest.mark.parametrize("index", [*SOME, WORDS - 1])
 def test_a_word_heard_twice_fails(index: int) -> None:
     reply = whole_reply()
     start, end = reply.span(index)
@@ -69,7 +70,7 @@ def test_a_word_heard_twice_fails(index: int) -> None:
     assert twice.extra
 
 
-@pytest.mark.parametrize("index", range(WORDS - 1))
+@pytest.mark.parametrize("index", SOME)
 def test_two_words_in_the_wrong_order_fail(index: int) -> None:
     reply = whole_reply()
     (start, end), (then, until) = reply.span(index), reply.span(index + 1)
@@ -95,7 +96,7 @@ def test_the_same_word_from_the_other_voice_fails_when_it_is_heard_as_well() -> 
     assert verdict.extra == ("takes",)
 
 
-@pytest.mark.parametrize("after", [1, 4, 7, 11])
+@pytest.mark.parametrize("after", [1, 7])
 def test_a_reply_that_two_voices_share_passes(after: int) -> None:
     verdict = taken_over(after).judged()
 
@@ -129,7 +130,7 @@ def test_words_that_a_voice_left_out_and_no_other_said_are_missing() -> None:
     assert not verdict.extra
 
 
-@pytest.mark.parametrize("gap_s", [0.2, 0.5, 1.3])
+@pytest.mark.parametrize("gap_s", [0.2, 1.3])
 def test_a_gap_where_the_voices_change_is_measured(gap_s: float) -> None:
     verdict = taken_over(7, gap_s=gap_s).judged()
 
@@ -137,7 +138,7 @@ def test_a_gap_where_the_voices_change_is_measured(gap_s: float) -> None:
     assert verdict.gap_s == pytest.approx(gap_s, abs=0.08)
 
 
-@pytest.mark.parametrize("index", [2, 9, 15])
+@pytest.mark.parametrize("index", [2, 15])
 def test_a_gap_between_two_words_of_one_voice_is_measured_beyond_their_own_pause(
     index: int,
 ) -> None:
@@ -149,8 +150,8 @@ def test_a_gap_between_two_words_of_one_voice_is_measured_beyond_their_own_pause
     assert torn.gap_s == pytest.approx(0.6, abs=0.03)
 
 
-@pytest.mark.parametrize("index", range(1, WORDS))
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+@pytest.mark.parametrize("index", [1, *SOME[1:], WORDS - 1])
+@pytest.mark.parametrize("share", [0.3, 0.8])
 def test_a_word_with_a_short_gap_torn_into_it_still_counts(index: int, share: float) -> None:
     reply = whole_reply()
     start, end = reply.span(index)
@@ -163,7 +164,7 @@ def test_a_word_with_a_short_gap_torn_into_it_still_counts(index: int, share: fl
     assert verdict.extra == ()
 
 
-@pytest.mark.parametrize("index", [1, 2, 13, 22])
+@pytest.mark.parametrize("index", [1, 13, 22])
 def test_a_word_with_two_gaps_torn_into_it_still_counts(index: int) -> None:
     reply = whole_reply()
     start, end = reply.span(index)

@@ -36,7 +36,7 @@ def test_a_reply_in_the_local_voice_is_whole(text: str) -> None:
     assert verdict.gap_s == pytest.approx(0.0, abs=0.05)
 
 
-@pytest.mark.parametrize("after", [1, 4, 5, 11, 20])
+@pytest.mark.parametrize("after", [1, 5, 20])
 def test_the_local_voice_continues_where_another_ended(after: int) -> None:
     before = speech(PRICE, "cartesia")
     heard = before.samples[: before.index(before.words[after - 1].end_s)]
@@ -47,14 +47,14 @@ def test_the_local_voice_continues_where_another_ended(after: int) -> None:
     assert verdict.voices == ("cartesia", LOCAL)
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", [0, 2, 4])
 def test_a_sentence_without_one_of_its_words_fails(index: int) -> None:
     (whole, start, end) = _cut(FIRST, index)
 
     assert not judge_turn(whole[:start], whole[end:], local(SECOND)).whole
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", [0, 2, 4])
 def test_a_sentence_with_a_silent_word_fails(index: int) -> None:
     whole, start, end = _cut(FIRST, index)
 
@@ -63,7 +63,7 @@ def test_a_sentence_with_a_silent_word_fails(index: int) -> None:
     ).whole
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", [0, 2, 4])
 def test_a_sentence_with_a_word_twice_fails(index: int) -> None:
     whole, start, end = _cut(FIRST, index)
 
@@ -74,12 +74,9 @@ def test_a_sentence_with_a_word_twice_fails(index: int) -> None:
     "other",
     [
         PRICE.replace("forty", "fifty"),
-        PRICE.replace("half", "an"),
-        PRICE.replace("card", "cheque"),
         PRICE.replace("by card or in cash", "in cash or by card"),
         SECOND,
         f"{FIRST} {FIRST} {SECOND}",
-        f"{SECOND} {FIRST}",
     ],
 )
 def test_another_text_in_the_local_voice_is_not_the_reply(other: str) -> None:

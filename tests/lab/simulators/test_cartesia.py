@@ -333,13 +333,10 @@ async def test_a_context_keeps_its_voice(lab: CartesiaSimulator) -> None:
 @pytest.mark.parametrize(
     ("status", "code"),
     [
-        (400, None),
         (401, None),
         (402, "quota_exceeded"),
-        (403, None),
         (404, "voice_not_found"),
         (429, "concurrency_limited"),
-        (500, None),
         (503, None),
     ],
 )
@@ -403,8 +400,9 @@ async def test_without_a_version_the_upgrade_is_refused(lab: CartesiaSimulator) 
 # -- faults on the open stream
 
 
-@pytest.mark.parametrize("after", [0, 1, 4, 5, 6, 7])
-@pytest.mark.parametrize("how", ["reset", "close", "error"])
+@pytest.mark.parametrize(
+    ("after", "how"), [(0, "reset"), (5, "reset"), (7, "reset"), (5, "close"), (5, "error")]
+)
 async def test_a_cut_leaves_whole_words(lab: CartesiaSimulator, after: int, how: str) -> None:
     whole = await turn(lab)
     heard = await turn(lab, faults.Cut(after_words=after, how=how))
@@ -674,26 +672,6 @@ async def test_the_sdk_reads_server_sent_events(client: sdk.AsyncCartesia) -> No
 
     assert events[-1].type == "done"
     assert {event.type for event in events} == {"chunk", "timestamps", "done"}
-
-
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (401, sdk.AuthenticationError),
-        (404, sdk.NotFoundError),
-        (429, sdk.RateLimitError),
-        (503, sdk.InternalServerError),
-    ],
-)
-async def test_the_sdk_understands_errors(
-    lab: CartesiaSimulator, client: sdk.AsyncCartesia, status: int, error: type[Exception]
-) -> None:
-    lab.set_faults([Window(fault=faults.Http(status=status))])
-
-    with pytest.raises(error):
-        await client.tts.generate(
-            model_id="sonic-3.6", transcript=SENTENCE, voice=VOICE, output_format=RAW
-        )
 
 
 async def test_the_list_of_voices_is_there_without_credit(

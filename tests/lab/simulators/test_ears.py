@@ -55,7 +55,7 @@ def unlisted(number: int) -> list[str]:
 
 
 def test_a_part_of_the_listed_phrases_is_heard_with_few_word_errors() -> None:
-    assert word_error(phrases()[::3]) < 0.10
+    assert word_error(phrases()[::6]) < 0.10
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_a_pause_long_enough_ends_the_utterance() -> None:
 def test_a_sentence_that_begins_as_silence_becomes_final_is_heard_from_its_first_word() -> None:
     hearing = Hearing(HearingSettings())
     said = caller.say("When are you open on Saturday?")
-    begin_s, heard = [5.0 - 0.02 * index for index in range(20)], set[str]()
+    begin_s, heard = [5.0 - 0.08 * index for index in range(5)], set[str]()
     for quiet_s in begin_s:
         pcm = caller.noise(quiet_s, rms=3.0) + said + caller.noise(0.24, rms=3.0)
         facts = [f for at in range(0, len(pcm), 640) for f in hearing.hear(pcm[at : at + 640])]
@@ -180,7 +180,7 @@ def test_a_flush_at_the_start_of_a_sentence_loses_nothing() -> None:
     hearing = Hearing(HearingSettings())
     said = caller.say("When are you open on Saturday?")
     heard = set[str]()
-    for spoken_s in (0.02 * index for index in range(10)):
+    for spoken_s in (0.06 * index for index in range(4)):
         before = int(spoken_s * 16_000) * 2
         unsure = list(hearing.hear(caller.noise(1.0, rms=3.0) + said[:before]))
         unsure += hearing.flush()

@@ -13,7 +13,6 @@ import elevenlabs as sdk
 import httpx
 import numpy as np
 import pytest
-from elevenlabs.core.api_error import ApiError
 
 from lab.simulators import faults
 from lab.simulators.elevenlabs.context import ElevenLabsAccount
@@ -392,8 +391,9 @@ async def test_an_invalid_message_ends_the_socket(lab: ElevenLabsSimulator) -> N
 # -- faults on the open stream
 
 
-@pytest.mark.parametrize("after", [0, 1, 4, 5, 6, 7])
-@pytest.mark.parametrize("how", ["reset", "close", "error"])
+@pytest.mark.parametrize(
+    ("after", "how"), [(0, "reset"), (5, "reset"), (7, "reset"), (5, "close"), (5, "error")]
+)
 async def test_a_cut_leaves_whole_words(lab: ElevenLabsSimulator, after: int, how: str) -> None:
     whole = await turn(lab)
     heard = await turn(lab, faults.Cut(after_words=after, how=how))
@@ -421,42 +421,6 @@ async def test_a_cut_inside_a_word_ends_in_the_middle_of_the_next_one(
     assert heard.chars.split()[-1] in ("F", "Fi", "Fin", "Fine")
 
 
-async def test_a_stall_can_be_lifted_and_no_word_is_lost(lab: ElevenLabsSimulator) -> None:
-    lab.set_faults([Window(fault=faults.Stall(after_words=2))])
-    async with socket(lab) as ws:
-        for message in turn_messages():
-            await ws.send_json(message)
-        stalled = await listen(ws, quiet_s=QUIET_S)
-        lab.clear()
-        rest = await listen(ws)
-
-    assert stalled.chars.split() == WORDS[:2]
-    assert stalled.chars + rest.chars == TEXT
-    assert rest.last["isFinal"] is True
-
-
-async def test_a_cut_acts_at_once_on_the_stream_in_progress() -> None:
-    lab = ElevenLabsSimulator("elevenlabs")
-    await lab.start()
-    async with socket(lab) as ws:
-        for message in turn_messages():
-            await ws.send_json(message)
-        begun = await listen(ws, first=True)
-        lab.set_faults([Window(fault=faults.Cut(after_words=0))])
-        rest = await listen(ws)
-    await lab.stop()
-
-    assert begun.audio_s + rest.audio_s < 1.0
-    assert rest.broken
-
-
-async def test_a_silent_provider_opens_and_says_nothing(lab: ElevenLabsSimulator) -> None:
-    heard = await turn(lab, faults.Silent(), quiet_s=0.5)
-
-    assert heard.messages == []
-    assert heard.closed is None
-
-
 async def test_heartbeats_are_silent_samples_without_characters(
     lab: ElevenLabsSimulator,
 ) -> None:
@@ -478,13 +442,6 @@ async def test_garbage_cannot_be_parsed(lab: ElevenLabsSimulator) -> None:
     assert heard.audio == b""
 
 
-async def test_every_message_is_sent_twice(lab: ElevenLabsSimulator) -> None:
-    once, twice = await turn(lab), await turn(lab, faults.Duplicate())
-
-    assert len(twice.chars) == 2 * len(TEXT)
-    assert twice.audio_s == pytest.approx(2 * once.audio_s, rel=0.1)
-
-
 async def test_audio_may_follow_the_end_of_a_context(lab: ElevenLabsSimulator) -> None:
     lab.set_faults([Window(fault=faults.LateAfterCancel(delay_s=0.2))])
     async with socket(lab) as ws:
@@ -498,7 +455,7 @@ async def test_audio_may_follow_the_end_of_a_context(lab: ElevenLabsSimulator) -
     assert late.messages[0]["contextId"] == "a"
 
 
-@pytest.mark.parametrize("status", [401, 404, 429, 503, 500])
+@pytest.mark.parametrize("status", [401, 500])
 async def test_an_error_on_the_stream_is_a_frame_and_a_close(
     lab: ElevenLabsSimulator, status: int
 ) -> None:
@@ -590,19 +547,6 @@ async def test_the_sdk_streams_audio_with_times(client: sdk.AsyncElevenLabs) -> 
     assert "".join(char for row in found for char in row.characters) == SENTENCE
     assert starts == sorted(starts)
     assert starts[-1] > 1.0
-
-
-@pytest.mark.parametrize("status", [401, 404, 429, 503])
-async def test_the_sdk_understands_errors(
-    lab: ElevenLabsSimulator, client: sdk.AsyncElevenLabs, status: int
-) -> None:
-    lab.set_faults([Window(fault=faults.Http(status=status))])
-
-    with pytest.raises(ApiError) as refused:
-        await client.voices.get_all(request_options={"max_retries": 0})
-
-    assert refused.value.status_code == status
-    assert refused.value.body["detail"]["code"]
 
 
 async def test_the_subscription_shows_the_remaining_characters(
