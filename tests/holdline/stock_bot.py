@@ -38,7 +38,7 @@ from tests.kit.waiting import until
 from tests.lab.simulators import synthetic_caller as caller
 
 RATE_HZ = 8000
-QUIET_S = 8.0  # longer than any pause before or in a reply
+QUIET_S = 4.0  # longer than any pause before or in a reply
 FLOOR_RMS = 3.0  # the noise of a line
 SERVICES: dict[str, Any] = {
     "deepgram": DeepgramSTTService,
@@ -104,6 +104,12 @@ class StockCall:
         await self.until(
             lambda: time.monotonic() > max(self.stopped_at, self.line.free_at_s) + QUIET_S
         )
+
+    def probe_all(self) -> None:
+        """Let each rung be probed at once."""
+        assert self.call
+        for used in self.call._shared.rungs:
+            used.prober.reset()
 
     async def heard(
         self, answer: str, *, since_s: float = 0.0, path: EarPath = TELEPHONE

@@ -214,7 +214,11 @@ async def test_the_second_call_asks_the_standby_first_and_a_probe_closes_the_bre
             async with stock_call(lab) as second:
                 await second.ask(HAIRCUT)
                 lab.instance("openai").set_faults([])
-                await until(lambda: _closed(second.told), within_s=900.0, every_s=1.0)
+                assert second.call
+                table = second.call._shared.policies["llm"].availability
+                table.reset("openai", time.monotonic())  # instead of a minute and a half
+                second.probe_all()
+                await until(lambda: _closed(second.told), within_s=30.0)
 
     asked = [event.provider for event in second.facts(AttemptStarted) if event.stage == "llm"]
     assert asked == ["openai-b"]

@@ -56,17 +56,6 @@ async def ask_while_broken(call: StockCall, row: str) -> None:
         await call.ask(HAIRCUT)
 
 
-@pytest.mark.parametrize("row", ROWS)
-async def test_every_word_is_heard_once_with_ladders(lab: Lab, row: str) -> None:
-    async with stock_call(lab) as call:
-        await ask_while_broken(call, row)
-        verdict = await call.heard(PRICE)
-
-    assert verdict.whole, (verdict.missing, verdict.extra, call.told)
-    assert [words(text) for text in call.said("user")] == [words(HAIRCUT)]
-    assert words(" ".join(call.said("assistant"))) == words(PRICE)
-
-
 @pytest.mark.parametrize("after_s", [0.5, pytest.param(1.15, marks=pytest.mark.slow)])
 async def test_a_recogniser_that_dies_while_the_caller_speaks_delays_no_answer(
     lab: Lab, after_s: float
@@ -87,6 +76,7 @@ async def test_a_recogniser_that_dies_while_the_caller_speaks_delays_no_answer(
     asked = [event for event in call.facts(AttemptStarted) if event.stage == "llm"]
     assert len(asked) == 1
     assert [words(text) for text in call.said("user")] == [words(HAIRCUT)]
+    assert words(" ".join(call.said("assistant"))) == words(PRICE)
 
 
 @pytest.mark.slow
@@ -117,10 +107,7 @@ async def test_the_context_has_what_was_heard_of_an_interrupted_reply(lab: Lab) 
     assert words(second) == words(hours(""))
 
 
-@pytest.mark.parametrize("refused", [None, "openai"], ids=["healthy", "the first model refuses"])
-async def test_a_tool_is_called_once_and_its_result_is_spoken(
-    lab: Lab, refused: str | None
-) -> None:
+async def test_a_tool_is_called_once_and_its_result_is_spoken_if_a_model_refuses(lab: Lab) -> None:
     asked: list[str] = []
 
     async def opening_hours(params: FunctionCallParams) -> None:
@@ -132,8 +119,7 @@ async def test_a_tool_is_called_once_and_its_result_is_spoken(
         assert call.call
         call.call.llm.register_function("opening_hours", opening_hours)
         await asyncio.sleep(BEFORE_S)
-        if refused:
-            lab.instance(refused).set_faults([Window(fault=faults.Http(status=503))])
+        lab.instance("openai").set_faults([Window(fault=faults.Http(status=503))])
         await call.ask("What are your opening hours?")
 
     assert asked == ["opening_hours"]
@@ -199,13 +185,15 @@ async def test_a_bot_may_speak_at_another_rate_than_it_hears(lab: Lab) -> None:
     assert words(" ".join(call.said("assistant"))) == words(PRICE)
 
 
-async def test_a_second_failure_in_the_next_turn_is_survived_too(lab: Lab) -> None:
+async def test_every_word_is_heard_once_in_two_turns_with_a_failure_in_each(lab: Lab) -> None:
     async with stock_call(lab) as call:
         await ask_while_broken(call, "tts-cut-4")
         call.lab.instance("openai").set_faults([Window(fault=faults.Cut(after_words=4))])
         await call.ask(HOURS_QUESTION)
-        verdict = await call.heard(hours(""))
+        for answer in (PRICE, hours("")):
+            verdict = await call.heard(answer)
+            assert verdict.whole, (verdict.missing, verdict.extra, call.told)
 
-    assert verdict.whole, (verdict.missing, verdict.extra)
+    assert [words(text) for text in call.said("user")] == [words(HAIRCUT), words(HOURS_QUESTION)]
     assert [event.turn for event in call.facts(TurnDecided)] == [1, 2]
     assert words(" ".join(call.said("assistant"))) == words(f"{PRICE} {hours('')}")
