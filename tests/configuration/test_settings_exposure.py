@@ -1,7 +1,5 @@
 """Whether a proxy in front may open the console, and the warning about it."""
 
-from pathlib import Path
-
 import pytest
 from loguru import logger
 
@@ -9,7 +7,6 @@ from bot.cli.serve import _warn_of_token
 from configuration.folders import why_exposed
 from configuration.settings import ServerSettings
 
-ROOT = Path(__file__).parents[2]
 PUBLIC = "https://phone.example.com"
 
 
@@ -46,10 +43,3 @@ def test_the_start_warns_once_and_names_the_cure() -> None:
     (line,) = heard
     assert line.startswith("WARNING HOLDLINE_TOKEN ")
     assert PUBLIC in line
-
-
-def test_the_guide_to_telephone_numbers_sets_the_token() -> None:
-    page = (ROOT / "docs" / "telephone-numbers.md").read_text(encoding="utf-8")
-    (twilio,) = (word for word in page.split("\n## ") if word.startswith("Twilio\n"))
-
-    assert "HOLDLINE_TOKEN" in twilio

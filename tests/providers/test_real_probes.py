@@ -65,15 +65,13 @@ async def test_a_real_probe_leaves_no_connection_open(peer: Instance) -> None:
     ("fault", "kind"),
     [
         (faults.Refuse(), Kind.NETWORK),
-        (faults.Reset(), Kind.NETWORK),
-        (faults.Http(status=503), Kind.OVERLOADED),
         (faults.Http(status=429), Kind.RATE_LIMITED),
         (faults.Quota(), Kind.QUOTA),
         (faults.Silent(where="handshake"), Kind.TIMEOUT),
         (faults.Silent(where="stream"), Kind.SILENT),
         (faults.Alive(), Kind.SILENT),
     ],
-    ids=["refused", "reset", "503", "429", "quota", "no answer", "silent", "alive without content"],
+    ids=["refused", "429", "quota", "no answer", "silent", "alive without content"],
 )
 async def test_a_broken_provider_fails_the_probe_with_the_kind_of_its_fault(
     peer: Instance, fault: Fault, kind: Kind

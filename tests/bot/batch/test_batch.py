@@ -155,20 +155,23 @@ async def test_a_standby_hears_the_recording_when_a_recogniser_fails(
     assert [event.after for event in bench.told if isinstance(event, RungChosen)] == ["deepgram-b"]
 
 
+SPEAKING: list[tuple[dict[str, Any], set[Kind]]] = [
+    ({"fault": "silent"}, {Kind.TIMEOUT, Kind.STALLED}),
+    ({"fault": "garbage"}, {Kind.PROTOCOL, Kind.CUT}),
+    ({"fault": "cut", "after_words": 3}, {Kind.CUT, Kind.NETWORK}),
+    ({"fault": "cut", "after_words": 1, "how": "close"}, {Kind.CUT}),
+    ({"fault": "stall", "after_words": 3}, {Kind.STALLED}),
+    ({"fault": "mistaken", "what": "odd_pcm"}, set()),
+]
+
+
 @pytest.mark.parametrize(
-    ("fault", "kinds"),
+    ("voice", "fault", "kinds"),
     [
-        *[(fault, {kind}) for fault, kind in FAULTS[:6]],
-        ({"fault": "silent"}, {Kind.TIMEOUT, Kind.STALLED}),
-        ({"fault": "garbage"}, {Kind.PROTOCOL, Kind.CUT}),
-        ({"fault": "cut", "after_words": 3}, {Kind.CUT, Kind.NETWORK}),
-        ({"fault": "cut", "after_words": 1, "how": "close"}, {Kind.CUT}),
-        ({"fault": "stall", "after_words": 3}, {Kind.STALLED}),
-        ({"fault": "mistaken", "what": "odd_pcm"}, set()),
+        *[("cartesia", fault, {kind}) for fault, kind in FAULTS[:6]],
+        *[(voice, *row) for voice in ("cartesia", "elevenlabs") for row in SPEAKING],
     ],
-    ids=[*IDS, "cut", "closed", "stalled", "odd"],
 )
-@pytest.mark.parametrize("voice", ["cartesia", "elevenlabs"])
 async def test_a_standby_says_the_text_when_a_voice_fails(
     lab: Lab, voice: str, fault: dict[str, Any], kinds: set[Kind]
 ) -> None:

@@ -93,11 +93,9 @@ def test_a_number_that_is_not_listed_cannot_be_removed(
 
 FILES = {
     "a number in each line": "030 901820\n+4930901821\n",
-    "with a header": "name;phone\nAda;030 901820\nBob;030 901821\n",
     "a copy of ours": "number,source,added_at,words\n'+4930901820,form,2026-03-01,No.\n"
     "'+4930901821,form,2026-03-01,No.\n",
     "in an old encoding": "Name,Number\nJ\xfcrgen,030 901820\nAda,030 901821\n",
-    "with a heading of another country": "Name;Telefon\nAda;030 901820\nBob;030 901821\n",
     "with two numbers of one person": "Name;Telefon;Mobil\nAda;030 901820;030 901821\n",
 }
 

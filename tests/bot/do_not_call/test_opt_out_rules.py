@@ -372,6 +372,7 @@ def test_a_plain_yes_is_clear(said: str) -> None:
             "Ok, bye.",
             "Thanks.",
         ),
+        *("What?", "Si no, cuelgo.", "Jein.", "Yes I want you to stop calling."),
     ],
 )
 def test_anything_else_is_no_clear_yes(said: str) -> None:

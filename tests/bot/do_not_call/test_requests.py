@@ -292,16 +292,6 @@ async def test_asking_twice_lists_once(desks: Desks) -> None:
     assert numbers.listed == [NUMBER]
 
 
-async def test_other_words_list_no_number(desks: Desks) -> None:
-    numbers = AwayList(times=0)
-    desk = desks.desk(numbers)
-
-    desk.notice(said("Please don't call me after six."))
-    await desk.close()
-
-    assert numbers.listed == []
-
-
 @pytest.mark.parametrize("number", ["", "+266696687", "sip:12345@a.long.name.example"])
 async def test_a_caller_without_a_number_is_told_so(desks: Desks, number: str) -> None:
     with pytest.raises(ToolFailed, match="not known"):
@@ -441,19 +431,7 @@ async def test_a_yes_takes_the_number_off_even_if_the_model_forgets_its_tool(des
     await desk.close()
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        *("No, I do not want that.", "I didn't ask for this call!", "Das wollte ich nicht.", ""),
-        *("Yes, but not now.", "What?", "Maybe.", "Okay, no.", "Goodbye.", "Si no, cuelgo."),
-        *(
-            "Jein.",
-            "I changed my mind.",
-            "Yes I want you to stop calling.",
-            "Take me off the list.",
-        ),
-    ],
-)
+@pytest.mark.parametrize("answer", ["", "Yes, but not now.", "Yes I want you to stop calling."])
 @pytest.mark.parametrize("again", [False, True])
 async def test_any_answer_but_a_clear_yes_leaves_the_number_on_the_list(
     desks: Desks, answer: str, *, again: bool
@@ -517,13 +495,10 @@ async def test_an_opt_out_can_be_withdrawn_without_a_model(desks: Desks) -> None
     await desk.close()
 
 
-@pytest.mark.parametrize(
-    "words", ["No, I do not want that.", "I didn't ask for this call!", "Das wollte ich nicht."]
-)
-async def test_a_refusal_asks_nothing_and_takes_nothing_back(desks: Desks, words: str) -> None:
+async def test_a_refusal_asks_nothing_and_takes_nothing_back(desks: Desks) -> None:
     numbers = AwayList(times=0)
     desk = desks.desk(numbers)
-    for turn, text in ((2, WISH), (3, words), (4, "Yes.")):
+    for turn, text in ((2, WISH), (3, "No, I do not want that."), (4, "Yes.")):
         heard(desk, text, turn=turn)
         desk.notice(StageExhausted(stage="llm", attempts=3))
         await asyncio.sleep(1.0)

@@ -108,14 +108,9 @@ async def test_the_local_voice_needs_no_key() -> None:
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [
-        (kind, fault)
-        for kind in ("cartesia", "soniox", "openai", "aura")
-        for fault in (faults.Refuse(), faults.Silent(where="handshake"), faults.Http(status=503))
-    ],
-    ids=[
-        f"{kind}-{what}"
-        for kind in ("cartesia", "soniox", "openai", "aura")
-        for what in ("dead", "hangs", "503")
+        ("cartesia", faults.Refuse()),
+        ("cartesia", faults.Http(status=503)),
+        *((kind, faults.Silent(where="handshake")) for kind in ("cartesia", "soniox", "openai")),
     ],
 )
 async def test_a_vendor_that_is_down_fails_within_the_time(kind: str, fault: faults.Fault) -> None:
@@ -197,19 +192,18 @@ def wrong(plan: str, start_s: float) -> float:
 
 
 @pytest.mark.parametrize(
-    ("plan", "word_times", "cancels"),
+    ("plan", "word_times", "cancels", "stated"),
     [
-        ("", False, True),
-        ("timed", True, True),
-        ("late times", False, True),
-        ("slow times", False, True),
-        ("fast times", False, True),
-        ("few", False, True),
-        ("mixing", False, False),
-        ("mixing, timed", True, False),
+        ("", False, True, True),
+        ("timed", True, True, False),
+        ("late times", False, True, True),
+        ("slow times", False, True, True),
+        ("fast times", False, True, True),
+        ("few", False, True, True),
+        ("mixing", False, False, True),
+        ("mixing, timed", True, False, False),
     ],
 )
-@pytest.mark.parametrize("stated", [True, False], ids=["praised", "unknown"])
 async def test_a_voice_is_found_out(
     plan: str,
     word_times: bool,  # noqa: FBT001

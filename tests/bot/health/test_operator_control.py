@@ -174,15 +174,6 @@ async def test_an_operators_action_is_reported_once_with_its_author_and_reason(
     assert acted[1]["by"] == "an operator (bearer token from 127.0.0.1)"
 
 
-@pytest.mark.parametrize("action", ["rest", "return", "reset"])
-async def test_another_sites_page_cannot_change_a_rung(tmp_path: Path, action: str) -> None:
-    async with asking(tmp_path) as (process, client):
-        for headers in ({"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):
-            refused = await client.post(f"/api/providers/mind/{action}", headers=headers)
-            assert refused.status_code == 403
-        assert not process.providers.availability.of("llm", "mind").out
-
-
 @pytest.mark.parametrize(
     "body", [{"why": "x" * 201}, {"by": 3}, {"force": "perhaps"}, [1]], ids=str
 )
@@ -201,16 +192,6 @@ async def test_a_reset_of_an_unknown_rung_lists_the_known_ones(tmp_path: Path) -
 
     assert answer.status_code == 404
     assert answer.json()["names"] == ["ears", "mind", "brain", "voice"]
-
-
-@pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/mind/reset")])
-async def test_both_routes_need_the_token(tmp_path: Path, method: str, path: str) -> None:
-    async with asking(tmp_path) as (_, client):
-        del client.headers["Authorization"]
-
-        refused = await client.request(method, f"/api/providers{path}")
-
-    assert refused.status_code == 401
 
 
 async def test_the_terminal_shows_the_running_servers_rungs(
@@ -343,7 +324,7 @@ async def test_another_program_at_the_port_is_not_taken_for_a_server(
             await show(settings)
 
 
-@pytest.mark.parametrize("body", FOREIGN)
+@pytest.mark.parametrize("body", ["{", "[1]"])
 async def test_a_program_other_than_our_server_gives_no_result_of_a_dial(body: str) -> None:
     async with foreign(body) as settings:
         with pytest.raises(CommandError, match="did not report its outcome"):

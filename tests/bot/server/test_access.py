@@ -99,14 +99,6 @@ async def test_the_sign_in_page_is_shown_without_the_token(server: dict[str, Any
     assert page.headers["content-security-policy"]
 
 
-async def test_a_calls_page_without_the_token_asks_for_it() -> None:
-    async with guarding(TOKEN) as client:
-        page = await client.get("/calls/c1")
-
-    assert page.status_code == 401
-    assert 'action="/sign-in"' in page.text
-
-
 @pytest.mark.parametrize(
     ("host", "status"),
     [

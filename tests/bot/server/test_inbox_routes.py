@@ -13,7 +13,6 @@ from sqlalchemy import insert
 
 from bot.server.inbox_routes import inbox_router
 from bot.server.operator_routes import Disclosures
-from calls.events import OperatorActed
 from operations.database.database import Database
 from operations.database.tables import VOICEMAILS
 from operations.inbox.store import Inbox
@@ -79,25 +78,6 @@ async def test_an_entry_is_closed_and_reopened_and_each_is_reported_once(asked: 
     assert [entry["call_id"] for entry in done["entries"]] == ["c1"]
     assert reopened["done_at"] is None
     assert asked.acted() == [("done", "c1"), ("reopen", "c1")]
-
-
-async def test_each_request_for_a_number_is_recorded_with_its_author(asked: Asked) -> None:
-    answer = await asked.client.post("/api/inbox/callback/c1/number")
-
-    assert answer.json() == {"number": NUMBER}
-    (event,) = asked.told
-    assert isinstance(event, OperatorActed)
-    assert (event.action, event.target) == ("unmask", "the number of call c1")
-    assert event.by.startswith("an operator (no token from ")
-    assert NUMBER not in str(event)
-
-
-async def test_each_playback_of_a_message_is_recorded_with_its_author(asked: Asked) -> None:
-    answer = await asked.client.get("/api/inbox/message/c2/audio")
-
-    assert answer.content == b"RIFF"
-    assert answer.headers["cache-control"] == "no-store"
-    assert asked.acted() == [("hear", "the message of c2")]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), NO_SUCH)

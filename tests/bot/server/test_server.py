@@ -173,22 +173,6 @@ async def test_with_a_token_set_every_route_needs_it(tmp_path: Path) -> None:
     assert refused == dict.fromkeys(paths, 401)
 
 
-async def test_the_token_opens_as_a_bearer_and_after_signing_in_as_a_cookie(tmp_path: Path) -> None:
-    async with asking(tmp_path, server={"token": TOKEN}) as client:
-        bearer = await client.get("/", headers={"Authorization": f"Bearer {TOKEN}"})
-        wrong = await client.get("/", headers={"Authorization": "Bearer another"})
-        refused = await client.post("/sign-in", data={"token": "another"})
-        signed_in = await client.post("/sign-in", data={"token": TOKEN})
-        after = await client.get("/client/")
-
-    assert [item.status_code for item in (bearer, wrong, refused, signed_in, after)] == [
-        *(200, 401, 401, 303, 200)
-    ]
-    cookie = signed_in.headers["set-cookie"]
-    assert "HttpOnly" in cookie
-    assert TOKEN not in cookie
-
-
 async def test_a_public_telephone_opens_only_its_own_routes(tmp_path: Path) -> None:
     changes = {"server": {"token": TOKEN}, "transports": {"webrtc": {"public": True}}}
     async with asking(tmp_path, **changes) as client:

@@ -4,10 +4,9 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import aiohttp
-import numpy as np
 import pytest
 
 from bot.workers.pool import MAX_KEPT, KeyValueStore
@@ -21,7 +20,7 @@ from lab.simulators.carrier.webhook import (
     signature,
     start_message,
 )
-from tests.transports.twilio_server import COMMON, RATE_HZ, TOKEN, WorkerPool, pool, tone, until
+from tests.transports.twilio_server import COMMON, TOKEN, WorkerPool, pool, until
 from transports.media_stream import sockets
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.tokens import Ticket, Tokens
@@ -56,14 +55,6 @@ async def test_the_answer_connects_the_call_to_our_media_socket_with_a_token() -
         assert twiml.stream_url == f"ws://127.0.0.1:{it.port}/twilio/media"
         assert len(twiml.parameters["token"]) >= 32
         assert re.findall(r"<(\w+)", text) == ["Response", "Connect", "Stream", "Parameter"]
-
-
-async def test_every_call_gets_its_own_token() -> None:
-    async with pool() as it:
-        answers = [await ring(it, FORM, proof=signed(it, FORM)) for _ in range(3)]
-
-        tokens = {read_twiml(text).parameters["token"] for _, text in answers}
-        assert len(tokens) == 3
 
 
 async def test_a_query_string_is_part_of_the_signed_address() -> None:
@@ -285,17 +276,6 @@ async def test_the_oldest_socket_without_a_start_is_closed_to_make_room(
         assert it.reasons() == ["too_many_sockets_without_a_start"]
 
 
-async def test_a_hundred_idle_sockets_do_not_block_a_caller() -> None:
-    async with pool() as it, AsyncExitStack() as idle:
-        for _ in range(100):
-            await idle.enter_async_context(media_socket(it))
-
-        async with Carrier(it.url, TOKEN), Carrier(it.url, TOKEN), Carrier(it.url, TOKEN):
-            await it.call(2)
-
-        assert len(it.calls) == 3
-
-
 @pytest.mark.parametrize("slash", ["", "/"], ids=["as in the TwiML", "with a trailing slash"])
 async def test_a_signed_handshake_is_not_dropped_for_an_unsigned_one(
     slash: str, monkeypatch: pytest.MonkeyPatch
@@ -371,24 +351,3 @@ async def test_unused_tokens_fill_no_memory() -> None:
 
     assert await tokens.redeem(first, call_sid="CA1", now=2.0) == "token_unknown_or_used"
     assert await tokens.redeem(last, call_sid="CA1", now=2.0) == ticket
-
-
-@pytest.mark.slow
-async def test_six_callers_at_once_hear_their_own_agent_only() -> None:
-    pitches = [300 + 150 * number for number in range(6)]
-    async with pool() as it, asyncio.TaskGroup() as group:
-
-        async def talk(hz: int) -> None:
-            phone = PhoneCall(caller=str(hz))
-            async with Carrier(it.url, TOKEN, phone=phone) as caller:
-                own = await it.call_from(str(hz))
-                await own.say(tone(1.5, hz))
-                heard = await caller.listen(quiet_s=0.3)
-
-                spectrum = np.abs(np.fft.rfft(heard.astype(float)))
-                peak_hz = np.argmax(spectrum) * RATE_HZ / len(heard)
-                assert peak_hz == pytest.approx(hz, abs=5)
-                assert len(caller.ear.bursts) == 1
-
-        for hz in pitches:
-            group.create_task(talk(hz))

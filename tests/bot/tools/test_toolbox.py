@@ -302,17 +302,6 @@ async def test_after_a_restore_equal_calls_are_matched_one_by_one() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_the_next_turn_may_ask_the_same_again() -> None:
-    owner_functions.RUNS.clear()
-    async with desk(entry("slow")) as at_desk:
-        await at_desk.use("slow", {"name": "a"})
-        at_desk.turn = 2
-        await at_desk.use("slow", {"name": "a"})
-
-    assert owner_functions.RUNS == ["a", "a"]
-
-
-@pytest.mark.virtual_time
 async def test_a_barge_in_does_not_cancel_a_booking() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
@@ -584,15 +573,14 @@ async def test_an_endless_answer_is_not_read_to_its_end() -> None:
     assert sum(sent) < 100 * BODY_LIMIT_BYTES
 
 
-@pytest.mark.parametrize(("status", "says_"), [(500, "answered 500"), (404, "answered 404")])
-async def test_an_http_error_is_reported_to_the_model(status: int, says_: str) -> None:
+async def test_an_http_error_is_reported_to_the_model() -> None:
     async def answer(_request: web.Request) -> web.Response:
-        return web.Response(status=status, text="no such day")
+        return web.Response(status=404, text="no such day")
 
     async with office(answer) as url, desk(at(url)) as at_desk:
         answered = await at_desk.use("lookup")
 
-    assert says_ in answered["error"]
+    assert "answered 404" in answered["error"]
     assert "no such day" in answered["error"]
 
 
@@ -675,8 +663,6 @@ async def test_a_result_after_the_goodbye_starts_no_speech(
     ("goodbye", "said"),
     [
         ("*smiles* **Goodbye**, Anna! \U0001f44b", "Goodbye, Anna!"),
-        ("They are done.</think>Goodbye.<|im_end|>", "Goodbye."),
-        ('{"response": "Goodbye."}', "Goodbye."),
         ("<think>They are done.</think>", "Bye for now."),
     ],
 )

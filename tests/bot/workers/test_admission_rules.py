@@ -314,13 +314,6 @@ def test_the_cost_of_a_call_is_learnt() -> None:
 REPORTED = {1: 0.114, 4: 0.292, 8: 0.456, 10: 0.510}
 
 
-def test_the_initial_and_minimal_costs_are_measured_values() -> None:
-    costs = [cores / calls for calls, cores in REPORTED.items()]
-
-    assert pytest.approx(max(costs), abs=0.01) == CALL_CORES
-    assert pytest.approx(min(costs), abs=0.01) == CALL_CORES_MIN
-
-
 @pytest.mark.parametrize("calls", REPORTED, ids="{} calls".format)
 def test_admission_matches_the_capacity_report(calls: int) -> None:
     admission = pool(seats=20)
@@ -364,8 +357,8 @@ def spent_s(age: float, *, steady: float, building_s: float) -> float:
     return max(0.0, age) * steady + min(max(0.0, age / 0.6), 1.0) * building_s
 
 
-@pytest.mark.parametrize("building_s", [0.0, 0.09, 0.18], ids="{} s to build a call".format)
-@pytest.mark.parametrize("gap_s", [0.1, 0.3, 0.7, 1.5, 2.5])
+@pytest.mark.parametrize("building_s", [0.0, 0.18], ids="{} s to build a call".format)
+@pytest.mark.parametrize("gap_s", [0.1, 0.7, 2.5])
 def test_callers_in_a_row_fill_a_worker_whatever_building_their_calls_costs(
     gap_s: float, building_s: float
 ) -> None:

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.server.application import Extras, application
 from bot.workers import interpreter as freeing
 from bot.workers.interpreter import freeze_loaded_objects
 from bot.workers.process import Process, open_process
 from configuration.settings import Settings
 from tests.bot.call.test_switchboard import LINE, Talk
-from tests.conftest import forget_servers
 from tests.operations.record.test_record_listener import STAGES
 
 BLOCK_BYTES = 4_000  # small enough for glibc's heap
@@ -30,15 +28,6 @@ def test_objects_loaded_at_the_start_are_frozen() -> None:
         assert gc.get_freeze_count() > len(kept)
     finally:
         gc.unfreeze()
-
-
-async def test_nothing_of_an_earlier_server_is_kept_for_the_next_test(tmp_path: Path) -> None:
-    await run_server_once(tmp_path)
-
-    forget_servers()
-    gc.collect()
-
-    assert [item for item in gc.get_objects() if isinstance(item, Process)] == []
 
 
 async def test_a_calls_objects_are_freed_soon_after_its_end(
@@ -82,11 +71,6 @@ def memory_bytes() -> int:
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     (line,) = (line for line in status.splitlines() if line.startswith("RssAnon"))
     return 1024 * int(line.split()[1])
-
-
-async def run_server_once(folder: Path) -> None:
-    async with opened(folder) as process, asyncio.TaskGroup() as tasks:
-        assert application(process, tasks, Extras()).routes
 
 
 def opened(folder: Path) -> AbstractAsyncContextManager[Process]:

@@ -1,15 +1,15 @@
 """An owner's module is found next to the configuration that names it, wherever a command runs."""
 
 import ast
-import os
 import shutil
-import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bot.__main__ import run
 from bot.workers.plan import ServePlan
 from configuration.loading import load
 
@@ -22,12 +22,12 @@ stages:
   llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: KEY}]
   tts: [{name: voice, kind: local}]
 """
-ENVIRONMENT = {"KEY": "k", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+OWNED = ("own_tool", "strange", "colorsys")
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a configuration without tools; commands run elsewhere."""
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield a configuration without tools; commands run elsewhere."""
     for name in ("etc", "elsewhere"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -35,45 +35,52 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KEY", "k")
     file = tmp_path / "etc" / "holdline.yaml"
     file.write_text(LOCAL, encoding="utf-8")
-    return file
+    for name in OWNED:
+        sys.modules.pop(name, None)
+    yield file
+    for name in OWNED:
+        sys.modules.pop(name, None)
 
 
 def add_tool(config: Path, lines: str) -> None:
     config.write_text(f"{LOCAL}\n{lines}\n", encoding="utf-8")
 
 
-def doctor(config: Path) -> str:
-    return subprocess.run(  # noqa: S603 - ours
-        [sys.executable, "-P", "-m", "bot", "doctor", "--config", config],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-        check=False,
-    ).stdout
+def doctor(config: Path, told: pytest.CaptureFixture[str]) -> str:
+    run(["doctor", "--config", str(config)])
+    return told.readouterr().out
 
 
-def test_the_examples_two_lines_are_enough_with_the_module_next_to_them(config: Path) -> None:
+def test_the_examples_two_lines_are_enough_with_the_module_next_to_them(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copy(EXAMPLE, config.parent)
     said = ast.get_docstring(ast.parse(EXAMPLE.read_text(encoding="utf-8"))) or ""
     lines = [line for line in said.splitlines() if line.startswith("    ")]
     assert len(lines) == 2
     add_tool(config, textwrap.dedent("\n".join(lines)))
 
-    assert "ok      tool own_tool:opening_hours: loads" in doctor(config)
+    assert "ok      tool own_tool:opening_hours: loads" in doctor(config, capsys)
 
 
-def test_a_module_in_the_working_directory_is_not_used(config: Path) -> None:
+def test_a_module_in_the_working_directory_is_not_used(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("strange.py").write_text("def use(): ...\n", encoding="utf-8")
     add_tool(config, 'agent: {tools: [{entry_point: "strange:use"}]}')
 
-    assert "problem tool strange:use: cannot be loaded: ModuleNotFoundError" in doctor(config)
+    assert "problem tool strange:use: cannot be loaded: ModuleNotFoundError" in doctor(
+        config, capsys
+    )
 
 
-def test_an_owners_module_does_not_replace_another(config: Path) -> None:
+def test_an_owners_module_does_not_replace_another(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (config.parent / "colorsys.py").write_text("raise SystemExit('not ours')\n", encoding="utf-8")
     add_tool(config, 'agent: {tools: [{entry_point: "colorsys:rgb_to_hls"}]}')
 
-    assert "ok      tool colorsys:rgb_to_hls: loads" in doctor(config)
+    assert "ok      tool colorsys:rgb_to_hls: loads" in doctor(config, capsys)
 
 
 def test_workers_find_an_owners_module_also_when_a_reload_adds_the_tool(

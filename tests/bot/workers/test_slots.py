@@ -421,12 +421,9 @@ async def test_a_wrong_configuration_is_reported_once(
     ("ended", "code"),
     [
         (-signal.SIGKILL, FAILED),
-        (-signal.SIGSEGV, FAILED),
-        (-signal.SIGTERM, FAILED),
         (0, FAILED),
         (1, FAILED),
         (BAD_USAGE, BAD_USAGE),
-        (3, FAILED),
         (120, FAILED),  # Python's, if it cannot flush stdout
     ],
 )

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from bot.server.server import bind_socket
 from calls.events import CallEnded, TranscriptFinal
-from calls.leg_events import CallerReturned, PersonBriefed
+from calls.leg_events import PersonBriefed
 from lab.callers import caller_says, decode, encode
 from lab.drill.hearing import Sent
 from lab.drill.servers import GREETING
@@ -23,9 +23,8 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exchange import RequestedCall
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
-from tests.bot.call.sent_words import ASKED, HELLO, amiss, begins_with, words_sent
+from tests.bot.call.sent_words import ASKED, HELLO, amiss, words_sent
 from tests.bot.call.transfer.transfer_bench import (
-    BACK,
     CONNECTING,
     NOBODY,
     OFFER,
@@ -98,7 +97,7 @@ def telephoned(samples: Pcm) -> Pcm:
 
 
 @asynccontextmanager
-async def line(folder: Path, person: Callee, *, warm: bool = True) -> AsyncIterator[TwilioLine]:
+async def line(folder: Path, person: Callee) -> AsyncIterator[TwilioLine]:
     notes, listener = Notes(), bind_socket("127.0.0.1", 0)
     url, phone = url_of(listener), PhoneCall()
     server = AgentServer(base_url=url, public_url=url, auth_token=TOKEN)
@@ -108,7 +107,7 @@ async def line(folder: Path, person: Callee, *, warm: bool = True) -> AsyncItera
     ):
         rest.exchange.callees[BILLING] = person
         tree: dict[str, Any] = {
-            "agent": {"destinations": {"billing": {"number": BILLING, "warm": warm, "ring_s": 20}}},
+            "agent": {"destinations": {"billing": {"number": BILLING, "warm": True, "ring_s": 20}}},
             "transports": {
                 "twilio": {
                     "enabled": True,
@@ -164,20 +163,6 @@ async def test_after_acceptance_every_party_hears_the_words_meant_for_it(  # noq
         assert there.caller.complaints == person.complaints == []
 
 
-async def test_a_person_who_hangs_up_gives_the_caller_back(tmp_path: Path) -> None:
-    async with line(tmp_path, Callee()) as there:
-        await there.asks()
-        person = await there.picked_up()
-        await person.press("1")
-        await there.said(TOGETHER)
-        await person.hang_up()
-        await there.said(BACK)
-
-        assert len(there.events(CallerReturned)) == 1
-        assert there.times(BACK) == 1
-        assert not there.caller.ended.is_set()
-
-
 async def test_without_an_answer_the_agent_returns_and_says_so(tmp_path: Path) -> None:
     async with line(tmp_path, Callee(ring_s=30.0)) as there:
         asked_s = await there.asks()
@@ -192,23 +177,6 @@ async def test_without_an_answer_the_agent_returns_and_says_so(tmp_path: Path) -
         assert there.longest_silence_s(asked_s) < 2.0 + SETTLE_S
         assert not there.caller.ended.is_set()
         assert there.placed.statuses[-1] in ("no-answer", "canceled")
-
-
-async def test_a_refusal_by_key_hangs_up_on_the_person_and_the_agent_returns(
-    tmp_path: Path,
-) -> None:
-    async with line(tmp_path, Callee()) as there:
-        await there.asks()
-        person = await there.picked_up()
-        await person.press("2")
-        await there.said(OFFER)
-
-        assert there.outcomes == ["declined"]
-        assert person.ended_by == "agent"
-        assert begins_with(await words_sent(there.lab, HELLO), person.heard()) > 0  # up to the key
-        assert amiss(there.caller.heard(), await there.greeting()) == ((), ())
-        assert [there.times(item) for item in (CONNECTING, NOBODY)] == [1, 1]
-        assert times_heard(there.caller.heard(), telephoned(local(OFFER))) == 1
 
 
 @pytest.mark.parametrize("when", ["it rings", "the two talk"])
@@ -238,24 +206,3 @@ async def test_the_agent_returns_if_the_carrier_places_no_call(tmp_path: Path) -
 
         assert there.outcomes == ["failed"]
         there.rest.answer_with = None
-
-
-async def test_without_a_briefing_the_carrier_transfers_the_caller(tmp_path: Path) -> None:
-    async with line(tmp_path, Callee(talk_s=10.0), warm=False) as there:
-        await there.asks()
-        await there.until(lambda: there.events(CallEnded))
-
-        assert there.outcomes == ["connected"]
-        assert there.events(CallEnded)[0].reason == "transfer"
-        assert [item.number for item in there.rest.exchange.dialled] == [BILLING]
-        assert not there.caller.ended.is_set()  # the caller continues with the person
-
-
-async def test_a_carrier_that_reaches_no_person_returns_the_caller(tmp_path: Path) -> None:
-    async with line(tmp_path, Callee(fate="busy"), warm=False) as there:
-        await there.asks()
-        await there.said(OFFER)
-
-        assert there.outcomes == ["busy"]
-        assert there.times(NOBODY) == 1
-        assert not there.caller.ended.is_set()
