@@ -113,20 +113,6 @@ def test_a_person_in_a_terminal_is_asked_first(
     assert ("spring is running" in capsys.readouterr().out) == (code == 0)
 
 
-def test_the_status_names_the_reason_of_excluded_contacts(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    configure(window={"begin": "09:00", "end": "10:00"})
-    bring("number\n+79161234588\n030 901844\n")
-    capsys.readouterr()
-
-    assert run(["campaign", "status"]) == 0
-
-    said = capsys.readouterr().out
-    assert "contacts: 1 excluded, 1 waiting" in said
-    assert "excluded: 1 (no_common_hour): the number may be in several time zones" in said
-
-
 def test_a_preview_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     configure()
     Path("contacts.csv").write_text("number\n030 901844\n12\n030 901844\n", encoding="utf-8")

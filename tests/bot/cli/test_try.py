@@ -4,12 +4,14 @@ import asyncio
 import os
 import pty
 import sys
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from bot.__main__ import run
+from lab.cli import try_
 from tests.providers.scripted_model import writing
 
 OTHERS = {stage: [{"kind": "local", "name": stage}] for stage in ("stt", "tts")}
@@ -29,10 +31,9 @@ def write(folder: Path, url: str = "", **agent: object) -> Path:
     return path
 
 
-async def talk(config: Path, lines: bytes, *, at_terminal: bool) -> tuple[int | None, str, str]:
-    """Return the exit code and both outputs of a conversation; Ctrl-D or the pipe's end ends it."""
-    ours, theirs = pty.openpty() if at_terminal else os.pipe()
-    keyboard, stdin = (ours, theirs) if at_terminal else (theirs, ours)
+async def talk(config: Path, lines: bytes) -> tuple[int | None, str, str]:
+    """Return the exit code and both outputs of a conversation at a terminal."""
+    keyboard, stdin = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "try", "--config", str(config),
         stdin=stdin, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -40,34 +41,56 @@ async def talk(config: Path, lines: bytes, *, at_terminal: bool) -> tuple[int | 
     )  # fmt: skip
     os.close(stdin)
     os.write(keyboard, lines)
-    if not at_terminal:
-        os.close(keyboard)
     async with asyncio.timeout(60):
         out, err = await process.communicate()
-    if at_terminal:
-        os.close(keyboard)
+    os.close(keyboard)
     return process.returncode, out.decode(), err.decode()
 
 
-@pytest.mark.parametrize("at_terminal", [False, True])
-async def test_a_conversation_ends_with_the_input_and_a_pipe_gets_no_prompt(
-    *, tmp_path: Path, at_terminal: bool
-) -> None:
-    prompt = "you: " if at_terminal else ""
+@pytest.fixture
+def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, bytes], Awaitable[int]]]:
+    """Return a function that runs the command in this process, with these lines as its input."""
+    stdin, keyboard = os.pipe()
+    monkeypatch.setattr(try_, "STDIN", stdin)
+    monkeypatch.setenv("OPENAI_API_KEY", "KEY")
+
+    def send(config: Path, lines: bytes) -> Awaitable[int]:
+        os.write(keyboard, lines)
+        os.close(keyboard)
+        return asyncio.to_thread(run, ["try", "--config", str(config)])
+
+    yield send
+    os.close(stdin)
+
+
+async def test_a_conversation_at_a_terminal_ends_with_the_input(tmp_path: Path) -> None:
     async with writing("Hello to you.", finish="stop") as url:
-        lines = b"Hello\n\x04" if at_terminal else b"Hello"
-        code, out, err = await talk(write(tmp_path, url), lines, at_terminal=at_terminal)
+        code, out, err = await talk(write(tmp_path, url), b"Hello\n\x04")
 
     assert (code, err) == (0, "")
-    assert out == f"agent: The shop.\n{prompt}agent: Hello to you.\n{prompt}"
+    assert out == "agent: The shop.\nyou: agent: Hello to you.\nyou: "
+
+
+async def test_a_conversation_ends_with_its_pipe_which_gets_no_prompt(
+    tmp_path: Path,
+    pipe: Callable[[Path, bytes], Awaitable[int]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with writing("Hello to you.", finish="stop") as url:
+        code = await pipe(write(tmp_path, url), b"Hello")
+
+    assert code == 0
+    assert capsys.readouterr() == ("agent: The shop.\nagent: Hello to you.\n", "")
 
 
 async def test_a_model_that_does_not_answer_is_named_and_the_exit_code_is_1(
     tmp_path: Path,
+    pipe: Callable[[Path, bytes], Awaitable[int]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config = write(tmp_path, "http://127.0.0.1:9/v1")
-    code, out, err = await talk(config, b"Hello\n", at_terminal=False)
+    code = await pipe(write(tmp_path, "http://127.0.0.1:9/v1"), b"Hello\n")
 
+    out, err = capsys.readouterr()
     assert (code, out) == (1, "agent: The shop.\n")
     assert [line.partition(": ")[2] for line in err.splitlines()] == [
         "home (127.0.0.1:9) cannot be reached; check its url, and this machine's network and DNS; "
