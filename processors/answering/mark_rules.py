@@ -8,7 +8,7 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from calls.languages.facts import languages
@@ -33,6 +33,7 @@ from processors.answering.written_call_rules import (
     read_json,
 )
 
+_DATA: Final = Found(0, call="", effect=Effect.LABEL, is_template=True)
 ITEM: Final = r"\g<1>, "
 CELL: Final = "cell"
 
@@ -49,7 +50,8 @@ class TextMark:
         said: What is said instead, as a template of `re`, or the name of a reader in `_READERS`.
         where: Where the mark may be. `start`, `line`, `sentence`: at the beginning of the text, or
             of one. `row`, `address`: inside one. `item`: at the beginning of a line that is an
-            item, a heading or a row.
+            item, a heading or a row. `other`: after a sentence and a line break. `called`: after
+            a removed call.
         over: If set, the text after the mark is removed until this pattern matches.
         effect: What it changes in the text around it.
     """
@@ -91,15 +93,13 @@ def _json(_match: re.Match[str], _size: int, place: MarkPlace) -> Found:
     """Return JSON: the arguments of the tool named before it, or else a call or an answer."""
     name = place.name_and_space
     if not name:
-        return Found(0, over=_brackets(), call="", is_template=True, then=_answer_in_json)
+        return replace(_DATA, over=_brackets(), then=_answer_in_json)
     return Found(0, over=_brackets(), call=name, effect=Effect.CALL, is_template=True)
 
 
 def _fence(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
     """Return a fence up to its closing marks: it may hold a call, an answer or code."""
-    return Found(
-        size, over=until(re.escape(match[0])), call="", is_template=True, then=_answer_in_fence
-    )
+    return replace(_DATA, size=size, over=until(re.escape(match[0])), then=_answer_in_fence)
 
 
 def _code(match: re.Match[str], _size: int, place: MarkPlace) -> Found | None:

@@ -26,6 +26,7 @@ MAX_WORD: Final = 100  # characters before a mark that are looked at
 _ENDINGS: Final = frozenset(".!?\u2026\u3002\uff01\uff1f")
 _JOINERS: Final = frozenset("\u200d\ufe0e\ufe0f\u20e3")  # inside an emoji
 _BEGINS: Final = frozenset({"line", "item", "sentence"})
+_LEFT_BY_WORDS: Final = _BEGINS | {"start", "other", "called"}
 _IN_WORD: Final = re.compile(r"[\w.]")
 _DOMAIN: Final = re.compile(r"(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,24}$")
 _ARGUMENTS_FOLLOW: Final = re.compile(r"[^\w.!?,;<({\[][^.!?,;<({\[]{0,40}\{|\s*\n\s*\{")
@@ -144,8 +145,8 @@ class SpokenText:
         self._place = MarkPlace(keys=self._keys, tools=self._tools)
         self._out = ""  # what `write` or `finish` will return
         self._said = 0  # characters returned and not taken back, also those of `_out`
-        self._held = ""  # text that may become a mark
-        self._before = ""  # the last two characters before the held text, as written
+        self._held: str = ""  # text that may become a mark
+        self._before: str = ""  # the last two characters before the held text, as written
         self._skip: Found | None = None  # the mark after which text is being removed
         self._skipped = ""  # the removed text after that mark
         self._spare = ""  # a removed answer, which is said if there are no other words
@@ -183,7 +184,7 @@ class SpokenText:
             return
         if self._skip is None and not self._held and self._is_plain(character):
             self._before = self._before[-1:] + character
-            self._in -= {*_BEGINS, "start", "other"}
+            self._in -= _LEFT_BY_WORDS
             self._removed, self._cited, self.signs = False, False, True
             self._say(character)
             return
@@ -213,6 +214,7 @@ class SpokenText:
         """Keep removed text that may be a call, and read again what may be the answer."""
         if skip.call is not None:
             self.calls.append(skip.call + removed)
+            self._in.add("called")
         self._held, self._skip, self._skipped = rest, None, ""
         if skip.then is None:
             return
@@ -273,8 +275,8 @@ class SpokenText:
                 continue
             rest = self._held[len(name) :]
             if match := _ARGUMENTS_FOLLOW.match(rest):
-                over = Found(0, over=first_object(), call=f"{name}{match[0]}", is_template=True)
-                return replace(over, size=len(name) + match.end())
+                over, call = first_object(), f"{name}{match[0]}"
+                return Found(len(call), "", over, call, Effect.LABEL, is_template=True)
             between = _BETWEEN if not name.isalpha() else _SPACE
             if between.fullmatch(rest):
                 return None
@@ -328,9 +330,12 @@ class SpokenText:
                 self._removed = self._closes = False
             case Effect.END if self._said or self.calls or self._spare:
                 self._over, self._held = True, ""
-            case Effect.CALL:
-                self._take_back(len(self._place.name_and_space))
-                self._removed, self.signs = True, self.signs and self._said > 0
+            case Effect.CALL | Effect.LABEL:
+                name = self._place.name_and_space if effect is Effect.CALL else ""
+                label = self._place.label(name)
+                self._take_back(len(label + name))
+                self._removed = self._removed or bool(label + name)
+                self.signs = self.signs and (self._said > 0 or not label + name)
             case _:
                 pass
 
@@ -378,7 +383,7 @@ class SpokenText:
             self._in, self._closes = set(_BEGINS), False
             self._in |= {"other"} if self.calls or self._last in _ENDINGS else set[str]()
         elif said and not said.isspace():
-            self._in -= {*_BEGINS, "start", "other"}
+            self._in -= _LEFT_BY_WORDS
         elif written.isspace():
             self._in -= {"address"}
             self._in |= {"sentence"} if self._last in _ENDINGS else set[str]()

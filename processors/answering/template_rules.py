@@ -30,6 +30,15 @@ _OTHERS_TURN: Final = re.compile(r"user|human|caller|system|tool|observation|cus
 _SPECIAL: Final = frozenset({"bos", "unk", "pad", "sys", "mask", "sep", "cls"})
 WORDS_INDATA: Final = 3  # an element with as many is text (chosen)
 _NAME: Final = re.compile(r"([A-Za-z_][\w.]*(?::\d+)?)([\s`:]*)$")
+# What announces a call, from the beginning of a line or sentence: "Tool call:", "result =".
+_CALLED: Final = (
+    r"(?:\w+[ _-]){0,6}?(?:tool|func|invo[kc]|action|call|api|arg|param|input)\w*"
+    r"(?:[ _-]\w+){0,2}\s*:"
+)
+_LABEL: Final = re.compile(
+    rf"(?i)(?:^|(?<=\n)|(?<=[.!?\u2026] ))(?:(?:{_CALLED}\s*[\w.]+\s*\n\s*)?{_CALLED}"
+    r"|tool_code\s*\n|json\s*\n|\w+\s*=(?:\s*await\b)?|return\b|await\b|->|[$@])\s*$"
+)
 _NO_WORD: Final = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]")  # `find_room`, `findRoom`
 DATA: Final = read_data(__name__, "marks.yaml")
 _MARKUP: Final = frozenset(DATA["markup"])
@@ -42,6 +51,7 @@ class Effect(Enum):
     THOUGHTS = "what was said so far were thoughts"
     END = "the answer is over"
     CALL = "the word before it is the name of a tool"
+    LABEL = "the words before it may announce a call"
     CITED = "the space before it is not spoken before a full stop"
 
 
@@ -89,6 +99,11 @@ class MarkPlace:
         if match is None:
             return ""
         return match[0] if not match[2] or self.is_name(match[1]) else ""
+
+    def label(self, name: str) -> str:
+        """Return the words before a call that announce it; `name` is what follows them."""
+        match = _LABEL.search(self.said.removesuffix(name))
+        return match[0] if match else ""
 
     def is_name(self, word: str) -> bool:
         """Return whether a word is the name of a tool, offered or not."""
@@ -182,7 +197,8 @@ def _call_tag(match: re.Match[str], size: int, name: str, place: MarkPlace) -> F
         return None
     if match[1]:
         return Found(size, is_template=True)
-    return Found(size, over=_after_tag(match) or _at_once, call=match[0], is_template=True)
+    over = _after_tag(match) or _at_once
+    return Found(size, over=over, call=match[0], effect=Effect.LABEL, is_template=True)
 
 
 def _at_once(_text: str) -> int:
@@ -273,7 +289,7 @@ def _call_token(size: int, name: str, *, ends: bool, place: MarkPlace) -> Found 
     if not _CALLS.search(name) or ends or "sep" in name:
         return Found(size, is_template=True) if _CALLS.search(name) and name != "call" else None
     named = place.name_and_space if place.is_name(place.name_and_space) else ""
-    effect = Effect.CALL if named else None
+    effect = Effect.CALL if named else Effect.LABEL
     over = _ends_block(_CALLS)
     return Found(size, over=over, call=named, effect=effect, is_template=True)
 

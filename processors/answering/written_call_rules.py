@@ -36,6 +36,7 @@ _VENDOR: Final = re.compile(
     rf"(</?)(?:{_BAR}[^<>\s|\uff5c]{{1,20}}{_BAR}|[\w-]{{1,20}}:)(?=[A-Za-z])"
 )
 _QUOTE_TOKEN: Final = re.compile(rf"</?escape>|<{_BAR}\"{_BAR}>")
+_CURLY: Final = re.compile("[\u201c-\u201f]")  # typographic quotation marks
 _TAG: Final = re.compile(
     r"<(/?)([A-Za-z_][\w.-]*)(?:=\s*[\"']?([^\s\"'>/]+)[\"']?)?"
     r"((?:\s+[\w.:-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>]+))*)\s*(/?)>"
@@ -144,7 +145,7 @@ def _nearly_json(piece: str) -> Any:
     try:
         return ast.literal_eval(piece)
     except UNREADABLE:
-        quoted = re.sub(r"([{,]\s*)([A-Za-z_]\w*)\s*:", r'\1"\2":', piece)
+        quoted = re.sub(r"([{,]\s*)([A-Za-z_]\w*)\s*:", r'\1"\2":', _CURLY.sub('"', piece))
         return json.loads(re.sub(r",(\s*[}\]])", r"\1", quoted), strict=False)
 
 

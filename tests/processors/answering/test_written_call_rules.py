@@ -107,6 +107,22 @@ FORMS = {
     "tags for all parts": f"<tool_use><name>check_order</name><arguments>{GIVEN}</arguments>"
     "</tool_use>",
     "Nemotron": f'<TOOLCALL>[{{"name": "check_order", "arguments": {GIVEN}}}]</TOOLCALL>',
+    "a label": f'Tool call: {{"name": "check_order", "arguments": {GIVEN}}}',
+    "a label of a sentence": 'I will now call the function: check_order(order="77")',
+    "labels for all parts": f"Tool: check_order\nArguments: {GIVEN}",
+    "a label before a fence": f'Function call:\n```json\n{{"check_order": {GIVEN}}}\n```',
+    "a label in brackets": '[Calling tool: check_order(order="77")]',
+    "Qwen 2": f"\u273fFUNCTION\u273f: check_order\n\u273fARGS\u273f: {GIVEN}",
+    "an assignment": 'order = await check_order(order="77");',
+    "a returned call": 'return check_order(order="77")',
+    "Gemini, its fence stripped": 'tool_code\nprint(default_api.check_order(order="77"))',
+    "an arrow": '-> check_order(order="77")',
+    "emphasis": '**check_order**(order="77")',
+    "a bracket too many": f'{{"name": "check_order", "arguments": {GIVEN}}}}}',
+    "escaped brackets": f'{{{{"name": "check_order", "arguments": {GIVEN}}}}}',
+    "escaped brackets of code": '{{check_order(order="77")}}',
+    "typographic quotes": "{\u201cname\u201d: \u201ccheck_order\u201d, \u201carguments\u201d: "
+    "{\u201corder\u201d: \u201c77\u201d}}",
     "a tag of one's own": f"<my_tool_request_v2>check_order\n{GIVEN}</my_tool_request_v2>",
 }
 RUNS = [("check_order", {"order": "77"})]
@@ -142,6 +158,12 @@ def test_a_call_that_is_not_offered_is_no_sign_of_an_answer(text: str) -> None:
 )
 def test_words_before_a_call_are_spoken(name: str) -> None:
     assert read(f"One moment. {FORMS[name]}", tools=TOOLS) == ("One moment.", RUNS)
+
+
+@pytest.mark.parametrize("words", ["Your call is noted:", "We sell tools:", "x = 5.", "Five: "])
+def test_words_that_announce_no_call_are_spoken(words: str) -> None:
+    assert read(words, tools=TOOLS) == (words.strip(), [])
+    assert read(f"So: {FORMS['JSON']}", tools=TOOLS) == ("So:", RUNS)
 
 
 @pytest.mark.parametrize("name", ["JSON", "code", "Claude", "GLM", "DeepSeek V3.1"])
