@@ -25,8 +25,14 @@ _CALLS: Final = re.compile(
 _ENDS: Final = re.compile(r"end|eo[stm](?:_|$)|suffix|stop|return|^call$")
 _NOT_AN_END: Final = re.compile(r"header|begin|start|sep|render|send|append|legend|calendar")
 _CHANNEL_ENDS: Final = re.compile(r"channel|end|return|start|call")
-_ROLES: Final = re.compile(r"start_of_(?:turn|role)|(?:im_)?start|start_header_id")
+_ROLES: Final = re.compile(r"start_of_(?:turn|role)|(?:im_)?start|start_header_id|role")
+_MAYBE_ROLES: Final = re.compile(r"turn|(?:extra_id|special)_\d+")  # or else words follow
+_OWN_ROLE: Final = re.compile(r"(?i)(?:assistant|model)\b")
 _OTHERS_TURN: Final = re.compile(r"user|human|caller|system|tool|observation|customer|instruction")
+_ASIDES: Final = re.compile(  # elements whose words are not for the caller
+    r"internal|hidden|private|reminder|(?:^|_)(?:comment(?:ary)?|metadata|debug|ref|citations?"
+    r"|footnotes?|style|script)(?:_|$)"
+)
 _SPECIAL: Final = frozenset({"bos", "unk", "pad", "sys", "mask", "sep", "cls"})
 WORDS_INDATA: Final = 3  # an element with as many is text (chosen)
 _NAME: Final = re.compile(r"([A-Za-z_][\w.]*(?::\d+)?)([\s`:]*)$")
@@ -184,10 +190,13 @@ def _after_tag(match: re.Match[str]) -> Over | None:
 
 def _thought_tag(match: re.Match[str], size: int, name: str, _place: MarkPlace) -> Found | None:
     """Return how to remove thoughts, or those before an end tag; `None` for another tag."""
-    if not THOUGHTS.search(name):
-        return None
-    effect = Effect.THOUGHTS if match[1] else None
-    return Found(size, over=_after_tag(match), effect=effect, is_template=True)
+    kinds = re.findall(r"\stype\s*=\s*[\"']?([\w-]+)", match[0].lower())
+    if THOUGHTS.search("_".join((name, *kinds))):
+        effect = Effect.THOUGHTS if match[1] else None
+        return Found(size, over=_after_tag(match), effect=effect, is_template=True)
+    if _ASIDES.search(name):
+        return Found(size, over=_after_tag(match), is_template=True)
+    return None
 
 
 def _call_tag(match: re.Match[str], size: int, name: str, place: MarkPlace) -> Found | None:
@@ -209,7 +218,9 @@ def _special_tag(match: re.Match[str], size: int, name: str, place: MarkPlace) -
     """Return how to replace a tag that stands for a special token; `None` for another tag."""
     is_end = name == "s" and bool(match[1]) and not place.struck
     is_special = _is_end(name) or name in _SPECIAL or _ROLES.fullmatch(name) is not None
-    if not (is_end or is_special):
+    if _OTHERS_TURN.fullmatch(name):
+        return Found(size, over=_after_tag(match), effect=Effect.END, is_template=True)
+    if not (is_end or is_special or _MAYBE_ROLES.fullmatch(name)):
         return None
     return _special(size, "end" if is_end else name, opens=_opens(match), place=place)
 
@@ -246,6 +257,11 @@ def _special(size: int, name: str, *, opens: bool, place: MarkPlace) -> Found:
         return Found(size, effect=Effect.END, is_template=True)
     if _ROLES.fullmatch(name) and opens:
         return Found(size, over=until(r"(?=[^\w])"), then=_after_role, is_template=True)
+    if _MAYBE_ROLES.fullmatch(name):
+        over, end = (until(r"(?=[^\w])"), None) if opens else (None, Effect.END)
+        return Found(size, over=over, effect=end, then=_after_maybe_role, is_template=True)
+    if name == "constrain":
+        return Found(size, over=until(r"(?=[^\w])"), is_template=True)
     others = _OTHERS_TURN.fullmatch(name) and opens
     return Found(size, effect=Effect.END if others else None, is_template=True)
 
@@ -253,6 +269,12 @@ def _special(size: int, name: str, *, opens: bool, place: MarkPlace) -> Found:
 def _after_role(role: str) -> Found:
     """Return what follows the name of a role: another's turn is not the answer's."""
     return Found(0, effect=Effect.END if _OTHERS_TURN.match(role.lower()) else None)
+
+
+def _after_maybe_role(word: str) -> Found:
+    """Return what follows a token that may stand before the name of a role."""
+    found = _after_role(word)
+    return found if found.effect or _OWN_ROLE.match(word) else Found(0, again=word)
 
 
 def token(match: re.Match[str], size: int, place: MarkPlace) -> Found | None:

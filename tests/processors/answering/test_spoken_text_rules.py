@@ -98,7 +98,27 @@ ENDS = {
     "a label in capitals": "\nUSER: And?\nASSISTANT: Yes.",
     "tokens in brackets": "[|endofturn|]\n[|user|]And?",
     "a label in German": "\nBenutzer: Und?",
+    "a turn": "<turn|>\n<|turn>user\nAnd?<turn|>",
+    "a turn of another": "<|turn>user\nAnd?",
+    "a role in a tag": "<role>HUMAN</role>And?",
+    "a role after a reserved token": "<SPECIAL_11>User\nAnd?",
+    "a role after an extra token": "<extra_id_1>User\nAnd?",
+    "an element": "\n<user>And?</user>",
 }
+ASIDES = [
+    "<|turn>model\n",
+    "<role>ASSISTANT</role>",
+    "<SPECIAL_11>Assistant\n",
+    "<extra_id_0>",
+    "<turn>",
+    "<user>When do you open?</user>",
+    "<system-reminder>Be polite and brief.</system-reminder>",
+    "<internal_note>They ask for the hours.</internal_note>",
+    "<commentary>They ask for the hours.</commentary>",
+    '<details type="reasoning" done="true">\n<summary>Thought</summary>\n> They ask.\n</details>',
+    "<style>p {color: red}</style>",
+    "<|channel|>final <|constrain|>text<|message|>",
+]
 CLEANED = {
     "plain words": ("We open at 9.30, e.g. on 5 May.", "We open at 9.30, e.g. on 5 May."),
     "bold and italic": ("**bold** and *italic*", "bold and italic"),
@@ -278,6 +298,11 @@ def test_thoughts_with_a_beginning_are_removed(ends: str) -> None:
     assert cleaned([f"{begins}They *ask*.{ends} We open."]).strip() == "We open."
 
 
+@pytest.mark.parametrize("aside", ASIDES)
+def test_what_a_template_adds_before_an_answer_is_not_spoken(aside: str) -> None:
+    assert cleaned([f"{aside}We open at nine."]) == "We open at nine."
+
+
 @pytest.mark.parametrize("text", ANSWERS.values(), ids=ANSWERS)
 def test_an_answer_in_a_wrapping_is_spoken(text: str) -> None:
     assert cleaned(list(text)).strip() == "We open at nine."
@@ -305,7 +330,7 @@ def test_a_channel_that_ends_is_not_the_end_of_the_answer() -> None:
     texts=st.lists(
         st.sampled_from([text for text, _ in CLEANED.values()])
         | st.sampled_from([*THOUGHTS.values(), *ANSWERS.values(), *NO_ANSWERS.values()])
-        | st.sampled_from(list(ENDS.values()))
+        | st.sampled_from([*ENDS.values(), *ASIDES])
         | st.text(alphabet='ab1 .\n*_`#[]()<>|/&\\-!{}":\U0001f600', max_size=20),
         min_size=1,
         max_size=4,
