@@ -21,7 +21,6 @@ from processors.answering.template_rules import (
     Over,
     parts,
     tag,
-    to_tool,
     token,
     until,
 )
@@ -120,6 +119,13 @@ def _arguments(_match: re.Match[str], size: int, place: MarkPlace) -> Found:
 def _react(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
     """Return an action and its input, which is JSON, a fence or a line, as a call."""
     return Found(size, over=_input_over(), call=match[0], is_template=True)
+
+
+def _to_tool(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
+    """Return a call whose recipient is named in a message's header."""
+    is_stripped = match.string[match.end()] == "{"  # there are no tokens
+    over = first_object() if is_stripped else until(r"<\|(?:call|end|return)\|>")
+    return Found(size, over=over, call=match[0], is_template=True)
 
 
 def first_object() -> Over:
@@ -229,7 +235,7 @@ _READERS: Final[Mapping[str, Callable[[re.Match[str], int, MarkPlace], Found | N
     "code": _code,
     "arguments": _arguments,
     "react": _react,
-    "to": to_tool,
+    "to": _to_tool,
     "entity": _entity,
     "direction": _direction,
 }
@@ -254,7 +260,7 @@ def _mark(row: dict[str, str]) -> TextMark:
     effect = Effect[row.pop("effect")] if "effect" in row else None
     labels, after = row.pop("words", ""), row.pop("after", "")
     if labels:
-        labels = "|".join((labels, labels.upper()))
+        labels = "|".join((labels, labels.upper(), labels.lower()))
         row["whole"] = f"(?i:{row['whole']})"
         row["first"] = "".join({label[0] for label in labels.split("|")})
         row["begun"] = "|".join(

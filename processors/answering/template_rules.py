@@ -330,9 +330,3 @@ def _after_recipient(name: str) -> Found:
     if name.strip() in ("all", "assistant", "user"):
         return Found(0)
     return Found(0, over=until(r"<\|(?:stop|from)\|>"), call=f"{name} ", is_template=True)
-
-
-def to_tool(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
-    """Return a call whose recipient is named in a message's header."""
-    over = until(r"<\|(?:call|end|return)\|>")
-    return Found(size, over=over, call=match[0], is_template=True)

@@ -38,6 +38,8 @@ THOUGHTS = {
     "a critique": "</self_critique>",
     "German": "</gedanken>",
     "a token with a slash": "<|/think|>",
+    "longer brackets": "[/REASONING]",
+    "small brackets": "[/thinking]",
 }
 ANSWERS = {
     "a fence": "```\nWe open at nine.\n```",
@@ -98,6 +100,9 @@ ENDS = {
     "a label in capitals": "\nUSER: And?\nASSISTANT: Yes.",
     "tokens in brackets": "[|endofturn|]\n[|user|]And?",
     "a label in German": "\nBenutzer: Und?",
+    "a label in bold": "\n**User**: And?",
+    "a label in brackets": "\n[User]: And?",
+    "a label without a colon": "\nuser\nAnd?",
     "a turn": "<turn|>\n<|turn>user\nAnd?<turn|>",
     "a turn of another": "<|turn>user\nAnd?",
     "a role in a tag": "<role>HUMAN</role>And?",
@@ -118,6 +123,18 @@ ASIDES = [
     '<details type="reasoning" done="true">\n<summary>Thought</summary>\n> They ask.\n</details>',
     "<style>p {color: red}</style>",
     "<|channel|>final <|constrain|>text<|message|>",
+    "**Assistant**: ",
+    "[Assistant]: ",
+    "assistant\n\n",
+    "### Model\n",
+    "answer: ",
+    "R\u00e9ponse : ",
+    "\u52a9\u624b\uff1a",
+    "**Thinking:** They ask.\n\n**Answer:** ",
+    "Reasoning: They ask.\n\n",
+    "Gedanken: Sie fragen.\nAntwort: ",
+    "analysisThey ask.assistantanalysisMore.assistantfinal",
+    "They ask.assistantfinal",
 ]
 CLEANED = {
     "plain words": ("We open at 9.30, e.g. on 5 May.", "We open at 9.30, e.g. on 5 May."),
@@ -252,6 +269,7 @@ CLEANED = {
     "a label": ("**Assistant:** We open.", "We open."),
     "a label below a heading": ("### Response:\nWe open.", "We open."),
     "no label": ("Agent Smith: nine. Answer me.", "Agent Smith: nine. Answer me."),
+    "no label of thoughts": ("Thinking of it: a user\nasked.", "Thinking of it: a user\nasked."),
     "special tokens": ("<s><|im_start|>assistant\nNine.<|im_end|></s>", "Nine."),
     "instructions": ("[INST] Nine. [/INST]", "Nine. "),
 }

@@ -100,6 +100,9 @@ FORMS = {
     f"{GIVEN}<|call|>",
     "channels, by role": "<|start|>assistant to=functions.check_order<|channel|>commentary json"
     f"<|message|>{GIVEN}<|call|>",
+    "channels, without their tokens": "They want it.assistantcommentary to=functions.check_order "
+    f"json{GIVEN}",
+    "a code block after thoughts": 'Thought: I look.\nCode:\n```py\ncheck_order(order="77")\n```',
     "LFM": '<|tool_call_start|>[check_order(order="77")]<|tool_call_end|>',
     "Olmo": '<function_calls>\ncheck_order(order="77")\n</function_calls>',
     "Cline": "<check_order><order>77</order></check_order>",
