@@ -6,9 +6,10 @@ Each row of `marks.yaml` is a `TextMark`: its beginning, its complete form, and 
 
 import html
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, cast
 
 from calls.languages.facts import languages
@@ -92,13 +93,14 @@ def _json(_match: re.Match[str], _size: int, place: MarkPlace) -> Found:
     """Return JSON: the arguments of the tool named before it, or else a call or an answer."""
     name = place.name_and_space
     if not name:
-        return replace(_DATA, over=_brackets(), then=_answer_in_json)
+        return replace(_DATA, over=_brackets(), then=partial(_answer_in_json, place.tools))
     return Found(0, over=_brackets(), call=name, effect=Effect.CALL, is_template=True)
 
 
-def _fence(match: re.Match[str], size: int, _place: MarkPlace) -> Found:
+def _fence(match: re.Match[str], size: int, place: MarkPlace) -> Found:
     """Return a fence up to its closing marks: it may hold a call, an answer or code."""
-    return replace(_DATA, size=size, over=until(re.escape(match[0])), then=_answer_in_fence)
+    then = partial(_answer_in_fence, place.tools)
+    return replace(_DATA, size=size, over=until(re.escape(match[0])), then=then)
 
 
 def _code(match: re.Match[str], _size: int, place: MarkPlace) -> Found | None:
@@ -150,22 +152,26 @@ def _input_over() -> Over:
 
 
 _WORDS: Final = (
-    r"answer|response|reply|text|content|message|output|speech|say|result|spoken|utterance|antwort"
-    r"|respuesta|r\u00e9ponse|risposta|resposta|antwoord|odpowied\u017a|yan\u0131t"
-    r"|\u043e\u0442\u0432\u0435\u0442"
+    r"answer|response|reply|text|content|message|output|speech|say|result|spoken|utterance|sentence"
+    r"|antwort|respuesta|r\u00e9ponse|risposta|resposta|antwoord|odpowied\u017a|yan\u0131t"
+    r"|\u043e\u0442\u0432\u0435\u0442|\u56de\u7b54|\u56de\u590d|\u5fdc\u7b54|\u8fd4\u7b54|\ub2f5\ubcc0"
 )
-_ANSWERS: Final = re.compile(rf"(?:final_?)?(?:{_WORDS})(?:_text)?|messages|parts|choices")
+_ANSWERS: Final = re.compile(rf"(?:final_?)?(?:{_WORDS})s?(?:_text)?|parts|choices")
 _PART_OF_ANSWER: Final = re.compile(  # `bot_message`, `reply_to_user`
     rf"(?!user|caller|human|input|error|tool|system)\w+_(?:{_WORDS})|(?:{_WORDS})_(?:to|for)_\w+"
 )
-_ANSWERED: Final = re.compile(r"(?i)final|answer|respon|reply|speak|say")
+_OTHERS_WORDS: Final = re.compile(
+    r"user|caller|human|customer|input|error|tool|system|question|quer"
+)
+_ANSWERED: Final = re.compile(r"(?i)final|answer|respon|reply|speak|say|^(?:none|null|no_\w+)$")
+_INPUTS: Final = frozenset({"action_input", "input", "arguments", "args", "parameters", "params"})
 _CODE: Final = re.compile(r"(?m)^\s*[\w.]+(?:\(|\s*[=:+-]?=\s)|^\s*<\w|[;{}]\s*$|\w\(\)|=>|::")
 _PLAIN_FENCES: Final = frozenset({"", "text", "txt", "plaintext", "plain", "markdown", "md"})
 _MARKUP_FENCES: Final = frozenset({"xml", "html", "ssml"})
 _ENDS_OF_JSON: Final = ("", '"}', "}")  # the answer may have been cut off
 
 
-def _answer_in_json(text: str) -> Found:
+def _answer_in_json(tools: Set[str], text: str) -> Found:
     """Return the answer that a model wrote as JSON; nothing for a call or other data."""
     for end in _ENDS_OF_JSON:
         with suppress(*UNREADABLE):
@@ -173,35 +179,49 @@ def _answer_in_json(text: str) -> Found:
             break
     else:
         return Found(0)
-    if answer := _answer_in(value):
+    if answer := _answer_in(value, tools):
         return Found(0, again=answer)
-    items = list(as_object(value).items())
-    only = items[0][1] if len(items) == 1 and isinstance(items[0][1], str) else ""
-    is_answer = " " in only.strip() and not THOUGHTS.search(items[0][0].lower())
-    return Found(0, spare=only if is_answer else "")
+    items = {parts(str(key)): item for key, item in as_object(value).items()}
+    words = [
+        item
+        for key, item in items.items()
+        if isinstance(item, str)
+        and not (THOUGHTS.search(key) or _OTHERS_WORDS.search(key) or looks_like_call(value))
+        and (_is_sentence(item) or (len(items) == 1 and " " in item.strip()))
+    ]
+    return Found(0, spare=words[0] if len(words) == 1 else "")
 
 
-def _answer_in(value: Any) -> str:
+def _answer_in(value: Any, tools: Set[str]) -> str:
     """Return the words under a key such as `response`; nothing in a call or another's turn."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, list):
-        return " ".join(filter(None, map(_answer_in, cast("list[Any]", value))))
+        found = [_answer_in(item, tools) for item in cast("list[Any]", value)]
+        return " ".join(filter(None, found))
     items = [(parts(str(key)), item) for key, item in as_object(value).items()]
-    named = [item for key, item in items if key in ("action", "tool", "name") and item]
-    answers = any(_ANSWERED.search(str(item)) for item in named)
+    named = {str(item) for key, item in items if key in ("action", "tool", "name") and item}
+    answers = any(map(_ANSWERED.search, named - tools))
     is_others = as_object(value).get("role") not in (None, "assistant", "model")
     if is_others or (looks_like_call(value) and not answers):
         return ""
+    held = [item for key, item in items if answers and key in _INPUTS]
     for wanted in (_ANSWERS, _PART_OF_ANSWER):
-        for key, item in items:
-            is_input = answers and key in ("action_input", "input")
-            is_answer = is_input or (wanted.fullmatch(key) and not THOUGHTS.search(key))
-            found = item if isinstance(item, str) or not is_answer else _answer_in(item)
-            if is_answer and found:
-                return found
-    return ""
+        spoken = (item for key, item in items if wanted.fullmatch(key) and not THOUGHTS.search(key))
+        if found := next(filter(None, (_answer_in(item, tools) for item in (*held, *spoken))), ""):
+            return found
+    wraps = (item for key, item in items if as_object(item) and not _OTHERS_WORDS.search(key))
+    return next(filter(None, (_answer_in(item, tools) for item in wraps)), "")
 
 
-def _answer_in_fence(text: str) -> Found:
+def _is_sentence(text: str) -> bool:
+    """Return whether a text ends like a sentence, and has words or no Latin letters."""
+    bare = text.rstrip().rstrip("\"'\u201d)]*_")
+    ended = bare[-1:] != "" and bare[-1] in ".!?\u2026\u3002\uff01\uff1f\u061f\u0964"
+    return ended and (" " in bare or not bare.isascii())
+
+
+def _answer_in_fence(tools: Set[str], text: str) -> Found:
     """Return the words in a fence of text or markup; nothing for code."""
     content = re.sub(r"[`~]{3,}$", "", text)
     info, line, rest = content.partition("\n")
@@ -209,12 +229,16 @@ def _answer_in_fence(text: str) -> Found:
         info, rest = "", content
     words = rest.strip()
     if words[:1] in ("{", "["):
-        return _answer_in_json(words)
+        return _answer_in_json(tools, words)
     kind = info.strip().lower()
     if kind in _MARKUP_FENCES and words[:1] == "<":
         return Found(0, spare=words)  # its tags are read like others
-    is_code = _CODE.search(words) or kind not in _PLAIN_FENCES
-    return Found(0, spare="" if is_code else words)
+    if _CODE.search(words):
+        return Found(0)
+    if _is_sentence(words):
+        words = words.strip('"')
+        return Found(0, again=words) if kind in _PLAIN_FENCES else Found(0, spare=words)
+    return Found(0, spare=words if kind in _PLAIN_FENCES else "")
 
 
 def _direction(match: re.Match[str], size: int, _place: MarkPlace) -> Found | None:

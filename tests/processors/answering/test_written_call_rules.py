@@ -169,6 +169,13 @@ def test_words_that_announce_no_call_are_spoken(words: str) -> None:
     assert read(f"So: {FORMS['JSON']}", tools=TOOLS) == ("So:", RUNS)
 
 
+def test_an_offered_tool_that_seems_to_speak_is_run() -> None:
+    text = '{"name": "send_reply", "arguments": {"text": "We open."}}'
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+
+    assert read(text, tools={"send_reply": schema}) == ("", [("send_reply", {"text": "We open."})])
+
+
 @pytest.mark.parametrize("name", ["JSON", "code", "Claude", "GLM", "DeepSeek V3.1"])
 def test_two_calls_are_two(name: str) -> None:
     both = read(f"{FORMS[name]}\n{FORMS[name].replace('77', '78')}", tools=TOOLS)
