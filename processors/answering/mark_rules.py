@@ -166,6 +166,8 @@ _OTHERS_WORDS: Final = re.compile(
 _ANSWERED: Final = re.compile(r"(?i)final|answer|respon|reply|speak|say|^(?:none|null|no_\w+)$")
 _INPUTS: Final = frozenset({"action_input", "input", "arguments", "args", "parameters", "params"})
 _CODE: Final = re.compile(r"(?m)^\s*[\w.]+(?:\(|\s*[=:+-]?=\s)|^\s*<\w|[;{}]\s*$|\w\(\)|=>|::")
+_KEY: Final = rf"(?i:\b(?:{'|'.join(DATA['words']['keys'])})(?:\s+\w{{1,3}}){{0,2}})"
+_KEYED: Final = re.compile(rf"{_KEY}\s*$|{_KEY}\s+\d{{1,4}}\b[^.!?]*$")
 _PLAIN_FENCES: Final = frozenset({"", "text", "txt", "plaintext", "plain", "markdown", "md"})
 _MARKUP_FENCES: Final = frozenset({"xml", "html", "ssml"})
 _ENDS_OF_JSON: Final = ("", '"}', "}")  # the answer may have been cut off
@@ -241,6 +243,12 @@ def _answer_in_fence(tools: Set[str], text: str) -> Found:
     return Found(0, spare=words if kind in _PLAIN_FENCES else "")
 
 
+def _cited(match: re.Match[str], size: int, place: MarkPlace) -> Found | None:
+    """Return how to remove a citation; `None` for the number of a key or a choice: "press [1]"."""
+    is_key = match[1] in "'\u2019" or _KEYED.search(place.said)  # "[1]'e bas\u0131n"
+    return None if is_key else Found(size)
+
+
 def _direction(match: re.Match[str], size: int, _place: MarkPlace) -> Found | None:
     """Return how to replace a stage direction; `None` for emphasis within a sentence."""
     goes_on = (match[2] or "").islower()
@@ -262,6 +270,7 @@ _READERS: Final[Mapping[str, Callable[[re.Match[str], int, MarkPlace], Found | N
     "to": _to_tool,
     "entity": _entity,
     "direction": _direction,
+    "cited": _cited,
 }
 """Functions for marks whose replacement a template cannot describe."""
 

@@ -152,6 +152,50 @@ ASIDES = [
     "analysisThey ask.assistantanalysisMore.assistantfinal",
     "They ask.assistantfinal",
 ]
+CITATIONS = [
+    ".[^1^]",
+    " [^doc].",
+    " [#1].",
+    "[cite: 1].",
+    ".\n\n[^1]: From the menu.",
+    ".\n\n**Quellen:**\n- https://example.com/a",
+    ".\n[1] https://example.com/a",
+    " (source: menu.pdf).",
+    " :contentReference[oaicite:0]{index=0}.",
+]
+KEYS = [
+    "Press [1] for sales, [2] for support, or [3] to hold.",
+    "Choose option [2], please.",
+    "Press the [1] key.",
+    "Room [12] is free.",
+    "Dr\u00fccken Sie [1].",
+    "Appuyez sur [1].",
+    "Marque el [2].",
+    "Prema [1].",
+    "Digite [3].",
+    "Kies [1].",
+    "Naci\u015bnij [1].",
+    "\u041d\u0430\u0436\u043c\u0438\u0442\u0435 [1].",
+    "[1]'e bas\u0131n.",
+]
+DIRECTIONS = [
+    "{smiles} ",
+    "<smiles warmly> ",
+    "_smiles warmly_ ",
+    "**smiles warmly** ",
+    "[Tone: friendly] ",
+    "(kurze Pause) ",
+    "(sorrindo) ",
+    "(\u015bmieje si\u0119) ",
+    "(g\u00fcl\u00fcyor) ",
+    "\uff08\u5fae\u7b11\uff09",
+    "*\u5fae\u7b11* ",
+    "(\uc6c3\uc74c) ",
+    "[call ended] ",
+    "(waits for response) ",
+    "(Hangs up.) ",
+    "\u200b",
+]
 CLEANED = {
     "plain words": ("We open at 9.30, e.g. on 5 May.", "We open at 9.30, e.g. on 5 May."),
     "bold and italic": ("**bold** and *italic*", "bold and italic"),
@@ -228,6 +272,15 @@ CLEANED = {
     ),
     "the star key": ('Press *, 2**3, or "*".', 'Press *, 2**3, or "*".'),
     "a star code": ("Dial *67#, 5*3 or 5 * 3", "Dial *67#, 5*3 or 5 * 3"),
+    "no direction in brackets": (
+        "Open (friendly staff) until (end of May), <b and c> {x} **pause**",
+        "Open (friendly staff) until (end of May), <b and c> {x} pause",
+    ),
+    "a citation after a verb": (
+        "Hold the key for ten seconds [1].",
+        "Hold the key for ten seconds.",
+    ),
+    "boxes": ("- [ ] tea\n- [x] milk", "tea.\nmilk"),
     "a block of code": ("Sure.\n```python\nprint('*')\n```\nDone.", "Sure.\nDone."),
     "words in a fence after others": ("So:\n```\nWe open at nine.\n```", "So:\nWe open at nine.\n"),
     "code in a line": ("Say `help` now", "Say help now"),
@@ -338,6 +391,21 @@ def test_what_a_template_adds_before_an_answer_is_not_spoken(aside: str) -> None
     assert cleaned([f"{aside}We open at nine."]) == "We open at nine."
 
 
+@pytest.mark.parametrize("citation", CITATIONS)
+def test_a_citation_is_not_spoken(citation: str) -> None:
+    assert cleaned([f"We open at nine{citation}"]).strip() == "We open at nine."
+
+
+@pytest.mark.parametrize("text", KEYS)
+def test_the_number_of_a_key_in_brackets_is_spoken(text: str) -> None:
+    assert cleaned([text]) == text.replace("[", "").replace("]", "")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_direction_is_not_spoken(direction: str) -> None:
+    assert cleaned([f"{direction}We open. {direction}"]).strip() == "We open."
+
+
 @pytest.mark.parametrize("text", ANSWERS.values(), ids=ANSWERS)
 def test_an_answer_in_a_wrapping_is_spoken(text: str) -> None:
     assert cleaned(list(text)).strip() == "We open at nine."
@@ -366,6 +434,7 @@ def test_a_channel_that_ends_is_not_the_end_of_the_answer() -> None:
         st.sampled_from([text for text, _ in CLEANED.values()])
         | st.sampled_from([*THOUGHTS.values(), *ANSWERS.values(), *NO_ANSWERS.values()])
         | st.sampled_from([*ENDS.values(), *ASIDES])
+        | st.sampled_from([*CITATIONS, *KEYS, *DIRECTIONS])
         | st.text(alphabet='ab1 .\n*_`#[]()<>|/&\\-!{}":\U0001f600', max_size=20),
         min_size=1,
         max_size=4,
