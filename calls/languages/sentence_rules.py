@@ -28,10 +28,11 @@ _LOOK_BACK: Final = 80  # characters; the longest abbreviation has 15
 _MARKS: Final = "\"'\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019()[]\u00bf\u00a1*,;:"
 _VOWEL: Final = re.compile("[aeiouy\u00e6\u00f8\u0153\u0131аеиоуыэюяіє]")  # noqa: RUF001
 _VOWELED: Final = re.compile(r"[a-z\u00df-\u024f\u0430-\u045f]{2,5}")  # scripts with such letters
-_MURMUR: Final = re.compile(r"[hmpstzr]+")  # "hm", "mhm", "pst"
+_MURMUR: Final = re.compile(r"m?h?m+|h+m+|ps+t|s{2,}t|br+|tz+")  # "hm", "mhm", "pst"
 _BEFORE_LETTER: Final = re.compile(r"\.\s+[\u00bf\u00a1\"\u00ab\u201c\u201e]?(?=[^\W\d_])")
 _INITIALS: Final = re.compile(r"^(?:[^\W\d_]\.-)+(?=[^\W\d_]$)")  # all but the last of "J.-P"
 _ELISION: Final = re.compile("^[^\\W\\d_]{1,4}['\u2019]")  # "l'av", "dell'ing"
+_SUFFIX: Final = re.compile("['\u2019]\\w+$")  # of Turkish: "May\u0131s'ta"
 _DOTTED: Final = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]{1,3}")
 _END: Final = re.compile(
     r"[.!?\u2026]+[\"'\u201d\u2019\u00bb)\]]*(?=\s)"
@@ -59,8 +60,8 @@ def stop_ends(before: str, after: str, tag: str) -> bool:
         grows = after.strip() == following and after[-1:].isalnum()
         return not _is_ordinal(words, following, facts, grows=grows)
     word = _INITIALS.sub("", word).casefold()
-    elided = _ELISION.sub("", word)
-    word = elided if elided in facts.abbreviations else word
+    parts = {_ELISION.sub("", word), word.rpartition("-")[2]}  # "dell'ing", "Bestell-Nr"
+    word = next(iter(parts & facts.abbreviations), word)
     return not _is_abbreviation(words, word, following.strip(_MARKS)[:1], facts)
 
 
@@ -90,7 +91,7 @@ def _is_ordinal(words: list[str], following: str, facts: LanguageFacts, *, grows
         facts: The facts about the language.
         grows: Whether more letters of the next word may follow.
     """
-    first = following.strip(_MARKS + ".!?").casefold()
+    first = _SUFFIX.sub("", following.strip(_MARKS + ".!?")).casefold()
     if following.strip(_MARKS)[:1].islower():
         return True
     is_year = len(words[-1].strip(_MARKS)) > 3
