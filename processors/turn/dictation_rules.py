@@ -54,7 +54,9 @@ def is_dictating(text: str) -> bool:
         return True
     previous = before[-1] if before else ""
     spelled = _is_letter(previous) and previous not in _COUNTS
-    follows = spelled or _is_spoken_digit(previous)
+    # "nove um dois": a number that is also an ordinary word, after a digit
+    is_number = previous in _ORDINARY and _is_spoken_digit("".join(before[-2:-1]))
+    follows = spelled or is_number or _is_spoken_digit(previous)
     if _is_spoken_digit(last):
         return follows or previous not in _COUNTS
     if last in _LARGER:

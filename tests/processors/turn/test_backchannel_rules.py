@@ -20,6 +20,9 @@ HOURS = "We open at nine. From Monday to Friday we are here until six in the eve
         "はい。", "はい、そうですね。",
         "네, 알겠습니다.", "嗯。好的。",
         "Makes sense.", "Na klar.", "Claro que sim.", "No tak.",
+        "Absolutely.", "Perfect, that's right.", "Das stimmt, perfekt.", "C'est vrai.", "Así es.",
+        "Assolutamente.", "Beleza.", "Ja hoor, is goed.", "No jasne.", "Всё понятно.", "Tabii ki.",
+        "かしこまりました。", "好吧。", "그럼요.",
         "Так, добре.", "Joo.", "Selvfølgelig.",
     ],
 )  # fmt: skip

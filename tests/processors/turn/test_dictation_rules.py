@@ -23,6 +23,9 @@ from processors.turn.dictation_rules import Dictation, is_dictating
         "o meu número é", "nul zes een", "mijn nummer is",
         "zero pięć", "mój numer to", "małpa",
         "sıfır beş bir", "numaram", "beş on",
+        "B as in Bravo", "B wie Berta", "D comme Daniel", "b de burro", "R come Roma",
+        "b de bola", "A van Anton", "B jak Barbara", "Б как Борис", "A Ankara'nın A'sı",
+        "nove um dois", "tiret du bas", "mi DNI es", "mi teléfono es el seis", "alt çizgi",
     ],
 )  # fmt: skip
 def test_a_number_or_spelling_in_progress_is_dictation(text: str) -> None:
@@ -39,7 +42,8 @@ def test_a_number_or_spelling_in_progress_is_dictation(text: str) -> None:
         "um drei", "Ich hätte gern einen", "ein", "gegen acht", "nur zwei", "à cinq", "pour deux",
         "un",
         "alle tre", "per due", "às cinco", "para dois", "om drie", "voor twee", "za pięć", "bir",
-        "saat beş", "the rent is due", "hold on", "good point", "send me an email", "a flat tire",
+        "saat beş", "the rent is due", "hold on", "good point", "plan b for lunch",
+        "martes y de lunes", "e come mai", "и как дела", "send me an email", "a flat tire",
     ],
 )  # fmt: skip
 def test_an_ordinary_sentence_is_no_dictation(text: str) -> None:
