@@ -2,8 +2,9 @@
 
 - When no rung is left, the question is kept for a while, because a probe may find that a rung works
   again.
-- An empty answer is not an outage: the rung is asked once more, then each other rung once, and then
-  the caller is asked to repeat.
+- An empty answer is not an outage: the rung is asked once more, then each other rung once, then
+  each without the newest turns, which models may block in silence, and then the caller is asked to
+  repeat.
 - An answer without words, such as an emoji, is complete, but silent.
 - A request that begins late, after a slow tool or as a kept question, gets a deadline of its own,
   because fillers, which are all that the caller has heard so far, do not move the turn's deadline.
@@ -257,7 +258,7 @@ class Answering:
         """Decide on a failure, and remember whether the rung refused the request's content."""
         failure = event.failure
         self._transient |= not failure.permanent
-        refused = failure.scope in OF_REQUEST and failure.kind is not Kind.SILENT
+        refused = failure.scope in OF_REQUEST
         self._refusers |= {failure.provider} if refused else set()
         self._all_refused &= refused
         event = replace(event, heard_words=len(self.answer.said.split()))
@@ -269,7 +270,8 @@ class Answering:
         If words were said, another rung's failure is not overlooked: that rung may continue.
         """
         judged = bool(self._refusers) and (self._all_refused or not self.answer.whole)
-        return judged and self._step < self.leaves_out
+        most = min(self.leaves_out, 1) if self._wordless else self.leaves_out
+        return judged and self._step < most
 
     def _ask_with_less(
         self, actions: Iterable[AttemptAction], now: float
@@ -282,7 +284,7 @@ class Answering:
         ended = [action for action in actions if not _ends_stage(action)]
         done = self._perform(ended, now, rest="")
         refusers, self._refusers = self._refusers, set()
-        self._step, self._wordless = self._step + 1, 0
+        self._step += 1
         self.attempting = self._begin()
         self.attempting.ask_only(refusers)
         return (*done, *self.start(now))

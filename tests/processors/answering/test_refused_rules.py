@@ -42,6 +42,7 @@ SHAPES: dict[str, int | Sequence[Any]] = {
     "an event with a text for a number": [{"error": {"code": "403", "message": "flagged"}}],
     "an event without a number": [{"error": {"message": "blocked by a policy"}}],
     "a finish_reason": [chunk({"role": "assistant", "content": ""}), chunk({}, "content_filter")],
+    "a finish_reason of a guardrail": [chunk({}, "guardrail_intervened")],
     "another finish_reason": [chunk({"content": ""}), chunk({}, "SAFETY")],
 }
 
@@ -136,6 +137,32 @@ async def test_refused_words_are_left_out_and_the_next_turns_are_answered(
     assert call_.it.heard == ["Hello?", "When do you open?", "Thank you."]
     assert call_.is_calm()
     assert sum(map(holds_bad, call_.asked)) == 2  # each rung was asked once
+
+
+@pytest.mark.parametrize(
+    "silence",
+    [[], [STOP], [{"choices": [], "prompt_filter_results": []}], [{"detail": "blocked"}]],
+)
+async def test_words_that_models_answer_with_nothing_are_left_out_like_refused_ones(
+    silence: Sequence[Any],
+) -> None:
+    async with refusing(silence) as call_:
+        await call_.it.call(turns("Hello?", f"It is {BAD}.", "When do you open?", "Thank you."))
+
+    assert call_.it.said == [ANSWER, AGAIN, ANSWER, ANSWER]
+    assert call_.it.heard == ["Hello?", "When do you open?", "Thank you."]
+    assert call_.is_calm()
+    assert sum(map(holds_bad, call_.asked)) == 3  # the first rung was asked twice
+
+
+async def test_models_that_never_write_a_word_are_asked_once_more_without_the_turn() -> None:
+    async with refusing([STOP], refuses=lambda _: True) as call_:
+        await call_.it.call(turns("Hello?"))
+
+    assert call_.it.heard == ["Hello?"]
+    assert call_.it.told_of(AnswerEmpty)
+    assert not call_.it.told_of(StageExhausted)
+    assert len(call_.asked) <= 7  # early and in the end
 
 
 @pytest.mark.parametrize(
