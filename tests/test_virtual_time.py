@@ -5,6 +5,8 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
 from time import perf_counter as real_s  # bound before it can be replaced
 from time import sleep as really_sleep
 from typing import TypeVar
@@ -61,20 +63,25 @@ async def test_a_time_limit_is_met_to_the_millisecond() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_no_time_passes_during_a_database_query() -> None:
-    async with aiosqlite.connect(":memory:") as database:
-        await database.create_function("dawdle", 0, lambda: really_sleep(0.05))
+async def test_no_time_passes_while_a_transaction_waits_for_another(tmp_path: Path) -> None:
+    file = tmp_path / "some.db"
+    connect = partial(aiosqlite.connect, file, check_same_thread=False, isolation_level=None)
+    async with connect() as one, connect() as other:
         began = time.monotonic()
+        await one.execute("BEGIN IMMEDIATE")
 
-        async with asyncio.timeout(0.01):
-            await database.execute("SELECT dawdle()")
+        async with asyncio.timeout(0.01), asyncio.TaskGroup() as tasks:
+            tasks.create_task(other.execute("BEGIN IMMEDIATE"))
+            await asyncio.sleep(0)
+            await one.commit()
 
+        assert other.in_transaction
         assert time.monotonic() == began
 
 
 @pytest.mark.virtual_time
 async def test_no_time_passes_while_a_database_closes() -> None:
-    database = await aiosqlite.connect(":memory:")
+    database = await aiosqlite.connect(":memory:", check_same_thread=False)
     stop = database.stop
 
     def stop_late() -> asyncio.Future[None] | None:

@@ -7,6 +7,8 @@ The rules:
 - An executor's job runs in the loop's own thread, so that a model takes no virtual time. The job
   must not wait for the loop.
 - An owner's asynchronous function runs in the loop, too, so that its waits take virtual time.
+- A query of SQLite runs in the loop's own thread, too, which is far quicker than aiosqlite's. Only a
+  transaction begins in that thread, where it may wait for another connection's lock.
 - No time passes during a wait for SQLite's thread, for the process of the menu's recogniser or for
   the end of any process.
 - The functions of the module `time` return the loop's time while it runs, and real time otherwise.
@@ -40,6 +42,7 @@ GRACE_S = 0.00005
 STUCK_S = 30.0  # of real time: without a timer, the loop fails if nothing happens for this long
 
 T = TypeVar("T")
+_in_sqlites_thread = aiosqlite.Connection._execute
 _BOUND_EARLY = ("aiohttp.connector",)  # uses `from time import monotonic`
 
 
@@ -154,6 +157,7 @@ def _watched(idle: Idle) -> Iterator[None]:
             patch.setattr(socket.socket, name, _noticed(getattr(socket.socket, name), idle))
         if "bot.tools.own_functions" in sys.modules:
             patch.setattr(sys.modules["bot.tools.own_functions"], "in_owner_loop", _here)
+        patch.setattr(aiosqlite.Connection, "_execute", _executed_here)
         for owner, name in _done_elsewhere():
             patch.setattr(owner, name, _waited_for(getattr(owner, name), idle))
         yield
@@ -166,6 +170,17 @@ def _done_elsewhere() -> Iterator[tuple[type, str]]:
     yield asyncio.subprocess.Process, "wait"
     if "providers.menu_ear" in sys.modules:  # the copy for `make mutants` has no providers
         yield sys.modules["providers.menu_ear"].MenuEar, "_ask_process"
+
+
+async def _executed_here(
+    connection: aiosqlite.Connection, work: Callable[..., T], *args: Any, **more: Any
+) -> T:
+    if args and args[0] == "BEGIN IMMEDIATE":
+        return await _in_sqlites_thread(connection, work, *args, **more)
+    await asyncio.sleep(0)
+    if not connection._running or not connection._connection:
+        raise ValueError("Connection closed")
+    return work(*args, **more)
 
 
 async def _here(work: Callable[[], Awaitable[T]]) -> T:
