@@ -9,6 +9,8 @@ from pathlib import Path
 import hypothesis  # its plugin would import it later, at a depth that 3.11's parser cannot handle
 import pytest
 from loguru import logger
+from sqlalchemy import Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from configuration.known_secrets import KNOWN
 from tests.choosing import may_hold
@@ -18,6 +20,15 @@ from tests.virtual_time import VirtualLoop
 ALARM = "processors.ladder.stage"
 
 hypothesis.settings.load_profile(CHOSEN)
+
+
+@event.listens_for(Engine, "connect")
+def without_flushing(connection: DBAPIConnection, _: object) -> None:
+    """Let SQLite leave it to the kernel when to write: a commit would wait 6 ms for the disk."""
+    if "sqlite" in type(connection).__module__:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous=OFF")
+        cursor.close()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
