@@ -7,7 +7,7 @@ The rules:
 - An executor's job runs in the loop's own thread, so that a model takes no virtual time. The job
   must not wait for the loop.
 - An owner's asynchronous function runs in the loop, too, so that its waits take virtual time.
-- A query of SQLite runs in the loop's own thread, too, which is far quicker than aiosqlite's. Only a
+- A query of SQLite runs in the loop's own thread, too: changing threads would take longer. Only a
   transaction begins in that thread, where it may wait for another connection's lock.
 - No time passes during a wait for SQLite's thread, for the process of the menu's recogniser or for
   the end of any process.

@@ -37,13 +37,13 @@ A, B, C, D = "+15005550101", "+15005550102", "+15005550103", "+15005550104"
 async def test_consecutive_failures_of_our_own_pause_the_campaign(
     tmp_path: Path,
 ) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    numbers = [f"+1500555{at:04}" for at in range(200, 206)]
     async with dialing(tmp_path, *numbers) as it, running(it):
         it.floor.failing = dict.fromkeys(numbers, "call_failed")
         await it.in_state("paused")
         await it.settled()
         dialled = len(it.carrier.record)
-        await asyncio.sleep(300)
+        await asyncio.sleep(90)
         assert len(it.carrier.record) == dialled
         it.floor.failing = {}
         await it.store.move("c", "running", now=now_s())
@@ -52,7 +52,7 @@ async def test_consecutive_failures_of_our_own_pause_the_campaign(
         (paused,) = it.of(CampaignPaused)
         (resumed,) = it.of(CampaignResumed)
         assert paused.in_a_row == 5
-        assert (resumed.reason, resumed.held_s >= 300) == (paused.reason, True)
+        assert (resumed.reason, resumed.held_s >= 90) == (paused.reason, True)
         assert set(it.outcomes().values()) == {"completed"}
 
 
@@ -85,7 +85,7 @@ class DeafQueue(Queue):
 async def test_a_pause_that_could_not_be_stored_is_stored_later(
     tmp_path: Path,
 ) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    numbers = [f"+1500555{at:04}" for at in range(200, 206)]
     async with dialing(tmp_path, *numbers) as it:
         it.store = store = DeafQueue(it.database, holder="me")
         it.floor.failing = dict.fromkeys(numbers, "call_failed")
@@ -118,7 +118,7 @@ async def test_pauses_that_a_round_and_a_dial_store_at_once_are_each_stored_once
 async def test_a_campaign_paused_by_its_breaker_in_an_outage_continues_when_resumed(
     tmp_path: Path,
 ) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    numbers = [f"+1500555{at:04}" for at in range(200, 206)]
     async with dialing(tmp_path, *numbers) as it, running(it) as dialer:
         it.floor.free, it.floor.failing = 6, dict.fromkeys(numbers, "tts_out")
         await until(lambda: len(it.carrier.record) == it.campaign.concurrent == 5)
@@ -168,17 +168,17 @@ async def test_a_campaign_paused_by_an_operator_waits_for_no_recovery(
 
 
 async def test_consecutive_refusals_by_the_carrier_pause_the_campaign(tmp_path: Path) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    numbers = [f"+1500555{at:04}" for at in range(200, 211)]
     async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it, running(it):
         # The trunk works: one number in between is dialled.
         it.carrier.refused = {*numbers[:4], *numbers[5:]}
         async with asyncio.timeout(600.0):
             await it.in_state("paused")
-        await asyncio.sleep(300.0)
+        await asyncio.sleep(90.0)
 
         (paused,) = it.of(CampaignPaused)
         assert (paused.reason, paused.in_a_row) == ("carrier_refused_in_a_row", 5)
-        assert len(it.of(DialEnded)) == 10  # and two have all their attempts
+        assert len(it.of(DialEnded)) == 10  # and one has all their attempts
 
         it.carrier.refused = set()
         await it.store.move("c", "running", now=now_s())
@@ -190,21 +190,19 @@ async def test_consecutive_refusals_by_the_carrier_pause_the_campaign(tmp_path: 
     ("verdict", "reason"),
     [
         (judge_dial(401), "login_refused"),
-        (judge_dial(503), "carrier_trouble"),
-        (judge_dial(None, code="unavailable"), "gateway_full"),
         (judge_dial(None), "gateway_lost"),
     ],
 )
 async def test_an_unhealthy_trunk_pauses_the_campaign_and_uses_up_no_attempts(
     tmp_path: Path, verdict: DialVerdict, reason: str
 ) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    numbers = [f"+1500555{at:04}" for at in range(200, 208)]
     async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it, running(it):
         it.carrier.fates = dict.fromkeys(numbers, DialOutcome.FAILED)
         it.carrier.verdicts = dict.fromkeys(numbers, verdict) | {numbers[2]: judge_dial(404)}
         async with asyncio.timeout(600.0):
             await it.in_state("paused")
-        await asyncio.sleep(300.0)
+        await asyncio.sleep(90.0)
 
         (paused,) = it.of(CampaignPaused)
         assert (paused.reason, paused.in_a_row) == ("carrier_refused_in_a_row", 5)
@@ -224,7 +222,7 @@ async def test_an_unhealthy_trunk_pauses_the_campaign_and_uses_up_no_attempts(
 async def test_no_contact_is_dialled_while_the_last_result_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    numbers = [f"+1500555{at:04}" for at in range(200, 207)]
     async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it:
         it.carrier.refused = set(numbers)
         settle = it.store.settle
@@ -237,7 +235,7 @@ async def test_no_contact_is_dialled_while_the_last_result_is_unknown(
         monkeypatch.setattr(it.store, "settle", settle_late)
         async with running(it):
             await it.in_state("paused")
-            await asyncio.sleep(300.0)
+            await asyncio.sleep(90.0)
 
             assert len(it.of(DialEnded)) == 5
             assert len(await it.ledger()) == 5  # and the sixth is as if it had not been claimed
