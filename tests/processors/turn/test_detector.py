@@ -47,7 +47,7 @@ def caller(*says: float, takes_s: float = 0.07, early: bool = True) -> Caller:
     return Caller(Session(*says), judges_of(takes_s), early=early)
 
 
-@pytest.mark.parametrize("takes_s", [0.07, 1.0, 6.0])
+@pytest.mark.parametrize("takes_s", [0.07, 6.0])
 @pytest.mark.parametrize("early", [True, False], ids=["early", "at the stop"])
 async def test_with_eight_simultaneous_stops_each_turn_is_decided_in_time(
     takes_s: float,
