@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from phonenumbers import timezone
 
@@ -156,7 +156,6 @@ def allowed(zone: str, window: CallingWindow, moment: float) -> bool:
     long=st.integers(1, 11),
     days=st.frozensets(st.integers(0, 6), min_size=1),
 )
-@settings(max_examples=150, deadline=None)
 def test_the_next_moment_is_allowed_everywhere_and_no_earlier_quarter_of_an_hour_is(
     zones: list[str], now: int, opens: int, long: int, days: frozenset[int]
 ) -> None:
@@ -171,7 +170,6 @@ def test_the_next_moment_is_allowed_everywhere_and_no_earlier_quarter_of_an_hour
 
 
 @given(now=MOMENTS, zone=st.sampled_from([BERLIN, NEW_YORK, "Asia/Kolkata", "UTC"]))
-@settings(max_examples=50, deadline=None)
 def test_a_day_begins_and_ends_at_midnight_somewhere(now: int, zone: str) -> None:
     began, ends = day_began_s(zone, now=float(now)), next_day_s(zone, now=float(now))
 

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from contacts.contact_files import MAX_LINE, MAX_LINES, CsvRow, open_contacts, read_rows
@@ -151,7 +151,6 @@ def test_an_open_quote_takes_one_line_and_not_the_file() -> None:
         max_size=8,
     )
 )
-@settings(max_examples=200, deadline=None)
 def test_files_of_pythons_own_writer_are_read_unchanged(table: list[list[str]]) -> None:
     import csv  # noqa: PLC0415 - the judge
 
@@ -167,7 +166,6 @@ def test_files_of_pythons_own_writer_are_read_unchanged(table: list[list[str]]) 
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=200, deadline=None)
 def test_in_any_file_every_row_has_cells_or_a_reason(text: str) -> None:
     for row in read_rows(io.StringIO(text, newline=None)):
         assert isinstance(row, CsvRow)
@@ -209,7 +207,6 @@ def test_no_cell_is_a_formula(text: str, cell: str) -> None:
 
 
 @given(st.lists(st.text(alphabet="=+-@;,|\t\r\n \"'ab", max_size=12), min_size=2, max_size=4))
-@settings(max_examples=300, deadline=None)
 def test_in_no_countrys_spreadsheet_a_cell_is_a_formula(texts: list[str]) -> None:
     assume(not any(text.lstrip(" ").startswith(("\t", "\r", "\n")) for text in texts))
     file = io.StringIO(newline="")

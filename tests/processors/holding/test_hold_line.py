@@ -267,16 +267,6 @@ async def test_key_one_requests_a_callback_and_ends_the_call_with_words() -> Non
     assert [event for event in call.told if isinstance(event, CallbackWanted)]
 
 
-async def test_keys_for_the_model_are_a_turn_that_takes_the_next_step_at_once() -> None:
-    async with held(outage=OutageSettings(silence_s=3.5)) as call:
-        await outage(call, turns=1)
-        call.floor.keyed(time.monotonic())
-        call.exhausted()
-        await call.until(lambda: len(call.steps) > 1, within_s=0.5)
-
-    assert call.steps == ["clip", "clip"]
-
-
 async def test_key_two_records_until_a_key_is_pressed() -> None:
     async with held() as call:
         await outage(call, turns=3)
@@ -626,19 +616,6 @@ async def test_arrived_sound_is_waited_for_although_it_begins_with_silence() -> 
     assert call.held == []
 
 
-async def test_a_caller_without_a_recogniser_is_asked_after_they_have_finished() -> None:
-    async with held() as call:
-        await call.starts()
-        call.exhausted("stt")
-        await asyncio.sleep(0.1)
-        during = list(call.voice.said)
-        await call.stops(decided=False)
-        await call.until(lambda: call.steps)
-
-    assert during == []
-    assert "en.stt.0" in call.held
-
-
 async def test_a_recogniser_given_up_at_the_first_sound_is_announced_at_the_end() -> None:
     async with held(outage=OutageSettings(silence_s=5.0)) as call:
         call.exhausted("stt")
@@ -651,18 +628,6 @@ async def test_a_recogniser_given_up_at_the_first_sound_is_announced_at_the_end(
 
     assert during == []
     assert call.held == ["en.stt.0"]
-
-
-async def test_two_stages_down_in_one_turn_are_one_step() -> None:
-    async with held(outage=OutageSettings(silence_s=5.0)) as call:
-        await call.stops()
-        call.exhausted("llm")
-        call.exhausted("tts")
-        await call.until(call.clips)
-        await asyncio.sleep(0.2)
-
-    assert call.steps == ["clip"]
-    assert len(call.line.level(CLIP)) > 0
 
 
 async def test_the_line_is_not_silent_for_two_seconds_while_one_tool_follows_the_other() -> None:

@@ -82,13 +82,6 @@ async def test_a_silent_caller_is_prompted() -> None:
     assert told == [CallerSilent(prompts=1)]
 
 
-async def test_a_call_without_a_greeting_is_prompted_later() -> None:
-    early, _ = await asked(SleepFrame(WORK_S))
-    late, _ = await asked(SleepFrame(WORK_S + AFTER_S * 1.5))
-
-    assert (early, late) == ([], ["Hello?"])
-
-
 async def test_there_is_no_prompt_while_it_rings() -> None:
     frames = [SleepFrame(WORK_S * 2), VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame()]
 
@@ -101,15 +94,6 @@ async def test_there_is_no_prompt_while_the_agent_speaks() -> None:
     said, _ = await asked(speech(AFTER_S * 2), SleepFrame(AFTER_S * 2))
 
     assert said == []
-
-
-async def test_the_time_begins_when_the_agent_stops() -> None:
-    frames = [speech(AFTER_S), SleepFrame(AFTER_S), BotStoppedSpeakingFrame()]
-
-    early, _ = await asked(*frames, SleepFrame(AFTER_S * 0.5))
-    late, _ = await asked(*frames, SleepFrame(AFTER_S * 1.5))
-
-    assert (early, late) == ([], ["Hello?"])
 
 
 async def test_words_and_keys_of_the_caller_restart_the_time() -> None:

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.holding.late_answer_rules import AT_ONCE_S, Holding, Say
@@ -173,7 +173,6 @@ def test_a_caller_who_stops_twice_before_the_answer_has_one_turn() -> None:
     assert line.tick(115.0) == (Say.CLIP,)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_no_caller_waits_in_silence_or_hears_a_filler_too_often(
     data: st.DataObject,

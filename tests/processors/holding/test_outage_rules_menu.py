@@ -7,7 +7,7 @@ import pytest
 
 from calls.events import CallerStarted, CallerStopped
 from calls.line import CallerLine
-from fallbacks.events import AttemptWon, StageExhausted, StageRecovered, StepTaken
+from fallbacks.events import AttemptWon, StageExhausted, StepTaken
 from processors.holding.line_rules import (
     MESSAGE_END_S,
     CallerMessage,
@@ -124,16 +124,6 @@ def test_a_stage_that_answers_again_does_not_count_as_down() -> None:
     _, spoken = menu.handle(exhausted("llm"), 6.0)
 
     assert spoken == speak(Situation.LLM, Situation.DOWN)
-
-
-def test_the_announced_stage_ends_the_outage_by_answering() -> None:
-    menu = new_menu(CLIPS)
-    menu.handle(exhausted("llm"), 1.0)
-
-    won = AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1)
-
-    assert menu.handle(won, 4.0) == (StageRecovered(stage="llm", down_s=3.0),)
-    assert not menu.in_charge
 
 
 def test_the_next_failing_stage_is_the_announced_one() -> None:
@@ -281,20 +271,6 @@ def test_without_keys_the_caller_is_told_how_a_message_ends() -> None:
         speak(Situation.MESSAGE_WORDS, Situation.MESSAGE, then=Then.NOTHING, protected=True),
         RecordMessage(),
     )
-
-
-@pytest.mark.parametrize(
-    ("choice", "question"),
-    [
-        (Choice.CALLBACK, Situation.ASK_CALLBACK),
-        (Choice.MESSAGE, Situation.ASK_MESSAGE),
-        (Choice.PERSON, Situation.ASK_PERSON),
-    ],
-)
-def test_a_spoken_choice_is_confirmed_before_it_counts(choice: Choice, question: Situation) -> None:
-    menu = at_the_menu(words=True)
-
-    assert menu.hear(choice, 1.0) == (CutLine(), speak(question))
 
 
 def test_the_turn_of_a_spoken_choice_takes_no_step_of_its_own() -> None:

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -142,30 +141,6 @@ def test_the_menu_says_once_that_speech_recognition_is_down() -> None:
     assert menu.tick(3.5) == (StepTaken(stage="stt", step="keypad"), choices)
 
 
-def test_a_stage_without_a_local_rung_skips_that_step() -> None:
-    call = at_the_menu()
-
-    assert call.step is Step.KEYPAD
-
-
-def test_silence_leads_to_the_next_step_as_well() -> None:
-    call = OutageCall()
-    call.down("llm", 0.0)
-    call.quiet_since = 2.0
-
-    assert call.silence(5.4) == ""
-    assert call.silence(5.5) == "clip"
-
-
-def test_a_callers_choice_is_done_and_ends_with_a_goodbye() -> None:
-    call = at_the_menu()
-
-    assert call.key("1", 21.0) == "carry callback"
-    assert call.wake_at is None
-    assert call.carried() == "goodbye"
-    assert call.over
-
-
 def test_the_silence_after_a_message_causes_no_goodbye_before_it_is_kept() -> None:
     call = at_the_menu()
     call.key("2", 21.0)
@@ -173,20 +148,6 @@ def test_the_silence_after_a_message_causes_no_goodbye_before_it_is_kept() -> No
 
     assert call.silence(40.0) == ""
     assert call.carried() == "goodbye"
-
-
-def test_a_failed_choice_still_ends_with_a_goodbye() -> None:
-    call = at_the_menu()
-    call.key("0", 21.0)
-
-    assert call.carried() == "goodbye"
-
-
-def test_an_unknown_key_repeats_the_menu_and_then_ends_with_a_goodbye() -> None:
-    call = at_the_menu()
-
-    assert call.key("7", 21.0) == "keypad"
-    assert call.key("7", 22.0) == "goodbye"
 
 
 def test_a_typed_number_repeats_the_menu_once() -> None:
@@ -301,17 +262,6 @@ def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 
     call.down("stt", 0.0)
     assert call.listens
     return call
-
-
-def test_with_speech_the_menu_has_words_and_keys_and_is_read_as_often() -> None:
-    call = OutageCall(OutageSettings(clips=0))
-    call.hears_words = True
-
-    assert [call.down("stt", float(now)) for now in range(3)] == [
-        "words",
-        "words",
-        "goodbye",
-    ]
 
 
 def test_a_line_without_keys_is_offered_only_words() -> None:
@@ -560,7 +510,6 @@ class Machine(RuleBasedStateMachine):
 
 
 TestDescent = Machine.TestCase
-TestDescent.settings = settings(max_examples=200, deadline=None)
 
 
 @pytest.mark.parametrize("taken", range(1, 5))
