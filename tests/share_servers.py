@@ -35,6 +35,7 @@ class Server:
     port: int
     address: str  # `{}` is replaced by the password
     created: deque[str] = field(default_factory=deque[str])  # PostgreSQL's databases, oldest first
+    templates: set[str] = field(default_factory=set[str])  # databases that are kept and copied
 
     @property
     def url(self) -> str:
@@ -61,17 +62,22 @@ class Server:
             found.extend(pid for pid, parent in parents.items() if parent == item)
         return found
 
-    async def fresh_url(self) -> str:
-        """Return the URL of an empty database: a new one in PostgreSQL, a flushed one in Redis."""
+    async def fresh_url(self, *, like: str = "template1", template: str = "") -> str:
+        """Return the URL of a new PostgreSQL database, or of a flushed Redis.
+
+        Args:
+            like: The database that it is a copy of.
+            template: The name of a database that is to be copied later.
+        """
         if self.url.startswith("redis"):
             async with redis.asyncio.Redis.from_url(self.url) as client:
                 await client.flushdb()
             return self.url
         connection = await asyncpg.connect(self.url)
         try:
-            name = f"board_{time.monotonic_ns()}"
-            await connection.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
-            self.created.append(name)
+            name = template or f"board_{time.monotonic_ns()}"
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY file_copy")
+            (self.templates.add if template else self.created.append)(name)
             if len(self.created) > KEPT:
                 await connection.execute(f"DROP DATABASE {self.created.popleft()} WITH (FORCE)")
         finally:

@@ -20,8 +20,10 @@ from operations.database.database import Database, StorageError, prepare_connect
 from operations.database.schema import compile_tables, known_versions
 from operations.database.tables import HEALTH, PROBERS
 from operations.database.upgrading import find_version_problem, upgrade
-from tests.kit.databases import fresh, on_sqlite
+from tests.kit.databases import empty_url, fresh, on_sqlite
 from tests.share_servers import PASSWORD
+
+url = empty_url  # these tests create the tables
 
 
 def shape(connection: Connection) -> dict[str, Any]:
