@@ -34,7 +34,7 @@ setup-dev: setup ## add the packages for tests and development (requirements-dev
 demo: setup ## a talking agent without keys: open the one URL that it prints; PORT=8081 uses another port
 	@$(BIN)/holdline demo $(if $(PORT),--port $(PORT))
 
-test: setup-dev ## the quick tests and one whole call; six minutes on two cores
+test: setup-dev ## the quick tests and one whole call; 15 to 24 minutes on two cores
 	@$(TWICE) quick $(BIN)/python $(TESTS) $(QUICK)
 
 test-calls: setup-dev ## whole calls, also in browsers; about ten minutes
@@ -45,7 +45,7 @@ test-fresh: setup-dev ## the quick tests with make and Python only, another vers
 		files=$$(scripts/share $(SHARE)) || exit; \
 		$${python:-$(BIN)/python} tests/fresh_machine.py $(TESTS) $(QUICK) $$files
 
-test-pythons: setup-dev ## the quick tests on the other Python versions of this machine; six minutes each
+test-pythons: setup-dev ## the quick tests on the other Python versions of this machine; as long for each
 	@pythons=$$(scripts/pythons) || exit; failed=0; for python in $$pythons; do \
 		$$python --version; $$python $(TESTS) $(QUICK) || failed=1; done; exit $$failed
 
@@ -68,7 +68,7 @@ test-doors: setup-dev ## what test-calls tests with Twilio, on the other transpo
 	@scripts/peers || echo "holdline: what cannot be built stays unproven" >&2
 	@$(BOTH) '$(BIN)/python scripts/doors_table.py' '$(TWICE) doors $(PYTEST) -m doors'
 
-check: setup-dev lint ## lint, types, imports and the quick tests; about six minutes
+check: setup-dev lint ## lint, types, imports and the quick tests; as long as test
 	@$(BIN)/python $(TESTS) $(QUICK)
 
 lint: setup-dev
