@@ -234,6 +234,7 @@ class TestOutbox:
     async def test_a_missing_database_is_not_created_by_reading(
         self, outbox: Open, tmp_path: Path
     ) -> None:
+        (tmp_path / "holdline.db").unlink()
         box = outbox()
 
         assert await box.run_round(decide, channels=[MAIL], now=NOW) == ()
