@@ -31,8 +31,7 @@ async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(
             Carrier(served.url, AUTH_TOKEN) as one,
             Carrier(served.url, AUTH_TOKEN) as other,
         ):
-            assert (await one.listen(within_s=20)).size > RATE_HZ
-            assert (await other.listen(within_s=20)).size > RATE_HZ
+            await both_greeted(one, other)
             os.kill(workers_of(served)["w1"], signal.SIGKILL)
             await becomes(lambda: bool(one.lost_at or other.lost_at))
             left, lost = (other, one) if one.lost_at else (one, other)
@@ -68,9 +67,8 @@ async def test_a_call_whose_stream_dies_continues_at_its_worker(
             Carrier(served.url, AUTH_TOKEN) as one,
             Carrier(served.url, AUTH_TOKEN) as other,
         ):
-            for call in (one, other):
-                await call.listen(within_s=20)
-                await call.break_off()
+            await both_greeted(one, other)
+            await asyncio.gather(one.break_off(), other.break_off())
             await becomes(lambda: len(told(served, "LineRestored")) == 2)
             for call in (one, other):
                 await call.say(np.concatenate([await question(), np.zeros(RATE_HZ, np.int16)]))
@@ -78,6 +76,12 @@ async def test_a_call_whose_stream_dies_continues_at_its_worker(
 
     assert len(told(served, "CallStarted")) == 2
     assert {item["reason"] for item in told(served, "CallEnded")} == {"caller_hung_up"}
+
+
+async def both_greeted(one: Carrier, other: Carrier) -> None:
+    """Wait for both greetings at once: that of the second caller may end before the first one's."""
+    for heard in await asyncio.gather(one.listen(within_s=20), other.listen(within_s=20)):
+        assert heard.size > RATE_HZ
 
 
 async def question() -> NDArray[np.int16]:
