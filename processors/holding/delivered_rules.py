@@ -37,7 +37,7 @@ class DeliveredWords:
         if not self._reports or not self._waiting:
             return None
         due_at = self._line.heard_at(self._waiting[0][0])
-        return max(due_at, self._checked_at, self._watched_from) + CHECK_S
+        return max(due_at, self._checked_at) + CHECK_S
 
     def sounded(self, length_s: float) -> None:
         """Record that audible audio of an answer, already part of the line, was passed on."""
@@ -51,7 +51,8 @@ class DeliveredWords:
     def played(self, now: float) -> None:
         """Record that the line plays audible audio of an answer; nothing is missing before."""
         if not self._reports:
-            self._reports, self._watched_from = True, now + START_S
+            self._reports, self._checked_at = True, now
+            self._watched_from = now + START_S
         self._checks = 0
         reached_s = self._line.heard_s(now) + AHEAD_S
         while self._waiting and self._waiting[0][0] <= reached_s:
@@ -65,11 +66,18 @@ class DeliveredWords:
     def tick(self, now: float) -> str:
         """Return the words that are missing on the line, and forget them; empty if none are.
 
-        Only the last of `CHECKS` checks without played audio returns words.
+        Only the last of `CHECKS` checks without played audio returns words. A check that our own
+        loop delays, while the line may still be starting, leaves it as much more time.
         """
-        if self.wake_at is None or now < self.wake_at:
+        wake_at = self.wake_at
+        if wake_at is None or now < wake_at:
             return ""
-        self._checks, self._checked_at = self._checks + 1, now
+        self._checked_at = now
+        if wake_at < self._watched_from:
+            self._watched_from += now - wake_at
+        if now < self._watched_from:
+            return ""
+        self._checks += 1
         if self._checks < CHECKS:
             return ""
         missing = "".join(word for _, word in self._waiting).strip()

@@ -111,3 +111,20 @@ def test_a_line_may_start_slowly_after_its_first_piece(starts_after_s: float, mi
 
     assert bench.pass_s(starts_after_s) == missing
     assert bench.pass_s(2.0, plays=True) == ""
+
+
+@pytest.mark.parametrize("began_s", [0.0, 0.3, 1.2])
+@pytest.mark.parametrize("stall_s", [0.5, 1.5, 2.5])
+def test_our_own_stall_leaves_a_starting_line_as_much_more_time(
+    began_s: float, stall_s: float
+) -> None:
+    bench = Bench()
+    bench.delivered = DeliveredWords(bench.line)
+    bench.delivered.played(bench.now)
+    bench.answer(["We", "open."])
+    assert bench.pass_s(began_s) == ""
+
+    bench.now += stall_s  # the line gets nothing meanwhile
+
+    assert bench.pass_s(1.4 - began_s) == ""
+    assert bench.pass_s(9.0) == "We open."
