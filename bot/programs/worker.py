@@ -23,6 +23,7 @@ from configuration.loading import load
 from configuration.settings import Settings
 from operations.telemetry import logs
 from operations.telemetry.meter_files import take_room
+from runtime.loops import run
 
 if TYPE_CHECKING:
     from bot.server.server import Server  # imports Pipecat
@@ -50,7 +51,7 @@ def work(parameters: Mapping[str, Any]) -> None:
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.json_lines)
     write_stacks_at_signal(Path(parameters["metrics"]).parent)
     _count_together(Path(parameters["metrics"]))
-    asyncio.run(_answer_calls(settings, parameters))
+    run(_answer_calls(settings, parameters))
 
 
 def _count_together(folder: Path) -> None:
