@@ -7,7 +7,8 @@
 - One call's content may cause a failure of any kind. So failures count only up to the one that
   would open the breaker, until they are proved: by a second call, or by a probe that fails, too.
   Until then, only the call itself avoids the rung.
-- A rate limit is not a failure: the rung rests, and its rests are counted separately.
+- A rate limit is not a failure: the rung rests, and its rests are counted separately. If the
+  provider names no time, and only one call has met the limit, callers without another rung may ask.
 - A rung that failed and asked for a pause is asked after all others, until it succeeds.
 - A refusal that the content of one call may have caused opens the breaker only if at least two
   calls and a probe were refused, without a success in between.
@@ -165,6 +166,7 @@ class RungAvailability:
         self.cause = ""
         self._judged_at = -math.inf  # when it was last suspected or cleared
         self.rests_until = self._paused_until = now
+        self._doubted_until = -math.inf  # the end of a rest that only one call's request caused
         self.retired = False
         self.out, self.out_at = False, -math.inf
         self.served_until = self.proven_at = -math.inf
@@ -196,8 +198,7 @@ class RungAvailability:
             state = RungState.RESTING if admits else RungState.OUT
             reason, until = Reason.RATE_LIMIT, self.rests_until
         elif admits:
-            state, until = RungState.SUSPECT if suspect else RungState.READY, None
-            reason = Reason.FAILED if suspect else None
+            state, reason, until = _admitted(now, self._doubted_until, suspect=suspect)
         elif on_trial:
             state, reason = RungState.OUT, Reason.TRIAL
         elif self.breaker.probe_succeeded:
@@ -233,7 +234,8 @@ class RungAvailability:
         The arguments are those of `Breaker.permit`. Only a probe may ask a rung that is out of
         rotation, or a resting one unless the rung already gets the caller's audio.
         """
-        rests = now < self.rests_until and not hears
+        doubted = now < self._doubted_until and not last_resort
+        rests = (now < self.rests_until or doubted) and not hears
         if (rests or self.out) and not probe:
             return None
         last_resort &= not self.retired or self.breaker.probe_succeeded
@@ -484,11 +486,15 @@ class RungAvailability:
                 return self.breaker.failed(permit, now, trip=True, rest_s=length_s)
             length_s = MAX_PAUSE_S
         self.breaker.take_back(permit)
-        self.rests_until = max(self.rests_until, now + length_s)
+        if proven or failure.retry_after_s is not None:
+            self.rests_until = max(self.rests_until, now + length_s)
+        else:
+            self._doubted_until = now + length_s
         return (RungRested(stage=self.stage, provider=self.provider, rest_s=length_s),)
 
     def _forget_failures(self) -> None:
         self._rate_limits = self._invalid_answers = self._uncounted_probes = 0
+        self._doubted_until = -math.inf
         self._proofs.clear()
 
     def _with_severity(self, moved: tuple[BreakerMoved, ...]) -> tuple[BreakerMoved, ...]:
@@ -499,6 +505,15 @@ class RungAvailability:
             replace(move, severity=Severity.HIGH) if move.after == State.OPEN else move
             for move in moved
         )
+
+
+def _admitted(
+    now: float, doubted_until: float, *, suspect: bool
+) -> tuple[RungState, Reason | None, float | None]:
+    """Return a rung's state, with reason and end, while its breaker admits all callers."""
+    if now < doubted_until:
+        return RungState.OPEN, Reason.RATE_LIMIT, doubted_until
+    return (RungState.SUSPECT, Reason.FAILED, None) if suspect else (RungState.READY, None, None)
 
 
 def _is_proof(proofs: Set[Hashable]) -> bool:

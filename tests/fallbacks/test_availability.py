@@ -334,6 +334,35 @@ def test_rests_without_a_named_time_grow_until_a_success() -> None:
     assert told == [2.0, 4.0, 8.0, 2.0]
 
 
+def test_a_limit_that_only_one_call_has_met_leaves_the_rung_to_callers_without_another() -> None:
+    asked, limited = rung(), failure(Kind.RATE_LIMITED)
+    asked.failed(leave(asked), limited, now=1.0, call="a")
+    doubted = asked.at(1.1)
+    last_resort = asked.permit(1.1, last_resort=True)
+
+    assert (doubted.state, doubted.reason, doubted.until) == (
+        RungState.OPEN,
+        Reason.RATE_LIMIT,
+        3.0,
+    )
+    assert asked.permit(1.1) is None
+    assert last_resort
+    asked.failed(last_resort, limited, now=1.2, call="b")  # it is no fault of a call's request
+    assert asked.at(1.3).state is RungState.RESTING
+    assert asked.permit(1.3, last_resort=True) is None
+
+
+def test_a_success_ends_a_limit_that_only_one_call_has_met() -> None:
+    asked = rung()
+    asked.failed(leave(asked), failure(Kind.RATE_LIMITED), now=1.0, call="a")
+    last_resort = asked.permit(1.1, last_resort=True)
+    assert last_resort
+
+    asked.succeeded(last_resort, 1.2, call="b")
+
+    assert asked.at(1.2).state is RungState.READY
+
+
 def test_a_rest_of_more_than_two_minutes_is_an_outage() -> None:
     asked = rung()
 
