@@ -330,9 +330,10 @@ class Attempting:
         """The number of attempts started."""
         return self._choice.attempts
 
-    def ask_only(self, providers: Collection[str]) -> None:
-        """Ask no other rungs than these; called before `start`."""
+    def ask_only(self, providers: Collection[str], *, once: bool = False) -> None:
+        """Ask no other rungs than these, and none of them again if `once`; before `start`."""
         self._choice.offered = providers.__contains__
+        self._choice.repeats = not once
 
     @property
     def failed_alike(self) -> bool:

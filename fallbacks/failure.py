@@ -42,6 +42,8 @@ class Scope(StrEnum):
     ENDPOINT = "endpoint"  # the server at this rung's URL
 
 
+ANSWERED: Final = (Kind.OVERLOADED, Kind.RATE_LIMITED, Kind.PROTOCOL)
+"""Errors in an answer that usually have another cause, but may be due to one request's content."""
 OF_REQUEST: Final = (Scope.PAYLOAD, Scope.REQUEST)  # another request may succeed
 
 

@@ -272,6 +272,7 @@ class RungChoice:
         self._stay_with = stay_with
         self.offered = offered
         self.hears = hears
+        self.repeats = True  # whether a rung may be asked again
         self._last_ranked: dict[str, Availability] = {}  # the rungs of the last ranking
         self._starts: Counter[str] = Counter()
         self._failures: dict[str, Failure | None] = {}  # `None` if it was only late
@@ -427,7 +428,7 @@ class RungChoice:
         """
         last_resort = (RungState.PROBED, RungState.OPEN)
         ranked = self.ranked(until, now)
-        if self.failed_alike:
+        if self.failed_alike or not self.repeats:
             return
         states = {rung: self._last_ranked[rung].state for rung in ranked}
         ready = {rung: 0.0 for rung in ranked if states[rung] not in last_resort}

@@ -5,6 +5,8 @@
 - An empty answer is not an outage: the rung is asked once more, then each other rung once, then
   each without the newest turns, which models may block in silence, and then the caller is asked to
   repeat.
+- A request that fails alike at every rung, while no other call's request and no probe fails, is
+  asked once more without the newest turns, too: they may be the cause, whatever the failure.
 - An answer without words, such as an emoji, is complete, but silent.
 - A request that begins late, after a slow tool or as a kept question, gets a deadline of its own,
   because fillers, which are all that the caller has heard so far, do not move the turn's deadline.
@@ -33,7 +35,7 @@ from fallbacks.attempt_events import (
 from fallbacks.attempts import Attempting
 from fallbacks.deadline import Deadline
 from fallbacks.events import AnswerEmpty, StageExhausted
-from fallbacks.failure import OF_REQUEST, Failure, Kind, Scope, failed, finding
+from fallbacks.failure import ANSWERED, OF_REQUEST, Failure, Kind, Scope, failed, finding
 from fallbacks.llm_times import RUNG_CHECK_S, RUNG_WAIT_S
 from fallbacks.tts_times import NEXT_VOICE_S
 from processors.answering.continuation_rules import Answer
@@ -129,7 +131,9 @@ class Answering:
         self.leaves_out = int(leaves_out)
         self._step = int(refused)  # how much is left out
         self._refusers: set[str] = set()  # rungs that refused the content of the current request
-        self._all_refused = True  # every failure so far may be due to the content
+        self._all_refused = True  # every failure so far is such a refusal
+        self._suspects: set[str] = set()  # rungs whose answers were errors that content may cause
+        self._all_answered = True  # every failure so far is such an error, or a refusal
         self._asked: dict[int, str] = {}  # the rung of each attempt
         self._wordless = 0  # the number of empty answers
         self._parts = 0  # the number of answers truncated inside a sentence
@@ -144,8 +148,14 @@ class Answering:
 
     @property
     def refused(self) -> bool:
-        """Whether every rung that was asked refused the request's content."""
-        return bool(self._refusers) and self._all_refused
+        """Whether every rung that was asked refused the request, or failed as if it were to blame.
+
+        The latter counts if there are several, and no other call's request or probe failed.
+        """
+        if self._refusers and self._all_refused:
+            return True
+        proven = self.attempting.policy.has_failed_since(self._started_at)
+        return self._all_answered and len(self._suspects) > 1 and not proven
 
     @property
     def accepted(self) -> bool:
@@ -245,7 +255,8 @@ class Answering:
             if self.attempting.failed_alike and not policy.has_failed_since(self._started_at):
                 return (Exhausted(attempts=self.attempting.attempts),)  # only this request failed
             whole = (LeaveMessageOut(step=0),) if self._step else ()
-            self.attempting, self._step, self._refusers = self._begin(), 0, set()
+            self.attempting, self._step = self._begin(), 0
+            self._refusers, self._suspects = set(), set()
             return (*whole, *self.start(now))
         return self._keep_question(now)
 
@@ -261,6 +272,9 @@ class Answering:
         refused = failure.scope in OF_REQUEST
         self._refusers |= {failure.provider} if refused else set()
         self._all_refused &= refused
+        answered = refused or failure.kind in ANSWERED
+        self._suspects |= {failure.provider} if answered else set()
+        self._all_answered &= answered
         event = replace(event, heard_words=len(self.answer.said.split()))
         return self._carry_out(self.attempting.handle(event, now), now)
 
@@ -269,7 +283,7 @@ class Answering:
 
         If words were said, another rung's failure is not overlooked: that rung may continue.
         """
-        judged = bool(self._refusers) and (self._all_refused or not self.answer.whole)
+        judged = self.refused or (bool(self._refusers) and not self.answer.whole)
         most = min(self.leaves_out, 1) if self._wordless else self.leaves_out
         return judged and self._step < most
 
@@ -283,10 +297,11 @@ class Answering:
         """
         ended = [action for action in actions if not _ends_stage(action)]
         done = self._perform(ended, now, rest="")
-        refusers, self._refusers = self._refusers, set()
+        judges, certain = self._refusers or self._suspects, bool(self._refusers)
+        self._refusers, self._suspects = set(), set()
         self._step += 1
         self.attempting = self._begin()
-        self.attempting.ask_only(refusers)
+        self.attempting.ask_only(judges, once=not certain)
         return (*done, *self.start(now))
 
     def _carry_out(
@@ -322,6 +337,7 @@ class Answering:
                 case Stop():
                     self._transient |= action.because == "late"
                     self._all_refused &= action.because != "late"
+                    self._all_answered &= action.because != "late"
                     done.append(action)
                 case Exhausted():
                     self.answer.start_attempt(NO_ATTEMPT)

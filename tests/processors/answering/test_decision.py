@@ -484,9 +484,10 @@ def test_a_caller_who_speaks_ends_a_question_that_is_kept() -> None:
         (finding(Kind.BAD_REQUEST, Scope.PAYLOAD), True),
         (finding(Kind.AUTH, Scope.REQUEST), True),
         (finding(Kind.AUTH), False),
-        (finding(Kind.OVERLOADED), False),
+        (finding(Kind.OVERLOADED), True),
+        (finding(Kind.NETWORK), False),
     ],
-    ids=["400", "flagged", "403", "401", "503"],
+    ids=["400", "flagged", "403", "401", "503", "no connection"],
 )
 def test_a_message_that_every_model_refuses_is_omitted_and_is_no_outage(
     found: Finding, *, left_out: bool

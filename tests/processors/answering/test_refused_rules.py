@@ -1,6 +1,7 @@
 """A caller's content that models refuse, in a call with early answers."""
 
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pipecat.frames.frames import Frame
 
 from fallbacks.breaker import State
 from fallbacks.events import AnswerEmpty, AttemptFailed, StageExhausted
+from fallbacks.failure import Kind, failed
 from processors.answering.refused_rules import WITHHELD
 from tests.processors.answering.early_bench import (
     Detector,
@@ -153,6 +155,42 @@ async def test_words_that_models_answer_with_nothing_are_left_out_like_refused_o
     assert call_.it.heard == ["Hello?", "When do you open?", "Thank you."]
     assert call_.is_calm()
     assert sum(map(holds_bad, call_.asked)) == 3  # the first rung was asked twice
+
+
+BROKEN_CALL = [calls(call("transfer_to_person", "{", number="a", index=0)), END]
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.25])
+@pytest.mark.parametrize(
+    "failure",
+    [500, 503, 529, 429, [{"error": {"type": "server_error", "message": "no"}}], BROKEN_CALL],
+    ids=["500", "503", "529", "429", "an event", "an unusable tool call"],
+)
+async def test_words_at_which_every_model_fails_alike_are_left_out(
+    failure: int | Sequence[Any], after_s: float
+) -> None:
+    async with refusing(failure, after_s=after_s) as call_:
+        await call_.it.call(turns("Hello?", f"It is {BAD}.", "When do you open?", "Thank you."))
+
+    assert call_.it.said == [ANSWER, AGAIN, ANSWER, ANSWER]
+    assert call_.it.heard == ["Hello?", "When do you open?", "Thank you."]
+    assert call_.is_calm()
+    assert sum(map(holds_bad, call_.asked)) <= 6  # each rung is asked again twice at most
+
+
+@pytest.mark.parametrize("failure", [503, 429])
+async def test_an_outage_that_a_probe_has_proved_is_not_blamed_on_the_words(failure: int) -> None:
+    async with refusing(failure, refuses=lambda _: True, after_s=0.0) as call_:
+        for name in call_.it.rungs:
+            rung = call_.it.policy.availability.of("llm", name)
+            permit = rung.permit(0.0, probe=True)
+            assert permit
+            kind = Kind.OVERLOADED if failure == 503 else Kind.RATE_LIMITED
+            rung.failed(permit, failed(kind, "llm", provider=name), now=time.monotonic())
+        await call_.it.call(turns("Hello?"))
+
+    assert call_.it.told_of(StageExhausted)
+    assert all(body["messages"][-1]["content"] == "Hello?" for body in call_.asked)
 
 
 async def test_models_that_never_write_a_word_are_asked_once_more_without_the_turn() -> None:
