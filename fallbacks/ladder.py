@@ -326,7 +326,9 @@ class RungChoice:
             now: Monotonic, in seconds.
         """
         for provider in self.ranked(until, now):
-            if self._mended.get(provider) is False:  # the rung works, but rejected our payload
+            if (
+                self.repeats and self._mended.get(provider) is False
+            ):  # the rung works, but rejected our payload
                 return NextRung(provider=provider, mended=True)
         fresh = self.find_fresh(until, running, now)
         if fresh is not None:

@@ -301,7 +301,7 @@ class Answering:
         self._refusers, self._suspects = set(), set()
         self._step += 1
         self.attempting = self._begin()
-        self.attempting.ask_only(judges, once=not certain)
+        self.attempting.ask_only(judges, once=not certain or self._wordless > 0)
         return (*done, *self.start(now))
 
     def _carry_out(
