@@ -6,14 +6,15 @@ late word of a rung that was given up is passed on.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any, Final, cast
 
 from loguru import logger
 from openai.types.chat import ChatCompletionChunk
 from pipecat.frames.frames import (
+    Frame,
     FunctionCallFromLLM,
     FunctionCallResultFrame,
     FunctionCallResultProperties,
@@ -36,7 +37,12 @@ from processors.answering.context_window import Memory
 from processors.answering.continuation_rules import Answer
 from processors.answering.decision import Answering
 from processors.answering.early_answers import AnswerBill, EarlyAnswers
-from processors.answering.model_answer import ChangeWriter, ModelAnswer, offered
+from processors.answering.model_answer import (
+    ChangeWriter,
+    ModelAnswer,
+    NoModelLeftError,
+    offered,
+)
 from processors.answering.model_stream import NO_CALLS, Model
 from processors.answering.refused_rules import Accepted, Kept
 from processors.answering.tool_calls import must_speak
@@ -213,7 +219,7 @@ class LlmStage(OpenAILLMService):
 
     async def get_chat_completions(self, context: LLMContext) -> Any:
         """Return the stream of one answer, from any rung."""
-        return self._answer(context)
+        return _without_half_sentence(self._answer(context), self.push_frame)
 
     async def run_inference(
         self, context: LLMContext, *args: Any, each_s: float | None = None, **kwargs: Any
@@ -273,7 +279,7 @@ class LlmStage(OpenAILLMService):
         """Report nothing: `AnswerBill` publishes the usage of every request of an answer."""
         del tokens
 
-    async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
+    async def _answer(self, context: LLMContext) -> AsyncGenerator[ChatCompletionChunk, None]:
         """Yield one answer, prepared early or asked for now, and then calls written as text.
 
         However it ends, its usage is published, its requests are ended, and what a rung accepted is
@@ -353,6 +359,22 @@ class LlmStage(OpenAILLMService):
         first = next(iter(ranked), None)
         gate = self._policy.gates.get(first or "")
         return first is not None and (gate is None or gate.has_room)
+
+
+async def _without_half_sentence(
+    answer: AsyncGenerator[ChatCompletionChunk, None], push: Callable[[Frame], Awaitable[None]]
+) -> AsyncIterator[ChatCompletionChunk]:
+    """Yield an answer; if it is given up, take back a half sentence that no voice has yet.
+
+    It would be spoken after the clip that the caller hears instead of the rest.
+    """
+    async with aclosing(answer) as chunks:
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except NoModelLeftError:
+            await push(TakeBackFrame(unfinished=True))
+            raise
 
 
 def _limit_tool_calls(context: LLMContext) -> LLMContext:

@@ -219,9 +219,12 @@ class TakeBackFrame(DataFrame):
 
     Attributes:
         characters: The number of characters.
+        unfinished: Whether the unfinished sentence, as far as no voice has it, is taken back
+            instead: no model will finish it, and the caller has heard other speech since.
     """
 
     characters: int = 0
+    unfinished: bool = False
 
 
 class Sentences(SimpleTextAggregator):
@@ -311,9 +314,10 @@ class Sentences(SimpleTextAggregator):
         """Return whether no part of the last characters was released as a sentence or clause."""
         return self._first is not None or characters <= len(self._text)
 
-    def take_back(self, characters: int) -> None:
-        """Discard the last characters, unless they are already part of a sentence."""
-        self._collect(self._text[: max(0, len(self._text) - characters)])
+    def take_back(self, characters: int | None) -> None:
+        """Discard the last characters, `None` for all, unless they are part of a sentence."""
+        kept = 0 if characters is None else max(0, len(self._text) - characters)
+        self._collect(self._text[:kept])
 
     def _collect(self, text: str) -> None:
         """Replace the collected text; if it ends with a sign, a sentence may end there."""
@@ -393,7 +397,7 @@ class SpeechQueue:
             case TextFrame() if _is_to_be_spoken(frame):
                 return await self._add_text(frame)
             case TakeBackFrame():
-                self._sentences.take_back(frame.characters)
+                self._sentences.take_back(None if frame.unfinished else frame.characters)
                 return []
             case LLMFullResponseEndFrame() | EndFrame() | StopFrame():
                 completed = await self._complete()
@@ -433,7 +437,7 @@ class SpeechQueue:
 
     def withdraws(self, frame: TakeBackFrame) -> bool:
         """Return whether a frame takes back words that are already part of a piece."""
-        return not self._sentences.holds(frame.characters)
+        return not (frame.unfinished or self._sentences.holds(frame.characters))
 
     @property
     def reply(self) -> str:

@@ -240,6 +240,28 @@ async def test_when_no_rung_is_left_the_answer_ends_and_that_is_reported() -> No
     assert [item.attempts for item in it.told_of(StageExhausted)] == [2]
 
 
+@pytest.mark.parametrize(
+    "end", [{"error": {"code": 503}}, chunk({}, "content_filter")], ids=["broken off", "refused"]
+)
+async def test_the_half_sentence_of_an_answer_that_is_given_up_is_taken_back(
+    end: dict[str, Any],
+) -> None:
+    def write(_asked: dict[str, Any]) -> list[Any]:
+        for name in it.rungs:
+            it.policy.availability.set_out(name, 0.0, out=True)
+        return [chunk({"content": "We open at nine. From Monday to "}), end]
+
+    async with choosing(write) as url, bench() as it:
+        it.urls["openai"] = url
+        down, _ = await run_test(it.stage(), frames_to_send=[LLMContextFrame(question())])
+
+    kinds = (LLMTextFrame, TakeBackFrame, LLMFullResponseEndFrame)
+    said, taken_back, _ = [frame for frame in down if isinstance(frame, kinds)]
+    assert isinstance(said, LLMTextFrame)
+    assert isinstance(taken_back, TakeBackFrame)
+    assert taken_back.unfinished
+
+
 async def test_an_unanswered_question_is_answered_once_a_rung_has_recovered() -> None:
     async def recover(it: Bench) -> None:
         while not it.told_of(StageExhausted):  # noqa: ASYNC110 - there is no event

@@ -707,6 +707,22 @@ async def test_a_word_that_is_taken_back_withdraws_no_reply(lab: Lab) -> None:
     assert talk.kept_of(InterruptionFrame) == []
 
 
+@pytest.mark.parametrize("after_s", [0.0, 3.0])
+async def test_a_half_sentence_that_is_taken_back_is_not_spoken(lab: Lab, after_s: float) -> None:
+    async with talking(lab) as talk:
+        await talk.begin_reply()
+        await talk.write("We", "open", "at", "nine.", "From", "Monday", "to", gap_s=0.0)
+        await asyncio.sleep(after_s)
+        await talk.put(TakeBackFrame(unfinished=True))
+        await talk.end_reply()
+        await talk.until(lambda: talk.said)
+        await talk.reply("Good", "day.")
+        await talk.until(lambda: len(talk.said) > 1)
+
+    assert talk.said == ["We open at nine.", "Good day."]
+    assert talk.kept_of(InterruptionFrame) == []
+
+
 async def test_a_caller_who_interrupts_in_another_language_is_answered_in_it(lab: Lab) -> None:
     async with talking(lab) as talk:
         await talk.reply(*TEXT.split())
