@@ -2,10 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, TypeAlias
+from weakref import WeakValueDictionary
 
 from loguru import logger
 from pipecat.frames.frames import (
@@ -91,20 +92,24 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
     """Return the factory of a process's calls.
 
     It gives each call an id (a resumed call keeps its own), the agent of its campaign or of the
-    called number, and an `emit` that adds verdicts and costs to the events.
+    called number, and an `emit` that adds verdicts and costs to the events. `CallMoved` is dropped
+    if the call has come back to this process meanwhile: a later part of it is counted here.
     """
     voices = other_voices(shared.settings.stages.tts)
+    latest = WeakValueDictionary[str, Numbering]()  # by call, that of its latest part here
 
     def make(leg: Leg, answering: AnsweringPlan | None = None) -> "Call":
         resumed = leg.before if leg.before and leg.before.call_id else None
         call_id = resumed.call_id if resumed else secrets.token_hex(6)
-        numbers = Numbering(resumed.entries + UNSAVED_ENTRIES if resumed else 0)
+        latest[call_id] = numbers = Numbering(resumed.entries + UNSAVED_ENTRIES if resumed else 0)
         briefed = shared.briefs.agent(leg.facts.dial_id)
         agent = briefed or shared.settings.agent_for(leg.facts.called)
         publish, meter = emitter.emit_for(call_id, numbers), CostMeter(prices)
         verdict = VerdictMeter(other_voices=voices, worst=resumed.verdict if resumed else "")
 
         def emit(event: Event) -> None:
+            if isinstance(event, CallMoved) and latest.get(call_id, numbers) is not numbers:
+                return
             for judged in verdict.handle(event, shared.clock()):
                 for item in meter.handle(judged):
                     publish(item)
@@ -355,15 +360,8 @@ class Call:
         if not await take_step("cancelling", worker.cancel(reason=reason), call_id=call_id):
             self._must_tear_down.set()
 
-    async def settle(self, calls_here: Collection[str]) -> None:
-        """Emit the end of a call whose line was lost, unless the caller has returned.
-
-        If the caller has returned to another process, emit `CallMoved`. If they have returned to
-        this one, the resumed call emits its own end.
-
-        Args:
-            calls_here: The ids of the calls in progress in this process.
-        """
+    async def settle(self) -> None:
+        """Emit the end of a call whose line was lost, or `CallMoved` if the caller has returned."""
         ended, parked = self._open_end, self._leg.parked
         if ended is None or parked is None:
             return
@@ -374,10 +372,7 @@ class Call:
                 "call {}: could not find out whether it was resumed", self.call_id
             )
             returned = False
-        if not returned:
-            self.emit(ended)
-        elif self.call_id not in calls_here:
-            self.emit(CallMoved())
+        self.emit(CallMoved() if returned else ended)
 
     async def _talk(self) -> None:
         """Build the pipeline, greet the caller, and run the pipeline until it has ended."""

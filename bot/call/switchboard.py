@@ -1,7 +1,7 @@
 """The seats of a process: how many calls it accepts, which are in progress, and how they end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from loguru import logger
@@ -22,12 +22,8 @@ class LostCall(Protocol):
 
     call_id: str
 
-    async def settle(self, calls_here: Collection[str]) -> None:
-        """Wait until the call has been resumed or can no longer be resumed; emit how it ended.
-
-        Args:
-            calls_here: The ids of the calls in progress in this process.
-        """
+    async def settle(self) -> None:
+        """Wait until the call has been resumed or can no longer be resumed; emit how it ended."""
         ...
 
 
@@ -133,7 +129,7 @@ class Switchboard:
         call stays open in the record.
         """
         if not self._closing:
-            settling = tasks.create_task(call.settle(self.calls), name="the return of a call")
+            settling = tasks.create_task(call.settle(), name="the return of a call")
             self._lost.add(settling)
             settling.add_done_callback(self._lost.discard)
 

@@ -8,12 +8,14 @@ import pytest
 
 from bot.workers.pool import KeyValueStore
 from calls.events import AgentSaid, CallEnded, CallMoved, CallRecorded
+from calls.known_calls import KnownCalls
 from calls.resume import UNSAVED_ENTRIES, ResumeState
 from campaigns.order_gate import LEASE_S, RENEW_S, Order
 from operations.database.database import Database
 from runtime import clock
 from tests.bot.call.transfer.transfer_bench import RATE_HZ, Telephone, pool
 from tests.kit.dials import orders_of
+from transports.leg import MOVED
 from transports.parked import ParkedCall
 
 pytestmark = [
@@ -116,6 +118,29 @@ async def test_a_call_that_another_process_has_taken_up_falls_silent(
         assert caller.line.heard().size - silent_since <= 0.1 * RATE_HZ
         assert not there.events(CallEnded)
         assert await store.read("parked phone 1") == taken.value
+
+
+async def test_a_part_that_ends_after_the_call_has_come_back_leaves_the_call_in_progress(
+    tmp_path: Path,
+) -> None:
+    caller, again = lost(), lost()
+    async with pool(tmp_path, agent={}, people=None, caller=caller) as there:
+        await there.until(lambda: there.events(AgentSaid))
+        assert caller.parked
+        process, known = there.process, KnownCalls()
+        back = asyncio.create_task(process.switchboard.answer(again, process.call(again)))
+        await caller.parked._key_values.take_up("parked phone 1")
+        await there.until(lambda: caller.why == MOVED, within_s=15.0)
+        assert there.call
+        await there.call
+        await again.put_down()
+        await back
+        await there.until(lambda: there.events(CallEnded))
+        parts = [item for item in there.notes.entries if item.call_id == "c1"]
+
+    states = [known.add(item) for item in parts]
+    assert all(states)
+    assert type(parts[-1].event) is CallEnded
 
 
 class CutOffTelephone(Telephone):

@@ -1,7 +1,7 @@
 """LiveKit's webhook and rooms, with a media server that admits no agent."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -180,7 +180,7 @@ class EndedCall:
     async def run(self) -> None:
         await self._leg.hang_up("agent_hung_up")
 
-    async def settle(self, calls_here: Collection[str]) -> None:
+    async def settle(self) -> None:
         """Its line was not lost."""
 
 
@@ -259,7 +259,7 @@ class LastingCall:
     async def cancel(self, reason: str) -> None:
         self.over.set()
 
-    async def settle(self, calls_here: Collection[str]) -> None:
+    async def settle(self) -> None:
         """Its line was not lost."""
 
 
