@@ -236,7 +236,8 @@ class ExotelRoutes:
         if dial_id:  # its stream starts when the callee answers
             picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")
             await self._progress.take(picked_up, store_key=dial_id)
-        if await self._streamed_calls.find(started.call_sid) is not None:
+        found = await self._streamed_calls.find(started.call_sid)
+        if found is not None and not found.moved:
             return Refusal(reason="call_goes_on", close_code=POLICY)
         lost = await self._parked.look(started.call_sid)
         within_s = SEAT_S if lost else 0.0
@@ -251,7 +252,8 @@ class ExotelRoutes:
             self._host.emit(CallRefused(transport="exotel", reason=admitted.reason))
             return Refusal(reason="no_seat", close_code=TRY_LATER)
         # Claimed after the seat: a dial may have one admitted stream, and a refused one may retry.
-        if dial_id and not await pool.peers.claim(f"exotel stream of {dial_id}"):
+        # The stream of a call that has lost its process is another one of that call.
+        if dial_id and not lost and not await pool.peers.claim(f"exotel stream of {dial_id}"):
             pool.end(admitted.seat)
             return Refusal(reason="stream_used", close_code=POLICY)
         return AdmittedStream(call=_call(started, dial_id), seat=admitted.seat)

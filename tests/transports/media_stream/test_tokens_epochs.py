@@ -9,6 +9,7 @@ import pytest
 
 from bot.workers.pool import KeyValueStore, SingleProcess
 from calls.resume import ResumeState
+from transports.exotel.routes import ExotelAuthenticator, ExotelRoutes
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
@@ -20,7 +21,7 @@ from transports.media_stream.tokens import (
     TurnedAway,
 )
 from transports.media_stream.webhooks import CarrierHost
-from transports.parked import PREFIX, Parked
+from transports.parked import PREFIX, Parked, ParkedCall
 from transports.pool import SEAT_S, TakenUp
 
 pytestmark = pytest.mark.virtual_time
@@ -109,6 +110,22 @@ async def test_a_call_whose_taker_dies_goes_on_where_the_first_machine_has_just_
 
     assert again.parked
     assert again.parked.state
+
+
+@pytest.mark.parametrize("dial", [{}, {"dial": "d-1"}])
+async def test_exotels_next_stream_is_admitted_where_the_first_machine_has_just_woken(
+    dial: dict[str, str],
+) -> None:
+    a, b = (ExotelRoutes(it._host, authenticator=ExotelAuthenticator()) for it in machines(2))
+    socket: Any = SimpleNamespace(path_params=dial)
+    parked = list[ParkedCall]()
+    for routes in (a, b):
+        assert isinstance(await routes._admit(STARTED, socket), AdmittedStream)
+        parked.append(await routes._parked.take(CALL.call_ref))
+        await parked[-1].keep(ResumeState(call_id="c"))
+    leg: Any = SimpleNamespace(facts=CALL, parked=parked[0], is_moved=False, may_come_back=False)
+    with a._streamed_calls.findable(leg):
+        assert isinstance(await a._admit(STARTED, socket), AdmittedStream)  # b has died
 
 
 @pytest.mark.parametrize("token", ["replayed", "guessed", "of another call"])
