@@ -41,6 +41,7 @@ from calls.operations_events import (
 from configuration.machine import own_cores
 from configuration.settings import Settings
 from operations.database.database import Database
+from operations.database.database_clock import DatabaseClock
 from operations.inbox.notices import send_notices
 from operations.inbox.store import Inbox
 from operations.keep_running import keep_running
@@ -211,7 +212,8 @@ async def run_server(
     requests last, and stops first.
     """
     database = Database(settings.storage.url)
-    outbox = AlertOutbox(database)
+    now = DatabaseClock(database, utc_s=utc_s, monotonic=clock.monotonic)
+    outbox = AlertOutbox(database, clock=now)
     reporter, ledger = AlertReporter(outbox, utc_s=utc_s), CallLedger()
     async with (
         database,

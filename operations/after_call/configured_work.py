@@ -68,7 +68,7 @@ async def open_after_calls(
         take_callback=take_callback,
         purpose=purpose,
         emit=emit,
-        utc_s=clock.utc_s,
+        utc_s=reporter.utc_s if reporter else clock.utc_s,
         within_s=settings.after_call.within_s,
         at_once=settings.after_call.at_once,
         region=settings.server.region or "",

@@ -18,6 +18,7 @@ from operations.crm.reporting import CrmPoster, CrmReporter
 from operations.crm.rest import HUBSPOT, HUBSPOT_URL, RestCrm, RestMapping, RestRequest
 from operations.crm.webhook import WebhookCrm
 from operations.database.database import Database
+from operations.database.database_clock import DatabaseClock
 from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
 from runtime import clock
@@ -75,13 +76,14 @@ async def open_crm(
     if crm is None:
         yield None
         return
-    outbox = CrmOutbox(database)
+    now = DatabaseClock(database, utc_s=clock.utc_s, monotonic=clock.monotonic)
+    outbox = CrmOutbox(database, clock=now)
     availability = availability_of(crm, clock.monotonic())
     retries = Retries(
         settings=settings.resilience.retry_settings(), emit=emit, availability=availability
     )
-    reporter = CrmReporter(outbox=outbox, utc_s=clock.utc_s, region=settings.server.region)
-    poster = CrmPoster(crm, outbox, retries=retries, utc_s=clock.utc_s)
+    reporter = CrmReporter(outbox=outbox, utc_s=now.now_s, region=settings.server.region)
+    poster = CrmPoster(crm, outbox, retries=retries, utc_s=now.now_s)
     lookup = CrmLookup(
         crm=crm,
         availability=availability,

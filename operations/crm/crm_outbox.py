@@ -16,6 +16,7 @@ from sqlalchemy.engine import RowMapping
 
 from operations.crm.customer import CrmReport
 from operations.database.database import Database
+from operations.database.database_clock import DatabaseClock
 from operations.database.row_outbox import Outbox
 from operations.database.storable import storable
 from operations.database.tables import CRM_REPORTS, NUMBER_LENGTH
@@ -36,11 +37,11 @@ class LentReport:
 class CrmOutbox:
     """The pending reports; every method raises `StorageError` when the database fails."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep the reports in this database."""
+    def __init__(self, database: Database, *, clock: DatabaseClock | None = None) -> None:
+        """Keep the reports here; `clock` is that of all moments, if it needs setting."""
         self.database = database
         oldest = (CRM_REPORTS.c.due_s, CRM_REPORTS.c.made_s, CRM_REPORTS.c.key)
-        self._rows = Outbox(database, CRM_REPORTS, CRM_REPORTS.c.done_s.is_(None), oldest)
+        self._rows = Outbox(database, CRM_REPORTS, CRM_REPORTS.c.done_s.is_(None), oldest, clock)
 
     async def put(self, report: CrmReport, *, now: float, due_s: float | None = None) -> bool:
         """Store a report; return False if there is already one with this key.

@@ -1,7 +1,8 @@
 """An outbox: rows that wait in a table until another system has accepted them.
 
 A row is lent to one sender at a time, and stays pending until that sender settles it. If the sender
-is killed, the row is lent again after `LENT_S`. So each row is sent at least once.
+is killed, the row is lent again after `LENT_S`. So each row is sent at least once. The senders of
+several machines need one clock: that of the database.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from sqlalchemy import ColumnElement, Table, delete, select, true, tuple_, updat
 from sqlalchemy.engine import RowMapping
 
 from operations.database.database import Database
+from operations.database.database_clock import DatabaseClock
 
 LENT_S: Final = 120.0
 LAST_TRY_S: Final = 80.0  # then a sender starts no further attempt, so as to finish before `LENT_S`
@@ -25,12 +27,15 @@ class Outbox:
         table: Has a column `due_s`: the earliest time to send a row, in seconds since 1970.
         pending: The condition for rows that are not settled.
         order: The columns that decide which of them are sent first.
+        clock: The clock of all `now_s`, which is set before each loan; `None` if it needs no
+            setting.
     """
 
     database: Database
     table: Table
     pending: ColumnElement[bool]
     order: Sequence[ColumnElement[Any]]
+    clock: DatabaseClock | None = None
 
     async def lend(
         self,
@@ -51,6 +56,8 @@ class Outbox:
             most: How many rows to lend.
             marks: Other columns to change, and their values.
         """
+        if self.clock:
+            await self.clock.measure()
         due = self.pending & (self.table.c.due_s <= now_s()) & (true() if which is None else which)
         first = select(*self.table.primary_key).where(due).order_by(*self.order).limit(most)
         async with self.database.reading() as connection:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
 from operations.database.database import Database
+from operations.database.database_clock import DatabaseClock
 from operations.database.row_outbox import Outbox
 from operations.database.tables import (
     ALERT_FACTS,
@@ -132,12 +133,12 @@ class AlertOutbox:
     their result. Methods raise `StorageError` on failure.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Keep the alerts in this database."""
-        self.database = database
+    def __init__(self, database: Database, *, clock: DatabaseClock | None = None) -> None:
+        """Keep the alerts in this database; `clock` is that of the loans, if it needs setting."""
+        self.database, self.clock = database, clock
         began_s = select(ALERTS.c.began_s).where(ALERTS.c.key == ALERT_SENDINGS.c.key)
         pending = ALERT_SENDINGS.c.wanted > ALERT_SENDINGS.c.sent
-        self._rows = Outbox(database, ALERT_SENDINGS, pending, (began_s.scalar_subquery(),))
+        self._rows = Outbox(database, ALERT_SENDINGS, pending, (began_s.scalar_subquery(),), clock)
 
     async def report(self, facts: Sequence[ReportedEvent]) -> None:
         """Commit reports, in one try: if it fails, operators are notified in another way."""
@@ -178,7 +179,7 @@ class AlertOutbox:
                 if before.get(alert.key) != alert:
                     await _put_alert(connection, alert, new=alert.key not in before)
             for message in outcome.messages:
-                await _put_pending(connection, message, channels, now)
+                await _put_pending(connection, message, channels)
             if ids:
                 await connection.execute(delete(ALERT_FACTS).where(ALERT_FACTS.c.id.in_(ids)))
         return outcome.messages
@@ -295,7 +296,7 @@ async def _put_alert(connection: AsyncConnection, alert: Alert, *, new: bool) ->
 
 
 async def _put_pending(
-    connection: AsyncConnection, message: TellAlert, channels: Sequence[AlertChannel], now: float
+    connection: AsyncConnection, message: TellAlert, channels: Sequence[AlertChannel]
 ) -> None:
     """Store, for each channel, that an alert is to be sent in its present revision.
 
@@ -312,7 +313,7 @@ async def _put_pending(
         if not (await connection.execute(updated)).rowcount:
             row = {"key": alert.key, "channel": channel.name, "wanted": alert.revision}
             await connection.execute(
-                insert(ALERT_SENDINGS).values(**row, sent=0, handle="", due_s=now)
+                insert(ALERT_SENDINGS).values(**row, sent=0, handle="", due_s=0.0)
             )
 
 

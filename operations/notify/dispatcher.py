@@ -254,7 +254,8 @@ class AlertDispatcher:
         self._failed_s = float("-inf")  # when the database last failed a round
         self._describe_replacement = describe_replacement
         self._census, self._counted_s = Census(), float("-inf")
-        self.sending = AlertSending(outbox, retries=retries, utc_s=utc_s)
+        now_s = outbox.clock.now_s if outbox.clock else utc_s
+        self.sending = AlertSending(outbox, retries=retries, utc_s=now_s)
 
     async def run(self) -> None:
         """Decide and send until cancelled."""

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 from calls.entry import Emit
 from configuration.settings import Settings
 from operations.database.database import Database
+from operations.database.database_clock import DatabaseClock
 from operations.keep_running import at_work
 from operations.retrying import Retries
 from runtime import clock
@@ -26,14 +28,15 @@ async def mirror_in_sheet(
     from operations.sheets.sheet import ServiceAccount, Sheet  # noqa: PLC0415
     from operations.sheets.sheet_outbox import SheetOutbox  # noqa: PLC0415
 
+    now = DatabaseClock(database, utc_s=clock.utc_s, monotonic=clock.monotonic)
     mirror = SheetMirror(
         Sheet(sheets, ServiceAccount(sheets.credentials_file, clock=clock.monotonic)),
-        SheetOutbox(database),
+        SheetOutbox(database, clock=now),
         AlertHistory(database),
         tabs={CALLS: sheets.calls_tab, ALERTS: sheets.alerts_tab},
         retries=Retries(settings=settings.resilience.retry_settings(), emit=emit),
         leads=leads,
-        utc_now=clock.utc_now,
+        utc_now=lambda: datetime.fromtimestamp(now.now_s(), UTC),
     )
     async with at_work(mirror=mirror.run()):
         yield

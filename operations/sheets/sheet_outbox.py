@@ -15,6 +15,7 @@ from sqlalchemy import case, select
 from sqlalchemy.engine import RowMapping
 
 from operations.database.database import Database
+from operations.database.database_clock import DatabaseClock
 from operations.database.row_outbox import Outbox
 from operations.database.tables import CALLS, SHEET_ROWS
 
@@ -50,11 +51,11 @@ class SheetBatch:
 class SheetOutbox:
     """The pending rows; methods raise `StorageError` when the database does not answer."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep the rows in this database."""
+    def __init__(self, database: Database, *, clock: DatabaseClock | None = None) -> None:
+        """Keep the rows here; `clock` is that of all moments, if it needs setting."""
         self._database = database
         pending = SHEET_ROWS.c.state.in_((WAITING, SENDING))
-        self._rows = Outbox(database, SHEET_ROWS, pending, (SHEET_ROWS.c.at_s,))
+        self._rows = Outbox(database, SHEET_ROWS, pending, (SHEET_ROWS.c.at_s,), clock)
 
     async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
         """Return the first `MAX_NEW` calls that ended in a span and are not queued, in order."""

@@ -1,6 +1,7 @@
 """Machines whose clocks differ use the clock of their database."""
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,15 @@ import pytest
 from calls.outbound import Claim
 from campaigns.guard import rules_of
 from campaigns.store.queue import Queue
+from operations.crm.crm_outbox import CrmOutbox
+from operations.crm.customer import CrmReport
 from operations.database.database import Database
 from operations.database.database_clock import DatabaseClock
+from operations.database.row_outbox import LENT_S
+from operations.notify.alert import TellAlert
+from operations.notify.alert_outbox import AlertChannel, AlertOutbox, RoundOutcome
+from operations.notify.configured_alerts import trial_alert
+from operations.sheets.sheet_outbox import SheetOutbox, SheetRow
 from tests.campaigns.store.campaign_queue import FAST, LEASE_S, NOON, new_contacts, queues
 
 AHEAD_S = 120.0
@@ -57,3 +65,36 @@ async def test_machines_whose_clocks_differ_keep_a_campaigns_pace(postgres_url: 
             claimed += isinstance(found, Claim)
 
     assert claimed == 1
+
+
+async def lent_reports(database: Database, clock: DatabaseClock) -> int:
+    outbox = CrmOutbox(database, clock=clock)
+    report = CrmReport(key="call-1", call_id="1", direction="inbound", number="+15550142")
+    await outbox.put(report, now=time.time())
+    return await outbox.lend(now_s=clock.now_s) is not None
+
+
+async def lent_rows(database: Database, clock: DatabaseClock) -> int:
+    outbox = SheetOutbox(database, clock=clock)
+    await outbox.note([SheetRow(key="call 1", tab="calls", at_s=1.0, cells=[1])])
+    return len((await outbox.take("calls", now_s=clock.now_s, most=9)).rows)
+
+
+async def lent_alerts(database: Database, clock: DatabaseClock) -> int:
+    outbox, email = AlertOutbox(database, clock=clock), AlertChannel(name="email", edits=True)
+    alert = trial_alert(1.0)
+    told = RoundOutcome(known=[alert], messages=[TellAlert(alert=alert, loud=True)])
+    await outbox.run_round(lambda *_: told, channels=[email], now=clock.now_s())
+    return await outbox.lend("email", now_s=clock.now_s) is not None
+
+
+@pytest.mark.parametrize("lent", [lent_reports, lent_rows, lent_alerts])
+async def test_machines_whose_clocks_differ_send_nothing_twice(
+    postgres_url: str, lent: Callable[[Database, DatabaseClock], Awaitable[int]]
+) -> None:
+    found = list[int]()
+    for ahead_s in (0.0, LENT_S + 1.0):
+        async with Database(postgres_url) as database:
+            found.append(await lent(database, clock_of(database, ahead_s=ahead_s)))
+
+    assert found == [1, 0]
