@@ -74,7 +74,8 @@ class ResumeState:
         sensitive_until: When the open sensitive section ends, on the same clock; 0 without one.
         sensitive_said: The words said in sensitive sections.
         under_way: What else was not finished, by its part of the call: the opening, the end, a
-            transfer, keys, the outage menu, callbacks, an opt-out, which stays once it is done.
+            transfer, keys, the outage menu, callbacks; also an opt-out and a callback that are
+            done, for the reports of the call.
         moved: Whether the call was moved on purpose: the caller must not notice.
     """
 

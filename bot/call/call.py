@@ -22,6 +22,7 @@ from bot.call.last_resort import apologise
 from bot.call.pipeline import CallPipeline
 from bot.call.resuming import (
     DISCLOSURE,
+    WANTED,
     has_heard,
     is_quiet,
     keep,
@@ -34,7 +35,15 @@ from bot.call.switchboard import RunningCall
 from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
 from calls.entry import Emit, Numbering
-from calls.events import AgentSaid, CallEnded, CallFailed, CallMoved, CallStarted, Event
+from calls.events import (
+    AgentSaid,
+    CallbackWanted,
+    CallEnded,
+    CallFailed,
+    CallMoved,
+    CallStarted,
+    Event,
+)
 from calls.languages.facts import language_of
 from calls.outside_text import quoted
 from calls.resume import UNSAVED_ENTRIES, ResumeState
@@ -133,6 +142,7 @@ class Call:
 
     _opened = False  # the opening was sent to the voice
     _disclosed = False  # the caller has heard the disclosure
+    _wanted: CallbackWanted | None = None  # also in an earlier process
 
     def __init__(
         self,
@@ -195,6 +205,8 @@ class Call:
             under_way["opening"] = True
         elif not self._disclosed:
             under_way[DISCLOSURE] = True
+        if self._wanted:
+            under_way[WANTED] = asdict(self._wanted)
         return replace(state, verdict=self._verdict.worst, under_way=under_way)
 
     @property
@@ -494,7 +506,8 @@ class Call:
 
     def emit(self, event: Event) -> None:
         """Publish an event as it may be stored; show it whole on the screen of a private leg."""
-        self._emit(self._words.event(event))
+        self._emit(stored := self._words.event(event))
+        self._wanted = stored if isinstance(stored, CallbackWanted) else self._wanted
         if self._leg.facts.public:
             return
         try:

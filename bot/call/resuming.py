@@ -17,6 +17,7 @@ from bot.call.pipeline import CallPipeline
 from bot.do_not_call.requests import kept_number, list_again
 from calls.events import (
     AgentSaid,
+    CallbackWanted,
     CallerStarted,
     CallerStopped,
     CallKept,
@@ -45,6 +46,7 @@ from processors.turn.floor import FloorEvent, ReplyState, TurnBegan, TurnClosed,
 CHANGE_CHECK_S: Final = 0.5  # between two checks for a change
 AT_ONCE: Final = (CallerStarted, CallerStopped, TurnBegan, TurnClosed, TurnDecided)
 DISCLOSURE: Final = "disclosure"  # under way: the caller has not heard all of it
+WANTED: Final = "wanted"  # a callback that is stored: the report of the call has it
 DISCLOSED_TURNS: Final = 2  # of the caller; then it counts as heard (chosen: it takes some seconds)
 SAVE_AGAIN_S: Final = 10.0  # save again after this time even without a change: saved states expire
 
@@ -202,7 +204,7 @@ def is_quiet(pipeline: CallPipeline, state: ResumeState, now: float) -> bool:
 
     An opt-out may be pending, because any process can list the number.
     """
-    floor, pending = pipeline.floor, state.under_way.keys() - {"opt_out"}
+    floor, pending = pipeline.floor, state.under_way.keys() - {"opt_out", WANTED}
     busy = floor.caller_speaking or floor.turn_open or floor.unanswered or pending
     if busy or floor.is_agent_audible(now) or any(tool.result is None for tool in state.tools):
         return False
@@ -212,8 +214,8 @@ def is_quiet(pipeline: CallPipeline, state: ResumeState, now: float) -> bool:
 def take_up(pipeline: CallPipeline, state: ResumeState, *, now: float) -> None:
     """Give a new call the state of the call that it resumes; nothing is spoken yet.
 
-    Emits the last words that were heard, if no process has. A part that cannot be restored is
-    logged and left out.
+    Emits the last words that were heard, if no process has, and a callback that was stored. A part
+    that cannot be restored is logged and left out.
     """
     if messages := conversation(state):
         pipeline.dialogue.memory.set_messages(cast("list[LLMContextMessage]", messages))
@@ -225,6 +227,7 @@ def take_up(pipeline: CallPipeline, state: ResumeState, *, now: float) -> None:
         "keys": pipeline.keypad.restore,
         "menu": lambda kept: pipeline.hold_line.decision.outage.restore(kept, now),
         "callbacks": lambda kept: pipeline.requests.owed.extend(map(_callback, kept)),
+        WANTED: lambda kept: pipeline.outside(CallbackWanted(**kept)),
     }
     if pipeline.opt_out:
         restores["opt_out"] = partial(list_again, pipeline.opt_out)

@@ -15,6 +15,7 @@ from bot.call.resuming import CHANGE_CHECK_S, is_quiet
 from bot.call.transfer.transfer import CONFIRM_S
 from bot.workers.pool import KeyValueStore
 from calls.events import (
+    CallbackWanted,
     CallEnded,
     CallerStarted,
     CallerStopped,
@@ -421,7 +422,9 @@ async def test_a_callback_key_that_was_not_pressed_again_keeps_no_call_from_movi
         assert not (await store.state()).under_way
 
 
-@pytest.mark.parametrize(("kept", "quiet"), [("opt_out", True), ("callbacks", False)])
+@pytest.mark.parametrize(
+    ("kept", "quiet"), [("opt_out", True), ("wanted", True), ("callbacks", False)]
+)
 async def test_an_opt_out_keeps_no_call_from_moving(
     tmp_path: Path, kept: str, *, quiet: bool
 ) -> None:
@@ -432,6 +435,23 @@ async def test_an_opt_out_keeps_no_call_from_moving(
         state = replace(call.resume_state(), under_way={kept: {"number": "+15550142"}})
 
         assert is_quiet(running(there), state, clock.monotonic()) is quiet
+
+
+async def test_a_stored_callback_is_reported_by_each_process_that_resumes_the_call(
+    tmp_path: Path,
+) -> None:
+    store, caller = Store(), Telephone()
+    caller.parked = store.parked.place(REF)
+    wanted = CallbackWanted(turn=1, when="on Monday", reason="prices")
+    async with pool(tmp_path, agent=AGENT, people=None, caller=caller) as there:
+        await there.greeted()
+        running(there).outside(wanted)
+        for _ in range(2):
+            await asyncio.sleep(SOON_S + 1.0)
+            await die(there, store)
+            await there.until(lambda: there.said_texts)
+
+            assert there.events(CallbackWanted) == [wanted]
 
 
 CALLBACK = Callback(
