@@ -36,6 +36,7 @@ MACHINE: Final = "{holdline}:machine:"
 SINCE: Final = "{holdline}:since"  # the moment from which Redis has all that was stored
 FIRST_ANSWER_S: Final = 2.0  # at the start, and for any answer while our own loop stalls
 BEATS: Final = 5  # of our loop in `STORE_ANSWER_S`
+BACKSTOP_S: Final = 2 * FIRST_ANSWER_S  # the client's own limits, which count our stalls as well
 STORE_ANSWER_S: Final = 0.25  # a slower Redis counts as away (chosen: a caller does not notice it)
 STORE_CHECK_S: Final = 1.0
 BLIP_S: Final = 1.2  # after a shorter absence, what is kept for 5 s is renewed before it expires
@@ -157,9 +158,9 @@ class RedisLink:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            timeout=FIRST_ANSWER_S,  # these do not know when our loop stalls, but `_limited` does
-            socket_timeout=FIRST_ANSWER_S,
-            socket_connect_timeout=FIRST_ANSWER_S,
+            timeout=BACKSTOP_S,
+            socket_timeout=BACKSTOP_S,
+            socket_connect_timeout=BACKSTOP_S,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
         )
