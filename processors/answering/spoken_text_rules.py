@@ -16,8 +16,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from processors.answering.mark_rules import CELL, ITEM, MARKS, TextMark, first_object
-from processors.answering.template_rules import LOOK_BACK, Effect, Found, MarkPlace
+from processors.answering.mark_rules import CELL, ITEM, MARKS, TextMark, first_object_end
+from processors.answering.removal_rules import LOOK_BACK, Effect, MarkPlace, Replacement
 
 MAX_HELD: Final = 200  # characters; the longest tag seen has 90
 MAX_KEPT: Final = 8_000  # characters of a removed tool call; a longer one is not run
@@ -37,7 +37,7 @@ _VALUE: Final = re.compile(r"(?i)(?:null|none|nil|undefined|nan|n/a|true|false)[
 _DIRECTION: Final = re.compile(
     r"\([^()\[\]{}\"]*\)[.!]?|\[[^()\[\]{}\"]*\][.!]?|\*{1,2}[^\W\d_A-Z][^*\n]*\*{1,2}[.!]?"
 )
-_NO_NAME: Final = Found(0)
+_NO_NAME: Final = Replacement(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,65 +143,67 @@ class SpokenText:
         self._tools = frozenset(tools)
         self._first = {*_BY_FIRST, *(name[:1] for name in tools)}  # of marks and tools' names
         self._place = MarkPlace(keys=self._keys, tools=self._tools)
-        self._out = ""  # what `write` or `finish` will return
+        self._new = ""  # what `write` or `finish` will return
         self._said = 0  # characters returned and not taken back, also those of `_out`
         self._held: str = ""  # text that may become a mark
         self._before: str = ""  # the last two characters before the held text, as written
-        self._skip: Found | None = None  # the mark after which text is being removed
-        self._skipped = ""  # the removed text after that mark
-        self._spare = ""  # a removed answer, which is said if there are no other words
-        self._removed = False  # text was removed since the last word
+        self._removing: Replacement | None = None  # the mark after which text is being removed
+        self._removed_text = ""  # the removed text after that mark
+        self._only_words = ""  # a removed answer, which is said if there are no other words
+        self._follows_removal = False  # text was removed since the last word
         self._cited = False  # that text was a citation
-        self._over = False  # an end was written; what follows is not the answer's
-        self._in = {*_BEGINS, "start"}  # where the next character is: see `TextMark.where`
+        self._has_ended = False  # an end was written; what follows is not the answer's
+        self._places = {*_BEGINS, "start"}  # where the next character is: see `TextMark.where`
         self._item = 0  # the number of the latest list item
         self._closes = False  # a full stop is added at the end of the line, if it has none
         self._goes_on = False  # the line before ended within a sentence
 
     def write(self, text: str) -> str:
         """Add text in pieces of any size; return the text to say now."""
-        self._out = ""
+        self._new = ""
         for character in text:
             self._add(character)
-        return self._out
+        return self._new
 
     def finish(self) -> str:
         """End the text; return the last text to say."""
-        self._out = ""
+        self._new = ""
         self._add("\n", ended=True)
         self._drain(ended=True)
-        if self._skip and not self._over:  # it was not closed
-            self._note_removed(self._skip, self._skipped)
+        if self._removing and not self._has_ended:  # it was not closed
+            self._note_removed(self._removing, self._removed_text)
             self._drain(ended=True)
-        if self._spare and not any(item.isalnum() for item in self._place.said):
-            self._held, self._spare, self._over, self._skip = f"{self._spare}\n", "", False, None
+        if self._only_words and not any(item.isalnum() for item in self._place.said):
+            self._held, self._only_words = f"{self._only_words}\n", ""
+            self._has_ended, self._removing = False, None
             self._drain(ended=True)
-        return self._out
+        return self._new
 
     def _add(self, character: str, *, ended: bool = False) -> None:
         """Add a character, to the held text or to the removed text."""
-        if self._over:
+        if self._has_ended:
             return
-        if self._skip is None and not self._held and self._is_plain(character):
+        if self._removing is None and not self._held and self._is_plain(character):
             self._before = self._before[-1:] + character
-            self._in -= _LEFT_BY_WORDS
-            self._removed, self._cited, self.signs = False, False, True
+            self._places -= _LEFT_BY_WORDS
+            self._follows_removal, self._cited, self.signs = False, False, True
             self._say(character)
             return
-        if self._skip is None:
+        if self._removing is None:
             self._held += character
             self._drain(ended=ended)
             return
-        self._skipped += character
-        end = self._skip.over(self._skipped) if self._skip.over else None
+        self._removed_text += character
+        find_end = self._removing.removes_until
+        end = find_end(self._removed_text) if find_end else None
         if end is None:
-            if len(self._skipped) > MAX_KEPT:
-                self._skip = replace(self._skip, call=None, then=None)
-                self._skipped = self._skipped[-LOOK_BACK:]
+            if len(self._removed_text) > MAX_KEPT:
+                self._removing = replace(self._removing, call_prefix=None, read_removed=None)
+                self._removed_text = self._removed_text[-LOOK_BACK:]
             return
-        skip, removed, rest = self._skip, self._skipped[:end], self._skipped[end:]
-        self._skip, self._skipped = None, ""
-        self._note_removed(skip, removed, rest)
+        mark, removed, rest = self._removing, self._removed_text[:end], self._removed_text[end:]
+        self._removing, self._removed_text = None, ""
+        self._note_removed(mark, removed, rest)
         self._drain(ended=ended)
 
     def _is_plain(self, character: str) -> bool:
@@ -210,35 +212,35 @@ class SpokenText:
             return False
         return self._before[-1:].isalnum() or character not in self._first
 
-    def _note_removed(self, skip: Found, removed: str, rest: str = "") -> None:
+    def _note_removed(self, mark: Replacement, removed: str, rest: str = "") -> None:
         """Keep removed text that may be a call, and read again what may be the answer."""
-        if skip.call is not None:
-            self.calls.append(skip.call + removed)
-            self._in.add("called")
-        self._held, self._skip, self._skipped = rest, None, ""
-        if skip.then is None:
+        if mark.call_prefix is not None:
+            self.calls.append(mark.call_prefix + removed)
+            self._places.add("called")
+        self._held, self._removing, self._removed_text = rest, None, ""
+        if mark.read_removed is None:
             return
-        found = skip.then(removed)
-        self._spare = self._spare or found.spare
-        self._held = found.again + rest
-        if found.effect or found.over:
+        found = mark.read_removed(removed)
+        self._only_words = self._only_words or found.only_words
+        self._held = found.words + rest
+        if found.effect or found.removes_until:
             self._take(found)
 
     def _drain(self, *, ended: bool = False) -> None:
         """Decide as much of the held text as possible; at the end ignore the added line break."""
-        while self._held and self._skip is None and not (ended and self._held == "\n"):
+        while self._held and self._removing is None and not (ended and self._held == "\n"):
             found = self._decide()
             if found is None and len(self._held) <= MAX_HELD and not ended:
                 break
-            self._take(found or Found(1, self._held[0]))
+            self._take(found or Replacement(1, self._held[0]))
 
-    def _decide(self) -> Found | None:
+    def _decide(self) -> Replacement | None:
         """Return how to replace the first held characters; `None` if more text is needed."""
         text, at, first = self._before + self._held, len(self._before), self._held[0]
         if (named := self._read_name(text[at - 1 : at])) is not _NO_NAME:
             return named
         if first == "/" and _DOMAIN.search(self._place.said):
-            self._in.add("address")
+            self._places.add("address")
         for mark in self._marks_for(first):
             if (found := mark.find(text, at, self._place)) and self._is_next(mark, found):
                 self._note_mark(mark, first, text[at : at + found.size])
@@ -247,7 +249,7 @@ class SpokenText:
                 return None
         is_picture = "emoji" in self._keys and _is_picture(first, self._before)
         closes = first == "\n" and self._closes and self._last.isalnum()
-        return Found(1, "" if is_picture else ".\n" if closes else first)
+        return Replacement(1, "" if is_picture else ".\n" if closes else first)
 
     def _marks_for(self, first: str) -> list[TextMark]:
         """Return the marks that may begin with this character here, in their order."""
@@ -255,10 +257,10 @@ class SpokenText:
             mark
             for mark in _BY_FIRST.get(first, ())
             if (not mark.key or mark.key in self._keys)
-            and (not mark.where or mark.where in self._in)
+            and (not mark.where or mark.where in self._places)
         ]
 
-    def _read_name(self, before: str) -> Found | None:
+    def _read_name(self, before: str) -> Replacement | None:
         """Return a call whose name is followed by its arguments, but not directly.
 
         `None` if that may still come, and `_NO_NAME` if it does not. Only names that are no words
@@ -275,14 +277,14 @@ class SpokenText:
                 continue
             rest = self._held[len(name) :]
             if match := _ARGUMENTS_FOLLOW.match(rest):
-                over, call = first_object(), f"{name}{match[0]}"
-                return Found(len(call), "", over, call, Effect.LABEL, is_template=True)
+                over, call = first_object_end(), f"{name}{match[0]}"
+                return Replacement(len(call), "", over, call, Effect.LABEL, is_template=True)
             between = _BETWEEN if not name.isalpha() else _SPACE
             if between.fullmatch(rest):
                 return None
         return _NO_NAME
 
-    def _is_next(self, mark: TextMark, found: Found) -> bool:
+    def _is_next(self, mark: TextMark, found: Replacement) -> bool:
         """Return whether a numbered item begins or continues a list; "3. Mai" does neither."""
         if mark.said != ITEM:
             return True
@@ -294,10 +296,10 @@ class SpokenText:
         """Update where the text after a mark is; see `TextMark.where`."""
         if mark.where == "item" or (mark.said == CELL and mark.where != "row"):
             self._closes = True
-            self._in.discard("sentence")  # emphasis in an item is not a stage direction
-            self._in |= {"row"} if first == "|" else set[str]()
+            self._places.discard("sentence")  # emphasis in an item is not a stage direction
+            self._places |= {"row"} if first == "|" else set[str]()
         if mark.key == "links" and first in "hw<":
-            self._in.add("address")
+            self._places.add("address")
         if mark.said == CELL and self._tail == " ":
             self._take_back(1)
         self._cited = mark.effect is Effect.CITED
@@ -305,7 +307,7 @@ class SpokenText:
         place.struck = self._said > 0 and (place.struck or written == "<s>")
         place.channels = place.channels or written == "<|channel|>"
 
-    def _take(self, found: Found) -> None:
+    def _take(self, found: Replacement) -> None:
         """Remove the characters from the held text, and say what is said for them."""
         written, self._held = self._held[: found.size], self._held[found.size :]
         self._before = (self._before + written)[-2:]
@@ -313,12 +315,12 @@ class SpokenText:
         said = self._spaced(found.said)
         self._note_place(written, said)
         self._say(said)
-        if found.over is None:
+        if found.removes_until is None:
             self.signs = self.signs or not (found.is_template or written.isspace())
             return
         # The text held after the mark is read again, because it is part of the removed text.
-        self._skip, again, self._held = found, self._held, ""
-        for character in again:
+        self._removing, held, self._held = found, self._held, ""
+        for character in held:
             self._add(character)
 
     def _carry_out(self, effect: Effect | None) -> None:
@@ -326,15 +328,15 @@ class SpokenText:
         match effect:
             case Effect.THOUGHTS:
                 self._take_back(self._said)
-                self.signs, self._spare, self._in = False, "", {*_BEGINS, "start"}
-                self._removed = self._closes = False
-            case Effect.END if self._said or self.calls or self._spare:
-                self._over, self._held = True, ""
+                self.signs, self._only_words, self._places = False, "", {*_BEGINS, "start"}
+                self._follows_removal = self._closes = False
+            case Effect.END if self._said or self.calls or self._only_words:
+                self._has_ended, self._held = True, ""
             case Effect.CALL | Effect.LABEL:
                 name = self._place.name_and_space if effect is Effect.CALL else ""
-                label = self._place.label(name)
+                label = self._place.announcement(name)
                 self._take_back(len(label + name))
-                self._removed = self._removed or bool(label + name)
+                self._follows_removal = self._follows_removal or bool(label + name)
                 self.signs = self.signs and (self._said > 0 or not label + name)
             case _:
                 pass
@@ -350,14 +352,14 @@ class SpokenText:
         return self._place.said.rstrip()[-1:]
 
     def _say(self, said: str) -> None:
-        self._out += said
+        self._new += said
         self._said += len(said)
         self._place.said = (self._place.said + said)[-MAX_WORD:]
 
     def _take_back(self, characters: int) -> None:
         """Withdraw the last characters that were said."""
-        from_out = min(characters, len(self._out))
-        self._out = self._out[: len(self._out) - from_out]
+        from_out = min(characters, len(self._new))
+        self._new = self._new[: len(self._new) - from_out]
         self.taken_back += characters - from_out
         self._said -= characters
         self._place.said = self._place.said[: max(0, len(self._place.said) - characters)]
@@ -369,9 +371,9 @@ class SpokenText:
         if self._cited and said and said in ".,;:!?" and self._tail == " ":
             self._take_back(1)
         doubled = self._tail in ("", "\n") or (self._tail == " " and said != "\n")
-        if said.isspace() and self._removed and doubled:
+        if said.isspace() and self._follows_removal and doubled:
             return ""
-        self._removed = not said or (self._removed and said.isspace())
+        self._follows_removal = not said or (self._follows_removal and said.isspace())
         self._cited = self._cited and not said.strip()
         return said
 
@@ -380,10 +382,10 @@ class SpokenText:
         if written == "\n":
             self._goes_on = (self._last.isalnum() or self._last == ",") and not self._closes
             self._goes_on = self._goes_on and not self._before.isspace()
-            self._in, self._closes = set(_BEGINS), False
-            self._in |= {"other"} if self.calls or self._last in _ENDINGS else set[str]()
+            self._places, self._closes = set(_BEGINS), False
+            self._places |= {"other"} if self.calls or self._last in _ENDINGS else set[str]()
         elif said and not said.isspace():
-            self._in -= _LEFT_BY_WORDS
+            self._places -= _LEFT_BY_WORDS
         elif written.isspace():
-            self._in -= {"address"}
-            self._in |= {"sentence"} if self._last in _ENDINGS else set[str]()
+            self._places -= {"address"}
+            self._places |= {"sentence"} if self._last in _ENDINGS else set[str]()

@@ -484,7 +484,7 @@ def test_removed_text_is_not_kept_forever(begins: str, piece: str) -> None:
     spoken = SpokenText()
     assert spoken.write(begins + piece * 4 * (MAX_KEPT // len(piece))) == ""
     spoken.finish()
-    assert sys.getsizeof(vars(spoken)["_skipped"]) < 2 * MAX_KEPT
+    assert sys.getsizeof(vars(spoken)["_removed_text"]) < 2 * MAX_KEPT
     assert spoken.calls == []
 
 
