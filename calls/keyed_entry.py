@@ -14,7 +14,7 @@ four digits.
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from calls.languages.facts import language_of
@@ -46,8 +46,9 @@ class DigitsAsked:
 def waiting(question: str, asked: Iterable[DigitsAsked], language: str) -> list[DigitsAsked]:
     """Return the parameters that the agent's latest words ask for, in a language such as `de`.
 
-    A number in the words decides alone: it must be the only one, and the parameter's length.
-    Without one, the words must name the parameter.
+    A number in the words decides: it must be the only one, and the parameter's length. Without one,
+    the words must name the parameter. One that is not named is returned as a sensitive one: "your
+    four-digit PIN" may be for another tool, or for none.
     """
     latest = _latest_sentence(question)
     clauses = [_TOKEN.findall(clause.casefold()) for clause in _CLAUSE_END.split(latest)]
@@ -55,10 +56,11 @@ def waiting(question: str, asked: Iterable[DigitsAsked], language: str) -> list[
     facts = language_of(language)
     known = facts.numbers if facts else dict[str, int]()
     numbers = {number for word in words if (number := _number(word, known)) >= MIN_NUMBER}
+    named = [(item, _is_named(item.name, clauses)) for item in asked]
     return [
-        item
-        for item in asked
-        if numbers == {item.length} or (not numbers and _is_named(item.name, clauses))
+        item if is_named else replace(item, sensitive=True)
+        for item, is_named in named
+        if (numbers == {item.length} if numbers else is_named)
     ]
 
 

@@ -1,5 +1,7 @@
 """Keys become an entry; the record masks it."""
 
+from dataclasses import replace
+
 import pytest
 
 from calls.keyed_entry import MAX_KEYS, PAUSE_S, DigitsAsked, KeyedEntry, waiting
@@ -55,27 +57,33 @@ CODE, ORDER = (
 )
 
 
+def hidden(asked: DigitsAsked) -> DigitsAsked:
+    return replace(asked, sensitive=True)
+
+
 @pytest.mark.parametrize(
     ("language", "question", "asked"),
     [
         ("en", "Please key in your code.", [CODE]),
-        ("en", "What are the six digits on the letter?", [CODE]),
-        ("en", "Please key in the 4-digit number.", [ORDER]),
+        ("en", "What are the six digits on the letter?", [hidden(CODE)]),
+        ("en", "Please key in the 4-digit number.", [hidden(ORDER)]),
         ("en", "And your order number?", [ORDER]),
-        ("de", "Bitte tippen Sie die sechsstellige Zahl ein.", [CODE]),
+        ("en", "And your order number, all 4 digits?", [ORDER]),
+        ("en", "And the four-digit PIN of your card?", [hidden(ORDER)]),
+        ("de", "Bitte tippen Sie die sechsstellige Zahl ein.", [hidden(CODE)]),
         ("de-AT", "Ihr Code, bitte.", [CODE]),
-        ("es", "Los seis d\u00edgitos, por favor.", [CODE]),
+        ("es", "Los seis d\u00edgitos, por favor.", [hidden(CODE)]),
         (
             "ru",
             "\u0412\u0432\u0435\u0434\u0438\u0442\u0435 4 \u0446\u0438\u0444\u0440\u044b.",
-            [ORDER],
+            [hidden(ORDER)],
         ),
         ("en", "Please key in your card number.", []),
         ("en", "All sixteen digits of the card, and not the code.", []),
         ("en", "The last four of the six digits?", []),
         ("en", "Please key in the number of your order.", [ORDER]),
         ("en", "Key in your code. Thank you.", [CODE]),
-        ("en", "Key in your code. It has six digits.", [CODE]),
+        ("en", "Key in your code. It has six digits.", [hidden(CODE)]),
         ("en", "Order number 123 is noted. Please key in your code.", [CODE]),
         ("en", "Your code is noted. Now please key in your card number.", []),
         ("en", "Your six-digit code is right. And now your card number, please.", []),
