@@ -205,6 +205,13 @@ CLEANED = {
     "bullets": ("- one\n- two", "one.\ntwo"),
     "other bullets": ("Here:\n* one!\n\u2022 two\n", "Here:\none!\ntwo.\n"),
     "a numbered list": ("1. First\n2. Second", "1, First.\n2, Second"),
+    "(waits patiently) ",
+    "\uff08\u512a\u3057\u3044\u58f0\u3067\uff09",
+    "\uff08\u8f7b\u58f0\uff09",
+    "(\ubbf8\uc18c\ub97c \uc9c0\uc73c\uba70) ",
+    "(g\u00fcl\u00fcmseyerek) ",
+    "(skrattar) ",
+    "(\u064a\u0628\u062a\u0633\u0645) ",
     "numbers with brackets": ("Choose:\n1) Tea\n12) Milk", "Choose:\n1, Tea.\n12, Milk"),
     "a number at the end of a sentence": ("It costs\n9. We open", "It costs\n9. We open"),
     "a German date": ("3. Mai um 10 Uhr.\n1. M\u00e4rz", "3. Mai um 10 Uhr.\n1. M\u00e4rz"),
@@ -255,6 +262,11 @@ CLEANED = {
     "emphasis at the beginning of a sentence": (
         "*really* good. *truly* so! It is: *very* good",
         "really good. truly so! It is: very good",
+    "two directions for a voice": ("[excited] [whispers] We open.", "We open."),
+    "waits and other content": (
+        "(waits are short) (\u7a0e\u8fbc) (\uc8fc\ucc28 \ubb34\ub8cc)",
+        "(waits are short) (\u7a0e\u8fbc) (\uc8fc\ucc28 \ubb34\ub8cc)",
+    ),
     ),
     "emphasis in other scripts": (
         "*\u00dcber* uns. *\u0412\u0430\u0436\u043d\u043e* Da. *\u91cd\u8981* A",
