@@ -33,7 +33,7 @@ NAMES: Final = {
     kind: re.compile(filled("|".join(patterns))) for kind, patterns in DATA["names"].items()
 }
 """The parts of names by which a tag, a token or a key in JSON is known, by kind."""
-_WORD_BEFORE: Final = re.compile(r"([A-Za-z_][\w.]*(?::\d+)?)([\s`:]*)$")
+_WORD_BEFORE: Final = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*(?::\d+)?)([\s`:]*)$")
 _NO_WORD: Final = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]")  # `find_room`, `findRoom`
 _ANNOUNCEMENT: Final = re.compile(
     r"(?i)(?:^|(?<=\n)|(?<=[.!?\u2026] ))"  # it begins a line or a sentence

@@ -170,6 +170,9 @@ KEYS = [
     "Room [12] is free.",
     "Dr\u00fccken Sie [1].",
     "Appuyez sur [1].",
+    '<|start_of_cite|>{"document_id": "1"}<|end_of_cite|>.',
+    "</co: 0:[1,2]>.",
+    " [Doc2] [doc 1].",
     "Marque el [2].",
     "Prema [1].",
     "Digite [3].",
@@ -343,6 +346,8 @@ CLEANED = {
         "Hi. Yes , no so .",
     ),
     "content in brackets": (
+    "a flight and a room": ("Flight [LH 400], [Room 12].", "Flight LH 400, Room 12."),
+    "data after a sentence": ('We open at nine.{"a": 1}', "We open at nine."),
         "(about two hours) (including breakfast) (daily) [except Sundays] (checking account)",
         "(about two hours) (including breakfast) (daily) except Sundays (checking account)",
     ),
