@@ -37,6 +37,7 @@ _VALUE: Final = re.compile(r"(?i)(?:null|none|nil|undefined|nan|n/a|true|false)[
 _DIRECTION: Final = re.compile(
     r"\([^()\[\]{}\"]*\)[.!]?|\[[^()\[\]{}\"]*\][.!]?|\*{1,2}[^\W\d_A-Z][^*\n]*\*{1,2}[.!]?"
 )
+_IN_CHANNELS: Final = frozenset({"<|channel|>", "<|message|>"})
 _NO_NAME: Final = Replacement(0)
 
 
@@ -305,7 +306,7 @@ class SpokenText:
         self._cited = mark.effect is Effect.CITED
         place = self._place
         place.struck = self._said > 0 and (place.struck or written == "<s>")
-        place.channels = place.channels or written == "<|channel|>"
+        place.channels = place.channels or written in _IN_CHANNELS
 
     def _take(self, found: Replacement) -> None:
         """Remove the characters from the held text, and say what is said for them."""

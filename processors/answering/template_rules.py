@@ -27,6 +27,9 @@ _BARS: Final = "|\uff5c"
 _LAST_ELEMENT: Final = re.compile(r"[<\u25c1]([^<>\n\u25c1\u25b7]{1,60})[>\u25b7]$")
 _TYPE: Final = re.compile(r"\stype\s*=\s*[\"']?([\w-]+)")
 _VALUE: Final = re.compile(r"=\s*[\"']?([^\s\"'>]+)")
+_own_turn: Final = until(
+    r"(?=(?:<[^<>\n]{1,30}>|\[\|)(?:assistant|model)\b)|(?=<\|(?:assistant|model)\|>)|(?=\[/INST\])"
+)
 _end_of_word: Final = until(r"(?=[^\w])")
 _MARKUP: Final = frozenset(DATA["markup"])
 _BREAKS: Final = frozenset(DATA["breaks"])
@@ -81,8 +84,11 @@ class Element:
         """Return a function that finds the end of its content; `None` if it has none."""
         if not self.opens:
             return None
-        closing_tag = rf"</[^<>\n]{{0,30}}{re.escape(self.tag)}\s*>"
-        return _end_of_block(kind) if self.is_token else until(closing_tag)
+        if self.is_token:
+            return _end_of_block(kind)
+        end = re.sub("begin|start", "end", self.tag)  # `<start_call>` has no end with a slash
+        closing = rf"/[^<>\n]{{0,30}}{re.escape(self.tag)}" + (f"|{end}" if end != self.tag else "")
+        return until(rf"<(?:{closing})\s*>")
 
 
 def tag(match: re.Match[str], place: MarkPlace) -> Replacement | None:
@@ -152,6 +158,18 @@ def _after_header(header: str) -> Replacement:
     return Replacement(0, removes_until=end, call_prefix=prefix, is_template=True)
 
 
+def _follows_header(element: Element) -> bool:
+    """Return whether a channel's header was said as words, because its token is missing."""
+    is_header = NAMES["channels"].fullmatch(element.place.said.strip()) is not None
+    return element.is_token and element.name == "message" and is_header
+
+
+def _take_header_back(element: Element) -> Replacement:
+    """Withdraw the words that are a header; what follows is that of its channel."""
+    header = element.place.said
+    return element.removed(until(""), lambda _: _after_header(header), effect=Effect.THOUGHTS)
+
+
 def _holds_thoughts(element: Element) -> bool:
     names = "_".join((element.name, *_TYPE.findall(element.written.lower())))
     return NAMES["thoughts"].search(names) is not None
@@ -206,8 +224,8 @@ def _is_others_turn(element: Element) -> bool:
 
 
 def _end_with_turn(element: Element) -> Replacement:
-    """End the answer; before its first word, remove the turn in a tag."""
-    end = None if element.is_token else element.end_of_content("others")
+    """End the answer; before its first word, remove the turn."""
+    end = _own_turn if element.is_token else element.end_of_content("others")
     return element.removed(end, effect=Effect.END)
 
 
@@ -224,7 +242,8 @@ def _remove_role(element: Element) -> Replacement:
 
 def _after_role(role: str) -> Replacement:
     """Return what follows the name of a role: another's turn is not the answer's."""
-    return Replacement(0, effect=Effect.END if NAMES["others"].match(role.lower()) else None)
+    is_others = NAMES["others"].match(role.lower())
+    return Replacement(0, "", _own_turn, effect=Effect.END) if is_others else Replacement(0)
 
 
 def _remove_role_or_end(element: Element) -> Replacement:
@@ -278,6 +297,7 @@ _RULES: Final[
     tuple[tuple[str, Callable[[Element], bool], Callable[[Element], Replacement]], ...]
 ] = (
     ("reasoning", lambda e: e.is_token and e.name == "channel" and e.opens, _remove_header),
+    ("reasoning", _follows_header, _take_header_back),
     ("reasoning", _holds_thoughts, _remove_thoughts),
     ("reasoning", lambda e: not e.is_token and e.is_named("asides"), _remove_content),
     ("tool_calls", lambda e: e.is_token and e.name in ("recipient", "from"), _remove_recipient),

@@ -151,6 +151,14 @@ ASIDES = [
     "Gedanken: Sie fragen.\nAntwort: ",
     "analysisThey ask.assistantanalysisMore.assistantfinal",
     "They ask.assistantfinal",
+    "<|header_start|>assistant<|header_end|>\n\n",
+    "analysis<|message|>They ask.<|end|><|start|>assistant<|channel|>final<|message|>",
+    "final<|message|>",
+    "<|user|>When do you open?<|assistant|>",
+    "<|im_start|>user\nWhen do you open?<|im_end|>\n<|im_start|>assistant\n",
+    "<ctrl94>thought\nThey ask.\n<ctrl95>",
+    "Here is my thought process:\nThey ask.\nHere is my response:\n",
+    ">>>all\n",
 ]
 CITATIONS = [
     ".[^1^]",
@@ -162,6 +170,9 @@ CITATIONS = [
     ".\n[1] https://example.com/a",
     " (source: menu.pdf).",
     " :contentReference[oaicite:0]{index=0}.",
+    '<|start_of_cite|>{"document_id": "1"}<|end_of_cite|>.',
+    "</co: 0:[1,2]>.",
+    " [Doc2] [doc 1].",
 ]
 KEYS = [
     "Press [1] for sales, [2] for support, or [3] to hold.",
@@ -170,9 +181,6 @@ KEYS = [
     "Room [12] is free.",
     "Dr\u00fccken Sie [1].",
     "Appuyez sur [1].",
-    '<|start_of_cite|>{"document_id": "1"}<|end_of_cite|>.',
-    "</co: 0:[1,2]>.",
-    " [Doc2] [doc 1].",
     "Marque el [2].",
     "Prema [1].",
     "Digite [3].",
@@ -197,6 +205,13 @@ DIRECTIONS = [
     "[call ended] ",
     "(waits for response) ",
     "(Hangs up.) ",
+    "(waits patiently) ",
+    "\uff08\u512a\u3057\u3044\u58f0\u3067\uff09",
+    "\uff08\u8f7b\u58f0\uff09",
+    "(\ubbf8\uc18c\ub97c \uc9c0\uc73c\uba70) ",
+    "(g\u00fcl\u00fcmseyerek) ",
+    "(skrattar) ",
+    "(\u064a\u0628\u062a\u0633\u0645) ",
     "\u200b",
 ]
 CLEANED = {
@@ -208,13 +223,6 @@ CLEANED = {
     "bullets": ("- one\n- two", "one.\ntwo"),
     "other bullets": ("Here:\n* one!\n\u2022 two\n", "Here:\none!\ntwo.\n"),
     "a numbered list": ("1. First\n2. Second", "1, First.\n2, Second"),
-    "(waits patiently) ",
-    "\uff08\u512a\u3057\u3044\u58f0\u3067\uff09",
-    "\uff08\u8f7b\u58f0\uff09",
-    "(\ubbf8\uc18c\ub97c \uc9c0\uc73c\uba70) ",
-    "(g\u00fcl\u00fcmseyerek) ",
-    "(skrattar) ",
-    "(\u064a\u0628\u062a\u0633\u0645) ",
     "numbers with brackets": ("Choose:\n1) Tea\n12) Milk", "Choose:\n1, Tea.\n12, Milk"),
     "a number at the end of a sentence": ("It costs\n9. We open", "It costs\n9. We open"),
     "a German date": ("3. Mai um 10 Uhr.\n1. M\u00e4rz", "3. Mai um 10 Uhr.\n1. M\u00e4rz"),
@@ -254,6 +262,11 @@ CLEANED = {
     "a direction in Spanish": ("[sonr\u00ede amablemente] Abrimos.", "Abrimos."),
     "content before a sentence": ("(in the evening) We open.", "(in the evening) We open."),
     "a direction for a voice": ("[excited] We open. ", "We open."),
+    "two directions for a voice": ("[excited] [whispers] We open.", "We open."),
+    "waits and other content": (
+        "(waits are short) (\u7a0e\u8fbc) (\uc8fc\ucc28 \ubb34\ub8cc)",
+        "(waits are short) (\u7a0e\u8fbc) (\uc8fc\ucc28 \ubb34\ub8cc)",
+    ),
     "content in brackets at the beginning": ("(or later) we open.", "(or later) we open."),
     "a citation with a colon": ("Nine [web:3][web:12].", "Nine."),
     "a direction between": ("Yes. *looks it up* We do.", "Yes. We do."),
@@ -265,11 +278,6 @@ CLEANED = {
     "emphasis at the beginning of a sentence": (
         "*really* good. *truly* so! It is: *very* good",
         "really good. truly so! It is: very good",
-    "two directions for a voice": ("[excited] [whispers] We open.", "We open."),
-    "waits and other content": (
-        "(waits are short) (\u7a0e\u8fbc) (\uc8fc\ucc28 \ubb34\ub8cc)",
-        "(waits are short) (\u7a0e\u8fbc) (\uc8fc\ucc28 \ubb34\ub8cc)",
-    ),
     ),
     "emphasis in other scripts": (
         "*\u00dcber* uns. *\u0412\u0430\u0436\u043d\u043e* Da. *\u91cd\u8981* A",
@@ -313,6 +321,7 @@ CLEANED = {
     ),
     "a tool call": (f"One moment. <tool_call>\n{CALL}\n</tool_call>", "One moment. "),
     "a tool call as JSON": (f"{CALL}", ""),
+    "a tool call in tags without a slash": (f"<call_begin>{CALL}<call_end> Done.", "Done."),
     "what only begins like a tool call": ('{"a" is} no call, "b" neither', 'no call, "b" neither'),
     "a tool call with quotes": ('{"a": "\\\\\\" }", "b": {}} Done.', "Done."),
     "tool calls in a list": (f"[{CALL}]\nDone.", "Done."),
@@ -337,6 +346,8 @@ CLEANED = {
         "Nine [doc1].\u30104:0\u2020source\u3011 Ten [Source: menu.pdf]! Six\ue200cite\ue201.",
         "Nine. Ten! Six.",
     ),
+    "a flight and a room": ("Flight [LH 400], [Room 12].", "Flight LH 400, Room 12."),
+    "data after a sentence": ('We open at nine.{"a": 1}', "We open at nine."),
     "a heading in Chinese": (
         "\u3010\u65f6\u95f4\u3011\u4e5d\u70b9",
         "\u3010\u65f6\u95f4\u3011\u4e5d\u70b9",
@@ -346,8 +357,6 @@ CLEANED = {
         "Hi. Yes , no so .",
     ),
     "content in brackets": (
-    "a flight and a room": ("Flight [LH 400], [Room 12].", "Flight LH 400, Room 12."),
-    "data after a sentence": ('We open at nine.{"a": 1}', "We open at nine."),
         "(about two hours) (including breakfast) (daily) [except Sundays] (checking account)",
         "(about two hours) (including breakfast) (daily) except Sundays (checking account)",
     ),
@@ -441,8 +450,10 @@ def test_what_follows_the_end_of_the_answer_is_not_spoken(end: str) -> None:
 
 
 def test_a_channel_that_ends_is_not_the_end_of_the_answer() -> None:
-    text = "<|channel|>commentary<|message|>A moment.<|end|><|start|>assistant<|channel|>final"
-    assert cleaned([f"{text}<|message|> It is nine.<|return|>"]) == "A moment. It is nine."
+    text = "commentary<|message|>A moment.<|end|><|start|>assistant<|channel|>final"
+    for begins in ("<|channel|>", ""):
+        said = cleaned([f"{begins}{text}<|message|> It is nine.<|return|>"])
+        assert said == "A moment. It is nine."
 
 
 @promised

@@ -102,6 +102,7 @@ FORMS = {
     f"<|message|>{GIVEN}<|call|>",
     "channels, without their tokens": "They want it.assistantcommentary to=functions.check_order "
     f"json{GIVEN}",
+    "an element after thoughts": 'Thought: I look.\n<code>\ncheck_order(order="77")\n</code>',
     "a code block after thoughts": 'Thought: I look.\nCode:\n```py\ncheck_order(order="77")\n```',
     "LFM": '<|tool_call_start|>[check_order(order="77")]<|tool_call_end|>',
     "Olmo": '<function_calls>\ncheck_order(order="77")\n</function_calls>',
@@ -157,7 +158,7 @@ def test_a_call_that_is_not_offered_is_no_sign_of_an_answer(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["JSON", "a fence", "Hermes", "DeepSeek V3.1", "Claude", "Mistral"]
+    "name", ["JSON", "a fence", "Hermes", "DeepSeek V3.1", "Claude", "Mistral", "Functionary"]
 )
 def test_words_before_a_call_are_spoken(name: str) -> None:
     assert read(f"One moment. {FORMS[name]}", tools=TOOLS) == ("One moment.", RUNS)
