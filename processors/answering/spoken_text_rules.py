@@ -71,7 +71,7 @@ class SpokenTextRule:
         return frozenset(key.name for key in fields(self) if getattr(self, key.name))
 
 
-def spoken_part(text: str, rule: SpokenTextRule | None = None) -> str:
+def spoken_part(text: str, rule: SpokenTextRule | None = None, *, is_turn: bool = True) -> str:
     """Return what is to be spoken of a complete text that a model wrote.
 
     Of a value such as `null` that is nothing.
@@ -79,10 +79,11 @@ def spoken_part(text: str, rule: SpokenTextRule | None = None) -> str:
     Args:
         text: The text; of a very long one only the beginning.
         rule: What is removed; `None` for everything that is not speech.
+        is_turn: See `SpokenText`.
     """
     if _VALUE.fullmatch(text[:MAX_TEXT].strip()):
         return ""
-    cleaner = SpokenText(rule)
+    cleaner = SpokenText(rule, is_turn=is_turn)
     said = cleaner.write(text[:MAX_TEXT])
     rest = cleaner.finish()
     return (said[: len(said) - cleaner.taken_back] + rest).strip()
@@ -130,13 +131,22 @@ class SpokenText:
             all: the name of a tool whose arguments follow, or thoughts. The reader sets it to 0.
     """
 
-    def __init__(self, rule: SpokenTextRule | None = None, *, tools: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        rule: SpokenTextRule | None = None,
+        *,
+        tools: Collection[str] = (),
+        is_turn: bool = True,
+    ) -> None:
         """Create it without text.
 
         Args:
             rule: What is removed; `None` for everything that is not speech.
             tools: The names of the offered tools.
+            is_turn: It is a turn of a conversation, so that "Caller:" begins an invented next turn.
+                In a summary, that is content.
         """
+        self._is_turn = is_turn
         self.calls: list[str] = []
         self.signs = False
         self.taken_back = 0
@@ -384,7 +394,8 @@ class SpokenText:
             self._goes_on = (self._last.isalnum() or self._last == ",") and not self._closes
             self._goes_on = self._goes_on and not self._before.isspace()
             self._places, self._closes = set(_BEGINS), False
-            self._places |= {"other"} if self.calls or self._last in _ENDINGS else set[str]()
+            if self._is_turn and (self.calls or self._last in _ENDINGS):
+                self._places.add("other")
         elif said and not said.isspace():
             self._places -= _LEFT_BY_WORDS
         elif written.isspace():

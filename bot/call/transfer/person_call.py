@@ -88,7 +88,7 @@ async def summarise(
                 text = await llm.run_inference(context, system_instruction=prompt, each_s=each_s)
         except Exception as error:  # noqa: BLE001 - edge of the provider: the last words are used
             logger.warning("no model summarised the call: {}", type(error).__name__)
-    text = sayable(spoken_part(text or ""), SUMMARY_LIMIT)
+    text = sayable(spoken_part(text or "", is_turn=False), SUMMARY_LIMIT)
     by = "model" if text else "last_words"
     text = text or plain_summary(messages, reason=reason, language=language)
     return Summary(text=sayable(text, SUMMARY_LIMIT), by=by, took_s=clock() - began_at)

@@ -26,6 +26,7 @@ class Answers:
         ("They call.</think>**Anna** asks for her invoice.", "Anna asks for her invoice.", "model"),
         ("```\nAnna asks.\n```<|im_end|>", "Anna asks.", "model"),
         ('{"summary": "Anna asks for her invoice."}', "Anna asks for her invoice.", "model"),
+        ("Invoice 7 is wrong.\nCaller: Anna.", "Invoice 7 is wrong. Caller: Anna.", "model"),
         (f"<think>{'They call. ' * 1000}</think>Anna asks.", "Anna asks.", "model"),
         ("<think>They call.</think>", "The caller said: It is about my invoice.", "last_words"),
     ],
