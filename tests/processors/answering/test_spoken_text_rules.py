@@ -347,6 +347,7 @@ CLEANED = {
         "Nine. Ten! Six.",
     ),
     "a flight and a room": ("Flight [LH 400], [Room 12].", "Flight LH 400, Room 12."),
+    "a gate and a form": ("Gate [B12], form [W-2].", "Gate B12, form W-2."),
     "data after a sentence": ('We open at nine.{"a": 1}', "We open at nine."),
     "a heading in Chinese": (
         "\u3010\u65f6\u95f4\u3011\u4e5d\u70b9",
