@@ -1,12 +1,12 @@
 """Finds long numbers in the words of a call, as digits or as words, and masks them.
 
 Rules: a recogniser may write a card number as digits or as words, so words for numbers become
-digits first: "forty two", "double five", "vier zwei". Digits, words and hesitations next to each
-other are one number. 13 to 19 digits in a row are masked whatever their checksum, because one may
-be misheard, and so is a longer row; the last four digits stay, as on a receipt, unless the row may
-end with the card's code. A row of up to 15 digits that begins with a plus or a zero is a telephone
-number. Dates and times are no part of a row. An account number (IBAN) is masked from its country
-code on, whether its letters are said one by one or in groups.
+digits first: "forty two", "double five", "vier zwei", "four thousand two hundred". Digits, words
+and hesitations next to each other are one number. 13 to 19 digits in a row are masked whatever
+their checksum, because one may be misheard, and so is a longer row; the last four digits stay, as
+on a receipt, unless the row may end with the card's code. A row of up to 15 digits that begins with
+a plus or a zero is a telephone number. Dates and times are no part of a row. An account number
+(IBAN) is masked from its country code on, whether its letters are said one by one or in groups.
 
 The words for numbers are those of `calls.languages`. A text is read in each language if it has
 several of that language's words for numbers. In scripts without capital letters, such as Chinese,
@@ -19,8 +19,8 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from itertools import groupby
+from functools import cache, lru_cache
+from itertools import groupby, pairwise
 from typing import Final
 
 from calls.languages.facts import languages
@@ -33,28 +33,12 @@ PIECE_DIGITS: Final = 3  # at least, in a piece of a telephone number (chosen)
 LEAST_DIGITS: Final = 10  # of the shortest account number without its letters, less one
 MAX_LANGUAGES: Final = 3  # a text is read in those with most words in it (chosen)
 MAX_PARTS: Final = 5  # of one word for a number, such as "quatre-vingt-dix-sept"
+MAX_COMPOSED: Final = 16  # tokens of one number: "eight hundred and twenty-two thousand ..."
 MAX_GAP: Final = 4  # characters between two parts of a number
 MAX_HESITATIONS: Final = 4  # between two parts of a number (chosen)
-HESITATIONS: Final = frozenset(
-    (
-        *("and", "then", "uh", "um", "er", "ah", "dash", "hyphen", "minus", "space", "okay", "und"),
-        *("dann", "äh", "ähm", "strich", "bindestrich", "et", "puis", "euh", "tiret", "y", "luego"),
-        *("eh", "guion", "guión", "e", "poi", "trattino", "depois", "traço", "en", "dan", "i"),
-        *("streepje", "potem", "ve", "и", "потом", "тире", "затем", "next"),
-        *(
-            "danach",
-            "weiter",
-            "ensuite",
-            "después",
-            "dopo",
-            "daarna",
-            "następnie",
-            "sonra",
-            "далее",
-        ),
-    )
-)
-UNIT_JOINTS: Final = ("y", "e", "i", "și", "og", "och", "en", "und")
+HESITATIONS: Final = frozenset[str]().union(*(item.hesitations for item in languages().values()))
+UNIT_JOINTS: Final = ("y", "e", "i", "și", "og", "och", "en", "und", "and", "et")
+MOST: Final = 1_000_000  # numbers are below it
 MARKS: Final = range(0x300, 0x12000)  # where all scripts of living languages have their signs
 
 
@@ -70,8 +54,12 @@ BREAKS: Final = re.compile(  # dates and times
     r"(?<![\d.:/-])(?:\d{4}-\d\d-\d\d|\d{1,2}([./])\d{1,2}\1(?:\d{4}|\d\d)|\d{1,2}:\d\d(?::\d\d)?)"
     r"(?![\d:/-]|\.\d)"
 )
-BREAKING: Final = re.compile(r"[^\s,.;:/\u2010-\u2015()'\"\u3001\u3002\uff0c\uff0e\u060c-]|\n\s*\n")
+BREAKING: Final = re.compile(
+    r"[^\s,.;:/\u2010-\u2015()'\"\u3001\u3002\u30fb\uff0c\uff0e\u060c-]|\n\s*\n"
+)
 LEAST_RUN: Final = 3  # words for digits that are written together, to be read apart (chosen)
+MAX_COMPOUND: Final = 200  # characters of numbers that are written together (chosen)
+MAX_SPLITS: Final = 4096  # results of `_split` that are kept (chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +81,47 @@ class _Part:
     is_fixed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Vocabulary:
+    """A language's words for numbers.
+
+    Attributes:
+        numbers: The numbers, by the parts of their words.
+        repeats: How many equal digits a word announces.
+        multipliers: Numbers that multiply the one before them: "four hundred", and "four ten" in a
+            language without a word for twenty.
+        ten_adds: Whether ten and a digit are one number, in a language without words for 11 to 19.
+    """
+
+    numbers: Mapping[tuple[str, ...], int]
+    repeats: Mapping[str, int]
+    multipliers: Sequence[int] = ()
+    ten_adds: bool = False
+
+    def room_after(self, part: int) -> int:
+        """Return what the part after this one must stay below to be added: "forty" "two"."""
+        if part == 10:
+            return 10 if self.ten_adds else 1
+        return next((place for place in (1000, 100, 10) if part >= place and not part % place), 1)
+
+
 @cache
-def _vocabulary(tag: str) -> tuple[Mapping[tuple[str, ...], int], Mapping[str, int]]:
-    """Return a language's words for numbers, by their parts, and for equal digits."""
+def _vocabulary(tag: str) -> _Vocabulary:
+    """Return a language's words for numbers; none for the empty tag."""
+    if not tag:
+        return _Vocabulary({}, {})
     facts = languages()[tag]
     numbers = {tuple(TOKEN.findall(word)): value for word, value in facts.numbers.items()}
-    return numbers, facts.repeats
+    known = set(numbers.values())
+    multipliers = (100, 1000) if 20 in known else (10, 100, 1000)
+    return _Vocabulary(numbers, facts.repeats, multipliers, ten_adds=11 not in known)
 
 
 def _tags_by_word() -> dict[str, set[str]]:
     """Return the languages in which a word is, or begins, a word for a number."""
     found = defaultdict[str, set[str]](set)
     for tag in languages():
-        for parts in _vocabulary(tag)[0]:
+        for parts in _vocabulary(tag).numbers:
             found[parts[0]].add(tag)
     return dict(found)
 
@@ -118,32 +134,49 @@ def _has_capitals(text: str) -> bool:
     return text.upper() != text.lower()
 
 
-def _written_together() -> tuple[re.Pattern[str], Mapping[int, re.Pattern[str]]]:
-    """Return what finds words for numbers that are written together.
-
-    The first is one such word of a script without capital letters, where a row of them may be
-    anywhere. The others, by language, are one word for a digit of a language with capitals, where
-    only a whole word may be such a row, as "fourtwofour".
-    """
-    anywhere, whole = set[str](), list[str]()
+def _words_of(*, has_capitals: bool) -> dict[str, set[str]]:
+    """Return the words for numbers that may be written together, with their languages."""
+    found = defaultdict[str, set[str]](set)
     for facts in languages().values():
-        anywhere |= {word for word in facts.numbers if not _has_capitals(word) and " " not in word}
-        digits = {word for word, value in facts.numbers.items() if value < 10 and word.isalpha()}
-        whole += [_any_of(cased)] if (cased := set(filter(_has_capitals, digits))) else []
-    return re.compile(_any_of(anywhere)), {
-        group: re.compile(word) for group, word in enumerate(whole, 1)
-    }
+        for word in facts.numbers:
+            if _has_capitals(word) is has_capitals and not set(word) & {" ", "-"}:
+                found[word].add(facts.tag)
+    return dict(found)
 
 
 def _any_of(words: Iterable[str]) -> str:
     return "(?>" + "|".join(map(re.escape, sorted(words, key=len, reverse=True))) + ")"
 
 
-UNSPACED, CASED_DIGITS = _written_together()
+UNSPACED: Final = re.compile(_any_of(_words_of(has_capitals=False)))
 UNSPACED_ROW: Final = re.compile(rf"\A{UNSPACED.pattern}++\Z|{UNSPACED.pattern}{{{LEAST_RUN},}}+")
-CASED_ROW: Final = re.compile(
-    "|".join(rf"({item.pattern}{{{LEAST_RUN},}}+)" for item in CASED_DIGITS.values())
-)
+CASED: Final = _words_of(has_capitals=True)
+LONGEST: Final = max(map(len, CASED))
+
+
+@lru_cache(MAX_SPLITS)
+def _split(word: str, tag: str) -> tuple[str, ...] | None:
+    """Return the numbers of which a word of a language consists; `None` if it has other parts."""
+    if not word:
+        return ()
+    for length in range(min(len(word), LONGEST), 0, -1):
+        if tag in CASED.get(word[:length], ()):
+            rest = _split(word[length:], tag)
+            if rest is not None:
+                return word[:length], *rest
+    return None
+
+
+def _compound(word: str) -> Sequence[str]:
+    """Return the numbers that are written together: "fourtwofour", "viertausendzweihundert"."""
+    lengths = range(min(len(word), LONGEST), 0, -1)
+    for tag in sorted(set[str]().union(*(CASED.get(word[:length], ()) for length in lengths))):
+        parts = _split(word, tag) or ()
+        values = [languages()[tag].numbers[part] for part in parts]
+        is_run = len(parts) >= LEAST_RUN and max(values) < 10
+        if is_run or (len(parts) > 1 and set(_vocabulary(tag).multipliers) & set(values)):
+            return parts
+    return ()
 
 
 def masked_numbers(text: str) -> str:
@@ -235,9 +268,9 @@ def _tokens(text: str) -> list[_Part]:
     breaks = [found.span() for found in BREAKS.finditer(text)]
     tokens = list[_Part]()
     for found in TOKEN.finditer(text):
-        start, word = found.start(), found[0].casefold()
+        start, word = found.start(), found[0].lower()
         is_fixed = any(begin <= start < end for begin, end in breaks)
-        # Case folding may add characters, as to "İ": then places in the word are not the text's.
+        # A small letter may be two characters, as of "İ": then the places would be wrong.
         for begin, end in _words_in(word) if len(word) == len(found[0]) else [(0, len(found[0]))]:
             place = start + begin, start + end
             tokens.append(_Part(*place, word=word[begin:end], is_fixed=is_fixed))
@@ -253,55 +286,112 @@ def _words_in(word: str) -> Iterator[tuple[int, int]]:
                 yield at, row.start()
             yield from (found.span() for found in UNSPACED.finditer(word, *row.span()))
             at = row.end()
-    elif found := CASED_ROW.fullmatch(word):
-        one = CASED_DIGITS[found.lastindex or 0]
-        yield from (item.span() for item in one.finditer(word))
-        at = len(word)
+    elif word not in TAGS_BY_WORD and len(word) <= MAX_COMPOUND:
+        for part in _compound(word):
+            yield at, at + len(part)
+            at += len(part)
     if at < len(word):
         yield at, len(word)
 
 
 def _parts(tokens: Sequence[_Part], tag: str) -> list[_Part]:
     """Read the numbers among some words in a language; only digits if `tag` is empty."""
-    numbers, repeats = _vocabulary(tag) if tag else ({}, {})
+    words = _vocabulary(tag)
     parts, at = list[_Part](), 0
     while at < len(tokens):
         token, used = tokens[at], 1
         if token.word.isdecimal() and not token.is_fixed:
             token = replace(token, digits="".join(str(int(item)) for item in token.word))
         elif tag:
-            token, used = _read_word(tokens[at : at + MAX_PARTS + 1], numbers, repeats)
+            token, used = _read_word(tokens[at : at + MAX_COMPOSED], words)
         parts.append(token)
         at += used
     return parts
 
 
-def _read_word(
-    tokens: Sequence[_Part], numbers: Mapping[tuple[str, ...], int], repeats: Mapping[str, int]
-) -> tuple[_Part, int]:
+def _read_word(tokens: Sequence[_Part], words: _Vocabulary) -> tuple[_Part, int]:
     """Return the number or word at the beginning of some tokens, and how many of them it has."""
     first = tokens[0]
-    if first.word in repeats and len(tokens) > 1:
-        digit, used = _read_word(tokens[1:], numbers, {})
+    if first.word in words.repeats and len(tokens) > 1:
+        digit, used = _read_word(tokens[1:], replace(words, repeats={}))
         digits = digit.digits or (tokens[1].word if tokens[1].word.isdecimal() else "")
         if len(digits) == 1:
-            return _Part(first.start, digit.end, digits * repeats[first.word]), used + 1
-    value, used = _longest(tokens, numbers)
+            return _Part(first.start, digit.end, digits * words.repeats[first.word]), used + 1
+    value, used = _composed(tokens, words)
     if value is None:
         return first, 1
-    if value in range(20, 100, 10):  # "forty two", "cuarenta y dos"
-        joined = used < len(tokens) - 1 and tokens[used].word in UNIT_JOINTS
-        unit, more = _longest(tokens[used + joined :], numbers)
-        if unit is not None and unit in range(1, 10):
-            value, used = value + unit, used + joined + more
-    # A hundred adds only its zeros: "four hundred" is 400.
-    return _Part(first.start, tokens[used - 1].end, f"{value}" if value < 100 else "00"), used
+    return _Part(first.start, tokens[used - 1].end, f"{value}"), used
+
+
+@dataclass(slots=True)
+class _Number:
+    """A number while its words are read: "four" "thousand" "two" "hundred" "forty" "two".
+
+    Attributes:
+        value: Its value so far.
+        last: The part that "hundred" multiplies, such as 42 in "forty two hundred".
+        limit: What that part must stay below.
+        room: What the next part must stay below to be added.
+    """
+
+    value: int
+    last: int
+    limit: int
+    room: int
+
+    def take(self, part: int, words: _Vocabulary, *, is_joined: bool) -> bool:
+        """Multiply by the next part, or add it; return whether it belongs to this number."""
+        scope, limit = (self.value, MOST) if part == 1000 else (self.last, self.limit)
+        if part in words.multipliers and 0 < scope < part and scope * part < limit:
+            if is_joined:
+                return False
+            self.value += scope * (part - 1)
+            self.last, self.room = 0, part
+        elif 0 < part < self.room:
+            self.value += part
+            if self.room == 10:
+                self.last += part
+            else:
+                self.last, self.limit = part, self.room
+            self.room = words.room_after(part)
+        else:
+            return False
+        return True
+
+
+def _composed(tokens: Sequence[_Part], words: _Vocabulary) -> tuple[int | None, int]:
+    """Return the value of the number at the beginning, or `None`, and its tokens' count."""
+    value, used = _longest(tokens, words.numbers)
+    if value is None:
+        return None, 0
+    number = _Number(value, last=value, limit=MOST, room=words.room_after(value))
+    while used < len(tokens):
+        is_joined = tokens[used].word in UNIT_JOINTS
+        part, more = _longest(tokens[used + is_joined :], words.numbers)
+        until = used + is_joined + more
+        if part is None or not _is_adjacent(tokens[used - 1 : until]):
+            break
+        after, length = _longest(tokens[until:], words.numbers)
+        multiplies = after in words.multipliers and _is_adjacent(tokens[until - 1 : until + length])
+        if multiplies and part < 10 < number.room <= part * (after or 0):
+            break  # "four hundred" "two thousand" are two numbers
+        if not number.take(part, words, is_joined=is_joined):
+            break
+        used = until
+    return number.value, used
+
+
+def _is_adjacent(tokens: Sequence[_Part]) -> bool:
+    """Return whether at most one character, such as a space, is between each two words."""
+    return all(after.start - before.end <= 1 for before, after in pairwise(tokens))
 
 
 def _longest(
     tokens: Sequence[_Part], numbers: Mapping[tuple[str, ...], int]
 ) -> tuple[int | None, int]:
     """Return the value of the longest number at the beginning, or `None`, and its tokens' count."""
+    if not tokens or tokens[0].word not in TAGS_BY_WORD:
+        return None, 0
     for length in range(min(MAX_PARTS, len(tokens)), 0, -1):
         value = numbers.get(tuple(token.word for token in tokens[:length]))
         if value is not None:

@@ -48,6 +48,7 @@ class LanguageFacts:
         machines: What people and machines say when they answer, as patterns with points, by what
             they indicate (`processors/answerer/phrase_rules.py`).
         numbers: The digits, and larger numbers that are one word, by word: `{"null": 0}`.
+        hesitations: Words between two parts of a number: "and then".
         repeats: How many equal digits a word announces: `{"doppel": 2}`; "double five" is 55.
     """
 
@@ -74,6 +75,7 @@ class LanguageFacts:
     answers: frozenset[str] = frozenset()
     machines: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     numbers: Mapping[str, int] = field(default_factory=dict[str, int])
+    hesitations: frozenset[str] = frozenset()
     repeats: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property

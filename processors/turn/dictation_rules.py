@@ -32,9 +32,9 @@ _DIGIT: Final = (
     .union(*(facts.digits.keys() | facts.repeats.keys() for facts in _DICTATED))
     .difference(_ORDINARY)
 )
-_LARGER: Final = (  # dictated only after another digit or letter
-    frozenset[str]().union(*(facts.numbers for facts in _DICTATED)).difference(_DIGIT)
-)
+_LARGER: Final = {  # dictated only after another digit or letter
+    word for facts in _DICTATED for word, value in facts.numbers.items() if value <= 100
+}.difference(_DIGIT)
 _JOINS: Final = frozenset[str]().union(*(facts.dictated_joins for facts in _DICTATED))
 _NOT_SPELLED: Final = frozenset[str]().union(*(facts.dictated_letters for facts in _DICTATED))
 _COUNTS: Final = frozenset[str]().union(*(facts.dictated_counts for facts in _DICTATED))

@@ -1,4 +1,5 @@
 """The stored words of a call: no card number, and nothing of a sensitive section."""
+# ruff: noqa: RUF001 - letters of other alphabets
 
 import re
 from dataclasses import asdict, fields, replace
@@ -115,11 +116,70 @@ SPOKEN = [
     "dört iki dört iki dört iki dört iki 4242 4242",
     "четыре два четыре два сорок два сорок два 4242 4242",
     "四二四二四二四二四二四二四二四二",
+    "4242の4242の4242の4242です",
+    "ええと、4242、それから4242、4242 ハイフン 4242",
+    "四二四二、嗯、四二四二 然后 四二四二、四二四二",
+    "4242 그리고 4242 음 4242 4242",
     "4243 4242 4242 4242",  # a digit is misheard
     "four two four three four two four two four two four two four two four two",
     "4242 4242 4242 4242, 12 27, 123",
     "1234 5678 9012 4242",
 ]
+THOUSANDS = [
+    (
+        "four thousand five hundred, one thousand two, nine thousand ten, and then four"
+        " thousand one",
+        "4001",
+    ),
+    (
+        "forty-two hundred forty-two sixteen hundred and five twelve hundred ten eleven hundred",
+        "1100",
+    ),
+    (
+        "three thousand seven hundred eighty two, eight hundred twenty two thousand four"
+        " hundred sixty three, ten thousand and five",
+        "0005",
+    ),
+    (
+        "quatre mille deux cent quarante-deux mille deux cent trois quatre-mille-cinq, mille un",
+        "1001",
+    ),
+    (
+        "viertausendzweihundert fünftausend zwölf eintausenddreißig, neuntausendneunhundertneun",
+        "9909",
+    ),
+    (
+        "cuatro mil quinientos treinta y dos mil doscientos cinco mil seiscientos nueve mil doce",
+        "9012",
+    ),
+    (
+        "quattromiladuecentoquarantadue milleduecentotre, cinquemilacentottanta, seimila uno",
+        "6001",
+    ),
+    (
+        "quatro mil e quinhentos, mil duzentos e trinta, cinco mil e um, seis mil setecentos",
+        "6700",
+    ),
+    (
+        "tweeënveertighonderd twaalf duizend tweehonderdvijf vijfduizendacht zesduizend negen",
+        "6009",
+    ),
+    (
+        "cztery tysiące dwieście dwa, tysiąc dwieście, pięć tysięcy sześćset, sześć tysięcy dwa",
+        "6002",
+    ),
+    ("четыре тысячи двести, тысяча двести тридцать, пять тысяч шестьсот, шесть тысяч два", "6002"),
+    ("dört bin iki yüz kırk iki bin iki yüz beş bin altı yüz yetmiş, altı bin iki", "6002"),
+    ("fyratusentvåhundra femtusensexhundraåtta ettusentvåhundra femtusensex", "5006"),
+    (
+        "neljätuhatta viisisataa viisituhatta kuusisataaneljäkymmentä kuusituhatta"
+        " seitsemäntuhatta",
+        "7000",
+    ),
+    ("四千二百四十二、四千五百三十、千二百三十四、五千六百七", "5607"),
+    ("사천이백사십이 사천오백삼십이 천이백삼십사 오천육백칠", "5607"),
+]
+"""Groups of four digits that are said as thousands, and the last one."""
 ACCOUNTS = [
     "DE89 3704 0044 0532 0130 00",
     "DE89370400440532013001",  # a digit is misheard
@@ -152,6 +212,12 @@ WITHOUT_SPACES = {
     "German": ("vierzwei" * 8, "************4242"),
 }
 ORDINARY = [
+    "千里の道も一歩から。百聞は一見にしかず、千年の歴史",
+    "一千零一夜、我有三千二百块钱、两千三百是房租",
+    "I paid two thousand four hundred fifty euros, then one thousand two hundred.",
+    "La casa es de mil novecientos ochenta y cinco, y vale doscientos mil euros.",
+    "Né en mille neuf cent quatre-vingt-cinq, mort en mille neuf cent quatre-vingt-douze.",
+    "Das kostet zweitausendvierhundert Euro, also tausendzweihundert im Monat.",
     "電話番号は09012345678です",
     "二〇二六年十一月三十日に行きます",
     "西に午後に行く、ごくしに",
@@ -162,13 +228,18 @@ ORDINARY = [
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_other_text_without_spaces_is_kept(text: str) -> None:
+def test_other_text_with_numbers_is_kept(text: str) -> None:
     assert stored().text(text) == text
 
 
 @pytest.mark.parametrize(("text", "shown"), WITHOUT_SPACES.values(), ids=WITHOUT_SPACES)
 def test_a_card_number_is_masked_in_text_without_spaces(text: str, shown: str) -> None:
     assert stored().text(text) == shown
+
+
+@pytest.mark.parametrize(("text", "last"), THOUSANDS)
+def test_groups_said_as_thousands_are_masked(text: str, last: str) -> None:
+    assert re.fullmatch(rf"\*{{9,13}}{last}", stored().text(text))
 
 
 @pytest.mark.parametrize("text", ACCOUNTS)
