@@ -61,7 +61,7 @@ def stop_ends(before: str, after: str, tag: str) -> bool:
         return not _is_ordinal(words, following, facts, grows=grows)
     word = _INITIALS.sub("", word).casefold()
     parts = {_ELISION.sub("", word), word.rpartition("-")[2]}  # "dell'ing", "Bestell-Nr"
-    word = next(iter(parts & facts.abbreviations), word)
+    word = next(iter(parts & (facts.abbreviations | facts.before_number)), word)
     return not _is_abbreviation(words, word, following.strip(_MARKS)[:1], facts)
 
 
