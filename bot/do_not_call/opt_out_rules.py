@@ -154,9 +154,12 @@ def _is_question(language: Language, words: str, found: re.Match[str], *, is_ask
     first = lead.end() if lead else 0
     until_end = words[: found.end()]
     begs = re.search(rf"\b{language.begs}", until_end)
+    asks = re.match(rf"{language.asks}\b", words[first:])
+    if asks and begs and begs.start() >= first + asks.end():  # "Why would you stop calling me?"
+        return True
     if begs and len(until_end[begs.end() : max(begs.end(), found.start())].split()) <= 3:
         return False
-    return is_asked or bool(re.match(rf"{language.asks}\b", words[first:]))
+    return is_asked or asks is not None
 
 
 def _has_limit(

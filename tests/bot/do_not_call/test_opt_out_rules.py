@@ -13,6 +13,10 @@ from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (
+        "I'd appreciate it if you didn't call me again.",
+        "Don't call it again.",
+        "Kindly refrain from calling me.",
+        "I've asked you before to stop calling me.",
         "Please stop phoning me.",
         "Please cease all calls to this number.",
         "Don't bother calling again.",
@@ -54,6 +58,8 @@ WISHES = {
         "I'd prefer not to be called again.",
     ),
     "es": (
+        "Le pido que no me vuelva a llamar.",
+        "Ya les dije que no me llamen.",
         "Ya no me llamen.",
         "No quiero que me vuelvan a llamar.",
         "No me llame más",
@@ -114,6 +120,7 @@ WISHES = {
         "Merci de retirer mon numéro de votre base de données.",
     ),
     "it": (
+        "Le chiedo di non chiamarmi più.",
         "Non chiamatemi più.",
         "Smettetela di chiamarmi.",
         "Non voglio più ricevere telefonate.",
@@ -121,12 +128,16 @@ WISHES = {
         "Cancellate il mio numero.",
     ),
     "pt": (
+        "Peço-lhe que não me ligue mais.",
         "Não me ligue mais.",
         "Parem de me ligar.",
         "Retirem-me da vossa lista.",
         "Não quero mais chamadas.",
     ),
     "nl": (
+        "Ik wil niet dat u mij nog belt.",
+        "Bel me alsjeblieft nooit meer op.",
+        "Kunt u mijn nummer verwijderen?",
         "Bel me nooit meer.",
         "Belt u mij niet meer.",
         "Stop met bellen.",
@@ -134,6 +145,8 @@ WISHES = {
         "Ik wil niet meer gebeld worden.",
     ),
     "pl": (
+        "Niech pan przestanie do mnie dzwonić.",
+        "Wycofuję zgodę na kontakt telefoniczny.",
         "Nie dzwońcie do mnie więcej.",
         "Proszę przestać dzwonić.",
         "Proszę usunąć mój numer z listy.",
@@ -147,6 +160,9 @@ WISHES = {
 
 OTHERS = {
     "en": (
+        "Why would I want to stop your calls?",
+        "Why would you stop calling me?",
+        "I don't want to miss your call.",
         "Stop calling me sir.",
         "Stop calling me names!",
         "Don't you call me every week?",
@@ -203,6 +219,8 @@ OTHERS = {
         "",
     ),
     "es": (
+        "Borre mi número antiguo y apunte el nuevo.",
+        "No quiero perder su llamada.",
         "No me moleste con los detalles.",
         "No me llame mañana",
         "No me llame después de las seis",
@@ -216,6 +234,7 @@ OTHERS = {
         "No me llame al móvil, llámeme a casa.",
     ),
     "ru": (
+        "Я не хочу пропустить звонок.",
         "Не звоните мне после шести",
         "Не звоните мне до обеда.",
         "Позвоните мне завтра",
@@ -228,6 +247,7 @@ OTHERS = {
         "Не звоните на мобильный, звоните домой.",
     ),
     "de": (
+        "Ich will keinen Anruf verpassen.",
         "Sie rufen mich nie an!",
         "Bitte nehmen Sie mich aus dem Newsletter.",
         "Stören Sie mich nicht mit Einzelheiten.",
@@ -242,6 +262,7 @@ OTHERS = {
         "Ich möchte nicht abends angerufen werden.",
     ),
     "fr": (
+        "Je ne veux pas manquer votre appel.",
         "Ne me dérangez pas avec les détails.",
         "Ne m'appelez pas avant midi.",
         "Ne m'appelez plus le matin.",
@@ -254,28 +275,39 @@ OTHERS = {
         "Ne m'appelez pas au travail.",
     ),
     "it": (
+        "Non voglio perdere la chiamata.",
+        "Non mi chiami Maria, mi chiamo Anna.",
+        "Non le ho detto di non chiamare più.",
         "Non chiamatemi prima di mezzogiorno.",
         "Perché non mi chiamate più?",
         "Non mi disturbi con i dettagli.",
         "Mia moglie dice di non chiamare più.",
     ),
     "pt": (
+        "Apague o meu número antigo e anote o novo.",
+        "Não quero perder a sua chamada.",
         "Não ligue para o meu marido.",
         "Não me ligue antes do meio-dia.",
         "Por que não me ligam mais?",
         "Tire-me da lista de emails.",
     ),
     "nl": (
+        "Bel me niet op het werk, bel me thuis.",
+        "Ik wil uw telefoontje niet missen.",
         "Bel me niet voor de middag.",
         "Waarom bellen jullie niet meer?",
         "Haal mij van de mailinglijst.",
     ),
     "pl": (
+        "Proszę nie dzwonić do pracy, tylko do domu.",
+        "Nie dzwońcie do poniedziałku.",
         "Nie dzwońcie do mnie przed południem.",
         "Dlaczego już nie dzwonicie?",
         "Proszę usunąć mnie z listy mailingowej.",
     ),
     "tr": (
+        "Beni işten aramayın, evden arayın.",
+        "Eski numaramı silin, yenisini yazın.",
         "Beni yarın aramayın.",
         "Neden beni aramıyorsunuz?",
     ),
