@@ -128,7 +128,9 @@ Nevolejte;Zákaz volání;Tilos hívni;Nu sunați;Blocat;Заборона дзв
 ห้ามโทร;Đừng gọi;Jangan telepon;Neskambinti
 National DNC;Is DNC?;Phone Status DNC;Not callable;Voice opt out;Phone refused;Contact suppressed
 Blacklist phone;Call restrictions;Excluir de llamadas;Opposizione chiamate;Arama engeli
-Bloqueado para ligações"""
+Bloqueado para ligações;Telefon Aramalarına İzin Verme;Nepovolit telefonní hovory
+Заборонити телефонні дзвінки;Запретить звонки;不允许电话联络;電話を許可しない;전화 통화 허용 안 함
+Blacklisted Phone is Phone;Älä salli puhelinsoittoja;Telefonhívások tiltása"""
 OTHERS = """Voicemail;Invoice;Call Preference;Consent given by
 Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone No
 Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter
@@ -145,7 +147,8 @@ def test_a_heading_that_forbids_calls_is_recognised(heading: str) -> None:
 PERMISSIONS = """Calls allowed;Consent to call;Opt-in calls;Opted in phone;Telefonische Einwilligung
 允许来电;电话营销同意;전화 동의;Samtycke samtal;Samtykke til opkald
 Anruf erlaubt;Permite llamadas;Consenso chiamate;Permite ligações;Zgoda na telefon;Arama izni
-Callable;Contactable by phone;Voice consent;TCPA opt in;Acepta llamadas;Accetta chiamate"""
+Callable;Contactable by phone;Voice consent;TCPA opt in;Acepta llamadas;Accetta chiamate
+Telefon Aramalarına İzin Ver;允许电话;Telefonanrufe zulassen"""
 
 
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", PERMISSIONS))
