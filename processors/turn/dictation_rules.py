@@ -39,7 +39,7 @@ _JOINS: Final = frozenset[str]().union(*(facts.dictated_joins for facts in _DICT
 _NOT_SPELLED: Final = frozenset[str]().union(*(facts.dictated_letters for facts in _DICTATED))
 _COUNTS: Final = frozenset[str]().union(*(facts.dictated_counts for facts in _DICTATED))
 _LEADS: Final = re.compile(
-    rf"\b(?:{'|'.join(facts.dictated_leads for facts in _DICTATED)})$", re.IGNORECASE
+    rf"(?<!['\u2019])\b(?:{'|'.join(facts.dictated_leads for facts in _DICTATED)})$", re.IGNORECASE
 )
 
 

@@ -36,7 +36,8 @@ def test_a_number_or_spelling_in_progress_is_dictation(text: str) -> None:
     "text",
     [
         "", "...", "What are your opening hours?", "at three", "At three o'clock.", "around 5",
-        "a table for four", "which one", "This one.", "So do I.", "that's", "9:30", "3pm", "40€",
+        "a table for four", "it's for two", "that\u2019s for anyone",
+        "which one", "This one.", "So do I.", "that's", "9:30", "3pm", "40€",
         "I am forty", "My name is Anna.", "my number is five, that is all", "the 5th", "no one",
         "a las cinco", "por favor", "это я", "в пять", "спасибо",
         "um drei", "Ich hätte gern einen", "ein", "gegen acht", "nur zwei", "à cinq", "pour deux",
