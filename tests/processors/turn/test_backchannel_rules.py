@@ -12,6 +12,7 @@ HOURS = "We open at nine. From Monday to Friday we are here until six in the eve
 @pytest.mark.parametrize(
     "text",
     [
+        "Yeah, totally.", "I hear you.", "Ach, wirklich.", "对对对", "好的好的",
         "Okay.", "ok", "OK, okay.", "uh-huh", "Uh huh.", "Mm-hmm.", "mhm", "Yeah, I see.", "Right.",
         "yes", "Oh, okay, got it.", "ajá", "Sí, sí.", "de acuerdo", "Vale.", "Да, понятно.",
         "Хорошо.", "Ja.", "Genau, ja.", "Alles klar.", "Oui, oui.", "D\u2019accord.", "Voilà.",
