@@ -23,6 +23,7 @@ from typing import Final
 from bot.do_not_call.opt_out_words import ANY, LANGUAGES, Language
 from calls.languages.facts import base_of
 
+MOST_BEGGED: Final = 6  # words in "Would you be so kind as to take" (chosen)
 NEAR: Final = 6  # words after a request in which a time limit applies to it (chosen)
 MAX_CHARACTERS: Final = 2000  # of a turn that are searched
 MAX_YES_WORDS: Final = 8  # a longer answer is not a plain yes (chosen)
@@ -157,7 +158,7 @@ def _is_question(language: Language, words: str, found: re.Match[str], *, is_ask
     asks = re.match(rf"{language.asks}\b", words[first:])
     if asks and begs and begs.start() >= first + asks.end():  # "Why would you stop calling me?"
         return True
-    if begs and len(until_end[begs.end() : max(begs.end(), found.start())].split()) <= 3:
+    if begs and len(until_end[begs.end() : max(begs.end(), found.start())].split()) <= MOST_BEGGED:
         return False
     return is_asked or asks is not None
 

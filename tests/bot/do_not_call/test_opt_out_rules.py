@@ -13,6 +13,7 @@ from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (
+        "Would you be so kind as to take me off your list?",
         "I'd appreciate it if you didn't call me again.",
         "Don't call it again.",
         "Kindly refrain from calling me.",
@@ -58,6 +59,7 @@ WISHES = {
         "I'd prefer not to be called again.",
     ),
     "es": (
+        "Dejen ya de llamarme, por favor.",
         "Le pido que no me vuelva a llamar.",
         "Ya les dije que no me llamen.",
         "Ya no me llamen.",
@@ -73,6 +75,8 @@ WISHES = {
         "No quiero que me llamen.",
     ),
     "ru": (
+        "Я просил мне больше не звонить.",
+        "Прошу исключить меня из списка.",
         "Больше не звоните мне",
         "Не звоните сюда больше",
         "Перестаньте мне звонить!",
@@ -84,6 +88,7 @@ WISHES = {
         "Могли бы вы удалить меня из списка?",
     ),
     "de": (
+        "Ich habe Ihnen schon gesagt, dass Sie mich nicht mehr anrufen sollen.",
         "Ich verbitte mir weitere Anrufe.",
         "Rufen Sie mich bloß nicht nochmal an!",
         "Melden Sie sich bitte nicht mehr telefonisch bei mir.",
@@ -103,6 +108,8 @@ WISHES = {
         "Streichen Sie uns bitte aus Ihrem System.",
     ),
     "fr": (
+        "Je n'accepte plus vos appels.",
+        "Je ne veux pas être démarché par téléphone.",
         "Je ne souhaite plus recevoir d'appels.",
         "Je refuse d'être démarché.",
         "Plus d'appels, merci.",
@@ -120,6 +127,8 @@ WISHES = {
         "Merci de retirer mon numéro de votre base de données.",
     ),
     "it": (
+        "Non mi contatti più per telefono.",
+        "Non voglio più essere disturbato al telefono.",
         "Le chiedo di non chiamarmi più.",
         "Non chiamatemi più.",
         "Smettetela di chiamarmi.",
@@ -128,6 +137,9 @@ WISHES = {
         "Cancellate il mio numero.",
     ),
     "pt": (
+        "Já lhe disse para não me ligar mais.",
+        "Quero sair da vossa lista de chamadas.",
+        "Parem com as ligações.",
         "Peço-lhe que não me ligue mais.",
         "Não me ligue mais.",
         "Parem de me ligar.",
@@ -135,6 +147,7 @@ WISHES = {
         "Não quero mais chamadas.",
     ),
     "nl": (
+        "Kunt u mij van de lijst halen?",
         "Ik wil niet dat u mij nog belt.",
         "Bel me alsjeblieft nooit meer op.",
         "Kunt u mijn nummer verwijderen?",
@@ -152,6 +165,7 @@ WISHES = {
         "Proszę usunąć mój numer z listy.",
     ),
     "tr": (
+        "Numaramı kayıtlarınızdan siler misiniz?",
         "Beni bir daha aramayın.",
         "Numaramı listenizden silin.",
         "Aranmak istemiyorum.",
@@ -247,6 +261,8 @@ OTHERS = {
         "Не звоните на мобильный, звоните домой.",
     ),
     "de": (
+        "Ich habe Ihnen nicht gesagt, dass Sie nicht anrufen sollen.",
+        "Meine Tochter will nicht mehr angerufen werden.",
         "Ich will keinen Anruf verpassen.",
         "Sie rufen mich nie an!",
         "Bitte nehmen Sie mich aus dem Newsletter.",
@@ -284,6 +300,8 @@ OTHERS = {
         "Mia moglie dice di non chiamare più.",
     ),
     "pt": (
+        "Ele disse para não ligar mais.",
+        "Não me ligue às cinco.",
         "Apague o meu número antigo e anote o novo.",
         "Não quero perder a sua chamada.",
         "Não ligue para o meu marido.",
@@ -292,6 +310,7 @@ OTHERS = {
         "Tire-me da lista de emails.",
     ),
     "nl": (
+        "Mijn dochter wil niet gebeld worden.",
         "Bel me niet op het werk, bel me thuis.",
         "Ik wil uw telefoontje niet missen.",
         "Bel me niet voor de middag.",
@@ -299,6 +318,7 @@ OTHERS = {
         "Haal mij van de mailinglijst.",
     ),
     "pl": (
+        "Córka nie chce telefonów.",
         "Proszę nie dzwonić do pracy, tylko do domu.",
         "Nie dzwońcie do poniedziałku.",
         "Nie dzwońcie do mnie przed południem.",
@@ -306,6 +326,7 @@ OTHERS = {
         "Proszę usunąć mnie z listy mailingowej.",
     ),
     "tr": (
+        "Kızım aranmak istemiyor.",
         "Beni işten aramayın, evden arayın.",
         "Eski numaramı silin, yenisini yazın.",
         "Beni yarın aramayın.",
