@@ -38,6 +38,7 @@ MAX_GAP: Final = 4  # characters between two parts of a number
 MAX_HESITATIONS: Final = 4  # between two parts of a number (chosen)
 HESITATIONS: Final = frozenset[str]().union(*(item.hesitations for item in languages().values()))
 UNIT_JOINTS: Final = ("y", "e", "i", "și", "og", "och", "en", "und", "and", "et")
+LONE: Final = ("100", "1000")  # words that are numbers only next to others
 MOST: Final = 1_000_000  # numbers are below it
 MARKS: Final = range(0x300, 0x12000)  # where all scripts of living languages have their signs
 
@@ -306,7 +307,21 @@ def _parts(tokens: Sequence[_Part], tag: str) -> list[_Part]:
             token, used = _read_word(tokens[at : at + MAX_COMPOSED], words)
         parts.append(token)
         at += used
-    return parts
+    return _without_lone(parts)
+
+
+def _without_lone(parts: Sequence[_Part]) -> list[_Part]:
+    """Return the parts, with a "thousand" next to no number as a word: "bin" is one in Turkish."""
+    said = [index for index, part in enumerate(parts) if part.word not in HESITATIONS]
+    numbers = [False, *(bool(parts[index].digits) for index in said), False]
+    alone = {
+        index
+        for at, index in enumerate(said)
+        if parts[index].digits in LONE
+        and parts[index].word not in ("", *LONE)
+        and not (numbers[at] or numbers[at + 2])
+    }
+    return [replace(part, digits="") if at in alone else part for at, part in enumerate(parts)]
 
 
 def _read_word(tokens: Sequence[_Part], words: _Vocabulary) -> tuple[_Part, int]:
@@ -320,7 +335,8 @@ def _read_word(tokens: Sequence[_Part], words: _Vocabulary) -> tuple[_Part, int]
     value, used = _composed(tokens, words)
     if value is None:
         return first, 1
-    return _Part(first.start, tokens[used - 1].end, f"{value}"), used
+    word = first.word if used == 1 else ""
+    return _Part(first.start, tokens[used - 1].end, f"{value}", word), used
 
 
 @dataclass(slots=True)

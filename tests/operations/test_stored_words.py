@@ -24,6 +24,7 @@ from calls.events import (
 from calls.transcript import OtherReading
 from fallbacks.events import AttemptFailed, ProviderProbed
 from fallbacks.failure import Kind, Scope
+from operations.spoken_numbers import without_numbers_said
 from operations.stored_words import (
     FINISH_S,
     HIDDEN,
@@ -189,6 +190,7 @@ ACCOUNTS = [
     " null null null",
     "GB29 NWBK 6016 1331 9268 19",
     "NL91 ABNA 0417 1643 00",
+    "N O nine three eight six zero one one one one seven nine four seven",
     "N L nine one A B N A zero four one seven one six four three zero zero",
     "FR76 3000 6000 0112 3456 7890 189",
 ]
@@ -237,6 +239,14 @@ def test_a_card_number_is_masked_in_text_without_spaces(text: str, shown: str) -
     assert stored().text(text) == shown
 
 
+@pytest.mark.parametrize("text", ["Ich bin hier.", "It is all set.", "Mil gracias"])
+def test_a_word_that_is_a_number_elsewhere_is_no_number(text: str) -> None:
+    assert without_numbers_said(text) == text
+    words = stored()
+    shown = [words.event(heard(said)) for said in ("4242 4242", text)]
+    assert shown[1] == heard(text)
+
+
 @pytest.mark.parametrize(("text", "last"), THOUSANDS)
 def test_groups_said_as_thousands_are_masked(text: str, last: str) -> None:
     assert re.fullmatch(rf"\*{{9,13}}{last}", stored().text(text))
@@ -247,7 +257,7 @@ def test_groups_said_as_thousands_are_masked(text: str, last: str) -> None:
 def test_an_account_number_is_masked_from_its_country_on(text: str, start: str) -> None:
     shown = stored().text(f"{start}{text}, thank you.")
 
-    assert re.fullmatch(rf"{start}\*{{14,23}}\d{{4}}, thank you\.", shown)
+    assert re.fullmatch(rf"{start}\*{{11,23}}\d{{4}}, thank you\.", shown)
 
 
 def test_only_the_code_after_a_number_is_hidden_whole() -> None:
