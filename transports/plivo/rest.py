@@ -136,23 +136,30 @@ STATUSES: Final[Mapping[str, str]] = {
 """By the status of an ended call."""
 
 SIP_CODES: Final[Mapping[str, int]] = {
+    "1010": 402,  # out of credit
     "2000": 404,  # an invalid destination
+    "2030": 403,  # the account may not call this country
+    "2040": 403,  # the account may not call such costly numbers
     "3020": 603,
 }
 """The SIP status that a hang-up code stands for: Plivo reports none, and it says what follows."""
 
 FAILED: Final = "failed"  # also `timeout`: a carrier did not connect the call in time
+COMPLETED: Final = "completed"
+NOT_ANSWERED: Final = ("1", "2", "3")  # first digits of the codes of calls that were not answered
 
 
 def ending_of(status: str, code: str) -> str:
     """Return how a call ended, in the terms that all carriers share.
 
     A known code takes precedence over the status. By Plivo's own page, the status at a hang-up is
-    always `completed`; a recorded callback had another one: 3010 with `CallStatus=busy`.
+    always `completed`, so the class of any other code decides whether the call was answered. A
+    recorded callback had another status: 3010 with `CallStatus=busy`.
 
     Source: plivo.com/docs/voice/xml/request/call-status (the statuses) and plivo.com/docs/voice/
-    troubleshooting/hangup-causes (the codes). The page of codes was not available in full: 1000,
-    4000 and 4010 are in the part that was read. Customers' code handles 3000, 3010, 3020 and 6010
-    in callbacks and records.
+    troubleshooting/hangup-causes (the codes). The page of codes was not available in full: those up
+    to 2040, and 4000 to 4030, are in the part that was read. Customers' code handles 3000, 3010,
+    3020 and 6010 in callbacks and records.
     """
-    return UNANSWERED.get(code) or STATUSES.get(status, FAILED)
+    word = UNANSWERED.get(code) or STATUSES.get(status, FAILED)
+    return FAILED if word == COMPLETED and code.startswith(NOT_ANSWERED) else word

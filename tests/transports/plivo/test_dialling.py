@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from calls.dialled import judge_dial
 from calls.leg_events import LegOutcome
 from calls.leg_progress import OUTCOMES
 from calls.outbound import DialOutcome
@@ -14,7 +15,8 @@ from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import A, B, ended, request
 from tests.transports.conformance.accounts import Account, failure_of, lost, unheard
 from transports.dialling import CarrierError, FoundCall, HeardLeg
-from transports.plivo.rest import ending_of
+from transports.plivo.rest import SIP_CODES, ending_of
+from transports.plivo.routes import plivo_callback
 
 pytestmark = pytest.mark.virtual_time
 
@@ -183,6 +185,9 @@ async def test_a_dial_answered_meanwhile_is_not_hung_up_on() -> None:
         ("timeout", "6010", "no-answer"),
         ("timeout", "", "failed"),
         ("failed", "2000", "failed"),
+        ("completed", "2000", "failed"),
+        ("completed", "1010", "failed"),
+        ("completed", "2010", "failed"),
         ("cancel", "1000", "cancelled"),
         ("cancel", "", "cancelled"),
         ("failed", "3020", "busy"),
@@ -194,3 +199,17 @@ def test_plivos_statuses_of_an_end_are_the_fields(
     status: str, code: str, outcome: LegOutcome
 ) -> None:
     assert OUTCOMES[ending_of(status, code)] == outcome
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [("1010", "payment_required"), ("2030", "forbidden"), ("2040", "forbidden")],
+)
+def test_a_call_that_our_account_may_not_place_is_no_failure_of_its_number(
+    code: str, reason: str
+) -> None:
+    form = {"CallUUID": "c-1", "Event": "Hangup", "CallStatus": "completed"}
+    callback = plivo_callback(form | {"HangupCauseCode": code}, ref="d-1")
+    verdict = judge_dial(SIP_CODES.get(callback.reason))
+
+    assert (callback.status, verdict.reason, verdict.trunk) == ("failed", reason, "refusing")
