@@ -153,5 +153,5 @@ async def _csv_of(calls: CallList, page_filter: CallFilter, *, numbers: bool) ->
             writer.writerow([cell(row[column]) for column in COLUMNS])
         if len(page) < MAX_LISTED:
             break
-        page_filter = replace(page_filter, after=page[-1])
+        page_filter = replace(page_filter, before=page[-1].started_at)
     return text.getvalue()

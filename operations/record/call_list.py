@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 
 from operations.database.database import Database
 from operations.database.tables import CALL_RESULTS, CALLS, CONTACTS, DIALS
-from operations.record.reader import select_rows
+from operations.record.reader import newest_of, select_rows
 from operations.record.voicemails import OTHER_PARTY
 
 MAX_CHOICES: Final = 200  # of one filter
@@ -62,7 +62,6 @@ class CallFilter:
     campaign: str = ""
     result: str = ""
     verdict: str = ""
-    after: ListedCall | None = None  # the last call of the page before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +80,12 @@ class CallList:
     database: Database
 
     async def find(self, wanted: CallFilter, *, limit: int) -> Sequence[ListedCall]:
-        """Return the wanted calls, including those in progress, the newest first."""
-        newest = CALLS.c.started_at.desc(), CALLS.c.id
-        query = _listed().where(*_conditions(wanted)).order_by(*newest).limit(limit)
+        """Return the wanted calls, including those in progress, the newest first.
+
+        At most `limit`, and those that began at the same time as the last one.
+        """
+        query = _listed().where(*_conditions(wanted))
+        query = newest_of(query, CALLS.c.started_at, limit).order_by(CALLS.c.id)
         async with self.database.reading() as connection:
             return await select_rows(connection, query, ListedCall)
 
@@ -143,10 +145,6 @@ def _conditions(wanted: CallFilter) -> list[ColumnElement[bool]]:
         found.append(CALLS.c.started_at >= wanted.since)
     if wanted.before is not None:
         found.append(CALLS.c.started_at < wanted.before)
-    if last := wanted.after:
-        # Later in the order of `find`: begun earlier, or at the same time with a greater id.
-        began, same = CALLS.c.started_at, CALLS.c.started_at == last.started_at
-        found.append((began <= last.started_at) & ((CALLS.c.id > last.id) | ~same))
     if wanted.number:
         found.append(OTHER_PARTY.endswith(wanted.number, autoescape=True))
         found.append(func.length(OTHER_PARTY) >= wanted.least_length)

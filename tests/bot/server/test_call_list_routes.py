@@ -202,4 +202,6 @@ async def test_a_csv_export_reads_the_database_in_pages(
 
     found = [line.split(",")[0] for line in answer.text.splitlines()[1:]]
     assert found == ["c3", "same0", "same1", "same2", "c2", "c1"]
+    assert await asked.ids(limit=2) == found[:4]
+    assert await asked.ids(limit=2, before=same[0]["started_at"]) == found[4:]
     assert set(asked.calls.limits) == {2}
