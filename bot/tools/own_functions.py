@@ -20,6 +20,7 @@ from bot.tools.owner_threads import OwnerBusy, in_owner_loop, in_thread
 from bot.tools.toolbox import ArgumentsRefused, Run, Tool, ToolFailed, shorten
 from calls.caller import clean
 from configuration.agent import ToolSettings
+from operations.telemetry import logs
 
 THREADS: Final = 4  # per tool of a call; a function that hangs occupies its thread
 NAMES: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")  # that OpenAI accepts
@@ -95,7 +96,8 @@ def _load(entry_point: str) -> Callable[..., Any]:
     """Import an entry point; raise `ValueError` if it is nothing that a tool can call."""
     module, _, name = entry_point.partition(":")
     try:
-        function = operator.attrgetter(name)(importlib.import_module(module))
+        with logs.kept():
+            function = operator.attrgetter(name)(importlib.import_module(module))
     except (Exception, SystemExit) as error:  # the owner's module may raise anything
         raise ValueError(f"cannot be loaded: {type(error).__name__}: {error}") from error
     if not callable(function):

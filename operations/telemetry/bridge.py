@@ -85,6 +85,11 @@ class LineWriter:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was stopped, and has written all lines."""
+        return not self._thread.is_alive()
+
     def write(self, message: str) -> None:
         """Queue a line; never waits. If the queue is full, the line is lost, and counted."""
         try:

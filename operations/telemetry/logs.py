@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -240,6 +241,7 @@ _DATA: Final = read_data(__name__, "logs.yaml")
 CHATTY: Final[Sequence[str]] = _DATA["chatty"]
 CONTEXT_FIELDS: Final = ("turn", "breaker")  # shown after the event's name in a readable line
 WRITERS: Final[list[LineWriter]] = []
+_ARGUMENTS: Final[dict[str, Any]] = {}  # of the last `set_up`
 SAID_BY_OUR_EVENT: Final = "no language model answered"  # Pipecat logs it twice for each turn
 
 
@@ -254,6 +256,7 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
         folder: The folder for the files; created if missing.
         json_lines: Whether stderr gets JSON, for a log collector.
     """
+    _ARGUMENTS.update(level=level, folder=folder, json_lines=json_lines)
     logger.remove()
     WRITERS.clear()
     logger.enable("pipecat")  # disabled in bot/__init__.py
@@ -270,6 +273,20 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     bridge_logging()
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Set the log up again, as it was, if code in the block that is not ours removes its outputs.
+
+    Programs that use loguru begin with `logger.remove()`.
+    """
+    writing = [writer for writer in WRITERS if not writer.has_ended]
+    try:
+        yield
+    finally:
+        if any(writer.has_ended for writer in writing):
+            set_up(**_ARGUMENTS)
 
 
 def flush(wait_s: float = 5.0) -> None:

@@ -220,6 +220,17 @@ def test_a_numpy_docstring_describes_a_parameter() -> None:
     assert entry("desk.price").parameters["properties"]["service"]["description"] == "What is done."
 
 
+async def test_a_module_that_removes_the_logs_outputs_writes_to_our_log(tmp_path: Path) -> None:
+    logs.set_up(level="INFO", folder=tmp_path)
+    place = "tests.bot.tools.log_removing_module:noted"
+    async with desk(*owner_tools([ToolSettings(entry_point=place)])) as at_desk:
+        assert await at_desk.use("noted") == {"result": "done"}
+    await logger.complete()
+    logger.remove()
+
+    assert "noted" in read_logs(tmp_path)
+
+
 MUCH = {"type": "object", "properties": {"much": {}}}
 
 CURES = [
