@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -86,10 +87,13 @@ def _is_own(origin: str, request: HTTPConnection, public_url: str) -> bool:
     return is_host or origin == f"{public.scheme}://{public.netloc}"  # a proxy may change the host
 
 
-CLIENT_HEADERS: Final = ("x-forwarded-for", "x-real-ip")
-HOST_HEADERS: Final = ("x-forwarded-host",)
+# Such as `X-Client-IP`, `True-Client-IP`, `CF-Connecting-IP`.
+CLIENT_HEADERS: Final = re.compile(r"x-forwarded-for|x-real-ip|.+-(?:client|connecting)-?ip")
+HOST_HEADERS: Final = re.compile("x-(?:forwarded|original)-host")
 FORWARDED: Final = "forwarded"  # RFC 7239
-PROXY_HEADERS: Final = (*CLIENT_HEADERS, *HOST_HEADERS, FORWARDED, "x-forwarded-proto", "via")
+PROXY_HEADERS: Final = re.compile(
+    rf"{FORWARDED}|via|x-forwarded-.+|{HOST_HEADERS.pattern}|{CLIENT_HEADERS.pattern}"
+)
 
 
 def is_forwarded(headers: Headers) -> bool:
@@ -98,17 +102,17 @@ def is_forwarded(headers: Headers) -> bool:
     A developer's proxy on the same machine names only loopback addresses. A proxy that names no
     client may forward for any.
     """
-    if not any(name in headers for name in PROXY_HEADERS):
+    if not any(map(PROXY_HEADERS.fullmatch, headers)):
         return False
     clients = list(_values(headers, CLIENT_HEADERS, "for"))
     hosts = _values(headers, HOST_HEADERS, "host", "by")
     return not (clients and all(map(_is_loopback, clients)) and all(map(_is_loopback, hosts)))
 
 
-def _values(headers: Headers, names: tuple[str, ...], *keys: str) -> Iterator[str]:
+def _values(headers: Headers, names: re.Pattern[str], *keys: str) -> Iterator[str]:
     """Yield the values of these headers, and of these keys in `Forwarded`."""
-    for name in names:
-        if name in headers:
+    for name in set(headers):
+        if names.fullmatch(name):
             yield from ",".join(headers.getlist(name)).split(",")
     for pair in ",".join(headers.getlist(FORWARDED)).replace(";", ",").split(","):
         key, _, value = pair.partition("=")

@@ -131,6 +131,12 @@ async def test_with_a_token_any_name_is_answered() -> None:
 
 HANDED_ON: dict[str, tuple[list[tuple[str, str]], int]] = {
     "for another machine": ([("X-Forwarded-For", "203.0.113.5")], 403),
+    "for another machine, in a vendor's header": ([("True-Client-IP", "203.0.113.5")], 403),
+    "for another machine and this one": (
+        [("X-Forwarded-For", "127.0.0.1"), ("CF-Connecting-IP", "203.0.113.5")],
+        403,
+    ),
+    "over another port": ([("X-Forwarded-Port", "443")], 403),
     "for another machine as this one": (
         [("X-Forwarded-For", "127.0.0.1, 203.0.113.5")],
         403,
