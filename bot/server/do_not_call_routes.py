@@ -93,14 +93,17 @@ class DoNotCallRoutes:
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
     async def _lines(self, page: Sequence[DoNotCallEntry], *, numbers: bool) -> AsyncIterator[str]:
-        """Yield the file page by page, so that calls on this event loop do not wait."""
-        sent = 0
-        while page or not sent:
+        """Yield the file page by page, so that calls on this event loop do not wait.
+
+        Changes of the list meanwhile neither lose nor repeat another entry.
+        """
+        header = True
+        while page or header:
             text = io.StringIO()
-            write_entries(text, page, numbers=numbers, header=not sent)
+            write_entries(text, page, numbers=numbers, header=header)
             yield text.getvalue()
-            sent += BATCH
-            page = await self._contacts.do_not_call_entries(skip=sent, most=BATCH) if page else ()
+            header, entries = False, self._contacts.do_not_call_entries
+            page = await entries(after=page[-1], most=BATCH) if page else ()
 
     async def import_file(
         self, request: Request, by: ByQuery = "", name: Annotated[str, Query(max_length=80)] = ""

@@ -240,6 +240,7 @@ class Contacts:
         numbers: Sequence[str] = (),
         ending: str = "",
         least: int = 0,
+        after: DoNotCallEntry | None = None,
     ) -> Sequence[DoNotCallEntry]:
         """Return entries of the list, the newest first.
 
@@ -249,9 +250,13 @@ class Contacts:
             numbers: Only these, and those with the `ending`; all if both are empty.
             ending: See `numbers`.
             least: Only numbers with at least this many characters.
+            after: Only entries behind this one, whether or not it is still listed.
         """
-        number = DO_NOT_CALL.c.number
-        wanted = select(DO_NOT_CALL).order_by(DO_NOT_CALL.c.added_s.desc(), number)
+        number, added_s = DO_NOT_CALL.c.number, DO_NOT_CALL.c.added_s
+        wanted = select(DO_NOT_CALL).order_by(added_s.desc(), number)
+        if after:
+            same = (added_s == after.added_s) & (number > after.number)
+            wanted = wanted.where((added_s < after.added_s) | same)
         if numbers or ending:
             has_ending = number.endswith(ending, autoescape=True) if ending else false()
             wanted = wanted.where(number.in_(numbers) | has_ending, func.length(number) >= least)

@@ -3,15 +3,17 @@
 import csv
 import gzip
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from bot.server import do_not_call_routes
 from bot.server.access import Access, Guard
 from bot.server.contact_routes import MAX_FILE_BYTES
 from bot.server.credentials import ConsoleCredentials
@@ -219,6 +221,28 @@ async def test_a_long_list_is_exported_whole(tmp_path: Path) -> None:
         whole = await it.client.get(f"{PATH}/export.csv?numbers=true")
 
     assert len(set(whole.text.splitlines())) == 2 * BATCH + 2
+
+
+async def test_an_export_has_all_numbers_that_stay_listed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Contacts.do_not_call_entries
+
+    async def read_and_remove(book: Contacts, **query: Any) -> Sequence[DoNotCallEntry]:
+        found = await read(book, **query)
+        if found:
+            await book.remove_do_not_call(found[0].number)
+        return found
+
+    monkeypatch.setattr(do_not_call_routes, "BATCH", 2)
+    monkeypatch.setattr(Contacts, "do_not_call_entries", read_and_remove)
+    async with console(tmp_path) as it:
+        entries = [DoNotCallEntry(f"+493090182{n}", "file", n // 3) for n in range(6)]
+        await it.book.add_do_not_call_entries(entries)
+        file = await it.client.get(f"{PATH}/export.csv?numbers=true")
+
+    listed = [row["number"][-1] for row in csv.DictReader(io.StringIO(file.text))]
+    assert listed == ["3", "4", "5", "0", "1", "2"]
 
 
 async def test_an_empty_list_is_exported_as_a_header(tmp_path: Path) -> None:
