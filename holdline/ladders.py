@@ -44,6 +44,7 @@ from processors.answering.model_stream import Model
 from processors.answering.stage import LlmStage
 from processors.hearing.stage import SttStage
 from processors.holding.hold_line import HoldLine
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE
 from processors.ladder.rung_pipeline import settings_for
 from processors.speaking.stage import TtsStage
 from processors.turn.ending import TurnOpener
@@ -142,7 +143,8 @@ class Ladders:
             await self._health.leave(self._shared, self._report)
 
     def _make_hold(self, sentence: str, clips: Mapping[str, str | Path]) -> HoldLine:
-        language = next(spec.language for spec in self._specs if spec.stage == "tts")
+        voices = (spec.language for spec in self._specs if spec.stage == "tts")
+        language = next(voices) or DEFAULT_LANGUAGE
         place = {"line": self._line, "floor": self._floor}
         return make_hold_line(sentence, language, clips, **place, **self._common)
 

@@ -9,7 +9,7 @@ import inspect
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from calls.sentences import Vendor
@@ -34,6 +34,8 @@ FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
     "deepgram": {"interim_results": True, "smart_format": False}
 }
 """The settings that Holdline's own services need as they are."""
+DETECTING: Final = ("elevenlabs",)
+"""Holdline's own kinds that detect the language if none is stated."""
 KEYS: Final = ("api_key", "url", "timeout_s", "model", "voice", "language", "instructions")
 """A rung's own keys."""
 TIMEOUT_S: Final = 10.0  # for one request, by default
@@ -85,6 +87,9 @@ def rung(service: type | str, *, name: str = "", **arguments: Any) -> LadderRung
 def specs_of(stage: Stage, rungs: Sequence[LadderRung]) -> tuple[RungSpec, ...]:
     """Return a stage's rungs with distinct names; their sample rate is not known yet.
 
+    A rung without a language gets the first one that its ladder states. If none is stated, it has
+    the usual one of its service, which may detect it: then it is empty.
+
     Raises:
         TypeError: An item is no rung.
         ValueError: A rung cannot be used as it is written; one line, which names the cure.
@@ -98,7 +103,15 @@ def specs_of(stage: Stage, rungs: Sequence[LadderRung]) -> tuple[RungSpec, ...]:
         if not isinstance(item, LadderRung):
             raise TypeError(f"Ladders: {stage} has {item!r}; write rung(ItsClass, ...)")
         specs.append(_Reading(item, stage).spec({spec.name for spec in specs}))
-    return tuple(specs)
+    stated = next((spec.language for spec in specs if spec.language), "")
+    return tuple(
+        replace(spec, language=spec.language or stated or _usual_language(spec)) for spec in specs
+    )
+
+
+def _usual_language(spec: RungSpec) -> str:
+    """Return the language of a service to which none is told; empty if it is the service's own."""
+    return "" if spec.service or spec.kind in DETECTING else "en"
 
 
 class _Reading:
@@ -133,7 +146,7 @@ class _Reading:
             kind=kind,
             url=self._url(),
             sample_rate_hz=0,
-            language=str(self._keys.get("language") or "en"),
+            language=str(self._keys.get("language") or ""),
             model=self._keys.get("model"),
             voice=self._keys.get("voice"),
             api_key=str(self._keys.get("api_key") or ""),

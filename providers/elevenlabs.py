@@ -155,7 +155,7 @@ def build(rung: RungSpec) -> ElevenLabs:
         settings=ElevenLabsTTSService.Settings(
             model=rung.model or MODEL,
             voice=rung.voice or VOICE,
-            language=rung.language,
+            language=rung.language or None,
             **rung.options,
         ),
     )

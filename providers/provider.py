@@ -29,7 +29,7 @@ class RungSpec:
     kind: str
     url: str
     sample_rate_hz: int  # the leg's; the provider is asked for the same, so nothing is resampled
-    language: str = "en"
+    language: str = "en"  # empty: the service's own, which may detect it
     model: str | None = None  # `None`: the provider's default, named in its module
     voice: str | None = None
     api_key: str = field(default="", repr=False)

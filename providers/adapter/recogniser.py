@@ -235,7 +235,7 @@ class HearingPart(ConnectedPart):
         if wrong_times(words, sent_s=self.stream.sent_s - self.stream.base_s):
             raise ValueError
         tag: str | None = self.rung.language
-        if tag == "multi":
+        if tag in ("", "multi"):
             named = str(frame.language) if frame.language else None
             tag = self.reader.language(result, named)
         frame.language = Language(tag) if tag in LANGUAGES else None

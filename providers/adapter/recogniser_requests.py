@@ -48,7 +48,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
         ProbeFailedError: It cannot be reached, fails, or does not answer in time.
     """
     host = urlsplit(rung.url).netloc or rung.service.rpartition(":")[2]
-    sound = await asyncio.to_thread(_speech_in, rung.language)
+    sound = await asyncio.to_thread(_speech_in, rung.language or "en")
     service = build(replace(rung, sample_rate_hz=RATE_HZ))
     results = _recognise(service, sound)
     try:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from pipecat.services.llm_service import LLMService
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.services.openai.tts import OpenAITTSService
 from pipecat.services.rime.tts import RimeTTSService
+from pipecat.services.soniox.stt import SonioxSTTService
 from pipecat.services.tts_service import TTSService
 from pipecat.transcriptions.language import Language
 
 from holdline.rungs import LadderRung, rung, specs_of
-from providers.catalog import ADAPTED, kinds
+from providers.catalog import ADAPTED, kinds, provider
 from providers.provider import RungSpec, Stage
 
 
@@ -121,6 +123,41 @@ def test_a_constructors_own_argument_goes_to_it_although_a_rung_has_such_a_key()
     given = {"instructions": "Slowly.", "timeout_s": 3.0}
 
     assert spec("tts", rung(ActingVoice, api_key="K", **given)).init == given
+
+
+@pytest.mark.parametrize(
+    ("stated", "languages"),
+    [(None, ["", "en", "", "en"]), ("es", ["es"] * 4)],
+    ids=["none is stated", "another one states it"],
+)
+def test_a_rung_without_a_language_follows_its_ladder_or_its_service(
+    stated: str | None, languages: list[str]
+) -> None:
+    openai = rung(OpenAITTSService, api_key="K", language=stated)
+    rungs = [rung("elevenlabs", api_key="K"), rung("cartesia", api_key="K"), openai, rung("local")]
+
+    assert [found.language for found in specs_of("tts", rungs)] == languages
+
+
+@pytest.mark.parametrize(
+    ("stage", "written", "language"),
+    [
+        ("tts", rung(ElevenLabsTTSService, api_key="K"), None),
+        ("stt", rung(SonioxSTTService, api_key="K"), None),
+        ("tts", rung(RimeTTSService, api_key="K", language="es"), "spa"),
+    ],
+    ids=lambda value: value.title if isinstance(value, LadderRung) else "",
+)
+async def test_a_service_is_told_a_language_only_if_one_is_stated(
+    stage: Stage, written: LadderRung, language: str | None
+) -> None:
+    found = spec(stage, written)
+    service: Any = provider(stage, found.kind, found.service).build(
+        replace(found, sample_rate_hz=8000)
+    )
+
+    assert service._settings.language == language
+    assert not getattr(service._settings, "language_hints", None)
 
 
 def test_equal_kinds_get_different_names() -> None:

@@ -22,7 +22,7 @@ class TestAssemblyAI(SimulatedStt):
 
 
 @pytest.mark.parametrize(
-    ("language", "asked"), [("de", ["de"]), ("pt-BR", ["pt"]), ("multi", None)]
+    ("language", "asked"), [("de", ["de"]), ("pt-BR", ["pt"]), ("multi", None), ("", None)]
 )
 @pytest.mark.parametrize(
     ("kind", "setting"), [("soniox", "language_hints"), ("assemblyai", "language_codes")]

@@ -26,6 +26,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessorSetup
 from pipecat.services.settings import STTSettings
 from pipecat.services.stt_service import SegmentedSTTService, STTService
+from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
 
 from calls.transcript import HeardWord
@@ -114,6 +115,17 @@ async def test_what_no_recogniser_may_push_fails_the_rung_once(
         bench.service.said = transcript("yes")
         await bench.put(*frames_of(bytes(6400)))
         assert (await bench.first(TranscriptionFrame)).text == "yes"
+
+
+@pytest.mark.parametrize(("language", "named"), [("", "es"), ("multi", "es"), ("de", "de")])
+async def test_the_language_of_words_is_the_rungs_unless_the_service_detects_it(
+    language: str, named: str
+) -> None:
+    said = transcript("sí", language=Language.ES)
+    async with running(build(spec("Says", init={"said": said}, language=language))) as bench:
+        await bench.put(*frames_of(bytes(6400)))
+
+        assert str((await bench.first(TranscriptionFrame)).language) == named
 
 
 class SaysLate(Says):
