@@ -60,6 +60,7 @@ def load_class(service: str, stage: Stage) -> type:
     module, name, found = _import(service)
     if not inspect.isclass(found):
         known = tuple(name for name, item in vars(module).items() if _stage_of(item))
+        known = known or _modules_in(module)
         raise UnusableServiceError(f"{module.__name__} has no class {name}", word=name, known=known)
     wrong = ""
     if (other := _stage_of(found)) != stage:
@@ -95,6 +96,12 @@ def _import(service: str) -> tuple[ModuleType, str, Any]:
         raise _import_error(module_name, error) from error
 
 
+def _modules_in(package: ModuleType) -> tuple[str, ...]:
+    """Return the names of the modules in a package; none if it is a module."""
+    paths = getattr(package, "__path__", ())
+    return tuple(item.name for item in pkgutil.iter_modules(paths, f"{package.__name__}."))
+
+
 def _stage_of(item: object) -> str:
     """Return the stage that a class of services belongs to; empty if it is no service."""
     if not inspect.isclass(item) or item in BASES.values():
@@ -115,12 +122,11 @@ def _import_error(module: str, error: BaseException) -> UnusableServiceError:
         text = f"there is no module {missing}"
         if not package:
             return UnusableServiceError(f"{text} in the folder of the configuration, or installed")
-        paths = getattr(importlib.import_module(package), "__path__", None)
-        if paths is None:
+        found = importlib.import_module(package)
+        if not hasattr(found, "__path__"):
             text = f"{text}; {package} is a module itself: write {package}:Class"
             return UnusableServiceError(text)
-        known = tuple(item.name for item in pkgutil.iter_modules(paths, f"{package}."))
-        return UnusableServiceError(text, word=missing, known=known)
+        return UnusableServiceError(text, word=missing, known=_modules_in(found))
     reason = f"{type(error).__name__}: {error_text(error)}"
     _, lacks, package = reason.partition("No module named ")
     if not module.startswith(SERVICES):

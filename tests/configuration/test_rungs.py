@@ -77,6 +77,12 @@ MINE = "kind: pipecat, service: 'my_services:%s', api_key_env: KEY"
             "service",
             "has no class MinimaxTTSService; did you mean MiniMaxHttpTTSService?",
         ),
+        (
+            "tts",
+            f"kind: pipecat, service: '{P}minimax:MiniMaxHttpTTSService'",
+            "service",
+            "has no class MiniMaxHttpTTSService; it has pipecat.services.minimax.tts",
+        ),
         ("tts", MINE % "Ownvoice", "service", "did you mean OwnVoice?"),
         ("stt", MINE % "OwnVoice", "service", "it is a voice, for stages.tts"),
         ("llm", MINE % "OwnVoice", "service", "it is a voice, for stages.tts"),
