@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
+from loguru import logger
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
@@ -295,8 +296,15 @@ def build(rung: RungSpec) -> HearingPart:
 
 
 def share(rung: RungSpec) -> SharedModels | None:
-    """Return the models that a service loads in its constructor; `None` if it loads none."""
+    """Return the models that a service loads in its constructor; `None` if it loads none.
+
+    `None`, too, for a constructor that raises, which is logged.
+    """
     if not hasattr(load_class(rung.service, "stt"), "_load"):
         return None
-    loaded: dict[str, Any] = getattr(build(replace(rung, shared=None)), "loaded", {})
-    return SharedModels(loaded)
+    try:
+        service = build(replace(rung, shared=None))
+    except Exception as error:  # noqa: BLE001 - a call reports it when it builds the service
+        logger.warning("{}: its constructor raised {}", rung.name, type(error).__name__)
+        return None
+    return SharedModels(getattr(service, "loaded", {}))

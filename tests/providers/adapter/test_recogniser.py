@@ -31,6 +31,7 @@ from pipecat.utils.time import time_now_iso8601
 
 from calls.transcript import HeardWord
 from fallbacks.failure import Failure, Kind, ServiceError
+from holdline import Ladders, rung
 from providers.adapter.recogniser import build, share
 from providers.adapter.recogniser_requests import transcribe
 from providers.adapter.recogniser_stream import RecogniserStream, wrong_times
@@ -338,6 +339,18 @@ def test_models_are_loaded_once_and_shared_by_all_calls() -> None:
     assert {service.handle for service in services} == {"handle"}
     assert len({id(service.model) for service in services}) == 1
     assert share(spec("Says")) is None
+
+
+class Offline(Loading):
+    """Cannot download its model."""
+
+    def _load(self) -> str:
+        raise OSError("no route to the model")
+
+
+async def test_models_that_cannot_be_loaded_take_out_only_their_rung() -> None:
+    assert share(spec("Offline")) is None
+    assert Ladders(stt=[rung(Offline), rung("local")]).stt
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 24_000, 48_000])
