@@ -13,6 +13,11 @@ from transports.leg import LegFacts
 
 REASON: Final = "The call was cut off, and all lines were busy when it was to go on."
 RATE_HZ: Final = 8000  # of a line that has no sound
+OTHER_REGIONS: Final = ("en-GB", "en-AU", "fr-CA", "pt-BR")
+"""Those besides the usual ones that the voices of Twilio, Telnyx and Plivo all speak.
+
+Sources: Twilio's "Say", Telnyx's "Speak text", Plivo's "Audio output".
+"""
 SENTENCES: Final = {
     None: Situation.CALLBACK,
     Unkept.NO_NUMBER: Situation.NO_CALLBACK,
@@ -63,8 +68,11 @@ async def _ends_nothing(reason: str) -> None:
 
 
 def _spoken_language(text: FallbackText, tag: str) -> str:
-    """Return the language of a text with a region: the call's own region, or the usual one."""
-    if "-" in tag and base_of(tag) == base_of(text.language):
+    """Return the language of a text with a region that carriers speak: the call's or the usual one.
+
+    It is the usual one for most regions: carriers refuse, for example, `de-AT`.
+    """
+    if tag in OTHER_REGIONS and base_of(tag) == base_of(text.language):
         return tag
     facts = language_of(text.language)
     return facts.region if facts and facts.region else text.language

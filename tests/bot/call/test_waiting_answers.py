@@ -15,7 +15,9 @@ OWN = FallbackText(language="de", situation=Situation.BRIDGE, number=0, text="Au
     [
         pytest.param("", (), "One moment, please.", "en-US", id="not begun"),
         pytest.param("de", (), "Einen Moment, bitte.", "de-DE", id="usual region"),
-        pytest.param("de-AT", (), "Einen Moment, bitte.", "de-AT", id="own region"),
+        pytest.param("en-GB", (), "One moment, please.", "en-GB", id="own region"),
+        pytest.param("de-AT", (), "Einen Moment, bitte.", "de-DE", id="region without a voice"),
+        pytest.param("es-AR", (), "Un momento, por favor.", "es-ES", id="another one"),
         pytest.param("de", (OWN,), "Augenblick bitte.", "de-DE", id="owner's text"),
         pytest.param("cs", (), "One moment, please.", "en-US", id="no text"),
     ],
