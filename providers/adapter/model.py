@@ -132,19 +132,24 @@ class RungModel(AnswerPlaces):
         )
 
     async def close(self) -> None:
-        """Release everything, unless calls share it; an error is logged. May be repeated."""
+        """Release everything, unless calls share it; an error is logged. May be repeated.
+
+        A service that does not release itself in time is abandoned.
+        """
         if self._rung_closed:
             return
         self._rung_closed = True
-        if self._answer_tasks and (left := self._answer_tasks.current_tasks()):
+        self._answer_tasks = self._answer_tasks or TaskManager()
+        if left := self._answer_tasks.current_tasks():
             await asyncio.wait(left, timeout=LEFT_S + CLOSE_CLIENT_S)
+        name = self._rung.name
+        work = _logging_errors(self.cleanup(), name)
+        releasing = self._answer_tasks.create_task(work, f"{name} closes")
         try:
-            async with asyncio.timeout(CLOSE_CLIENT_S):
-                await self.cleanup()
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if (task := asyncio.current_task()) and task.cancelling():
-                raise  # it was not the service, a vendor's or the owner's code, that raised it
-            logger.warning("{}: closing it raised {}", self._rung.name, type(error).__name__)
+            if not (await asyncio.wait({releasing}, timeout=CLOSE_CLIENT_S))[0]:
+                logger.warning("{}: it did not close in time", name)
+        finally:
+            releasing.cancel()
 
     # -- one answer
 
@@ -243,6 +248,16 @@ class RungModel(AnswerPlaces):
         await super().cleanup()
         if self._shared_client is None:
             await _close(client)
+
+
+async def _logging_errors(closing: Awaitable[None], name: str) -> None:
+    """Let a model close, and log its error."""
+    try:
+        await closing
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise  # it was not the service, a vendor's or the owner's code, that raised it
+        logger.warning("{}: closing it raised {}", name, type(error).__name__)
 
 
 async def _close(client: Any) -> None:

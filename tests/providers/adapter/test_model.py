@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
@@ -573,6 +573,25 @@ async def test_a_cleanup_that_raises_ends_nothing_else(
     monkeypatch.setattr(Scripted, "cleanup", cleanup)
 
     await scripted("whole").close()
+
+
+async def test_a_cleanup_that_ignores_its_cancellation_is_abandoned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, released = scripted("whole"), asyncio.Event()
+
+    async def cleanup(_: Scripted) -> None:
+        while not released.is_set():
+            with suppress(asyncio.CancelledError):
+                await released.wait()
+
+    monkeypatch.setattr(Scripted, "cleanup", cleanup)
+    closing = asyncio.ensure_future(model.close())
+    done, _ = await asyncio.wait({closing}, timeout=3.0)
+    released.set()  # else the loop of the test could not end
+    await closing
+
+    assert done
 
 
 async def test_two_answers_of_one_service_do_not_mix() -> None:
