@@ -49,11 +49,27 @@ def test_a_change_of_order_is_a_difference() -> None:
     assert compare_traces(["one", "two"], ["two", "one"], name="call")
 
 
-def test_the_order_of_refused_connections_is_no_difference() -> None:
-    one, two = (f'["{name}",{{"reason":"ConnectionRefusedError"}}]' for name in "ab")
+@pytest.mark.parametrize(
+    ("line", "other"),
+    [
+        ('["a",{"reason":"ConnectionRefusedError"}]', '["b",{"reason":"ConnectionRefusedError"}]'),
+        (
+            '["process","IncidentBegan",{"rung":"a","then":"b is used instead"}]',
+            '["process","IncidentBegan",{"rung":"b","then":"callers get the menu"}]',
+        ),
+        ('["call 1","AgentSaid",{"text":"Bye."}]', '["call 1","UsageMeasured",{}]'),
+    ],
+    ids=["refused connections", "incidents", "the end of a call"],
+)
+def test_the_order_of_what_happens_at_one_moment_is_no_difference(line: str, other: str) -> None:
+    assert compare_traces([line, other, "end"], [other, line, "end"], name="call") == []
+    assert compare_traces([line, other, "end"], [other, "end", line], name="call")
 
-    assert compare_traces([one, two, "end"], [two, one, "end"], name="call") == []
-    assert compare_traces([one, two, "end"], [two, "end", one], name="call")
+
+def test_the_order_of_what_the_agent_said_is_a_difference() -> None:
+    one, two = (f'["call 1","AgentSaid",{{"text":"{text}"}}]' for text in "ab")
+
+    assert compare_traces([one, two], [two, one], name="call")
 
 
 def test_a_long_difference_is_cut_short() -> None:
