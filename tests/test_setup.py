@@ -11,13 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LOCK = "requirements.lock"
-# A Python whose environments are itself, with a uv that a fake pip installs.
+# A Python whose environments are itself; its fake pip installs a uv and is configured by a file.
 PYTHON = f"""#!/bin/sh
 bin=${{0%/*}}
 case "$*" in
     "-m venv "*)
         mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" "$3/bin/pip" ;;
     "-m pip --version") [ -e "$bin/pip" ] ;;
+    "-m pip config list") echo asked >>pip.log; [ ! -e pip-config ] || cat pip-config ;;
     "-m pip install "*)
         printf '#!/bin/sh\\necho "$*" >>uv.log\\n' >"$bin/uv" && chmod +x "$bin/uv" ;;
     *write_bytecode.py) [ ! -e stop ] || kill -INT 0 ;;
@@ -234,8 +235,7 @@ install.find-links='/a\\n/b'
 def test_uv_gets_what_pip_is_configured_with(checkout: Path, own: str) -> None:
     """A company's index, its certificates and its proxy."""
     (checkout / "pip-config").write_text(PIP_CONFIG)
-    configured = PYTHON.replace("in\n", 'in\n    "-m pip config list") cat pip-config ;;\n', 1)
-    with_log = configured.replace('echo "$*" >>uv.log', 'env >>uv.env; echo "$*" >>uv.log')
+    with_log = PYTHON.replace('echo "$*" >>uv.log', 'env >>uv.env; echo "$*" >>uv.log')
     write_program(checkout / "python", with_log)
 
     done = set_up(checkout, **({"UV_DEFAULT_INDEX": own} if own else {}))
@@ -251,6 +251,7 @@ def test_uv_gets_what_pip_is_configured_with(checkout: Path, own: str) -> None:
     assert given["HTTPS_PROXY"] == "http://proxy.example.com:3128"
     assert given["UV_INSECURE_HOST"] == "pypi.example.com"
     assert given["UV_SYSTEM_CERTS"] == "true"
+    assert (checkout / "pip.log").read_text() == "asked\n"  # pip takes half a second to start
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
@@ -259,8 +260,7 @@ def test_uv_gets_the_certificates_that_pip_finds_in_a_variable(
 ) -> None:
     bundle = checkout / "company.pem"
     bundle.touch()
-    unconfigured = PYTHON.replace("in\n", 'in\n    "-m pip config list") ;;\n', 1)
-    with_log = unconfigured.replace('echo "$*" >>uv.log', 'env >>uv.env; echo "$*" >>uv.log')
+    with_log = PYTHON.replace('echo "$*" >>uv.log', 'env >>uv.env; echo "$*" >>uv.log')
     write_program(checkout / "python", with_log)
 
     done = set_up(checkout, **{variable: str(bundle)})
