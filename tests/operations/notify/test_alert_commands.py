@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from bot.__main__ import run
 from bot.server.operator_routes import alert_router
 from calls.events import Event, OperatorActed
 from calls.incident import IncidentBegan
@@ -119,23 +120,17 @@ async def test_a_missing_configuration_is_reported(settings: AlertsSettings, lin
     assert said == [line]
 
 
-async def run_command(folder: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
-    program = (sys.executable, "-m", "bot", "alerts", *arguments)
-    process = await create_subprocess_exec(
-        *program, stdout=PIPE, stderr=PIPE, cwd=folder, env={"PYTHONPATH": "", **environment}
-    )
-    out, wrong = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), wrong.decode()
-
-
 async def test_the_command_takes_its_channels_from_the_environment(
     tmp_path: Path, receiver: Receiver
 ) -> None:
-    code, out, wrong = await run_command(tmp_path, "test", WEBHOOK_URL=f"{receiver.url}/hook")
+    process = await create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "alerts", "test"), stdout=PIPE, stderr=PIPE, cwd=tmp_path,
+        env={"PYTHONPATH": "", "WEBHOOK_URL": f"{receiver.url}/hook"},
+    )  # fmt: skip
+    out, wrong = await process.communicate()
 
-    assert (code, wrong) == (0, "")
-    assert out == "webhook: sent (127.0.0.1, not signed: WEBHOOK_SECRET is not set)\n"
+    assert (process.returncode, wrong) == (0, b"")
+    assert out == b"webhook: sent (127.0.0.1, not signed: WEBHOOK_SECRET is not set)\n"
     assert len(receiver.asked) == 1
 
 
@@ -148,12 +143,21 @@ async def test_the_command_takes_its_channels_from_the_environment(
         (["test"], {"HOLDLINE__ALERTS__QUIET__BEGIN": "25:00"}, "alerts.quiet.begin"),
     ],
 )
-async def test_bad_input_is_one_line(
-    tmp_path: Path, arguments: list[str], environment: dict[str, str], line: str
+def test_bad_input_is_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    environment: dict[str, str],
+    line: str,
 ) -> None:
-    code, _, wrong = await run_command(tmp_path, *arguments, **environment)
+    monkeypatch.chdir(tmp_path)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
-    assert code == 2
+    assert run(["alerts", *arguments]) == 2
+
+    wrong = capsys.readouterr().err
     assert line in wrong
     assert len(wrong.splitlines()) == 1
 
