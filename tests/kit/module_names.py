@@ -32,7 +32,8 @@ def modules() -> frozenset[str]:
 
 def named_in_strings(tree: ast.Module) -> Iterator[ast.AST]:
     """Yield the strings that name one of our modules or folders, but for documentation."""
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    for node in nodes:
         if isinstance(node, ast.Tuple | ast.List):
             yield from after_dash_m(node.elts)
         elif isinstance(node, ast.Call):
@@ -41,8 +42,8 @@ def named_in_strings(tree: ast.Module) -> Iterator[ast.AST]:
             called = function.id if isinstance(function, ast.Name) else function
             if called in TAKES_A_MODULE and node.args and text_of(node.args[0]) in MOVED:
                 yield node
-    documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    documented = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if text_of(node) and id(node) not in documented and names_a_module(text_of(node)):
             yield node
 
