@@ -37,6 +37,7 @@ from fallbacks.attempt_events import Ask, EmitEvent
 from fallbacks.ladder import StagePolicy
 from processors.hearing.decision import CallerHearing, HearingAction, KeepTurnOpen, PassOn
 from processors.hearing.feed_rules import AskForWords, FeedSound, FlushWords, MarkSpeech, Reconnect
+from processors.hearing.mute import CallerMute, SpeechReport
 from processors.hearing.replay_rules import SoundRing
 from processors.hearing.rung import (
     RecogniserEvent,
@@ -94,6 +95,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         self._hearing = CallerHearing(
             ours, policy=policy, turn=turn, offered=lambda name: seats[name].offered
         )
+        self._mute = CallerMute()
         self._marks: dict[bool, Frame] = {}  # the VAD's latest frame, by whether the caller speaks
 
     @property
@@ -152,6 +154,8 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
             return
+        if isinstance(frame, STTMuteFrame):
+            await self._follow(self._mute.set(mute=frame.mute))
         if _is_for(self._services, frame):
             await _send_to_all(self._rungs.values(), frame, settles=True)
             return
@@ -165,30 +169,31 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
             case UserStoppedSpeakingFrame():
                 await _send_to_all(self._rungs.values(), frame)
             case VADUserStartedSpeakingFrame() | PauseBegan() | VADUserStoppedSpeakingFrame():
-                async with self.working():
-                    await self._do(self._follow_speech(frame))
+                await self._follow(self._mute.report(frame))
             case _:
                 pass  # including interruptions, which must not stop a recogniser
 
-    def _follow_speech(
-        self, frame: VADUserStartedSpeakingFrame | PauseBegan | VADUserStoppedSpeakingFrame
-    ) -> tuple[HearingAction, ...]:
-        """Decide on a report of the call's own VAD, and keep it to be sent to recognisers."""
-        match frame:
-            case VADUserStartedSpeakingFrame():
-                self._marks[True] = frame
-                return self._hearing.begin_speech(frame.start_secs, self.now())
-            case VADUserStoppedSpeakingFrame():
-                self._marks[False] = frame
-                return self._hearing.stop_speech(frame.stop_secs, self.now())
-            case _:
-                return self._hearing.pause_speech()
+    async def _follow(self, report: SpeechReport | None) -> None:
+        """Act on a report of the call's own VAD, and keep it to be sent to recognisers."""
+        if report is None:
+            return
+        async with self.working():
+            match report:
+                case VADUserStartedSpeakingFrame():
+                    self._marks[True] = report
+                    await self._do(self._hearing.begin_speech(report.start_secs, self.now()))
+                case VADUserStoppedSpeakingFrame():
+                    self._marks[False] = report
+                    await self._do(self._hearing.stop_speech(report.stop_secs, self.now()))
+                case PauseBegan():
+                    await self._do(self._hearing.pause_speech())
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Pass a piece of audio on, and feed the recognisers."""
         await self.hand_on(frame)
+        sound = bytes(len(frame.audio)) if self._mute.muted else frame.audio
         async with self.lock:  # not `working`: fifty pieces a second never make `wake_at` earlier
-            await self._do(self._hearing.hear(frame.audio, self.now()))
+            await self._do(self._hearing.hear(sound, self.now()))
 
     async def handle(self, report: RecogniserEvent, now: float) -> None:
         """Pass a recogniser's event to the decision, and carry out the actions."""

@@ -313,18 +313,53 @@ async def test_a_recogniser_that_connects_later_has_the_latest_settings_and_is_m
         for language, service in (("es", None), ("de", services["c"]), ("fr", services["a"])):
             settings = STTSettings(language=language)
             await call.bench.put(STTUpdateSettingsFrame(delta=settings, service=service))
-        for number in range(10):
-            await call.bench.put(STTMuteFrame(mute=mute == bool(number % 2)))
+        for mutes in (mute, not mute) * 4 + (False,):
+            await call.bench.put(STTMuteFrame(mute=mutes))
         await call.silence(1.0)
         for name in "ab":
             call.breaks(name, faults.Refuse())
         await call.sound(await call.begins(caller.say(FIRST)))
+        await call.until(lambda: call.stage._rungs["c"].opened)
+        await call.bench.put(STTMuteFrame(mute=mute))
         await call.until(lambda: call.stage._rungs["c"].connected)
         await asyncio.sleep(1.0)
 
     languages = {name: str(service._settings.language) for name, service in services.items()}
     assert languages == {"a": "fr", "b": "es", "c": "de"}
     assert {service.is_muted for service in services.values()} == {mute}
+
+
+async def test_a_muted_caller_is_not_heard_and_no_recogniser_is_to_blame() -> None:
+    async with calling("a", "b") as call:
+        await call.bench.put(STTMuteFrame(mute=True))
+        await call.sound(await call.begins(caller.say(FIRST)))
+        await call.stops()
+        await call.silence(6.0)
+        muted = call.asked, call.text
+        await call.bench.put(STTMuteFrame(mute=False))
+        said = await call.says(SECOND)
+
+    assert muted == ([], "")
+    assert words(said) == words(SECOND)
+    assert call.failures == []
+    assert not call.facts(Suspected)
+
+
+async def test_a_caller_who_is_muted_and_unmuted_while_speaking_is_heard_before_and_after() -> None:
+    async with calling("a", "b") as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        await call.bench.put(STTMuteFrame(mute=True))
+        await call.written(FIRST)
+        await call.sound(caller.say("Now I am talking to my daughter."))
+        await call.silence(3.0)
+        await call.bench.put(STTMuteFrame(mute=False))
+        await call.silence(0.2)
+        await call.sound(caller.say(SECOND))
+        await call.stops()
+        await call.written(FIRST + SECOND)
+
+    assert words(call.text) == words(FIRST) + words(SECOND)
+    assert call.failures == []
 
 
 async def test_the_turns_timing_is_reported_once_and_by_the_first_rung() -> None:

@@ -1,0 +1,40 @@
+"""While the caller is muted, recognisers get silence, and no speech is expected of them."""
+
+from typing import TypeAlias
+
+from pipecat.frames.frames import VADUserStartedSpeakingFrame, VADUserStoppedSpeakingFrame
+
+from processors.turn.ending import PauseBegan
+
+SpeechReport: TypeAlias = VADUserStartedSpeakingFrame | PauseBegan | VADUserStoppedSpeakingFrame
+
+
+class CallerMute:
+    """Decides which of the VAD's reports count while a pipeline mutes and unmutes the caller.
+
+    Speech that is muted in the middle ends there, and speech that is unmuted in the middle begins
+    there.
+
+    Attributes:
+        muted: Whether the caller is muted.
+    """
+
+    def __init__(self) -> None:
+        self.muted = False
+        self._speaking = False  # the VAD's latest report, also while muted
+
+    def set(self, *, mute: bool) -> SpeechReport | None:
+        """Mute or unmute the caller; return the report that counts now, if they are speaking."""
+        changes, self.muted = mute is not self.muted, mute
+        if not (changes and self._speaking):
+            return None
+        return (
+            VADUserStoppedSpeakingFrame(stop_secs=0.0)
+            if mute
+            else VADUserStartedSpeakingFrame(start_secs=0.0)
+        )
+
+    def report(self, report: SpeechReport) -> SpeechReport | None:
+        """Return a report if it counts."""
+        self._speaking = isinstance(report, VADUserStartedSpeakingFrame | PauseBegan)
+        return None if self.muted else report
