@@ -85,7 +85,7 @@ class PlivoSettings(CarrierSettings):
     """The API's address."""
 
 
-def _network(value: Any) -> Any:
+def _checked_network(value: Any) -> Any:
     """Return an address or a network in CIDR notation; refuse anything else."""
     try:
         return str(ipaddress.ip_network(value))
@@ -93,7 +93,7 @@ def _network(value: Any) -> Any:
         raise ValueError("an address or a network, such as 203.0.113.0/28") from None
 
 
-Network = Annotated[str, BeforeValidator(_network)]
+Network = Annotated[str, BeforeValidator(_checked_network)]
 
 
 class ExotelSettings(CarrierSettings):

@@ -128,7 +128,7 @@ def usual_variable(stage: Stage, rung: Mapping[str, Any]) -> str | None:
     `None` if the kind needs no key or is unknown, or if the key would be sent to a host that is
     neither the vendor's nor in a private network.
     """
-    host = _host(str(rung.get("url") or ""))
+    host = _host_of_url(str(rung.get("url") or ""))
     try:
         vendor = provider(stage, str(rung.get("kind")), str(rung.get("service") or ""))
     except KeyError:
@@ -149,7 +149,7 @@ def needs_key(stage: Stage, rung: Mapping[str, Any]) -> bool:
     return kind != "local"
 
 
-def _host(url: str) -> str:
+def _host_of_url(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -188,7 +188,7 @@ def _check_server(layers: Layers) -> Iterator[Problem]:
             "set it in the environment or .env, or listen on 127.0.0.1"
         )
         yield layers.problem(("server", "host"), text)
-    reachable = next(_reachable(layers), None)
+    reachable = next(_reachable_hosts(layers), None)
     for key, name in ((("server", "token"), "TOKEN"), (("server", "view_token"), "VIEW_TOKEN")):
         value = str(layers.value_at(key) or "")
         if value and is_short(value) and reachable:
@@ -204,7 +204,7 @@ def _check_server(layers: Layers) -> Iterator[Problem]:
         yield layers.problem(("server", "view_token"), f"{held}; {cure}")
 
 
-def _reachable(layers: Layers) -> Iterator[str]:
+def _reachable_hosts(layers: Layers) -> Iterator[str]:
     """Yield the server's names and addresses that are not loopback: its own, and a proxy's."""
     host, public = layers.value_at(("server", "host")), layers.value_at(("server", "public_url"))
     also = layers.value_at(("server", "also_called"))

@@ -50,11 +50,11 @@ def read_yaml(path: Path) -> FileTree:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise _error(where, f"is not YAML: {error.problem or error.context}") from error
+        raise _config_error(where, f"is not YAML: {error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _error(str(path), f"is not YAML: {' '.join(str(error).split())}") from error
+        raise _config_error(str(path), f"is not YAML: {' '.join(str(error).split())}") from error
     if tree is not None and not isinstance(tree, dict):
-        raise _error(f"{path}:1", "must be a mapping such as `agent: {greeting: Hello}`")
+        raise _config_error(f"{path}:1", "must be a mapping such as `agent: {greeting: Hello}`")
     return FileTree(name=str(path), tree=_with_text_keys(tree or {}), lines=lines, text=text)
 
 
@@ -69,49 +69,49 @@ def _read_text(path: Path) -> str:
     """Return the file's text; raise `ConfigError` if it cannot be read or is too large."""
     try:
         if path.stat().st_size > MAX_CONFIGURATION_BYTES:
-            raise _error(
+            raise _config_error(
                 str(path), f"is larger than {MAX_CONFIGURATION_BYTES} bytes: not a configuration"
             )
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise _error(str(path), "there is no such file") from error
+        raise _config_error(str(path), "there is no such file") from error
     except UnicodeDecodeError as error:
-        raise _error(str(path), "is not UTF-8 text") from error
+        raise _config_error(str(path), "is not UTF-8 text") from error
     except OSError as error:
-        raise _error(str(path), f"cannot be read: {error.strerror}") from error
+        raise _config_error(str(path), f"cannot be read: {error.strerror}") from error
 
 
 def _line_numbers(node: yaml.Node | None, *, name: str) -> dict[Key, int]:
     """Return the line of each key; refuse a key that is given twice, and an oversized file."""
     lines: dict[Key, int] = {}
     twice: list[Problem] = []
-    for key, line in _walk(node, ()) if node else ():
+    for key, line in _key_lines(node, ()) if node else ():
         if key in lines:
             text = f"{key[-1]} is given twice; it is already in line {lines[key]}"
             twice.append(Problem(where=f"{name}:{line}", text=text, key=key))
         lines[key] = line
         if len(lines) > MAX_VALUES or len(key) > MAX_DEPTH:
-            raise _error(f"{name}:{line}", "is too large or too deep for a configuration")
+            raise _config_error(f"{name}:{line}", "is too large or too deep for a configuration")
     if twice:
         raise ConfigError(twice)
     return lines
 
 
-def _walk(node: yaml.Node, at: Key) -> Iterator[tuple[Key, int]]:
+def _key_lines(node: yaml.Node, at: Key) -> Iterator[tuple[Key, int]]:
     """Yield the key and line of each value, without end if an alias contains itself."""
     if isinstance(node, yaml.MappingNode):
         for key_node, value in node.value:
             key = (*at, str(key_node.value))
             yield key, key_node.start_mark.line + 1
-            yield from _walk(value, key)
+            yield from _key_lines(value, key)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             key = (*at, index)
             yield key, value.start_mark.line + 1
-            yield from _walk(value, key)
+            yield from _key_lines(value, key)
 
 
-def _error(where: str, text: str) -> ConfigError:
+def _config_error(where: str, text: str) -> ConfigError:
     return ConfigError([Problem(where=where, text=text)])
 
 

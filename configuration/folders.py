@@ -43,7 +43,7 @@ def check_folders(loaded: Loaded) -> None:
     Raises:
         ConfigError: With a line for each folder that is not writable.
     """
-    if problems := list(_problems(loaded)):
+    if problems := list(_unwritable_folder_problems(loaded)):
         raise ConfigError(problems)
 
 
@@ -88,8 +88,8 @@ def why_unwritable(folder: Path) -> str | None:
         return str(error)
 
 
-def _problems(loaded: Loaded) -> Iterator[Problem]:
-    for key, folder in _folders(loaded):
+def _unwritable_folder_problems(loaded: Loaded) -> Iterator[Problem]:
+    for key, folder in _folders_written_to(loaded):
         if why := why_unwritable(folder):
             held = shown(str(loaded.layers.value_at(key)))
             text = f"{dotted(key)} is {held}; it cannot be written ({why})"
@@ -97,7 +97,7 @@ def _problems(loaded: Loaded) -> Iterator[Problem]:
             yield Problem(where=loaded.layers.where(key), text=f"{text}; {cure}", key=key)
 
 
-def _folders(loaded: Loaded) -> Iterator[tuple[Key, Path]]:
+def _folders_written_to(loaded: Loaded) -> Iterator[tuple[Key, Path]]:
     """Yield the folders that calls write to, by key; only SQLite databases have one."""
     settings = loaded.settings
     yield ("logs", "dir"), settings.logs.dir

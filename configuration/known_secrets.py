@@ -33,7 +33,10 @@ class KnownSecrets:
         """Add secrets, except those that are too short, and set the region unless it is empty."""
         self.region = region or self.region
         new = {
-            form for secret in secrets if len(secret) >= MIN_CHARACTERS for form in _forms(secret)
+            form
+            for secret in secrets
+            if len(secret) >= MIN_CHARACTERS
+            for form in _encodings_of_secret(secret)
         }
         if new <= self._values:
             return
@@ -51,7 +54,7 @@ class KnownSecrets:
         return self._pattern.sub(SHOWN, text) if self._pattern else text
 
 
-def _forms(secret: str) -> Iterator[str]:
+def _encodings_of_secret(secret: str) -> Iterator[str]:
     """Yield a secret as it appears in plain text, URLs, JSON and basic authentication."""
     yield secret
     yield quote(secret, safe="")

@@ -39,7 +39,7 @@ class Layers:
 
     def merge(self, tree: dict[str, Any], where: Callable[[Key], str]) -> None:
         """Merge a layer key by key; a list replaces the former list as a whole."""
-        self._merge(self.tree, tree, at=(), where=where)
+        self._merge_into(self.tree, tree, at=(), where=where)
 
     def put(self, key: Key, value: Any, *, where: str) -> None:
         """Set one value by its key, creating missing parents.
@@ -49,19 +49,21 @@ class Layers:
         parent: Any = self.tree
         for depth, (part, next_part) in enumerate(pairwise(key)):
             kind = list if isinstance(next_part, int) else dict
-            parent = self._child(parent, part, fresh=kind())
+            parent = self._get_or_add_part(parent, part, fresh=kind())
             if parent is None or not isinstance(parent, kind):
                 place = dotted(key[: depth + 1])
                 state = "does not exist" if parent is None else f"is {shown(parent)}"
-                self._refuse(key, where, f"cannot set {dotted(key)}: {place} {state}")
+                self._add_problem(key, where, f"cannot set {dotted(key)}: {place} {state}")
                 return
         if isinstance(parent, list) and not _set_item(parent, key[-1], value):
             entries = len(parent)
-            self._refuse(key, where, f"cannot set {dotted(key)}: the list has {entries} entries")
+            self._add_problem(
+                key, where, f"cannot set {dotted(key)}: the list has {entries} entries"
+            )
             return
         if isinstance(parent, dict):
             parent[key[-1]] = value
-        self._note(key, value, where=lambda _: where)
+        self._set_origin(key, value, where=lambda _: where)
 
     def where(self, key: Key) -> str:
         """Return the origin of the value, of a part of it, or of the section that contains it."""
@@ -106,7 +108,7 @@ class Layers:
         """Return a problem with the value at a key; `text` follows the key in the message."""
         return Problem(where=self.where(key), text=f"{dotted(key)} {text}", key=key)
 
-    def _merge(
+    def _merge_into(
         self, tree: dict[str, Any], layer: dict[str, Any], *, at: Key, where: Callable[[Key], str]
     ) -> None:
         """Merge a layer into the mapping at a key; `None` leaves a section as it is."""
@@ -115,12 +117,12 @@ class Layers:
             former = tree.get(name)
             if isinstance(former, dict) and isinstance(value, dict):
                 self.origins[key] = where(key)
-                self._merge(former, value, at=key, where=where)
+                self._merge_into(former, value, at=key, where=where)
             elif not (value is None and isinstance(former, dict)):  # `twilio:` alone sets nothing
-                tree[name] = _copy(value)
-                self._note(key, value, where=where)
+                tree[name] = _copy_tree(value)
+                self._set_origin(key, value, where=where)
 
-    def _note(self, key: Key, value: Any, *, where: Callable[[Key], str]) -> None:
+    def _set_origin(self, key: Key, value: Any, *, where: Callable[[Key], str]) -> None:
         """Store the origin of a value and of all values in it; forget those of the former value."""
         for former in [other for other in self.origins if other[: len(key)] == key]:
             del self.origins[former]
@@ -128,9 +130,9 @@ class Layers:
         parts = value.items() if isinstance(value, dict) else ()
         parts = enumerate(value) if isinstance(value, list) else parts
         for part, inner in parts:
-            self._note((*key, part), inner, where=where)
+            self._set_origin((*key, part), inner, where=where)
 
-    def _child(self, parent: Any, part: str | int, *, fresh: Any) -> Any:
+    def _get_or_add_part(self, parent: Any, part: str | int, *, fresh: Any) -> Any:
         """Return a part of a list or mapping; if it is missing, add `fresh` and return that.
 
         `None` if the parent cannot have such a part.
@@ -145,7 +147,7 @@ class Layers:
             return parent[part]
         return None
 
-    def _refuse(self, key: Key, where: str, text: str) -> None:
+    def _add_problem(self, key: Key, where: str, text: str) -> None:
         self.problems.append(Problem(where=where, text=text, key=key))
 
 
@@ -160,7 +162,7 @@ def merge_environment(layers: Layers, environment: Environment) -> None:
         value = environment.get(name)
         if name.upper().startswith(PREFIX) and value is not None:
             key = _key_for_variable(name[len(PREFIX) :], layers)
-            layers.put(key, _parse(value), where=environment.where(name))
+            layers.put(key, _parse_if_collection(value), where=environment.where(name))
 
 
 def _sort_key(name: str) -> list[tuple[int, str]]:
@@ -181,7 +183,7 @@ def _key_for_variable(name: str, layers: Layers) -> Key:
     return key
 
 
-def _parse(value: str) -> Any:
+def _parse_if_collection(value: str) -> Any:
     """Parse lists and mappings; any other value stays text until its type is known."""
     if not re.match(r"[\[{]", value):
         return value
@@ -207,7 +209,7 @@ def _set_item(items: list[Any], index: str | int, value: Any) -> bool:
     return True
 
 
-def _copy(value: Any) -> Any:
+def _copy_tree(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
+        return {key: _copy_tree(item) for key, item in value.items()}
+    return [_copy_tree(item) for item in value] if isinstance(value, list) else value

@@ -72,7 +72,7 @@ def load(
         problems += config_secrets.problems_in(file)
     merge_environment(layers, variables)
     _merge_flags(layers, flags or {})
-    settings, more = _validate(layers, variables, keys=keys, file=path)
+    settings, more = _complete_and_validate(layers, variables, keys=keys, file=path)
     if settings:
         KNOWN.learn(configured_secrets(settings), region=settings.server.region or "")
     settings, problems, left_out = _leave_out_keyless(settings, [*problems, *more])
@@ -148,7 +148,7 @@ def _merge_flags(layers: Layers, flags: Mapping[str, Any]) -> None:
             layers.put(tuple(name.split(".")), value, where=f"flag --{name.split('.')[-1]}")
 
 
-def _validate(
+def _complete_and_validate(
     layers: Layers, variables: Environment, *, keys: bool, file: Path | None
 ) -> tuple[Settings | None, Iterable[Problem]]:
     """Return the settings, or `None` if they are invalid, and all problems; change `layers` first.

@@ -52,7 +52,7 @@ def read_limit(*, groups: Path = GROUPS, proc: Path = PROC) -> MemoryLimit | Non
     """
     limits = [
         MemoryLimit(bytes=limit, source=str(folder / name))
-        for folder, name, _ in _groups(groups, proc)
+        for folder, name, _ in _memory_groups(groups, proc)
         if (limit := _read_number(folder / name)) is not None and limit < NO_LIMIT_BYTES
     ]
     if physical := _physical_bytes(proc):
@@ -65,7 +65,7 @@ def count_oom_kills(*, groups: Path = GROUPS, proc: Path = PROC) -> int | None:
 
     The count is that of our control group, or else of a group above it, or else of the machine.
     """
-    files = [folder / events for folder, _, events in _groups(groups, proc)]
+    files = [folder / events for folder, _, events in _memory_groups(groups, proc)]
     counts = (_read_field(path, "oom_kill") for path in (*files, proc / "vmstat"))
     return next((count for count in counts if count is not None), None)
 
@@ -132,7 +132,7 @@ def check_memory(settings: Settings) -> str:
     )
 
 
-def _groups(groups: Path, proc: Path) -> Iterator[tuple[Path, str, str]]:
+def _memory_groups(groups: Path, proc: Path) -> Iterator[tuple[Path, str, str]]:
     """Yield our memory groups, innermost first: folder, name of the limit, name of the events."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()

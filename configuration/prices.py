@@ -55,7 +55,8 @@ def load_prices(file: Path | None = None) -> PriceTable:
         ) from error
     _refuse_doubles(read, path)
     return PriceTable(
-        currency=read.currency, rates={(row.stage, row.model): _rate(row) for row in read.prices}
+        currency=read.currency,
+        rates={(row.stage, row.model): _rate_from_row(row) for row in read.prices},
     )
 
 
@@ -69,5 +70,5 @@ def _refuse_doubles(read: _File, path: Path) -> None:
         )
 
 
-def _rate(row: _Row) -> Rate:
+def _rate_from_row(row: _Row) -> Rate:
     return Rate(**row.model_dump(exclude={"note", "date"}), date=row.date.isoformat())

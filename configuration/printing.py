@@ -35,28 +35,28 @@ def fingerprint(settings: Settings) -> str:
     shown = settings.model_dump()
     for section, names in OF_A_MACHINE.items():
         shown[section] = {key: it for key, it in shown[section].items() if key not in names}
-    text = json.dumps(shown, sort_keys=True, default=_revealed)
+    text = json.dumps(shown, sort_keys=True, default=_with_secret_shown)
     return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_CHARACTERS]
 
 
-def _revealed(value: Any) -> str:
+def _with_secret_shown(value: Any) -> str:
     return value.get_secret_value() if isinstance(value, SecretStr) else repr(value)
 
 
 def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
     """Return the keys whose values differ, such as `agent.greeting`, at most `MAX_CHANGED`."""
-    found = _differing(old.model_dump(), new.model_dump(), ())
+    found = _differing_keys(old.model_dump(), new.model_dump(), ())
     return tuple(dict.fromkeys(dotted(key) for key in found))[:MAX_CHANGED]
 
 
-def _differing(old: Any, new: Any, at: Key) -> Iterator[Key]:
+def _differing_keys(old: Any, new: Any, at: Key) -> Iterator[Key]:
     """Yield the keys of different values; lists of different lengths are compared as a whole."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in {**old, **new}:
-            yield from _differing(old.get(name), new.get(name), (*at, name))
+            yield from _differing_keys(old.get(name), new.get(name), (*at, name))
     elif _is_list(old) and _is_list(new) and len(old) == len(new):
         for index, (was, is_) in enumerate(zip(old, new, strict=True)):
-            yield from _differing(was, is_, (*at, index))
+            yield from _differing_keys(was, is_, (*at, index))
     elif old != new:
         yield at
 
@@ -71,32 +71,32 @@ COMMENT_COLUMN: Final = 60
 
 def as_yaml(loaded: Loaded) -> str:
     """Return the configuration as an equivalent file without secrets."""
-    return "\n".join(_lines(loaded, loaded.settings, (), depth=0)) + "\n"
+    return "\n".join(_section_lines(loaded, loaded.settings, (), depth=0)) + "\n"
 
 
-def _lines(loaded: Loaded, value: Any, key: Key, *, depth: int) -> Iterator[str]:
+def _section_lines(loaded: Loaded, value: Any, key: Key, *, depth: int) -> Iterator[str]:
     """Yield the lines of a section or mapping, whose key is `key`; a secret becomes a comment."""
-    for name, part in _parts(value):
+    for name, part in _named_parts(value):
         at = (*key, name)
         if isinstance(part, SecretStr) or _is_secret_field(value, name):
-            shown = f"{MASK}  ({_origin(loaded, at)})" if part else _not_set(value, name)
+            shown = f"{MASK}  ({_origin_of_value(loaded, at)})" if part else _not_set(value, name)
             yield f"{INDENT * depth}# {name}: {shown}"
         elif _is_section(part):
-            yield f"{INDENT * depth}{_name(name)}:"
-            yield from _lines(loaded, part, at, depth=depth + 1)
+            yield f"{INDENT * depth}{_quoted_name(name)}:"
+            yield from _section_lines(loaded, part, at, depth=depth + 1)
         elif _is_ladder(part):
-            yield f"{INDENT * depth}{_name(name)}:"
+            yield f"{INDENT * depth}{_quoted_name(name)}:"
             for index, item in enumerate(part):
-                inner = list(_lines(loaded, item, (*at, index), depth=depth + 2))
+                inner = list(_section_lines(loaded, item, (*at, index), depth=depth + 2))
                 first = inner[0]
                 yield f"{INDENT * (depth + 1)}- {first.lstrip()}"
                 yield from inner[1:]
         else:
-            text = f"{INDENT * depth}{_name(name)}: {_scalar(part, at)}"
-            yield f"{text:<{COMMENT_COLUMN}}  # {_origin(loaded, at)}"
+            text = f"{INDENT * depth}{_quoted_name(name)}: {_masked_scalar(part, at)}"
+            yield f"{text:<{COMMENT_COLUMN}}  # {_origin_of_value(loaded, at)}"
 
 
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+def _named_parts(value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         yield from value.items()
     else:
@@ -126,28 +126,33 @@ def _not_set(section: Any, name: str) -> str:
     return f"not set ({variable})" if variable else "not set"
 
 
-def _name(name: str) -> str:
+def _quoted_name(name: str) -> str:
     return name if name.replace("_", "").isalnum() and not name[:1].isdigit() else json.dumps(name)
 
 
-def _scalar(value: Any, key: Key) -> str:
+def _masked_scalar(value: Any, key: Key) -> str:
     """Return a value as JSON, which is valid YAML; its secrets are masked."""
     if key in DATABASE_URLS and value is not None:
         return json.dumps(mask_password(str(value)), ensure_ascii=False)
-    text = without_secrets(json.dumps(_masked(value), ensure_ascii=False, default=str))
+    text = without_secrets(json.dumps(_with_secrets_masked(value), ensure_ascii=False, default=str))
     if key == ("alerts", "webhook", "url") and value:  # the path may authorise posting there
         return json.dumps("/".join([*str(value).split("/")[:3], MASK]))
     return text
 
 
-def _masked(value: Any) -> Any:
+def _with_secrets_masked(value: Any) -> Any:
     """Return a mapping, such as a rung's options, with its secrets masked."""
     if isinstance(value, Mapping):
-        return {name: MASK if is_secret((name,)) else _masked(item) for name, item in value.items()}
-    return [_masked(item) for item in value] if isinstance(value, list | tuple) else value
+        return {
+            name: MASK if is_secret((name,)) else _with_secrets_masked(item)
+            for name, item in value.items()
+        }
+    return (
+        [_with_secrets_masked(item) for item in value] if isinstance(value, list | tuple) else value
+    )
 
 
-def _origin(loaded: Loaded, key: Key) -> str:
+def _origin_of_value(loaded: Loaded, key: Key) -> str:
     """Return where a value comes from; one that an agent inherits, from the section `agent`."""
     origins = loaded.layers.origins
     if key in origins:

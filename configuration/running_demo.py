@@ -34,7 +34,7 @@ def announced(folder: Path, port: int, *, storage: str, logs: Path) -> Iterator[
     values = dict(zip(KEYS, (port, storage, str(logs)), strict=True))
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / FILE).open("a", encoding="utf-8") as file:
-        is_first = _lock(file.fileno(), fcntl.LOCK_EX)
+        is_first = _try_lock(file.fileno(), fcntl.LOCK_EX)
         if is_first:
             file.truncate(0)
             file.write(json.dumps(values))
@@ -52,7 +52,7 @@ def running_demo() -> Mapping[str, Any] | None:
         with (FOLDER / FILE).open("rb") as file:
             text = file.read(MAX_NOTE_BYTES)
             # If this lock succeeds, the demo that wrote the file has ended.
-            if not text or _lock(file.fileno(), fcntl.LOCK_SH):
+            if not text or _try_lock(file.fileno(), fcntl.LOCK_SH):
                 return None
         found = json.loads(text)
         return {"server.host": HOST, **{key: found[key] for key in KEYS}}
@@ -67,7 +67,7 @@ def demo_addresses() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, DEFAULT_ADDRESS)))
 
 
-def _lock(file: int, kind: int) -> bool:
+def _try_lock(file: int, kind: int) -> bool:
     """Lock an open file until it is closed; return False if another process has locked it."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)

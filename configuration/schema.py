@@ -74,17 +74,17 @@ def problems_of(error: ValidationError, layers: Layers) -> Iterator[Problem]:
             continue  # reported for its entries
         if key[:1] == ("agents",) and len(key) > 2 and key[:3] not in layers.origins:
             continue  # inherited from `agent` and reported there
-        yield Problem(where=layers.where(key), text=_text(details, key), key=key)
+        yield Problem(where=layers.where(key), text=_describe_error(details, key), key=key)
 
 
-def _text(error: ErrorDetails, key: Key) -> str:
+def _describe_error(error: ErrorDetails, key: Key) -> str:
     """Return what is wrong with the value at a key, or with the key itself."""
     if error["type"] == "extra_forbidden":
-        return f"{dotted(key)} is unknown; {_suggestion(key)}"
+        return f"{dotted(key)} is unknown; {_suggest_key(key)}"
     if error["type"] == "missing":
         return f"{dotted(key)} is missing"
     if error["type"] == "value_error" and model_at(key):
-        return f"{dotted(key)} {_message(error)}"
+        return f"{dotted(key)} {_validator_message(error)}"
     held, valid = shown(error["input"], key), valid_for(error, key)
     if key[-1] == NAME_ITSELF:
         return f"{dotted(key[:-1])} is named {held}; its name must be {valid}"
@@ -97,14 +97,14 @@ def valid_for(error: ErrorDetails, key: Key) -> str:
         word = next(item for item in reversed(key) if isinstance(item, str))
         return EXAMPLES.get(word) or PATTERNS[error.get("ctx", {})["pattern"]]
     pattern = VALID_VALUES.get(error["type"])
-    return pattern.format(**error.get("ctx", {})) if pattern else _message(error)
+    return pattern.format(**error.get("ctx", {})) if pattern else _validator_message(error)
 
 
-def _message(error: ErrorDetails) -> str:
+def _validator_message(error: ErrorDetails) -> str:
     return error["msg"].removeprefix("Value error, ")
 
 
-def _suggestion(key: Key) -> str:
+def _suggest_key(key: Key) -> str:
     """Return which key was probably meant instead of an unknown one, or the keys known there."""
     section = model_at(key[:-1])
     here = known_keys(section) if section else []

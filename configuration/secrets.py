@@ -83,7 +83,7 @@ RUNG_PARTS: Final = 3  # of a rung's key: `stages`, the stage, the index
 
 def problems_in(file: FileTree) -> Iterator[Problem]:
     """Yield a problem for each secret in the file, and for each `…_env` that names no variable."""
-    for key, value in _leaves(file.tree, ()):
+    for key, value in _keyed_leaves(file.tree, ()):
         if _is_in_tool_schema(key):
             continue
         if text := _why_refused(key, value):
@@ -110,15 +110,15 @@ def _why_refused(key: Key, value: Any) -> str | None:
             f"{name} must be the name of an environment variable such as DEEPGRAM_API_KEY, "
             "not the secret itself"
         )
-    if isinstance(value, str) and _mask(key, value) != value:
+    if isinstance(value, str) and _mask_value(key, value) != value:
         return (
             f"{name} holds a secret; put the value in the environment or .env"
-            f"{_where_to_put(key) or f', as {_variable(key)}'}"
+            f"{_where_to_put(key) or f', as {_variable_name(key)}'}"
         )
     return None
 
 
-def _mask(key: Key, value: str) -> str:
+def _mask_value(key: Key, value: str) -> str:
     return mask_password(value) if key in DATABASE_URLS else without_secrets(value)
 
 
@@ -133,7 +133,7 @@ def _where_to_put(key: Key) -> str:
     return f" as {name}" if name else ""
 
 
-def _variable(key: Key) -> str:
+def _variable_name(key: Key) -> str:
     return "HOLDLINE__" + "__".join(str(part).upper() for part in key)
 
 
@@ -143,14 +143,14 @@ def _is_variable(value: str) -> bool:
     return bool(VARIABLE.match(value)) and not (LOOKS_LIKE_A_KEY.match(value) or looks_secret)
 
 
-def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
+def _keyed_leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
     """Yield each value that is no mapping or list, with its key."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            yield from _leaves(inner, (*at, name))
+            yield from _keyed_leaves(inner, (*at, name))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _leaves(item, (*at, index))
+            yield from _keyed_leaves(item, (*at, index))
     elif at:
         yield at, value
 

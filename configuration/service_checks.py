@@ -40,11 +40,11 @@ def check_service(
     layers: Layers, key: Key, stage: Stage, rung: Mapping[str, Any]
 ) -> Iterator[Problem]:
     """Yield what is wrong with a rung's service, and with the values that it is built from."""
-    for path, text in _wrong(stage, rung):
+    for path, text in _rung_problems(stage, rung):
         yield layers.problem((*key, *path), text)
 
 
-def _wrong(stage: Stage, rung: Mapping[str, Any]) -> Found:
+def _rung_problems(stage: Stage, rung: Mapping[str, Any]) -> Found:
     """Yield what is wrong with a rung; after an unusable service, nothing more is checked."""
     service = rung.get("service")
     if rung.get("kind") != ADAPTED:
@@ -66,8 +66,10 @@ def _wrong(stage: Stage, rung: Mapping[str, Any]) -> Found:
         yield ("service",), f'is "{service}": {error}{cure}'
         return
     vendor = provider(stage, ADAPTED, service)
-    wrong = [*_wrong_names(found, rung), *_untaken(found, vendor, rung)]
-    yield from wrong or _missing(found, vendor, rung)  # a misspelt name is not a missing one
+    wrong = [*_wrong_names(found, rung), *_values_not_taken(found, vendor, rung)]
+    yield from wrong or _missing_arguments(
+        found, vendor, rung
+    )  # a misspelt name is not a missing one
     yield from _wrong_rate(found, vendor, rung)
 
 
@@ -102,7 +104,7 @@ def _wrong_names(service: "ServiceClass", rung: Mapping[str, Any]) -> Found:
                 yield (part, name), f"is unknown to {service.name}; {cure}"
 
 
-def _untaken(service: "ServiceClass", vendor: Provider, rung: Mapping[str, Any]) -> Found:
+def _values_not_taken(service: "ServiceClass", vendor: Provider, rung: Mapping[str, Any]) -> Found:
     """Yield the values that the rung states and the service takes nowhere."""
     elsewhere = {"url": vendor.url, "rate_hz": vendor.facts.rates_hz}
     for name in ("url", "model", "voice", "rate_hz"):
@@ -112,7 +114,7 @@ def _untaken(service: "ServiceClass", vendor: Provider, rung: Mapping[str, Any])
         yield ("options",), f"is not for a rung of kind: {ADAPTED}; call it settings"
 
 
-def _missing(service: "ServiceClass", vendor: Provider, rung: Mapping[str, Any]) -> Found:
+def _missing_arguments(service: "ServiceClass", vendor: Provider, rung: Mapping[str, Any]) -> Found:
     """Yield the arguments that the service needs and the rung does not state."""
     elsewhere = {"key": rung.get("api_key_env") or vendor.key_env, "url": vendor.url}
     by_place = {name: value for value, name in service.places.items()}

@@ -359,7 +359,7 @@ class LogsSettings(Section):
 
     @field_validator("level", mode="before")
     @classmethod
-    def _upper(cls, value: Any) -> Any:
+    def _to_upper_case(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
 
 
@@ -435,7 +435,7 @@ class Settings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _inherit(cls, value: Any) -> Any:
+    def _inherit_from_agent(cls, value: Any) -> Any:
         """Let each of `agents` inherit the keys of `agent` that it does not set itself.
 
         Then give each agent the owner's sentences in its language.

@@ -174,14 +174,14 @@ class StagesSettings(Section):
         return frozenset(rung.name for rung in ladders.get(stage, ())[1:] if rung.standby == "cold")
 
     @model_validator(mode="after")
-    def _compare(self) -> "StagesSettings":
+    def _compare_rungs(self) -> "StagesSettings":
         for stage, rung in self.rungs():
             rung.compare(getattr(self, stage))
         return self
 
     @model_validator(mode="before")
     @classmethod
-    def _fill(cls, value: Any) -> Any:
+    def _fill_rungs(cls, value: Any) -> Any:
         """Fill in the rungs of each ladder; what is no ladder is left to the validation."""
         if not isinstance(value, dict):
             return value

@@ -21,7 +21,7 @@ def check_writable(loaded: Loaded, stage: str, name: str) -> None:
     Raises:
         UsageError: It does not, so that its facts cannot be written there.
     """
-    if loaded.file is None or _index(value_of(loaded.text), stage, name) is None:
+    if loaded.file is None or _index_of_rung(value_of(loaded.text), stage, name) is None:
         where = loaded.file or "a configuration file"
         raise UsageError(f"--write needs the rung {name} in {where}, under stages.{stage}")
 
@@ -57,7 +57,7 @@ def with_facts(text: str, key: Key, facts: Mapping[str, bool]) -> str:
     for part in key:
         items = rung.value if isinstance(part, int) else {k.value: v for k, v in rung.value}
         rung = items[part]
-    new = _edited(text, rung, facts)
+    new = _with_facts_replaced(text, rung, facts)
     if value_of(new) != _with_facts(value_of(text), key, facts):
         raise ValueError("something else would change")
     return new
@@ -72,7 +72,7 @@ def _with_facts(tree: Any, key: Key, facts: Mapping[str, bool]) -> Any:
     return copied
 
 
-def _edited(text: str, rung: yaml.MappingNode, facts: Mapping[str, bool]) -> str:
+def _with_facts_replaced(text: str, rung: yaml.MappingNode, facts: Mapping[str, bool]) -> str:
     """Return the text with a rung's facts replaced, or added after its last or first entry.
 
     They come last in a rung in braces, and second in any other.
@@ -107,13 +107,13 @@ def _key_of(text: str, stage: str, name: str) -> Key:
     Raises:
         LookupError: It is not there.
     """
-    index = _index(value_of(text), stage, name)
+    index = _index_of_rung(value_of(text), stage, name)
     if index is None:
         raise LookupError(name)
     return "stages", stage, index
 
 
-def _index(tree: Any, stage: str, name: str) -> int | None:
+def _index_of_rung(tree: Any, stage: str, name: str) -> int | None:
     """Return which rung of a stage has this name in a file; `None` if none has."""
     ladder = ((tree or {}).get("stages") or {}).get(stage) or ()
     for index, rung in enumerate(ladder):

@@ -85,16 +85,18 @@ def with_sentences(agent: dict[str, Any], texts: Sequence[FallbackText] | None) 
     silence = {"prompts": prompts, "goodbye": say(Situation.SILENT_GOODBYE)}
     defaults = {"greeting": say(Situation.GREETING), "farewell": say(Situation.FAREWELL)}
     filled = {
-        "silence": _filled(agent.get("silence", {}), silence),
-        "recording": _filled(agent.get("recording", {}), {"notice": say(Situation.RECORDED)}),
+        "silence": _with_defaults(agent.get("silence", {}), silence),
+        "recording": _with_defaults(
+            agent.get("recording", {}), {"notice": say(Situation.RECORDED)}
+        ),
     }
     if isinstance(tools := agent.get("tools"), list | tuple):
         bridge = {"bridge": say(Situation.BRIDGE)}
-        filled["tools"] = [_filled(tool, bridge) for tool in tools]
+        filled["tools"] = [_with_defaults(tool, bridge) for tool in tools]
     return defaults | agent | filled
 
 
-def _filled(section: Any, defaults: Mapping[str, Any]) -> Any:
+def _with_defaults(section: Any, defaults: Mapping[str, Any]) -> Any:
     """Return a section with values for the keys that are not set; anything else is unchanged."""
     if isinstance(section, BaseModel):
         given = section.model_fields_set
