@@ -50,26 +50,29 @@ def fold(text: str) -> str:
     return re.sub(r"[\W_]+", "_", kept).strip("_")
 
 
-def _words(key: str) -> frozenset[str]:
+def _folded_words(key: str) -> frozenset[str]:
     return frozenset(map(fold, _DATA[key].split()))
 
 
-def _squashed(text: str) -> str:
+def _fold_without_underscores(text: str) -> str:
     return fold(text).replace("_", "")
 
 
 WHOLE: Final = {
-    _squashed(item): name for name, items in _DATA["columns"].items() for item in items.split()
+    _fold_without_underscores(item): name
+    for name, items in _DATA["columns"].items()
+    for item in items.split()
 }
 OPT_OUTS, SAYS_DO_NOT_CALL = (
-    frozenset(map(_squashed, _DATA[key].split())) for key in (DO_NOT_CALL, "says_do_not_call")
+    frozenset(map(_fold_without_underscores, _DATA[key].split()))
+    for key in (DO_NOT_CALL, "says_do_not_call")
 )
-MOBILE, LANDLINE = _words("mobile"), _words("landline")
-TELEPHONE: Final = MOBILE | LANDLINE | _words("phone")
-NUMBER, MORE, NOT_NUMBER, OWNERS = map(_words, ("number", "more", "not_number", "owners"))
-DO_NOT, CALL, CONTACT, MAY = map(_words, ("do_not", "call", "contact", "may"))
+MOBILE, LANDLINE = _folded_words("mobile"), _folded_words("landline")
+TELEPHONE: Final = MOBILE | LANDLINE | _folded_words("phone")
+NUMBER, MORE, NOT_NUMBER, OWNERS = map(_folded_words, ("number", "more", "not_number", "owners"))
+DO_NOT, CALL, CONTACT, MAY = map(_folded_words, ("do_not", "call", "contact", "may"))
 JOINTS: Final = frozenset(["de", "del", "der", "des", "di", "do", "du", "of", "the", "van", "von"])
-ONLY_OTHER, ABOUT_PERMISSION = map(_words, ("only_other", "about_permission"))
+ONLY_OTHER, ABOUT_PERMISSION = map(_folded_words, ("only_other", "about_permission"))
 VOCABULARY: Final = TELEPHONE | NUMBER | MORE | NOT_NUMBER | OWNERS | DO_NOT | CALL | CONTACT | MAY
 # Letters of languages without spaces: Chinese, Japanese, Thai; Korean (decomposed) has few.
 UNSPACED: Final = re.compile(r"[\u0e01-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff]")
@@ -78,10 +81,10 @@ KNOWN_UNSPACED: Final = re.compile(
 )
 NUMBER_OR_NOT: Final = frozenset(("no",))
 OPTS: Final = frozenset(("opt", "opted", "opts"))  # in or out
-AROUND_OPT_OUT: Final = _words("around_opt_out")
+AROUND_OPT_OUT: Final = _folded_words("around_opt_out")
 # Marks without a letter, such as a ticked box, are compared as they are.
 CLEAR_NO, CLEAR_YES = (
-    frozenset(_squashed(item) or item for item in _DATA[key].split())
+    frozenset(_fold_without_underscores(item) or item for item in _DATA[key].split())
     for key in ("clear_no", "clear_yes")
 )
 
@@ -122,8 +125,8 @@ def meanings_of(
     certain = any(meaning.name == "number" and meaning.is_certain for meaning in meanings)
     for index, meaning in enumerate(meanings):
         if meaning.name == "number" and not meaning.is_certain:
-            values = _values(rows, index)
-            share = _share(readings_of(value, region=region or None) for value in values)
+            values = _cells_of_column(rows, index)
+            share = _share_of_true(readings_of(value, region=region or None) for value in values)
             if share < LIKELY_SHARE and (values or certain):
                 meanings[index] = Meaning()
     if not any(meaning.name == "number" for meaning in meanings):
@@ -134,8 +137,8 @@ def meanings_of(
 @lru_cache(maxsize=4096)
 def meaning_of(heading: str) -> Meaning:
     """Return what a heading says by its words alone; an unknown one is a field of the owner's."""
-    words = _split(heading)
-    if permission := _permission(words):
+    words = _words_of_heading(heading)
+    if permission := _permission_in_heading(words):
         return Meaning(permission)
     whole = WHOLE.get("".join(words)) or _owner_name(words)
     if whole:
@@ -153,13 +156,15 @@ def is_refusal(meaning: str, cell: str) -> bool:
     Below `Do not call`, every value but a clear no does. Below `Calls allowed`, a no does, and so
     do words that are not a yes, such as `pending`. A date or a time is a yes.
     """
-    value = _value(cell)
+    value = _folded_flag(cell)
     if meaning == DO_NOT_CALL:
         return value not in CLEAR_NO and value != ""
-    words = _split(cell)
+    words = _words_of_heading(cell)
     said = {word for word in words if len(word) > 1 or len(words) == 1} & CLEAR_YES
     is_yes = (
-        value == "" or value in CLEAR_YES or ((said or _opts_in(words)) and not _denials(words))
+        value == ""
+        or value in CLEAR_YES
+        or ((said or _opts_in(words)) and not _denying_words(words))
     )
     return is_clear_no(cell) or not (is_yes or any(letter.isdigit() for letter in value))
 
@@ -169,37 +174,45 @@ def says_do_not_call(cell: str) -> bool:
     if len(cell) > MAX_SAYING:
         return False
     # A file has millions of cells; folding is slow, and changes no letter of ASCII but its case.
-    plain = "".join(filter(str.isalnum, cell.lower())) if cell.isascii() else _squashed(cell)
+    plain = (
+        "".join(filter(str.isalnum, cell.lower()))
+        if cell.isascii()
+        else _fold_without_underscores(cell)
+    )
     return plain in SAYS_DO_NOT_CALL
 
 
 def is_yes_or_no(cell: str) -> bool:
     """Return whether a cell is a clear yes or no, in any language that we know."""
-    value = _value(cell)
+    value = _folded_flag(cell)
     return value in CLEAR_YES or value in CLEAR_NO
 
 
 def is_clear_yes(cell: str) -> bool:
     """Return whether a cell is a clear yes, such as `1` or `ja`."""
-    return _value(cell) in CLEAR_YES
+    return _folded_flag(cell) in CLEAR_YES
 
 
 def is_clear_no(cell: str) -> bool:
     """Return whether a cell below `Calls allowed` is a clear no, such as `0` or `nicht erlaubt`."""
-    value = _value(cell)
-    return value not in CLEAR_YES and (value in CLEAR_NO or bool(_denials(_split(cell))))
+    value = _folded_flag(cell)
+    return value not in CLEAR_YES and (
+        value in CLEAR_NO or bool(_denying_words(_words_of_heading(cell)))
+    )
 
 
-def _value(cell: str) -> str:
+def _folded_flag(cell: str) -> str:
     """Return a cell as the words for yes and no are written; `0.0` is `0`, a mark stays."""
-    return _squashed(FLAG.sub(r"\1", cell.strip())) or cell.strip().removesuffix(EMOJI)
+    return _fold_without_underscores(FLAG.sub(r"\1", cell.strip())) or cell.strip().removesuffix(
+        EMOJI
+    )
 
 
 def _opts_in(words: Sequence[str]) -> bool:
     return re.search(r"\bopt(ed|s)? ?in\b", " ".join(words)) is not None
 
 
-def _denials(words: Sequence[str]) -> frozenset[str]:
+def _denying_words(words: Sequence[str]) -> frozenset[str]:
     """Return the words that deny; not those of "opted in"."""
     return DO_NOT.intersection(words) - (OPTS if _opts_in(words) else frozenset[str]())
 
@@ -220,7 +233,9 @@ class YesNoColumns:
         self._marks: dict[int, Counter[str]] = {
             index: Counter()
             for index, heading in enumerate(headings)
-            if heading and not meanings[index].name and not ONLY_OTHER & set(_split(heading))
+            if heading
+            and not meanings[index].name
+            and not ONLY_OTHER & set(_words_of_heading(heading))
         }
         self._filled = set[int]()
 
@@ -263,7 +278,7 @@ def shown_headings(headings: Sequence[str], *, most: int = MAX_SHOWN) -> str:
     return ", ".join(shown[:most]) + more
 
 
-def _split(heading: str) -> list[str]:
+def _words_of_heading(heading: str) -> list[str]:
     """Return a heading's words; compounds of known words are split.
 
     So are words in camel case, but not `WhatsApp`, which is one word.
@@ -275,10 +290,10 @@ def _split(heading: str) -> list[str]:
             written if fold(written) in VOCABULARY else CAPITAL.sub(" ", written)
         ).split("_")
     ]
-    return [part for word in words for part in _parts(word)]
+    return [part for word in words for part in _split_compound(word)]
 
 
-def _parts(word: str) -> list[str]:
+def _split_compound(word: str) -> list[str]:
     """Split a compound into known words, the longest first; else return it whole."""
     if UNSPACED.search(word):
         return KNOWN_UNSPACED.sub(r" \g<0> ", word).split()
@@ -286,7 +301,7 @@ def _parts(word: str) -> list[str]:
         return re.findall(r"\d+|[^\d]+", word) if word not in VOCABULARY else [word]
     for length in range(len(word) - 2, 2, -1):
         if word[:length] in VOCABULARY:
-            rest = _parts(word[length:])
+            rest = _split_compound(word[length:])
             if all(part in VOCABULARY for part in rest):
                 return [word[:length], *rest]
     return [word]
@@ -312,14 +327,14 @@ def _owner_name(words: Sequence[str]) -> str:
     return whole if whole in NAMES else ""  # a customer's number may be another code
 
 
-def _permission(words: list[str]) -> str:
+def _permission_in_heading(words: list[str]) -> str:
     """Return whether a heading is about being called: `DO_NOT_CALL`, `MAY_CALL` or empty."""
     found = set(words)
     if "".join(word for word in words if word not in AROUND_OPT_OUT) in OPT_OUTS:
         return DO_NOT_CALL
     about_calls = found & CALL or (found & CONTACT and not found & ONLY_OTHER)
     about_calls = bool(about_calls) or any(map(_is_telephone, words))
-    strong = _denials(words) - NUMBER_OR_NOT
+    strong = _denying_words(words) - NUMBER_OR_NOT
     is_no = words[:1] == ["no"] and found & (CALL | CONTACT)  # "No telefon" is a number
     if about_calls and (strong or is_no):
         return DO_NOT_CALL
@@ -345,16 +360,17 @@ def _column_by_values(
         index
         for index, meaning in enumerate(meanings)
         if meaning.name in ("", "name")  # `Contact` may be either
-        and not NOT_NUMBER & set(_split(headings[index]))
+        and not NOT_NUMBER & set(_words_of_heading(headings[index]))
         and not _is_number(headings[index], region)  # then the first row is a contact
-        and _share(_is_number(value, region) for value in _values(rows, index)) >= CERTAIN_SHARE
+        and _share_of_true(_is_number(value, region) for value in _cells_of_column(rows, index))
+        >= CERTAIN_SHARE
     ]
     if len(found) == 1:
         return found[0]
     if found:
         raise ColumnsError(
-            f"has several columns that may be the number ({_named(headings, found)}); rename the "
-            "right one to `number`"
+            f"has several columns that may be the number ({_show_columns(headings, found)}); "
+            "rename the right one to `number`"
         )
     raise ColumnsError(
         "has no column for the number in its first line "
@@ -364,15 +380,15 @@ def _column_by_values(
     )
 
 
-def _named(headings: Sequence[str], found: Sequence[int]) -> str:
+def _show_columns(headings: Sequence[str], found: Sequence[int]) -> str:
     return shown_headings([headings[index] or f"column {index + 1}" for index in found])
 
 
-def _values(rows: Sequence[Sequence[str]], index: int) -> list[str]:
+def _cells_of_column(rows: Sequence[Sequence[str]], index: int) -> list[str]:
     return [row[index] for row in rows if index < len(row) and row[index]]
 
 
-def _share(results: Any) -> float:
+def _share_of_true(results: Any) -> float:
     """Return the share of true results, 0 to 1; 0 without results."""
     judged = [bool(result) for result in results]
     return sum(judged) / len(judged) if judged else 0.0

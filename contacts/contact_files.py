@@ -194,7 +194,7 @@ def open_contacts(
         LookupError: Python has no encoding of this name.
     """
     _check_format(file)
-    found = TextEncoding(name=encoding) if encoding else _guess(file, region)
+    found = TextEncoding(name=encoding) if encoding else _guess_file_encoding(file, region)
     with file.open(encoding=found.name, errors="replace") as text:
         rows = read_rows(text)
         pending, header = _read_first_rows(rows, tuple(columns), bare=bare)
@@ -262,7 +262,7 @@ def _check_format(file: Path) -> None:
             raise NotTextError(f"is {form}, not a text file; {cure}, and give that file")
 
 
-def _guess(file: Path, region: str) -> TextEncoding:
+def _guess_file_encoding(file: Path, region: str) -> TextEncoding:
     with file.open("rb") as data:
         return guess_encoding(iter(lambda: data.read(PIECE_BYTES), b""), region=region)
 
@@ -297,7 +297,7 @@ def read_rows(text: TextIO) -> Iterator[CsvRow]:
             continue
         if line is not None and not line.strip():
             continue
-        separator = separator or _separator(line or "")
+        separator = separator or _most_frequent_separator(line or "")
         yield _read_row(lines, number, line, separator)
 
 
@@ -400,7 +400,7 @@ def _split_cells(row: str, separator: str) -> Iterator[str | None]:
         at = next_separator + 1 if next_separator >= 0 else len(row)
 
 
-def _separator(line: str) -> str:
+def _most_frequent_separator(line: str) -> str:
     """Return the separator that is most frequent in a header."""
     outside = re.sub(r'"[^"]*"', "", line)
     return max(SEPARATORS, key=outside.count)  # a comma if there is none

@@ -86,23 +86,23 @@ def read_number(text: str, *, region: str) -> CallableNumber | str:
     """
     if len(text) > MAX_LENGTH:  # before any pattern: some take quadratic time
         return "too_long"
-    bare = _clean(text)
+    bare = _remove_spreadsheet_marks(text)
     if not bare:
         return "no_number"
     if problem := next((why for form, why in MANGLED.items() if form.fullmatch(bare)), ""):
         return problem
     try:
-        readings = _readings(bare, region or None)
+        readings = _plausible_readings(bare, region or None)
     except NumberParseException as error:
         return PARSE_REASONS.get(error.error_type, "not_a_number")
     number, kind = readings[0], phonenumbers.number_type(readings[0])
     return (
-        _ambiguity(readings, kind)
+        _describe_ambiguity(readings, kind)
         or _problem_of(number, kind)
         or _letter_problem(bare, number, kind)
         or CallableNumber(
-            e164=_e164(number),
-            zones=tuple(_zones(number, kind)),
+            e164=_format_e164(number),
+            zones=tuple(_time_zones(number, kind)),
         )
     )
 
@@ -117,7 +117,7 @@ def readings_of(text: str, *, region: str | None) -> tuple[str, ...]:
         text: A number, or a SIP address whose user is one.
         region: ISO 3166 code of the country whose numbers are written without a country code.
     """
-    bare = _bare(_clean(text[: MAX_LENGTH + 1]))
+    bare = _strip_address(_remove_spreadsheet_marks(text[: MAX_LENGTH + 1]))
     if (
         len(text) > MAX_LENGTH
         or any(form.fullmatch(bare) for form in MANGLED)
@@ -125,12 +125,12 @@ def readings_of(text: str, *, region: str | None) -> tuple[str, ...]:
     ):
         return ()
     try:
-        possible = list(filter(phonenumbers.is_possible_number, _readings(bare, region)))
+        possible = list(filter(phonenumbers.is_possible_number, _plausible_readings(bare, region)))
     except NumberParseException:
         possible = []
     if possible:
-        return tuple(map(_e164, possible))
-    digits = _digits(bare)
+        return tuple(map(_format_e164, possible))
+    digits = _digits_only(bare)
     return (f"+{digits}",) if bare.startswith("+") and len(digits) >= MIN_DIGITS else ()
 
 
@@ -143,7 +143,7 @@ def as_dialled(text: str, *, region: str | None) -> tuple[str, ...]:
         text: A number, or a SIP address whose user is one.
         region: As for `readings_of`.
     """
-    bare = _bare(text)
+    bare = _strip_address(text)
     with_plus = (_with_plus(bare),) if is_dialable(bare) else ()
     return readings_of(bare, region=region) or with_plus
 
@@ -163,7 +163,7 @@ def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
     """
 
     def same(text: str) -> bool:
-        bare = _bare(text)
+        bare = _strip_address(text)
         return wanted in (*readings_of(bare, region=region), _with_plus(bare), bare)
 
     return same
@@ -174,25 +174,25 @@ def last_digits(number: str) -> str:
     return number[-ENDING_DIGITS:].lstrip("+")
 
 
-def _bare(text: str) -> str:
+def _strip_address(text: str) -> str:
     """Return the number in a telephone address, with its plus and separators."""
     return unquote(AROUND.sub("", text.strip()))  # "%2B" is a plus (RFC 3261, section 19.1.2)
 
 
 def _with_plus(bare: str) -> str:
     """Add the plus: many carriers omit it, or write it as most countries dial it (ITU-T E.164)."""
-    return f"+{_digits(bare).removeprefix(ABROAD)}"
+    return f"+{_digits_only(bare).removeprefix(ABROAD)}"
 
 
-def _digits(text: str) -> str:
+def _digits_only(text: str) -> str:
     return "".join(item for item in text if item.isdigit())
 
 
-def _e164(number: PhoneNumber) -> str:
+def _format_e164(number: PhoneNumber) -> str:
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
 
 
-def _readings(bare: str, region: str | None) -> Sequence[PhoneNumber]:
+def _plausible_readings(bare: str, region: str | None) -> Sequence[PhoneNumber]:
     """Return the plausible readings of a text; if there are none, an invalid one.
 
     Raises:
@@ -239,27 +239,27 @@ def _is_usual_here(bare: str, region: str | None, number: PhoneNumber, abroad: P
     """Return whether the region's national numbers are written in this way."""
     if number.country_code == abroad.country_code:
         # The digits begin with the region's own country code: both readings must be one number.
-        return _e164(number) == _e164(abroad)
-    written = PhoneNumberMatcher(_digits(bare), region, leniency=Leniency.VALID)
+        return _format_e164(number) == _format_e164(abroad)
+    written = PhoneNumberMatcher(_digits_only(bare), region, leniency=Leniency.VALID)
     return any(found.number.national_number == number.national_number for found in written)
 
 
-def _zones(number: PhoneNumber, kind: int) -> Sequence[str]:
+def _time_zones(number: PhoneNumber, kind: int) -> Sequence[str]:
     # `time_zones_for_number` would determine the kind again, which takes half as long as parsing.
     if phonenumbers.is_number_type_geographical(kind, number.country_code or 0):
         return time_zones_for_geographical_number(number)
     return time_zones_for_number(number)
 
 
-def _clean(text: str) -> str:
+def _remove_spreadsheet_marks(text: str) -> str:
     """Remove what spreadsheets add to a number, such as `'`, `="…"` and `.0`, and hidden signs."""
     plain = " ".join(UNSEEN.sub("", text).split())  # to the library, a thin space is not a space
     return DECIMAL.sub(r"\1", AS_TEXT.sub("", plain))
 
 
-def _ambiguity(readings: Sequence[PhoneNumber], kind: int) -> str:
+def _describe_ambiguity(readings: Sequence[PhoneNumber], kind: int) -> str:
     ambiguous = len(readings) > 1 and kind != PhoneNumberType.UNKNOWN
-    return f"{AMBIGUOUS}: {' or '.join(map(_e164, readings))}" if ambiguous else ""
+    return f"{AMBIGUOUS}: {' or '.join(map(_format_e164, readings))}" if ambiguous else ""
 
 
 def _problem_of(number: PhoneNumber, kind: int) -> str:

@@ -79,7 +79,7 @@ def guess_encoding(pieces: Iterable[bytes], *, region: str = "") -> TextEncoding
             # parts may overlap; the line feed keeps their words apart.
             begin = error.object.rfind(b"\n", 0, error.start) + 1
             late = error.object[begin : begin + ENCODING_SAMPLE_BYTES]
-            return _guess(sample[: ENCODING_SAMPLE_BYTES // 2] + b"\n" + late, region)
+            return _best_encoding(sample[: ENCODING_SAMPLE_BYTES // 2] + b"\n" + late, region)
     return TextEncoding(name="utf-8")
 
 
@@ -104,15 +104,17 @@ def _obvious_encoding(sample: bytes) -> str | None:
     return None
 
 
-def _guess(sample: bytes, region: str) -> TextEncoding:
+def _best_encoding(sample: bytes, region: str) -> TextEncoding:
     """Return the encoding with the fewest odd words; of several, the first of a country's."""
-    hinted = [name for place in _regions(sample, region) for name in OF_REGION.get(place, ())]
+    hinted = [
+        name for place in _likely_regions(sample, region) for name in OF_REGION.get(place, ())
+    ]
     decoded = {name: sample.decode(name, "replace") for name in (*hinted, *EVERYWHERE)}
     name = min(decoded, key=lambda name: _count_odd(decoded[name], hinted=name in hinted))
     return TextEncoding(name=name, sample=_sample_cells(decoded[name]))
 
 
-def _regions(sample: bytes, region: str) -> Iterator[str]:
+def _likely_regions(sample: bytes, region: str) -> Iterator[str]:
     """Yield the owner's country, then those of the numbers with a country code."""
     yield region
     digits = PLUS.findall(sample.decode("ascii", "replace"))
@@ -148,18 +150,18 @@ def _is_all_accents(word: str) -> bool:
     )
 
 
-def _scripts(word: str) -> set[str]:
-    kinds = {_script(sign) for sign in word if unicodedata.category(sign)[0] in "LM"}
+def _scripts_in_word(word: str) -> set[str]:
+    kinds = {_script_of_letter(sign) for sign in word if unicodedata.category(sign)[0] in "LM"}
     return kinds - {"COMBINING"}  # a separate accent
 
 
 def _mixes_alphabets(word: str) -> bool:
-    return len(_scripts(word)) > 1
+    return len(_scripts_in_word(word)) > 1
 
 
 def _is_odd(word: str) -> bool:
     """Return whether a word mixes alphabets, has a symbol inside, or changes to capitals in it."""
-    kinds = _scripts(word)
+    kinds = _scripts_in_word(word)
     if len(kinds) > 1 or "HALFWIDTH" in kinds:
         return True
     if any(unicodedata.category(sign) in ("Cc", "Cf", "Cn", "Co", "So") for sign in word):
@@ -179,7 +181,7 @@ def _is_foreign_inside(sign: str) -> bool:
     return kind[0] not in "LMZ" and sign not in INSIDE and not sign.isascii()
 
 
-def _script(letter: str) -> str:
+def _script_of_letter(letter: str) -> str:
     first = unicodedata.name(letter, "UNKNOWN").split()[0]
     if first in EASTERN:
         return "EASTERN"
