@@ -77,14 +77,14 @@ class DialReports:
         count, since_s = 0, self.utc_s() - MAX_AGE_S
         while found := await self._read_page(since_s):  # a dial in the outbox is not found again
             for item in found:
-                await self.outbox.put(self._report(item), now=self.utc_s())
+                await self.outbox.put(self._report_of_dial(item), now=self.utc_s())
             count += len(found)
         return count
 
     async def _read_page(self, since_s: float) -> Sequence[UnreportedDial]:
         return await self.ledger.unreported(list(self.agents), since_s=since_s, talked=self.talked)
 
-    def _report(self, unreported: UnreportedDial) -> CrmReport:
+    def _report_of_dial(self, unreported: UnreportedDial) -> CrmReport:
         """Return the report on a dial; its key shows the CRM that a repeated one is the same."""
         dial: Dial = unreported.dial
         outcome = str(dial.outcome or "")

@@ -33,10 +33,10 @@ def uses_of(calls: Iterable[DialledCall]) -> Sequence[DialUse]:
     """
     ordered = sorted(calls, key=lambda call: call.dial_id)  # stable: the earlier call stays first
     by_dial = groupby(ordered, lambda call: call.dial_id)
-    return [_use(dial_id, list(own_calls)) for dial_id, own_calls in by_dial]
+    return [_use_of_dial(dial_id, list(own_calls)) for dial_id, own_calls in by_dial]
 
 
-def _use(dial_id: str, calls: Sequence[DialledCall]) -> DialUse:
+def _use_of_dial(dial_id: str, calls: Sequence[DialledCall]) -> DialUse:
     """Return the use of one dial; its cost is `None` as soon as one call's cost is unknown."""
     costs = [call.cost for call in calls if call.cost is not None]
     return DialUse(
@@ -181,7 +181,7 @@ class Billing:
         failures: list[CarrierError] = []
         for dial in dials:
             try:
-                await self._ask(dial)
+                await self._ask_for_price(dial)
             except CarrierError as error:  # perhaps only about this call, so ask about the others
                 failures.append(error)
         if not failures:
@@ -190,7 +190,7 @@ class Billing:
             raise failures[-1]
         logger.warning("cannot read the price of {} calls yet: {}", len(failures), failures[-1])
 
-    async def _ask(self, dial: Dial) -> None:
+    async def _ask_for_price(self, dial: Dial) -> None:
         """Ask for one price, and store it if the carrier knows it; raises what either raises."""
         now = self.now_s()
         age_s = max(FIRST_S, now - (dial.ended_s or now))

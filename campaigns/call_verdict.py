@@ -85,12 +85,12 @@ def judge_recorded(end: RecordedEnd) -> CallVerdict:
     """Return how our side of a call ended, from its record."""
     if end.interrupted:
         return CallVerdict(over=True, failed=INTERRUPTED, length_s=end.length_s)
-    call = state_of(_event(KINDS[kind], recorded) for kind, recorded in end.facts)
+    call = state_of(_event_from_record(KINDS[kind], recorded) for kind, recorded in end.facts)
     call.add(CallEnded(reason=end.reason, length_s=end.length_s))
     return judge_call(call, spoke=end.spoke)
 
 
-def _event(kind: type[Event], recorded: Mapping[str, Any]) -> Event:
+def _event_from_record(kind: type[Event], recorded: Mapping[str, Any]) -> Event:
     """Build an event from its recorded fields, ignoring fields that only a newer version has."""
     return kind(
         **{field_.name: recorded[field_.name] for field_ in fields(kind) if field_.name in recorded}

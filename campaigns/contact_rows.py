@@ -88,10 +88,10 @@ def read_contact_row(cells: ContactCells, rules: RowRules) -> ContactRow | Opted
     number = _first_usable(cells, rules)
     if isinstance(number, str):
         return number
-    consent = _consent(cells.more, rules)
+    consent = _consent_or_refusal(cells.more, rules)
     if isinstance(consent, str):
         return consent
-    return _contact(cells, number, consent, rules)
+    return _contact_or_refusal(cells, number, consent, rules)
 
 
 def _is_one(readings: Sequence[str]) -> bool:
@@ -124,7 +124,7 @@ def _gate_refusal(number: str, order_rules: OrderRules) -> str:
     return f"{refusal.reason}: {detail}" if detail else refusal.reason
 
 
-def _contact(
+def _contact_or_refusal(
     cells: ContactCells, number: CallableNumber, consent: CallConsent | None, rules: RowRules
 ) -> ContactRow | str:
     """Return the contact of a row with this number, or the code of the reason for its refusal.
@@ -137,7 +137,7 @@ def _contact(
     if not re.fullmatch(r"[+-]?\d{1,4}", priority) or abs(int(priority)) > MAX_PRIORITY:
         return "wrong_priority"
     fields = {rules.headings.get(name, name): cell for name, cell in cells.fields.items()}
-    if _length(fields.items()) > MAX_FIELDS:
+    if _total_length(fields.items()) > MAX_FIELDS:
         return "too_much_text"
     if missing := lacking(rules.needed, cells.name, fields):
         return f"lacks_{missing[0]}"
@@ -152,11 +152,11 @@ def _contact(
     )
 
 
-def _length(pairs: Iterable[tuple[str, str]]) -> int:
+def _total_length(pairs: Iterable[tuple[str, str]]) -> int:
     return sum(len(name) + len(cell) for name, cell in pairs)
 
 
-def _consent(more: Mapping[str, str], rules: RowRules) -> CallConsent | str | None:
+def _consent_or_refusal(more: Mapping[str, str], rules: RowRules) -> CallConsent | str | None:
     """Return a row's consent, `None` if it has and needs none, or the code of the refusal.
 
     A consent without its kind, date or source counts as none.
@@ -199,7 +199,9 @@ def read_day(text: str) -> date | str:
     if parts := YEAR_LAST.fullmatch(day):
         first, separator, second, year = int(parts[1]), parts[2], int(parts[3]), int(parts[4])
         return _choose_order(
-            _day(year, second, first), _day(year, first, second), dots=separator == "."
+            _date_if_valid(year, second, first),
+            _date_if_valid(year, first, second),
+            dots=separator == ".",
         )
     if serial := SERIAL.fullmatch(day):
         return SERIAL_BEGAN + timedelta(days=int(serial[1]))
@@ -223,20 +225,22 @@ def _in_one_order(text: str) -> date | None:
     """
     for form in (YEAR_FIRST, EAST_ASIAN):
         if found := form.fullmatch(text):
-            return _day(int(found[1]), int(found[2]), int(found[3]))
+            return _date_if_valid(int(found[1]), int(found[2]), int(found[3]))
     if found := NAMED_MONTH.fullmatch(text):
         year = int(found[3])
-        return _day(year + 2000 if year < 100 else year, _month(found[2]), int(found[1]))
+        return _date_if_valid(
+            year + 2000 if year < 100 else year, _month_number(found[2]), int(found[1])
+        )
     if found := MONTH_FIRST.fullmatch(text):
-        return _day(int(found[3]), _month(found[1]), int(found[2]))
+        return _date_if_valid(int(found[3]), _month_number(found[1]), int(found[2]))
     return None
 
 
-def _month(name: str) -> int:
+def _month_number(name: str) -> int:
     return MONTHS.index(name[:3]) + 1 if name[:3] in MONTHS else 0
 
 
-def _day(year: int, month: int, day: int) -> date | None:
+def _date_if_valid(year: int, month: int, day: int) -> date | None:
     try:
         return date(year, month, day)
     except ValueError:

@@ -163,12 +163,12 @@ class DialRun:
                 await self.queue.release(self.dial)  # from now on, the guard holds the campaign
             return None  # without a call, the breakers have nothing to count
         try:
-            await self._confirm()
+            await self._confirm_dial()
         except DialWithdrawnError:  # the dial is settled or released
             return None
         async with self._keep_lease():
             await self.calls.prepare(self.campaign, self.claim)
-            return await self._place()
+            return await self._place_and_follow()
 
     async def take_over(self) -> DialResult | None:
         """Find out the state of a dial whose process is silent, and follow it to its end.
@@ -210,7 +210,7 @@ class DialRun:
         except BaseExceptionGroup as group:  # it holds one exception, from the block
             raise group.exceptions[0] from None
 
-    async def _confirm(self) -> None:
+    async def _confirm_dial(self) -> None:
         """Check that the carrier may be asked to dial now, and store the time in the claim.
 
         Called before the call is prepared, and again right before each request to the carrier.
@@ -223,7 +223,7 @@ class DialRun:
         if self._lease_lost:
             raise DialWithdrawnError(LEASE_LOST)
         if self.pool.leaving:  # the callee would find no agent
-            await _release(self, "leaving")
+            await _release_and_end_order(self, "leaving")
             raise DialWithdrawnError("leaving")
         if why := await self.queue.confirm(
             self.dial, now_s=self.now_s, lease_s=self.settings.lease_s
@@ -236,13 +236,13 @@ class DialRun:
         if isinstance(opens_s, str) or opens_s > now:
             # If the hours never open, the next claim notices that and excludes the contact.
             due_s = now if isinstance(opens_s, str) else opens_s
-            await _release(self, "window_closed", due_s=due_s, reason=OUTSIDE_HOURS)
+            await _release_and_end_order(self, "window_closed", due_s=due_s, reason=OUTSIDE_HOURS)
             raise DialWithdrawnError("window_closed")
         if refusal := await self.gate.admit(order_of(self.claim)):
             due_s = due_after_refusal(refusal, now)
             if due_s is None:
                 refused = DialResult(outcome=DialOutcome.REFUSED, reason=refusal.reason)
-                await self._settle(refused)
+                await self._store_and_publish_result(refused)
             else:
                 await self.queue.release(self.dial, due_s=due_s)
             raise DialWithdrawnError(refusal.reason)
@@ -255,9 +255,9 @@ class DialRun:
         """
         self.emit(ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason))
         result = DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason)
-        return await self._settle(result, put_back(self.campaign, self.now_s()))
+        return await self._store_and_publish_result(result, put_back(self.campaign, self.now_s()))
 
-    async def _place(self) -> DialResult | None:
+    async def _place_and_follow(self) -> DialResult | None:
         """Ask the carrier to place the call, and follow it; return the same as `make`.
 
         `None` also if the dial is withdrawn.
@@ -267,7 +267,7 @@ class DialRun:
             to=self.dial.number,
             campaign=self.campaign.name,
             patience_s=self.settings.ring_s,
-            confirm=self._confirm,  # again, because the carrier's client may delay the dial
+            confirm=self._confirm_dial,  # again, because the carrier's client may delay the dial
             wait=partial(wait_to_ask, self.dial.id, calls=self.calls, pool=self.pool),
             take_turn=self.pool.take_turn,
         )
@@ -279,7 +279,7 @@ class DialRun:
             if refused.no_such_number:
                 unknown = DialOutcome.NO_SUCH_NUMBER
                 refusal = DialResult(outcome=unknown, reason=unknown.value, again="never")
-            return await self._settle(refusal)
+            return await self._store_and_publish_result(refusal)
         except DialWithdrawnError as withdrawn:
             logger.info("dial {} is withdrawn: {}", self.dial.id, withdrawn)
             self.calls.forget(self.dial.id)
@@ -318,9 +318,9 @@ class DialRun:
             if fate.action == "release":
                 break
             if fate.result is not None:
-                return await self._settle(fate.result)
+                return await self._store_and_publish_result(fate.result)
         self.emit(_asked_event(self.dial, why, known=False))
-        await _release(self, why, due_s=self.now_s())
+        await _release_and_end_order(self, why, due_s=self.now_s())
         self.calls.forget(self.dial.id)
         return None
 
@@ -369,7 +369,7 @@ class DialRun:
         result = await determine_result(
             self.dial.id, found, calls=self.calls, settings=self.settings, now_s=self.now_s
         )
-        return await self._settle(result)
+        return await self._store_and_publish_result(result)
 
     async def _ask_carrier(self) -> tuple[bool, FoundCall | None]:
         """Return whether there was a usable response, and the call if the carrier has it.
@@ -388,7 +388,9 @@ class DialRun:
         self._silences = 0
         return True, found
 
-    async def _settle(self, result: DialResult, then: NextStep | None = None) -> DialResult | None:
+    async def _store_and_publish_result(
+        self, result: DialResult, then: NextStep | None = None
+    ) -> DialResult | None:
         """Store and publish a result; return it, or `None` if another process has the dial.
 
         In both cases our side of the call is forgotten; the order ends with the result. `then` is
@@ -417,7 +419,9 @@ class DialRun:
         return result
 
 
-async def _release(run: DialRun, why: str, *, due_s: float = 0.0, reason: str = "") -> None:
+async def _release_and_end_order(
+    run: DialRun, why: str, *, due_s: float = 0.0, reason: str = ""
+) -> None:
     """Release a dial, and end its order as withdrawn.
 
     If another process has the dial, that process ends the order: the call may go on.

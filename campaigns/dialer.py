@@ -184,9 +184,9 @@ class Dialer:
                     claimed = await _run_round(self._give_turns())
                 else:
                     self._leads = False
-                await self._pause(claimed=claimed)
+                await self._wait_for_next_round(claimed=claimed)
 
-    async def _pause(self, *, claimed: bool) -> None:
+    async def _wait_for_next_round(self, *, claimed: bool) -> None:
         """Wait for the next round.
 
         It follows at once after a claim. Otherwise it begins after `look_s`, or before that when a
@@ -206,7 +206,7 @@ class Dialer:
         if not self._leads and self._held is not None:
             self.holds.adopt(await self._held())
         self._leads = True
-        await self._recover()
+        await self._adopt_silent_dials()
         await self._breakers.pause_tripped()
         now = self._now_s()
         standings = await self._figures.standings()
@@ -220,7 +220,7 @@ class Dialer:
         # A list, because `any` would end the round after the first claim.
         return any([await self._give_turn(running[name]) for name in turns])
 
-    async def _recover(self) -> None:
+    async def _adopt_silent_dials(self) -> None:
         """Take over the dials of silent processes, each in a new task; at most twice per lease."""
         now = self._now_s()
         # If the last time seems to be in the future, the clock was set back.
@@ -242,9 +242,11 @@ class Dialer:
         Returns whether a contact was claimed. If not, the campaign is held, or finished.
         """
         campaign = self._campaigns[standing.name]
-        verdict = judge_dial_now(self._circumstances(campaign), on_outage=campaign.on_outage)
+        verdict = judge_dial_now(
+            self._measure_circumstances(campaign), on_outage=campaign.on_outage
+        )
         if verdict.step != "dial":
-            self._hold(campaign, verdict.reason, outage=verdict.outage)
+            self._hold_campaign(campaign, verdict.reason, outage=verdict.outage)
         if verdict.step == "hold":
             return False
         rules = rules_of(campaign, now=self._now_s())
@@ -254,10 +256,10 @@ class Dialer:
         if isinstance(claim, NothingToDial):
             await self._note_nothing(standing, verdict, claim)
             return False
-        await self._take(campaign, claim, verdict)
+        await self._begin_or_skip(campaign, claim, verdict)
         return True
 
-    async def _take(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
+    async def _begin_or_skip(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
         """Begin or skip a claimed dial; release it if a breaker of the campaign has tripped."""
         # The dial that ended before this claim may have tripped the breaker.
         await self._dials.wait_until_counted(campaign.name)
@@ -288,9 +290,9 @@ class Dialer:
             self._emit_all(self.holds.end(standing.name, self._now_s()))
             await self._queue.finish(standing.name, now=self._now_s())
         elif verdict.step == "dial":
-            self._hold(self._campaigns[standing.name], nothing.reason, outage=False)
+            self._hold_campaign(self._campaigns[standing.name], nothing.reason, outage=False)
 
-    def _circumstances(self, campaign: Campaign) -> Circumstances:
+    def _measure_circumstances(self, campaign: Campaign) -> Circumstances:
         return Circumstances(
             tripped=self._breakers.tripped(campaign.name),
             # Without dials in progress `down` is not updated, so the next dial tries the carrier.
@@ -300,7 +302,7 @@ class Dialer:
             usable=self._pool.usable(),
         )
 
-    def _hold(self, campaign: Campaign, reason: str, *, outage: bool) -> None:
+    def _hold_campaign(self, campaign: Campaign, reason: str, *, outage: bool) -> None:
         now = self._now_s()
         self._emit_all(self.holds.hold(campaign.name, reason, outage=outage, now=now))
 

@@ -131,7 +131,7 @@ async def determine_result(
     outcome = found.outcome or DialOutcome.UNKNOWN
     result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
     if outcome not in REACHED and not found.answered:
-        return _explained(result, found.verdict)
+        return _with_sip_verdict(result, found.verdict)
     until_s = now_s() + settings.verdict_s
     verdict = await calls.verdict(dial_id)
     while not (verdict and verdict.over) and now_s() < until_s:
@@ -149,7 +149,7 @@ async def determine_result(
     return replace(result, length_s=result.length_s or verdict.length_s)
 
 
-def _explained(result: DialResult, verdict: DialVerdict | None) -> DialResult:
+def _with_sip_verdict(result: DialResult, verdict: DialVerdict | None) -> DialResult:
     """Return the result of an unanswered call, with what its SIP status says of number and trunk.
 
     It is unchanged without a status, or if the number may be called again and the trunk is well.

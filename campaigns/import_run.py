@@ -196,7 +196,7 @@ def run_import(
     path = options.refused_file or Path(f"{campaign}.refused.csv")
     refused = RefusedFile(path, say)
     try:
-        tally = asyncio.run(_import(settings, campaign, options, refused, say))
+        tally = asyncio.run(_fetch_and_import(settings, campaign, options, refused, say))
     except ContentRefusedError as error:
         raise CommandError(str(error)) from error
     except ImportRefusedError as error:
@@ -214,7 +214,7 @@ def run_import(
     return DONE if tally.taken else FAILED
 
 
-async def _import(
+async def _fetch_and_import(
     settings: Settings,
     campaign: str,
     options: ImportOptions,

@@ -61,13 +61,13 @@ async def fetch_file(url: str, target: Path) -> None:
         async with request("GET", url, timeout=TIMEOUT) as response:
             if response.status != 200:
                 raise FetchError(f"{shown} answers {response.status} {response.reason}")
-            await _write(response, target, shown)
+            await _write_body(response, target, shown)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         why = str(error).partition("\n")[0].replace(url, shown) or type(error).__name__
         raise FetchError(f"{shown} cannot be fetched: {why}") from error
 
 
-async def _write(response: aiohttp.ClientResponse, target: Path, shown: str) -> None:
+async def _write_body(response: aiohttp.ClientResponse, target: Path, shown: str) -> None:
     """Write a response's body into a file; raise `FetchError` if it exceeds `MAX_IMPORT_BYTES`."""
     size = 0
     with target.open("wb") as file:
@@ -168,9 +168,9 @@ async def import_contacts(plan: ImportPlan, contacts: Contacts, refuse: Refuse) 
     try:
         async with _open_in_thread(plan) as opened:
             tally.encoding, tally.sample = opened.encoding.name, opened.encoding.sample
-            rules = _rules(plan, opened)
+            rules = _row_rules(plan, opened)
             yes_no = YesNoColumns(opened.columns.headings, opened.columns.meanings)
-            async with aclosing(_batches(_contacts(opened, rules, yes_no))) as batches:
+            async with aclosing(_read_batches(_read_contacts(opened, rules, yes_no))) as batches:
                 async for batch in batches:
                     await _store_batch(batch, plan, contacts, tally, refuse)
             tally.yes_no_columns = yes_no.found
@@ -185,7 +185,7 @@ async def import_contacts(plan: ImportPlan, contacts: Contacts, refuse: Refuse) 
     return tally
 
 
-async def _batches(rows: Iterator[_ReadRow]) -> AsyncGenerator[Sequence[_ReadRow], None]:
+async def _read_batches(rows: Iterator[_ReadRow]) -> AsyncGenerator[Sequence[_ReadRow], None]:
     """Yield the rows in batches; the next batch is read while the caller stores the last one."""
     loop = asyncio.get_running_loop()
 
@@ -226,7 +226,7 @@ async def _store_batch(
         else:
             contact, result = next(stored)
         if contact and result in ("added", "updated", "known"):
-            _count(contact, result, tally)
+            _count_contact(contact, result, tally)
         else:
             tally.refused[result.partition(":")[0]] += 1  # without the details after the code
             refuse(RefusedRow(line=row.line, reason=result, cells=row.cells))
@@ -247,7 +247,7 @@ async def _list_opted_out(batch: Sequence[_ReadRow], plan: ImportPlan, contacts:
         await contacts.add_do_not_call_entries(entries)
 
 
-def _count(contact: NewContact, result: str, tally: ImportTally) -> None:
+def _count_contact(contact: NewContact, result: str, tally: ImportTally) -> None:
     if result == "added":
         tally.added += 1
     elif result == "updated":
@@ -274,7 +274,7 @@ async def _open_in_thread(plan: ImportPlan) -> AsyncIterator[OpenedContacts]:
         opening.__exit__(None, None, None)  # only closes the file
 
 
-def _rules(plan: ImportPlan, opened: OpenedContacts) -> RowRules:
+def _row_rules(plan: ImportPlan, opened: OpenedContacts) -> RowRules:
     """Return the rules of each row.
 
     Raises:
@@ -302,7 +302,9 @@ def _no_column(campaign: str, missing: Sequence[str], needed: Mapping[str, Seque
     return f"has no column for {uses}; add the column, or take the placeholder out of the text"
 
 
-def _contacts(opened: OpenedContacts, rules: RowRules, yes_no: YesNoColumns) -> Iterator[_ReadRow]:
+def _read_contacts(
+    opened: OpenedContacts, rules: RowRules, yes_no: YesNoColumns
+) -> Iterator[_ReadRow]:
     """Yield each row with its contact or refusal; `yes_no` gets the cells of all of them."""
     for row, cells in opened.rows:
         yes_no.add(row.cells)

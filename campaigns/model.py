@@ -170,14 +170,16 @@ def campaign_of(name: str, settings: CampaignSettings) -> Campaign:
         if key not in ("window", "retry", "amd") and key in Campaign.__dataclass_fields__
     }
     rules = {
-        DialOutcome(outcome): _rule(RULES[DialOutcome(outcome)], rule)
+        DialOutcome(outcome): _retry_rule(RULES[DialOutcome(outcome)], rule)
         for outcome, rule in settings.retry.items()
     }
     amd = MachineListening(listen=settings.amd.listen, screening=settings.amd.screening)
-    return Campaign(name=name, window=_window(settings.window), retry=rules, amd=amd, **plain)
+    return Campaign(
+        name=name, window=_calling_window(settings.window), retry=rules, amd=amd, **plain
+    )
 
 
-def _rule(usual: RetryRule, configured: ContactRetrySettings) -> RetryRule:
+def _retry_rule(usual: RetryRule, configured: ContactRetrySettings) -> RetryRule:
     return RetryRule(
         again=configured.again,
         rest_s=usual.rest_s if configured.rest_s is None else configured.rest_s,
@@ -186,15 +188,15 @@ def _rule(usual: RetryRule, configured: ContactRetrySettings) -> RetryRule:
     )
 
 
-def _window(settings: WindowSettings) -> CallingWindow:
+def _calling_window(settings: WindowSettings) -> CallingWindow:
     return CallingWindow(
-        opens_s=_seconds(settings.begin),
-        closes_s=_seconds(settings.end),
+        opens_s=_seconds_of_day(settings.begin),
+        closes_s=_seconds_of_day(settings.end),
         days=frozenset(DAYS.index(day) for day in settings.days),
         default_zone=settings.default_zone or "",
     )
 
 
-def _seconds(day_time: str) -> float:
+def _seconds_of_day(day_time: str) -> float:
     hours, _, minutes = day_time.partition(":")
     return int(hours) * 3600.0 + int(minutes) * 60.0

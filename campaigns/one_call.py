@@ -66,7 +66,7 @@ class OneCall:
             to=order.number,
             campaign="",
             patience_s=self.settings.ring_s,
-            confirm=self._confirm,
+            confirm=self._refuse_if_leaving,
             wait=partial(wait_to_ask, dial_id, calls=self.calls, pool=self.pool),
             take_turn=self.pool.take_turn,
         )
@@ -83,7 +83,7 @@ class OneCall:
             await self.gate.end(dial_id, outcome, reason=result.reason, length_s=result.length_s)
         return result
 
-    async def _confirm(self) -> None:
+    async def _refuse_if_leaving(self) -> None:
         if self.pool.leaving:  # no agent could talk with the callee
             raise DialWithdrawnError("leaving")
 
@@ -97,9 +97,9 @@ class OneCall:
         except CarrierError:
             found = None  # the call may have been placed
             self.under_way.discard(request.dial_id)
-        return await self._follow(request, found, began_s)
+        return await self._follow_until_over(request, found, began_s)
 
-    async def _follow(
+    async def _follow_until_over(
         self, request: DialRequest, found: FoundCall | None, began_s: float
     ) -> DialResult:
         """Ask the carrier until the call is over or lost; cancel it on shutdown while it rings.

@@ -301,10 +301,10 @@ class OrderGate:
         refusal = judge_number(called, self.rules)
         try:
             async with asyncio.timeout(TRANSFER_S if order.source == TRANSFER else None):
-                refusal, is_news = await _transact(
+                refusal, is_news = await _transact_with_retries(
                     self._database,
                     self.clock,
-                    lambda connection: self._record(connection, order, called, refusal),
+                    lambda connection: self._check_and_record(connection, order, called, refusal),
                 )
         except (StorageError, TimeoutError) as error:
             if order.source != TRANSFER:
@@ -315,7 +315,7 @@ class OrderGate:
             self._orders[order.id] = order
         elif order.source != TRANSFER and (rest_s := LIMIT_PAUSE_S.get(refusal.reason)):
             self._limit = (refusal.reason, self._now_s() + rest_s)
-        _tell(self._emit, order, called, refusal, is_news=is_news)
+        _publish_decision(self._emit, order, called, refusal, is_news=is_news)
         return refusal
 
     def follow(self, order: Order) -> None:
@@ -356,7 +356,7 @@ class OrderGate:
         if order is None:
             return
         called = read_called(order.number, self._region)  # from the cache
-        self._emit(_event(order, called, outcome, reason, length_s))
+        self._emit(_order_event(order, called, outcome, reason, length_s))
         # Another process may have withdrawn it, not knowing that the call was placed.
         own = (ORDERS.c.id == order_id) & ORDERS.c.outcome.in_(("", WITHDRAWN))
         values = {
@@ -366,7 +366,7 @@ class OrderGate:
         }
         ended = update(ORDERS).where(own).values(**values)
         try:
-            await _transact(
+            await _transact_with_retries(
                 self._database,
                 self.clock,
                 lambda connection: connection.execute(ended.values(ended_s=self._now_s())),
@@ -388,7 +388,7 @@ class OrderGate:
         own = ORDERS.c.id.in_(renewed) & (ORDERS.c.outcome == "")
         goes_on = update(ORDERS).where(own)
         try:
-            await _transact(
+            await _transact_with_retries(
                 self._database,
                 self.clock,
                 lambda connection: connection.execute(
@@ -398,7 +398,7 @@ class OrderGate:
         except StorageError as error:
             logger.debug("the leases of orders are not renewed: {}", error)
 
-    def _record(
+    def _check_and_record(
         self,
         connection: Connection,
         order: Order,
@@ -414,7 +414,7 @@ class OrderGate:
             connection.exec_driver_sql(LOCK)  # SQLite has a single writer
         now = self._now_s()
         if refusal is None:
-            use = _use(connection, order, called, now)
+            use = _use_by_other_orders(connection, order, called, now)
             refusal = judge_use(called, use, self.rules, transfer=order.source == TRANSFER)
         stored = select(ORDERS.c.reason).where(ORDERS.c.id == order.id)
         last_reason = connection.execute(stored).scalar_one_or_none()
@@ -422,7 +422,7 @@ class OrderGate:
             last_reason == refusal.reason or _count_refusals(connection, now) >= MAX_REFUSALS
         ):
             return refusal, False
-        row = _row(order, called, refusal, now)
+        row = _order_row(order, called, refusal, now)
         if last_reason is None:
             connection.execute(ORDERS.insert().values(id=order.id, **row))
         else:
@@ -430,7 +430,7 @@ class OrderGate:
         return refusal, True
 
 
-def _tell(
+def _publish_decision(
     emit: Emit,
     order: Order,
     called: CalledNumber,
@@ -443,10 +443,10 @@ def _tell(
         logger.debug("order {} of {} is refused: {}", order.id, order.by, refusal)
         return
     outcome, reason = (REFUSED, refusal.reason) if refusal else ("accepted", "")
-    emit(_event(order, called, outcome, reason))
+    emit(_order_event(order, called, outcome, reason))
 
 
-async def _transact(
+async def _transact_with_retries(
     database: Database, clock: DatabaseClock | None, work: Callable[[Connection], Result]
 ) -> Result:
     """Set the clock, and run a transaction; `work` runs again if another process held the lock."""
@@ -461,7 +461,7 @@ async def _transact(
     raise AssertionError("unreachable")
 
 
-def _event(
+def _order_event(
     order: Order, called: CalledNumber, outcome: str, reason: str, length_s: float | None = None
 ) -> CallOrdered:
     return CallOrdered(
@@ -477,7 +477,7 @@ def _event(
     )
 
 
-def _row(
+def _order_row(
     order: Order, called: CalledNumber, refusal: OrderRefusal | None, now: float
 ) -> dict[str, Any]:
     return {
@@ -495,7 +495,9 @@ def _row(
     }
 
 
-def _use(connection: Connection, order: Order, called: CalledNumber, now: float) -> OrderUse:
+def _use_by_other_orders(
+    connection: Connection, order: Order, called: CalledNumber, now: float
+) -> OrderUse:
     """Return the use by other orders of the same kind, transfers or all others, in 24 hours."""
     transfers = ORDERS.c.source == TRANSFER
     under_way = ORDERS.c.outcome == ""

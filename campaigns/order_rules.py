@@ -111,7 +111,7 @@ class OrderRefusal:
 Explain: TypeAlias = Callable[[CalledNumber, OrderRules], str]
 
 
-def _explain(text: str, called: CalledNumber, rules: OrderRules) -> str:
+def _fill_explanation(text: str, called: CalledNumber, rules: OrderRules) -> str:
     values: dict[str, Any] = asdict(rules)
     lists = ("countries", "prefixes", "denied", "cost_classes")
     values |= {key: ", ".join(values[key]) or "none" for key in lists}
@@ -122,17 +122,17 @@ def _explain(text: str, called: CalledNumber, rules: OrderRules) -> str:
 _TEXTS: Final = read_data(__name__, "order_rules.yaml")
 NOTHING_ALLOWED: Final[str] = _TEXTS["number"]["nothing_allowed"].format()
 NUMBER_REASONS: Final[Mapping[str, Explain]] = {
-    reason: partial(_explain, text) for reason, text in _TEXTS["number"].items()
+    reason: partial(_fill_explanation, text) for reason, text in _TEXTS["number"].items()
 }
 LIMITS: Final[Mapping[str, Explain]] = {
-    limit: partial(_explain, text) for limit, text in _TEXTS["limits"].items()
+    limit: partial(_fill_explanation, text) for limit, text in _TEXTS["limits"].items()
 }
 """Reasons that pass with time: the same order may be accepted later."""
 
 
 def judge_number(called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
     """Return why a number may never be called under these rules; `None` if it may."""
-    return _refusal(_number_reason(called, rules), called, rules)
+    return _refusal_for_reason(_number_reason(called, rules), called, rules)
 
 
 def judge_contact(called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
@@ -157,7 +157,9 @@ def judge_use(
         "hourly": use.last_hour >= rules.hourly,
         "daily_minutes": use.day_minutes >= rules.daily_minutes,
     }
-    return _refusal(next((limit for limit, reached in over.items() if reached), ""), called, rules)
+    return _refusal_for_reason(
+        next((limit for limit, reached in over.items() if reached), ""), called, rules
+    )
 
 
 def _number_reason(called: CalledNumber, rules: OrderRules) -> str:
@@ -186,7 +188,9 @@ def begins_like(number: str, shape: str) -> bool:
     return len(number) >= len(shape) and all(wanted in (".", digit) for wanted, digit in pairs)
 
 
-def _refusal(reason: str, called: CalledNumber, rules: OrderRules) -> OrderRefusal | None:
+def _refusal_for_reason(
+    reason: str, called: CalledNumber, rules: OrderRules
+) -> OrderRefusal | None:
     if not reason:
         return None
     explain = NUMBER_REASONS.get(reason) or LIMITS[reason]

@@ -63,7 +63,7 @@ class CampaignHealth:
 
 def spans_of(dials: Iterable[Span]) -> Sequence[Span]:
     """Return the spans in which a campaign called, from the spans of its dials."""
-    return _merged(dials, PAUSE_S)
+    return _merge_spans(dials, PAUSE_S)
 
 
 def campaign_health(
@@ -103,12 +103,12 @@ def open_s(spells: Iterable[OpenSpell], spans: Sequence[Span]) -> float:
     return sum(
         max(0.0, min(closed_s, end_s) - max(opened_s, begin_s))
         for rung_spans in rungs.values()
-        for opened_s, closed_s in _merged(rung_spans, 0.0)
+        for opened_s, closed_s in _merge_spans(rung_spans, 0.0)
         for begin_s, end_s in spans
     )
 
 
-def _merged(spans: Iterable[Span], pause_s: float) -> Sequence[Span]:
+def _merge_spans(spans: Iterable[Span], pause_s: float) -> Sequence[Span]:
     """Return the spans in order; those at most `pause_s` apart become one."""
     merged: list[Span] = []
     for began_s, ended_s in sorted(spans):
@@ -211,11 +211,11 @@ async def contact_lines(
                 str(contact.attempts),
                 str(contact.dials),
                 f"{contact.length_s:.1f}",
-                _amount(contact.costs.carrier, contact.costs.carrier_owed),
-                _amount(
+                _format_amount(contact.costs.carrier, contact.costs.carrier_owed),
+                _format_amount(
                     contact.costs.providers, contact.costs.providers_owed + contact.costs.unpriced
                 ),
-                _amount(contact.costs.total, _missing_prices(contact.costs)),
+                _format_amount(contact.costs.total, _missing_prices(contact.costs)),
                 missing_costs(contact.costs),
                 iso(contact.last_s, "seconds"),
                 safe_cell(currency),
@@ -249,19 +249,19 @@ def figure_lines(figures: KeyFigures, *, currency: str = "") -> Sequence[tuple[s
     return (
         ("contacts", f"{figures.finished} of {figures.contacts} finished"),
         ("dials", str(figures.dials)),
-        ("success rate", _percent(figures.success_rate)),
-        ("retry rate", _percent(figures.retry_rate)),
-        ("failures on our side", _percent(figures.own_fault_rate)),
-        ("abandoned calls", f"{figures.abandoned} ({_percent(figures.abandoned_rate)})"),
-        ("breakers open", _seconds(figures.pool.open_s)),
-        ("time to recover", _recovery(figures.pool)),
-        ("alerts per hour", _rate(figures.pool)),
+        ("success rate", _format_percent(figures.success_rate)),
+        ("retry rate", _format_percent(figures.retry_rate)),
+        ("failures on our side", _format_percent(figures.own_fault_rate)),
+        ("abandoned calls", f"{figures.abandoned} ({_format_percent(figures.abandoned_rate)})"),
+        ("breakers open", _format_seconds(figures.pool.open_s)),
+        ("time to recover", _format_recovery(figures.pool)),
+        ("alerts per hour", _format_alert_rate(figures.pool)),
         ("talked", f"{figures.length_s / 60:.1f} min"),
-        ("carrier cost", _money(costs.carrier, currency)),
-        ("provider cost", _money(costs.providers, currency)),
-        ("cost", _money(costs.total, currency) + (f" ({lacking})" if lacking else "")),
-        ("cost per contact", least + _money(figures.cost_per_contact, currency)),
-        ("cost per success", least + _money(figures.cost_per_success, currency)),
+        ("carrier cost", _format_money(costs.carrier, currency)),
+        ("provider cost", _format_money(costs.providers, currency)),
+        ("cost", _format_money(costs.total, currency) + (f" ({lacking})" if lacking else "")),
+        ("cost per contact", least + _format_money(figures.cost_per_contact, currency)),
+        ("cost per success", least + _format_money(figures.cost_per_success, currency)),
     )
 
 
@@ -275,16 +275,16 @@ def missing_costs(costs: DialCosts) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
 
 
-def _seconds(span_s: float | None) -> str:
+def _format_seconds(span_s: float | None) -> str:
     return NONE if span_s is None else f"{span_s:.1f} s"
 
 
-def _recovery(pool: CampaignHealth) -> str:
+def _format_recovery(pool: CampaignHealth) -> str:
     lasting = f" ({pool.incidents_open} open)" if pool.incidents_open else ""
-    return _seconds(pool.mttr_s) + lasting
+    return _format_seconds(pool.mttr_s) + lasting
 
 
-def _rate(pool: CampaignHealth) -> str:
+def _format_alert_rate(pool: CampaignHealth) -> str:
     per_hour = pool.alerts_per_hour
     return NONE if per_hour is None else f"{per_hour:.1f} ({pool.alerts} in all)"
 
@@ -299,10 +299,10 @@ def _outcome_rows(outcomes: Sequence[OutcomeFigures], currency: str) -> Iterable
     for outcome in outcomes:
         numbers = (
             f"{outcome.length_s / outcome.dials:.1f} s",
-            escape(_money(outcome.costs.carrier, currency)),
-            escape(_money(outcome.costs.providers, currency)),
-            escape(_money(outcome.cost, currency)),
-            escape(_money(outcome.cost / outcome.dials, currency)),
+            escape(_format_money(outcome.costs.carrier, currency)),
+            escape(_format_money(outcome.costs.providers, currency)),
+            escape(_format_money(outcome.cost, currency)),
+            escape(_format_money(outcome.cost / outcome.dials, currency)),
         )
         cells = "".join(f'<td class="number">{number}</td>' for number in numbers)
         bar = f'<div class="bar" style="width: {100 * outcome.dials / most:.0f}%"></div>'
@@ -318,15 +318,15 @@ def _csv_line(cells: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def _percent(share: float | None) -> str:
+def _format_percent(share: float | None) -> str:
     return NONE if share is None else f"{100 * share:.1f} %"
 
 
-def _money(amount: float | None, currency: str) -> str:
+def _format_money(amount: float | None, currency: str) -> str:
     return NONE if amount is None else f"{amount:.4f} {currency}".rstrip()
 
 
-def _amount(amount: float, lacking: int) -> str:
+def _format_amount(amount: float, lacking: int) -> str:
     """Return a sum for a spreadsheet; empty if no part of it is known."""
     return "" if lacking and not amount else f"{amount:.4f}"
 

@@ -58,7 +58,7 @@ def change_state(
     """
     if MOVES[action][1] == "running" and not rules_in(settings).opened:
         raise UsageError(NOTHING_ALLOWED)
-    return _run(_move(settings, campaign, action, say, confirm))
+    return _run_reporting_failures(_change_checked_state(settings, campaign, action, say, confirm))
 
 
 def remove_contact(settings: Settings, campaign: str, number: str, *, say: Say) -> int:
@@ -77,7 +77,7 @@ def remove_contact(settings: Settings, campaign: str, number: str, *, say: Say) 
         async with Database(settings.storage.url) as database:
             return await take_out(database, campaign, readings)
 
-    found = _run(change())
+    found = _run_reporting_failures(change())
     if len(found) > 1:
         raise UsageError(f"this may be {' or '.join(found)}; write the one that you mean")
     if not found:
@@ -93,16 +93,18 @@ def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
         UsageError: There is no such campaign.
         CommandError: The database fails.
     """
-    return _run(_status(settings, campaign, say))
+    return _run_reporting_failures(_print_campaigns(settings, campaign, say))
 
 
 def write_report(settings: Settings, campaign: str, folder: Path, *, say: Say) -> int:
     """Write the report of a campaign into a folder; see `report_campaign`."""
     url, currency = settings.storage.url, load_prices(settings.prices.file).currency
-    return _run(report_campaign(url, campaign, folder, say=say, currency=currency))
+    return _run_reporting_failures(
+        report_campaign(url, campaign, folder, say=say, currency=currency)
+    )
 
 
-def _run(work: Coroutine[None, None, T]) -> T:
+def _run_reporting_failures(work: Coroutine[None, None, T]) -> T:
     """Run a coroutine in a loop of its own; report a database failure as a `CommandError`."""
     try:
         return asyncio.run(work)
@@ -110,7 +112,7 @@ def _run(work: Coroutine[None, None, T]) -> T:
         raise CommandError(f"storage.url: {error}") from error
 
 
-async def _move(
+async def _change_checked_state(
     settings: Settings, campaign: str, action: str, say: Say, confirm: Callable[[], bool]
 ) -> int:
     """Check and change a campaign's state as `change_state` does; return the exit code."""
@@ -121,7 +123,9 @@ async def _move(
             raise UsageError(f"{campaign} has no contacts; add some with: holdline campaign import")
         begins, becomes = MOVES[action]
         if standing.state not in begins:
-            raise UsageError(f"{campaign} is {standing.state}; {action} needs {_either(begins)}")
+            raise UsageError(
+                f"{campaign} is {standing.state}; {action} needs {_join_with_or(begins)}"
+            )
         if action == "start":
             await _show_start(settings, campaign, database, say, now)
             if not confirm():
@@ -149,7 +153,7 @@ async def _show_start(
         say(one_line(line))
 
 
-async def _status(settings: Settings, campaign: str | None, say: Say) -> int:
+async def _print_campaigns(settings: Settings, campaign: str | None, say: Say) -> int:
     """Print campaigns as `print_status` does; exclusions only for those in the settings."""
     currency = load_prices(settings.prices.file).currency
     async with Database(settings.storage.url) as database:
@@ -241,5 +245,5 @@ def _status_lines(
     ]
 
 
-def _either(states: frozenset[CampaignState]) -> str:
+def _join_with_or(states: frozenset[CampaignState]) -> str:
     return " or ".join(sorted(states))

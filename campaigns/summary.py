@@ -75,7 +75,7 @@ class StartSummary:
             f"contacts to call: {self.callable}{names}",
             f"countries: {places or 'none'}",
             f"hours: {hours}; {self._first_call()}",
-            f"cost: {self._cost()}",
+            f"cost: {self._describe_cost()}",
         ]
         lines += [f"not called: {line}" for line in reason_lines(self.never, self.campaign)]
         lines += [
@@ -90,7 +90,7 @@ class StartSummary:
         at = datetime.fromtimestamp(self.opens_s, zone_named(self.campaign.zone))
         return f"the first from {at.isoformat(timespec='minutes')}"
 
-    def _cost(self) -> str:
+    def _describe_cost(self) -> str:
         limit = self.campaign.daily_spend
         most = f", at most {limit:.2f} a day" if limit is not None else ""
         if self.cost is None:
@@ -147,10 +147,10 @@ def _add_group(summary: StartSummary, group: ContactGroup, now: float) -> None:
     summary.callable += group.contacts
     opens = max(opens, group.due_s)
     summary.opens_s = opens if summary.opens_s is None else min(summary.opens_s, opens)
-    summary.countries[_country(group.example)] += group.contacts
+    summary.countries[_country_of_number(group.example)] += group.contacts
 
 
-def _country(number: str) -> str:
+def _country_of_number(number: str) -> str:
     try:
         region = phonenumbers.region_code_for_number(phonenumbers.parse(number))
     except phonenumbers.NumberParseException:

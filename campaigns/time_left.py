@@ -87,7 +87,7 @@ def estimate_left_s(campaign: Campaign, rest: Remainder, *, now: float) -> float
     pace = dials_a_second(campaign, rest.intended_s, now=now)
     if not rest.contacts or pace is None or rest.dials < MIN_DIALS:
         return None
-    queue = _groups(rest)
+    queue = _dials_by_zones(rest)
     done_s = _dial_all(campaign, rest, queue, pace=pace, now=now)
     if done_s is None:
         return None
@@ -108,7 +108,7 @@ def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: floa
     return min(allowed, len(intended_s) / took_s) if took_s > 0.0 else allowed
 
 
-def _groups(rest: Remainder) -> dict[str, float]:
+def _dials_by_zones(rest: Remainder) -> dict[str, float]:
     """Return the number of expected dials, by the contacts' possible time zones.
 
     A contact takes as many dials as the finished ones took on average, at least one.
@@ -137,7 +137,7 @@ def _dial_all(
         callable_now = _callable_groups(campaign, queue, opens_at, moment)
         waiting = sum(queue[zones] for zones in callable_now)
         made = min(pace * (until - moment), left_today, waiting)
-        _subtract(queue, callable_now, made)
+        _subtract_dials(queue, callable_now, made)
         left_today -= made
         if not queue:
             # Without a dial, the last groups were removed because they can never be called.
@@ -167,7 +167,7 @@ def _callable_groups(
     return callable_now
 
 
-def _subtract(queue: dict[str, float], callable_now: Sequence[str], made: float) -> None:
+def _subtract_dials(queue: dict[str, float], callable_now: Sequence[str], made: float) -> None:
     """Subtract `made` dials from the groups that may be called, in proportion to their size."""
     total = sum(queue[zones] for zones in callable_now)
     for zones in callable_now:

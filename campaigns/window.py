@@ -44,14 +44,14 @@ def day_began_s(zone: str, *, now: float) -> float:
     """Return when the current day of a zone began, in seconds since 1970; UTC if unknown."""
     place = zone_named(zone) or UTC
     today = datetime.fromtimestamp(now, place).date()
-    return _moment(datetime.combine(today, time()), place)
+    return _first_moment_at(datetime.combine(today, time()), place)
 
 
 def next_day_s(zone: str, *, now: float) -> float:
     """Return when the current day of a zone ends, in seconds since 1970; UTC if unknown."""
     place = zone_named(zone) or UTC
     tomorrow = datetime.fromtimestamp(now, place).date() + DAY
-    return _moment(datetime.combine(tomorrow, time()), place)
+    return _first_moment_at(datetime.combine(tomorrow, time()), place)
 
 
 def known_zones(zones: Sequence[str], window: CallingWindow) -> list[tzinfo]:
@@ -83,10 +83,10 @@ def _opens_in(zone: tzinfo, window: CallingWindow, moment: float) -> float:
         date = local.date() + days * DAY
         if date.weekday() in window.days:
             opens = datetime.combine(date, time()) + timedelta(seconds=window.opens_s)
-            return _moment(opens, zone)
+            return _first_moment_at(opens, zone)
     return moment + HORIZON_DAYS * DAY.total_seconds() + 1.0
 
 
-def _moment(wall: datetime, zone: tzinfo) -> float:
+def _first_moment_at(wall: datetime, zone: tzinfo) -> float:
     """Return the first moment when a wall clock in a zone shows this time."""
     return wall.replace(tzinfo=zone).timestamp()

@@ -45,15 +45,15 @@ INTENT_COLUMNS: Final = (
 def read_contact(row: Row[Any], consent: CallConsent | None = None) -> Contact:
     """Convert a row of `contacts`."""
     zones, about = tuple(row.zones.split()), read_fields(row.fields)
-    return _read(Contact, row, zones=zones, fields=about, consent=consent)
+    return _value_from_row(Contact, row, zones=zones, fields=about, consent=consent)
 
 
 def read_dial(row: Row[Any]) -> Dial:
     """Convert a row of `dials`."""
-    return _read(Dial, row)
+    return _value_from_row(Dial, row)
 
 
-def _read(kind: type[Kind], row: Row[Any], **converted: Any) -> Kind:
+def _value_from_row(kind: type[Kind], row: Row[Any], **converted: Any) -> Kind:
     """Convert a row to a value with the same field names; `converted` overrides some of them."""
     converted["outcome"] = DialOutcome(row.outcome) if row.outcome else None
     names = (field.name for field in fields(kind) if field.name not in converted)
@@ -104,8 +104,8 @@ async def claim_next(
         return NothingToDial(reason="not_running")
     now = now_s()  # after the wait for other claims on this campaign
     if row.rules != rules.version:
-        await _recheck(connection, campaign, rules.version)
-    use = await _use(connection, row, rules)
+        await _make_due_again(connection, campaign, rules.version)
+    use = await _campaign_use(connection, row, rules)
     bucket = rules.pace(use, now)
     if isinstance(bucket, NothingToDial):
         if row.filled_s > now + lease_s:  # the clock was set back: restart the bucket
@@ -114,7 +114,7 @@ async def claim_next(
     contact, closed = await _next_contact(connection, campaign, rules, now)
     if contact is None:
         return await _nothing_due(connection, campaign, closed=closed, now=now)
-    dial = _dial(contact, row.mark, holder, now=now, lease_s=lease_s)
+    dial = _new_dial(contact, row.mark, holder, now=now, lease_s=lease_s)
     await connection.execute(insert(DIALS).values(write_intent(dial)))
     await _update_contact(connection, contact.id, state="dialling", dials=dial.attempt, reason="")
     used = {
@@ -143,7 +143,7 @@ async def has_due(
     return (await connection.execute(running.where(or_(due, changed)))).first() is not None
 
 
-async def _recheck(connection: AsyncConnection, campaign: str, version: str) -> None:
+async def _make_due_again(connection: AsyncConnection, campaign: str, version: str) -> None:
     """Make contacts due that the former rules postponed or excluded, and store the new version."""
     own = CONTACTS.c.campaign == campaign
     postponed = CONTACTS.c.state.in_(OPEN_STATES) & (CONTACTS.c.reason == OUTSIDE_HOURS)
@@ -189,7 +189,9 @@ async def _take_turn(connection: AsyncConnection, campaign: str, now: float) -> 
     return (await connection.execute(turn)).first()
 
 
-async def _use(connection: AsyncConnection, row: Row[Any], rules: ClaimRules) -> CampaignUse:
+async def _campaign_use(
+    connection: AsyncConnection, row: Row[Any], rules: ClaimRules
+) -> CampaignUse:
     """Return what a campaign uses of its limits; the figures of an earlier day do not count.
 
     A dial counts until it has an outcome, also after its lease: the call of a machine that is
@@ -214,9 +216,9 @@ async def _next_contact(
     Contacts before it are postponed or excluded, so that the next claim does not read them again.
     At most the sum of `READ_SIZES` are read: `None` does not mean that no other one is due.
     """
-    closed, engaged = False, await _engaged(connection, now)
+    closed, engaged = False, await _numbers_in_calls(connection, now)
     for limit in READ_SIZES:
-        rows = await _candidates(connection, campaign, now, limit)
+        rows = await _next_contacts(connection, campaign, now, limit)
         contact, passed = _first_dialable(rows, rules, now, engaged=engaged)
         await _pass_over(connection, passed)
         closed = closed or any(reason == OUTSIDE_HOURS for _, reason in passed)
@@ -225,7 +227,7 @@ async def _next_contact(
     return None, closed
 
 
-async def _engaged(connection: AsyncConnection, now: float) -> frozenset[str]:
+async def _numbers_in_calls(connection: AsyncConnection, now: float) -> frozenset[str]:
     """Return the numbers that any campaign is calling now."""
     # All campaigns are named because the index begins with the campaign.
     by_index = DIALS.c.campaign.in_(select(CAMPAIGNS.c.name)) & DIALS.c.state.in_(LIVE_STATES)
@@ -267,7 +269,7 @@ async def _pass_over(
         await connection.execute(own.values(**values, reason=reason))
 
 
-async def _candidates(
+async def _next_contacts(
     connection: AsyncConnection, campaign: str, now: float, limit: int
 ) -> Sequence[Row[Any]]:
     """Return the next contacts: highest priority first, then those that have been due longest."""
@@ -333,7 +335,7 @@ def _dial_id(mark: str, contact: Contact) -> str:
     return f"{mark}-{contact.id}-{round(contact.imported_s * 1000.0):x}-{contact.dials + 1}"
 
 
-def _dial(contact: Contact, mark: str, holder: str, *, now: float, lease_s: float) -> Dial:
+def _new_dial(contact: Contact, mark: str, holder: str, *, now: float, lease_s: float) -> Dial:
     return Dial(
         id=_dial_id(mark, contact),
         campaign=contact.campaign,

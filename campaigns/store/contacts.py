@@ -130,7 +130,7 @@ class Contacts:
         does not exist.
         """
         if self.dry:
-            return await self._preview(campaign, contacts, now)
+            return await self._preview_adding(campaign, contacts, now)
         numbers = [contact.number for contact in contacts]
         async with self.database.transaction() as connection:
             # Otherwise two parallel imports of a file could both count a number as new.
@@ -151,7 +151,7 @@ class Contacts:
             await _insert_contacts(connection, campaign, list(new.values()), now)
         return results
 
-    async def _preview(
+    async def _preview_adding(
         self, campaign: str, contacts: Sequence[NewContact], now: float
     ) -> Sequence[ImportedAs]:
         """Return what `add` would return, without storing anything."""
@@ -351,7 +351,9 @@ async def _insert_contacts(
     await insert_missing(
         connection, CONTACTS, [contact_row(campaign, new_contact, now) for new_contact in new]
     )
-    consents = [_consent(campaign, new_contact, now) for new_contact in new if new_contact.consent]
+    consents = [
+        _consent_row(campaign, new_contact, now) for new_contact in new if new_contact.consent
+    ]
     await insert_missing(connection, CONSENTS, consents)
 
 
@@ -393,7 +395,7 @@ async def _fill_gaps(
     A missing consent is added as well.
     """
     if contact.consent:
-        await insert_missing(connection, CONSENTS, [_consent(known.campaign, contact, now)])
+        await insert_missing(connection, CONSENTS, [_consent_row(known.campaign, contact, now)])
     values = _gap_values(known, contact)
     if values:
         own = update(CONTACTS).where(CONTACTS.c.id == known.id)
@@ -446,7 +448,7 @@ def contact_row(campaign: str, contact: NewContact, now: float) -> dict[str, Any
     }
 
 
-def _consent(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
+def _consent_row(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
     consent = contact.consent or CallConsent(kind="", given_on="", source="")
     return {
         "campaign": campaign,
@@ -486,8 +488,8 @@ async def _add_or_renew_contact(
         own = update(CONTACTS).where(CONTACTS.c.id == contact_id)
         await connection.execute(own.values(**renewed, reason=""))
     if contact.consent is not None:
-        await insert_missing(connection, CONSENTS, [_consent(campaign, contact, now)])
-    await _resume(connection, campaign, empty=was_empty, now=now)
+        await insert_missing(connection, CONSENTS, [_consent_row(campaign, contact, now)])
+    await _resume_finished(connection, campaign, empty=was_empty, now=now)
     outcome: QueuedAs = "added" if known is None else "moved"
     note = CallbackNote(call_id, contact.number, campaign, outcome, contact.due_s, contact_id)
     await _store_note(connection, note, now)
@@ -522,7 +524,9 @@ async def _is_empty(connection: AsyncConnection, campaign: str) -> bool:
     return (await connection.execute(own)).first() is None
 
 
-async def _resume(connection: AsyncConnection, campaign: str, *, empty: bool, now: float) -> None:
+async def _resume_finished(
+    connection: AsyncConnection, campaign: str, *, empty: bool, now: float
+) -> None:
     """Resume a campaign that was finished.
 
     A campaign that was never started is started only if it had no contact before (`empty`): it

@@ -311,9 +311,9 @@ def cost_columns() -> Sequence[ColumnElement[Any]]:
     return (
         func.coalesce(func.sum(DIALS.c.cost), 0.0).label("carrier"),
         func.coalesce(func.sum(DIALS.c.providers_cost), 0.0).label("providers"),
-        _count(and_(answered, DIALS.c.cost.is_(None))).label("carrier_owed"),
-        _count(unrecorded).label("providers_owed"),
-        _count(DIALS.c.unpriced.is_(True)).label("unpriced"),
+        _count_rows_where(and_(answered, DIALS.c.cost.is_(None))).label("carrier_owed"),
+        _count_rows_where(unrecorded).label("providers_owed"),
+        _count_rows_where(DIALS.c.unpriced.is_(True)).label("unpriced"),
     )
 
 
@@ -328,5 +328,5 @@ def read_costs(row: Row[Any]) -> DialCosts:
     )
 
 
-def _count(which: ColumnElement[bool]) -> ColumnElement[Any]:
+def _count_rows_where(which: ColumnElement[bool]) -> ColumnElement[Any]:
     return func.coalesce(func.sum(case((which, 1), else_=0)), 0)

@@ -161,13 +161,13 @@ class Figures:
         async with self.database.reading() as connection:
             found = select(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign)
             row = (await connection.execute(found)).first()
-            return await _standing(connection, row) if row else None
+            return await _standing_from_row(connection, row) if row else None
 
     async def standings(self) -> Sequence[CampaignStanding]:
         """Return the state of each campaign."""
         async with self.database.reading() as connection:
             rows = (await connection.execute(select(CAMPAIGNS).order_by(CAMPAIGNS.c.name))).all()
-            return [await _standing(connection, row) for row in rows]
+            return [await _standing_from_row(connection, row) for row in rows]
 
     async def course(self, campaign: str) -> CampaignCourse:
         """Return the times of the last `RECENT` dials, and a sample of unfinished contacts."""
@@ -305,8 +305,8 @@ class Figures:
         wanted = (
             select(BREAKER_MOVES)
             .where(
-                at >= _moment(since_s - SPELL_MARGIN_S),
-                at <= _moment(until_s + SPELL_MARGIN_S),
+                at >= _utc_moment(since_s - SPELL_MARGIN_S),
+                at <= _utc_moment(until_s + SPELL_MARGIN_S),
                 or_(BREAKER_MOVES.c.before == OPEN, BREAKER_MOVES.c.after == OPEN),
             )
             .order_by(at, BREAKER_MOVES.c.id)
@@ -327,7 +327,7 @@ class Figures:
             return [alert for stored in found if (alert := read_alert(stored))]
 
 
-async def _standing(connection: AsyncConnection, row: Row[Any]) -> CampaignStanding:
+async def _standing_from_row(connection: AsyncConnection, row: Row[Any]) -> CampaignStanding:
     """Return a campaign's state from its row of `campaigns`, with counts of contacts and dials."""
     contacts = (
         select(CONTACTS.c.state, func.count())
@@ -353,8 +353,8 @@ async def _standing(connection: AsyncConnection, row: Row[Any]) -> CampaignStand
         state=row.state,
         reason=row.reason,
         changed_s=row.changed_s,
-        contacts=_counts((await connection.execute(contacts)).all()),
-        outcomes=_counts(dial[:2] for dial in by_outcome if dial.ended_as),
+        contacts=_counts_by_name((await connection.execute(contacts)).all()),
+        outcomes=_counts_by_name(dial[:2] for dial in by_outcome if dial.ended_as),
         calls_now=sum(int(dial.live) for dial in by_outcome),
         claimed_s=row.claimed_s,
         cost=float(sum(dial.cost for dial in by_outcome)),
@@ -364,7 +364,7 @@ async def _standing(connection: AsyncConnection, row: Row[Any]) -> CampaignStand
     )
 
 
-def _counts(rows: Iterable[Any]) -> dict[str, int]:
+def _counts_by_name(rows: Iterable[Any]) -> dict[str, int]:
     return {str(name): int(count) for name, count in rows}
 
 
@@ -380,14 +380,14 @@ def spells_of(transitions: Sequence[Any], seen: dict[str, float]) -> Sequence[Op
         rung, at_s = (move.stage, move.provider, move.holder), move.at.timestamp()
         if move.before == OPEN:
             began_s = opened.pop(rung, at_s - move.after_s)
-            spells.append(_spell(rung, began_s, at_s, seen))
+            spells.append(_open_spell(rung, began_s, at_s, seen))
         if move.after == OPEN:
             opened[rung] = at_s
-    spells += [_spell(rung, began_s, None, seen) for rung, began_s in opened.items()]
+    spells += [_open_spell(rung, began_s, None, seen) for rung, began_s in opened.items()]
     return spells
 
 
-def _spell(
+def _open_spell(
     rung: tuple[str, str, str], began_s: float, ended_s: float | None, seen: dict[str, float]
 ) -> OpenSpell:
     stage, provider, holder = rung
@@ -401,5 +401,5 @@ def _spell(
     )
 
 
-def _moment(at_s: float) -> datetime:
+def _utc_moment(at_s: float) -> datetime:
     return datetime.fromtimestamp(at_s, UTC)

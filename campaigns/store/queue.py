@@ -124,21 +124,27 @@ class Queue:
             if await _is_barred(connection, dial.number):
                 refused = DialResult(outcome=DialOutcome.REFUSED, reason="do_not_call")
                 then = NextStep(state="excluded")
-                await _settle(connection, dial, self.holder, result=refused, then=then, now=now)
+                await _settle_held_dial(
+                    connection, dial, self.holder, result=refused, then=then, now=now
+                )
                 return "do_not_call"
             if why := await _why_released(connection, dial):
-                await _release(connection, dial, self.holder, {"due_s": 0.0, "reason": ""})
+                await _delete_unplaced_dial(
+                    connection, dial, self.holder, {"due_s": 0.0, "reason": ""}
+                )
             return why
 
     async def note_placed(self, dial: Dial, provider_call_id: str) -> bool:
         """Store the carrier's id of the call, or a changed one; return False if it is not ours."""
         # The carrier's callback may arrive before its response: the call may already be answered.
         state = case((DIALS.c.state == "intended", "placed"), else_=DIALS.c.state)
-        return await _change(self, dial, provider_call_id=provider_call_id[:100], state=state)
+        return await _change_held_dial(
+            self, dial, provider_call_id=provider_call_id[:100], state=state
+        )
 
     async def note_answered(self, dial: Dial, *, now: float) -> bool:
         """Record that the call is answered; return False if the dial is no longer ours."""
-        return await _change(self, dial, state="answered", answered_s=now)
+        return await _change_held_dial(self, dial, state="answered", answered_s=now)
 
     async def renew(self, dial: Dial, *, now_s: Callable[[], float], lease_s: float) -> bool:
         """Extend the lease; return False if the dial is no longer ours."""
@@ -152,7 +158,9 @@ class Queue:
         A number that is on the do-not-call list by now, or was taken out, is excluded instead.
         """
         async with self.database.transaction() as connection:
-            return await _settle(connection, dial, self.holder, result=result, then=then, now=now)
+            return await _settle_held_dial(
+                connection, dial, self.holder, result=result, then=then, now=now
+            )
 
     async def release(self, dial: Dial, *, due_s: float = 0.0, reason: str = "") -> bool:
         """Delete a dial that the carrier never had; its contact is dialled again from `due_s` on.
@@ -162,7 +170,7 @@ class Queue:
         """
         contact_values = {"due_s": due_s, "reason": reason}
         async with self.database.transaction() as connection:
-            return await _release(connection, dial, self.holder, contact_values)
+            return await _delete_unplaced_dial(connection, dial, self.holder, contact_values)
 
     async def adopt_expired(
         self, campaigns: Collection[str], *, now_s: Callable[[], float], lease_s: float
@@ -255,14 +263,14 @@ async def take_out(database: Database, campaign: str, numbers: Sequence[str]) ->
     return found
 
 
-async def _change(queue: Queue, dial: Dial, **values: Any) -> bool:
+async def _change_held_dial(queue: Queue, dial: Dial, **values: Any) -> bool:
     async with queue.database.transaction() as connection:
         return (
             await connection.execute(_held_update(dial, queue.holder).values(**values))
         ).rowcount > 0
 
 
-async def _settle(
+async def _settle_held_dial(
     connection: AsyncConnection,
     dial: Dial,
     holder: str,
@@ -303,7 +311,7 @@ async def _settle(
     return True
 
 
-async def _release(
+async def _delete_unplaced_dial(
     connection: AsyncConnection, dial: Dial, holder: str, contact_values: Mapping[str, Any]
 ) -> bool:
     """Delete a dial that was not placed, as if its contact had not been claimed.
