@@ -302,7 +302,7 @@ def failed_provider(event: Event) -> str | None:
             return None
 
 
-def _started(call: CallState, event: CallStarted, _: str) -> None:
+def _on_call_started(call: CallState, event: CallStarted, _: str) -> None:
     call.started = event
     call.call_ref = event.call_ref or call.call_ref
     call.outbound = call.outbound or event.direction == "outbound"
@@ -311,25 +311,25 @@ def _started(call: CallState, event: CallStarted, _: str) -> None:
     call.go_on()
 
 
-def _ended(call: CallState, event: CallEnded, at: str) -> None:
+def _on_call_ended(call: CallState, event: CallEnded, at: str) -> None:
     if call.ended is None:
         call.ended, call.ended_at = event, at
         call.note_verdict(event.verdict, event.why, at)
 
 
-def _kept(call: CallState, event: CallNotKept | CallKept, _: str) -> None:
+def _on_kept_or_not(call: CallState, event: CallNotKept | CallKept, _: str) -> None:
     call.kept = isinstance(event, CallKept)
 
 
-def _failed(call: CallState, _: CallFailed, _at: str) -> None:
+def _on_call_failed(call: CallState, _: CallFailed, _at: str) -> None:
     call.failed = True
 
 
-def _recorded(call: CallState, event: CallRecorded, _: str) -> None:
+def _on_call_recorded(call: CallState, event: CallRecorded, _: str) -> None:
     call.recording = event.path
 
 
-def _dialled(call: CallState, event: OutboundCallBegan, _: str) -> None:
+def _on_outbound_call_began(call: CallState, event: OutboundCallBegan, _: str) -> None:
     call.dial_id, call.outbound = event.dial_id, True
 
 
@@ -344,7 +344,7 @@ def _answerer_heard(call: CallState, event: AnswererHeard, _: str) -> None:
     call.machine = event.answerer in MACHINES
 
 
-def _moved(call: CallState, event: PhaseMoved, _: str) -> None:
+def _on_phase_moved(call: CallState, event: PhaseMoved, _: str) -> None:
     call.phase = event.after
 
 
@@ -356,12 +356,12 @@ def _early_answer(call: CallState, event: EarlyAnswerAsked | EarlyAnswerDropped,
     call.early = event.turn if isinstance(event, EarlyAnswerAsked) else 0
 
 
-def _decided(call: CallState, event: TurnDecided, at: str) -> None:
+def _on_turn_decided(call: CallState, event: TurnDecided, at: str) -> None:
     call.turn, call.spoke_on = event.turn, False
     call.find_turn(event.turn, at)
 
 
-def _heard(call: CallState, event: TranscriptFinal, at: str) -> None:
+def _on_transcript_final(call: CallState, event: TranscriptFinal, at: str) -> None:
     call.said.append(event.text)
     if call.excerpt is not None:
         call.excerpt.add("Person", event.text)
@@ -374,14 +374,14 @@ def _output_began(call: CallState, event: FirstToken | FirstSpeech, at: str) -> 
         turn.providers["llm" if isinstance(event, FirstToken) else "tts"] = event.provider
 
 
-def _answered(call: CallState, event: AnswerHeard, at: str) -> None:
+def _on_answer_heard(call: CallState, event: AnswerHeard, at: str) -> None:
     call.v2v_s.append(event.v2v_s)
     call.parts_s.extend(PART_VALUES(event.parts))
     if turn := call.find_turn(event.turn, at):
         turn.v2v_s, turn.parts = event.v2v_s, event.parts
 
 
-def _judged(call: CallState, event: TurnJudged, at: str) -> None:
+def _on_turn_judged(call: CallState, event: TurnJudged, at: str) -> None:
     turn = call.find_turn(event.turn, at)
     if turn:
         turn.verdict, turn.why = event.verdict, event.why
@@ -393,7 +393,7 @@ def _turn_ended(call: CallState, event: TurnEnded, at: str) -> None:
         turn.interrupted = event.interrupted
 
 
-def _said(call: CallState, event: AgentSaid, _: str) -> None:
+def _on_agent_said(call: CallState, event: AgentSaid, _: str) -> None:
     if call.excerpt is not None:
         call.excerpt.add("Agent", event.text)
     turn = call.turns.get(event.turn)
@@ -401,7 +401,7 @@ def _said(call: CallState, event: AgentSaid, _: str) -> None:
         turn.end_words(len(event.text.split()))
 
 
-def _used(call: CallState, event: UsageMeasured, at: str) -> None:
+def _on_usage_measured(call: CallState, event: UsageMeasured, at: str) -> None:
     call.bill.add(event)
     call.prompt_tokens += event.prompt_tokens
     call.completion_tokens += event.completion_tokens
@@ -417,16 +417,16 @@ def _used(call: CallState, event: UsageMeasured, at: str) -> None:
         turn.note_spoken(event.provider, event.characters / LETTERS_A_WORD)
 
 
-def _costed(call: CallState, event: TurnCosted, _: str) -> None:
+def _on_turn_costed(call: CallState, event: TurnCosted, _: str) -> None:
     call.bill.add(event)
 
 
-def _won(call: CallState, event: AttemptWon, at: str) -> None:
+def _on_attempt_won(call: CallState, event: AttemptWon, at: str) -> None:
     call.providers[event.stage] = event.provider
     call.won.append((event.stage, event.attempt))
     if turn := call.find_turn(call.turn_at(event.stage), at):
         turn.providers[event.stage] = event.provider
-    _recovered(call, event, at)
+    _on_stage_recovered(call, event, at)
 
 
 def _attempt_failed(call: CallState, event: AttemptFailed, at: str) -> None:
@@ -442,25 +442,25 @@ def _provider_failed(call: CallState, event: ProviderFailed, _: str) -> None:
     call.failures[event.provider] += 1
 
 
-def _chosen(call: CallState, event: RungChosen, _: str) -> None:
+def _on_rung_chosen(call: CallState, event: RungChosen, _: str) -> None:
     call.providers[event.stage] = event.after
 
 
-def _exhausted(call: CallState, event: StageExhausted, _: str) -> None:
+def _on_stage_exhausted(call: CallState, event: StageExhausted, _: str) -> None:
     if call.down.get(event.stage) != Severity.CRITICAL:  # the worst severity is kept
         call.down[event.stage] = event.severity
 
 
-def _recovered(call: CallState, event: StageRecovered | AttemptWon, _: str) -> None:
+def _on_stage_recovered(call: CallState, event: StageRecovered | AttemptWon, _: str) -> None:
     call.down.pop(event.stage, None)
     call.step = call.step if call.down else ""
 
 
-def _stepped(call: CallState, event: StepTaken, _: str) -> None:
+def _on_step_taken(call: CallState, event: StepTaken, _: str) -> None:
     call.step = event.step
 
 
-def _callback(call: CallState, event: CallbackWanted, _: str) -> None:
+def _on_callback_wanted(call: CallState, event: CallbackWanted, _: str) -> None:
     call.callback = event
 
 
@@ -471,34 +471,34 @@ def _do_not_call(
 
 
 FOLDS: Final[Mapping[type[Event], Callable[[CallState, Any, str], None]]] = {
-    CallStarted: _started,
-    CallEnded: _ended,
-    **dict.fromkeys((CallNotKept, CallKept), _kept),
-    CallFailed: _failed,
-    CallRecorded: _recorded,
-    OutboundCallBegan: _dialled,
+    CallStarted: _on_call_started,
+    CallEnded: _on_call_ended,
+    **dict.fromkeys((CallNotKept, CallKept), _on_kept_or_not),
+    CallFailed: _on_call_failed,
+    CallRecorded: _on_call_recorded,
+    OutboundCallBegan: _on_outbound_call_began,
     **dict.fromkeys((LegRinging, LegAnswered, LegEnded), _leg_changed),
     AnswererHeard: _answerer_heard,
-    PhaseMoved: _moved,
+    PhaseMoved: _on_phase_moved,
     CallerStarted: _caller_started,
     **dict.fromkeys((EarlyAnswerAsked, EarlyAnswerDropped), _early_answer),
-    TurnDecided: _decided,
-    TranscriptFinal: _heard,
+    TurnDecided: _on_turn_decided,
+    TranscriptFinal: _on_transcript_final,
     **dict.fromkeys((FirstToken, FirstSpeech), _output_began),
-    AnswerHeard: _answered,
-    TurnJudged: _judged,
+    AnswerHeard: _on_answer_heard,
+    TurnJudged: _on_turn_judged,
     TurnEnded: _turn_ended,
-    AgentSaid: _said,
-    UsageMeasured: _used,
-    TurnCosted: _costed,
-    AttemptWon: _won,
+    AgentSaid: _on_agent_said,
+    UsageMeasured: _on_usage_measured,
+    TurnCosted: _on_turn_costed,
+    AttemptWon: _on_attempt_won,
     AttemptFailed: _attempt_failed,
     ProviderFailed: _provider_failed,
-    RungChosen: _chosen,
-    StageExhausted: _exhausted,
-    StageRecovered: _recovered,
-    StepTaken: _stepped,
-    CallbackWanted: _callback,
+    RungChosen: _on_rung_chosen,
+    StageExhausted: _on_stage_exhausted,
+    StageRecovered: _on_stage_recovered,
+    StepTaken: _on_step_taken,
+    CallbackWanted: _on_callback_wanted,
     **dict.fromkeys((DoNotCallWanted, DoNotCallOwed, DoNotCallTakenBack), _do_not_call),
 }
 """The function that folds each event; other events are only counted."""

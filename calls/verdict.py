@@ -169,20 +169,22 @@ class VerdictMeter:
         `CallEnded` gets the call's verdict. The others stay as they are.
         """
         if isinstance(event, TurnDecided):
-            return (*self._decide(event, now), event)
+            return (*self._begin_turn(event, now), event)
         if isinstance(event, CallEnded):
-            return self._end(event, now)
+            return self._end_call(event, now)
         if update := UPDATES.get(type(event)):
             update(self, event, now)
         turn = self.heard_turn
-        return (self._judge(turn, now), event) if turn.menu and not turn.published else (event,)
+        return (
+            (self._judge_turn(turn, now), event) if turn.menu and not turn.published else (event,)
+        )
 
     @property
     def heard_turn(self) -> HeardTurn:
         """The turn that audio on the line belongs to now."""
         return self.next_turn or self.turn
 
-    def _decide(self, event: TurnDecided, now: float) -> tuple[TurnJudged, ...]:
+    def _begin_turn(self, event: TurnDecided, now: float) -> tuple[TurnJudged, ...]:
         """Begin a turn, and judge the previous one; do nothing for a turn that has begun."""
         if event.turn <= self.turn.number:
             return ()
@@ -194,7 +196,7 @@ class VerdictMeter:
             self.stopped_at = event.at_s
         return verdicts
 
-    def _end(self, event: CallEnded, now: float) -> tuple[Event, ...]:
+    def _end_call(self, event: CallEnded, now: float) -> tuple[Event, ...]:
         """Judge the last turns; return their verdicts, and the event with the call's verdict.
 
         An undecided turn is judged only if something was heard in place of its answer. A call that
@@ -203,7 +205,7 @@ class VerdictMeter:
         now = self.over_at or now
         verdicts = [*self._judge_unpublished(now, ended=True)]
         if self.next_turn and self.next_turn.disturbed and not self.next_turn.published:
-            verdicts.append(self._judge(self.next_turn, now))
+            verdicts.append(self._judge_turn(self.next_turn, now))
         if self.inbound and not self.spoke and now - self.began_at >= UNHEARD_S:
             self.note(CallerVerdict.HURT, "no_answer")
         if event.reason in CUT:
@@ -212,9 +214,9 @@ class VerdictMeter:
 
     def _judge_unpublished(self, now: float, *, ended: bool = False) -> tuple[TurnJudged, ...]:
         """Judge the latest decided turn, unless its verdict was published."""
-        return () if self.turn.published else (self._judge(self.turn, now, ended=ended),)
+        return () if self.turn.published else (self._judge_turn(self.turn, now, ended=ended),)
 
-    def _judge(self, turn: HeardTurn, now: float, *, ended: bool = False) -> TurnJudged:
+    def _judge_turn(self, turn: HeardTurn, now: float, *, ended: bool = False) -> TurnJudged:
         """Judge a turn, and note its verdict; return the event to publish, for once.
 
         If the caller has resumed, the wait for an answer ended then, else now.
@@ -232,7 +234,7 @@ class VerdictMeter:
             self.worst, self.why = verdict.value, why
 
 
-def _start(meter: VerdictMeter, event: CallStarted, now: float) -> None:
+def _on_call_started(meter: VerdictMeter, event: CallStarted, now: float) -> None:
     """Begin the call; one that was resumed after a gap is degraded at best."""
     meter.began_at, meter.inbound = now, event.direction == "inbound"
     meter.turn.number = event.turn
@@ -253,7 +255,7 @@ def _caller_stops(meter: VerdictMeter, event: CallerStopped, now: float) -> None
     meter.stopped_at = event.at_s
 
 
-def _move(meter: VerdictMeter, event: PhaseMoved, now: float) -> None:
+def _on_phase_moved(meter: VerdictMeter, event: PhaseMoved, now: float) -> None:
     """Record that the agent was heard, and when the pipeline ended."""
     meter.spoke = meter.spoke or event.after == Phase.SPEAKING
     meter.over_at = now if event.after == Phase.ENDED else None
@@ -265,7 +267,7 @@ def _first_speech(meter: VerdictMeter, event: FirstSpeech, now: float) -> None:
     meter.turn.other_voice |= event.provider in meter.other_voices
 
 
-def _said(meter: VerdictMeter, event: AgentSaid, now: float) -> None:
+def _on_agent_said(meter: VerdictMeter, event: AgentSaid, now: float) -> None:
     """Record the voice of the call's own speech, which may be heard after the turn was judged."""
     if event.by not in meter.other_voices:
         return
@@ -276,7 +278,7 @@ def _said(meter: VerdictMeter, event: AgentSaid, now: float) -> None:
         meter.note(CallerVerdict.DEGRADED, "other_voice")
 
 
-def _won(meter: VerdictMeter, event: AttemptWon, now: float) -> None:
+def _on_attempt_won(meter: VerdictMeter, event: AttemptWon, now: float) -> None:
     """Record the voice that is used; an answer after a clip makes the turn late, not hurt."""
     turn = meter.turn
     if event.stage == "llm":
@@ -288,17 +290,17 @@ def _won(meter: VerdictMeter, event: AttemptWon, now: float) -> None:
         turn.apology, turn.late = "", True
 
 
-def _late(meter: VerdictMeter, event: BudgetMissed, now: float) -> None:
+def _on_budget_missed(meter: VerdictMeter, event: BudgetMissed, now: float) -> None:
     meter.turn.late = True
 
 
-def _held(meter: VerdictMeter, event: HeldTheLine, now: float) -> None:
+def _on_held_the_line(meter: VerdictMeter, event: HeldTheLine, now: float) -> None:
     """Record a filler for the turn in progress, and for a decided turn without an answer."""
     meter.heard_turn.held = True
     meter.turn.held |= meter.turn.decided and not meter.turn.answered
 
 
-def _step(meter: VerdictMeter, event: StepTaken, now: float) -> None:
+def _on_step_taken(meter: VerdictMeter, event: StepTaken, now: float) -> None:
     """Record an answer by the local voice, a clip, or a step of the menu."""
     turn = meter.heard_turn
     if event.step == "local":
@@ -310,7 +312,7 @@ def _step(meter: VerdictMeter, event: StepTaken, now: float) -> None:
         turn.menu = True
 
 
-def _empty(meter: VerdictMeter, event: AnswerEmpty, now: float) -> None:
+def _on_answer_empty(meter: VerdictMeter, event: AnswerEmpty, now: float) -> None:
     """Count an empty answer as an answer; if a clip asks the caller to repeat, the turn is hurt."""
     meter.turn.asked_again |= event.asks_again
     meter.turn.answered = True
@@ -321,23 +323,23 @@ def _served_otherwise(meter: VerdictMeter, event: Event, now: float) -> None:
     meter.turn.answered = True
 
 
-def _restored(meter: VerdictMeter, event: LineRestored, now: float) -> None:
+def _on_line_restored(meter: VerdictMeter, event: LineRestored, now: float) -> None:
     meter.note(CallerVerdict.DEGRADED, "resumed")
 
 
 UPDATES: Final[Mapping[type[Event], Callable[[VerdictMeter, Any, float], None]]] = {
-    CallStarted: _start,
+    CallStarted: _on_call_started,
     CallerStarted: _caller_starts,
     CallerStopped: _caller_stops,
-    PhaseMoved: _move,
+    PhaseMoved: _on_phase_moved,
     FirstSpeech: _first_speech,
-    AgentSaid: _said,
-    AttemptWon: _won,
-    BudgetMissed: _late,
-    HeldTheLine: _held,
-    StepTaken: _step,
-    AnswerEmpty: _empty,
+    AgentSaid: _on_agent_said,
+    AttemptWon: _on_attempt_won,
+    BudgetMissed: _on_budget_missed,
+    HeldTheLine: _on_held_the_line,
+    StepTaken: _on_step_taken,
+    AnswerEmpty: _on_answer_empty,
     **dict.fromkeys((PersonWanted, CallbackWanted, HandedOver), _served_otherwise),
-    LineRestored: _restored,
+    LineRestored: _on_line_restored,
 }
 """The function that handles each event; other events change no verdict."""
