@@ -24,7 +24,7 @@ def clean(text: str, limit: int = LIMIT) -> str:
     it is.
     """
     head = text[: 2 * limit]  # limits the work: a faulty recogniser may send megabytes
-    spoken = "".join(item if _sayable(item) else " " for item in head)
+    spoken = "".join(item if _is_sayable(item) else " " for item in head)
     return " ".join(spoken.split())[:limit].rstrip()
 
 
@@ -33,7 +33,7 @@ def without_halves(text: str) -> str:
     return text.encode("utf-8", "ignore").decode()
 
 
-def _sayable(character: str) -> bool:
+def _is_sayable(character: str) -> bool:
     return character in _JOINERS or unicodedata.category(character) not in _REMOVED
 
 

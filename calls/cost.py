@@ -108,7 +108,7 @@ class Bill:
         """
         match event:
             case UsageMeasured():
-                self._add(event, math.nan if event.cost is None else event.cost)
+                self._add_to_sums(event, math.nan if event.cost is None else event.cost)
             case TurnCosted():
                 self.currency = event.currency
             case _:
@@ -136,7 +136,7 @@ class Bill:
         """Return the cost of a turn; `None` if a price is unknown, 0 without any usage."""
         return _none_if_nan(self._turns[turn]) if turn < len(self._turns) else 0.0
 
-    def _add(self, usage: UsageMeasured, cost: float) -> None:
+    def _add_to_sums(self, usage: UsageMeasured, cost: float) -> None:
         """Add usage to each sum it belongs to; a `cost` of NaN makes these sums unknown."""
         if usage.behind_call:
             self._after_call += cost
@@ -179,7 +179,7 @@ class CostMeter:
         """
         match event:
             case UsageMeasured():
-                return self._price(event)
+                return self._price_usage(event)
             case TurnDecided():
                 return (*self._close_turns(event.turn), event)
             case CallEnded():
@@ -187,7 +187,7 @@ class CostMeter:
             case _:
                 return (event,)
 
-    def _price(self, usage: UsageMeasured) -> tuple[Event, ...]:
+    def _price_usage(self, usage: UsageMeasured) -> tuple[Event, ...]:
         """Return usage with its cost; after it, the new cost of its turn if that was published."""
         usage = replace(usage, cost=cost(usage, self._table))
         so_far = self._turns.get(usage.turn) or TurnCosted(

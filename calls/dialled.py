@@ -48,7 +48,7 @@ _BY_REASON: Final = {
 }
 
 
-def _by(key: str, separator: str | None = None) -> dict[str, DialVerdict]:
+def _verdicts_by(key: str, separator: str | None = None) -> dict[str, DialVerdict]:
     """Return the verdicts by each item of the rows' lists in `key`, split at `separator`.
 
     An item in two rows gets the verdict of the later one.
@@ -63,9 +63,11 @@ def _by(key: str, separator: str | None = None) -> dict[str, DialVerdict]:
 
 ANSWERED: Final = _BY_REASON["answered"]
 GATEWAY_LOST: Final = _BY_REASON["gateway_lost"]
-VERDICTS: Final[Mapping[int, DialVerdict]] = {int(key): item for key, item in _by("sip").items()}
-_WITHOUT_STATUS: Final = _by("codes")
-_BY_WORDS: Final = _by("words", "|")
+VERDICTS: Final[Mapping[int, DialVerdict]] = {
+    int(key): item for key, item in _verdicts_by("sip").items()
+}
+_WITHOUT_STATUS: Final = _verdicts_by("codes")
+_BY_WORDS: Final = _verdicts_by("words", "|")
 _GAVE_UP: Final = frozenset({"canceled", "deadline_exceeded"})
 
 

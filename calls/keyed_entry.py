@@ -55,7 +55,7 @@ def waiting(question: str, asked: Iterable[DigitsAsked], language: str) -> list[
     words = [word for clause in clauses for word in clause]
     facts = language_of(language)
     known = facts.numbers if facts else dict[str, int]()
-    numbers = {number for word in words if (number := _number(word, known)) >= MIN_NUMBER}
+    numbers = {number for word in words if (number := _number_from_word(word, known)) >= MIN_NUMBER}
     named = [(item, _is_named(item.name, clauses)) for item in asked]
     return [
         item if is_named else replace(item, sensitive=True)
@@ -74,7 +74,7 @@ def _latest_sentence(text: str) -> str:
     return ".".join(sentences[long[-1] if long else 0 :])
 
 
-def _number(word: str, known: Mapping[str, int]) -> int:
+def _number_from_word(word: str, known: Mapping[str, int]) -> int:
     """Return the number that a word is or begins with, as "sechsstellig" does; 0 if none."""
     return int(word) if word.isdecimal() else known.get(word.partition("stell")[0], 0)
 

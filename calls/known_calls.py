@@ -42,7 +42,7 @@ class KnownCalls:
         """
         if type(entry.event) is CallMoved:
             if moved := self.live.pop(entry.call_id, None):
-                self._remember(moved.call_id)
+                self._remember_dropped_id(moved.call_id)
             return None
         call = self.live.get(entry.call_id) or self._find_or_create(entry)
         if call is not None:
@@ -71,22 +71,22 @@ class KnownCalls:
         )
         self.live[call_id] = call
         if len(self.live) > MAX_LIVE:
-            self._drop(self.live)  # the end of the oldest call was probably lost
+            self._drop_oldest(self.live)  # the end of the oldest call was probably lost
         return call
 
     def _keep_as_ended(self, call: CallState) -> None:
         if self.live.pop(call.call_id, None):
             self.ended[call.call_id] = call
         while len(self.ended) > self._keep_ended:
-            self._drop(self.ended)
+            self._drop_oldest(self.ended)
 
-    def _drop(self, calls: dict[str, CallState]) -> None:
+    def _drop_oldest(self, calls: dict[str, CallState]) -> None:
         """Drop the oldest of these calls; remember its id, so that no late event revives it."""
         oldest = next(iter(calls))
         del calls[oldest]
-        self._remember(oldest)
+        self._remember_dropped_id(oldest)
 
-    def _remember(self, call_id: str) -> None:
+    def _remember_dropped_id(self, call_id: str) -> None:
         self._dropped_ids[call_id] = None
         while len(self._dropped_ids) > MAX_DROPPED_IDS:
             del self._dropped_ids[next(iter(self._dropped_ids))]

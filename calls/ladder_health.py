@@ -91,7 +91,7 @@ class LadderHealth:
     def explain_together(self, stage: str, names: Sequence[str]) -> str:
         """Return an operator's sentence about two or more rungs of one vendor that fail alike."""
         vendor = vendor_at(self._vendors, stage, names[0])
-        vendor = replace(vendor, title=vendor.name, place=_listed(names))
+        vendor = replace(vendor, title=vendor.name, place=_join_with_and(names))
         return explain(VENDOR_DOWN, "", vendor)
 
     def has(self, stage: str, name: str) -> bool:
@@ -120,17 +120,17 @@ class LadderHealth:
         if not self.has(stage, name):
             return "calls go on without it"
         is_breaker_open = is_breaker_open or self.get(stage, name).breaker == State.OPEN
-        other = self._other(stage, (name, *alike)) if name else None
+        other = self._usable_alternative(stage, (name, *alike)) if name else None
         then = callers_get([other] if other else [], self._steps, stage=stage)
         if not name:
             return then
         if not is_breaker_open:
             return then
         if len(alike) > 1:
-            return f"{then}; {_listed(alike)} are tested until they work again"
+            return f"{then}; {_join_with_and(alike)} are tested until they work again"
         return f"{then}; {name} is tested until it works again"
 
-    def _other(self, stage: str, names: Sequence[str]) -> str | None:
+    def _usable_alternative(self, stage: str, names: Sequence[str]) -> str | None:
         """Return the rung that is used instead of others, or `None`.
 
         Its breaker is closed; of several such rungs, one without a failure is preferred.
@@ -143,7 +143,7 @@ class LadderHealth:
         )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_with_and(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -74,14 +74,16 @@ class LegProgress:
 
         The first price and the first answerer count, even after the end; the status only before it.
         """
-        judged, events = self._judge(callback)
-        advanced, more = judged._advance(callback, now)  # noqa: SLF001 - the same class
+        judged, events = self._take_detection_result(callback)
+        advanced, more = judged._advance_to_status(callback, now)  # noqa: SLF001 - the same class
         if callback.cost is None or self.charged:
             return advanced, (*events, *more)
         price = LegCharged(call_ref=callback.call_ref, ref=callback.ref, cost=callback.cost)
         return replace(advanced, charged=True), (*events, *more, price)
 
-    def _judge(self, callback: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
+    def _take_detection_result(
+        self, callback: StatusCallback
+    ) -> tuple["LegProgress", tuple[LegEvent, ...]]:
         """Take the first result of the machine detection; ignore later ones."""
         if not callback.answered_by or self.answered_by:
             return self, ()
@@ -94,14 +96,14 @@ class LegProgress:
         )
         return replace(self, answered_by=callback.answered_by), (event,)
 
-    def _advance(
+    def _advance_to_status(
         self, callback: StatusCallback, now: float
     ) -> tuple["LegProgress", tuple[LegEvent, ...]]:
         """Move the call forward by the callback's status; repeated and earlier ones are ignored."""
         if self.ended:
             return self, ()
         if callback.status in OUTCOMES:
-            return self._end(callback)
+            return self._end_leg(callback)
         if callback.status == "in-progress" and not self.answered:
             event = LegAnswered(
                 call_ref=callback.call_ref,
@@ -115,7 +117,7 @@ class LegProgress:
             )
         return self, ()
 
-    def _end(self, callback: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
+    def _end_leg(self, callback: StatusCallback) -> tuple["LegProgress", tuple[LegEvent, ...]]:
         """End the leg with a final status; a completed call with a machine is a voicemail."""
         outcome = OUTCOMES[callback.status]
         if outcome == "completed" and self.answered_by.startswith(MACHINES):

@@ -48,10 +48,10 @@ class Outcome:
 def spread(values: Sequence[float]) -> Spread:
     """Return the percentiles of at least one value."""
     ordered = sorted(values)
-    return Spread(p50_s=_rank(ordered, 0.50), p95_s=_rank(ordered, 0.95))
+    return Spread(p50_s=_percentile(ordered, 0.50), p95_s=_percentile(ordered, 0.95))
 
 
-def _rank(ordered: Sequence[float], share: float) -> float:
+def _percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 

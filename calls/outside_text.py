@@ -51,16 +51,20 @@ def spoken(text: str, values: Mapping[str, str]) -> str:
 
     White space is joined, also before a mark that a removed one has left alone.
     """
-    filled = PLACEHOLDER.sub(lambda found: sayable(values.get(_own(found[2]), "")), text)
+    filled = PLACEHOLDER.sub(
+        lambda found: sayable(values.get(_normalise_placeholder(found[2]), "")), text
+    )
     return BEFORE_MARK.sub(r"\1", " ".join(filled.split()))
 
 
 def placeholders(text: str) -> tuple[str, ...]:
     """Return the placeholders of a text, each once; `{Name}` is `name`."""
-    return tuple(dict.fromkeys(_own(found[2]) for found in PLACEHOLDER.finditer(text)))
+    return tuple(
+        dict.fromkeys(_normalise_placeholder(found[2]) for found in PLACEHOLDER.finditer(text))
+    )
 
 
-def _own(placeholder: str) -> str:
+def _normalise_placeholder(placeholder: str) -> str:
     """Return a placeholder; one of our own in the notation of `OWN`, however it is written."""
     folded = placeholder.casefold().strip()
     return folded if folded in OWN else placeholder.strip()

@@ -285,16 +285,16 @@ def tool_key(name: str, arguments: Mapping[str, Any]) -> str:
 
     The model that repeats a request may be another one. Some write null for a default, or `2.0`.
     """
-    return f"{name} {json.dumps(_plain(arguments), sort_keys=True)}"
+    return f"{name} {json.dumps(_without_nulls(arguments), sort_keys=True)}"
 
 
-def _plain(value: Any) -> Any:
+def _without_nulls(value: Any) -> Any:
     """Return a JSON value without nulls in objects, and with whole numbers as integers."""
     if isinstance(value, Mapping):
         pairs = cast("Mapping[str, Any]", value).items()
-        return {key: _plain(item) for key, item in pairs if item is not None}
+        return {key: _without_nulls(item) for key, item in pairs if item is not None}
     if isinstance(value, list):
-        return [_plain(item) for item in cast("list[Any]", value)]
+        return [_without_nulls(item) for item in cast("list[Any]", value)]
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

@@ -44,7 +44,7 @@ def split(state: ResumeState) -> tuple[dict[str, Any], list[Any]]:
     kept = latest(state.messages)
     fixed = list(takewhile(_is_system, kept))
     messages = kept[len(fixed) :]
-    blocks = _blocks(messages)
+    blocks = _split_into_blocks(messages)
     small: dict[str, Any] = {
         "version": VERSION,
         "kept_at": round(state.kept_at, 3),
@@ -60,7 +60,7 @@ def split(state: ResumeState) -> tuple[dict[str, Any], list[Any]]:
     if heard_to := len(said) - len(unheard(said, state.heard)) if state.heard else 0:
         small["heard_to"] = heard_to
     if partial:
-        small["partial"] = _position(partial, said) or partial
+        small["partial"] = _word_range(partial, said) or partial
     return small, [said, seldom, fixed, *blocks]
 
 
@@ -108,12 +108,12 @@ def join_parts(small: Any, parts: Sequence[Any]) -> ResumeState:
     if len(json.dumps([small, parts])) > MAX_STATE_BYTES:
         raise BadStateError(f"it has more than {MAX_STATE_BYTES} bytes")
     try:
-        return _state(small, parts)
+        return _state_from_parts(small, parts)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise BadStateError(f"it is damaged: {error}") from error
 
 
-def _state(small: Mapping[str, Any], parts: Sequence[Any]) -> ResumeState:
+def _state_from_parts(small: Mapping[str, Any], parts: Sequence[Any]) -> ResumeState:
     """Return the state of these parts; raise some error of Python if they do not fit together."""
     said, seldom, fixed, *blocks = parts
     messages = [message for block in blocks for message in block][: small["messages"]]
@@ -124,7 +124,7 @@ def _state(small: Mapping[str, Any], parts: Sequence[Any]) -> ResumeState:
     given = {**small, **seldom}
     values = {name: given[name] for name in DEFAULTS if name not in IN_PARTS and name in given}
     for name, value in values.items():
-        if not isinstance(value, _types(name)):
+        if not isinstance(value, _types_of_field(name)):
             raise ValueError(f"{name} is {value!r}")  # noqa: TRY004 - of a stored value, not an argument
     partial = small.get("partial", "")
     if isinstance(partial, list):
@@ -139,7 +139,7 @@ def _state(small: Mapping[str, Any], parts: Sequence[Any]) -> ResumeState:
     )
 
 
-def _types(name: str) -> Any:
+def _types_of_field(name: str) -> Any:
     """Return the types of a field's stored value; a field whose default is `None` holds a text."""
     default = DEFAULTS[name]
     if name in LISTS or default is None:
@@ -147,7 +147,7 @@ def _types(name: str) -> Any:
     return (int, float) if isinstance(default, float) else cast("Any", type(default))
 
 
-def _position(partial: str, said: str) -> list[int] | None:
+def _word_range(partial: str, said: str) -> list[int] | None:
     """Return the range of `partial` in the words of `said`, as begin and end; `None` if not there.
 
     `None` also if its white space would be lost.
@@ -159,7 +159,7 @@ def _position(partial: str, said: str) -> list[int] | None:
     return None
 
 
-def _blocks(messages: Sequence[Any]) -> list[list[Any]]:
+def _split_into_blocks(messages: Sequence[Any]) -> list[list[Any]]:
     """Split messages into blocks of at least `BLOCK_BYTES`; new ones change only the last block."""
     blocks: list[list[Any]] = []
     size = BLOCK_BYTES

@@ -37,7 +37,7 @@ class Side:
     @property
     def length_s(self) -> float:
         """The length so far, in seconds."""
-        return self._end / self._rate_hz
+        return self._end_in_samples / self._rate_hz
 
     @property
     def waiting_bytes(self) -> int:
@@ -48,7 +48,7 @@ class Side:
         """Append silence up to `until_s`."""
         missing = self._samples_over(until_s)
         if missing < 0:
-            self._padding.append((self._end, -missing))
+            self._padding.append((self._end_in_samples, -missing))
             self._sound += bytes(-missing * SAMPLE_BYTES)
 
     def take_back(self, until_s: float) -> None:
@@ -78,11 +78,11 @@ class Side:
         return pcm
 
     @property
-    def _end(self) -> int:
+    def _end_in_samples(self) -> int:
         return self._taken + len(self._sound) // SAMPLE_BYTES
 
     def _samples_over(self, until_s: float) -> int:
-        return self._end - round(until_s * self._rate_hz)
+        return self._end_in_samples - round(until_s * self._rate_hz)
 
 
 class Stereo:
@@ -102,35 +102,35 @@ class Stereo:
     def hear_caller(self, pcm: bytes, now: float) -> None:
         """Add a piece of the caller's audio that ends now."""
         length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
-        self._caller.add(pcm, self._since(now - length_s))
-        self._caller.take_back(self._since(now))
+        self._caller.add(pcm, self._seconds_since_begin(now - length_s))
+        self._caller.take_back(self._seconds_since_begin(now))
 
     def hear_agent(self, pcm: bytes, now: float) -> None:
         """Add a piece of the agent's audio that begins now."""
-        self._agent.add(pcm, self._since(now))
+        self._agent.add(pcm, self._seconds_since_begin(now))
 
     def take(self, now: float) -> bytes:
         """Remove and return the next audio that no longer changes, as 16-bit stereo; maybe none.
 
         Call it regularly, because all audio since the last call is held in memory.
         """
-        settled_s = self._since(now) - SETTLED_S
+        settled_s = self._seconds_since_begin(now) - SETTLED_S
         for side in (self._caller, self._agent):
             side.pad(settled_s)
-        return self._take()
+        return self._take_interleaved()
 
     def take_all(self) -> bytes:
         """Remove and return the rest at the end of the call; the shorter side ends in silence."""
         length_s = max(self._caller.length_s, self._agent.length_s)
         for side in (self._caller, self._agent):
             side.pad(length_s)
-        return self._take()
+        return self._take_interleaved()
 
-    def _take(self) -> bytes:
+    def _take_interleaved(self) -> bytes:
         samples = min(self._caller.waiting_bytes, self._agent.waiting_bytes) // SAMPLE_BYTES
         return interleaved(self._caller.take(samples), self._agent.take(samples))
 
-    def _since(self, at: float) -> float:
+    def _seconds_since_begin(self, at: float) -> float:
         """Return the seconds since the recording began, at least 0; the first call begins it."""
         if self._began is None:
             self._began = at

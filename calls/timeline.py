@@ -126,13 +126,13 @@ class Timeline:
                 self._turn.stopped_at_s = event.until_s
             case TurnDecided():
                 self.number = event.turn
-                self._mark("decided", event.at_s)
+                self._set_mark("decided", event.at_s)
             case TranscriptFinal():
-                self._mark("transcript", event.at_s)
+                self._set_mark("transcript", event.at_s)
             case FirstToken():
-                self._mark("first_token", event.at_s)
+                self._set_mark("first_token", event.at_s)
             case FirstSpeech():
-                self._mark("first_speech", event.at_s)
+                self._set_mark("first_speech", event.at_s)
             case _:
                 pass
         return ()
@@ -159,7 +159,7 @@ class Timeline:
             BudgetMissed(turn=self.number, v2v_s=v2v_s, budget_s=self._budget_s, most=most),
         )
 
-    def _mark(self, name: str, at_s: float) -> None:
+    def _set_mark(self, name: str, at_s: float) -> None:
         """Set a mark of the turn in progress, if there is one; the first one of a name counts."""
         if self._turn is None:
             return
