@@ -94,7 +94,9 @@ class Espeak:
         self._seed = seed
         self._pieces: list[bytes] = []
         self._words: list[tuple[int, int]] = []
-        self._callback = _Callback(self._collect)  # kept: the library holds only a pointer to it
+        self._callback = _Callback(
+            self._collect_piece
+        )  # kept: the library holds only a pointer to it
         path = espeakng_loader.get_library_path()
         self._library = _load_copy(path) if private else ctypes.CDLL(path)
         data = espeakng_loader.get_data_path()
@@ -121,7 +123,7 @@ class Espeak:
             UnknownVoiceError: None of them exists.
         """
         with self._lock:
-            return self._select(names)
+            return self._select_first_voice(names)
 
     def speak(
         self, text: str, names: Sequence[str], *, words_per_minute: int, pitch: int
@@ -142,15 +144,15 @@ class Espeak:
             UnknownVoiceError: None of the voices exists.
         """
         with self._lock:
-            self._select(names)
-            text = readable(text, self._language())
+            self._select_first_voice(names)
+            text = readable(text, self._language_of_voice())
             spoken = text.encode()
             min_samples = MIN_LETTER_S * self.rate_hz * sum(map(str.isalnum, text))
-            synthesised = self._synthesise(spoken, words_per_minute, pitch)
+            synthesised = self._synthesise_bytes(spoken, words_per_minute, pitch)
             # About one sentence in ten thousand gets only 0.02 s of audio.
             if len(synthesised[0]) < min_samples:
-                self._select(names)
-                synthesised = self._synthesise(spoken, words_per_minute, pitch)
+                self._select_first_voice(names)
+                synthesised = self._synthesise_bytes(spoken, words_per_minute, pitch)
             return synthesised
 
     def unload(self) -> None:
@@ -162,7 +164,7 @@ class Espeak:
         self._library.espeak_Terminate()
         _ctypes.dlclose(self._library._handle)  # noqa: SLF001 - ctypes never closes a library
 
-    def _synthesise(
+    def _synthesise_bytes(
         self, spoken: bytes, words_per_minute: int, pitch: int
     ) -> tuple[Samples, list[tuple[int, int]]]:
         """Synthesise UTF-8 in the current voice; return samples and words as `speak` does."""
@@ -177,7 +179,7 @@ class Espeak:
         spoken_pieces, self._pieces = self._pieces, []  # releases half a megabyte
         return np.frombuffer(b"".join(spoken_pieces), np.int16), self._words
 
-    def _select(self, names: Sequence[str]) -> str:
+    def _select_first_voice(self, names: Sequence[str]) -> str:
         """Make the first voice that exists the current one, and return its name; see `find`."""
         for name in names:
             voice, _, timbre = name.partition("+")
@@ -187,12 +189,12 @@ class Espeak:
                 return name
         raise UnknownVoiceError(f"espeak-ng has no voice {' or '.join(names)}")
 
-    def _language(self) -> str:
+    def _language_of_voice(self) -> str:
         """Return the language of the chosen voice, such as `es-419`; its name may be `Hindi`."""
         tags: bytes | None = self._library.espeak_GetCurrentVoice().contents.languages
         return (tags or b"")[1:].decode()
 
-    def _collect(self, wave: Any, samples: int, events: Any) -> int:
+    def _collect_piece(self, wave: Any, samples: int, events: Any) -> int:
         """Store a piece of audio and its words; the library calls this during the synthesis."""
         if wave and samples > 0:
             self._pieces.append(ctypes.string_at(wave, 2 * samples))

@@ -294,7 +294,7 @@ class RungAvailability:
             self.breaker.take_back(permit)  # the rung still serves callers
             self._uncounted_probes += just_served and failure.verdict.counts
             return ()
-        proven = self._prove(permit, failure, call, now)
+        proven = self._record_proof(permit, failure, call, now)
         if failure.scope is Scope.CAPACITY:
             return self._rest_after_limit(permit, failure, now=now, chance=chance, proven=proven)
         suspected = self.suspect(failure.kind, now)
@@ -306,9 +306,12 @@ class RungAvailability:
             self.breaker.take_back(permit)  # the breaker does not count it
             return suspected
         retires = trip and failure.permanent and not by_content
-        return (*suspected, *self._count(permit, now, trip=trip, retires=retires, pause_s=pause_s))
+        return (
+            *suspected,
+            *self._count_failure(permit, now, trip=trip, retires=retires, pause_s=pause_s),
+        )
 
-    def _count(
+    def _count_failure(
         self, permit: Permit, now: float, *, trip: bool, retires: bool, pause_s: float
     ) -> tuple[AvailabilityEvent, ...]:
         """Let the breaker count a failure, or open it at once; see `failed`."""
@@ -446,7 +449,7 @@ class RungAvailability:
         if len(self._strikes) > MAX_AVOIDING:
             del self._strikes[next(iter(self._strikes))]
 
-    def _prove(self, permit: Permit, failure: Failure, call: Hashable, now: float) -> bool:
+    def _record_proof(self, permit: Permit, failure: Failure, call: Hashable, now: float) -> bool:
         """Record who reports a failure; return whether it is proven now.
 
         A request without a call has no caller's content, so it proves as much as a probe.
@@ -592,8 +595,8 @@ class AvailabilityTable:
         proven = rung.is_proven(failure, probe=permit.probe)
         if failure.scope is not Scope.CREDENTIAL or not proven or rung.outweighs(permit, now):
             return tuple(events)
-        same_account = [] if was_retired else self._sharing(rung, _same_account)
-        for other in self._sharing(rung, _same_key):
+        same_account = [] if was_retired else self._rungs_sharing(rung, _same_account)
+        for other in self._rungs_sharing(rung, _same_key):
             if not other.outweighs(permit, now):
                 events += other.retire(failure.kind, now)
         for other in same_account:
@@ -618,7 +621,10 @@ class AvailabilityTable:
         was_retired = rung.retired
         events = list(rung.succeeded(permit, now, ttfb_s=ttfb_s, call=call))
         if was_retired and not rung.retired:
-            sharing = [*self._sharing(rung, _same_key), *self._sharing(rung, _same_account)]
+            sharing = [
+                *self._rungs_sharing(rung, _same_key),
+                *self._rungs_sharing(rung, _same_account),
+            ]
             for other in [other for other in sharing if other.retired]:
                 events += other.reset(now)
         return tuple(events)
@@ -653,7 +659,7 @@ class AvailabilityTable:
         """Iterate over all rungs, in the order in which they were given."""
         return iter(self._rungs.values())
 
-    def _sharing(
+    def _rungs_sharing(
         self, rung: RungAvailability, shares: Callable[[Place, Place], bool]
     ) -> list[RungAvailability]:
         own = self._places[rung.stage, rung.provider]

@@ -160,16 +160,16 @@ class Breaker:
             return ()
         if self.state is not State.CLOSED and not permit.probe:
             # In two steps, because the table does not lead from open to closed.
-            return (*self._transition(Input.PROBED, now), *self._transition(Input.PROVEN, now))
+            return (*self._change_state(Input.PROBED, now), *self._change_state(Input.PROVEN, now))
         if self.state is State.OPEN:
-            return self._transition(Input.PROBED, now)
+            return self._change_state(Input.PROBED, now)
         self.failures = 0
         if self.state is State.HALF_OPEN:
             self.successes += 1
             self.probe_succeeded, self.changed_at = True, now
             if self.successes >= self.settings.successes:
-                return self._transition(Input.PROVEN, now)
-        return self._transition(Input.SUCCEEDED, now)
+                return self._change_state(Input.PROVEN, now)
+        return self._change_state(Input.SUCCEEDED, now)
 
     def failed(
         self,
@@ -203,7 +203,7 @@ class Breaker:
             return ()
         self.failures += self.state is State.CLOSED
         enough = self.failures >= self.settings.failures
-        return self._transition(Input.FAILURES if enough else Input.FAILED, now, rest_s=rest_s)
+        return self._change_state(Input.FAILURES if enough else Input.FAILED, now, rest_s=rest_s)
 
     def take_back(self, permit: Permit) -> bool:
         """Take a permit back, and end its trial; return whether its result counts in this state.
@@ -227,12 +227,12 @@ class Breaker:
         if self.state is State.OPEN:
             self.wake_at = max(self.wake_at or now, now + (rest_s or self.settings.open_s))
             self.changed_at = now
-        return self._transition(Input.TRIPPED, now, rest_s=rest_s)
+        return self._change_state(Input.TRIPPED, now, rest_s=rest_s)
 
     def reset(self, now: float) -> tuple[BreakerMoved, ...]:
         """Forget the counted failures; let an open breaker become half-open at once."""
         self.failures = 0
-        return self._transition(Input.RESET, now)
+        return self._change_state(Input.RESET, now)
 
     def follow(
         self, state: State, *, since: float, now: float, rest_s: float
@@ -255,25 +255,28 @@ class Breaker:
             case State.OPEN if rest_s > 0:
                 return self.trip(at, rest_s=now - at + rest_s)
             case State.OPEN:
-                return self._transition(Input.RESET, at)
+                return self._change_state(Input.RESET, at)
             case State.HALF_OPEN:
-                moved = self._transition(Input.PROBED, at)
+                moved = self._change_state(Input.PROBED, at)
                 if self.state is State.HALF_OPEN:  # perhaps before, when its rest was over
                     self.probe_succeeded, self.changed_at = True, at
                 return moved
             case State.CLOSED:
-                return (*self._transition(Input.PROBED, at), *self._transition(Input.PROVEN, at))
+                return (
+                    *self._change_state(Input.PROBED, at),
+                    *self._change_state(Input.PROVEN, at),
+                )
 
     def tick(self, now: float) -> tuple[BreakerMoved, ...]:
         """Become half-open if the rest of an open breaker is over; to be called at `wake_at`."""
         rested = self.wake_at is not None and now >= self.wake_at
-        return self._transition(Input.RESTED, now) if rested else ()
+        return self._change_state(Input.RESTED, now) if rested else ()
 
     def spent_s(self, now: float) -> Mapping[State, float]:
         """Return the seconds spent in each state since the breaker was created."""
         return self._spent_s | {self.state: self._spent_s[self.state] + now - self.since}
 
-    def _transition(
+    def _change_state(
         self, cause: Input, now: float, *, rest_s: float | None = None
     ) -> tuple[BreakerMoved, ...]:
         """Change the state as the table says; return the event, or nothing if the state stays.

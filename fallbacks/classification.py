@@ -35,7 +35,12 @@ def classify_http(provider_kind: str, status: int, body: object = None) -> Findi
         body: The response as parsed JSON of any shape or as text, or `None`.
     """
     return _first_match(
-        HTTP, provider_kind, code=status, words=_words(body), text=_text(body), moment=None
+        HTTP,
+        provider_kind,
+        code=status,
+        words=_codes_in_response(body),
+        text=_lower_message(body),
+        moment=None,
     )
 
 
@@ -56,8 +61,8 @@ def classify_message(provider_kind: str, message: object, *, moment: Moment) -> 
         MESSAGES,
         provider_kind,
         code=None,
-        words=_words(message),
-        text=_text(message),
+        words=_codes_in_response(message),
+        text=_lower_message(message),
         moment=moment,
     )
 
@@ -86,7 +91,7 @@ def classify_close(
         provider_kind,
         code=code,
         words=frozenset(),
-        text=_letters(reason),
+        text=_letters_and_digits(reason),
         moment=moment,
     )
 
@@ -101,7 +106,7 @@ def classify_error(error: Exception) -> Finding:
 
     If there is a status or a body, `classify_http` is more precise.
     """
-    for base_exception in _chain(error):
+    for base_exception in _error_and_causes(error):
         for name in (cls.__name__ for cls in type(base_exception).__mro__):
             if name in ERROR_NAMES:
                 return ERROR_NAMES[name]
@@ -134,7 +139,7 @@ def _first_match(
     return UNKNOWN
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _error_and_causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and then those that caused it, `_MAX_CAUSES` in all."""
     current: BaseException | None = error
     for _ in range(_MAX_CAUSES):
@@ -144,19 +149,19 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _parts(body: object) -> Iterator[Mapping[str, Any]]:
+def _nested_mappings(body: object) -> Iterator[Mapping[str, Any]]:
     """Yield the mapping itself and those nested in it, under `error`, `detail` or `body`."""
     if not isinstance(body, Mapping):
         return
     outer = cast(Mapping[str, Any], body)
     yield outer
     for key in _NESTED_KEYS:
-        yield from _parts(outer.get(key))
+        yield from _nested_mappings(outer.get(key))
 
 
-def _words(body: object) -> frozenset[str]:
+def _codes_in_response(body: object) -> frozenset[str]:
     """Return the codes in a response, in lower case: values of `_WORD_KEYS`, also nested ones."""
-    parts = _parts(body)
+    parts = _nested_mappings(body)
     values = [value for part in parts for key, value in part.items() if key in _WORD_KEYS]
     return frozenset(str(value).lower() for value in values if isinstance(value, str | int))
 
@@ -164,24 +169,24 @@ def _words(body: object) -> frozenset[str]:
 def message_of(body: object) -> str:
     """Return the message texts in a response, joined into one line; empty if it has none."""
     texts = list[Any]()
-    for part in _parts(body):
+    for part in _nested_mappings(body):
         said = [value for key, value in part.items() if key in _TEXT_KEYS]
         texts += said or [part[key] for key in _NESTED_KEYS if isinstance(part.get(key), str)]
     found = [body] if isinstance(body, str) else map(str, texts)
     return " ".join(" ".join(found).split())
 
 
-def _text(body: object) -> str:
+def _lower_message(body: object) -> str:
     return message_of(body).lower()
 
 
 def _status_in(body: object) -> int | None:
     """Return the HTTP status in an error message: a number or its digits, under any usual key."""
-    values = [part.get(key) for part in _parts(body) for key in _STATUS_KEYS]
+    values = [part.get(key) for part in _nested_mappings(body) for key in _STATUS_KEYS]
     return next((int(str(value)) for value in values if _STATUS.fullmatch(str(value))), None)
 
 
-def _letters(reason: str) -> str:
+def _letters_and_digits(reason: str) -> str:
     """Return letters and digits only: a code may be NET-0001, net_0001 or dpgr.am/net0001."""
     return "".join(letter for letter in reason.lower() if letter.isalnum())
 

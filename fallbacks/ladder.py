@@ -291,7 +291,7 @@ class RungChoice:
 
     def standbys(self, now: float) -> list[Availability]:
         """Return the rungs that may be asked and were not asked for this request."""
-        return [rung for rung in self._allowed(now) if rung.provider not in self._starts]
+        return [rung for rung in self._allowed_rungs(now) if rung.provider not in self._starts]
 
     def note_start(self, candidate: NextRung) -> Availability | None:
         """Record an attempt's start; return its rung as last ranked, or `None` if it was not."""
@@ -369,12 +369,12 @@ class RungChoice:
         return again is not None
 
     def _repeatable_at_once(self, until: Deadline, now: float) -> str | None:
-        found = (rung for rung, wait_s in self._repeatable(until, now) if wait_s == 0)
+        found = (rung for rung, wait_s in self._repeatable_rungs(until, now) if wait_s == 0)
         return next(found, None)
 
     def ranked(self, until: Deadline, now: float) -> tuple[str, ...]:
         """Return the rungs that may be asked, best first; remember their availability."""
-        allowed = self._allowed(now)
+        allowed = self._allowed_rungs(now)
         self._last_ranked = {rung.provider: rung for rung in allowed}
 
         def avoids(provider: str) -> bool:
@@ -383,7 +383,7 @@ class RungChoice:
 
         return rank(allowed, until, now=now, stay_with=self._stay_with, avoids=avoids)
 
-    def _allowed(self, now: float) -> list[Availability]:
+    def _allowed_rungs(self, now: float) -> list[Availability]:
         """Return the rungs that this call may ask, in the order of the ladder.
 
         These are the usable ones. If there are none, they are those that already get this call's
@@ -411,7 +411,7 @@ class RungChoice:
         have been asked for this request: another call may have reached the limit.
         """
         several = len(self.ranked(until, now)) > 1
-        for provider, wait_s in self._repeatable(until, now):
+        for provider, wait_s in self._repeatable_rungs(until, now):
             failure = self._failures.get(provider)
             timed_out = failure is None or failure.kind is Kind.TIMEOUT
             timed_out = timed_out and provider in self._starts
@@ -421,7 +421,7 @@ class RungChoice:
             return NextRung(provider=provider, wait_s=wait_s, extra=extra)
         return None
 
-    def _repeatable(self, until: Deadline, now: float) -> Iterator[tuple[str, float]]:
+    def _repeatable_rungs(self, until: Deadline, now: float) -> Iterator[tuple[str, float]]:
         """Yield each rung that may be asked again, with the seconds until then.
 
         Resting rungs come last, in the order in which their rests end. Their wait is the rest, not
@@ -434,13 +434,13 @@ class RungChoice:
             return
         states = {rung: self._last_ranked[rung].state for rung in ranked}
         ready = {rung: 0.0 for rung in ranked if states[rung] not in last_resort}
-        for provider, left_s in (ready | self._resting(until, now)).items():
+        for provider, left_s in (ready | self._resting_rungs(until, now)).items():
             failure, tries = self._failures.get(provider), self._starts[provider] - 1
             wait_s = may_ask_again(failure, until, now=now, tries=tries)
             if wait_s is not None:
                 yield provider, left_s or wait_s
 
-    def _resting(self, until: Deadline, now: float) -> dict[str, float]:
+    def _resting_rungs(self, until: Deadline, now: float) -> dict[str, float]:
         """Return the rungs whose rate limit ends soon, with the seconds left, the soonest first."""
         most_s = min(RETRY_WAIT_S, until.left_s(now)) + ROUNDING_S
         rests = [

@@ -64,7 +64,7 @@ class Probing:
         self._running: tuple[int, float] | None = None
         self._number = 0
         self._paid: deque[float] = deque()  # times of the real probes of the last day
-        self._plan(now)
+        self._plan_next_probe(now)
 
     @property
     def wake_at(self) -> float | None:
@@ -80,7 +80,7 @@ class Probing:
         if doubted is self._doubted:
             return
         self._doubted, self._failed_in_a_row = doubted, 0
-        self._plan(now)
+        self._plan_next_probe(now)
         if doubted and refused and self._next_at is not None:
             self._next_at = now
 
@@ -126,15 +126,15 @@ class Probing:
         self._running = None
         if ok:
             self._failed_in_a_row = 0
-            self._plan(now)
+            self._plan_next_probe(now)
         else:
             self._record_failure(now)
 
     def _record_failure(self, now: float) -> None:
         self._failed_in_a_row += 1
-        self._plan(now)
+        self._plan_next_probe(now)
 
-    def _plan(self, now: float) -> None:
+    def _plan_next_probe(self, now: float) -> None:
         self._next_at = now + self._wait_s() if self._settings.interval_s > 0 else None
 
     def _wait_s(self) -> float:

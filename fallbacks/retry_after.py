@@ -35,10 +35,10 @@ def retry_after_s(
         sent_s = _date_s(values.get("date"))
         utc_s = math.inf if sent_s is None else sent_s  # no date is later than infinity
     waits = (
-        _scaled(values.get("retry-after-ms"), 0.001),
-        _scaled(values.get("retry-after"), 1.0),
+        _seconds_from_text(values.get("retry-after-ms"), 0.001),
+        _seconds_from_text(values.get("retry-after"), 1.0),
         _until_date(values.get("retry-after"), utc_s),
-        _hinted(message),
+        _seconds_in_message(message),
     )
     return next((wait for wait in waits if wait is not None), None)
 
@@ -73,16 +73,16 @@ def duration_s(text: str) -> float | None:
     return 3600.0 * int(hours or 0) + 60.0 * int(minutes or 0) + seconds
 
 
-def _scaled(value: str | None, unit_s: float) -> float | None:
+def _seconds_from_text(value: str | None, unit_s: float) -> float | None:
     try:
-        return _useful(float(value or "") * unit_s)
+        return _if_positive(float(value or "") * unit_s)
     except ValueError:
         return None
 
 
 def _until_date(value: str | None, utc_s: float) -> float | None:
     date_s = _date_s(value)
-    return None if date_s is None else _useful(date_s - utc_s)
+    return None if date_s is None else _if_positive(date_s - utc_s)
 
 
 def _date_s(value: str | None) -> float | None:
@@ -96,13 +96,13 @@ def _date_s(value: str | None) -> float | None:
         return None
 
 
-def _hinted(message: str) -> float | None:
+def _seconds_in_message(message: str) -> float | None:
     found = _HINT.search(message)
     if found is None:
         return None
     minutes, number, unit = found.groups()
-    return _useful(60.0 * int(minutes or 0) + float(number) * (0.001 if unit == "ms" else 1.0))
+    return _if_positive(60.0 * int(minutes or 0) + float(number) * (0.001 if unit == "ms" else 1.0))
 
 
-def _useful(wait_s: float) -> float | None:
+def _if_positive(wait_s: float) -> float | None:
     return wait_s if math.isfinite(wait_s) and wait_s > 0 else None

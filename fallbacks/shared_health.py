@@ -113,7 +113,7 @@ class SharedRung:
         self._adopted[report.aspect] = _Moment(at_s=report.at_s, at=now)
         before = _state_of(self.rung)
         left_s = _left_s(report, utc_s)
-        self._apply(report, since, now, left_s=left_s)
+        self._apply_report(report, since, now, left_s=left_s)
         if self._knows_more(report, now + left_s):
             self._corrected.add(report.aspect)
         after = _state_of(self.rung)
@@ -125,7 +125,7 @@ class SharedRung:
         """Make the next `take_changes` repeat everything that differs from an unused rung."""
         self._repeat_requested = True
 
-    def _apply(self, report: RungReport, since: float, now: float, *, left_s: float) -> None:
+    def _apply_report(self, report: RungReport, since: float, now: float, *, left_s: float) -> None:
         """Apply another process's report to our rung, as changed at `since` on our clock.
 
         An old suspicion, an empty cause, and a rotation from before our own are ignored.

@@ -62,21 +62,21 @@ def symptom_row(row: Mapping[str, str]) -> SymptomRow:
         ),
         providers=frozenset(row.get("on", "").split()),
         stage=row.get("stage", ""),
-        codes=frozenset(_codes(row.get("codes", ""))),
+        codes=frozenset(_numbers_in_list(row.get("codes", ""))),
         words=frozenset(row.get("words", "").split()),
         says=row.get("says", ""),
         moments=frozenset(map(Moment, row.get("moments", "").split())),
     )
 
 
-def _codes(listed: str) -> Iterator[int]:
+def _numbers_in_list(listed: str) -> Iterator[int]:
     """Yield the numbers in a list such as "500 502-504"."""
     for item in listed.split():
         first, _, last = item.partition("-")
         yield from range(int(first), int(last or first) + 1)
 
 
-def _findings(names: Mapping[str, str]) -> dict[str, Finding]:
+def _findings_by_name(names: Mapping[str, str]) -> dict[str, Finding]:
     """Return the finding of each name, from the lists of names by kind."""
     return {name: finding(Kind(kind)) for kind, listed in names.items() for name in listed.split()}
 
@@ -85,8 +85,8 @@ _TABLES: Final[Mapping[str, Any]] = read_data(__name__, "symptoms.yaml")
 HTTP: Final = tuple(map(symptom_row, _TABLES["http"]))
 MESSAGES: Final = tuple(map(symptom_row, _TABLES["messages"]))
 CLOSES: Final = tuple(map(symptom_row, _TABLES["closes"]))
-SYMPTOMS: Final[Mapping[str, Finding]] = _findings(_TABLES["symptoms"])
-ERROR_NAMES: Final = _findings(_TABLES["errors"])
+SYMPTOMS: Final[Mapping[str, Finding]] = _findings_by_name(_TABLES["symptoms"])
+ERROR_NAMES: Final = _findings_by_name(_TABLES["errors"])
 UNKNOWN: Final = finding(Kind.PROTOCOL, unknown=True)
 """The finding if no row matches: the failure is treated as transient, and reported as unknown."""
 SHORT_AUDIO_S: Final = 0.04  # per word; less cannot be speech (chosen: docs/how-it-stays-up.md)

@@ -36,7 +36,7 @@ SIGN: Final = f"[{_UNSPACED}]"
 """A character of a script without spaces; with the marks after it, it counts as a word."""
 
 
-def _units(whole: str = "") -> re.Pattern[str]:
+def _unit_pattern(whole: str = "") -> re.Pattern[str]:
     """Return a pattern for words, and for characters of scripts without spaces.
 
     Matches of `whole` are not divided.
@@ -45,8 +45,8 @@ def _units(whole: str = "") -> re.Pattern[str]:
 
 
 _LONG: Final = re.compile(rf"\d|{SIGN}")
-UNIT: Final = _units()
-_WORD: Final = _units(f"{_TAG}|")
+UNIT: Final = _unit_pattern()
+_WORD: Final = _unit_pattern(f"{_TAG}|")
 _RULE: Final = re.compile(r"([+=])\1+")  # a drawn line, not spoken
 
 
@@ -137,7 +137,7 @@ class WordFollower:
         """
         rest = "".join(word.letters for word in self._words[self._current :])[self._matched :]
         begun = self.begun
-        for reported, since_s in self._tails():
+        for reported, since_s in self._unmatched_tails():
             if rest.endswith(reported) and rest != reported:
                 begun, rest, audible_s = True, rest.removesuffix(reported), since_s
                 break
@@ -165,7 +165,7 @@ class WordFollower:
         self.begun = True
         return letters[same:]
 
-    def _tails(self) -> Iterator[tuple[str, float]]:
+    def _unmatched_tails(self) -> Iterator[tuple[str, float]]:
         """Yield the last unmatched letters and when they begin: first all, then fewer pieces."""
         pieces = list(self._unmatched)
         for at, (_, since_s) in enumerate(pieces):
@@ -206,17 +206,17 @@ class WordFollower:
         In the second case, nothing more is matched.
         """
         word = self._words[self._current]
-        is_expansion = not self._matched and _expands(letters, word)
+        is_expansion = not self._matched and _may_expand_abbreviation(letters, word)
         self._unmatched.append((letters, start_s))
-        whole, since_s = next(self._tails())  # a word may be reported in several pieces
+        whole, since_s = next(self._unmatched_tails())  # a word may be reported in several pieces
         found = None if is_expansion else self._find_ahead(whole)
         if found is None or not self._leaves_out(found, whole, since_s):
             if found is None and not is_expansion:
                 found, whole, since_s = self._find_ahead(letters), letters, start_s
             if found is not None:
-                return self._resume(found, whole, since_s)
+                return self._resume_at_word(found, whole, since_s)
             word.start_s = start_s if word.start_s is None else word.start_s
-        runs = ((self._find_run(tail), tail, at_s) for tail, at_s in self._tails())
+        runs = ((self._find_run(tail), tail, at_s) for tail, at_s in self._unmatched_tails())
         if found is not None or any(
             n and self._leaves_out(n, tail, at_s) for n, tail, at_s in runs
         ):
@@ -224,7 +224,7 @@ class WordFollower:
             self.left_out, word.start_s = True, None
         return ""
 
-    def _resume(self, found: int, letters: str, since_s: float) -> str:
+    def _resume_at_word(self, found: int, letters: str, since_s: float) -> str:
         """Go on at a later word, with all words before it ended at `since_s`.
 
         Returns the letters to match there.
@@ -260,7 +260,7 @@ class WordFollower:
         return weight >= _LEFT_OUT_LETTERS and until_s - self._spoken_s < least_s
 
 
-def _expands(reported: str, word: TimedWord) -> bool:
+def _may_expand_abbreviation(reported: str, word: TimedWord) -> bool:
     """Return whether a voice may have reported an abbreviation, such as "St.", in full."""
     letters = iter(reported)
     is_short = word.text.endswith(".") and len(word.letters) <= _ABBREVIATION_LETTERS
@@ -302,7 +302,7 @@ class WordTimes:
             self.words[-1].text = pieces.pop(0)[0]
             self.words[-1].letters = sayable(self.words[-1].text)
         for piece in pieces:
-            word = TimedWord(piece[0], sayable(piece[0]), self._offset(len(self.words)))
+            word = TimedWord(piece[0], sayable(piece[0]), self._offset_of_word(len(self.words)))
             word.joined = piece.start() > 0 and not joined[piece.start() - 1].isspace()
             self.words.append(word)
         self._open = text[-1:] != "" and not text[-1].isspace()
@@ -328,7 +328,7 @@ class WordTimes:
 
     def characters_from(self, index: int) -> int:
         """Return the length of the text from a word on."""
-        return self._offset(len(self.words)) - self._offset(index)
+        return self._offset_of_word(len(self.words)) - self._offset_of_word(index)
 
     def middle_s(self, index: int) -> float | None:
         """Return the position of a word's middle; a word counts as heard once it has been played.
@@ -400,9 +400,11 @@ class WordTimes:
             self.filled += 1
         base = min(index, self.filled)  # the words before it have times
         base_s = self.base_s if base == self.first else self.words[base - 1].end_s
-        return (base_s or 0.0) + CHARACTER_S * (self._offset(index) - self._offset(base))
+        return (base_s or 0.0) + CHARACTER_S * (
+            self._offset_of_word(index) - self._offset_of_word(base)
+        )
 
-    def _offset(self, index: int) -> int:
+    def _offset_of_word(self, index: int) -> int:
         """Return the number of characters before a word, or before the next one to come."""
         if index < len(self.words) or index == 0:
             return self.words[index].offset if self.words else 0
