@@ -27,16 +27,16 @@ class EventHook:
         try:
             _open_queue().put_nowait((self, event))
         except queue.Full:
-            self._log("on_event is too slow; events are dropped")
+            self._log_once("on_event is too slow; events are dropped")
 
     def call(self, event: Any) -> None:
         """Call the hook, in its thread."""
         try:
             self._hook(event)
         except Exception as error:  # noqa: BLE001 - a developer's code
-            self._log(f"on_event raised {type(error).__name__}: {error}")
+            self._log_once(f"on_event raised {type(error).__name__}: {error}")
 
-    def _log(self, text: str) -> None:
+    def _log_once(self, text: str) -> None:
         """Log the first problem of this call's hook, and no other."""
         if not self._is_logged:
             self._is_logged = True

@@ -88,8 +88,10 @@ class Health:
         `MAX_LADDERS`, the oldest ladders without a call are forgotten. What the calls of a rung
         share is closed once all ladders with it are forgotten, and no call has one of them.
         """
-        key = tuple(_identity(spec) for spec in specs)
-        known = self._ladders.pop(key, None) or self._make(dict(zip(key, specs, strict=True)))
+        key = tuple(_identity_of_rung(spec) for spec in specs)
+        known = self._ladders.pop(key, None) or self._make_ladders(
+            dict(zip(key, specs, strict=True))
+        )
         unused = [key for key, item in self._ladders.items() if not item.users]
         for oldest in unused[: max(0, len(self._ladders) + 1 - MAX_LADDERS)]:
             del self._ladders[oldest]
@@ -104,7 +106,7 @@ class Health:
         """
         ladders.users += 1
         loop = asyncio.get_running_loop()
-        self._beating = self._beating or loop.create_task(self._beat(), name="beat")
+        self._beating = self._beating or loop.create_task(self._measure_lag_and_tick(), name="beat")
         for rung in ladders.rungs:
             rung.listeners.append(emit)
             rung.probing = rung.probing or loop.create_task(_keep_probing(rung.prober))
@@ -130,7 +132,7 @@ class Health:
             task.cancel()
         await asyncio.gather(*running, *self._closing, return_exceptions=True)
 
-    def _make(self, specs: Mapping[Identity, RungSpec]) -> SharedLadders:
+    def _make_ladders(self, specs: Mapping[Identity, RungSpec]) -> SharedLadders:
         """Return new ladders; rungs that other ladders have, too, keep their health and prober."""
         known = [rung.prober for name in specs if (rung := self._rungs.get(name))]
         table = AvailabilityTable(
@@ -142,12 +144,15 @@ class Health:
             priors_s=PRIORS_S,
             known={(item.rung.stage, item.rung.name): item.availability for item in known},
         )
-        rungs = [self._rungs.get(name) or self._share(spec, table) for name, spec in specs.items()]
+        rungs = [
+            self._rungs.get(name) or self._make_used_rung(spec, table)
+            for name, spec in specs.items()
+        ]
         self._rungs.update(zip(specs, rungs, strict=True))
         voices = [spec for spec in specs.values() if spec.stage == "tts"]
-        return SharedLadders({s: self._policy(s, table, voices) for s in STAGES}, rungs)
+        return SharedLadders({s: self._stage_policy(s, table, voices) for s in STAGES}, rungs)
 
-    def _share(self, spec: RungSpec, table: AvailabilityTable) -> UsedRung:
+    def _make_used_rung(self, spec: RungSpec, table: AvailabilityTable) -> UsedRung:
         """Return a new rung, after importing its modules and making what its calls share."""
         spec = replace(spec, sample_rate_hz=PROBE_RATE_HZ)
         vendor = provider(spec.stage, spec.kind, spec.service)
@@ -168,7 +173,7 @@ class Health:
             finalize(rung, _close_later, spec, loop, self._closing).atexit = False
         return rung
 
-    def _policy(
+    def _stage_policy(
         self, stage: Stage, table: AvailabilityTable, voices: Sequence[RungSpec]
     ) -> StagePolicy:
         return StagePolicy(
@@ -182,7 +187,7 @@ class Health:
             chance=random.random,
         )
 
-    async def _beat(self) -> None:
+    async def _measure_lag_and_tick(self) -> None:
         """Measure our own stalls, and let open breakers become half-open on time."""
         while True:
             self._lag.beat(self._clock())
@@ -219,7 +224,7 @@ def _close_later(
     """Close what a rung's calls shared, in its event loop; may be called in any thread."""
 
     def begin() -> None:
-        task = asyncio.get_running_loop().create_task(_close(spec))
+        task = asyncio.get_running_loop().create_task(_close_shared(spec))
         closing.add(task)
         task.add_done_callback(closing.discard)
 
@@ -228,7 +233,7 @@ def _close_later(
         its_loop.call_soon_threadsafe(begin)
 
 
-async def _close(spec: RungSpec) -> None:
+async def _close_shared(spec: RungSpec) -> None:
     try:
         await spec.shared.close()
     except Exception as error:  # noqa: BLE001 - a vendor's code, which no call needs any more
@@ -245,7 +250,7 @@ async def _keep_probing(prober: Prober) -> None:
         await asyncio.sleep(AGAIN_S)
 
 
-def _identity(spec: RungSpec) -> Identity:
+def _identity_of_rung(spec: RungSpec) -> Identity:
     place = (spec.stage, spec.name, spec.kind, spec.service, spec.url, _key_fingerprint(spec))
     return (*place, spec.model or "", spec.voice or "", spec.language)
 

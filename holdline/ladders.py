@@ -105,13 +105,17 @@ class Ladders:
         """
         given: dict[Stage, Sequence[LadderRung] | None] = {"stt": stt, "llm": llm, "tts": tts}
         _check_types(rescue, clips, on_event)
-        self._specs = _specs(given, rescue, clips)
+        self._specs = _checked_specs(given, rescue, clips)
         self._report: Emit = EventHook(on_event).emit if on_event else lambda _: None
         self._line, self._turn = CallerLine(), Turn(budget_s=BUDGET_S)
         self._floor = Floor(self._line)
         self._health = health_here(clock=clock.monotonic)
         self._shared = self._health.ladders(self._specs)
-        self._common = {"emit": self._emit, "clock": clock.monotonic, "turn": self._turn}
+        self._common = {
+            "emit": self._emit_to_hook_and_hold,
+            "clock": clock.monotonic,
+            "turn": self._turn,
+        }
         self._hold = self._make_hold(rescue, clips or {}) if rescue else None
         self._users = 0  # stages that are set up
         self._make_stages({spec.stage for spec in self._specs})
@@ -119,7 +123,7 @@ class Ladders:
     def _make_stages(self, stages: Collection[Stage]) -> None:
         """Set `stt`, `llm` and `tts`, each only if it has a ladder."""
         if "stt" in stages:
-            self._floor.listeners.append(self._follow)
+            self._floor.listeners.append(self._note_turn_without_words)
             self.stt = LatePipeline(self._make_stt, self)
         if "llm" in stages:
             self.llm = self._make_llm()
@@ -149,14 +153,20 @@ class Ladders:
         return make_hold_line(sentence, language, clips, **place, **self._common)
 
     def _make_stt(self, setup: FrameProcessorSetup) -> list[FrameProcessor]:
-        services, policy = self._services("stt", setup.audio_in_sample_rate), self._shared.policies
+        services, policy = (
+            self._services_of_stage("stt", setup.audio_in_sample_rate),
+            self._shared.policies,
+        )
         turn, now = self._turn, clock.monotonic
         opener = WordedTurnOpener(self._floor, turn=turn, faintness=Faintness(), clock=now)
         return [SttStage(services, policy=policy["stt"], **self._common), opener]
 
     def _make_llm(self) -> "LadderLlm":
         """Return the stage; without a recogniser ladder, it follows the turns."""
-        models, policy = cast("dict[str, Model]", self._services("llm")), self._shared.policies
+        models, policy = (
+            cast("dict[str, Model]", self._services_of_stage("llm")),
+            self._shared.policies,
+        )
         common = {"policy": policy["llm"], "window_tokens": WINDOW_TOKENS, **self._common}
         leads = self._specs[0].stage == "llm"  # it is the first one to see the caller's turns
         stage = LadderLlm(models, floor=self._floor, user=self, leads=leads, **common)
@@ -164,20 +174,26 @@ class Ladders:
         return stage
 
     def _make_tts(self, setup: FrameProcessorSetup) -> list[FrameProcessor]:
-        services, policy = self._services("tts", setup.audio_out_sample_rate), self._shared.policies
+        services, policy = (
+            self._services_of_stage("tts", setup.audio_out_sample_rate),
+            self._shared.policies,
+        )
         stage = TtsStage(
             services, policy=policy["tts"], line=self._line, floor=self._floor, **self._common
         )
-        follower = TurnFollower(self._floor, turn=self._turn, emit=self._emit)
+        follower = TurnFollower(self._floor, turn=self._turn, emit=self._emit_to_hook_and_hold)
         above = [follower] if self._specs[0].stage == "tts" else []
         return [*above, stage, self._hold] if self._hold else [*above, stage]
 
-    def _services(self, stage: Stage, rate_hz: int = 0) -> dict[str, FrameProcessor]:
+    def _services_of_stage(self, stage: Stage, rate_hz: int = 0) -> dict[str, FrameProcessor]:
         """Return the services of a stage's rungs by name; a broken one refuses all requests."""
         specs = (spec for spec in self._specs if spec.stage == stage)
-        return {spec.name: _build(spec, self._shared.client_of(spec), rate_hz) for spec in specs}
+        return {
+            spec.name: _build_or_broken(spec, self._shared.client_of(spec), rate_hz)
+            for spec in specs
+        }
 
-    def _emit(self, event: Any) -> None:
+    def _emit_to_hook_and_hold(self, event: Any) -> None:
         """Pass an event of this call to `on_event` and the hold line.
 
         Those of the health of its rungs go to `on_event` alone.
@@ -186,7 +202,7 @@ class Ladders:
         if self._hold:
             self._hold.notice(event)
 
-    def _follow(self, event: FloorEvent) -> None:
+    def _note_turn_without_words(self, event: FloorEvent) -> None:
         """Expect no answer to a turn without words."""
         if isinstance(event, TurnClosed) and not self._floor.worded and self._hold:
             self._hold.note_nothing_said()
@@ -357,7 +373,7 @@ class LadderLlm(LinkedOnce, LlmStage):
         await super().process_frame(frame, direction)
 
 
-def _build(spec: RungSpec, shared: Any, rate_hz: int) -> FrameProcessor:
+def _build_or_broken(spec: RungSpec, shared: Any, rate_hz: int) -> FrameProcessor:
     """Return a rung's service; one that cannot be built refuses every request."""
     asked_hz = spec.rate_hz or spec.facts.rate_hz(rate_hz)
     spec = replace(spec, sample_rate_hz=rate_hz, rate_hz=asked_hz, shared=shared)
@@ -367,7 +383,7 @@ def _build(spec: RungSpec, shared: Any, rate_hz: int) -> FrameProcessor:
         return BrokenService(spec, error)
 
 
-def _specs(
+def _checked_specs(
     given: Mapping[Stage, Sequence[LadderRung] | None], rescue: str, clips: object
 ) -> tuple[RungSpec, ...]:
     """Return all rungs; raise a `ValueError` for arguments that do not fit together."""
@@ -398,10 +414,10 @@ def _check_types(rescue: object, clips: object, on_event: object) -> None:
 def _report_pauses(frame: MetricsFrame, emit: Emit) -> None:
     for data in frame.data:
         if isinstance(data, TurnMetricsData):
-            emit(_judged(data))
+            emit(_event_from_metrics(data))
 
 
-def _judged(data: TurnMetricsData) -> PauseJudged:
+def _event_from_metrics(data: TurnMetricsData) -> PauseJudged:
     """Return Pipecat's decision about a pause as our event; it measures only one time."""
     took_s = data.e2e_processing_time_ms / 1000
     cost: dict[str, Any] = {"waited_s": took_s, "took_s": took_s, "dropped": 0, "dropped_s": 0.0}

@@ -123,23 +123,25 @@ class LocalClips:
         """Return a text as 16-bit audio, from its file, or else in the local voice."""
         if file := self._files.get(text):
             try:
-                return SpokenClip(await asyncio.to_thread(_read, str(file), self._rate_hz()), CLIP)
+                return SpokenClip(
+                    await asyncio.to_thread(_read_sound, str(file), self._rate_hz()), CLIP
+                )
             except (OSError, soundfile.SoundFileError) as error:
                 logger.error("the clip {} cannot be read any more: {}", file, error)
         return SpokenClip(await self.say_locally(text, language), LOCAL)
 
     async def say_locally(self, text: str, language: str) -> bytes:
         """Return a text as 16-bit audio in the local voice, at the line's rate."""
-        return await asyncio.to_thread(_render, text, language, self._rate_hz())
+        return await asyncio.to_thread(_render_locally, text, language, self._rate_hz())
 
 
 @lru_cache(maxsize=CLIPS)
-def _read(file: str, rate_hz: int) -> bytes:
+def _read_sound(file: str, rate_hz: int) -> bytes:
     sound, own_hz = soundfile.read(file, dtype="float32", always_2d=True)
     mono = soxr.resample(sound.mean(axis=1), own_hz, rate_hz)
     return (mono.clip(-1.0, 1.0) * np.iinfo(np.int16).max).astype(np.int16).tobytes()
 
 
 @lru_cache(maxsize=CLIPS)
-def _render(text: str, language: str, rate_hz: int) -> bytes:
+def _render_locally(text: str, language: str, rate_hz: int) -> bytes:
     return say_locally(text, language, rate_hz=rate_hz)

@@ -125,26 +125,26 @@ class _Reading:
         self._options: dict[str, Any] = {}
         known = [kind for kind in kinds(stage) if kind != ADAPTED]
         if not rung.service and rung.kind not in known:
-            raise self._error(f"{stage} has no such kind; it has {', '.join(known)}")
-        self._service = self._described()
+            raise self._error_for_rung(f"{stage} has no such kind; it has {', '.join(known)}")
+        self._service = self._describe_service()
         self._provider: Provider = provider(stage, rung.kind, rung.service)
         self._is_own = not self._provider.service
 
     def spec(self, taken: Iterable[str]) -> RungSpec:
         """Return the rung's specification with a name that is not taken, or raise `ValueError`."""
         for name, value in self._rung.given.items():
-            self._read(name, value)
+            self._read_argument(name, value)
         for name, value in {"name": self._rung.name, **self._keys}.items():
             if wrong := _why_wrong(name, value):
-                raise self._error(wrong)
-        self._check()
+                raise self._error_for_rung(wrong)
+        self._check_arguments()
         vendor, kind = self._provider, self._rung.kind
-        name = self._name(set(taken))
+        name = self._unused_name(set(taken))
         return RungSpec(
             name=name,
             stage=self._stage,
             kind=kind,
-            url=self._url(),
+            url=self._url_with_scheme(),
             sample_rate_hz=0,
             language=str(self._keys.get("language") or ""),
             model=self._keys.get("model"),
@@ -160,7 +160,7 @@ class _Reading:
             rate_hz=self._keys.get("rate_hz") or 0,
         )
 
-    def _described(self) -> ServiceClass | None:
+    def _describe_service(self) -> ServiceClass | None:
         """Return what the service's class takes; `None` if Holdline's kind has no class."""
         paths = {kind: path for path, kind in OWN.items()}
         kind = self._rung.kind
@@ -168,9 +168,9 @@ class _Reading:
         try:
             return describe(load_class(path, self._stage)) if path else None
         except UnusableServiceError as error:
-            raise self._error(str(error).replace("stages.", "")) from error
+            raise self._error_for_rung(str(error).replace("stages.", "")) from error
 
-    def _read(self, name: str, value: Any) -> None:
+    def _read_argument(self, name: str, value: Any) -> None:
         """Give an argument to the key, constructor or settings; raise a `ValueError` otherwise.
 
         The constructor's own arguments come before a rung's key of the same name. The older form
@@ -182,20 +182,20 @@ class _Reading:
         if service and name in (service.settings_in, "settings", *older):
             for setting, given in self._settings_in(value).items():
                 is_argument = name in older and setting not in service.settings
-                (self._read if is_argument else self._read_setting)(setting, given)
+                (self._read_argument if is_argument else self._read_setting)(setting, given)
         elif place := self._place_of_parameter(name):
             self._keys["api_key" if place == "key" else place] = value
-        elif name in KEYS and name not in parameters and _takes(service, self._stage, name):
+        elif name in KEYS and name not in parameters and _has_effect(service, self._stage, name):
             self._keys[name] = value
         elif _is_setting(service, name, is_class=bool(self._rung.service)):
             self._read_setting(name, value)
         elif name in parameters:
             self._init[name] = value
         elif name in KEYS:
-            raise self._error(f"it takes no {name}; leave it out")
+            raise self._error_for_rung(f"it takes no {name}; leave it out")
         else:
-            cure = _nearest(name, [*parameters, *KEYS])
-            raise self._error(f"the class has no argument {name}{cure}")
+            cure = _suggest_nearest(name, [*parameters, *KEYS])
+            raise self._error_for_rung(f"the class has no argument {name}{cure}")
 
     def _place_of_parameter(self, name: str) -> str:
         """Return the value of a rung that a parameter of the class takes; empty if it takes none.
@@ -206,9 +206,9 @@ class _Reading:
         is_parameter = self._service is not None and name in self._service.parameters
         place = _place_of(name, "parameters") if is_parameter else ""
         if place == "rate_hz" and self._is_own:
-            raise self._error(f"{name} is that of the pipeline; leave it out")
+            raise self._error_for_rung(f"{name} is that of the pipeline; leave it out")
         if place == "session":
-            raise self._error(f"Holdline gives it the {name}; leave it out")
+            raise self._error_for_rung(f"Holdline gives it the {name}; leave it out")
         return place
 
     def _read_setting(self, name: str, value: Any) -> None:
@@ -219,10 +219,10 @@ class _Reading:
         """
         service, fixed = self._service, FIXED.get(self._rung.kind, {})
         if name in fixed and value != fixed[name]:
-            raise self._error(f"settings.{name} must be {fixed[name]}; leave it out")
+            raise self._error_for_rung(f"settings.{name} must be {fixed[name]}; leave it out")
         if service and service.settings and name not in service.settings:
-            cure = _nearest(name, service.settings)
-            raise self._error(f"there is no settings.{name}{cure}")
+            cure = _suggest_nearest(name, service.settings)
+            raise self._error_for_rung(f"there is no settings.{name}{cure}")
         if key := _place_of(name, "settings"):
             self._keys[key] = value
         elif name not in fixed:
@@ -235,7 +235,9 @@ class _Reading:
         if isinstance(value, Mapping):
             return {str(name): given for name, given in cast("Mapping[Any, Any]", value).items()}
         if inspect.isclass(value) or not hasattr(value, "__dict__"):
-            raise self._error(f"settings is {value!r}; it must be a mapping, or its Settings(...)")
+            raise self._error_for_rung(
+                f"settings is {value!r}; it must be a mapping, or its Settings(...)"
+            )
         if hasattr(value, "given_fields"):
             return value.given_fields()
         stated = getattr(value, "model_fields_set", vars(value))  # without Pydantic's defaults
@@ -245,17 +247,17 @@ class _Reading:
             if given is not None and name in stated
         }
 
-    def _check(self) -> None:
+    def _check_arguments(self) -> None:
         """Raise an error for an argument that is missing, or that has no counterpart."""
         vendor, own = self._provider, self._is_own
         if own and self._init:
             name = next(iter(self._init))
-            raise self._error(
+            raise self._error_for_rung(
                 f"{name} has no counterpart in Holdline's own {self._rung.kind} rung; leave it out"
             )
         is_elsewhere = bool(self._keys.get("url")) and vendor.key_env == "OPENAI_API_KEY"
         if own and vendor.key_env and not is_elsewhere and not self._keys.get("api_key"):
-            raise self._error("api_key is missing")
+            raise self._error_for_rung("api_key is missing")
         if self._service and not own:
             self._check_needs(self._service)
 
@@ -267,9 +269,9 @@ class _Reading:
             key = keys.get(name, "")
             is_given = self._keys.get("api_key" if key == "key" else key) or key in ours
             if name not in self._init and not is_given:
-                raise self._error(f"{name} is missing")
+                raise self._error_for_rung(f"{name} is missing")
 
-    def _url(self) -> str:
+    def _url_with_scheme(self) -> str:
         """Return the address with a scheme that the service speaks."""
         url, schemes = (
             str(self._keys.get("url") or self._provider.url),
@@ -280,13 +282,13 @@ class _Reading:
             return url
         twin = {"https": "wss", "http": "ws", "wss": "https", "ws": "http", "": schemes[0]}
         if twin.get(scheme) not in schemes:
-            raise self._error(f"url is {url!r}; it begins with {' or '.join(schemes)}://")
+            raise self._error_for_rung(f"url is {url!r}; it begins with {' or '.join(schemes)}://")
         return f"{twin[scheme]}://{rest}"
 
-    def _name(self, taken: set[str]) -> str:
+    def _unused_name(self, taken: set[str]) -> str:
         """Return the given name, or else the vendor's with a number if it is taken."""
         if self._rung.name in taken:
-            raise self._error(f"name is {self._rung.name!r}, which another rung has")
+            raise self._error_for_rung(f"name is {self._rung.name!r}, which another rung has")
         if self._rung.name:
             return self._rung.name
         kind, title = self._rung.kind, self._provider.title
@@ -294,11 +296,11 @@ class _Reading:
         numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
         return next(item for item in (name, *numbered) if item not in taken)
 
-    def _error(self, text: str) -> ValueError:
+    def _error_for_rung(self, text: str) -> ValueError:
         return ValueError(f"{self._rung.title}: {text}")
 
 
-def _takes(service: ServiceClass | None, stage: Stage, key: str) -> bool:
+def _has_effect(service: ServiceClass | None, stage: Stage, key: str) -> bool:
     """Return whether a rung's key has an effect: Holdline reads it, or the class takes it."""
     if key in ("timeout_s", "url") or (key == "language" and stage != "llm"):
         return True
@@ -329,6 +331,6 @@ def _place_of(name: str, kind: str) -> str:
     return next((value for value, names in PLACES.items() if name in names.get(kind, ())), "")
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _suggest_nearest(name: str, known: Iterable[str]) -> str:
     found = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {found[0]}?" if found else ""
