@@ -44,7 +44,7 @@ async def write_evidence(settings: Settings, span: timedelta, out: Path) -> Mapp
         vendors=vendors_of(settings),
     )
     values = json.dumps(story, ensure_ascii=False, indent=1)
-    await asyncio.to_thread(_write, out, {PAGE: as_page(story), VALUES: values})
+    await asyncio.to_thread(_write_files, out, {PAGE: as_page(story), VALUES: values})
     return story
 
 
@@ -58,7 +58,7 @@ async def _check_database(url: str) -> None:
         raise CommandError(f"{mask_password(url)} {problem}")
 
 
-def _write(out: Path, texts: Mapping[str, str]) -> None:
+def _write_files(out: Path, texts: Mapping[str, str]) -> None:
     """Write files, each completely or not at all."""
     for name, text in texts.items():
         part = out / f".{name}.part"

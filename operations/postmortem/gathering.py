@@ -143,14 +143,14 @@ def find_outages(
         rung = (event.stage, event.provider)
         running = current.get(rung)
         if running and not running.includes(event.at):
-            found.append(_finished(rung, current.pop(rung)))
+            found.append(_finished_outage(rung, current.pop(rung)))
             running = None
         if running is None:
             if not _begins_outage(event):
                 continue
             running = current[rung] = _RunningOutage(event.at, event.at)
         _add_event(running, event)
-    found += [_finished(rung, running) for rung, running in current.items()]
+    found += [_finished_outage(rung, running) for rung, running in current.items()]
     lasting = [outage for outage in found if outage.ended is None or outage.ended >= since]
     return sorted(lasting, key=lambda outage: (outage.began, outage.stage, outage.provider))
 
@@ -183,8 +183,8 @@ def latency_of(turns: Sequence[TurnRow], *, budget_s: float) -> Latency:
         turns=len(asked),
         answered=len(waits),
         late=sum(wait > budget_s for wait in waits),
-        p50_s=_percentile(waits, 0.5),
-        p95_s=_percentile(waits, 0.95),
+        p50_s=_nearest_rank(waits, 0.5),
+        p95_s=_nearest_rank(waits, 0.95),
         max_s=waits[-1],
     )
 
@@ -224,7 +224,7 @@ def _add_event(running: _RunningOutage, event: FailureRow | BreakerMoveRow) -> N
         running.opened += event.after == State.OPEN.value
 
 
-def _finished(rung: tuple[str, str], running: _RunningOutage) -> Outage:
+def _finished_outage(rung: tuple[str, str], running: _RunningOutage) -> Outage:
     return Outage(
         stage=rung[0],
         provider=rung[1],
@@ -239,7 +239,7 @@ def _turns_between(turns: Sequence[TurnRow], since: datetime, until: datetime) -
     return [turn for turn in turns if since <= turn.began_at < until]
 
 
-def _percentile(waits: Sequence[float], share: float) -> float:
+def _nearest_rank(waits: Sequence[float], share: float) -> float:
     """Return the value that this share of all values does not exceed (nearest rank)."""
     return waits[max(0, math.ceil(share * len(waits)) - 1)]
 

@@ -35,8 +35,8 @@ class Span:
 
 def latency_chart(story: Mapping[str, Any], span: Span) -> str:
     """Return a dot for each answer, with the budget, and a cross for each turn without one."""
-    inside = [item for item in story["turns"] if _at(item["at"]) >= span.since]
-    turns = _slowest([item for item in inside if item["v2v_s"] is not None], span)
+    inside = [item for item in story["turns"] if _moment(item["at"]) >= span.since]
+    turns = _slowest_turns([item for item in inside if item["v2v_s"] is not None], span)
     silent = [item for item in inside if item["v2v_s"] is None and item["turn"]][:MAX_DOTS]
     top = max([2 * story["budget_s"], *(turn["v2v_s"] for turn in turns)])
 
@@ -46,34 +46,34 @@ def latency_chart(story: Mapping[str, Any], span: Span) -> str:
     parts = [
         _outage_bands(story, span, ANSWERS_BASE),
         _budget_lines(y, budget_s=story["budget_s"], top=top),
-        *(_dot(turn, span, y, budget_s=story["budget_s"]) for turn in turns),
-        *(_cross(item, span) for item in silent),
-        _axis(span, ANSWERS_BASE),
+        *(_answer_dot(turn, span, y, budget_s=story["budget_s"]) for turn in turns),
+        *(_missing_answer_cross(item, span) for item in silent),
+        _time_axis(span, ANSWERS_BASE),
     ]
     late = sum(turn["v2v_s"] > story["budget_s"] for turn in turns)
     description = f"{len(turns)} answers, {late} of them late; {len(silent)} turns without one"
-    return _svg("How soon each answer was heard", description, ANSWERS_BASE + 40, parts)
+    return _svg_chart("How soon each answer was heard", description, ANSWERS_BASE + 40, parts)
 
 
-def _dot(
+def _answer_dot(
     turn: Mapping[str, Any], span: Span, y: Callable[[float], float], *, budget_s: float
 ) -> str:
     kind = "good" if turn["v2v_s"] <= budget_s else "bad"
     return (
-        f'<circle cx="{span.x(_at(turn["at"]))}" cy="{y(turn["v2v_s"])}" r="3" class="{kind}">'
-        f"<title>{_turn(turn)}: {turn['v2v_s']:.2f} s</title></circle>"
+        f'<circle cx="{span.x(_moment(turn["at"]))}" cy="{y(turn["v2v_s"])}" r="3" class="{kind}">'
+        f"<title>{_turn_title(turn)}: {turn['v2v_s']:.2f} s</title></circle>"
     )
 
 
-def _cross(turn: Mapping[str, Any], span: Span) -> str:
+def _missing_answer_cross(turn: Mapping[str, Any], span: Span) -> str:
     return (
-        f'<path d="M{span.x(_at(turn["at"])) - 4} 8l8 8m-8 0l8 -8" class="none">'
-        f"<title>{_turn(turn)}: no answer was heard</title></path>"
+        f'<path d="M{span.x(_moment(turn["at"])) - 4} 8l8 8m-8 0l8 -8" class="none">'
+        f"<title>{_turn_title(turn)}: no answer was heard</title></path>"
     )
 
 
-def _turn(turn: Mapping[str, Any]) -> str:
-    return f"{_clock(turn['at'])}, call {escape(turn['call'])}, turn {turn['turn']}"
+def _turn_title(turn: Mapping[str, Any]) -> str:
+    return f"{_clock_time(turn['at'])}, call {escape(turn['call'])}, turn {turn['turn']}"
 
 
 def _budget_lines(y: Callable[[float], float], *, budget_s: float, top: float) -> str:
@@ -93,35 +93,35 @@ def breaker_chart(story: Mapping[str, Any], span: Span) -> str:
     parts: list[str] = []
     for index, rung in enumerate(rungs):
         top = ROW * index + 8
-        parts.append(_name(f"{rung['stage']} {rung['provider']}", top + 12))
+        parts.append(_row_name(f"{rung['stage']} {rung['provider']}", top + 12))
         parts += _state_bars(rung["states"], span, top)
     description = "; ".join(f"{rung['stage']} {rung['provider']}" for rung in rungs) or "none moved"
-    parts = [_outage_bands(story, span, base), *parts, _axis(span, base)]
-    return _svg("Breakers, the worst of all processes", description, base + 40, parts)
+    parts = [_outage_bands(story, span, base), *parts, _time_axis(span, base)]
+    return _svg_chart("Breakers, the worst of all processes", description, base + 40, parts)
 
 
 def failure_chart(story: Mapping[str, Any], span: Span) -> str:
     """Return each failure as a mark on its rung's line."""
     rungs = list(dict.fromkeys((item["stage"], item["provider"]) for item in story["failures"]))
     base = ROW * max(1, len(rungs)) + 10
-    names = [_name(f"{stage} {name}", ROW * at + 20) for at, (stage, name) in enumerate(rungs)]
+    names = [_row_name(f"{stage} {name}", ROW * at + 20) for at, (stage, name) in enumerate(rungs)]
     marks = [
-        f'<rect x="{span.x(_at(item["at"])) - 1}" width="2" height="{ROW - 8}" '
+        f'<rect x="{span.x(_moment(item["at"])) - 1}" width="2" height="{ROW - 8}" '
         f'y="{ROW * rungs.index((item["stage"], item["provider"])) + 8}" '
-        f'class="{"permanent" if item["permanent"] else "bad"}"><title>{_clock(item["at"])}: '
+        f'class="{"permanent" if item["permanent"] else "bad"}"><title>{_clock_time(item["at"])}: '
         f"{escape(item['says'])}</title></rect>"
         for item in story["failures"][:MAX_DOTS]
     ]
     description = f"{len(story['failures'])} failures of {len(rungs)} rungs"
-    parts = [_outage_bands(story, span, base), *names, *marks, _axis(span, base)]
-    return _svg("Failures", description, base + 40, parts)
+    parts = [_outage_bands(story, span, base), *names, *marks, _time_axis(span, base)]
+    return _svg_chart("Failures", description, base + 40, parts)
 
 
 def _state_bars(states: Sequence[Mapping[str, str]], span: Span, top: float) -> Iterable[str]:
-    ends = [*(_at(state["at"]) for state in states[1:]), span.until]
+    ends = [*(_moment(state["at"]) for state in states[1:]), span.until]
     for state, end in zip(states, ends, strict=True):
-        left, right = span.x(_at(state["at"])), span.x(end)
-        shown = f"{state['state'].replace('_', '-')} from {_clock(state['at'])}"
+        left, right = span.x(_moment(state["at"])), span.x(end)
+        shown = f"{state['state'].replace('_', '-')} from {_clock_time(state['at'])}"
         yield (
             f'<rect x="{left}" y="{top}" width="{max(right - left, 1):.1f}" height="{ROW - 8}" '
             f'class="{escape(state["state"])}"><title>{shown}</title></rect>'
@@ -132,8 +132,8 @@ def _outage_bands(story: Mapping[str, Any], span: Span, base: float) -> str:
     """Return the outages as bands in the background."""
     made: list[str] = []
     for item in story["outages"]:
-        left = span.x(_at(item["began_at"]))
-        right = span.x(_at(item["ended_at"])) if item["ended_at"] else span.x(span.until)
+        left = span.x(_moment(item["began_at"]))
+        right = span.x(_moment(item["ended_at"])) if item["ended_at"] else span.x(span.until)
         made.append(
             f'<rect x="{left}" y="0" width="{max(right - left, 1):.1f}" height="{base}" '
             'class="outage"/>'
@@ -141,7 +141,7 @@ def _outage_bands(story: Mapping[str, Any], span: Span, base: float) -> str:
     return "".join(made)
 
 
-def _axis(span: Span, base: float) -> str:
+def _time_axis(span: Span, base: float) -> str:
     step = (span.until - span.since) / TICKS
     day = span.until - span.since > timedelta(days=1)
     made = [f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}" class="axis"/>']
@@ -157,7 +157,7 @@ def _axis(span: Span, base: float) -> str:
     return "".join(made)
 
 
-def _svg(title: str, description: str, height: float, parts: Iterable[str]) -> str:
+def _svg_chart(title: str, description: str, height: float, parts: Iterable[str]) -> str:
     """Return a chart; unlike the other texts, `parts` are SVG, and must be escaped already."""
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img">'
@@ -165,17 +165,17 @@ def _svg(title: str, description: str, height: float, parts: Iterable[str]) -> s
     )
 
 
-def _name(text: str, y: float) -> str:
+def _row_name(text: str, y: float) -> str:
     return f'<text x="{LEFT - 8}" y="{y}" class="name">{escape(text)}</text>'
 
 
-def _slowest(turns: Sequence[Mapping[str, Any]], span: Span) -> Sequence[Mapping[str, Any]]:
+def _slowest_turns(turns: Sequence[Mapping[str, Any]], span: Span) -> Sequence[Mapping[str, Any]]:
     """Return as many turns as can be drawn: the slowest of each interval."""
     if len(turns) <= MAX_DOTS:
         return turns
     stretches: dict[float, list[Mapping[str, Any]]] = {}
     for row in turns:
-        stretches.setdefault(span.x(_at(row["at"])) // 8, []).append(row)
+        stretches.setdefault(span.x(_moment(row["at"])) // 8, []).append(row)
     most = max(1, MAX_DOTS // len(stretches))  # turns in each interval
     return [
         item
@@ -184,12 +184,12 @@ def _slowest(turns: Sequence[Mapping[str, Any]], span: Span) -> Sequence[Mapping
     ]
 
 
-def _at(text: str) -> datetime:
+def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _clock(text: str) -> str:
-    return for_people(_at(text), "%H:%M:%S")
+def _clock_time(text: str) -> str:
+    return for_people(_moment(text), "%H:%M:%S")
 
 
 MAX_ROWS: Final = 1_000  # of a table; the JSON file has all of them
@@ -201,75 +201,75 @@ def as_page(story: Mapping[str, Any]) -> str:
         since=datetime.fromisoformat(story["since"]), until=datetime.fromisoformat(story["until"])
     )
     parts = [
-        f"<h1>What happened from {_day(story['since'])} to {_day(story['until'])}</h1>",
-        f"<p>{_summary(story)}</p>",
+        f"<h1>What happened from {_day_text(story['since'])} to {_day_text(story['until'])}</h1>",
+        f"<p>{_summary_text(story)}</p>",
         *(f"<p><strong>Not complete:</strong> {escape(item)}.</p>" for item in story["left_out"]),
-        _section("Outages", _outages(story)),
-        _section("Answers", latency_chart(story, span)),
-        _section("Breakers", breaker_chart(story, span)),
-        _section("Failures", failure_chart(story, span) + _failures(story)),
-        _section("Alerts as sent", _alerts(story)),
-        _section("What operators did", _operators(story)),
-        _section("Calls that were not served", _calls(story)),
+        _html_section("Outages", _outages_table(story)),
+        _html_section("Answers", latency_chart(story, span)),
+        _html_section("Breakers", breaker_chart(story, span)),
+        _html_section("Failures", failure_chart(story, span) + _failures_table(story)),
+        _html_section("Alerts as sent", _alert_articles(story)),
+        _html_section("What operators did", _operators_table(story)),
+        _html_section("Calls that were not served", _calls_table(story)),
     ]
     return _FRAME.format(style=_STYLE, body="\n".join(parts))
 
 
-def _summary(story: Mapping[str, Any]) -> str:
+def _summary_text(story: Mapping[str, Any]) -> str:
     counts = story["counts"]
     costs = [f"{amount:.2f} {escape(currency)}" for currency, amount in story["cost"].items()]
     return (
-        f"{_counted(counts['calls'], 'call')}: {_verdicts(counts['calls_by_verdict'])}; "
-        f"{_counted(counts['turns'], 'turn')}: {_verdicts(counts['turns_by_verdict'])}; "
-        f"{_counted(counts['failures'], 'failure')}, {_counted(counts['failovers'], 'failover')}, "
-        f"{_counted(counts['breakers_opened'], 'breaker')} opened, "
-        f"{_counted(counts['alerts'], 'alert')}. Cost: {', '.join(costs) or 'not known'}."
+        f"{_plural(counts['calls'], 'call')}: {_format_verdicts(counts['calls_by_verdict'])}; "
+        f"{_plural(counts['turns'], 'turn')}: {_format_verdicts(counts['turns_by_verdict'])}; "
+        f"{_plural(counts['failures'], 'failure')}, {_plural(counts['failovers'], 'failover')}, "
+        f"{_plural(counts['breakers_opened'], 'breaker')} opened, "
+        f"{_plural(counts['alerts'], 'alert')}. Cost: {', '.join(costs) or 'not known'}."
     )
 
 
-def _verdicts(counts: Mapping[str, int]) -> str:
+def _format_verdicts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{many} {verdict}" for verdict, many in counts.items())
 
 
-def _outages(story: Mapping[str, Any]) -> str:
+def _outages_table(story: Mapping[str, Any]) -> str:
     rows: list[Sequence[Any]] = []
     for item in story["outages"]:
         latency = item["latency"]
         rows.append(
             (
-                _rung(item),
-                _time(item["began_at"]),
-                _time(item["ended_at"]) if item["ended_at"] else "goes on",
+                _rung_title(item),
+                _format_day_and_time(item["began_at"]),
+                _format_day_and_time(item["ended_at"]) if item["ended_at"] else "goes on",
                 f"{item['lasted_s']:.0f} s",
                 " ".join(map(sentence, item["says"])),
                 item["failures"],
                 item["breakers_opened"],
                 len(item["calls_hurt"]),
-                *(_waits(latency[name]) for name in ("before", "during", "after")),
+                *(_format_waits(latency[name]) for name in ("before", "during", "after")),
             )
         )
     head = ("rung", "began", "ended", "lasted", "why", "failures", "breakers opened", "hurt")
     waits = ("answers before: p50 / p95", "during", "after")
-    return _table((*head, *waits), rows)
+    return _html_table((*head, *waits), rows)
 
 
-def _waits(latency: Mapping[str, Any]) -> str:
+def _format_waits(latency: Mapping[str, Any]) -> str:
     if not latency["answered"]:
         return "none" if not latency["turns"] else f"none of {latency['turns']}"
     late = latency["late"]
     return f"{latency['p50_s']:.2f} / {latency['p95_s']:.2f} s, {late} of {latency['turns']} late"
 
 
-def _failures(story: Mapping[str, Any]) -> str:
+def _failures_table(story: Mapping[str, Any]) -> str:
     head = ("at", "call", "turn", "rung", "what", "to do", "the provider's words")
-    return _table(
+    return _html_table(
         head,
         (
             (
-                _time(item["at"]),
+                _format_day_and_time(item["at"]),
                 item["call"],
                 "" if item["turn"] is None else item["turn"],
-                _rung(item),
+                _rung_title(item),
                 sentence(item["says"]),
                 sentence(cure_of(item["kind"], item["says"])),
                 item["reason"],
@@ -279,20 +279,20 @@ def _failures(story: Mapping[str, Any]) -> str:
     )
 
 
-def _alerts(story: Mapping[str, Any]) -> str:
+def _alert_articles(story: Mapping[str, Any]) -> str:
     made = [
-        f"<article><pre>{escape(item['as_sent'])}</pre><p>{_sendings(item['channels'])}</p>"
+        f"<article><pre>{escape(item['as_sent'])}</pre><p>{_format_sendings(item['channels'])}</p>"
         "</article>"
         for item in story["alerts"]
     ]
     return "".join(made) or "<p>None.</p>"
 
 
-def _rung(item: Mapping[str, Any]) -> str:
+def _rung_title(item: Mapping[str, Any]) -> str:
     return f"{STAGES.get(item['stage'], item['stage'])} {item['provider']}"
 
 
-def _sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
+def _format_sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
     texts: list[str] = []
     for name, channel in channels.items():
         sent, wanted = channel["sent_revision"], channel["wanted_revision"]
@@ -302,26 +302,26 @@ def _sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
     return "; ".join(texts) or "No channel needs to send it."
 
 
-def _operators(story: Mapping[str, Any]) -> str:
+def _operators_table(story: Mapping[str, Any]) -> str:
     rows = (
         (
-            _time(item["at"]),
+            _format_day_and_time(item["at"]),
             item["kind"],
             ", ".join(f"{k}: {v}" for k, v in item.items() if k not in ("at", "kind")),
         )
         for item in story["operators"]
     )
-    return _table(("at", "what", "how"), rows)
+    return _html_table(("at", "what", "how"), rows)
 
 
-def _calls(story: Mapping[str, Any]) -> str:
+def _calls_table(story: Mapping[str, Any]) -> str:
     head = ("call", "began", "other party", "by", "ended", "length", "turns", "verdict", "why")
-    return _table(
+    return _html_table(
         head,
         (
             (
                 item["id"],
-                _time(item["started_at"]),
+                _format_day_and_time(item["started_at"]),
                 item["called" if item["direction"] == "outbound" else "caller"],
                 item["transport"],
                 phrase(ENDS, item["reason"] or item["state"]),
@@ -336,7 +336,7 @@ def _calls(story: Mapping[str, Any]) -> str:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def _html_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     listed = list(rows)
     if not listed:
         return "<p>None.</p>"
@@ -351,20 +351,20 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return f'<div class="wide" tabindex="0">{table}</div>{rest}'
 
 
-def _section(title: str, body: str) -> str:
+def _html_section(title: str, body: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{body}</section>"
 
 
-def _counted(count: int, what: str) -> str:
+def _plural(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _day(text: str) -> str:
-    return for_people(_at(text))
+def _day_text(text: str) -> str:
+    return for_people(_moment(text))
 
 
-def _time(text: str) -> str:
-    return for_people(_at(text), "%m-%d %H:%M:%S")
+def _format_day_and_time(text: str) -> str:
+    return for_people(_moment(text), "%m-%d %H:%M:%S")
 
 
 _FRAME: Final = Path(__file__).with_name("page.html").read_text(encoding="utf-8")

@@ -33,12 +33,12 @@ def tell_story(
     moves = close_for_dead_processes(found.breaker_moves, found.seen, found.until)
     outages = find_outages(found.failures, moves, found.since)
     turns = [turn for turn in found.turns if turn.began_at >= found.since]
-    calls = [_call(call) for call in found.calls]
+    calls = [_call_as_json(call) for call in found.calls]
     moved = [breaker_move for breaker_move in found.breaker_moves if breaker_move.at >= found.since]
     return {
-        "made_at": _iso(made_at),
-        "since": _iso(found.since),
-        "until": _iso(found.until),
+        "made_at": _format_for_programs(made_at),
+        "since": _format_for_programs(found.since),
+        "until": _format_for_programs(found.until),
         "budget_s": budget_s,
         "left_out": [f"more {item} than the report can hold" for item in found.cut],
         "counts": {
@@ -46,7 +46,7 @@ def tell_story(
             "calls_by_verdict": _by_verdict(calls),
             "calls_interrupted": sum(call["state"] == "interrupted" for call in calls),
             "turns": len(turns),
-            "turns_by_verdict": _by_verdict([_turn(turn) for turn in turns]),
+            "turns_by_verdict": _by_verdict([_turn_as_json(turn) for turn in turns]),
             "failures": len(found.failures),
             "failovers": sum(call.failovers for call in found.calls),
             "breaker_moves": len(moved),
@@ -54,19 +54,21 @@ def tell_story(
             "alerts": len(found.alerts),
             "outages": len(outages),
         },
-        "cost": _cost(found.calls),
+        "cost": _cost_by_currency(found.calls),
         "latency": asdict(latency_of(turns, budget_s=budget_s)),
-        "outages": [_outage(outage, found, vendors, budget_s=budget_s) for outage in outages],
-        "alerts": [_alert(alert) for alert in found.alerts],
-        "operators": [_action(operator) for operator in found.operators],
-        "breakers": _breakers(moves),
-        "failures": [_failure(failure, vendors) for failure in found.failures],
+        "outages": [
+            _outage_as_json(outage, found, vendors, budget_s=budget_s) for outage in outages
+        ],
+        "alerts": [_sent_alert_as_json(alert) for alert in found.alerts],
+        "operators": [_action_as_json(operator) for operator in found.operators],
+        "breakers": _breakers_as_json(moves),
+        "failures": [_failure_as_json(failure, vendors) for failure in found.failures],
         "calls": calls,
-        "turns": [_turn(turn) for turn in found.turns],
+        "turns": [_turn_as_json(turn) for turn in found.turns],
     }
 
 
-def _outage(
+def _outage_as_json(
     outage: Outage, found: ReportInput, vendors: Vendors, *, budget_s: float
 ) -> dict[str, Any]:
     ended = outage.ended or found.until
@@ -77,12 +79,14 @@ def _outage(
     return {
         "stage": outage.stage,
         "provider": outage.provider,
-        "began_at": _iso(outage.began),
-        "ended_at": _iso(outage.ended),
+        "began_at": _format_for_programs(outage.began),
+        "ended_at": _format_for_programs(outage.ended),
         "lasted_s": round((ended - outage.began).total_seconds(), 3),
         "failures": len(outage.failures),
         "kinds": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
-        "says": list(dict.fromkeys(_explanation(failure, vendors) for failure in outage.failures)),
+        "says": list(
+            dict.fromkeys(_explain_failure(failure, vendors) for failure in outage.failures)
+        ),
         "breakers_opened": outage.opened,
         "calls_hurt": sorted(hurt),
         "alerts": [sent.alert.key for sent in found.alerts if _is_about(sent, outage, ended)],
@@ -103,7 +107,7 @@ def _is_about(sent: SentAlert, outage: Outage, ended: datetime) -> bool:
     return overlaps and alert.stage == outage.stage and alert.rung in ("", outage.provider)
 
 
-def _alert(sent: SentAlert) -> dict[str, Any]:
+def _sent_alert_as_json(sent: SentAlert) -> dict[str, Any]:
     text = alert_text(sent.alert)
     return alert_as_json(sent.alert) | {
         "as_sent": text.whole,
@@ -116,49 +120,51 @@ def _alert(sent: SentAlert) -> dict[str, Any]:
     }
 
 
-def _action(row: HappeningRow) -> dict[str, Any]:
+def _action_as_json(row: HappeningRow) -> dict[str, Any]:
     fields = {name: _masked_value(value) for name, value in row.data.items()}
-    return {"at": _iso(row.at), "kind": row.kind, **fields}
+    return {"at": _format_for_programs(row.at), "kind": row.kind, **fields}
 
 
-def _breakers(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
+def _breakers_as_json(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
     states = breaker_states(moves)
     return [
         {
             "stage": stage,
             "provider": provider,
-            "states": [{"at": _iso(at), "state": state} for at, state in changes],
+            "states": [{"at": _format_for_programs(at), "state": state} for at, state in changes],
             "moves": [
-                _move(move) for move in moves if (move.stage, move.provider) == (stage, provider)
+                _move_as_json(move)
+                for move in moves
+                if (move.stage, move.provider) == (stage, provider)
             ],
         }
         for (stage, provider), changes in states.items()
     ]
 
 
-def _move(row: BreakerMoveRow) -> dict[str, Any]:
+def _move_as_json(row: BreakerMoveRow) -> dict[str, Any]:
     return {
-        "at": _iso(row.at),
+        "at": _format_for_programs(row.at),
         "process": row.holder,
         "call": row.call_id,
-        **_pick(row, "before", "after"),
+        **_pick_fields(row, "before", "after"),
         "cause": printable(row.cause),
         "severity": row.severity,
     }
 
 
-def _explanation(row: FailureRow, vendors: Vendors) -> str:
+def _explain_failure(row: FailureRow, vendors: Vendors) -> str:
     return printable(explain(row.kind, row.reason, vendor_at(vendors, row.stage, row.provider)))
 
 
-def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
+def _failure_as_json(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
     return {
-        "at": _iso(row.at),
+        "at": _format_for_programs(row.at),
         "call": row.call_id,
-        **_pick(row, "turn", "stage", "provider", "kind", "scope"),
-        **_pick(row, "severity", "attempt", "permanent"),
+        **_pick_fields(row, "turn", "stage", "provider", "kind", "scope"),
+        **_pick_fields(row, "severity", "attempt", "permanent"),
         "reason": printable(row.reason),
-        "says": _explanation(row, vendors),
+        "says": _explain_failure(row, vendors),
     }
 
 
@@ -168,37 +174,37 @@ def _by_verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return {verdict.value: found[verdict.value] for verdict in CallerVerdict}
 
 
-def _call(row: CallRow) -> dict[str, Any]:
+def _call_as_json(row: CallRow) -> dict[str, Any]:
     return {
         "id": row.id,
-        "started_at": _iso(row.started_at),
-        "ended_at": _iso(row.ended_at),
-        **_pick(row, "transport", "direction", "agent"),
+        "started_at": _format_for_programs(row.started_at),
+        "ended_at": _format_for_programs(row.ended_at),
+        **_pick_fields(row, "transport", "direction", "agent"),
         "caller": mask_number(row.caller),
         "called": mask_number(row.called),
-        **_pick(row, "state", "reason", "outcome"),
-        **_pick(row, "length_s", "turns", "failures", "failovers"),
+        **_pick_fields(row, "state", "reason", "outcome"),
+        **_pick_fields(row, "length_s", "turns", "failures", "failovers"),
         "process": row.holder,
-        **_pick(row, "cost", "currency"),
-        **_pick(row, "verdict", "why"),
+        **_pick_fields(row, "cost", "currency"),
+        **_pick_fields(row, "verdict", "why"),
     }
 
 
-def _turn(row: TurnRow) -> dict[str, Any]:
+def _turn_as_json(row: TurnRow) -> dict[str, Any]:
     return {
-        "at": _iso(row.began_at),
+        "at": _format_for_programs(row.began_at),
         "call": row.call_id,
-        **_pick(row, "turn", "v2v_s", "verdict", "why"),
+        **_pick_fields(row, "turn", "v2v_s", "verdict", "why"),
         "parts": dict(row.parts),
-        **_pick(row, "stt", "llm", "tts"),
+        **_pick_fields(row, "stt", "llm", "tts"),
     }
 
 
-def _pick(row: Any, *names: str) -> dict[str, Any]:
+def _pick_fields(row: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(row, name) for name in names}
 
 
-def _cost(calls: Iterable[CallRow]) -> dict[str, float]:
+def _cost_by_currency(calls: Iterable[CallRow]) -> dict[str, float]:
     """Return the cost of the calls by currency, as far as prices are known."""
     costs: dict[str, float] = {}
     for call in calls:
@@ -220,6 +226,6 @@ def _masked_value(value: Any) -> Any:
             return value
 
 
-def _iso(at: datetime | None) -> str | None:
+def _format_for_programs(at: datetime | None) -> str | None:
     """Return a moment for programs, in UTC."""
     return iso(at, "milliseconds") or None

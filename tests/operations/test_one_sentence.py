@@ -21,8 +21,8 @@ from operations.notify.alert import Alert
 from operations.notify.alerting_rules import new_alert
 from operations.notify.channel import alert_as_json, alert_text
 from operations.notify.incident_rules import Incidents
-from operations.postmortem.page import _failures as in_the_evidence
-from operations.postmortem.story import _failure as in_the_evidence_file
+from operations.postmortem.page import _failures_table as in_the_evidence
+from operations.postmortem.story import _failure_as_json as in_the_evidence_file
 from operations.record.reader import FailureRow
 from operations.telemetry.live import ConsoleSums, Live
 from operations.telemetry.logs import LogFields, _line_of
