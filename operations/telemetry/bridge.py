@@ -82,7 +82,7 @@ class LineWriter:
         self._lost_line = lost
         self._lost = 0  # lost lines that were not reported yet
         self._idle = threading.Condition()  # notified after each line
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._write_queued_lines, name=name, daemon=True)
         self._thread.start()
 
     @property
@@ -111,7 +111,7 @@ class LineWriter:
             return  # a blocked thread ends with the process
         self._thread.join(STOP_S)
 
-    def _run(self) -> None:
+    def _write_queued_lines(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
                 self._write_line(line)
@@ -175,7 +175,7 @@ class Bridge(logging.Handler):
         for kind, times in self._repeats.due(now):
             _log_as(kind.partition(": ")[0], "WARNING", f"{kind} ({times} more times)")
         if self._repeats.may_log(f"{record.name}: {str(record.msg)[:100].strip()}", now):
-            _log_as(record.name, _level(record), *_text_and_error(record))
+            _log_as(record.name, _level_name(record), *_text_and_error(record))
 
 
 def _text_and_error(record: logging.LogRecord) -> tuple[str, BaseException | None]:
@@ -199,7 +199,7 @@ def _log_as(name: str, level: str, text: str, error: BaseException | None = None
     logger.patch(name_it).opt(exception=error).log(level, "{}", text)
 
 
-def _level(record: logging.LogRecord) -> str:
+def _level_name(record: logging.LogRecord) -> str:
     """Return the name of our level at or below the record's; libraries may use numbers between."""
     return next(
         (

@@ -250,7 +250,7 @@ class Emitter:
             numbers: Continues this numbering of a call's entries; `None` for a new one.
         """
         numbers = (numbers or Numbering()) if call_id else self._own_numbers
-        clock, pending, schedule = self._clock, self._pending, self._schedule
+        clock, pending, schedule = self._clock, self._pending, self._schedule_delivery
 
         def emit(event: Event) -> None:
             pending.append((call_id, numbers, event, clock()))
@@ -258,7 +258,7 @@ class Emitter:
 
         return emit
 
-    def _schedule(self) -> None:
+    def _schedule_delivery(self) -> None:
         """Pass all pending events on together when the event loop is free, or now if too many wait.
 
         Before the emitter is entered, there is no loop yet: they wait, up to `MAX_PENDING`.
@@ -324,7 +324,7 @@ class Emitter:
         """Start a task for each listener, and pass on the events that were emitted before."""
         await self._group.__aenter__()
         self._loop = asyncio.get_running_loop()
-        self._schedule()
+        self._schedule_delivery()
         for subscription in self._subscriptions:
             task = self._group.create_task(subscription.run(), name=f"telling {subscription.name}")
             self._tasks.append(task)

@@ -83,7 +83,7 @@ class Journal:
                 if call := self._calls.ended.get(entry.call_id):
                     ended[entry.call_id] = call_outcome_of(call)
         if entries_by_call:
-            await asyncio.to_thread(self._write, entries_by_call, ended)
+            await asyncio.to_thread(self._write_entries, entries_by_call, ended)
 
     def _entries_for_journals(self, entry: Entry) -> Iterator[Entry]:
         """Yield the entry for each journal that it belongs to.
@@ -100,7 +100,7 @@ class Journal:
             if ended_call in self._calls.ended:
                 yield replace(entry, call_id=ended_call, number=0)
 
-    def _write(
+    def _write_entries(
         self, entries_by_call: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]
     ) -> None:
         """Append entries to the journals, and replace the summaries of ended calls; blocks."""
@@ -108,7 +108,7 @@ class Journal:
         for call_id, entries in entries_by_call.items():
             lines = (json.dumps(entry.as_json(), ensure_ascii=False) for entry in entries)
             text = "".join(f"{line}\n" for line in lines)
-            _append(self._folder / f"{call_id}.jsonl", text.encode("utf-8", ESCAPED))
+            _append_or_undo(self._folder / f"{call_id}.jsonl", text.encode("utf-8", ESCAPED))
         for call_id, outcome in ended.items():
             self._write_summary(call_id, outcome)
 
@@ -118,7 +118,7 @@ class Journal:
         path.write_text(text + "\n", encoding="utf-8", errors=ESCAPED)
 
 
-def _append(path: Path, lines: bytes) -> None:
+def _append_or_undo(path: Path, lines: bytes) -> None:
     """Write everything, or nothing if the disk fills up: half a line would spoil the next."""
     with path.open("ab", buffering=0) as file:
         began, rest = file.tell(), memoryview(lines)

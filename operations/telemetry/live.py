@@ -47,11 +47,11 @@ def live_json(call: CallState, vendors: Vendors) -> dict[str, Any]:
         "verdict": call.verdict,  # what its caller got at worst, so far
         "step_says": phrase(CHOICES, call.step) if call.step else "",
         "last": f"{last.provider}: {last.kind}" if last else "",
-        "last_says": _explain(last, vendors) if last else "",
+        "last_says": _explain_failed(last, vendors) if last else "",
     }
 
 
-def _explain(failed: AttemptFailed, vendors: Vendors) -> str:
+def _explain_failed(failed: AttemptFailed, vendors: Vendors) -> str:
     vendor = vendor_at(vendors, failed.stage, failed.provider)
     return explain(failed.kind, failed.reason, vendor)
 
@@ -120,11 +120,13 @@ class RecentWork:
         """Count one entry."""
         match entry.event:
             case AttemptWon() as won if entry.call_id and won.stage in STAGES:
-                self._minute(won.stage, won.provider, entry).answers[bucket_of(won.after_s)] += 1
+                self._minute_of_entry(won.stage, won.provider, entry).answers[
+                    bucket_of(won.after_s)
+                ] += 1
             case AttemptFailed() as failed if failed.stage in STAGES:
                 self._count_failure(failed, entry)
             case RungChosen() as moved if entry.call_id:
-                self._minute(moved.stage, moved.before, entry).failovers += 1
+                self._minute_of_entry(moved.stage, moved.before, entry).failovers += 1
             case AnswerHeard() as answer:
                 self._turns.append((seconds_of(entry.at), answer.v2v_s, entry.call_id))
             case _:
@@ -136,7 +138,7 @@ class RecentWork:
         `now` is in seconds since 1970.
         """
         return [
-            {"stage": stage, "name": name} | _count(window, now)
+            {"stage": stage, "name": name} | _window_as_json(window, now)
             for (stage, name), window in self._rungs.items()
         ]
 
@@ -144,7 +146,7 @@ class RecentWork:
         """Return the answers within the window: seconds since 1970, delay in seconds, call id."""
         return [turn for turn in self._turns if turn[0] > now - WINDOW_S]
 
-    def _minute(self, stage: str, provider: str, entry: Entry) -> RungMinute:
+    def _minute_of_entry(self, stage: str, provider: str, entry: Entry) -> RungMinute:
         window = self._rungs.setdefault((stage, provider), RungWindow())
         return window.minute(seconds_of(entry.at))
 
@@ -153,19 +155,19 @@ class RecentWork:
 
         Also one of a probe, or of a request that every rung would reject.
         """
-        minute = self._minute(failed.stage, failed.provider, entry)
+        minute = self._minute_of_entry(failed.stage, failed.provider, entry)
         if entry.call_id and failed_provider(failed):
             minute.failures += 1
         failure = {
             "at": entry.at,
             "kind": str(failed.kind),
             "reason": failed.reason,
-            "says": _explain(failed, self._vendors),
+            "says": _explain_failed(failed, self._vendors),
         }
         self._rungs[failed.stage, failed.provider].last_failure = failure
 
 
-def _count(window: RungWindow, now: float) -> dict[str, Any]:
+def _window_as_json(window: RungWindow, now: float) -> dict[str, Any]:
     minutes = window.kept(now)
     answers = sum((minute.answers for minute in minutes), Counter[int]())
     return {
@@ -291,7 +293,7 @@ class Live:
 
         Entries with codes have a sentence for people under `says`.
         """
-        with self._queue() as queue:
+        with self._watcher_queue() as queue:
             for shown in tuple(self._recent):
                 yield self._as_json(shown)
             while True:
@@ -303,7 +305,7 @@ class Live:
         return fields | {"says": says} if says else fields
 
     @contextmanager
-    def _queue(self) -> Iterator[asyncio.Queue[Entry]]:
+    def _watcher_queue(self) -> Iterator[asyncio.Queue[Entry]]:
         queue: asyncio.Queue[Entry] = asyncio.Queue(WATCHER_ENTRIES)
         self._watchers.add(queue)
         try:

@@ -56,7 +56,7 @@ class LogFields:
             self._breakers[event.provider] = event.breaker
         stage = _text_field(event, "stage")
         turn = call.turn_now if call else 0
-        provider = _provider(event) if stage else None
+        provider = _provider_in_event(event) if stage else None
         return {
             "call_id": entry.call_id or None,
             "turn": getattr(event, "turn", turn) if entry.call_id else None,
@@ -68,7 +68,7 @@ class LogFields:
         }
 
 
-def _provider(event: Event) -> str | None:
+def _provider_in_event(event: Event) -> str | None:
     return next((value for name in PROVIDER_FIELDS if (value := _text_field(event, name))), None)
 
 
@@ -89,7 +89,7 @@ class LogFile:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
         self._largest_bytes = largest_bytes
-        self._file = self._open()
+        self._file = self._open_for_appending()
 
     def write(self, text: str) -> None:
         """Append, after rotating the files if this one is too large; blocks.
@@ -99,14 +99,14 @@ class LogFile:
         """
         self._reopen_if_rotated()
         if os.fstat(self._file.fileno()).st_size >= self._largest_bytes:
-            self._rotate()
-        self._append(memoryview(text.encode("utf-8", "backslashreplace")))
+            self._rotate_files()
+        self._append_or_undo(memoryview(text.encode("utf-8", "backslashreplace")))
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _append(self, rest: memoryview) -> None:
+    def _append_or_undo(self, rest: memoryview) -> None:
         """Write everything, or nothing if the disk fills up."""
         number = self._file.fileno()
         fcntl.flock(number, fcntl.LOCK_EX)  # else the truncation could cut another process's line
@@ -121,7 +121,7 @@ class LogFile:
         finally:
             fcntl.flock(number, fcntl.LOCK_UN)
 
-    def _open(self) -> FileIO:
+    def _open_for_appending(self) -> FileIO:
         # A file object, not a bare descriptor: after its closing, the number may belong to another
         # file, which a second `close` of the number would close.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
@@ -130,7 +130,7 @@ class LogFile:
     def _reopen_if_rotated(self) -> None:
         """Reopen the file by its name: another process may have rotated ours."""
         if not self._has_its_name():
-            rotated, self._file = self._file, self._open()
+            rotated, self._file = self._file, self._open_for_appending()
             rotated.close()
 
     def _has_its_name(self) -> bool:
@@ -140,7 +140,7 @@ class LogFile:
             return False
         return inode == os.fstat(self._file.fileno()).st_ino
 
-    def _rotate(self) -> None:
+    def _rotate_files(self) -> None:
         """Rename the files, unless another process has done so meanwhile; then open the new one.
 
         The oldest file is replaced if there are `KEPT` already.
@@ -188,8 +188,8 @@ def make_printable(record: "Record") -> None:
     """Mask a record in place, and add the fields that both formats need."""
     record["message"] = printable(record["message"])
     if (error := record["exception"]) and error.value:
-        record["extra"]["trace"] = _trace(error.value)
-    record["extra"]["json"] = json.dumps(_fields(record), ensure_ascii=False)
+        record["extra"]["trace"] = _format_trace(error.value)
+    record["extra"]["json"] = json.dumps(_json_fields(record), ensure_ascii=False)
     if FACT not in record["extra"] and (call_id := record["extra"].get("call_id")):
         record["message"] += f" [call {call_id}]"
 
@@ -205,7 +205,7 @@ def json_line(record: "Record") -> str:
     return "{extra[json]}\n"
 
 
-def _fields(record: "Record") -> Mapping[str, Any]:
+def _json_fields(record: "Record") -> Mapping[str, Any]:
     """Return the fields of a JSON line; all of `NAMES`, `None` if unknown, and `trace` if any."""
     extra = record["extra"]
     fact = extra.get(FACT) or {"call_id": extra.get("call_id")}
@@ -220,7 +220,7 @@ def _fields(record: "Record") -> Mapping[str, Any]:
     }
 
 
-def _trace(error: BaseException) -> str:
+def _format_trace(error: BaseException) -> str:
     """Return an error's traceback and causes, with each message on one line."""
     parts = traceback.format_exception(error, limit=-FRAMES_SHOWN)
     lines = [line for part in parts for line in _lines_of(part)]
@@ -263,13 +263,13 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
     logger.configure(patcher=make_printable)
     lost = LOST_JSON if json_lines else LOST
     terminal = LineWriter(_to_stderr, name="log to stderr", lost=lost)
-    _add(terminal, level, json_line if json_lines else as_text, colorize=sys.stderr.isatty())
+    _add_writer(terminal, level, json_line if json_lines else as_text, colorize=sys.stderr.isatty())
     files = ((folder / FILE, as_text), (folder / JSON_FILE, json_line)) if folder else ()
     for path, form in files:
         file = LogFile(path)
         lost = LOST_JSON if form is json_line else LOST
         writer = LineWriter(file.write, name=f"log to {path.name}", close=file.close, lost=lost)
-        _add(writer, level, form)
+        _add_writer(writer, level, form)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
     bridge_logging()
@@ -295,7 +295,9 @@ def flush(wait_s: float = 5.0) -> None:
         writer.flush_within(wait_s)
 
 
-def _add(writer: LineWriter, level: str, form: "FormatFunction", *, colorize: bool = False) -> None:
+def _add_writer(
+    writer: LineWriter, level: str, form: "FormatFunction", *, colorize: bool = False
+) -> None:
     WRITERS.append(writer)
     logger.add(
         writer,

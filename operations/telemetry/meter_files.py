@@ -30,21 +30,21 @@ def take_room(folder: Path, pid: int) -> bool:
     Files of an earlier process with this pid are replaced, and its counts are lost.
     """
     try:
-        for path, size_bytes in _files(folder, pid):
-            _fill(path, size_bytes)
+        for path, size_bytes in _files_of_process(folder, pid):
+            _allocate_file(path, size_bytes)
     except OSError:
-        for path, _ in _files(folder, pid):
+        for path, _ in _files_of_process(folder, pid):
             path.unlink(missing_ok=True)
         return False
     return True
 
 
-def _files(folder: Path, pid: int) -> Iterator[tuple[Path, int]]:
+def _files_of_process(folder: Path, pid: int) -> Iterator[tuple[Path, int]]:
     for kind, size_bytes in FILE_BYTES.items():
         yield folder / f"{kind}_{pid}.db", size_bytes  # prometheus_client's own names
 
 
-def _fill(path: Path, size_bytes: int) -> None:
+def _allocate_file(path: Path, size_bytes: int) -> None:
     with path.open("wb") as file:
         file.write(bytes(size_bytes))
         file.flush()

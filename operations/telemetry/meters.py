@@ -70,7 +70,7 @@ class Meters:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._local: Collection[str] = ()
         for name, described in METERS.items():
-            setattr(self, name, _made(name, described, registry))
+            setattr(self, name, _make_meter(name, described, registry))
         self.process = {
             name: Gauge(
                 f"holdline_process_{name}",
@@ -118,7 +118,7 @@ class Meters:
         self.breaker.labels(stage, name, local).set(BREAKER[state])
 
 
-def _made(name: str, described: Mapping[str, Any], registry: CollectorRegistry) -> Any:
+def _make_meter(name: str, described: Mapping[str, Any], registry: CollectorRegistry) -> Any:
     """Return a metric, as the file describes it."""
     about = {
         "name": f"holdline_{described.get('name', name)}",

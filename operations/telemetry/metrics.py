@@ -51,7 +51,7 @@ class Count:
 EVENTS: Final = {kind.__name__: kind for kind in get_args(Event)}
 
 
-def _counts() -> Mapping[type, Sequence[Count]]:
+def _counts_by_event() -> Mapping[type, Sequence[Count]]:
     """Return by event the metrics that `meters.yaml` counts it in; those by type are elsewhere."""
     found = defaultdict[type, list[Count]](list)
     for meter, about in METERS.items():
@@ -61,7 +61,7 @@ def _counts() -> Mapping[type, Sequence[Count]]:
     return dict(found)
 
 
-COUNTS: Final = _counts()
+COUNTS: Final = _counts_by_event()
 """Contributions from an event's own fields."""
 
 COUNTED_BY_TYPE: Final[Mapping[type, tuple[str, str]]] = {
@@ -104,7 +104,7 @@ class Metrics:
         event = entry.event
         self._meters.facts.labels(type(event).__name__).inc()
         for count in COUNTS.get(type(event), ()):
-            self._add(count, event)
+            self._add_count(count, event)
         if named := COUNTED_BY_TYPE.get(type(event)):
             name, label = named
             getattr(self._meters, name).labels(label).inc()
@@ -128,11 +128,11 @@ class Metrics:
                 getattr(self._meters, meter).labels(name).inc(max(0, more))
                 self._counted[meter, name] = times
 
-    def _add(self, count: Count, event: Event) -> None:
+    def _add_count(self, count: Count, event: Event) -> None:
         """Add to a counter or a histogram; a negative amount, which a counter refuses, is 0."""
         meter = getattr(self._meters, count.meter)
         if count.labels:
-            meter = meter.labels(*(_label(getattr(event, label)) for label in count.labels))
+            meter = meter.labels(*(_label_text(getattr(event, label)) for label in count.labels))
         amount = max(0.0, getattr(event, count.amount)) if count.amount else 1
         if isinstance(meter, Counter):
             meter.inc(amount)
@@ -152,7 +152,7 @@ class Metrics:
                 self._meters.calls_failed.labels(where.partition("#")[0]).inc()
             case AttemptWon() | AttemptFailed() | AttemptDropped() as event:
                 won = bool(call) and (event.stage, event.attempt) in call.won
-                outcome = _outcome(event, won=won)
+                outcome = _outcome_to_count(event, won=won)
                 if outcome and entry.call_id and event.attempt:
                     self._meters.attempts.labels(event.stage, event.provider, outcome).inc()
             case _:
@@ -196,7 +196,7 @@ class Metrics:
             meters.cost.labels(provider).inc(used.cost)
 
 
-def _outcome(event: AttemptWon | AttemptFailed | AttemptDropped, *, won: bool) -> str:
+def _outcome_to_count(event: AttemptWon | AttemptFailed | AttemptDropped, *, won: bool) -> str:
     """Return what an attempt counts as; empty if it is counted already."""
     match event:
         case AttemptWon():
@@ -207,7 +207,7 @@ def _outcome(event: AttemptWon | AttemptFailed | AttemptDropped, *, won: bool) -
             return "" if won else "dropped"
 
 
-def _label(value: Any) -> str:
+def _label_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

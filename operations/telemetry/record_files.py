@@ -44,7 +44,7 @@ def _as_words(row: Row) -> str:
     return f"{row['timestamp']} {row['service_name']}: {row['message']}"
 
 
-def _redacted(redact: Redact, row: Row) -> Row:
+def _redacted_row(redact: Redact, row: Row) -> Row:
     return {
         name: bounded(one_line(redact(value))) if isinstance(value, str) else value
         for name, value in row.items()
@@ -61,7 +61,7 @@ def _change_array(
         change: Returns the new rows, given the stored ones; only the `NEWEST` are kept.
         clean: Removes secrets from a row.
     """
-    with _locked(path.with_name(f".{path.name}.lock")):
+    with _locked_file(path.with_name(f".{path.name}.lock")):
         rows = change(_read_array(path))[-NEWEST:]
         text = ",\n".join(_as_json(clean(row)) for row in rows)
         handle, new_file = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -89,7 +89,7 @@ def _read_array(path: Path) -> list[Row]:
 
 
 @contextmanager
-def _locked(lock: Path) -> Iterator[None]:
+def _locked_file(lock: Path) -> Iterator[None]:
     """Wait until no other process has the lock, and hold it; closing the file releases it."""
     handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -143,9 +143,9 @@ class RecordFiles:
             self._queue_rows(self._maker.rows(without_words(entry)))
         match entry.event:
             case IncidentBegan() | IncidentGrew() | IncidentEnded() | AlertClosed() as fact:
-                self._queue(ALERTS, [(fact, entry.at)])
+                self._queue_rows_for_file(ALERTS, [(fact, entry.at)])
             case CallFailed() as event:
-                self._queue(ALERTS, [(failed_call_incident(event), entry.at)])
+                self._queue_rows_for_file(ALERTS, [(failed_call_incident(event), entry.at)])
             case _:
                 pass
 
@@ -202,7 +202,7 @@ class RecordFiles:
     def _write_file(self, name: str, taken: list[Any]) -> None:
         """Add rows to a file, or to its array."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path, clean = self._folder / name, partial(_redacted, self._redact)
+        path, clean = self._folder / name, partial(_redacted_row, self._redact)
         if name == ERRORS:
             _change_array(path, lambda rows: [*rows, *taken], clean)
         elif name == ALERTS:
@@ -220,9 +220,9 @@ class RecordFiles:
             (APP, rows.app),
             (WORDS, rows.app),
         ):
-            self._queue(name, added)
+            self._queue_rows_for_file(name, added)
 
-    def _queue(self, name: str, rows: Iterable[Any]) -> None:
+    def _queue_rows_for_file(self, name: str, rows: Iterable[Any]) -> None:
         """Queue rows for a file, unless it is disabled; drop the oldest beyond `MAX_WAITING`."""
         waiting = self._waiting.get(name)
         if waiting is None:

@@ -70,14 +70,14 @@ class RowMaker:
     def rows(self, entry: Entry) -> Rows:
         """Return the rows of an event whose words were removed; none unless it is in `TOLD`."""
         event = entry.event
-        self._remember(entry)
+        self._follow_provider_state(entry)
         if type(event) not in TOLD:
             return Rows()
         rows = Rows(
-            errors=tuple(self._errors(entry)),
-            record=(self._record(entry),),
-            recovery=(self._recovery(entry),) if isinstance(event, RECOVERY) else (),
-            app=(self._app(entry),),
+            errors=tuple(self._error_rows(entry)),
+            record=(self._call_row(entry),),
+            recovery=(self._recovery_row(entry),) if isinstance(event, RECOVERY) else (),
+            app=(self._app_row(entry),),
         )
         match event:
             case RetriesExhausted() | AttemptFailed(permanent=True):
@@ -86,7 +86,7 @@ class RowMaker:
                 pass
         return rows
 
-    def _remember(self, entry: Entry) -> None:
+    def _follow_provider_state(self, entry: Entry) -> None:
         """Follow each provider's breaker and retries, which an answer or a good probe ends."""
         match entry.event:
             case BreakerMoved() as event:
@@ -111,21 +111,25 @@ class RowMaker:
         retry, until = planned
         return retry if datetime.fromisoformat(at) <= until else 0
 
-    def _errors(self, entry: Entry) -> Iterator[Row]:
+    def _error_rows(self, entry: Entry) -> Iterator[Row]:
         match entry.event:
             case AttemptFailed() as failed:
-                yield self._error(entry, failed.provider, _category(failed), _message(failed))
+                yield self._error_row(
+                    entry, failed.provider, _error_category(failed), _error_message(failed)
+                )
             case ProviderFailed() as failed:
-                yield self._error(entry, failed.provider, "transient", failed.error)
+                yield self._error_row(entry, failed.provider, "transient", failed.error)
             case RetriesExhausted() as spent:
                 message = f"given up after {spent.tries} tries: {spent.kind}"
-                yield self._error(entry, spent.provider, "transient", message)
+                yield self._error_row(entry, spent.provider, "transient", message)
             case CallFailed() as failed:
-                yield self._error(entry, "holdline", "permanent", f"{failed.where}: {failed.error}")
+                yield self._error_row(
+                    entry, "holdline", "permanent", f"{failed.where}: {failed.error}"
+                )
             case _:
                 pass
 
-    def _error(self, entry: Entry, service: str, category: str, message: str) -> Row:
+    def _error_row(self, entry: Entry, service: str, category: str, message: str) -> Row:
         return {
             "timestamp": seconds(entry.at),
             "service_name": service,
@@ -136,8 +140,8 @@ class RowMaker:
             "call_id": entry.call_id,
         }
 
-    def _record(self, entry: Entry) -> Row:
-        service, status, kind = "holdline", _name(entry.event), "call"
+    def _call_row(self, entry: Entry) -> Row:
+        service, status, kind = "holdline", _event_name(entry.event), "call"
         if read := RECORDED.get(type(entry.event)):
             service, status, kind = read(entry.event)
         return {
@@ -148,7 +152,7 @@ class RowMaker:
             "call_id": entry.call_id,
         }
 
-    def _recovery(self, entry: Entry) -> Row:
+    def _recovery_row(self, entry: Entry) -> Row:
         event = entry.event
         severity = getattr(event, "severity", Severity.LOW)
         level = "INFO" if severity is Severity.LOW else "WARNING"
@@ -156,18 +160,18 @@ class RowMaker:
             "timestamp": seconds(entry.at),
             "level": "ERROR" if severity in (Severity.HIGH, Severity.CRITICAL) else level,
             "logger": "holdline.recovery",
-            "message": _sentence(event),
+            "message": _event_sentence(event),
         }
 
-    def _app(self, entry: Entry) -> Row:
+    def _app_row(self, entry: Entry) -> Row:
         service = getattr(entry.event, "provider", "") or getattr(entry.event, "stage", "")
         return {
             "timestamp": seconds(entry.at),
             "service_name": service or "holdline",
-            "event_category": _name(entry.event),
+            "event_category": _event_name(entry.event),
             "retry_count": self._retry_count(service, entry.at),
             "circuit_state": self._circuits.get(service, UNKNOWN_CIRCUIT),
-            "message": _sentence(entry.event),
+            "message": _event_sentence(entry.event),
             "call_id": entry.call_id,
         }
 
@@ -214,10 +218,10 @@ def apply_alerts(
     """
     alerts = list(rows)
     for fact, at in facts:
-        place = _find(alerts, fact, UNRESOLVED)
+        place = _find_newest(alerts, fact, UNRESOLVED)
         if isinstance(fact, IncidentEnded | AlertClosed):
             if place is not None:
-                alerts[place] = _resolved(alerts[place], fact, at)
+                alerts[place] = _resolved_row(alerts[place], fact, at)
         elif place is not None:
             alerts[place] = _worse_row(alerts[place], fact, at)
         elif (place := _find_recent(alerts, fact, at, again_s=again_s)) is not None:
@@ -228,14 +232,14 @@ def apply_alerts(
     return alerts
 
 
-def _resolved(row: Row, fact: IncidentEnded | AlertClosed, at: str) -> Row:
+def _resolved_row(row: Row, fact: IncidentEnded | AlertClosed, at: str) -> Row:
     return {**row, "status": RESOLVED, "resolved_at": seconds(at), "lasted_s": fact.lasted_s}
 
 
 def _worse_row(row: Row, fact: IncidentBegan | IncidentGrew, at: str) -> Row:
     """Return an alert's row after a further report; its times and the higher severity stay."""
     kept = {name: row[name] for name in ("timestamp", "reopened_at") if name in row}
-    severity = _heavier(row["severity"], fact.severity.upper())
+    severity = _more_severe(row["severity"], fact.severity.upper())
     return {**alert_row(fact, at), **_known_cause(row, fact), **kept, "severity": severity}
 
 
@@ -254,12 +258,12 @@ def seconds(at: str) -> str:
     return at[:19]
 
 
-def _heavier(one: str, other: str) -> str:
+def _more_severe(one: str, other: str) -> str:
     order = [severity.upper() for severity in Severity]
     return max(one, other, key=lambda severity: order.index(severity) if severity in order else 0)
 
 
-def _find(alerts: list[Row], fact: AlertRowEvent, status: str) -> int | None:
+def _find_newest(alerts: list[Row], fact: AlertRowEvent, status: str) -> int | None:
     """Return the index of the newest alert of the same rung or stage with this status.
 
     `None` if there is none.
@@ -275,7 +279,7 @@ def _find(alerts: list[Row], fact: AlertRowEvent, status: str) -> int | None:
 def _find_recent(
     alerts: list[Row], fact: IncidentBegan | IncidentGrew, at: str, *, again_s: float
 ) -> int | None:
-    found = _find(alerts, fact, RESOLVED)
+    found = _find_newest(alerts, fact, RESOLVED)
     if found is None or str(fact.kind) not in (UNKNOWN, alerts[found].get("kind")):
         return None
     return found if _apart_s(alerts[found].get("resolved_at"), seconds(at)) <= again_s else None
@@ -289,28 +293,28 @@ def _apart_s(one: object, other: str) -> float:
         return math.inf
 
 
-def _category(failed: AttemptFailed) -> str:
+def _error_category(failed: AttemptFailed) -> str:
     return "permanent" if failed.permanent else "transient"
 
 
-def _message(failed: AttemptFailed) -> str:
+def _error_message(failed: AttemptFailed) -> str:
     return f"{failed.kind}: {failed.reason}" if failed.reason else str(failed.kind)
 
 
-def _name(event: Event) -> str:
+def _event_name(event: Event) -> str:
     """Return `call_started` of `CallStarted`."""
     name = type(event).__name__
     return "".join(f"_{item.lower()}" if item.isupper() else item for item in name).lstrip("_")
 
 
-def _sentence(event: Event) -> str:
+def _event_sentence(event: Event) -> str:
     fields = ((name, getattr(event, name)) for name in event.__dataclass_fields__)
     values = " ".join(f"{name}={value}" for name, value in fields if value not in ("", None, ()))
-    return f"{_name(event).replace('_', ' ')}: {values}" if values else _name(event)
+    return f"{_event_name(event).replace('_', ' ')}: {values}" if values else _event_name(event)
 
 
 RECORDED: Final[Mapping[type, Callable[[Any], tuple[str, str, str]]]] = {
-    AttemptFailed: lambda it: (it.provider, "failed", _category(it)),
+    AttemptFailed: lambda it: (it.provider, "failed", _error_category(it)),
     ProviderFailed: lambda it: (it.provider, "failed", "transient"),
     AttemptWon: lambda it: (it.provider, "ok", "attempt"),
     ProviderProbed: lambda it: (it.provider, "ok" if it.ok else "failed", "probe"),

@@ -60,7 +60,7 @@ class CallSpans:
             "holdline.transport": started.transport,
             "holdline.agent": started.agent,
         }
-        self._call = self._start("call", at_s, attributes)
+        self._call = self._start_span("call", at_s, attributes)
         self._turn: Span | None = None
         self._stopped_s: float | None = None  # the caller's last sound in this turn
         self._is_decided = False
@@ -81,7 +81,9 @@ class CallSpans:
             case _ if (fields := SPAN_EVENTS.get(type(event))) is not None:
                 attributes = {f"holdline.{item}": getattr(event, item) for item in fields}
                 name = type(event).__name__
-                self._current_span().add_event(name, clean(attributes), timestamp=_ns(at_s))
+                self._current_span().add_event(
+                    name, clean(attributes), timestamp=_nanoseconds(at_s)
+                )
             case _:
                 pass
 
@@ -119,12 +121,12 @@ class CallSpans:
         if self._stopped_s is None:
             self._stopped_s = at_s
         if self._turn is None:
-            self._turn = self._start("turn", self._stopped_s, {}, parent=self._call)
+            self._turn = self._start_span("turn", self._stopped_s, {}, parent=self._call)
         return self._turn
 
     def _end_turn(self, at_s: float) -> None:
         if self._stopped_s is not None:
-            self._turn_at(at_s).end(_ns(at_s))
+            self._turn_at(at_s).end(_nanoseconds(at_s))
         self._turn, self._stopped_s, self._is_decided = None, None, False
 
     def _start_attempt(self, event: AttemptStarted | AttemptOver, began_s: float) -> Span:
@@ -133,40 +135,40 @@ class CallSpans:
             "holdline.provider": event.provider,
             "holdline.attempt": event.attempt,
         }
-        return self._start("attempt", began_s, attributes, parent=self._current_span())
+        return self._start_span("attempt", began_s, attributes, parent=self._current_span())
 
     def _end_attempt(self, event: AttemptOver, at_s: float) -> None:
         """End an attempt's span; a failure after it has won gets a span of its own."""
         attempt = self._attempts.pop(event.attempt, None)
         if attempt is None:  # it had already won, or its start was not reported
             attempt = self._start_attempt(event, at_s - getattr(event, "after_s", 0.0))
-        attempt.set_attributes(clean(_outcome(event)))
+        attempt.set_attributes(clean(_outcome_attributes(event)))
         if isinstance(event, AttemptFailed):
             attempt.set_status(Status(StatusCode.ERROR))
-        attempt.end(_ns(at_s))
+        attempt.end(_nanoseconds(at_s))
 
     def _end_call(self, event: CallEnded | CallMoved, at_s: float) -> None:
         for attempt in self._attempts.values():
             attempt.set_attribute("holdline.outcome", "call_ended")
-            attempt.end(_ns(at_s))
+            attempt.end(_nanoseconds(at_s))
         self._attempts.clear()
         self._end_turn(at_s)
         reason = event.reason if isinstance(event, CallEnded) else "moved"
         self._call.set_attributes(clean({"holdline.reason": reason}))
         if reason == "failed":
             self._call.set_status(Status(StatusCode.ERROR))
-        self._call.end(_ns(at_s))
+        self._call.end(_nanoseconds(at_s))
 
-    def _start(
+    def _start_span(
         self, name: str, at_s: float, attributes: Attributes, *, parent: Span | None = None
     ) -> Span:
         context = set_span_in_context(parent) if parent else None
         return self._tracer.start_span(
-            name, context, attributes=clean(attributes), start_time=_ns(at_s)
+            name, context, attributes=clean(attributes), start_time=_nanoseconds(at_s)
         )
 
 
-def _outcome(event: AttemptOver) -> Attributes:
+def _outcome_attributes(event: AttemptOver) -> Attributes:
     match event:
         case AttemptWon():
             return {"holdline.outcome": "won", "holdline.after_s": event.after_s}
@@ -248,5 +250,5 @@ class Traces:
             pass  # spans that the collector does not accept in time are lost
 
 
-def _ns(at_s: float) -> int:
+def _nanoseconds(at_s: float) -> int:
     return round(at_s * 1e9)
