@@ -112,19 +112,19 @@ def without_phones(text: str) -> str:
     parts, at = [], 0
     for index, match in enumerate(found):
         parts.append(text[at : match.start()])
-        parts.append(_mask_number(match, _regions() if index < MAX_LOOKED_UP else None))
+        parts.append(_mask_number(match, _regions_to_try() if index < MAX_LOOKED_UP else None))
         at = match.end()
     return "".join((*parts, text[at:]))
 
 
-def _regions() -> Sequence[str]:
+def _regions_to_try() -> Sequence[str]:
     return (*REGIONS, KNOWN.region) if KNOWN.region else REGIONS
 
 
 def _may_be_number(found: re.Match[str]) -> bool:
     if found["plus"]:
         return True
-    digits = _digits(found[0])
+    digits = _ascii_digits(found[0])
     return len(digits) >= (OWN_DIGITS if KNOWN.region else NATIONAL_DIGITS) and not (
         ADDRESS.fullmatch(found[0]) or FRACTION.fullmatch(found[0]) or DATE.match(found[0])
     )
@@ -135,7 +135,7 @@ def _mask_number(found: re.Match[str], regions: Sequence[str] | None) -> str:
 
     If `regions` is `None`, the match is masked without a look-up.
     """
-    digits = _digits(found[0].removeprefix(found["plus"] or ""))
+    digits = _ascii_digits(found[0].removeprefix(found["plus"] or ""))
     if found["plus"]:  # only phone numbers are written like that
         return mask_number(f"+{digits}")
     if regions is None or TRUNK.fullmatch(digits):
@@ -173,10 +173,10 @@ def _is_valid(text: str, region: str | None) -> bool:
 def _holds_number(text: str, region: str) -> bool:
     """Return whether digits and marks contain a number in a country's own notation."""
     possible = PhoneNumberMatcher(text, region, leniency=phonenumbers.Leniency.POSSIBLE)
-    return any(len(_digits(item.raw_string)) >= NATIONAL_DIGITS for item in possible)
+    return any(len(_ascii_digits(item.raw_string)) >= NATIONAL_DIGITS for item in possible)
 
 
-def _digits(text: str) -> str:
+def _ascii_digits(text: str) -> str:
     """Return the digits of a text, also of other scripts, as ASCII."""
     return "".join(str(int(item)) for item in text if item.isdecimal())
 
@@ -225,7 +225,7 @@ def bounded(text: str) -> str:
 def without_cards(text: str) -> str:
     """Mask card and account numbers, except for their last four digits."""
     text = IBAN_SHAPED.sub(_mask_iban, text)
-    text = CARD_FORM.sub(lambda found: show_last(_digits(found[0])), text)
+    text = CARD_FORM.sub(lambda found: show_last(_ascii_digits(found[0])), text)
     return CARD_SHAPED.sub(_mask_card, text)
 
 

@@ -124,7 +124,7 @@ class RetrySequence:
             Exception: An error of our own, as `work` raised it; it counts against no provider.
         """
         self._wait_s = None
-        permit, began_s = self._permit(), self._retries.clock()
+        permit, began_s = self._permit_to_ask(), self._retries.clock()
         self._tries += 1
         try:
             result = await work()
@@ -141,7 +141,7 @@ class RetrySequence:
         self._record_success(permit)
         return result
 
-    def _permit(self) -> Permit | None:
+    def _permit_to_ask(self) -> Permit | None:
         """Return a permit to ask; `None` if the provider's health is not tracked.
 
         Raises:
@@ -285,11 +285,11 @@ class _LadderRun(Generic[T]):
                 await self._retries.sleep(max(0.0, wake_at - now))
                 continue
             try:
-                return await self._ask(name)
+                return await self._ask_rung(name)
             except ServiceError as error:
                 self._record_failure(name, error.failure)
 
-    async def _ask(self, name: str) -> T:
+    async def _ask_rung(self, name: str) -> T:
         """Ask a rung; if another one failed before it, emit `RungChosen` first."""
         self._tries += 1
         if self._last is not None and self._last.provider != name:

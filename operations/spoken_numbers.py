@@ -182,14 +182,14 @@ def _compound(word: str) -> Sequence[str]:
 
 def masked_numbers(text: str) -> str:
     """Return a text with card and account numbers masked, except for their last four digits."""
-    tokens = _tokens(text)
+    tokens = _split_into_tokens(text)
     if sum(map(_most_digits, tokens)) < LEAST_DIGITS:
         return text
     spans = dict[tuple[int, int], str]()
-    for tag in _tags(tokens, least=LEAST_WORDS):
-        parts = _parts(tokens, tag)
-        spans |= _cards(text, parts) | _accounts(text, parts)
-    return _replaced(text, spans)
+    for tag in _languages_to_try(tokens, least=LEAST_WORDS):
+        parts = _read_numbers(tokens, tag)
+        spans |= _masked_cards(text, parts) | _masked_accounts(text, parts)
+    return _with_replacements(text, spans)
 
 
 def without_numbers_said(text: str) -> str:
@@ -197,16 +197,16 @@ def without_numbers_said(text: str) -> str:
 
     For readers who may not see numbers: a telephone number may be said in pieces.
     """
-    tokens, spans = _tokens(text), dict[tuple[int, int], str]()
-    for tag in _tags(tokens, least=1):
-        for row in _rows(text, _parts(tokens, tag)):
+    tokens, spans = _split_into_tokens(text), dict[tuple[int, int], str]()
+    for tag in _languages_to_try(tokens, least=1):
+        for row in _rows_of_numbers(text, _read_numbers(tokens, tag)):
             digits = sum(len(part.digits) for part in row)
             if digits >= PIECE_DIGITS:
                 spans[row[0].start, row[-1].end] = "*" * digits
-    return _replaced(text, spans)
+    return _with_replacements(text, spans)
 
 
-def _replaced(text: str, spans: Mapping[tuple[int, int], str]) -> str:
+def _with_replacements(text: str, spans: Mapping[tuple[int, int], str]) -> str:
     """Return a text with other texts at some places; of places that overlap, the first counts."""
     at, kept = 0, list[str]()
     for (start, end), shown in sorted(spans.items(), key=lambda item: (item[0][0], -item[0][1])):
@@ -218,14 +218,14 @@ def _replaced(text: str, spans: Mapping[tuple[int, int], str]) -> str:
 
 def said_digits(text: str) -> tuple[str, int]:
     """Return the digits in a text, and how many other words it has; hesitations do not count."""
-    return _count(_best_parts(text))
+    return _digits_and_other_words(_best_parts(text))
 
 
 def begins_account(text: str) -> bool:
     """Return whether a text has the beginning of an account number: a country and two digits."""
     parts = _best_parts(text)
     for index in range(len(parts)):
-        after, country = _country(parts, index)
+        after, country = _country_letters(parts, index)
         if country and "".join(item.digits for item in parts[after : after + 2])[1:]:
             return True
     return False
@@ -241,12 +241,18 @@ def without_digits(text: str) -> str:
 
 def _best_parts(text: str) -> Sequence[_Part]:
     """Return the parts of a text in the language in which it has most numbers."""
-    tokens = _tokens(text)
-    readings = [_parts(tokens, tag) for tag in _tags(tokens, least=1)]
-    return max(readings, key=lambda parts: (-_count(parts)[1], len(_count(parts)[0])))
+    tokens = _split_into_tokens(text)
+    readings = [_read_numbers(tokens, tag) for tag in _languages_to_try(tokens, least=1)]
+    return max(
+        readings,
+        key=lambda parts: (
+            -_digits_and_other_words(parts)[1],
+            len(_digits_and_other_words(parts)[0]),
+        ),
+    )
 
 
-def _count(parts: Sequence[_Part]) -> tuple[str, int]:
+def _digits_and_other_words(parts: Sequence[_Part]) -> tuple[str, int]:
     others = sum(not part.digits and part.word not in HESITATIONS for part in parts)
     return "".join(part.digits for part in parts), others
 
@@ -258,13 +264,13 @@ def _most_digits(token: _Part) -> int:
     return len(token.word) if token.word.isdecimal() and not token.is_fixed else 0
 
 
-def _tags(tokens: Sequence[_Part], *, least: int) -> Sequence[str]:
+def _languages_to_try(tokens: Sequence[_Part], *, least: int) -> Sequence[str]:
     """Return the languages in which to read a text; the empty one knows digits only."""
     counts = Counter(tag for token in tokens for tag in TAGS_BY_WORD.get(token.word, ()))
     return ["", *(tag for tag, count in counts.most_common(MAX_LANGUAGES) if count >= least)]
 
 
-def _tokens(text: str) -> list[_Part]:
+def _split_into_tokens(text: str) -> list[_Part]:
     """Split a text into words and rows of digits."""
     breaks = [found.span() for found in BREAKS.finditer(text)]
     tokens = list[_Part]()
@@ -295,7 +301,7 @@ def _words_in(word: str) -> Iterator[tuple[int, int]]:
         yield at, len(word)
 
 
-def _parts(tokens: Sequence[_Part], tag: str) -> list[_Part]:
+def _read_numbers(tokens: Sequence[_Part], tag: str) -> list[_Part]:
     """Read the numbers among some words in a language; only digits if `tag` is empty."""
     words = _vocabulary(tag)
     parts, at = list[_Part](), 0
@@ -377,17 +383,17 @@ class _Number:
 
 def _composed(tokens: Sequence[_Part], words: _Vocabulary) -> tuple[int | None, int]:
     """Return the value of the number at the beginning, or `None`, and its tokens' count."""
-    value, used = _longest(tokens, words.numbers)
+    value, used = _longest_number(tokens, words.numbers)
     if value is None:
         return None, 0
     number = _Number(value, last=value, limit=MOST, room=words.room_after(value))
     while used < len(tokens):
         is_joined = tokens[used].word in UNIT_JOINTS
-        part, more = _longest(tokens[used + is_joined :], words.numbers)
+        part, more = _longest_number(tokens[used + is_joined :], words.numbers)
         until = used + is_joined + more
         if part is None or not _is_adjacent(tokens[used - 1 : until]):
             break
-        after, length = _longest(tokens[until:], words.numbers)
+        after, length = _longest_number(tokens[until:], words.numbers)
         multiplies = after in words.multipliers and _is_adjacent(tokens[until - 1 : until + length])
         if multiplies and part < 10 < number.room <= part * (after or 0):
             break  # "four hundred" "two thousand" are two numbers
@@ -402,7 +408,7 @@ def _is_adjacent(tokens: Sequence[_Part]) -> bool:
     return all(after.start - before.end <= 1 for before, after in pairwise(tokens))
 
 
-def _longest(
+def _longest_number(
     tokens: Sequence[_Part], numbers: Mapping[tuple[str, ...], int]
 ) -> tuple[int | None, int]:
     """Return the value of the longest number at the beginning, or `None`, and its tokens' count."""
@@ -415,7 +421,7 @@ def _longest(
     return None, 0
 
 
-def _rows(text: str, parts: Sequence[_Part]) -> Iterator[Sequence[_Part]]:
+def _rows_of_numbers(text: str, parts: Sequence[_Part]) -> Iterator[Sequence[_Part]]:
     """Yield the rows of numbers next to each other; hesitations may be between them."""
     row, hesitations = list[_Part](), 0
     for part in parts:
@@ -441,13 +447,13 @@ def _is_apart(text: str, before: _Part, part: _Part) -> bool:
     return len(bare) > MAX_GAP * (1 + len(TOKEN.findall(between))) or bool(BREAKING.search(bare))
 
 
-def _cards(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
+def _masked_cards(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
     """Return what to show in place of each row that may be a card number, by its place.
 
     A telephone number is none, nor is a row that continues a word or a fraction.
     """
     spans = dict[tuple[int, int], str]()
-    for row in _rows(text, parts):
+    for row in _rows_of_numbers(text, parts):
         digits = "".join(part.digits for part in row)
         begins_phone = digits[0] == "0" or text[: row[0].start].rstrip(" (").endswith("+")
         is_phone = begins_phone and len(digits) <= PHONE_DIGITS
@@ -455,11 +461,11 @@ def _cards(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
         before = text[max(0, start - 2) : start]  # the row may continue a word or a number
         is_inside = _has_capitals(before[-1:]) or (before[:1].isdecimal() and before[1:] == ".")
         if len(digits) >= CARD_DIGITS.start and not is_phone and not is_inside:
-            spans[row[0].start, row[-1].end] = _shown(digits)
+            spans[row[0].start, row[-1].end] = _mask_card(digits)
     return spans
 
 
-def _shown(digits: str) -> str:
+def _mask_card(digits: str) -> str:
     """Mask a card number; what follows a complete one may be its date and code."""
     for length in (len(digits), 15 if digits[0] == "3" else 16):
         if passes_luhn([int(item) for item in digits[:length]]):
@@ -467,7 +473,7 @@ def _shown(digits: str) -> str:
     return show_last(digits) if len(digits) <= 16 else "*" * len(digits)
 
 
-def _country(parts: Sequence[_Part], index: int) -> tuple[int, str]:
+def _country_letters(parts: Sequence[_Part], index: int) -> tuple[int, str]:
     """Return the country whose letters are at `index`, empty if none, and the index after them."""
     word = parts[index].word.upper()
     if len(word) == 1 and index + 1 < len(parts):  # "D E eight nine"
@@ -475,22 +481,24 @@ def _country(parts: Sequence[_Part], index: int) -> tuple[int, str]:
     return index + 1, word if word in IBAN_LENGTHS else ""
 
 
-def _accounts(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
+def _masked_accounts(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
     """Return what to show in place of each account number, by its place."""
     spans, after = dict[tuple[int, int], str](), 0
     for index, part in enumerate(parts):
         if part.start < after or part.digits or len(part.word) > 2:
             continue
-        at, country = _country(parts, index)
+        at, country = _country_letters(parts, index)
         length = IBAN_LENGTHS.get(country, 0)
-        if length and (found := _account(text, parts[at : at + 3 * length], length - len(country))):
+        if length and (
+            found := _read_account(text, parts[at : at + 3 * length], length - len(country))
+        ):
             end, last = found
             spans[part.start, end] = "*" * (length - SHOWN_DIGITS) + last
             after = end
     return spans
 
 
-def _account(text: str, parts: Sequence[_Part], length: int) -> tuple[int, str] | None:
+def _read_account(text: str, parts: Sequence[_Part], length: int) -> tuple[int, str] | None:
     """Return the end and the last characters of an account number that begins with two digits.
 
     `None` if the parts are none; one character may be missing.

@@ -189,7 +189,7 @@ class StoredWords:
             self._caller_speaks = hides
         elif isinstance(event, TurnDecided):
             self._caller_speaks = False
-        shown = self._redact(event, hidden=hides) if type(event) in WORDS else event
+        shown = self._redact_event(event, hidden=hides) if type(event) in WORDS else event
         if self._ending and isinstance(event, AgentSaid | TurnDecided):
             self.until, self._ending, self._caller_speaks = 0.0, False, False
         return shown
@@ -208,7 +208,7 @@ class StoredWords:
         pieces = {"user": _Pieces(), "assistant": _Pieces()}
         return [_without_secrets(m, hidden, pieces) if _is_said(m) else m for m in plain]
 
-    def _redact(self, event: Any, *, hidden: bool) -> Event:
+    def _redact_event(self, event: Any, *, hidden: bool) -> Event:
         """Return an event of `WORDS` with its words masked, or all hidden in a sensitive section.
 
         Remembers what was said there in `said`. If words are hidden, or are a piece of a number,

@@ -57,7 +57,7 @@ def question_of(codes: Sequence[str], goals: Sequence[str], ended: datetime) -> 
 
 def read_answer(text: str, question: ResultQuestion, ended: datetime) -> ReadAnswer | str:
     """Return a model's answer parsed, or else an error in words that the model can use."""
-    answer = _object(text)
+    answer = _json_object_in(text)
     if answer is None:
         return "the answer must be one JSON object"
     errors = problems(answer, question.schema, where="answer")
@@ -98,7 +98,7 @@ def read_moment(text: str | None, ended: datetime) -> datetime | str | None:
     return max(moment, ended)
 
 
-def _object(text: str) -> Mapping[str, Any] | None:
+def _json_object_in(text: str) -> Mapping[str, Any] | None:
     """Return the JSON object in an answer, or `None`; text around it, as in fences, is ignored."""
     begin, end = text.find("{"), text.rfind("}")
     if not 0 <= begin < end or len(text) > ANSWER_CHARACTERS:
@@ -164,14 +164,14 @@ class ResultPen:
         """Return the model's result for a transcript within a time limit, or why there is none."""
         try:
             async with asyncio.timeout(within_s):
-                return await self._ask(question, text, ended, call_id)
+                return await self._ask_until_valid(question, text, ended, call_id)
         except TimeoutError:
             return WrittenResult(why="too_late")
         except ServiceError as error:
             is_payload = error.failure.scope is Scope.PAYLOAD
             return WrittenResult(why="refused" if is_payload else "no_model")
 
-    async def _ask(
+    async def _ask_until_valid(
         self, question: ResultQuestion, text: str, ended: datetime, call_id: str
     ) -> WrittenResult:
         """Return the result of the first valid answer; an invalid one is sent back once.
@@ -210,19 +210,19 @@ class ResultPen:
         """
         gate = self.gates.get(rung.name)
         if gate is None:
-            return await _write(rung, question)
+            return await _write_with_rung(rung, question)
         until = Turn(budget_s=GATE_S).until(self.retries.clock())  # no caller waits for this
         ticket = await gate.enter(GATE_GUEST, until=until)
         if ticket is None:  # the rung is healthy, but callers use its whole limit
             busy = finding(Kind.RATE_LIMITED, Scope.PAYLOAD)
             raise error_of(failed(busy, STAGE, provider=rung.name, reason="no place is free"))
         try:
-            return await _write(rung, question)
+            return await _write_with_rung(rung, question)
         finally:
             gate.leave(ticket)
 
 
-async def _write(rung: RungSpec, question: PenQuestion) -> tuple[str, PenAnswer]:
+async def _write_with_rung(rung: RungSpec, question: PenQuestion) -> tuple[str, PenAnswer]:
     pen = provider(STAGE, rung.kind).load_batch_pen()
     return rung.name, await pen.write(rung, question)
 

@@ -221,9 +221,9 @@ class AfterCalls:
             due_s = ended_s + self._within_s + REPORT_MARGIN_S if is_model_asked else None
             self._reporter.add(reported(ended.report, ended.result), due_s=due_s)
         if not is_model_asked:
-            await self._finish(ended, ended.result)
+            await self._publish_result(ended, ended.result)
         elif self._to_ask.full():
-            await self._finish(ended, replace(ended.result, why="too_many"))
+            await self._publish_result(ended, replace(ended.result, why="too_many"))
         else:
             self._to_ask.put_nowait(ended)
         return True
@@ -231,7 +231,7 @@ class AfterCalls:
     async def _with_basic_result(self, call: CallState, ended_s: float) -> EndedCall:
         """Return an ended call with its report, purpose and the result without a model."""
         report = report_of(call, ended_s=ended_s, written=partial(one_reading, region=self._region))
-        purpose = await self._purpose(call.dial_id)
+        purpose = await self._purpose_or_default(call.dial_id)
         result = CallResult(
             call_id=report.call_id,
             number=clean(report.number, NUMBER_CHARACTERS),
@@ -243,7 +243,7 @@ class AfterCalls:
         )
         return EndedCall(report=report, call=call, result=result, purpose=purpose)
 
-    async def _purpose(self, dial_id: str) -> CallPurpose:
+    async def _purpose_or_default(self, dial_id: str) -> CallPurpose:
         """Return the purpose of a call; the default if its dial cannot be read."""
         try:
             return await self._purpose_of(dial_id)
@@ -258,16 +258,16 @@ class AfterCalls:
         """
         while True:
             ended = await self._to_ask.get()
-            result = await self._ask(ended)
+            result = await self._ask_model_for_result(ended)
             stored = await _try_to_store(self._results, result)
             if self._reporter:
                 self._reporter.complete(reported(ended.report, result))
-            await self._finish(ended, result)
+            await self._publish_result(ended, result)
             while not stored:  # no other call's result could be stored meanwhile
                 await asyncio.sleep(UNWELL_S)
                 stored = await _try_to_store(self._results, result)
 
-    async def _ask(self, ended: EndedCall) -> CallResult:
+    async def _ask_model_for_result(self, ended: EndedCall) -> CallResult:
         """Return the model's result of a call, or its basic one with the reason in `why`."""
         known, purpose = ended.result, ended.purpose
         left_s = known.ended_s + self._within_s - self._utc_s()
@@ -282,7 +282,7 @@ class AfterCalls:
             )
         return with_written(known, written, ended.call)
 
-    async def _finish(self, ended: EndedCall, result: CallResult) -> None:
+    async def _publish_result(self, ended: EndedCall, result: CallResult) -> None:
         """Emit the final result; pass a requested callback on, unless the staff calls back."""
         self._emit(
             CallSummarised(

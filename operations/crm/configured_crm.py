@@ -109,17 +109,17 @@ def _rest_crm(crm: CrmSettings, mapping: RestMapping, url: str) -> RestCrm:
 
 def _rest_mapping(settings: CrmMappingSettings) -> RestMapping:
     return RestMapping(
-        look_up=_request(settings.look_up),
+        look_up=_request_from_settings(settings.look_up),
         found=settings.found,
         contact_id=settings.contact_id,
         name=settings.name,
         fields=settings.fields,
-        write=_request(settings.write),
+        write=_request_from_settings(settings.write),
         key_header=settings.idempotency_header,
     )
 
 
-def _request(settings: CrmRequestSettings | None) -> RestRequest | None:
+def _request_from_settings(settings: CrmRequestSettings | None) -> RestRequest | None:
     if settings is None:
         return None
     return RestRequest(method=settings.method, path=settings.path, body=settings.body)

@@ -53,7 +53,7 @@ class CrmOutbox:
             now: When it was made.
             due_s: The earliest time to send it, so that it can be completed first; `None` for now.
         """
-        report = await self._corrected(report)
+        report = await self._with_corrected_key(report)
         row = {
             "key": report.key,
             # For queries; `report` contains everything.
@@ -73,7 +73,7 @@ class CrmOutbox:
         Return False if the stored one was tried or accepted before: it is left unchanged, because
         the CRM may already have it.
         """
-        report = await self._corrected(report)
+        report = await self._with_corrected_key(report)
         untried = (CRM_REPORTS.c.key == report.key) & (CRM_REPORTS.c.tries == 0)
         replaced = update(CRM_REPORTS).where(untried, CRM_REPORTS.c.done_s.is_(None))
         async with self.database.transaction() as connection:
@@ -82,7 +82,7 @@ class CrmOutbox:
                 return True
         return await self.put(report, now=now)
 
-    async def _corrected(self, report: CrmReport) -> CrmReport:
+    async def _with_corrected_key(self, report: CrmReport) -> CrmReport:
         """Return the report with the key to store it under.
 
         If the stored report says that the call was cut, and this one does not, the stored one is
@@ -103,7 +103,7 @@ class CrmOutbox:
     async def lend(self, *, now_s: Callable[[], float]) -> LentReport | None:
         """Lend the report that was due first, or `None`; other senders cannot lend it meanwhile."""
         rows = await self._rows.lend(now_s=now_s, tries=CRM_REPORTS.c.tries + 1)
-        return next((_lent(row) for row in rows), None)
+        return next((_lent_report(row) for row in rows), None)
 
     async def record_accepted(self, lent: LentReport, *, now: float) -> None:
         """Record that the CRM accepted it, and delete reports that were accepted long ago."""
@@ -124,7 +124,7 @@ class CrmOutbox:
             return [read_report(scalar) for scalar in found]
 
 
-def _lent(row: RowMapping) -> LentReport:
+def _lent_report(row: RowMapping) -> LentReport:
     report = read_report(row["report"])
     return LentReport(report=report, tries=row["tries"], lent_until_s=row["due_s"])
 

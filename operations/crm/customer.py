@@ -137,11 +137,11 @@ class CrmReport:
             "Outcome: ": phrase(OUTCOMES, self.result),
             "Call back: ": " ".join(filter(None, (self.callback_at, self.callback))),
             "Notes: ": self.notes,
-            "Served: ": self._served(),
+            "Served: ": self._describe_verdict(),
         }
         return "\n".join(f"{name}{text}" for name, text in lines.items() if text)
 
-    def _served(self) -> str:
+    def _describe_verdict(self) -> str:
         verdict, why = VERDICT_TEXTS.get(self.verdict, ""), phrase(WHYS, self.why)
         return f"{verdict} ({why})" if verdict and why else verdict
 

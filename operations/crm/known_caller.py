@@ -73,13 +73,15 @@ class KnownCaller:
     def _add_fields(self, title: str, *, held: bool) -> None:
         """Add the held fields, or only the others, to the conversation, and emit `CallerKnown`."""
         values = {
-            name: value for name, value in self._values().items() if self._is_held(name) is held
+            name: value
+            for name, value in self._known_fields().items()
+            if self._is_held(name) is held
         }
         if self._context is not None and (text := quoted(title, values)):
             self._context.add_message({"role": "system", "content": text})
             self._emit(CallerKnown(crm=self._name, late=self._greeted))
 
-    def _values(self) -> dict[str, str]:
+    def _known_fields(self) -> dict[str, str]:
         """Return the known fields; none before the answer or after the call."""
         answered = self._lookup_task.done() and not self._lookup_task.cancelled() and not self._over
         contact = self._lookup_task.result() if answered else None
@@ -94,7 +96,9 @@ class KnownCaller:
         if placeholders(agent.greeting):
             await asyncio.wait({self._lookup_task}, timeout=within_s)
         self._greeted = True
-        known = {name: value for name, value in self._values().items() if not self._is_held(name)}
+        known = {
+            name: value for name, value in self._known_fields().items() if not self._is_held(name)
+        }
         return agent.model_copy(update={"greeting": spoken(agent.greeting, known)})
 
     def close(self) -> None:

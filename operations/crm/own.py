@@ -100,7 +100,7 @@ def read_contacts(path: Path, region: str) -> dict[str, CrmContact]:
             if cells is None:
                 bad_rows += 1
                 continue
-            keys = [_key(number, region) for number in cells.numbers]
+            keys = [_digits_for_comparison(number, region) for number in cells.numbers]
             fields = {heading.lower(): cell for heading, cell in cells.fields.items()}
             fields = with_names_cut({**fields, "name": cells.name})
             name = fields.pop("name")
@@ -116,7 +116,7 @@ def read_contacts(path: Path, region: str) -> dict[str, CrmContact]:
     return contacts
 
 
-def _key(number: str, region: str) -> str:
+def _digits_for_comparison(number: str, region: str) -> str:
     """Return a number's digits; with the country code if the number can be parsed."""
     read = read_number(number, region=region)
     return digits(read.e164 if isinstance(read, CallableNumber) else number)

@@ -98,7 +98,7 @@ class PeopleMapping:
 def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
     """Return how to read this CRM's contacts; `None` if it cannot list them."""
     if crm.kind == "hubspot":
-        return _hubspot(crm)
+        return _hubspot_mapping(crm)
     mapping = crm.mapping
     if crm.kind != "rest" or mapping is None or mapping.people is None:
         return None
@@ -112,11 +112,11 @@ def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
         number=people.number,
         contact_id=mapping.contact_id,
         name=mapping.name,
-        columns=_columns({**mapping.fields, **crm.columns}),
+        columns=_additional_columns({**mapping.fields, **crm.columns}),
     )
 
 
-def _hubspot(crm: CrmSettings) -> PeopleMapping:
+def _hubspot_mapping(crm: CrmSettings) -> PeopleMapping:
     """Return how to read HubSpot's contacts: 100 a page, with the properties that we need."""
     names = ("phone", "mobilephone", *HUBSPOT_FIELDS, *crm.columns.values())
     properties = quote(",".join(dict.fromkeys(names)), safe=",")
@@ -130,11 +130,11 @@ def _hubspot(crm: CrmSettings) -> PeopleMapping:
         next="paging.next.after",
         number=("properties.phone", "properties.mobilephone"),
         name=HUBSPOT.name,
-        columns=_columns({**known, **configured}),
+        columns=_additional_columns({**known, **configured}),
     )
 
 
-def _columns(columns: Mapping[str, str]) -> dict[str, str]:
+def _additional_columns(columns: Mapping[str, str]) -> dict[str, str]:
     """Return the columns without those that every file has."""
     return {
         column: path for column, path in columns.items() if column not in (NUMBER, NAME, CRM_ID)

@@ -90,12 +90,12 @@ class CrmLookup:
         began = self.clock()
         readings = as_dialled(number, region=self.region)
         # An ambiguous number is not looked up: the model could get another person's record.
-        permit = self._permit(began) if len(readings) == 1 else None
+        permit = self._tick_and_permit(began) if len(readings) == 1 else None
         if permit is None:
             outcome = "not_asked"
             contact = None
         else:
-            contact, outcome = await self._ask(readings[0], permit)
+            contact, outcome = await self._look_up_and_report(readings[0], permit)
         took_s = round(self.clock() - began, 3)
         emit(CallerLookedUp(crm=self.crm.name, outcome=outcome, took_s=took_s))
         return contact
@@ -107,13 +107,15 @@ class CrmLookup:
         await asyncio.gather(*self._running, return_exceptions=True)
         await self.crm.close()
 
-    def _permit(self, now: float) -> Permit | None:
+    def _tick_and_permit(self, now: float) -> Permit | None:
         """End the breaker's rest if due; return its permit to ask now, or `None` if it refuses."""
         for event in self.availability.tick(now):
             self.emit(event)
         return self.availability.of(STAGE, self.crm.name).permit(now)
 
-    async def _ask(self, number: str, permit: Permit) -> tuple[CrmContact | None, str]:
+    async def _look_up_and_report(
+        self, number: str, permit: Permit
+    ) -> tuple[CrmContact | None, str]:
         """Return the contact and the outcome: `found`, `unknown`, or `failed` without an answer."""
         began = self.clock()
         breaker = self.availability.of(STAGE, self.crm.name).breaker

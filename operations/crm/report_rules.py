@@ -26,7 +26,7 @@ def report_of(call: CallState, *, ended_s: float, written: Callable[[str], str] 
         written: Formats the other party's number for the report.
     """
     started, ended, wanted = call.started, call.ended, call.callback
-    number, our_number = _numbers(call)
+    number, our_number = _party_and_own_number(call)
     return CrmReport(
         key=f"call-{call.call_id}",
         call_id=call.call_id,
@@ -38,7 +38,7 @@ def report_of(call: CallState, *, ended_s: float, written: Callable[[str], str] 
         length_s=round(ended.length_s, 3) if ended else 0.0,
         turns=call.answers,
         ended_s=ended_s,
-        summary=_summary(call.said, call.verdict),
+        summary=_summary_of_words(call.said, call.verdict),
         callback=(wanted.when or "as soon as possible") if wanted else "",
         reason=wanted.reason if wanted else "",
         verdict=call.verdict,
@@ -67,7 +67,7 @@ def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str
         length_s=round(row["length_s"], 3),
         turns=row["turns"],
         ended_s=row["ended_at"].timestamp(),
-        summary=_summary(row.get("said", ()), row["verdict"]),
+        summary=_summary_of_words(row.get("said", ()), row["verdict"]),
         callback="" if callback is None else "as soon as possible",
         reason=callback or "",
         verdict=row["verdict"],
@@ -75,7 +75,7 @@ def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str
     )
 
 
-def _summary(utterances: Iterable[str], verdict: str) -> str:
+def _summary_of_words(utterances: Iterable[str], verdict: str) -> str:
     """Return a summary from the caller's last words.
 
     Without words, a call that a failure has hurt gets another summary than a silent one, because
@@ -87,7 +87,7 @@ def _summary(utterances: Iterable[str], verdict: str) -> str:
     return plain_summary(messages, reason="", language="en")
 
 
-def _numbers(call: CallState) -> tuple[str, str]:
+def _party_and_own_number(call: CallState) -> tuple[str, str]:
     """Return the other party's number and ours; empty if unknown or withheld."""
     if call.started is None:
         return "", ""

@@ -65,13 +65,13 @@ class CrmReporter:
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
         """Queue a report, to be sent at `due_s` at the earliest; `None` for now."""
-        self._queue(QueuedReport(report=report, due_s=due_s))
+        self._queue_report(QueuedReport(report=report, due_s=due_s))
 
     def complete(self, report: CrmReport) -> None:
         """Queue a report to be sent now, in place of the waiting one with the same key."""
-        self._queue(QueuedReport(report=report, replaces=True))
+        self._queue_report(QueuedReport(report=report, replaces=True))
 
-    def _queue(self, report: QueuedReport) -> None:
+    def _queue_report(self, report: QueuedReport) -> None:
         if self._waiting.put(report):
             self.lost += 1
             logger.error("the database was down for too long: a report to the CRM is lost")
@@ -94,14 +94,14 @@ class CrmReporter:
         while self._waiting:
             queued = self._waiting[0]
             try:
-                await self._put(queued)
+                await self._store_report(queued)
             except StorageError as error:
                 logger.error("a report for the CRM is not stored yet, and is retried: {}", error)
                 return False
             self._waiting.remove_first(queued)
         return True
 
-    async def _put(self, queued: QueuedReport) -> None:
+    async def _store_report(self, queued: QueuedReport) -> None:
         if queued.replaces:
             await self.outbox.complete(queued.report, now=self.utc_s())
         else:

@@ -39,7 +39,7 @@ def path_on_host(link: str, url: str) -> str | None:
         return None
     try:
         there, here = urlsplit(link), urlsplit(url)
-        if "@" in there.netloc or _origin(there) != _origin(here):
+        if "@" in there.netloc or _origin_of_url(there) != _origin_of_url(here):
             return None
     except ValueError:  # an invalid port
         return None
@@ -52,7 +52,7 @@ def root_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+def _origin_of_url(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
 
 
@@ -127,7 +127,7 @@ class RestCrm:
             if error.kind is Kind.NOT_FOUND:  # some CRMs answer 404 for an unknown contact
                 return None
             raise
-        return self._contact(dig(answer, self._mapping.found))
+        return self._contact_from_json(dig(answer, self._mapping.found))
 
     async def write(self, report: CrmReport) -> None:
         """Report a call; does nothing if no request is configured for it."""
@@ -140,7 +140,7 @@ class RestCrm:
     async def close(self) -> None:
         """Do nothing: its connections belong to the process."""
 
-    def _contact(self, found: Any) -> CrmContact | None:
+    def _contact_from_json(self, found: Any) -> CrmContact | None:
         if not isinstance(found, Mapping):
             return None
         mapping = self._mapping
@@ -165,7 +165,7 @@ class RestCrm:
         Raises:
             RemoteError: The CRM refused, did not answer, or sent too much or no JSON.
         """
-        url = self._address(request, values)
+        url = self._address_of_request(request, values)
         body = None if request.body is None else json.dumps(fill(request.body, values)).encode()
         status, answer_headers, text = await send(
             request.method,
@@ -183,7 +183,7 @@ class RestCrm:
         except ValueError:
             raise RemoteError(Kind.PROTOCOL, "the answer is not JSON") from None
 
-    def _address(self, request: RestRequest, values: Mapping[str, Any]) -> str:
+    def _address_of_request(self, request: RestRequest, values: Mapping[str, Any]) -> str:
         if request.rooted:
             return root_of(self._url) + request.path
         escaped = {key: quote(str(value), safe="") for key, value in values.items()}

@@ -76,7 +76,7 @@ def storage_errors(url: URL) -> Iterator[None]:
         OverflowError,  # SQLite's driver, for a number that does not fit
     ) as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
-        kind = RefusedRowsError if _refuses(error) else StorageError
+        kind = RefusedRowsError if _rows_are_at_fault(error) else StorageError
         raise kind(line_of(cause, hidden=url.password)) from error
 
 
@@ -89,7 +89,7 @@ def _driver_errors(backend: str) -> tuple[type[Exception], ...]:
     return (asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
-def _refuses(error: Exception) -> bool:
+def _rows_are_at_fault(error: Exception) -> bool:
     """Return whether the rows are at fault: SQL state classes 22 and 23, and similar errors."""
     if not isinstance(error, DBAPIError):
         return isinstance(error, OverflowError | UnicodeEncodeError)
@@ -167,7 +167,7 @@ class Database:
 
     @property
     def _is_gone(self) -> bool:
-        return self._made and self.file is not None and _inode(self.file) != self._inode
+        return self._made and self.file is not None and _device_and_inode(self.file) != self._inode
 
     async def engine(self) -> AsyncEngine:
         """Return the engine of a database that has our tables; the first call creates them.
@@ -184,11 +184,11 @@ class Database:
                 if self.file is not None:
                     await asyncio.to_thread(make_file, self.file)
                 if self._thread and self.file:  # in one round trip, as in `transact`
-                    await self._thread.run(self._prepare)
+                    await self._thread.run(self._prepare_tables)
                 else:
                     async with self._engine.begin() as connection:
-                        await connection.run_sync(self._prepare)
-                self._inode = _inode(self.file) if self.file else None
+                        await connection.run_sync(self._prepare_tables)
+                self._inode = _device_and_inode(self.file) if self.file else None
                 self._made = True
         return self._engine
 
@@ -268,7 +268,7 @@ class Database:
                     stack.push_async_exit(turn.pop_all())
                     return connection
 
-    def _prepare(self, connection: Connection) -> None:
+    def _prepare_tables(self, connection: Connection) -> None:
         if self._tables is None:
             prepare(connection)
         else:
@@ -299,9 +299,11 @@ class _FileThread:
         """Queue `work` as one transaction; cancelling the future does not stop it once it runs."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="database file")
-        return asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+        return asyncio.get_running_loop().run_in_executor(
+            self._thread, self._run_in_transaction, work
+        )
 
-    def _run(self, work: Callable[[Connection], Result]) -> Result:
+    def _run_in_transaction(self, work: Callable[[Connection], Result]) -> Result:
         with self.engine.begin() as connection:
             return work(connection)
 
@@ -338,7 +340,7 @@ def make_file(path: Path) -> None:
         os.close(folder)
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
+def _device_and_inode(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
     except OSError:
@@ -351,7 +353,7 @@ def prepare_connection(connection: DBAPIConnection, _: object) -> None:
 
     Also replaces SQLite's `lower`, which changes only the letters of ASCII.
     """
-    connection.create_function("lower", 1, _lower, deterministic=True)
+    connection.create_function("lower", 1, _to_lower_case, deterministic=True)
     cursor = connection.cursor()
     try:
         cursor.execute("PRAGMA journal_mode=WAL")
@@ -363,5 +365,5 @@ def prepare_connection(connection: DBAPIConnection, _: object) -> None:
         cursor.close()
 
 
-def _lower(text: str | None) -> str | None:
+def _to_lower_case(text: str | None) -> str | None:
     return text and text.lower()

@@ -43,7 +43,7 @@ def is_one_of(
     """Return the condition that a column holds one of these values."""
     if not _has_arrays(connection):
         return known.in_(values)
-    return known == any_(cast(literal(list(values), _array(known)), _array(known)))
+    return known == any_(cast(literal(list(values), _array_of_type(known)), _array_of_type(known)))
 
 
 async def insert_missing(
@@ -57,14 +57,14 @@ async def insert_missing(
         await connection.execute(statement, [dict(row) for row in rows])
         return
     names = list(rows[0])
-    arrays = [bindparam(name, type_=_array(table.c[name])) for name in names]
+    arrays = [bindparam(name, type_=_array_of_type(table.c[name])) for name in names]
     types = [column(name, table.c[name].type) for name in names]
     given = func.unnest(*arrays).table_valued(*types).render_derived()
     statement = postgresql.insert(table).from_select(names, select(given)).on_conflict_do_nothing()
     await connection.execute(statement, {name: [row[name] for row in rows] for name in names})
 
 
-def _array(known: ColumnElement[Any]) -> postgresql.ARRAY[Any]:
+def _array_of_type(known: ColumnElement[Any]) -> postgresql.ARRAY[Any]:
     return postgresql.ARRAY(known.type)
 
 

@@ -106,7 +106,7 @@ class RedisBoard:
         keys = [f"{WORDS}{place}:{aspect.value}" for place in places for aspect in Aspect]
         with self._storage_errors():
             found = await self._redis.mget(keys) if keys else []
-        entries = [_read(str(item)) for item in found if item]
+        entries = [_json_after_timestamp(str(item)) for item in found if item]
         return [
             report
             for item in entries
@@ -140,7 +140,7 @@ class RedisBoard:
             raise StorageError(line_of(error, hidden=self._password)) from error
 
 
-def _read(value: str) -> dict[str, Any]:
+def _json_after_timestamp(value: str) -> dict[str, Any]:
     """Return the JSON after a value's timestamp; empty for a value that is not ours."""
     try:
         entry = json.loads(value.partition(" ")[2])

@@ -41,12 +41,12 @@ async def rehearse(address: str) -> None:
                 await connection.run_sync(scratch.drop)
             async with engine.connect() as connection, connection.begin() as work:
                 await connection.run_sync(METADATA.create_all, tables=[CALLBACKS])
-                await connection.execute(insert(CALLBACKS).values(_row()))
+                await connection.execute(insert(CALLBACKS).values(_rehearsal_row()))
                 await work.rollback()
     finally:
         await engine.dispose()
 
 
-def _row() -> dict[str, str | datetime]:
+def _rehearsal_row() -> dict[str, str | datetime]:
     name = f"doctor-{secrets.token_hex(4)}"
     return {"call_id": name, "number": "", "reason": name, "asked_at": EARLY}

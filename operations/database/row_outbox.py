@@ -75,7 +75,7 @@ class Outbox:
 
         `values` must end their `pending` state, or they are sent again.
         """
-        await self._change(self._with_keys(keys), values)
+        await self._change_rows(self._with_keys(keys), values)
 
     async def put_off(
         self, keys: Sequence[tuple[str, ...]], *, lent_until_s: float, due_s: float, **values: Any
@@ -85,14 +85,14 @@ class Outbox:
         Those that were lent again since, whose loan ends at another `lent_until_s`, are unchanged.
         """
         still_ours = self._with_keys(keys) & (self.table.c.due_s == lent_until_s)
-        await self._change(still_ours, {"due_s": due_s, **values})
+        await self._change_rows(still_ours, {"due_s": due_s, **values})
 
     async def delete(self, which: ColumnElement[bool]) -> None:
         """Delete rows, such as those that were settled long ago."""
         async with self.database.transaction() as connection:
             await connection.execute(delete(self.table).where(which))
 
-    async def _change(self, which: ColumnElement[bool], values: Mapping[str, Any]) -> None:
+    async def _change_rows(self, which: ColumnElement[bool], values: Mapping[str, Any]) -> None:
         async with self.database.transaction() as connection:
             await connection.execute(update(self.table).where(which).values(**values))
 

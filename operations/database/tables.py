@@ -32,15 +32,15 @@ class UtcDateTime(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Return a moment to store or to compare with; one without a zone is in UTC."""
         del dialect
-        return _utc(value)
+        return _to_utc(value)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Return a stored moment."""
         del dialect
-        return _utc(value)
+        return _to_utc(value)
 
 
-def _utc(value: datetime | None) -> datetime | None:
+def _to_utc(value: datetime | None) -> datetime | None:
     if value is None:
         return None
     return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)

@@ -37,14 +37,14 @@ async def upgrade(address: str) -> tuple[str | None, str | None]:
     with storage_errors(url):
         if file := file_of(url):
             make_file(file)
-        engine = _engine(url)
+        engine = _upgrade_engine(url)
         try:
             async with engine.begin() as connection:
                 await connection.run_sync(lock_schema)
                 before = await connection.run_sync(version_of)
                 if unknown := unknown_version(before):
                     raise StorageError(f"it {unknown}")
-                await connection.run_sync(_migrate)
+                await connection.run_sync(_migrate_to_latest)
                 return before, await connection.run_sync(version_of)
         finally:
             await engine.dispose()
@@ -59,10 +59,10 @@ async def find_version_problem(address: str) -> str | None:
         StorageError: The database cannot be read.
     """
     url = make_url(address)
-    if not await asyncio.to_thread(_exists, url):
+    if not await asyncio.to_thread(_database_exists, url):
         return None  # checking creates nothing
     with storage_errors(url):
-        engine = _engine(url)
+        engine = _upgrade_engine(url)
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(version_problem)
@@ -70,13 +70,13 @@ async def find_version_problem(address: str) -> str | None:
             await engine.dispose()
 
 
-def _exists(url: URL) -> bool:
+def _database_exists(url: URL) -> bool:
     if url.get_backend_name() != "sqlite":
         return True
     return bool(url.database) and Path(str(url.database)).exists()
 
 
-def _engine(url: URL) -> AsyncEngine:
+def _upgrade_engine(url: URL) -> AsyncEngine:
     arguments = {
         name: value
         for name, value in ARGUMENTS.get(url.get_backend_name(), {}).items()
@@ -85,7 +85,7 @@ def _engine(url: URL) -> AsyncEngine:
     return create_async_engine(url, poolclass=NullPool, connect_args=arguments)
 
 
-def _migrate(connection: Connection) -> None:
+def _migrate_to_latest(connection: Connection) -> None:
     from alembic import command  # noqa: PLC0415 - no call needs it, and it takes a while
     from alembic.config import Config  # noqa: PLC0415
 

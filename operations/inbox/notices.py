@@ -78,18 +78,18 @@ class InboxNotices:
         """
         now = datetime.fromtimestamp(self._utc_s(), UTC)
         for entry in await self._inbox.untold(now=now, limit=MAX_NOTICES):
-            sent = await asyncio.gather(*(self._send(it, entry) for it in self._channels))
+            sent = await asyncio.gather(*(self._send_notice(it, entry) for it in self._channels))
             if any(sent):
                 await self._inbox.mark_told(entry, at=now)
 
-    async def _send(self, channel: Channel, entry: InboxEntry) -> bool:
+    async def _send_notice(self, channel: Channel, entry: InboxEntry) -> bool:
         """Send a notice, unless the channel rests; return whether it reached anyone.
 
         If not, it is sent again later. A channel rests for as long as it asks for.
         """
         if self._utc_s() < self._rests_until_s.get(channel.name, 0.0):
             return False
-        post = ChannelPost(alert=_alert(entry), channel=channel.name, handle="")
+        post = ChannelPost(alert=_alert_from_entry(entry), channel=channel.name, handle="")
         try:
             await post_to(channel, post, notice_text(entry), self._retries)
         except ServiceError as error:
@@ -140,7 +140,7 @@ def notice_text(entry: InboxEntry) -> AlertText:
     return AlertText(title=f"{TITLES[entry.kind]} by {whom}", lines=tuple(lines))
 
 
-def _alert(entry: InboxEntry) -> Alert:
+def _alert_from_entry(entry: InboxEntry) -> Alert:
     """Return the notice as an alert; its key identifies a repeat."""
     at_s = entry.at.timestamp()
     return Alert(

@@ -62,9 +62,9 @@ class Inbox:
 
         def condition(table: Table) -> ColumnElement[bool]:
             state = table.c.done_at.is_not(None) if done else table.c.done_at.is_(None)
-            return state if before is None else state & (_at(table) < before)
+            return state if before is None else state & (_time_column(table) < before)
 
-        return await self._read(condition, limit=limit)
+        return await self._read_newest(condition, limit=limit)
 
     async def waiting(self) -> int:
         """Return the number of waiting entries."""
@@ -77,7 +77,9 @@ class Inbox:
 
     async def entry(self, kind: InboxKind, call_id: str) -> InboxEntry | None:
         """Return one entry; `None` if there is none."""
-        found = await self._read(lambda table: table.c.call_id == call_id, limit=1, kinds=[kind])
+        found = await self._read_newest(
+            lambda table: table.c.call_id == call_id, limit=1, kinds=[kind]
+        )
         return found[0] if found else None
 
     async def mark(self, kind: InboxKind, call_id: str, *, done_at: datetime | None) -> bool:
@@ -100,10 +102,10 @@ class Inbox:
 
         def condition(table: Table) -> ColumnElement[bool]:
             has_ended = or_(CALLS.c.state.is_(None), CALLS.c.state != "live")
-            is_recent = (_at(table) > oldest) & (_at(table) <= newest)
+            is_recent = (_time_column(table) > oldest) & (_time_column(table) <= newest)
             return table.c.told_at.is_(None) & table.c.done_at.is_(None) & has_ended & is_recent
 
-        return await self._read(condition, limit=limit)
+        return await self._read_newest(condition, limit=limit)
 
     async def mark_told(self, entry: InboxEntry, *, at: datetime) -> None:
         """Record that a notice of an entry was sent."""
@@ -112,7 +114,7 @@ class Inbox:
         async with self.database.transaction() as connection:
             await connection.execute(changed)
 
-    async def _read(
+    async def _read_newest(
         self,
         condition: Callable[[Table], ColumnElement[bool]],
         *,
@@ -124,7 +126,9 @@ class Inbox:
         async with self.database.reading() as connection:
             for kind in kinds:
                 table = TABLES[kind]
-                newest = newest_of(_columns(kind).where(condition(table)), _at(table), limit)
+                newest = newest_of(
+                    _select_entry_fields(kind).where(condition(table)), _time_column(table), limit
+                )
                 rows = (await connection.execute(newest)).mappings()
                 found += (InboxEntry(kind=kind, **row) for row in rows)
         found.sort(key=lambda entry: entry.at, reverse=True)
@@ -132,7 +136,7 @@ class Inbox:
         return [entry for entry in found if last is None or entry.at >= last]
 
 
-def _columns(kind: InboxKind) -> Select[*tuple[Any, ...]]:
+def _select_entry_fields(kind: InboxKind) -> Select[*tuple[Any, ...]]:
     """Select the fields of an `InboxEntry` but `kind`, also if the call is not on record."""
     table = TABLES[kind]
     message = kind == "message"
@@ -148,7 +152,7 @@ def _columns(kind: InboxKind) -> Select[*tuple[Any, ...]]:
         func.coalesce(CALLS.c.agent, "").label("agent"),
         table.c.number,
         (table.c.transcript if message else table.c.reason).label("text"),
-        _at(table).label("at"),
+        _time_column(table).label("at"),
         table.c.done_at,
         (table.c.length_s if message else literal(None)).label("length_s"),
         (table.c.path if message else literal("")).label("path"),
@@ -157,7 +161,7 @@ def _columns(kind: InboxKind) -> Select[*tuple[Any, ...]]:
     ).select_from(joined)
 
 
-def _at(table: Table) -> Column[datetime]:
+def _time_column(table: Table) -> Column[datetime]:
     return table.c.at if table is VOICEMAILS else table.c.asked_at
 
 
@@ -174,7 +178,7 @@ async def list_entries(url: str, *, done: bool, numbers: bool) -> list[str]:
     """
     async with Database(url) as database:
         found = await Inbox(database).entries(done=done)
-    return [_line(entry, numbers=numbers) for entry in found]
+    return [_format_entry(entry, numbers=numbers) for entry in found]
 
 
 async def close_entries(url: str, call_id: str, *, done_at: datetime | None) -> list[str]:
@@ -193,7 +197,7 @@ async def close_entries(url: str, call_id: str, *, done_at: datetime | None) -> 
     return [f"the {kind} of call {call_id} {state}" for kind in changed]
 
 
-def _line(entry: InboxEntry, *, numbers: bool) -> str:
+def _format_entry(entry: InboxEntry, *, numbers: bool) -> str:
     shown = entry.number if numbers else mask_number(entry.number)
     parts = [
         for_people(entry.at, "%Y-%m-%d %H:%M"),

@@ -179,7 +179,7 @@ class Alerting:
                 alert = self._begin_or_update(known, fact, now)
             case IncidentEnded():
                 known = known or self._find_recently_ended(fact, now)
-                alert = known and _end(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
+                alert = known and _end_alert(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
             case IncidentLasted():
                 alert = known or _reopen_last(self.alerts.values(), fact)
             case IncidentLeft():
@@ -202,7 +202,7 @@ class Alerting:
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
             seen = replace(alert, seen_by=by)
-            self.alerts[key] = _end(seen, now, how=f"resolved by {by}")
+            self.alerts[key] = _end_alert(seen, now, how=f"resolved by {by}")
         return self.tick(now)
 
     def tick(self, now: float) -> tuple[TellAlert, ...]:
@@ -279,7 +279,7 @@ class Alerting:
         rules = self.rules
         silent_s = rules.silent_s if alert.stage in STAGES else rules.named_again_s
         if self._complete and now >= alert.heard_s + silent_s:
-            return _end(alert, now, how=UNHEARD)
+            return _end_alert(alert, now, how=UNHEARD)
         is_due = now >= alert.open_s + rules.escalate_s
         if is_due and alert.severity is not Severity.LOW and not (alert.escalated or alert.seen_by):
             return replace(alert, severity=step_up(alert.severity), escalated=True)
@@ -405,7 +405,7 @@ def _without_reporter(alert: Alert, now: float, *, by: str) -> Alert:
     others = tuple(name for name in alert.reporters if name != by)
     if others or by not in alert.reporters:
         return replace(alert, reporters=others)
-    return replace(_end(alert, now, how=REPLACED), reporters=())
+    return replace(_end_alert(alert, now, how=REPLACED), reporters=())
 
 
 def _reopen_last(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
@@ -421,7 +421,7 @@ def _reopen_last(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
     return replace(last, ended_s=None, how="", lasted_s=0.0)
 
 
-def _end(alert: Alert, now: float, *, how: str, lasted_s: float = 0.0) -> Alert:
+def _end_alert(alert: Alert, now: float, *, how: str, lasted_s: float = 0.0) -> Alert:
     """Return an alert as ended; a second report of the end changes nothing."""
     if alert.ended_s is not None:
         return alert

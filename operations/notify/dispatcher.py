@@ -189,9 +189,9 @@ class DirectAlerts:
             logger.critical("Sending alert without the database: {}", alert_text(alert).title)
             async with asyncio.TaskGroup() as sending:
                 for channel in self._channels:
-                    sending.create_task(self._send(channel, alert), name=channel.name)
+                    sending.create_task(self._send_alert(channel, alert), name=channel.name)
 
-    async def _send(self, channel: Channel, alert: Alert) -> None:
+    async def _send_alert(self, channel: Channel, alert: Alert) -> None:
         """Send an alert, and emit `AlertSent` if anyone got it; a failure is only logged."""
         post = ChannelPost(alert=alert, channel=channel.name, handle="")
         try:
@@ -304,7 +304,7 @@ class AlertDispatcher:
             return RoundOutcome(known=tuple(alerting.alerts.values()), messages=(*messages, *more))
 
         try:
-            census = await self._count()
+            census = await self._count_hurt_callers()
             messages = await self._outbox.run_round(
                 decide, channels=self._properties, now=self._utc_s()
             )
@@ -332,7 +332,7 @@ class AlertDispatcher:
             alert, then=self._describe_replacement(alert.stage, alert.rung) or alert.then
         )
 
-    async def _count(self) -> Census:
+    async def _count_hurt_callers(self) -> Census:
         """Return the hurt callers, from a query at most `COUNT_EVERY_S` ago."""
         now = self._utc_s()
         if not 0.0 <= now - self._counted_s < COUNT_EVERY_S:  # below 0: the clock was set back

@@ -52,17 +52,17 @@ def mail_channel(settings: EmailSettings, *, utc_s: Callable[[], float]) -> Chan
 
     async def post_alert(post: ChannelPost, text: AlertText) -> str:
         try:
-            mail = _mail(settings, post.alert, text, utc_s())
+            mail = _compose_mail(settings, post.alert, text, utc_s())
         except ValueError:  # a line break; the error's text may contain a secret
             raise RemoteError(Kind.BAD_REQUEST, INVALID) from None
-        await _deliver(settings, mail, unfinished)
+        await _deliver_to_pending(settings, mail, unfinished)
         return mail["Message-ID"]
 
     place = f"{settings.server}:{settings.port}"
     return Channel(name="email", edits=False, place=place, post=post_alert)
 
 
-async def _deliver(
+async def _deliver_to_pending(
     settings: EmailSettings, mail: EmailMessage, unfinished: dict[str, dict[str, int]]
 ) -> None:
     """Send a mail; a retry skips recipients that have accepted or permanently refused it.
@@ -81,7 +81,7 @@ async def _deliver(
     due = [address for address in recipients if address not in answers]
     answered_now: dict[str, int] = {}
     try:
-        answered_now = await _send(settings, mail, due)
+        answered_now = await _send_over_smtp(settings, mail, due)
     except ValueError:  # an address that no mail can have
         raise RemoteError(Kind.BAD_REQUEST, INVALID) from None
     except (OSError, aiosmtplib.SMTPException) as error:
@@ -94,11 +94,13 @@ async def _deliver(
             unfinished[mail["Message-ID"]] = answers
         if len(unfinished) > MAX_UNFINISHED:
             del unfinished[next(iter(unfinished))]
-    if refusal := _refusal(dict.fromkeys(due, NO_ANSWER) | answers | answered_now):
+    if refusal := _refusal_from_answers(dict.fromkeys(due, NO_ANSWER) | answers | answered_now):
         raise refusal
 
 
-def _mail(settings: EmailSettings, alert: Alert, text: AlertText, now: float) -> EmailMessage:
+def _compose_mail(
+    settings: EmailSettings, alert: Alert, text: AlertText, now: float
+) -> EmailMessage:
     mail = EmailMessage()
     # No mail has this id: mail programs show mails that refer to the same one as one thread.
     thread_id = f"<{_id_word(alert.key)}@{DOMAIN}>"
@@ -114,7 +116,9 @@ def _mail(settings: EmailSettings, alert: Alert, text: AlertText, now: float) ->
     return mail
 
 
-async def _send(settings: EmailSettings, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
+async def _send_over_smtp(
+    settings: EmailSettings, mail: EmailMessage, to: Sequence[str]
+) -> dict[str, int]:
     """Send a mail; return the server's answer for each address.
 
     Raises:
@@ -223,7 +227,7 @@ def _remote_error(error: Exception) -> RemoteError:
             return RemoteError(kind, reason)
 
 
-def _refusal(answers: Mapping[str, int]) -> RemoteError | None:
+def _refusal_from_answers(answers: Mapping[str, int]) -> RemoteError | None:
     """Return a mail's error from the last answer for each address; `None` if all accepted.
 
     While there are temporary refusals, the error is temporary, so that the mail is retried;

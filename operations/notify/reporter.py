@@ -62,9 +62,9 @@ class AlertReporter:
             case IncidentBegan(stage=stage) if stage == CALLERS:
                 pass  # emitted by the dispatcher itself
             case IncidentBegan() | IncidentGrew() | IncidentEnded() as fact:
-                self._queue([fact], at_s)
+                self._queue_reports([fact], at_s)
             case CallFailed() as event:
-                self._queue([failed_call_incident(event)], at_s)
+                self._queue_reports([failed_call_incident(event)], at_s)
             case _:
                 pass
 
@@ -99,7 +99,7 @@ class AlertReporter:
         Await it after `run` has ended. If the database fails, the reports are lost.
         """
         left = [IncidentLeft(stage=stage, rung=rung) for stage, rung in sorted(self._open)]
-        self._queue(left, self._utc_s())
+        self._queue_reports(left, self._utc_s())
         await self.write()
 
     async def write(self) -> bool:
@@ -158,9 +158,9 @@ class AlertReporter:
         self._waiting.put_back(
             [report for report in waiting if not _is_repeat(report.fact, places)]
         )
-        self._queue([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
+        self._queue_reports([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
 
-    def _queue(self, facts: Iterable[AlertEvent], at_s: float) -> None:
+    def _queue_reports(self, facts: Iterable[AlertEvent], at_s: float) -> None:
         """Queue reports, and remember which lasting incidents are open.
 
         The end of a database failure first queues the reports that were set aside.

@@ -30,12 +30,16 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
     async def send(method: str, fields: dict[str, Any]) -> dict[str, Any] | None:
         """Send a request; if the chat has moved to a new id, use that from now on."""
         nonlocal chat
-        status, answer, wait_s = await _request(address + method, {"chat_id": chat, **fields})
-        moved = _parameters(answer).get("migrate_to_chat_id")
+        status, answer, wait_s = await _post_to_telegram(
+            address + method, {"chat_id": chat, **fields}
+        )
+        moved = _parameters_in_answer(answer).get("migrate_to_chat_id")
         if isinstance(moved, int | str) and moved:
             chat = str(moved)
-            status, answer, wait_s = await _request(address + method, {"chat_id": chat, **fields})
-        return _message(method, status, answer, wait_s)
+            status, answer, wait_s = await _post_to_telegram(
+                address + method, {"chat_id": chat, **fields}
+            )
+        return _message_from_answer(method, status, answer, wait_s)
 
     async def post_alert(post: ChannelPost, text: AlertText) -> str:
         """Update the earlier message, or send one if none can be updated; return its number."""
@@ -54,7 +58,7 @@ def telegram_channel(settings: TelegramSettings) -> Channel:
     return Channel(name="telegram", edits=True, place=f"chat {chat}", post=post_alert)
 
 
-async def _request(
+async def _post_to_telegram(
     address: str, fields: dict[str, Any]
 ) -> tuple[int, dict[str, Any], float | None]:
     """Return status, answer and the wait that is asked for.
@@ -74,7 +78,7 @@ async def _request(
     return status, answer, _wait_s(answer, headers)
 
 
-def _message(
+def _message_from_answer(
     method: str, status: int, answer: dict[str, Any], wait_s: float | None
 ) -> dict[str, Any] | None:
     """Return the message; `None` if the earlier one cannot be updated, so that a new one is sent.
@@ -93,7 +97,7 @@ def _message(
     raise refused(status, why, retry_after_s=wait_s)
 
 
-def _parameters(answer: dict[str, Any]) -> dict[str, Any]:
+def _parameters_in_answer(answer: dict[str, Any]) -> dict[str, Any]:
     hints = answer.get("parameters")
     return hints if isinstance(hints, dict) else {}
 
@@ -103,7 +107,7 @@ def _wait_s(answer: dict[str, Any], headers: Mapping[str, str]) -> float | None:
 
     `None` if it asks for none.
     """
-    asked_s = _parameters(answer).get("retry_after")
+    asked_s = _parameters_in_answer(answer).get("retry_after")
     if isinstance(asked_s, bool) or not isinstance(asked_s, int | float) or not asked_s > 0:
         asked_s = retry_after_s(headers)
     return None if asked_s is None else min(float(asked_s), MAX_WAIT_S)

@@ -84,7 +84,7 @@ class CallList:
 
         At most `limit`, and those that began at the same time as the last one.
         """
-        query = _listed().where(*_conditions(wanted))
+        query = _select_listed_calls().where(*_conditions_of_filter(wanted))
         query = newest_of(query, CALLS.c.started_at, limit).order_by(CALLS.c.id)
         async with self.database.reading() as connection:
             return await select_rows(connection, query, ListedCall)
@@ -93,8 +93,8 @@ class CallList:
         """Return the sums of the wanted calls, by day, verdict and currency."""
         day = func.date(CALLS.c.started_at)
         query: Select[Any] = (  # pyright: ignore[reportAssignmentType] - the columns' types vary
-            _listed()
-            .where(*_conditions(wanted))
+            _select_listed_calls()
+            .where(*_conditions_of_filter(wanted))
             .with_only_columns(
                 day.label("day"), CALLS.c.verdict, CALLS.c.currency,
                 func.count().label("calls"), func.sum(CALLS.c.cost).label("cost"),
@@ -112,14 +112,14 @@ class CallList:
         """Return the agents, campaigns and results that are on record."""
         async with self.database.reading() as connection:
             found = [
-                list((await connection.execute(_distinct(column))).scalars())
+                list((await connection.execute(_select_distinct(column))).scalars())
                 for column in (CALLS.c.agent, DIALS.c.campaign, CALL_RESULTS.c.outcome)
             ]
         agents, campaigns, results = found
         return CallChoices(agents=agents, campaigns=campaigns, results=results)
 
 
-def _listed() -> Select[Any]:
+def _select_listed_calls() -> Select[Any]:
     """Select the fields of `ListedCall`; those of a campaign or a result are empty if missing."""
     joined = (
         CALLS.outerjoin(DIALS, DIALS.c.id == CALLS.c.dial_id)
@@ -139,7 +139,7 @@ def _listed() -> Select[Any]:
     ).select_from(joined)
 
 
-def _conditions(wanted: CallFilter) -> list[ColumnElement[bool]]:
+def _conditions_of_filter(wanted: CallFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.since is not None:
         found.append(CALLS.c.started_at >= wanted.since)
@@ -159,5 +159,5 @@ def _conditions(wanted: CallFilter) -> list[ColumnElement[bool]]:
     return found + [column == value for column, value in exact.items() if value]
 
 
-def _distinct(column: Any) -> Select[Any]:
+def _select_distinct(column: Any) -> Select[Any]:
     return select(column).where(column != "").distinct().order_by(column).limit(MAX_CHOICES)

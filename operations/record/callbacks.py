@@ -41,7 +41,7 @@ class Callbacks:
             Whether it is the call's first request.
         """
         async with self.database.transaction(tries=1) as connection:  # a caller waits
-            return await _put(connection, wanted)
+            return await _put_callback(connection, wanted)
 
     async def waiting(self) -> Sequence[Callback]:
         """Return the requests that are not done."""
@@ -59,7 +59,7 @@ class Callbacks:
         ]
 
 
-async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
+async def _put_callback(connection: AsyncConnection, wanted: Callback) -> bool:
     of_call = CALLBACKS.c.call_id == wanted.call_id
     query = select(CALLBACKS.c.reason).where(of_call)
     earlier_reason = (await connection.execute(query)).scalar_one_or_none()

@@ -65,7 +65,7 @@ TABLE_GROUPS: Final[Sequence[Sequence[Table]]] = (
 """The tables, grouped by transaction."""
 
 
-def _erasable(now: float) -> Mapping[str, ColumnElement[bool]]:
+def _erasable_by_table(now: float) -> Mapping[str, ColumnElement[bool]]:
     """Return by table the condition for rows that belong to no contact being called.
 
     A contact that is being called stays, with its consent and its dial, until the dial has its
@@ -106,7 +106,7 @@ async def erase_rows(
         same: Checks each number that contains them.
         now: In seconds since 1970.
     """
-    erasable = _erasable(now)
+    erasable = _erasable_by_table(now)
     erased: dict[str, int] = {}
     for table in tables:
         found = select(table.c.number).where(contains_digits(table.c.number, ending)).distinct()
@@ -140,13 +140,17 @@ async def count_called(
     """
     contacts = select(CONTACTS.c.id, CONTACTS.c.number)
     dials = select(DIALS.c.contact_id.label("id"), DIALS.c.number, DIALS.c.id.label("dial_id"))
-    left = await _rows(connection, contacts.where(contains_digits(CONTACTS.c.number, ending)), same)
-    called = await _rows(connection, dials.where(contains_digits(DIALS.c.number, ending)), same)
+    left = await _rows_of_number(
+        connection, contacts.where(contains_digits(CONTACTS.c.number, ending)), same
+    )
+    called = await _rows_of_number(
+        connection, dials.where(contains_digits(DIALS.c.number, ending)), same
+    )
     counted = {row.id for row in called if row.dial_id in besides}
     return len({row.id for row in (*left, *called)} - counted)
 
 
-async def _rows(
+async def _rows_of_number(
     connection: AsyncConnection, wanted: Executable, same: SameNumber
 ) -> Sequence[Row[Any]]:
     return [item for item in (await connection.execute(wanted)).all() if same(item.number)]
@@ -213,9 +217,11 @@ class Erasure:
             oldest = now - timedelta(days=days)
             left |= await self._erase_files(kind, oldest)
             for table, name in AGE_COLUMNS.get(kind, ()):
-                erased[kind] += await self._erase(table, _old(table, name, oldest, left))
+                erased[kind] += await self._erase_in_batches(
+                    table, _is_old(table, name, oldest, left)
+                )
         sent_long_ago = CRM_REPORTS.c.done_s < now.timestamp() - ACCEPTED_KEPT_S
-        erased["crm_reports"] += await self._erase(CRM_REPORTS, sent_long_ago)
+        erased["crm_reports"] += await self._erase_in_batches(CRM_REPORTS, sent_long_ago)
         await self._erase_sendings()
         if left:
             path, why = next(iter(left.items()))
@@ -270,7 +276,7 @@ class Erasure:
         Files must be deleted before. Each `AT_ONCE` calls are a transaction of their own.
         """
         erased: Counter[str] = Counter()
-        for part in _parts(call_ids):
+        for part in _batches_of_ids(call_ids):
             async with self.database.transaction() as connection:
                 for table in (*CALLER_TABLES, VOICEMAILS):
                     statement = delete(table).where(table.c.call_id.in_(part))
@@ -283,7 +289,7 @@ class Erasure:
     async def erase_voicemails(self, call_ids: Sequence[str]) -> int:
         """Erase the voicemails of calls that have no row any more; return how many."""
         count = 0
-        for part in _parts(call_ids):
+        for part in _batches_of_ids(call_ids):
             async with self.database.transaction() as connection:
                 statement = delete(VOICEMAILS).where(VOICEMAILS.c.call_id.in_(part))
                 count += (await connection.execute(statement)).rowcount
@@ -309,7 +315,7 @@ class Erasure:
         async with self.database.reading() as connection:
             return await count_called(connection, ending, same, besides=besides)
 
-    async def _erase(self, table: Table, old: ColumnElement[bool]) -> int:
+    async def _erase_in_batches(self, table: Table, old: ColumnElement[bool]) -> int:
         """Erase rows in small transactions, with pauses for other writers; return how many."""
         keys = list(table.primary_key)
         batch = select(*keys).where(old).limit(AT_ONCE)
@@ -369,7 +375,9 @@ def their_numbers(call: Mapping[Any, Any], *, ours: bool) -> Sequence[str]:
     return () if ours else (called, caller)
 
 
-def _old(table: Table, name: str, oldest: datetime, left: Collection[str]) -> ColumnElement[bool]:
+def _is_old(
+    table: Table, name: str, oldest: datetime, left: Collection[str]
+) -> ColumnElement[bool]:
     """Return a condition for old rows, except calls in progress and voicemails whose file remains.
 
     Accepted CRM reports are erased after `ACCEPTED_KEPT_S`: until then they prevent a repeat.
@@ -399,6 +407,6 @@ def unlink_all(paths: Iterable[str]) -> Unlinked:
     return Unlinked(count=count, left=left)
 
 
-def _parts(call_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def _batches_of_ids(call_ids: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(call_ids), AT_ONCE):
         yield call_ids[start : start + AT_ONCE]

@@ -74,14 +74,14 @@ async def export(url: str, kind: str, *, since: datetime, form: str, out: Path) 
         opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(opened, "w", encoding="utf-8", newline="") as file:
             async with Database(url) as database:
-                count = await _write(file, kind, rows_of(database, kind, since), form=form)
+                count = await _write_rows(file, kind, rows_of(database, kind, since), form=form)
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
     return count
 
 
-async def _write(
+async def _write_rows(
     file: TextIO, kind: str, rows: AsyncIterator[Mapping[str, Any]], *, form: str
 ) -> int:
     write = _csv_writer(file, COLUMNS[kind]) if form == "csv" else _jsonl_writer(file)

@@ -100,7 +100,7 @@ class RecordFold:
         """Fold one entry; the next `take` returns its rows."""
         event, batch = entry.event, self._batch
         call = self._calls.add(entry)
-        batch.happenings.extend(self._happenings(entry))
+        batch.happenings.extend(self._happening_rows(entry))
         if call:
             self._note_change(call, event)
             batch.messages.extend(messages(entry, call))
@@ -108,7 +108,7 @@ class RecordFold:
             case CallStarted() if event.gap_s:
                 batch.taken_over.append(entry.call_id)
             case MessageLeft() if call:
-                batch.voicemails.append(self._voicemail(entry, event, call))
+                batch.voicemails.append(self._voicemail_row(entry, event, call))
             case LegEnded() if event.call_ref:
                 batch.outcomes[event.call_ref] = event.outcome
             case AttemptFailed() | ProviderFailed():
@@ -135,7 +135,7 @@ class RecordFold:
             call.forget_turns()
         return batch
 
-    def _happenings(self, entry: Entry) -> Iterator[RecordRow]:
+    def _happening_rows(self, entry: Entry) -> Iterator[RecordRow]:
         """Yield an entry's row; for refusals, only one per call, kind and ten minutes of the clock.
 
         The row's `times` counts it and the refusals without a row since the previous one.
@@ -186,7 +186,7 @@ class RecordFold:
         if (number := call.turn_of(event)) is not None:
             self._changed_turns.setdefault(call.call_id, set()).add(number)
 
-    def _voicemail(self, entry: Entry, message: MessageLeft, call: CallState) -> RecordRow:
+    def _voicemail_row(self, entry: Entry, message: MessageLeft, call: CallState) -> RecordRow:
         started = call.started
         return {
             "call_id": entry.call_id,
@@ -257,18 +257,18 @@ def messages(entry: Entry, call: CallState) -> Iterator[RecordRow]:
     match entry.event:
         case TranscriptFinal() as transcript:
             spans = [{"provider": transcript.provider, "words": len(transcript.text.split())}]
-            yield _message(entry, transcript.turn, "caller", transcript.text, spans)
+            yield _message_row(entry, transcript.turn, "caller", transcript.text, spans)
         case AgentSaid() as utterance:
             turn = call.turns.get(utterance.turn)
             spans = turn.spans if turn else []
             if utterance.by:
                 spans = [{"provider": utterance.by, "words": len(utterance.text.split())}]
-            yield _message(entry, utterance.turn, "agent", utterance.text, spans)
+            yield _message_row(entry, utterance.turn, "agent", utterance.text, spans)
         case _:
             pass
 
 
-def _message(entry: Entry, turn: int, role: str, text: str, spans: list[Span]) -> RecordRow:
+def _message_row(entry: Entry, turn: int, role: str, text: str, spans: list[Span]) -> RecordRow:
     return {
         "call_id": entry.call_id,
         "turn": turn,

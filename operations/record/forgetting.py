@@ -148,7 +148,7 @@ async def _erase_number(settings: Settings, database: Database, number: str) -> 
     logs = settings.logs.dir
     ours = _is_ours(settings, same)
     erasure = Erasure(database)
-    traced = await erasure.calls_of(ending, same, ours=ours, settled=_settled(settings))
+    traced = await erasure.calls_of(ending, same, ours=ours, settled=_complete_before(settings))
     ended = [call for call in traced if not call.live]
     live = {call.id: call.dial_id for call in traced if call.live}
     in_journals = await asyncio.to_thread(_calls_in_journal, logs / "calls", same, ours=ours)
@@ -233,7 +233,7 @@ async def _erase_files(
     same, logs = same_as(request.number, region=settings.server.region), settings.logs.dir
     ours = _is_ours(settings, same)
     traced = await Erasure(database).calls_of(
-        last_digits(request.number), same, ours=ours, settled=_settled(settings)
+        last_digits(request.number), same, ours=ours, settled=_complete_before(settings)
     )
     live = {call.id for call in traced if call.live}
     in_journals = await asyncio.to_thread(_calls_in_journal, logs / "calls", same, ours=ours)
@@ -252,7 +252,7 @@ def _is_ours(settings: Settings, same: SameNumber) -> bool:
     return any(map(same, settings.transports.livekit.sip.all_numbers))
 
 
-def _settled(settings: Settings) -> datetime:
+def _complete_before(settings: Settings) -> datetime:
     """Return the moment before which ended calls are complete."""
     return clock.utc_now() - timedelta(seconds=settings.after_call.within_s + SETTLED_S)
 
@@ -260,10 +260,10 @@ def _settled(settings: Settings) -> datetime:
 def _calls_in_journal(folder: Path, same: SameNumber, *, ours: bool) -> set[str]:
     """Return a number's calls from the journals, because the database may lack some of them."""
     records = folder.glob("*.jsonl")
-    return {path.stem for path in records if any(map(same, _numbers(path, ours=ours)))}
+    return {path.stem for path in records if any(map(same, _numbers_in_journal(path, ours=ours)))}
 
 
-def _numbers(path: Path, *, ours: bool) -> Sequence[str]:
+def _numbers_in_journal(path: Path, *, ours: bool) -> Sequence[str]:
     """Return the numbers that may identify the other party; none without a start in the journal."""
     if not path.exists():  # deleted meanwhile, because it was old
         return ()
@@ -298,15 +298,15 @@ def _calls_of(paths: Iterable[str]) -> set[str]:
 def _unlink_files(
     logs: Path, call_ids: Iterable[str], audio: Mapping[str, Iterable[str]]
 ) -> tuple[Counter[str], Mapping[str, str]]:
-    """Delete audio, then the journals of calls without audio that remains; return as `_unlink`."""
-    counts, left = _unlink(audio)
+    """Delete audio, then the journals of calls whose audio is gone; see `_unlink_by_kind`."""
+    counts, left = _unlink_by_kind(audio)
     journals = [str(logs / "calls" / f"{it}.jsonl") for it in set(call_ids) - _calls_of(left)]
-    records, stuck = _unlink({"call records": journals})
+    records, stuck = _unlink_by_kind({"call records": journals})
     counts.update(records)
     return counts, {**left, **stuck}
 
 
-def _unlink(audio: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[str, str]]:
+def _unlink_by_kind(audio: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[str, str]]:
     """Delete the files of each kind; return the counts, and by path why a file remains."""
     counts: Counter[str] = Counter()
     left: dict[str, str] = {}

@@ -227,13 +227,21 @@ class RecordReader:
                 return None
             return CallPage(
                 call=found[0],
-                turns=await select_rows(connection, _of(TURNS, call_id, "turn"), TurnRow),
-                messages=await select_rows(connection, _of(MESSAGES, call_id), MessageRow),
-                failures=await select_rows(connection, _of(FAILURES, call_id), FailureRow),
-                breaker_moves=await select_rows(
-                    connection, _of(BREAKER_MOVES, call_id), BreakerMoveRow
+                turns=await select_rows(
+                    connection, _select_of_call(TURNS, call_id, "turn"), TurnRow
                 ),
-                happenings=await select_rows(connection, _of(HAPPENINGS, call_id), HappeningRow),
+                messages=await select_rows(
+                    connection, _select_of_call(MESSAGES, call_id), MessageRow
+                ),
+                failures=await select_rows(
+                    connection, _select_of_call(FAILURES, call_id), FailureRow
+                ),
+                breaker_moves=await select_rows(
+                    connection, _select_of_call(BREAKER_MOVES, call_id), BreakerMoveRow
+                ),
+                happenings=await select_rows(
+                    connection, _select_of_call(HAPPENINGS, call_id), HappeningRow
+                ),
                 result=next(
                     iter(await select_rows(connection, _result_of(call_id), CallResultRow)), None
                 ),
@@ -242,19 +250,21 @@ class RecordReader:
     async def failures(self, since: datetime, until: datetime) -> Sequence[FailureRow]:
         """Return providers' failures from one moment to another, the oldest first."""
         async with self.database.reading() as connection:
-            return await select_rows(connection, _between(FAILURES, "at", since, until), FailureRow)
+            return await select_rows(
+                connection, _select_between(FAILURES, "at", since, until), FailureRow
+            )
 
     async def breaker_moves(self, since: datetime, until: datetime) -> Sequence[BreakerMoveRow]:
         """Return breakers' transitions from one moment to another, the oldest first."""
         async with self.database.reading() as connection:
-            query = _between(BREAKER_MOVES, "at", since, until)
+            query = _select_between(BREAKER_MOVES, "at", since, until)
             return await select_rows(connection, query, BreakerMoveRow)
 
     async def happenings(
         self, since: datetime, until: datetime, *, kinds: Sequence[str] = ()
     ) -> Sequence[HappeningRow]:
         """Return the timeline between two moments, the oldest first; all kinds by default."""
-        query = _between(HAPPENINGS, "at", since, until)
+        query = _select_between(HAPPENINGS, "at", since, until)
         if kinds:  # a busy installation has two million events a day
             query = query.where(HAPPENINGS.c.kind.in_(kinds))
         async with self.database.reading() as connection:
@@ -264,13 +274,15 @@ class RecordReader:
         """Return the calls that began between two moments, the oldest first."""
         async with self.database.reading() as connection:
             return await select_rows(
-                connection, _between(CALLS, "started_at", since, until), CallRow
+                connection, _select_between(CALLS, "started_at", since, until), CallRow
             )
 
     async def turns_between(self, since: datetime, until: datetime) -> Sequence[TurnRow]:
         """Return the turns that began between two moments, the oldest first."""
         async with self.database.reading() as connection:
-            return await select_rows(connection, _between(TURNS, "began_at", since, until), TurnRow)
+            return await select_rows(
+                connection, _select_between(TURNS, "began_at", since, until), TurnRow
+            )
 
     async def cost_since(self, at: datetime) -> float:
         """Return the cost of the calls that began since `at`, as far as prices are known."""
@@ -302,7 +314,7 @@ class RecordReader:
             return {row.holder: row.seen_at for row in await connection.execute(query)}
 
 
-def _of(table: Table, call_id: str, order: str = "id") -> Select[Any]:
+def _select_of_call(table: Table, call_id: str, order: str = "id") -> Select[Any]:
     return select(table).where(table.c.call_id == call_id).order_by(table.c[order])
 
 
@@ -310,7 +322,7 @@ def _result_of(call_id: str) -> Select[Any]:
     return select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
 
 
-def _between(table: Table, name: str, since: datetime, until: datetime) -> Select[Any]:
+def _select_between(table: Table, name: str, since: datetime, until: datetime) -> Select[Any]:
     at = table.c[name]
     return select(table).where(at >= since, at < until).order_by(at).limit(MOST)
 

@@ -160,9 +160,9 @@ class RecordListener:
                 self.report_cut(row)
             if not (written and self._left_over):
                 took_s = self._clock() - began_s
-                await self._pause(max(MIN_PAUSE_S, WRITE_S - took_s) if written else RETRY_S)
+                await self._pause_or_end(max(MIN_PAUSE_S, WRITE_S - took_s) if written else RETRY_S)
 
-    async def _pause(self, for_s: float) -> None:
+    async def _pause_or_end(self, for_s: float) -> None:
         try:
             async with asyncio.timeout(for_s):
                 await self._ending.wait()
@@ -179,7 +179,9 @@ class RecordListener:
         began_s = self._clock()
         if self._writer.lost_files > self._lost_files:
             self._lost_files = self._writer.lost_files
-            self._halt(FILE_GONE, since_s=began_s - REPORT_AFTER_S)  # reported at once
+            self._record_write_failure(
+                FILE_GONE, since_s=began_s - REPORT_AFTER_S
+            )  # reported at once
         if self._batch is None and not self.halted:
             return True
         try:
@@ -193,14 +195,16 @@ class RecordListener:
             self.lost += len(self._batch.happenings) if self._batch else 0
             logger.error("the database rejects a part of the record, which is lost: {}", error)
         except (StorageError, TimeoutError) as error:
-            self._halt(str(error) or f"no answer within {BATCH_S:g} s", since_s=began_s)
+            self._record_write_failure(
+                str(error) or f"no answer within {BATCH_S:g} s", since_s=began_s
+            )
             self._cut.note_down()
             return False
         self._batch = None
-        self._resume()
+        self._record_recovery()
         return True
 
-    def _halt(self, why: str, *, since_s: float) -> None:
+    def _record_write_failure(self, why: str, *, since_s: float) -> None:
         """Record that a batch could not be written; report the outage after `REPORT_AFTER_S`.
 
         Args:
@@ -215,7 +219,7 @@ class RecordListener:
             logger.error("the record has not been written for {:g} s: {}", REPORT_AFTER_S, why)
             self.emit(RecordHalted(reason=why))
 
-    def _resume(self) -> None:
+    def _record_recovery(self) -> None:
         """Record a recovery; report it if the outage was reported."""
         if self._halted_at is not None:
             after_s, self._halted_at = self._clock() - self._halted_at, None

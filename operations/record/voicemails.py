@@ -52,7 +52,7 @@ class MessageFile:
             self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
         )
         try:
-            self._write_at(self._head(), at=0)
+            self._write_at(self._wave_header(), at=0)
         except OSError:  # the caller has no object yet to `drop`
             self.drop()
             raise
@@ -64,23 +64,23 @@ class MessageFile:
 
     def finish(self) -> None:
         """Flush everything to the disk, and only then give the file its final name."""
-        self._write_at(self._head(), at=0)
+        self._write_at(self._wave_header(), at=0)
         os.fsync(self._file)
-        self._close()
+        self._close_file()
         self._part.replace(self._path)
         _sync_folder(self._path.parent)
 
     def leave(self) -> None:
         """Close the file unfinished; `finish_left` completes it later."""
-        self._close()
+        self._close_file()
 
     def drop(self) -> None:
         """Delete the file."""
-        self._close()
+        self._close_file()
         self._part.unlink(missing_ok=True)
 
-    def _head(self) -> bytes:
-        return _header(self._rate_hz, self.length_bytes, channels=self._channels)
+    def _wave_header(self) -> bytes:
+        return _pack_wave_header(self._rate_hz, self.length_bytes, channels=self._channels)
 
     def _write_at(self, content: bytes, *, at: int) -> None:
         view = memoryview(content)
@@ -88,7 +88,7 @@ class MessageFile:
             written = os.pwrite(self._file, view, at)
             view, at = view[written:], at + written
 
-    def _close(self) -> None:
+    def _close_file(self) -> None:
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
@@ -133,11 +133,11 @@ def _write_head(file: BinaryIO, length_bytes: int) -> bool:
     channels, rate_hz = HEADER.unpack(head)[6:8]
     whole_bytes = length_bytes - length_bytes % (SAMPLE_BYTES * max(1, channels))
     file.seek(0)
-    file.write(_header(rate_hz, whole_bytes, channels=channels))
+    file.write(_pack_wave_header(rate_hz, whole_bytes, channels=channels))
     return True
 
 
-def _header(rate_hz: int, length_bytes: int, *, channels: int) -> bytes:
+def _pack_wave_header(rate_hz: int, length_bytes: int, *, channels: int) -> bytes:
     pcm_format, frame_bytes = 1, channels * SAMPLE_BYTES  # a frame has one sample per channel
     return HEADER.pack(
         b"RIFF", HEADER.size - 8 + length_bytes, b"WAVE",

@@ -158,12 +158,13 @@ class RecordWriter:
             taken = CALLS.c.id.in_(batch.taken_over)
             connection.execute(update(CALLS).where(taken).values(holder=self._holder))
         calls = [
-            {**_merge(row, self._earlier.get(row["id"])), "seen_at": now} for row in batch.calls
+            {**_merge_with_earlier(row, self._earlier.get(row["id"])), "seen_at": now}
+            for row in batch.calls
         ]
         _drop_unused(self._earlier, used=[row["id"] for row in calls])
-        self._replace(connection, CALLS, calls, keep=LATE_COLUMNS)
-        self._replace(connection, TURNS, batch.turns)
-        self._replace(connection, VOICEMAILS, batch.voicemails, by=("call_id",))
+        self._replace_rows(connection, CALLS, calls, keep=LATE_COLUMNS)
+        self._replace_rows(connection, TURNS, batch.turns)
+        self._replace_rows(connection, VOICEMAILS, batch.voicemails, by=("call_id",))
         for table, name in APPENDED_TABLES:
             rows = as_rows(table, getattr(batch, name))
             if rows:
@@ -186,7 +187,7 @@ class RecordWriter:
         }
         return update(CALLS).where(own_calls).values(alive)
 
-    def _replace(
+    def _replace_rows(
         self,
         connection: Connection,
         table: Table,
@@ -248,7 +249,7 @@ def _drop_unused(rows: dict[str, RecordRow], *, used: Iterable[str]) -> None:
         del rows[next(iter(rows))]
 
 
-def _merge(row: RecordRow, before: RecordRow | None) -> RecordRow:
+def _merge_with_earlier(row: RecordRow, before: RecordRow | None) -> RecordRow:
     """Return a call's row merged with that of the process that had the call before, if any."""
     if before is None:
         return row
@@ -267,26 +268,26 @@ def as_rows(table: Table, rows: Iterable[RecordRow]) -> list[RecordRow]:
 @cache
 def conversions_of(table: Table) -> Mapping[str, Callable[[Any], Any]]:
     """Return the conversions that make values fit, by column."""
-    return {column.name: _conversion(column) for column in table.columns}
+    return {column.name: _conversion_for_column(column) for column in table.columns}
 
 
-def _conversion(column: Column[Any]) -> Callable[[Any], Any]:
+def _conversion_for_column(column: Column[Any]) -> Callable[[Any], Any]:
     """Return what makes values fit a column: it cuts texts; NaN and infinity become `None`."""
     if isinstance(column.type, UtcDateTime):
-        return _moment
+        return _moment_from_text
     if isinstance(column.type, JSON):
-        return _plain
+        return _storable_json
     if isinstance(column.type, String):
         length = column.type.length
         return lambda text: storable(str(text))[:length]
     return lambda value: value if not isinstance(value, float) or math.isfinite(value) else None
 
 
-def _moment(value: Any) -> Any:
+def _moment_from_text(value: Any) -> Any:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-def _plain(value: Any) -> Any:
+def _storable_json(value: Any) -> Any:
     """Return a value that any database accepts as JSON; NaN and the like become `None`."""
     match value:
         case str():
@@ -294,8 +295,8 @@ def _plain(value: Any) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case Mapping():
-            return {storable(str(name)): _plain(item) for name, item in value.items()}
+            return {storable(str(name)): _storable_json(item) for name, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_plain(item) for item in value]
+            return [_storable_json(item) for item in value]
         case _:
             return value

@@ -264,7 +264,7 @@ class SheetMirror:
         rows = list(batch.rows)
         try:
             rows = await self._find_missing(tab, batch)
-            await self._append(tab, rows)
+            await self._append_rows(tab, rows)
         except SheetError as error:
             await self._put_off(tab, batch, rows, error)
             return False
@@ -289,7 +289,7 @@ class SheetMirror:
         await self._outbox.settle([row.key for row in batch.rows if row.key in present])
         return [row for row in batch.rows if row.key not in present]
 
-    async def _append(self, tab: str, rows: Sequence[SheetRow]) -> None:
+    async def _append_rows(self, tab: str, rows: Sequence[SheetRow]) -> None:
         if not rows:
             return
         headings = () if tab in self._tabs_with_header else (HEADINGS[tab],)

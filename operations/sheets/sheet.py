@@ -104,19 +104,19 @@ class ServiceAccount:
             SheetError: The file contains no account, or Google grants no token for it.
         """
         if self._clock() >= self._until_s:
-            self._token = await _ask_token(*await asyncio.to_thread(self._sign))
+            self._token = await _ask_token(*await asyncio.to_thread(self._sign_token_request))
             self._until_s = self._clock() + RENEW_AFTER_S
         return self._token
 
     async def check(self) -> None:
         """Sign with the key in the file; raise `SheetError` if the file contains no account."""
-        await asyncio.to_thread(self._sign)
+        await asyncio.to_thread(self._sign_token_request)
 
     def forget(self) -> None:
         """Get a new token next time: the current one was refused."""
         self._until_s = 0.0
 
-    def _sign(self) -> tuple[str, str]:
+    def _sign_token_request(self) -> tuple[str, str]:
         """Return where to ask for a token, and the signed request (RFC 7523, 2.1)."""
         try:
             key = json.loads(self._file.read_text(encoding="utf-8"))
@@ -174,33 +174,35 @@ class Sheet:
     async def append(self, tab: str, rows: Sequence[Cells]) -> None:
         """Append rows; after a `SheetError` that is not `certain`, they may have been written."""
         body = {"majorDimension": "ROWS", "values": [list(row) for row in rows]}
-        await self._ask("POST", f"{_range(tab, 'A1')}:append", params=APPENDING, json=body)
+        await self._ask_for_json(
+            "POST", f"{_quoted_range(tab, 'A1')}:append", params=APPENDING, json=body
+        )
 
     async def keys(self, tab: str) -> set[str]:
         """Return the texts in the first column, which are the rows' keys and its heading."""
-        column = await self._ask("GET", _range(tab, "A:A"))
+        column = await self._ask_for_json("GET", _quoted_range(tab, "A:A"))
         return {str(row[0]) for row in column.get("values", ()) if row}
 
-    async def _ask(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
+    async def _ask_for_json(self, method: str, path: str, **options: Any) -> Mapping[str, Any]:
         """Send a request, return its JSON answer; wait if there were `PER_MINUTE` in a minute.
 
         After a 401 the next request gets a new token.
         """
         headers = {"Authorization": f"Bearer {await self._account.token()}"}
         async with self._pace:
-            status, answer, answer_headers = await self._request(
+            status, answer, answer_headers = await self._send_request(
                 method, path, headers=headers, **options
             )
         if status == UNAUTHORIZED:
             self._account.forget()
         if status >= 300:  # including redirects: we follow none
             wait_s = retry_after_s(answer_headers, utc_s=clock.utc_now().timestamp())
-            raise status_error(status, _why(answer), retry_after_s=wait_s)
+            raise status_error(status, _status_in_error(answer), retry_after_s=wait_s)
         if answer is None:
             raise invalid_answer()
         return answer
 
-    async def _request(
+    async def _send_request(
         self, method: str, path: str, **options: Any
     ) -> tuple[int, Mapping[str, Any] | None, Mapping[str, str]]:
         """Return status, body and headers; the body is `None` unless it is a JSON object.
@@ -221,11 +223,11 @@ class Sheet:
             raise connection_error(error) from None
 
 
-def _range(tab: str, cells: str) -> str:
+def _quoted_range(tab: str, cells: str) -> str:
     """Return a range of a tab, whose name may contain anything."""
     return quote("'" + tab.replace("'", "''") + "'!" + cells, safe="!:")
 
 
-def _why(answer: Mapping[str, Any] | None) -> str:
+def _status_in_error(answer: Mapping[str, Any] | None) -> str:
     error = answer.get("error") if answer else None
     return str(error.get("status", "")) if isinstance(error, dict) else ""

@@ -96,7 +96,7 @@ class SheetOutbox:
             which = (SHEET_ROWS.c.tab == tab) & (SHEET_ROWS.c.state == state)
             rows = await self._rows.lend(now_s=now_s, which=which, most=most, state=SENDING)
             if rows:
-                found = sorted(map(_row, rows), key=lambda row: (row.at_s, row.key))
+                found = sorted(map(_row_from_mapping, rows), key=lambda row: (row.at_s, row.key))
                 until_s = rows[0]["due_s"]
                 return SheetBatch(rows=found, doubtful=state == SENDING, lent_until_s=until_s)
         return SheetBatch()
@@ -122,6 +122,6 @@ class SheetOutbox:
         await self._rows.delete(sent & (SHEET_ROWS.c.at_s < now - SENT_ROWS_KEPT_S))
 
 
-def _row(row: RowMapping) -> SheetRow:
+def _row_from_mapping(row: RowMapping) -> SheetRow:
     cells = json.loads(row["cells"])
     return SheetRow(key=row["key"], tab=row["tab"], at_s=row["at_s"], cells=cells)
