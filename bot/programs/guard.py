@@ -29,7 +29,7 @@ def guard(command: Callable[[], object]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - top of the process: a line, not a traceback
-        code, lines = _describe(error)
+        code, lines = _exit_code_and_lines(error)
         for line in lines:
             print(KNOWN.hide(" ".join(line.split())), file=sys.stderr)  # noqa: T201 - for the terminal
         return code
@@ -38,7 +38,7 @@ def guard(command: Callable[[], object]) -> int:
     return result if result in CODES else FAILED
 
 
-def _describe(error: Exception) -> tuple[int, Sequence[str]]:
+def _exit_code_and_lines(error: Exception) -> tuple[int, Sequence[str]]:
     """Return the exit code of an error, and a line for each problem in it."""
     match error:
         case ConfigError():
@@ -48,7 +48,7 @@ def _describe(error: Exception) -> tuple[int, Sequence[str]]:
         case UsageError() | CommandError():
             return error.code, [f"holdline: {error}"]
         case ExceptionGroup():
-            described = [_describe(inner) for inner in error.exceptions]
+            described = [_exit_code_and_lines(inner) for inner in error.exceptions]
             return described[0][0], [line for _, lines in described for line in lines]
         case _:
             return _describe_mistake(error)

@@ -130,7 +130,7 @@ class HostedServer(uvicorn.Server):
         """
         self._signals += 1
         if self._signals > 1:
-            self._loop.call_soon_threadsafe(self._hurry)
+            self._loop.call_soon_threadsafe(self._end_at_once)
         self._loop.call_soon_threadsafe(self._asked_to_stop.set)
 
     async def main_loop(self) -> None:
@@ -147,7 +147,7 @@ class HostedServer(uvicorn.Server):
         await self._calls.close(drain_s=self._drain_s)
         self.should_exit = True
 
-    def _hurry(self) -> None:
+    def _end_at_once(self) -> None:
         self.force_exit = True
         self._calls.hurry()
 
@@ -231,7 +231,7 @@ async def _answer_browser(settings: Settings, connection: SmallWebRTCConnection)
         leg = WebrtcLeg(connection)
         call = process.call(leg)
         leg.send_on_close(lambda: {"type": "ended", "reason": call.reason})
-        await _converse(process, leg, call)
+        await _run_watched_call(process, leg, call)
 
 
 async def _answer_twilio(settings: Settings, websocket: WebSocket) -> None:
@@ -283,14 +283,14 @@ async def _answer_room(settings: Settings, runner_args: LiveKitRunnerArguments) 
                 return
             leg = LivekitLeg(line, emit=process.switchboard.emit)
             call = process.call(leg)
-            await _converse(process, leg, call)
+            await _run_watched_call(process, leg, call)
     except* LineError as refused:
         logger.warning("{}: {}", shown, refused.exceptions[0])
     finally:
         await line.close()
 
 
-async def _converse(process: Process, leg: "WebrtcLeg | LivekitLeg", call: Call) -> None:
+async def _run_watched_call(process: Process, leg: "WebrtcLeg | LivekitLeg", call: Call) -> None:
     """Run a call on a leg that notices a lost far end only while it is watched."""
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(watch_leg(leg, call), name="watch the line")

@@ -54,11 +54,11 @@ def print_devices() -> None:
     for name in ("number", "name", "microphone", "loudspeaker", "default"):
         table.add_column(name)
     for device in devices:
-        table.add_row(*_row(device))
+        table.add_row(*_row_of_device(device))
     console.print(table)
 
 
-def _row(device: SoundDevice) -> tuple[str, ...]:
+def _row_of_device(device: SoundDevice) -> tuple[str, ...]:
     able = ("yes" if count else "" for count in (device.inputs, device.outputs))
     defaults = ", ".join(NAMES[side] for side in device.default_for)
     return str(device.number), device.name, *able, defaults
@@ -150,7 +150,7 @@ async def talk(settings: Settings) -> None:
         async with asyncio.TaskGroup() as tasks:
             side_tasks = [
                 tasks.create_task(_end_when_asked(call, leg, console), name="end when asked"),
-                tasks.create_task(_show(line, leg, console), name="show the call"),
+                tasks.create_task(_redraw_line(line, leg, console), name="show the call"),
             ]
             try:
                 await process.switchboard.answer(leg, call)
@@ -202,7 +202,7 @@ async def _stop_requests() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(item)
 
 
-async def _show(line: TerminalLine, leg: "LocalLeg", console: Console) -> None:
+async def _redraw_line(line: TerminalLine, leg: "LocalLeg", console: Console) -> None:
     """Redraw the line until cancelled, on a terminal with the microphone's level."""
 
     def draw() -> Text:

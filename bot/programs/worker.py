@@ -128,9 +128,9 @@ class SupervisorCommands:
         self._taken_at = 0.0
         self.over = asyncio.Event()  # set when the supervisor passes on no more connections
         self._wire = wire = pool.wire
-        wire.on("stop", self._stop)
+        wire.on("stop", self._drain_for_supervisor)
         wire.on("hurry", lambda _: server.hurry())
-        wire.on("retire", self._retire)
+        wire.on("retire", self._retire_after_calls)
         tasks.create_task(self._report_closing(wire), name="say that we are closing")
 
     def take(self, connection: socket.socket) -> None:
@@ -148,7 +148,7 @@ class SupervisorCommands:
             await asyncio.wait_for(self.over.wait(), LEAVE_S)
         await asyncio.sleep(BEGIN_S)
 
-    def _stop(self, message: Mapping[str, Any]) -> None:
+    def _drain_for_supervisor(self, message: Mapping[str, Any]) -> None:
         """Drain for as long as the supervisor says: its configuration may be newer than ours.
 
         A supervisor of an older version, which SIGHUP does not replace, sends no duration.
@@ -156,7 +156,7 @@ class SupervisorCommands:
         self._server.drain_s = message.get("drain_s")
         self._server.asked_to_stop.set()
 
-    def _retire(self, _: Mapping[str, Any]) -> None:
+    def _retire_after_calls(self, _: Mapping[str, Any]) -> None:
         self._tasks.create_task(self._end_with_the_last_call(), name="retire")
 
     async def _end_with_the_last_call(self) -> None:

@@ -104,12 +104,12 @@ def is_forwarded(headers: Headers) -> bool:
     """
     if not any(map(PROXY_HEADERS.fullmatch, headers)):
         return False
-    clients = list(_values(headers, CLIENT_HEADERS, "for"))
-    hosts = _values(headers, HOST_HEADERS, "host", "by")
+    clients = list(_values_of_headers(headers, CLIENT_HEADERS, "for"))
+    hosts = _values_of_headers(headers, HOST_HEADERS, "host", "by")
     return not (clients and all(map(_is_loopback, clients)) and all(map(_is_loopback, hosts)))
 
 
-def _values(headers: Headers, names: re.Pattern[str], *keys: str) -> Iterator[str]:
+def _values_of_headers(headers: Headers, names: re.Pattern[str], *keys: str) -> Iterator[str]:
     """Yield the values of these headers, and of these keys in `Forwarded`."""
     for name in set(headers):
         if names.fullmatch(name):
@@ -163,7 +163,7 @@ class Access:
         """Return the identity of a request's sender, or the response that refuses it."""
         path = path_of(request)
         if why := self._why_foreign(request):
-            return _refusal(why, HTTPStatus.FORBIDDEN)
+            return _refusal_response(why, HTTPStatus.FORBIDDEN)
         if self._is_public(path):
             return await self._identify_caller(request)
         if not self.credentials.are_needed or path == SIGN_IN_PATH:
@@ -171,7 +171,11 @@ class Access:
         found = await self._identify(request)
         if not isinstance(found, Identity):
             return found
-        return _refusal(MAY_NOT_ACT, HTTPStatus.FORBIDDEN) if _lacks_role(found, request) else found
+        return (
+            _refusal_response(MAY_NOT_ACT, HTTPStatus.FORBIDDEN)
+            if _lacks_role(found, request)
+            else found
+        )
 
     async def _identify_caller(self, request: HTTPConnection) -> Identity:
         """Return the identity of a user of the public telephone: an operator, or `STRANGER`."""
@@ -190,7 +194,7 @@ class Access:
         try:
             found = await self.credentials.check(given, address=address, path=path)
         except LookupError:
-            return _refusal(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
+            return _refusal_response(NO_SUPERVISOR, HTTPStatus.SERVICE_UNAVAILABLE)
         return _ask_for_credential(request, found) if isinstance(found, Denied) else found
 
     def _why_foreign(self, request: HTTPConnection) -> str:
@@ -269,9 +273,9 @@ def _ask_for_credential(request: HTTPConnection, denied: Denied | None) -> Respo
     if wait_s:
         headers = {"Retry-After": str(wait_s)}
         why = f"Too many wrong tokens; try again in {wait_s} s."
-        return _refusal(why, HTTPStatus.TOO_MANY_REQUESTS, headers)
+        return _refusal_response(why, HTTPStatus.TOO_MANY_REQUESTS, headers)
     why = "This needs HOLDLINE_TOKEN as a bearer token."
-    return _refusal(why, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
+    return _refusal_response(why, HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": "Bearer"})
 
 
 def _expects_page(request: HTTPConnection) -> bool:
@@ -282,7 +286,9 @@ def _expects_page(request: HTTPConnection) -> bool:
     return path == SIGN_OUT_PATH or (method_of(request) == "GET" and asks_for_html)
 
 
-def _refusal(why: str, status: HTTPStatus, headers: dict[str, str] | None = None) -> JSONResponse:
+def _refusal_response(
+    why: str, status: HTTPStatus, headers: dict[str, str] | None = None
+) -> JSONResponse:
     return JSONResponse({"detail": why}, status, headers)
 
 
@@ -315,7 +321,7 @@ class SignIn:
 
         If the server has no tokens, only redirect.
         """
-        form, address = await _form(request), address_of(request)
+        form, address = await _urlencoded_form(request), address_of(request)
         next_path, name = safe_next(form.get("next", "/")), form.get("name", "")
         if not self._credentials.are_needed:
             return RedirectResponse(next_path, HTTPStatus.SEE_OTHER)
@@ -346,19 +352,19 @@ class SignIn:
 
         The browser's cookie is deleted even if the session is still open (503).
         """
-        identity, form = identity_of(request), await _form(request)
+        identity, form = identity_of(request), await _urlencoded_form(request)
         everybody = form.get("who") == "everybody" and identity.role is Role.ACT
         try:
             await self._credentials.sign_out(identity, everybody=everybody)
         except LookupError:
-            response = _refusal(SIGNED_OUT_LATER, HTTPStatus.SERVICE_UNAVAILABLE)
+            response = _refusal_response(SIGNED_OUT_LATER, HTTPStatus.SERVICE_UNAVAILABLE)
         else:
             response = RedirectResponse(SIGN_IN_PATH, HTTPStatus.SEE_OTHER)
         response.delete_cookie(COOKIE)
         return response
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def _urlencoded_form(request: Request) -> dict[str, str]:
     """Return the fields of an urlencoded form; empty for anything else.
 
     Multipart forms are not parsed: that is slow, and large parts would be written to disk.

@@ -121,7 +121,7 @@ def _page_routers(
 ) -> list[APIRouter]:
     """Return the routes of health checks, pages, providers, metrics and reloads."""
     return [
-        _health(process, pool),
+        _health_router(process, pool),
         console_routes(has_lab=any(item.prefix == "/api/lab" for item in extras.routers)),
         asset_routes(),
         provider_router(process.providers, pool, process.listeners.sums.recent),
@@ -180,7 +180,7 @@ def _call_routers(
     ]
 
 
-def _health(process: Process, pool: WorkerPool) -> APIRouter:
+def _health_router(process: Process, pool: WorkerPool) -> APIRouter:
     """Return `/healthz`, which always succeeds, and `/readyz`, 503 while not ready for calls."""
     router = APIRouter()
 

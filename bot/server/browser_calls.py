@@ -90,9 +90,9 @@ class BrowserCalls:
                 resumed = self._parked.token()
                 parked = self._parked.place(resumed)
             leg = WebrtcLeg(connection, public=bool(public))
-            await self._converse(leg, parked, resumed)
+            await self._run_call(leg, parked, resumed)
 
-    async def _converse(self, leg: WebrtcLeg, parked: ParkedCall, token: str) -> None:
+    async def _run_call(self, leg: WebrtcLeg, parked: ParkedCall, token: str) -> None:
         """Run a call to its end; keep its conversation if its connection was lost."""
         leg.parked = parked
         call = self._process.call(leg)

@@ -33,7 +33,7 @@ COLUMNS: Final = tuple(field.name for field in fields(ListedCall))
 Word = Annotated[str, Field(max_length=100)]
 
 
-def _digits(number: str) -> str:
+def _digits_to_search(number: str) -> str:
     """Return the digits to search: of the one number that it can be, else as they are.
 
     A zero before an area code is left out, because numbers are stored in international format.
@@ -50,7 +50,7 @@ class CallQuery(BaseModel):
 
     since: datetime | None = None
     before: datetime | None = None
-    number: Annotated[str, Field(max_length=60), AfterValidator(_digits)] = ""
+    number: Annotated[str, Field(max_length=60), AfterValidator(_digits_to_search)] = ""
     """The other party's number in any notation, or its last digits."""
     name: Word = ""
     agent: Word = ""
@@ -95,7 +95,7 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
         request: Request, query: QueryParams
     ) -> Mapping[str, Any]:
         wanted = checked(request, query)
-        answer = await _found(calls, wanted, query)
+        answer = await _page_as_json(calls, wanted, query)
         if query.numbers:
             disclosures.note(request, "unmask", f"{len(answer['calls'])} calls of the list")
         return answer
@@ -115,7 +115,7 @@ def call_list_router(calls: CallList, disclosures: Disclosures) -> APIRouter:
     return router
 
 
-async def _found(calls: CallList, wanted: CallFilter, query: CallQuery) -> dict[str, Any]:
+async def _page_as_json(calls: CallList, wanted: CallFilter, query: CallQuery) -> dict[str, Any]:
     """Return a page of matching calls, the sums of all, and the values that filters can take."""
     rows, sums = await calls.find(wanted, limit=query.limit), await calls.sums(wanted)
     choices = await calls.choices()

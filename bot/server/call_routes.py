@@ -88,13 +88,13 @@ class PoolCalls:
         """Yield the calls in progress, and again whenever they have changed."""
         shown: Sequence[Mapping[str, Any]] | None = None
         while True:
-            now = await self._refresh()
+            now = await self._refreshed_calls()
             if now != shown:
                 shown = now
                 yield now
             await asyncio.sleep(REFRESH_EVERY_S)
 
-    async def _refresh(self) -> Sequence[Mapping[str, Any]]:
+    async def _refreshed_calls(self) -> Sequence[Mapping[str, Any]]:
         """Return the calls in progress, from one query for all watchers that ask together."""
         async with self._refreshing:
             if clock.monotonic() >= self._refreshed_at + REFRESH_EVERY_S / 2:
@@ -162,7 +162,7 @@ def call_router(
         now = clock.utc_now()
         if numbers:
             disclosures.note(request, "unmask", "the list of calls")
-        recorded = await _recorded(reader, now, limit, before, currency, numbers=numbers)
+        recorded = await _recorded_as_json(reader, now, limit, before, currency, numbers=numbers)
         live, turns = await calls.live(), await calls.turns()
         problem = {"store_problem": calls.store_problem}
         return {"live": live, "turns": turns, **problem, **recorded}
@@ -176,7 +176,7 @@ def call_router(
             if numbers:
                 disclosures.note(request, "unmask", f"call {call_id}")
             read = readable_words(request)
-            return _page(page, calls.vendors, numbers=numbers, read=read)
+            return _page_as_json(page, calls.vendors, numbers=numbers, read=read)
         return _live_page(call_id, await calls.live())
 
     _add_audio(router, reader, disclosures, calls.machines.machine)
@@ -230,7 +230,7 @@ async def recording_response(
     return RedirectResponse(f"{machine_path(has_it)}{quote(path_of(request))}{query}")
 
 
-async def _recorded(
+async def _recorded_as_json(
     reader: RecordReader,
     now: datetime,
     limit: int,
@@ -249,7 +249,7 @@ async def _recorded(
     except StorageError:
         return {"recent": [], "lately": None, "today": None, "problem": NO_DATABASE}
     return {
-        "recent": [_call(row, numbers=numbers) for row in rows],
+        "recent": [_call_as_json(row, numbers=numbers) for row in rows],
         "lately": lately,
         "today": {"since": iso(midnight), "cost": round(cost, 4), "currency": currency},
         "problem": "",
@@ -267,16 +267,20 @@ def to_utc(at: datetime) -> datetime:
         return at.replace(tzinfo=UTC)
 
 
-def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
+def _call_as_json(row: CallRow, *, numbers: bool) -> dict[str, Any]:
     """Return a call without the path of its recording; numbers are masked unless `numbers`."""
-    shown = asdict(row) | {"recorded": bool(row.recording), "machine": row.machine} | _phrases(row)
+    shown = (
+        asdict(row)
+        | {"recorded": bool(row.recording), "machine": row.machine}
+        | _end_and_verdict_phrases(row)
+    )
     del shown["recording"]
     if not numbers:
         shown |= {"caller": mask_number(row.caller), "called": mask_number(row.called)}
     return with_iso_times(shown)
 
 
-def _phrases(row: CallRow | TurnRow) -> dict[str, str]:
+def _end_and_verdict_phrases(row: CallRow | TurnRow) -> dict[str, str]:
     """Return in words how a call ended, and the reason of the verdict on a call or turn.
 
     `ended_says` is empty for a turn.
@@ -285,28 +289,32 @@ def _phrases(row: CallRow | TurnRow) -> dict[str, str]:
     return {"ended_says": ended, "why_says": phrase(WHYS, row.why)}
 
 
-def _page(
+def _page_as_json(
     page: CallPage, vendors: Vendors, *, numbers: bool, read: Callable[[str], str]
 ) -> dict[str, Any]:
     """Return the page of a recorded call; `read` shows its words."""
     messages = [asdict(message) | {"text": read(message.text)} for message in page.messages]
     return {
-        "call": _call(page.call, numbers=numbers),
-        "turns": [with_iso_times(asdict(turn) | _phrases(turn)) for turn in page.turns],
+        "call": _call_as_json(page.call, numbers=numbers),
+        "turns": [
+            with_iso_times(asdict(turn) | _end_and_verdict_phrases(turn)) for turn in page.turns
+        ],
         "messages": [with_iso_times(message) for message in messages],
-        "failures": [_failure(failure, vendors) for failure in page.failures],
+        "failures": [_failure_as_json(failure, vendors) for failure in page.failures],
         "breaker_moves": [
             with_iso_times(asdict(breaker_move)) for breaker_move in page.breaker_moves
         ],
         "happenings": [
-            _happening(item, vendors) for item in page.happenings if item.kind in SHOWN_EVENTS
+            _happening_as_json(item, vendors)
+            for item in page.happenings
+            if item.kind in SHOWN_EVENTS
         ],
-        "result": _result(page.result, read) if page.result else None,
+        "result": _result_as_json(page.result, read) if page.result else None,
         "recordings": len(page.recordings),
     }
 
 
-def _result(row: CallResultRow, read: Callable[[str], str]) -> dict[str, Any]:
+def _result_as_json(row: CallResultRow, read: Callable[[str], str]) -> dict[str, Any]:
     """Return a call's result, with its outcome in words and the callback's time in ISO format."""
     shown: dict[str, Any] = asdict(row)
     shown |= {"summary": read(row.summary), "notes": read(row.notes)}
@@ -314,13 +322,13 @@ def _result(row: CallResultRow, read: Callable[[str], str]) -> dict[str, Any]:
     return shown | {"callback_at": iso(at_s) or None, "says": phrase(OUTCOMES, row.outcome)}
 
 
-def _failure(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
+def _failure_as_json(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
     vendor = vendor_at(vendors, row.stage, row.provider)
     says = explain(row.kind, row.reason, vendor)
     return with_iso_times(asdict(row) | {"says": says, "cure": cure_of(row.kind, says)})
 
 
-def _happening(row: HappeningRow, vendors: Vendors) -> dict[str, Any]:
+def _happening_as_json(row: HappeningRow, vendors: Vendors) -> dict[str, Any]:
     """Return an event in the format of the live feed."""
     data = {key: value for key, value in row.data.items() if key not in HIDDEN_FIELDS}
     place = {"number": row.number, "at": row.at, "event": row.kind}

@@ -100,11 +100,11 @@ class PoolCampaigns:
             return None
         async with self._refreshing:
             if clock.monotonic() >= self._refreshed_at + REFRESH_EVERY_S / 2:
-                self._last = await self._refresh()
+                self._last = await self._refreshed_states()
                 self._refreshed_at = clock.monotonic()
         return self._last
 
-    async def _refresh(self) -> dict[str, Any]:
+    async def _refreshed_states(self) -> dict[str, Any]:
         try:
             return {"campaigns": await self.all(), "problem": ""}
         except StorageError:  # show the last known state
@@ -138,7 +138,7 @@ class CampaignReports:
 
     async def html_page(self, name: str) -> Response:
         """Return the report as an HTML page; it contains no phone numbers."""
-        return await self._answer(name, "html", headers=PAGE_HEADERS, numbers=True)
+        return await self._write_and_return(name, "html", headers=PAGE_HEADERS, numbers=True)
 
     async def csv_file(self, request: Request, name: str, *, numbers: bool = False) -> Response:
         """Return a CSV file with a line for each contact.
@@ -148,9 +148,9 @@ class CampaignReports:
         if numbers and name in self._outbound.campaigns:
             self._disclosures.note(request, "unmask", f"the report of campaign {name}")
         headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{name}.csv"'}
-        return await self._answer(name, "csv", headers=headers, numbers=numbers)
+        return await self._write_and_return(name, "csv", headers=headers, numbers=numbers)
 
-    async def _answer(
+    async def _write_and_return(
         self, name: str, suffix: str, *, headers: Mapping[str, str], numbers: bool
     ) -> Response:
         """Write a report and return it as `suffix`, `html` or `csv`.
@@ -167,11 +167,13 @@ class CampaignReports:
         try:
             async with self._writing:
                 file = await asyncio.to_thread(
-                    _write, url, name, suffix, numbers=numbers, currency=currency
+                    _write_report, url, name, suffix, numbers=numbers, currency=currency
                 )
         except UsageError as error:
             raise Refused("This campaign has no contacts yet.", 404) from error
-        return StreamingResponse(_pieces(file), media_type=CONTENT_TYPES[suffix], headers=headers)
+        return StreamingResponse(
+            _read_in_pieces(file), media_type=CONTENT_TYPES[suffix], headers=headers
+        )
 
 
 def report_router(outbound: Outbound, emit: Emit) -> APIRouter:
@@ -183,7 +185,7 @@ def report_router(outbound: Outbound, emit: Emit) -> APIRouter:
     return router
 
 
-def _write(url: str, name: str, suffix: str, *, numbers: bool, currency: str) -> BinaryIO:
+def _write_report(url: str, name: str, suffix: str, *, numbers: bool, currency: str) -> BinaryIO:
     """Write a report and open it; the file is deleted once it is closed. Blocks."""
     with tempfile.TemporaryDirectory(prefix="holdline-report-") as place:
         folder = Path(place)
@@ -210,7 +212,7 @@ def _mask_numbers(path: Path) -> Path:
     return copy
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
+def _read_in_pieces(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while piece := file.read(PIECE_BYTES):
             yield piece
@@ -260,7 +262,7 @@ def _add_dial_route(router: APIRouter, outbound: Outbound) -> None:
     async def dial(  # pyright: ignore[reportUnusedFunction]
         request: Request, number: DialledNumber, by: By = "", source: OrderSource = "api"
     ) -> dict[str, Any]:
-        return await _dial(
+        return await _dial_and_wait(
             outbound,
             Order(
                 id=ONE_CALL + secrets.token_hex(8),
@@ -311,7 +313,7 @@ def _not_changed(shown: dict[str, Any], move: str) -> dict[str, Any]:
     raise Refused(f"{shown['name']} is {shown['state']}; {move} needs {needs}.", 409)
 
 
-async def _dial(outbound: Outbound, order: Order) -> dict[str, Any]:
+async def _dial_and_wait(outbound: Outbound, order: Order) -> dict[str, Any]:
     """Place the call of an order, and return its result once the dial is over.
 
     Raises:

@@ -68,17 +68,17 @@ class ContactUploads:
         self._region = region
         self._reading = asyncio.Lock()
 
-    def _campaign(self, name: str) -> Campaign:
+    def _campaign_or_refuse(self, name: str) -> Campaign:
         if (campaign := self._outbound.campaigns.get(name)) is None:
             raise Refused("There is no such campaign.", 404)
         return campaign
 
     async def summary(self, name: str) -> dict[str, Any]:
         """Return what a start would do."""
-        campaign, outbound = self._campaign(name), self._outbound
+        campaign, outbound = self._campaign_or_refuse(name), self._outbound
         database, now = outbound.figures.database, outbound.now_s()
         found = await summarize(campaign, database, currency=outbound.currency, now=now)
-        return _summary(found)
+        return _summary_as_json(found)
 
     async def import_file(
         self, request: Request, name: str, by: str = "", *, preview: bool = True
@@ -88,12 +88,14 @@ class ContactUploads:
         Raises:
             Refused: Another import runs (503), or there is no such campaign.
         """
-        campaign = self._campaign(name)
+        campaign = self._campaign_or_refuse(name)
         if self._reading.locked():
             raise Refused(BUSY, 503)
         async with self._reading:
             data = await asyncio.to_thread(unpack, await request.body(), command="campaign")
-            result = await _import(self._outbound, campaign, data, self._region, preview=preview)
+            result = await _import_rows(
+                self._outbound, campaign, data, self._region, preview=preview
+            )
         if not preview:
             word = OperatorWord(by=by[:NAME_CHARACTERS])
             emit_action(self._emit, request, "import", target=name, word=word)
@@ -108,7 +110,7 @@ class ContactUploads:
             Refused: It is no number, the campaign has no contact with it (404), or it may be more
                 than one number.
         """
-        region = self._campaign(name).region or self._region or None
+        region = self._campaign_or_refuse(name).region or self._region or None
         readings = readings_of(number, region=region)
         if not readings:
             raise Refused(f"{CURES['not_a_number'].capitalize()}.")
@@ -122,7 +124,7 @@ class ContactUploads:
         return {"number": mask_number(found[0])}
 
 
-async def _import(
+async def _import_rows(
     outbound: Outbound, campaign: Campaign, data: bytes, region: str, *, preview: bool
 ) -> dict[str, Any]:
     """Import the rows of a file; return their counts, and the first refused lines by reason."""
@@ -145,40 +147,40 @@ async def _import(
         )
         contacts = replace(outbound.contacts, dry=preview)
         tally = await import_contacts(plan, contacts, note_refused)
-    return _tally(tally, campaign, lines) | {"preview": preview}
+    return _tally_as_json(tally, campaign, lines) | {"preview": preview}
 
 
-def _tally(
+def _tally_as_json(
     tally: ImportTally, campaign: Campaign, lines: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
-    refused = _reasons(tally.refused, campaign)
+    refused = _reasons_as_json(tally.refused, campaign)
     return {
         "rows": tally.rows,
         "added": tally.added,
         "updated": tally.updated,
         "known": tally.known,
         "refused": [item | {"lines": lines[item["reason"]]} for item in refused],
-        "never": _reasons(tally.never, campaign),
+        "never": _reasons_as_json(tally.never, campaign),
         "about_columns": tally.about_columns,
         "encoding": tally.encoding,
         "sample": tally.sample,
     }
 
 
-def _reasons(counts: Mapping[str, int], campaign: Campaign) -> Sequence[dict[str, Any]]:
+def _reasons_as_json(counts: Mapping[str, int], campaign: Campaign) -> Sequence[dict[str, Any]]:
     return [
         {"reason": reason, "contacts": count, "cure": cure_of(reason, campaign)}
         for reason, count in sorted(counts.items(), key=lambda item: -item[1])
     ]
 
 
-def _summary(summary: StartSummary) -> dict[str, Any]:
+def _summary_as_json(summary: StartSummary) -> dict[str, Any]:
     return {
         "callable": summary.callable,
         "opens_s": summary.opens_s,
         "countries": summary.countries,
         "names": [without_phones(name) for name in summary.names],
-        "never": _reasons(summary.never, summary.campaign),
+        "never": _reasons_as_json(summary.never, summary.campaign),
         "lacking": summary.lacking,
         "cost": summary.cost,
         "currency": summary.currency,

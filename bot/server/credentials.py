@@ -222,7 +222,7 @@ class ConsoleCredentials:
         Raises:
             LookupError: The supervisor, which has the sessions, does not answer.
         """
-        found, now = await self._find(given), self._clock()
+        found, now = await self._find_identity(given), self._clock()
         wait_s = math.ceil(self.attempts.wait_s(address, now))
         if found and not (wait_s and given.way != "session" and is_short(given.value)):
             self.attempts.note_right(address, now)
@@ -240,7 +240,7 @@ class ConsoleCredentials:
         kept["network"] = network_of(address)
         key = _session_key(session_id)
         await self._key_values.keep(key, kept, for_s=SESSION_S)
-        logger.info("session {} from {} begins, role {}", _label(key), address, role)
+        logger.info("session {} from {} begins, role {}", _label_of_session(key), address, role)
         return session_id
 
     async def sign_out(self, identity: Identity, *, everybody: bool = False) -> None:
@@ -263,7 +263,7 @@ class ConsoleCredentials:
         except LookupError:
             return True  # the supervisor hangs, and this worker ends with it
 
-    async def _find(self, given: Credential) -> Identity | None:
+    async def _find_identity(self, given: Credential) -> Identity | None:
         """Return the identity that a credential proves; `None` if it is wrong."""
         if given.way == "session":
             if not SESSION_ID.fullmatch(given.value):
@@ -281,7 +281,7 @@ class ConsoleCredentials:
         role = Role(kept["role"]) if kept else Role.SEE
         if not kept or kept["token"] != self._token_mark(role):
             return None
-        shown = f"session {_label(key)}"
+        shown = f"session {_label_of_session(key)}"
         return Identity(role=role, shown=shown, name=kept["name"], session=key)
 
     def _token_mark(self, role: Role) -> str:
@@ -292,7 +292,7 @@ class ConsoleCredentials:
     async def _note_wrong(self, given: Credential, address: str, path: str) -> None:
         """Emit an event for a wrong credential; unless repeated, log it and count it everywhere."""
         self._emit(InputRefused(transport="console", reason=REFUSALS[given.way]))
-        mark = _hash(given.value)
+        mark = _hash_credential(given.value)
         if self.attempts.is_repeated(address, mark):
             return
         logger.warning("a wrong {} from {} for {}", given.way, address or "nowhere", path[:80])
@@ -303,12 +303,12 @@ class ConsoleCredentials:
 
 
 def _session_key(session_id: str) -> str:
-    return f"{SESSION} {_hash(session_id)}"
+    return f"{SESSION} {_hash_credential(session_id)}"
 
 
-def _label(key: str) -> str:
+def _label_of_session(key: str) -> str:
     return key.removeprefix(f"{SESSION} ")[:LABEL_CHARACTERS]
 
 
-def _hash(value: str) -> str:
+def _hash_credential(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()

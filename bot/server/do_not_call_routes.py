@@ -52,16 +52,16 @@ class DoNotCallRoutes:
 
         With `number`, in any notation or only its last digits, return the entries that match.
         """
-        search = self._search(request, number)
+        search = self._search_filter(request, number)
         if search is None:
-            return _answer({"entries": [], "more": False})
+            return _uncached_json({"entries": [], "more": False})
         found = await self._contacts.do_not_call_entries(skip=skip, most=PAGE + 1, **search)
         if numbers:
             self._disclosures.note(request, "unmask", "the do-not-call list", by=by)
         entries = [seen(entry, numbers=numbers) for entry in found[:PAGE]]
-        return _answer({"entries": entries, "more": len(found) > PAGE})
+        return _uncached_json({"entries": entries, "more": len(found) > PAGE})
 
-    def _search(self, request: Request, number: str) -> Mapping[str, Any] | None:
+    def _search_filter(self, request: Request, number: str) -> Mapping[str, Any] | None:
         """Return the filter for a search; `None` if it finds nothing.
 
         Raises:
@@ -89,10 +89,12 @@ class DoNotCallRoutes:
         first = await self._contacts.do_not_call_entries(most=BATCH)
         headers = {"Content-Disposition": 'attachment; filename="do_not_call.csv"'}
         headers |= {"Cache-Control": "no-store"}
-        lines = self._lines(first, numbers=numbers)
+        lines = self._file_page_by_page(first, numbers=numbers)
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
-    async def _lines(self, page: Sequence[DoNotCallEntry], *, numbers: bool) -> AsyncIterator[str]:
+    async def _file_page_by_page(
+        self, page: Sequence[DoNotCallEntry], *, numbers: bool
+    ) -> AsyncIterator[str]:
         """Yield the file page by page, so that calls on this event loop do not wait.
 
         Changes of the list meanwhile neither lose nor repeat another entry.
@@ -119,12 +121,12 @@ class DoNotCallRoutes:
         if name:
             source += f", {printable(name)}"
         async with self._importing:
-            lines = await asyncio.to_thread(self._import, await request.body(), source)
+            lines = await asyncio.to_thread(self._import_file, await request.body(), source)
         counts = next(line for line in lines if " refused" in line and " added" in line)
-        self._note(request, "list", f"a file: {counts}", by)
-        return _answer({"lines": lines})
+        self._emit_action(request, "list", f"a file: {counts}", by)
+        return _uncached_json({"lines": lines})
 
-    def _import(self, body: bytes, source: str) -> Sequence[str]:
+    def _import_file(self, body: bytes, source: str) -> Sequence[str]:
         """Import a file; return lines about it. Blocks.
 
         The import has an event loop and a connection of its own, because this process's loop must
@@ -141,13 +143,13 @@ class DoNotCallRoutes:
         self, request: Request, number: Number, words: Words = "", by: By = ""
     ) -> JSONResponse:
         """Put a number on the list unless it is there; raise `Refused` if it is none or unclear."""
-        found = self._parse(number)
+        found = self._parse_number(number)
         source = f"console: {operator_name(request, OperatorWord(by=by))}"
         new = await self._contacts.add_do_not_call(
             found, source=source, now=clock.utc_s(), words=words
         )
-        self._note(request, "list", mask_number(found), by)
-        return _answer({"number": mask_number(found), "new": new})
+        self._emit_action(request, "list", mask_number(found), by)
+        return _uncached_json({"number": mask_number(found), "new": new})
 
     async def remove(self, request: Request, number: Number, by: By = "") -> JSONResponse:
         """Take a number off the list.
@@ -155,13 +157,13 @@ class DoNotCallRoutes:
         Raises:
             Refused: It is no number, or is not on the list (404).
         """
-        found = self._parse(number)
+        found = self._parse_number(number)
         if not await self._contacts.remove_do_not_call(found):
             raise Refused("This number is not on the list.", 404)
-        self._note(request, "unlist", mask_number(found), by)
-        return _answer({"number": mask_number(found)})
+        self._emit_action(request, "unlist", mask_number(found), by)
+        return _uncached_json({"number": mask_number(found)})
 
-    def _parse(self, number: str) -> str:
+    def _parse_number(self, number: str) -> str:
         """Return a number in international format; raise `Refused` if it is none or ambiguous."""
         readings = readings_of(number, region=self._region)
         if len(readings) == 1:
@@ -170,7 +172,7 @@ class DoNotCallRoutes:
             raise Refused(NO_NUMBER)
         raise Refused(f"This may be {' or '.join(readings)}. Write the one that you mean.")
 
-    def _note(self, request: Request, action: OperatorAction, target: str, by: str) -> None:
+    def _emit_action(self, request: Request, action: OperatorAction, target: str, by: str) -> None:
         emit_action(self._emit, request, action, target=target, word=OperatorWord(by=by))
 
 
@@ -186,5 +188,5 @@ def do_not_call_router(contacts: Contacts, *, region: str | None, emit: Emit) ->
     return router
 
 
-def _answer(body: Mapping[str, Any]) -> JSONResponse:
+def _uncached_json(body: Mapping[str, Any]) -> JSONResponse:
     return JSONResponse(body, headers={"Cache-Control": "no-store"})

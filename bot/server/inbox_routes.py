@@ -71,23 +71,23 @@ class InboxRoutes:
         self, request: Request, kind: InboxKind, call_id: str, word: Word = None
     ) -> Mapping[str, Any]:
         """Mark an entry as done."""
-        return await self._mark(request, kind, call_id, word, action="done")
+        return await self._mark_entry(request, kind, call_id, word, action="done")
 
     async def reopen(
         self, request: Request, kind: InboxKind, call_id: str, word: Word = None
     ) -> Mapping[str, Any]:
         """Mark an entry as waiting again."""
-        return await self._mark(request, kind, call_id, word, action="reopen")
+        return await self._mark_entry(request, kind, call_id, word, action="reopen")
 
     async def number(self, request: Request, kind: InboxKind, call_id: str) -> Mapping[str, Any]:
         """Return the complete number; the disclosure is recorded first."""
-        entry = await self._entry(kind, call_id)
+        entry = await self._entry_or_refuse(kind, call_id)
         self._disclosures.note(request, "unmask", f"the number of call {call_id}")
         return {"number": entry.number}
 
     async def audio(self, request: Request, kind: InboxKind, call_id: str) -> Response:
         """Return a message's recording; the disclosure is recorded first."""
-        entry = await self._entry(kind, call_id)
+        entry = await self._entry_or_refuse(kind, call_id)
         return await recording_response(
             request,
             entry.path,
@@ -95,7 +95,7 @@ class InboxRoutes:
             note=lambda: self._disclosures.note(request, "hear", f"the message of {call_id}"),
         )
 
-    async def _mark(
+    async def _mark_entry(
         self,
         request: Request,
         kind: InboxKind,
@@ -109,9 +109,9 @@ class InboxRoutes:
         if await self._inbox.mark(kind, call_id, done_at=done_at):
             word = word or OperatorWord()
             emit_action(self._emit, request, action, target=call_id, word=word)
-        return _entry_json(await self._entry(kind, call_id), readable_words(request))
+        return _entry_json(await self._entry_or_refuse(kind, call_id), readable_words(request))
 
-    async def _entry(self, kind: InboxKind, call_id: str) -> InboxEntry:
+    async def _entry_or_refuse(self, kind: InboxKind, call_id: str) -> InboxEntry:
         if (entry := await self._inbox.entry(kind, call_id)) is None:
             raise Refused(NO_ENTRY, 404)
         return entry

@@ -203,7 +203,7 @@ class BodyLimit:
         if _announced_bytes(scope) > limit:
             await _too_large(limit)(scope, receive, send)
             return
-        body = await _read(receive, limit)
+        body = await _read_body(receive, limit)
         if body is None:
             return
         if len(body) > limit:
@@ -220,7 +220,7 @@ def _announced_bytes(scope: Scope) -> int:
     return 0
 
 
-async def _read(receive: Receive, limit: int) -> bytes | None:
+async def _read_body(receive: Receive, limit: int) -> bytes | None:
     """Return the body; if it is too large, only its beginning; `None` after a disconnection."""
     body = bytearray()
     while len(body) <= limit:
@@ -310,7 +310,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self.close_timeout = CLOSE_FRAME_S
         self.conn.send_close = partial(_close_once, self.conn, self.conn.send_close)
         self._unread = bytearray()
-        self._is_scheduled = False  # whether `_feed` is
+        self._is_scheduled = False  # whether `_feed_when_taken` is
         self._allowance = IntakeAllowance(per_s=0.0, cap=FRAMES_BEFORE_CALL, now=self.loop.time())
 
     def begin(self) -> None:
@@ -341,7 +341,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         """Parse the received data piece by piece."""
         self._unread += data
         if not self._is_scheduled:
-            self._feed()
+            self._feed_when_taken()
 
     async def receive(self) -> Any:
         """Return the next message for the application, and go on parsing what has arrived."""
@@ -369,7 +369,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             return
         super().send_receive_event_to_app()
 
-    def _feed(self) -> None:
+    def _feed_when_taken(self) -> None:
         """Parse the next piece, unless the application must first take what was parsed."""
         self._is_scheduled = False
         if self.transport.is_closing():
@@ -398,7 +398,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     def _feed_after(self, wait_s: float) -> None:
         if not self._is_scheduled:
             self._is_scheduled = True
-            self.loop.call_later(wait_s, self._feed)
+            self.loop.call_later(wait_s, self._feed_when_taken)
 
     def _refuse(self) -> None:
         """Disconnect a peer that sends too much or does not read."""

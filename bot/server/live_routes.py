@@ -37,7 +37,7 @@ class PoolLiveView:
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the recent entries, then each new one, until closed."""
-        merged = merge(*self._sources())
+        merged = merge(*self._entry_sources())
         self.watchers += 1
         try:
             async for item in merged:
@@ -46,7 +46,7 @@ class PoolLiveView:
             self.watchers -= 1
             await merged.aclose()  # type: ignore[attr-defined] - a generator
 
-    def _sources(self) -> list[AsyncIterator[Mapping[str, Any]]]:
+    def _entry_sources(self) -> list[AsyncIterator[Mapping[str, Any]]]:
         own: AsyncIterator[Mapping[str, Any]] = self._live.watch()
         return [own, self._elsewhere.watch()] if self._elsewhere else [own]
 
@@ -55,7 +55,7 @@ async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
     """Yield the items of all sources as they arrive, until closed or one of them raises."""
     with _merged_queue(sources) as queue:
         while True:
-            yield _item(await queue.get())
+            yield _item_or_raise(await queue.get())
 
 
 async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterator[Sequence[Item]]:
@@ -68,7 +68,7 @@ async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterato
             first = await queue.get()
             await asyncio.sleep(within_s)
             found = [first, *(queue.get_nowait() for _ in range(queue.qsize()))]
-            yield [_item(queued) for queued in found]
+            yield [_item_or_raise(queued) for queued in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class _Failed:
     error: Exception
 
 
-def _item(queued: Item | _Failed) -> Item:
+def _item_or_raise(queued: Item | _Failed) -> Item:
     if isinstance(queued, _Failed):
         raise queued.error
     return queued
@@ -138,11 +138,17 @@ def live_router(
     async def stream() -> AsyncIterator[str]:
         yield opening
         async for entry in live.watch():
-            yield _message(entry)
+            yield _sse_message(entry)
 
     def watch_pool() -> AsyncIterator[Sequence[str]]:
-        more = (_campaigns(campaigns),) if campaigns else ()
-        return gather(_beats(calls), _entries(live), _calls(calls), *more, within_s=GATHER_S)
+        more = (_campaign_messages(campaigns),) if campaigns else ()
+        return gather(
+            _beat_messages(calls),
+            _entry_messages(live),
+            _call_messages(calls),
+            *more,
+            within_s=GATHER_S,
+        )
 
     @router.get("/api/live", response_model=None)
     async def watch(  # pyright: ignore[reportUnusedFunction]
@@ -151,7 +157,7 @@ def live_router(
         if live.watchers >= MAX_WATCHERS:
             return JSONResponse({"detail": "Too many pages are open already."}, 503)
         return StreamingResponse(
-            _console(opening, watch_pool()) if calls else stream(),
+            _console_stream(opening, watch_pool()) if calls else stream(),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )
@@ -159,7 +165,7 @@ def live_router(
     return router
 
 
-async def _console(opening: str, merged: AsyncIterator[Sequence[str]]) -> AsyncIterator[str]:
+async def _console_stream(opening: str, merged: AsyncIterator[Sequence[str]]) -> AsyncIterator[str]:
     """Yield `opening`, then each list of messages as one text; close `merged` at the end."""
     yield opening
     try:
@@ -169,27 +175,27 @@ async def _console(opening: str, merged: AsyncIterator[Sequence[str]]) -> AsyncI
         await merged.aclose()  # type: ignore[attr-defined] - a generator
 
 
-async def _beats(calls: PoolCalls) -> AsyncIterator[str]:
+async def _beat_messages(calls: PoolCalls) -> AsyncIterator[str]:
     while True:
         await asyncio.sleep(BEAT_S)
-        yield f"event: beat\n{_message({'store_problem': calls.store_problem})}"
+        yield f"event: beat\n{_sse_message({'store_problem': calls.store_problem})}"
 
 
-async def _entries(live: PoolLiveView) -> AsyncIterator[str]:
+async def _entry_messages(live: PoolLiveView) -> AsyncIterator[str]:
     async for entry in live.watch():
         if entry["event"] not in FREQUENT:
-            yield _message(entry)
+            yield _sse_message(entry)
 
 
-async def _calls(calls: PoolCalls) -> AsyncIterator[str]:
+async def _call_messages(calls: PoolCalls) -> AsyncIterator[str]:
     async for in_progress in calls.watch():
-        yield f"event: calls\n{_message(in_progress)}"
+        yield f"event: calls\n{_sse_message(in_progress)}"
 
 
-async def _campaigns(campaigns: PoolCampaigns) -> AsyncIterator[str]:
+async def _campaign_messages(campaigns: PoolCampaigns) -> AsyncIterator[str]:
     async for states in campaigns.watch():
-        yield f"event: campaigns\n{_message(states)}"
+        yield f"event: campaigns\n{_sse_message(states)}"
 
 
-def _message(data: object) -> str:
+def _sse_message(data: object) -> str:
     return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -31,7 +31,7 @@ def livekit_router(
     rooms = LivekitRooms(url=settings.url, api_key=key, api_secret=secret, server_id=pool.id)
     # Closed last: calls on any transport may be transferred through LiveKit.
     process.at_end.push_async_callback(rooms.close)
-    people = _people(process, tasks, rooms, settings, key=key, secret=secret)
+    people = _make_people(process, tasks, rooms, settings, key=key, secret=secret)
     process.shared.people.add("livekit", people)
 
     async def converse(leg: LivekitLeg) -> None:
@@ -55,10 +55,10 @@ def livekit_router(
         parked=Parked(pool, "livekit"),
         waiting=waiting_answers(process.shared),
     )
-    return _routes(process, tasks, answerer)
+    return _poll_and_route(process, tasks, answerer)
 
 
-def _people(
+def _make_people(
     process: Process,
     tasks: asyncio.TaskGroup,
     rooms: LivekitRooms,
@@ -79,7 +79,9 @@ def _people(
     )
 
 
-def _routes(process: Process, tasks: asyncio.TaskGroup, answerer: RoomAnswerer) -> APIRouter:
+def _poll_and_route(
+    process: Process, tasks: asyncio.TaskGroup, answerer: RoomAnswerer
+) -> APIRouter:
     """Return the webhook's route, and poll for rooms until the switchboard closes."""
     looking = tasks.create_task(answerer.poll(), name="look for rooms")
 

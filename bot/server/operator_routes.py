@@ -212,9 +212,9 @@ class ProviderControl:
         self._pool = pool
         self._recent = recent
         pool.peers.answer("providers", self._list_own)
-        self._register("reset", view.reset)
-        self._register("rest", view.withdraw)
-        self._register("return", view.put_back)
+        self._register_action("reset", view.reset)
+        self._register_action("rest", view.withdraw)
+        self._register_action("return", view.put_back)
 
     async def list_all(self) -> list[dict[str, Any]]:
         """Return every rung, merged from the views of all processes."""
@@ -237,13 +237,13 @@ class ProviderControl:
         if action == "rest" and not word.force:
             emptied = emptied_by(await self.list_all(), name)
             if emptied:
-                raise Refused(_refusal(name, emptied), 409)
+                raise Refused(_refusal_text(name, emptied), 409)
         # Emitted first: if this process dies in between, the action is still recorded.
         emit_action(self._view.emit, request, action, target=name, word=word)
         await self._pool.peers.ask_all(action, name=name)
         return [row for row in await self.list_all() if row["name"] == name]
 
-    def _register(self, action: OperatorAction, apply: Callable[[str], None]) -> None:
+    def _register_action(self, action: OperatorAction, apply: Callable[[str], None]) -> None:
         """Let every process of the pool apply an action in this one, to a rung given by name."""
 
         async def answer(message: Mapping[str, Any]) -> None:
@@ -263,7 +263,7 @@ class ProviderControl:
         ]
 
 
-def _refusal(name: str, stages: list[str]) -> str:
+def _refusal_text(name: str, stages: list[str]) -> str:
     where = " and ".join(stages)
     return f"Without {name}, {where} would have no usable provider; use force to do it anyway."
 
@@ -280,7 +280,7 @@ def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
         action: OperatorAction, request: Request, key: str, word: Word = None
     ) -> dict[str, Any]:
         word = word or OperatorWord()
-        change = _change(action, key, operator_name(request, word))
+        change = _alert_change(action, key, operator_name(request, word))
         alerts = await dispatcher.change(change)
         found = next((alert for alert in alerts if alert.key == key), None)
         if found is None:
@@ -294,7 +294,7 @@ def alert_router(dispatcher: AlertDispatcher, emit: Emit) -> APIRouter:
     return router
 
 
-def _change(action: OperatorAction, key: str, by: str) -> Callable[[Alerting, float], object]:
+def _alert_change(action: OperatorAction, key: str, by: str) -> Callable[[Alerting, float], object]:
     """Return a function that acknowledges or resolves an alert, for the dispatcher to call."""
 
     def change(alerting: Alerting, now: float) -> object:

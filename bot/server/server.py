@@ -312,9 +312,9 @@ async def _serve_and_drain(
     server: Server, sockets: list[socket.socket], process: Process, tasks: asyncio.TaskGroup
 ) -> AsyncIterator[None]:
     """Serve while the block runs; then drain the calls, and after that the last requests."""
-    serving = tasks.create_task(_serve(server, sockets), name="http server")
-    stopping = tasks.create_task(_drain(server, process), name="stop when asked")
-    moving = tasks.create_task(_move(server, process), name="move the calls")
+    serving = tasks.create_task(_serve_and_release(server, sockets), name="http server")
+    stopping = tasks.create_task(_drain_when_asked(server, process), name="stop when asked")
+    moving = tasks.create_task(_move_when_asked(server, process), name="move the calls")
     try:
         yield
     finally:
@@ -323,7 +323,7 @@ async def _serve_and_drain(
         moving.cancel()
 
 
-async def _serve(server: Server, sockets: list[socket.socket]) -> None:
+async def _serve_and_release(server: Server, sockets: list[socket.socket]) -> None:
     """Serve until the server stops or fails to start; then end everything that waits for it."""
     try:
         await server.serve(sockets=sockets)
@@ -333,7 +333,7 @@ async def _serve(server: Server, sockets: list[socket.socket]) -> None:
         server.finished.set()
 
 
-async def _drain(server: Server, process: Process) -> None:
+async def _drain_when_asked(server: Server, process: Process) -> None:
     """Once the server is asked to stop, let the calls and cancelled dials end, and then stop it."""
     await server.asked_to_stop.wait()
     drain_s = _drain_s(server, process)
@@ -344,7 +344,7 @@ async def _drain(server: Server, process: Process) -> None:
     server.should_exit = True
 
 
-async def _move(server: Server, process: Process) -> None:
+async def _move_when_asked(server: Server, process: Process) -> None:
     """Once the server is asked to stop, move its calls to other machines when that is possible."""
     await server.asked_to_stop.wait()
     within_s = min(MOVE_S, 2 / 3 * _drain_s(server, process))

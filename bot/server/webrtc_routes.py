@@ -40,17 +40,19 @@ def for_page(servers: Sequence[IceServer]) -> list[Mapping[str, Any]]:
 def own_ice_servers(servers: Sequence[IceServer]) -> list[RTCIceServer]:
     """Return the ICE servers for aiortc, which uses the first STUN and the first TURN server."""
     return [
-        RTCIceServer(urls=[server.url], username=server.username, credential=_credential(server))
+        RTCIceServer(
+            urls=[server.url], username=server.username, credential=_credential_text(server)
+        )
         for server in servers
     ]
 
 
 def _server_json(server: IceServer) -> Mapping[str, Any]:
-    login = {"username": server.username, "credential": _credential(server)}
+    login = {"username": server.username, "credential": _credential_text(server)}
     return {"urls": [server.url], **{name: value for name, value in login.items() if value}}
 
 
-def _credential(server: IceServer) -> str | None:
+def _credential_text(server: IceServer) -> str | None:
     return server.credential.get_secret_value() if server.credential else None
 
 
@@ -343,7 +345,7 @@ class WebrtcRoutes:
         if worker and worker != self._pool.name:
             fields = {"offer": offer.model_dump(mode="json"), "address": address, "public": public}
             try:
-                return _answer_of(await self._ask(worker, "offer", **fields))
+                return _answer_of(await self._ask_process(worker, "offer", **fields))
             except LookupError:
                 pc_id = None  # that process and its call are gone: this is a new call
         local = offer.model_copy(update={"pc_id": pc_id})
@@ -366,7 +368,7 @@ class WebrtcRoutes:
             restart_pc=offer.restart_pc,
             request_data=offer.request_data,
         )
-        with _refusals():
+        with _refusals_as_http():
             answer = await self._offers.answer(signalling, run_call, address=address)
         return {**answer, "pc_id": _join_id(self._pool.name, answer["pc_id"])}
 
@@ -378,10 +380,10 @@ class WebrtcRoutes:
         """
         worker, pc_id = _split_id(patch.pc_id)
         if worker in ("", self._pool.name):
-            return await self._add(patch.model_copy(update={"pc_id": pc_id}))
+            return await self._add_candidates(patch.model_copy(update={"pc_id": pc_id}))
         fields = patch.model_dump(mode="json")
         try:
-            return _answer_of(await self._ask(worker, "candidates", patch=fields))
+            return _answer_of(await self._ask_process(worker, "candidates", patch=fields))
         except LookupError as gone:
             raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from gone
 
@@ -397,7 +399,7 @@ class WebrtcRoutes:
         answer = self._answer_here(local, str(message["address"]), public=bool(message["public"]))
         return await _catch_refusal(answer)
 
-    async def _ask(self, worker: str, what: str, **fields: Any) -> Any:
+    async def _ask_process(self, worker: str, what: str, **fields: Any) -> Any:
         """Return the reply of another process, which may take `OFFER_S` to answer an offer.
 
         Raises:
@@ -406,9 +408,9 @@ class WebrtcRoutes:
         within_s = OFFER_S + ASK_PROCESS_S
         return await self._pool.peers.ask(worker, what, within_s=within_s, **fields)
 
-    async def _add(self, patch: Candidates) -> Mapping[str, str]:
+    async def _add_candidates(self, patch: Candidates) -> Mapping[str, str]:
         candidates = [IceCandidate(**candidate.model_dump()) for candidate in patch.candidates]
-        with _refusals():
+        with _refusals_as_http():
             await self._offers.add(
                 SmallWebRTCPatchRequest(pc_id=patch.pc_id, candidates=candidates)
             )
@@ -428,7 +430,7 @@ class WebrtcRoutes:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals_as_http() -> Iterator[None]:
     """Translate refusals of an offer or a candidate into HTTP errors."""
     try:
         yield

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.server.call_routes import _failure as on_the_calls_page
+from bot.server.call_routes import _failure_as_json as on_the_calls_page
 from calls.entry import Entry
 from calls.incident import IncidentBegan
 from calls.sentences import Vendor, cure_of, sentence

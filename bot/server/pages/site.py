@@ -62,14 +62,14 @@ def page(name: str) -> FileResponse:
     Raises:
         HTTPException: 404 if there is no such file.
     """
-    path = _files().get(name)
+    path = _files_by_name().get(name)
     if path is None:
         raise HTTPException(404, "There is no such page.")
     return FileResponse(path, headers=HEADERS, media_type=CONTENT_TYPES[path.suffix])
 
 
 @functools.cache
-def _files() -> Mapping[str, Path]:
+def _files_by_name() -> Mapping[str, Path]:
     """Return the pages' files by name, so that no name in a request is ever used as a path."""
     found = (*VENDOR.iterdir(), *FOLDER.iterdir())
     return {path.name: path for path in found if path.suffix in CONTENT_TYPES}
@@ -96,16 +96,17 @@ def _console_page(name: str, request: Request, *, has_lab: bool) -> HTMLResponse
     marks["lab"] = "on" if has_lab else "off"
     read = " ".join(f'data-{key}="{escape(value)}"' for key, value in marks.items())
     links = " ".join(
-        f'<a href="{path}"{_current(path, request)}>{title}</a>' for path, title in LINKS.items()
+        f'<a href="{path}"{_current_page_mark(path, request)}>{title}</a>'
+        for path, title in LINKS.items()
     )
-    text = _files()[name].read_text(encoding="utf-8").replace("<body", f"<body {read}", 1)
+    text = _files_by_name()[name].read_text(encoding="utf-8").replace("<body", f"<body {read}", 1)
     text = text.replace(NO_LINKS, NO_LINKS.replace("></nav>", f">{links}</nav>"), 1)
     if identity.role is not Role.ACT:
         text = text.replace("</header>", "<p>Read-only access</p></header>", 1)
     return HTMLResponse(text, headers=HEADERS)
 
 
-def _current(path: str, request: Request) -> str:
+def _current_page_mark(path: str, request: Request) -> str:
     return ' aria-current="page"' if path == request.url.path else ""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bot.outbound.outbound import _held
+from bot.outbound.outbound import _holds_in_alerts
 from calls.incident import CAMPAIGN
 from campaigns.guard import Hold
 from fallbacks.failure import Severity
@@ -30,6 +30,6 @@ async def test_only_a_campaign_with_an_open_alert_is_halted() -> None:
     async def alerts() -> Sequence[Alert]:
         return [STANDS, over, other]
 
-    held = await _held(alerts)
+    held = await _holds_in_alerts(alerts)
 
     assert held == {"spring": Hold(reason="stage_down", since_s=120.0, outage=True)}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot.programs.worker import LAST_CALL_CHECK_S, SupervisorCommands, join_pool
-from bot.server.server import LAST_DIALS_S, _drain
+from bot.server.server import LAST_DIALS_S, _drain_when_asked
 from bot.workers.pool_client import PoolClient
 from bot.workers.wire import Wire
 from bot.workers.worker_process import WorkerParameters
@@ -61,7 +61,7 @@ async def test_calls_may_last_for_the_drain_time_that_the_supervisor_says(
             await item.open.wait()
         SupervisorCommands(pool, server, tasks)
         supervisor.send("stop", **said)
-        await _drain(server, process)
+        await _drain_when_asked(server, process)
         supervisor.close()
 
     assert drained == [drained_s]
@@ -88,7 +88,7 @@ async def test_a_stopping_process_waits_a_moment_for_cancelled_dials(
     loop.call_later(rings_s, lambda: setattr(server, "dials", 0))
     server.asked_to_stop.set()
 
-    await _drain(server, process)
+    await _drain_when_asked(server, process)
 
     assert loop.time() - began == pytest.approx(stays_s, abs=0.2)
 
@@ -104,7 +104,7 @@ async def test_a_second_signal_waits_for_no_dial() -> None:
     )
     server.asked_to_stop.set()
 
-    await _drain(server, process)
+    await _drain_when_asked(server, process)
 
     assert server.should_exit
 
