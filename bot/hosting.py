@@ -19,7 +19,9 @@ def main() -> None:
     if arguments[:1] == ["mic"]:
         sys.exit(run(arguments))
     keep_private()
-    _host(drain_s=0.0 if any(argument in HELP for argument in arguments) else _drain_s())
+    _run_pipecat_runner(
+        drain_s=0.0 if any(argument in HELP for argument in arguments) else _drain_s()
+    )
 
 
 def _drain_s() -> float:
@@ -37,7 +39,7 @@ def _drain_s() -> float:
     return loaded.settings.shutdown.drain_s
 
 
-def _host(*, drain_s: float) -> None:
+def _run_pipecat_runner(*, drain_s: float) -> None:
     """Run Pipecat's runner with our page and routes; drain its calls for `drain_s` at the end."""
     # Imported here because both import Pipecat; `mic` reports its errors without it.
     from fastapi.responses import RedirectResponse  # noqa: PLC0415

@@ -193,7 +193,9 @@ class Batch:
             return await recogniser.transcribe(rung, recording)
 
         # A rung's settings need a rate, but a recording has its own.
-        return await self._run("stt", self.settings.stages.stt, transcribe_on, rate_hz=PHONE_HZ)
+        return await self._run_on_ladder(
+            "stt", self.settings.stages.stt, transcribe_on, rate_hz=PHONE_HZ
+        )
 
     async def say(self, text: str, *, rate_hz: int = PHONE_HZ) -> BatchSound:
         """Synthesise a text with the first rung of the ladder that succeeds.
@@ -213,9 +215,11 @@ class Batch:
             pcm = await voice.synthesise(rung, text)
             return BatchSound(pcm=pcm, rate_hz=rate_hz, provider=rung.name)
 
-        return await self._run("tts", self.settings.stages.tts, synthesise_on, rate_hz=rate_hz)
+        return await self._run_on_ladder(
+            "tts", self.settings.stages.tts, synthesise_on, rate_hz=rate_hz
+        )
 
-    async def _run(
+    async def _run_on_ladder(
         self,
         stage: Stage,
         ladder: Sequence[RungSettings],
@@ -229,14 +233,14 @@ class Batch:
             rung_of(rung_settings, stage, agent=agent, sample_rate_hz=rate_hz)
             for rung_settings in ladder
         ]
-        await asyncio.to_thread(_load, rungs)
+        await asyncio.to_thread(_load_modules, rungs)
         works: Mapping[str, Callable[[], Awaitable[T]]] = {
             rung.name: partial(work, rung) for rung in rungs
         }
         return await run_down_ladder(works, stage=stage, retries=self.retries)
 
 
-def _load(rungs: Sequence[RungSpec]) -> None:
+def _load_modules(rungs: Sequence[RungSpec]) -> None:
     """Import the rungs' modules; blocks."""
     for rung in rungs:
         provider(rung.stage, rung.kind).load()

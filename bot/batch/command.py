@@ -76,7 +76,7 @@ async def print_transcript(
                 f"{path} could not be transcribed; {line_of(error, batch.settings)}"
             ) from error
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-    console.print(_json(found) if as_json else found.text)
+    console.print(_transcript_as_json(found) if as_json else found.text)
 
 
 async def write_speech(text: str, file: WavFile, *, config: Path | None) -> None:
@@ -99,7 +99,7 @@ async def write_speech(text: str, file: WavFile, *, config: Path | None) -> None
                 f"the text could not be spoken; {line_of(error, batch.settings)}"
             ) from error
     try:
-        await asyncio.to_thread(_write, sound, file)
+        await asyncio.to_thread(_write_sound_file, sound, file)
     except (OSError, soundfile.LibsndfileError) as full:
         raise CommandError(f"{file.path} could not be written: {full}") from full
     length_s = len(sound.pcm) / 2 / sound.rate_hz
@@ -156,11 +156,11 @@ def _print_progress(notes: Console, vendors: Vendors, event: Event) -> None:
             pass
 
 
-def _json(found: Transcript) -> str:
+def _transcript_as_json(found: Transcript) -> str:
     return json.dumps(dataclasses.asdict(found), ensure_ascii=False, indent=2)
 
 
-def _write(sound: BatchSound, file: WavFile) -> None:
+def _write_sound_file(sound: BatchSound, file: WavFile) -> None:
     """Write a temporary file and rename it, so that readers never see half a file."""
     samples = np.frombuffer(sound.pcm, "<i2")
     with tempfile.NamedTemporaryFile(dir=file.path.parent, suffix=".wav", delete=False) as made:

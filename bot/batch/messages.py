@@ -71,15 +71,15 @@ async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
             transcript = await transcribe(path)
         except UnusableInputError as unusable:
             logger.warning("a message cannot be transcribed: {}", unusable)
-            await asyncio.to_thread(_save, path, {"text": "", "error": str(unusable)})
+            await asyncio.to_thread(_save_transcript, path, {"text": "", "error": str(unusable)})
         except ServiceError as failed:
             if failed.failure.scope is not Scope.PAYLOAD:
                 logger.warning("a message is not transcribed yet: {}", failed)
                 return RETRY_AFTER_S
             logger.warning("a message is refused by every recogniser: {}", failed)
-            await asyncio.to_thread(_save, path, {"text": "", "error": str(failed)})
+            await asyncio.to_thread(_save_transcript, path, {"text": "", "error": str(failed)})
         else:
-            await asyncio.to_thread(_save, path, _fields(transcript))
+            await asyncio.to_thread(_save_transcript, path, _transcript_fields(transcript))
             emit(
                 MessageTranscribed(
                     provider=transcript.provider,
@@ -90,7 +90,7 @@ async def _write_all(folder: Path, transcribe: Transcribe, emit: Emit) -> float:
     return MESSAGES_CHECK_S
 
 
-def _fields(transcript: Transcript) -> dict[str, Any]:
+def _transcript_fields(transcript: Transcript) -> dict[str, Any]:
     return {
         "text": without_spoken_cards(transcript.text),
         "provider": transcript.provider,
@@ -100,7 +100,7 @@ def _fields(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def _save(path: Path, fields: dict[str, Any]) -> None:
+def _save_transcript(path: Path, fields: dict[str, Any]) -> None:
     """Write the transcript atomically, readable by its owner only, unless the message is gone."""
     partial = path.with_suffix(".text.part")
     opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

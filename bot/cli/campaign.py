@@ -83,12 +83,14 @@ def manage_campaign(
     if action != "status":
         _check_name(campaign, settings)
     if action == "import":
-        source = _source(file, columns, encoding, crm=crm)
-        return _import(settings, str(campaign), source, columns, encoding or "", out, preview)
-    return _manage(settings, action, campaign, number=file or "", out=out or Path(), yes=yes)
+        source = _source_of_contacts(file, columns, encoding, crm=crm)
+        return _import_contacts(
+            settings, str(campaign), source, columns, encoding or "", out, preview
+        )
+    return _run_action(settings, action, campaign, number=file or "", out=out or Path(), yes=yes)
 
 
-def _manage(
+def _run_action(
     settings: Settings, action: str, campaign: str | None, *, number: str, out: Path, yes: bool
 ) -> int:
     """Run an action on the contacts that were imported before."""
@@ -122,7 +124,9 @@ def _check_action(action: str, file: str | None, *, crm: bool) -> None:
         raise UsageError(f"campaign {action} takes no file; name the campaign with --campaign")
 
 
-def _source(file: str | None, columns: str | None, encoding: str | None, *, crm: bool) -> str:
+def _source_of_contacts(
+    file: str | None, columns: str | None, encoding: str | None, *, crm: bool
+) -> str:
     """Return the file or its URL, empty for the CRM; raise `UsageError` for both or neither."""
     if crm and (file or columns or encoding):
         raise UsageError("campaign import takes --crm or a file with its options, not both")
@@ -131,7 +135,7 @@ def _source(file: str | None, columns: str | None, encoding: str | None, *, crm:
     return "" if crm else str(file)
 
 
-def _import(
+def _import_contacts(
     settings: Settings,
     campaign: str,
     source: str,

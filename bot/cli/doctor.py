@@ -35,11 +35,11 @@ def check_setup(
     """
     loaded = load(config)
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    if asyncio.run(_report(loaded, online=online)):
+    if asyncio.run(_report_findings(loaded, online=online)):
         raise typer.Exit(FAILED)
 
 
-async def _report(loaded: Loaded, *, online: bool) -> int:
+async def _report_findings(loaded: Loaded, *, online: bool) -> int:
     """Print the warnings and findings, one line each; return how many are problems."""
     console = Console(soft_wrap=True)
     for warning in loaded.warnings:

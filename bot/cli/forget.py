@@ -42,11 +42,11 @@ def erase_caller(
         raise CommandError(f"the database failed: {error}") from error
     for what, count in sorted(forgotten.counts.items()):
         typer.echo(f"{what}: {count}")
-    if problems := list(_problems(forgotten)):
+    if problems := list(_problems_and_cures(forgotten)):
         raise CommandError("; ".join(problems))
 
 
-def _problems(forgotten: "Forgotten") -> Iterator[str]:
+def _problems_and_cures(forgotten: "Forgotten") -> Iterator[str]:
     """Yield what could not be erased, and what to do."""
     if forgotten.machines:
         names = ", ".join(f"{name} ({why})" for name, why in forgotten.machines.items())

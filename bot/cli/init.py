@@ -47,12 +47,12 @@ def write_first_configuration(
     """
     if config.exists():
         raise UsageError(f"{config} exists; edit it, or name another file with --config")
-    chosen: dict[Stage, str] = {stage: _choose(stage) for stage in STAGE_TITLES}
+    chosen: dict[Stage, str] = {stage: _choose_vendor(stage) for stage in STAGE_TITLES}
     saved_keys = DOTENV.read_text(encoding="utf-8") if DOTENV.exists() else ""
     names = [name for stage, kind in chosen.items() if (name := provider(stage, kind).key_env)]
     variables = read_environment()
     keys = {name: _ask_key(name) for name in names if not variables.get(name)}
-    rungs = {stage: _ladder(stage, kind, variables) for stage, kind in chosen.items()}
+    rungs = {stage: _ladder_text(stage, kind, variables) for stage, kind in chosen.items()}
     config.write_text(TEMPLATE.format(**rungs), encoding="utf-8")
     _save_keys(saved_keys, {name: key for name, key in keys.items() if key})
     usual = config.absolute() == USUAL.absolute()
@@ -60,7 +60,7 @@ def write_first_configuration(
     typer.echo(f"Wrote {config}. Next: holdline doctor --online{file}, then holdline serve{file}")
 
 
-def _ladder(stage: Stage, first: str, variables: Environment) -> str:
+def _ladder_text(stage: Stage, first: str, variables: Environment) -> str:
     """Return a stage's rungs: the chosen vendor and, unless local, its standbys."""
     others = [
         kind
@@ -69,17 +69,17 @@ def _ladder(stage: Stage, first: str, variables: Environment) -> str:
     ]
     spare = [LOCAL] if stage == "tts" else []  # needs no key or network
     ladder = [first] if first == LOCAL else [first, *others, *spare]
-    return ", ".join(_rung(stage, kind) for kind in ladder)
+    return ", ".join(_rung_text(stage, kind) for kind in ladder)
 
 
-def _rung(stage: Stage, kind: str) -> str:
+def _rung_text(stage: Stage, kind: str) -> str:
     """Return a rung; its name is its kind, or else unique over all stages."""
     is_model = stage != "llm" and kind in kinds("llm")
     name = f"name: {kind}-{stage}, " if kind == LOCAL or is_model else ""
     return f"{{{name}kind: {kind}}}"
 
 
-def _choose(stage: Stage) -> str:
+def _choose_vendor(stage: Stage) -> str:
     """Ask for a stage's vendor until the answer is one of them; do not ask if there is one."""
     offered = [kind for kind in kinds(stage) if kind != ADAPTED]  # which needs a service, too
     if len(offered) == 1:

@@ -45,7 +45,7 @@ def manage_providers(
     if write and action != "check":
         raise UsageError('--write is for "providers check NAME"')
     if action == "check" and name:
-        _check(name, write=write, config=config)
+        _measure_or_exit(name, write=write, config=config)
         return
     settings = settings_here(config)
     from bot.health.operator_control import reset, show  # noqa: PLC0415 - late, so that errors in the configuration are reported first
@@ -53,7 +53,7 @@ def manage_providers(
     asyncio.run(reset(settings, name) if name else show(settings))
 
 
-def _check(name: str, *, write: bool, config: Path | None) -> None:
+def _measure_or_exit(name: str, *, write: bool, config: Path | None) -> None:
     loaded = load(config, keys=False)
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
     from bot.doctor.rung_report import measure_rung  # noqa: PLC0415 - imports Pipecat, so only after the log is set up

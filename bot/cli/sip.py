@@ -37,9 +37,12 @@ def register_numbers(
         raise UsageError(f'sip takes "setup", not "{action or ""}"')
     settings = load(config, keys=False).settings
     livekit = settings.transports.livekit
-    key, secret = _keys(livekit)
-    plan = _plan(livekit)
-    for line in (*asyncio.run(_set_up(livekit.url, key, secret, plan)), *_advice(settings)):
+    key, secret = _keys_or_refuse(livekit)
+    plan = _plan_exchange(livekit)
+    for line in (
+        *asyncio.run(_set_up(livekit.url, key, secret, plan)),
+        *_advice_for_carrier(settings),
+    ):
         typer.echo(line)
 
 
@@ -50,15 +53,15 @@ async def _set_up(url: str, key: SecretStr, secret: SecretStr, plan: "ExchangePl
         arranged_parts = await set_up(url, key.get_secret_value(), secret, plan)
     except ExchangeError as error:
         raise CommandError(f"LiveKit at {url} {error}") from error
-    return [_line(part) for part in arranged_parts]
+    return [_line_about_part(part) for part in arranged_parts]
 
 
-def _line(arranged: "Arranged") -> str:
+def _line_about_part(arranged: "Arranged") -> str:
     which = f" ({', '.join(arranged.fields)})" if arranged.fields else ""
     return f"{arranged.part} {arranged.id}: {arranged.change}{which}"
 
 
-def _keys(livekit: LivekitSettings) -> tuple[SecretStr, SecretStr]:
+def _keys_or_refuse(livekit: LivekitSettings) -> tuple[SecretStr, SecretStr]:
     if livekit.api_key is None:
         raise UsageError(_not_set("transports.livekit.api_key_env", livekit.api_key_env))
     if livekit.api_secret is None:
@@ -70,7 +73,7 @@ def _not_set(key: str, variable: str) -> str:
     return f"{key} names {variable}, which is not set; put it in the environment or .env"
 
 
-def _plan(livekit: LivekitSettings) -> "ExchangePlan":
+def _plan_exchange(livekit: LivekitSettings) -> "ExchangePlan":
     """Return what to register; raise `UsageError` if a number or half of a login is missing."""
     from transports.livekit.trunks import (  # noqa: PLC0415 - loads slowly
         ExchangePlan,
@@ -111,23 +114,23 @@ def _inbound_login(sip: SipSettings) -> "Credentials | None":
         raise UsageError(
             f"{SIP}.inbound_username is not set, but {sip.inbound_password_env} is; set both"
         )
-    return _login(sip.inbound_username, sip.inbound_password)
+    return _login_if_complete(sip.inbound_username, sip.inbound_password)
 
 
 def _outbound_login(sip: SipSettings) -> "Credentials | None":
     if bool(sip.username) != bool(sip.password):
         missing = "SIP_PASSWORD" if sip.username else "SIP_USERNAME"
         raise UsageError(f"{missing} is not set; {SIP} needs both a username and a password")
-    return _login(sip.username, sip.password)
+    return _login_if_complete(sip.username, sip.password)
 
 
-def _login(username: str | None, password: SecretStr | None) -> "Credentials | None":
+def _login_if_complete(username: str | None, password: SecretStr | None) -> "Credentials | None":
     from transports.livekit.trunks import Credentials  # noqa: PLC0415 - loads slowly
 
     return Credentials(username=username, password=password) if username and password else None
 
 
-def _advice(settings: Settings) -> Iterator[str]:
+def _advice_for_carrier(settings: Settings) -> Iterator[str]:
     """Yield the lines that say what to enter at the carrier."""
     sip = settings.transports.livekit.sip
     yield ""

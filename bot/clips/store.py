@@ -84,14 +84,14 @@ class ClipStore:
 
     def has(self, clip: Clip) -> bool:
         """Return whether the clip exists; blocks."""
-        return self._path(clip).is_file()
+        return self._path_of_clip(clip).is_file()
 
     def save(self, clip: Clip, samples: NDArray[np.int16]) -> None:
         """Save 16-bit mono samples at `RATE_HZ` atomically; blocks."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        partial = self._path(clip).with_suffix(".partial")
+        partial = self._path_of_clip(clip).with_suffix(".partial")
         soundfile.write(str(partial), samples, RATE_HZ, subtype="PCM_16", format="WAV")
-        partial.replace(self._path(clip))
+        partial.replace(self._path_of_clip(clip))
 
     async def load(self, clip: Clip, rate_hz: int) -> bytes | None:
         """Return 16-bit mono at that rate; `None` if there is no clip, or not within `LOAD_S`.
@@ -113,20 +113,20 @@ class ClipStore:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(LOAD_S):
-                return await loop.run_in_executor(self._thread, self._read, clip, rate_hz)
+                return await loop.run_in_executor(self._thread, self._read_clip, clip, rate_hz)
         except TimeoutError:
             return None
 
-    def _read(self, clip: Clip, rate_hz: int) -> bytes | None:
+    def _read_clip(self, clip: Clip, rate_hz: int) -> bytes | None:
         try:
-            samples, found_hz = soundfile.read(str(self._path(clip)), dtype="int16")
+            samples, found_hz = soundfile.read(str(self._path_of_clip(clip)), dtype="int16")
         except (OSError, soundfile.LibsndfileError):
             return None
         if found_hz != rate_hz:
             samples = soxr.resample(samples, found_hz, rate_hz)
         return np.asarray(samples, dtype="<i2").tobytes()
 
-    def _path(self, clip: Clip) -> Path:
+    def _path_of_clip(self, clip: Clip) -> Path:
         return self._folder / f"{clip.name}.wav"
 
 

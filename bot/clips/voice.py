@@ -71,13 +71,13 @@ class RungVoice:
             ServiceError: The voice failed in all retries.
         """
         return await run_with_retries(
-            partial(self._try, text),
+            partial(self._say_once, text),
             asked=("tts", self._rung.name),
             classify=self._failure_of,
             retries=self._retries,
         )
 
-    async def _try(self, text: str) -> NDArray[np.int16]:
+    async def _say_once(self, text: str) -> NDArray[np.int16]:
         """Say a text once; after a failure, disconnect, so that the next try connects again."""
         if self._say is None:
             self._say = await self._connection.enter_async_context(connect_voice(self._rung))

@@ -51,7 +51,7 @@ def list_entries(url: str, *, most: int, numbers: bool, say: Say) -> int:
     Raises:
         CommandError: The database cannot be used.
     """
-    entries = _run(url, lambda contacts: contacts.do_not_call_entries(most=most + 1))
+    entries = _run_on_database(url, lambda contacts: contacts.do_not_call_entries(most=most + 1))
     for entry in entries[:most]:
         shown = seen(entry, numbers=numbers)
         words = f'  "{shown["words"]}"' if shown["words"] else ""
@@ -70,7 +70,7 @@ def add_entry(url: str, number: str, *, source: str, words: str, say: Say) -> in
         CommandError: The database cannot be used.
     """
     now = utc_now().timestamp()
-    new = _run(
+    new = _run_on_database(
         url, lambda contacts: contacts.add_do_not_call(number, source=source, now=now, words=words)
     )
     say(f"{mask_number(number)}: {'added' if new else 'was on the list before'}")
@@ -83,7 +83,7 @@ def remove_entry(url: str, number: str, *, say: Say) -> int:
     Raises:
         CommandError: The number is not on the list, or the database cannot be used.
     """
-    if not _run(url, lambda contacts: contacts.remove_do_not_call(number)):
+    if not _run_on_database(url, lambda contacts: contacts.remove_do_not_call(number)):
         raise CommandError(f"{mask_number(number)} is not on the do-not-call list")
     say(f"{mask_number(number)}: removed")
     return 0
@@ -96,7 +96,7 @@ def export_entries(url: str, file: Path, *, say: Say) -> int:
         UsageError: The file cannot be written.
         CommandError: The database cannot be used.
     """
-    entries = _run(url, lambda contacts: contacts.do_not_call_entries())
+    entries = _run_on_database(url, lambda contacts: contacts.do_not_call_entries())
     try:
         with file.open("w", encoding="utf-8", newline="") as text:
             write_entries(text, entries, numbers=True, header=True)
@@ -135,13 +135,15 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
     async def add(contacts: Contacts) -> tuple[int, int]:
         rows = added = 0
         with _open_numbers(file, region) as opened:
-            numbers = _numbers(opened.rows, region, refused, say)
-            while batch := [_entry(*found, source, now) for found in islice(numbers, BATCH)]:
+            numbers = _valid_numbers(opened.rows, region, refused, say)
+            while batch := [
+                _entry_from_cells(*found, source, now) for found in islice(numbers, BATCH)
+            ]:
                 rows += len(batch)
                 added += await contacts.add_do_not_call_entries(batch)
         return rows, added
 
-    rows, added = _run(url, add)
+    rows, added = _run_on_database(url, add)
     say(f"{added} added, {rows - added} known before, {refused.total()} refused")
     for reason, count in refused.most_common():
         say(f"  {reason}: {count}")
@@ -150,18 +152,20 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
     return 0
 
 
-def _entry(number: str, cells: Mapping[str, str], source: str, now: float) -> DoNotCallEntry:
+def _entry_from_cells(
+    number: str, cells: Mapping[str, str], source: str, now: float
+) -> DoNotCallEntry:
     # An export puts an apostrophe before cells that a spreadsheet would compute: remove it.
     fields = {fold(name): plain_cell(cell) for name, cell in cells.items()}
     return DoNotCallEntry(
         number,
         fields.get("source") or source,
-        _moment(fields.get("added_at", ""), now),
+        _moment_added(fields.get("added_at", ""), now),
         fields.get("words", ""),
     )
 
 
-def _moment(text: str, now: float) -> float:
+def _moment_added(text: str, now: float) -> float:
     """Return when an exported entry was added; `now` if that is missing, invalid or later."""
     try:
         moment = datetime.fromisoformat(text)
@@ -170,7 +174,7 @@ def _moment(text: str, now: float) -> float:
     return min(now, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-def _numbers(
+def _valid_numbers(
     rows: Iterator[tuple[CsvRow, ContactCells | None]],
     region: str | None,
     refused: Counter[str],
@@ -207,7 +211,7 @@ def _open_numbers(file: Path, region: str | None) -> Iterator[OpenedContacts]:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _run(url: str, work: Callable[[Contacts], Awaitable[T]]) -> T:
+def _run_on_database(url: str, work: Callable[[Contacts], Awaitable[T]]) -> T:
     """Run `work` on a database in a new event loop; raise `CommandError` if the database fails."""
 
     async def run() -> T:

@@ -51,7 +51,7 @@ def may_name_calls(said: str, language: str) -> bool:
 
     In a language without patterns, all words may be. `language` is a tag.
     """
-    words, _ = _words(said[:MAX_CHARACTERS])
+    words, _ = _words_and_clauses(said[:MAX_CHARACTERS])
     if base_of(language) not in LANGUAGES:
         return bool(words)
     suspected = any(re.search(rf"\b{item.suspects}\b", words) for item in LANGUAGES.values())
@@ -68,7 +68,7 @@ def is_clear_yes(said: str) -> bool:
 
     Beside words of a yes and polite ones, only an explicit wish for calls may be among them.
     """
-    words, _ = _words(said[:MAX_CHARACTERS])
+    words, _ = _words_and_clauses(said[:MAX_CHARACTERS])
     if len(words.split()) > MAX_YES_WORDS or _NO.search(words) or "?" in said:
         return False
     for item in LANGUAGES.values():
@@ -85,7 +85,7 @@ def is_clear_yes(said: str) -> bool:
 
 def _is_wish(sentence: str) -> bool:
     """Return whether a sentence explicitly wishes calls: not a question, negated or of others."""
-    words, starts = _words(sentence)
+    words, starts = _words_and_clauses(sentence)
     if sentence.rstrip().endswith("?") and not _TAG.search(words):
         return False
     begin = max((start for start in starts if _LEADS.fullmatch(words[:start])), default=0)
@@ -100,10 +100,10 @@ def _is_wish(sentence: str) -> bool:
 
 def _is_opt_out(sentence: str) -> bool:
     """Return whether a sentence has a request that passes all rules of this module."""
-    words, starts = _words(sentence)
+    words, starts = _words_and_clauses(sentence)
     is_asked = sentence.rstrip().endswith("?") and not _TAG.search(words)
     for language in LANGUAGES.values():
-        for found, limit_matters in _matches(language, words):
+        for found, limit_matters in _find_requests(language, words):
             begin = max((start for start in starts if start <= found.start()), default=0)
             before, clause = words[: found.start()], words[begin : found.start()]
             if _is_negated_or_reported(language, before, clause):
@@ -118,7 +118,7 @@ def _is_opt_out(sentence: str) -> bool:
     return False
 
 
-def _matches(language: Language, words: str) -> Iterator[tuple[re.Match[str], bool]]:
+def _find_requests(language: Language, words: str) -> Iterator[tuple[re.Match[str], bool]]:
     """Yield each request, and whether a time limit would make it something else."""
     for pattern, limit_matters in ((language.calls, True), (language.lists, False)):
         for found in re.finditer(rf"\b{pattern}", words):
@@ -180,7 +180,7 @@ def _has_limit(
     return bool(re.search(rf"\b{language.limits}\b", near))
 
 
-def _words(text: str) -> tuple[str, list[int]]:
+def _words_and_clauses(text: str) -> tuple[str, list[int]]:
     """Return the words in lower case without accents and punctuation, and each clause's start."""
     words, starts = "", [0]
     for clause in _CLAUSE.split(_APOSTROPHES.sub("", text.casefold())):

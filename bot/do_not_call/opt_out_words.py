@@ -27,7 +27,7 @@ class Language:
     agrees: str
 
 
-def _language(entries: dict[str, Any]) -> Language:
+def _patterns_of_language(entries: dict[str, Any]) -> Language:
     """Return a language's patterns; in an entry, `<name>` stands for the entry of that name."""
 
     def pattern(name: str) -> str:
@@ -41,4 +41,4 @@ def _language(entries: dict[str, Any]) -> Language:
 _DATA: Final = read_data(__name__, "opt_out_words.yaml")
 ANY: Final[Mapping[str, str]] = _DATA.pop("any")
 """Patterns of words of all languages, by name; the file says what they mean."""
-LANGUAGES: Final = {tag: _language(entries) for tag, entries in _DATA.items()}
+LANGUAGES: Final = {tag: _patterns_of_language(entries) for tag, entries in _DATA.items()}

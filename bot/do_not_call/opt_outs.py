@@ -113,7 +113,7 @@ class OptOuts:
             after: A `take_back` of the same number, which must end first.
         """
         pending = _PendingNumber(owed, on_disk=on_disk)
-        listing = self._list(pending, after=after)
+        listing = self._list_until_stored(pending, after=after)
         # Owned by this object, which cancels and awaits it: see `close`.
         task = asyncio.get_running_loop().create_task(listing, name="do not call")
         self._pending[task] = pending
@@ -163,14 +163,14 @@ class OptOuts:
     async def _begin_left_numbers(self) -> None:
         """Begin to list the numbers that other processes have left, as far as there is room.
 
-        Another process may still try to list one of them, or take it back: see `_list`.
+        Another process may still try to list or take back one of them: see `_list_until_stored`.
         """
         own = {pending.owed.call_id for pending in self._pending.values()}
         left = await asyncio.to_thread(self._kept.left, besides=own, most=MAX_OWED - len(own))
         for item in left:
             self.start_listing(item, on_disk=True)
 
-    async def _list(
+    async def _list_until_stored(
         self, pending: _PendingNumber, *, after: "asyncio.Task[Any] | None" = None
     ) -> None:
         """Retry until the number is listed, and keep it on disk meanwhile.

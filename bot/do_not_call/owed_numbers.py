@@ -43,7 +43,7 @@ class OwedNumbers:
     def keep(self, owed: OwedNumber) -> None:
         """Write the file of a number atomically."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = self._path(owed)
+        path = self._path_of_number(owed)
         part = path.with_name(path.name + PART)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         with os.fdopen(os.open(part, flags, 0o600), "w", encoding="utf-8") as file:
@@ -55,14 +55,14 @@ class OwedNumbers:
     def has(self, owed: OwedNumber) -> bool:
         """Return whether the file of a number is there."""
         try:
-            self._path(owed).stat()
+            self._path_of_number(owed).stat()
         except FileNotFoundError:
             return False
         return True
 
     def drop(self, owed: OwedNumber) -> None:
         """Delete the file of a number that was listed or taken back."""
-        self._path(owed).unlink(missing_ok=True)
+        self._path_of_number(owed).unlink(missing_ok=True)
 
     def left(self, *, besides: Collection[str] = (), most: int) -> Sequence[OwedNumber]:
         """Return the numbers in the folder, the oldest first; unreadable files are logged and stay.
@@ -85,5 +85,5 @@ class OwedNumbers:
                     self._unreadable.add(path)
         return sorted(found, key=lambda number: number.asked_s)[: max(0, most)]
 
-    def _path(self, owed: OwedNumber) -> Path:
+    def _path_of_number(self, owed: OwedNumber) -> Path:
         return self._folder / f"{owed.call_id}.json"

@@ -130,7 +130,7 @@ class SentenceJudge:
             self._by_words(turn)
             return
         self._asked += 1
-        work = self._ask(self._question, turn)
+        work = self._ask_and_act(self._question, turn)
         task = asyncio.get_running_loop().create_task(work, name="judge a sentence about calls")
         self._asking[task] = turn
         task.add_done_callback(lambda done: self._asking.pop(done, None))
@@ -146,7 +146,7 @@ class SentenceJudge:
             task.cancel()
             self._by_words(turn)
 
-    async def _ask(self, question: OptOutQuestion, turn: NotedTurn) -> None:
+    async def _ask_and_act(self, question: OptOutQuestion, turn: NotedTurn) -> None:
         """Ask a model about a turn, and act on a yes; without an answer, the words decide."""
         number = self._turn()
         is_wish = await question.ask(

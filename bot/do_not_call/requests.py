@@ -90,7 +90,7 @@ class DoNotCallRequests:
         self.owed: OwedNumber | None = None  # what `_listing` lists
         self.listing: asyncio.Task[None] | None = None  # owned by `OptOuts`, which continues it
         self._request = (0, "")  # its turn, and how it was recognised: by `words` or by the `model`
-        self._judge = SentenceJudge(opt_outs.question, self._act, turn=turn, emit=emit)
+        self._judge = SentenceJudge(opt_outs.question, self._act_on_wish, turn=turn, emit=emit)
         # Owned by this object, which cancels them: see `close`.
         self._saying: asyncio.Task[None] | None = None
         self._taking_back: asyncio.Task[str] | None = None
@@ -199,15 +199,15 @@ class DoNotCallRequests:
             )
             self._judge.note(noted)
 
-    def _act(self, turn: NotedTurn, by: str) -> None:
+    def _act_on_wish(self, turn: NotedTurn, by: str) -> None:
         """List the number, or ask whether to take it off, unless the model has done so."""
         if (turn.wish is Wish.NO_CALLS) != (self.listing is None):
             return
         if turn.wish is Wish.NO_CALLS:
-            self._speak(Situation.NOT_CALLED, after=self.begin(by, turn.stored))
+            self._speak_after(Situation.NOT_CALLED, after=self.begin(by, turn.stored))
         elif self._confirmation is None and self._taking_back is None:
             self._confirmation = _Confirmation("words")
-            self._speak(Situation.CONFIRM_CALLS)
+            self._speak_after(Situation.CONFIRM_CALLS)
 
     def _hear_confirmation(self, words: str) -> bool:
         """Read a turn as the answer to the question; return whether it was a clear yes.
@@ -226,7 +226,7 @@ class DoNotCallRequests:
         )
         self.listing = self.owed = None  # from now on, another request is a new one
         if asked.by == "words":
-            self._speak(Situation.CALLED_AGAIN, after=self._taking_back)
+            self._speak_after(Situation.CALLED_AGAIN, after=self._taking_back)
         return True
 
     async def _take_back(self, owed: OwedNumber, listing: "asyncio.Task[None]", by: str) -> str:
@@ -238,7 +238,9 @@ class DoNotCallRequests:
         self._emit(DoNotCallTakenBack(turn=self._turn(), by=by))
         return TAKEN_BACK
 
-    def _speak(self, situation: Situation, *, after: "asyncio.Task[Any] | None" = None) -> None:
+    def _speak_after(
+        self, situation: Situation, *, after: "asyncio.Task[Any] | None" = None
+    ) -> None:
         """Say a prepared sentence once a task has succeeded; it replaces one not said yet."""
 
         async def say() -> None:

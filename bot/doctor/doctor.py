@@ -96,14 +96,16 @@ async def _check_providers(settings: Settings, *, online: bool) -> list[DoctorFi
         stage = "" if rung.kind == LOCAL_KIND else rung.stage
         others = [other.name for other in working if other.stage == rung.stage]
         instead = "" if finding.ok else f"; {callers_get(others, settings.hold.steps, stage=stage)}"
-        findings.append(replace(finding, text=f"{finding.text}{instead}{_promise(rung)}"))
+        findings.append(
+            replace(finding, text=f"{finding.text}{instead}{_describe_weak_promise(rung)}")
+        )
     for stage in STAGES:
         ladder = [rung for rung in rungs if rung.stage == stage]
         findings += check_ladder(stage, ladder, settings.hold.steps)
     return findings
 
 
-def _promise(rung: RungSpec) -> str:
+def _describe_weak_promise(rung: RungSpec) -> str:
     """Return what a rung promises if that is weaker than usual; else nothing."""
     return "".join(f"; {weak.text}: {weak.cure}" for weak in weaknesses_of(rung))
 

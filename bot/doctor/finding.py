@@ -47,12 +47,12 @@ async def reach_port(host: str, port: int, *, secure: bool = False) -> tuple[str
     except TimeoutError:
         return f"{host}:{port} did not answer within {SERVER_ANSWER_S:g} s", False
     except (OSError, UnicodeError) as error:
-        return f"{host}:{port} does not answer: {_reason(error)}", False
+        return f"{host}:{port} does not answer: {_reason_of_error(error)}", False
     writer.close()
     return f"{host}:{port} answers", True
 
 
-def _reason(error: Exception) -> str:
+def _reason_of_error(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ConnectionError) and error.errno:

@@ -28,19 +28,23 @@ async def check_model(trial: Trial, rung: RungSpec) -> None:
     build = provider("llm", rung.kind, rung.service).build
     model: Any = await trial.step("start", asyncio.to_thread(build, rung), within_s=START_S)
     try:
-        first_s, why = await trial.step("a word", _answer(model, PROMPT), within_s=MODEL_CHECK_S)
+        first_s, why = await trial.step(
+            "a word", _time_answer(model, PROMPT), within_s=MODEL_CHECK_S
+        )
         trial.tell(CheckLine("a word", f"after {first_s:.2f} s"))
         text = f'it says "{why}"' if why else "it does not say"
         trial.tell(CheckLine("says why an answer ended", text, fact="says_why", value=bool(why)))
-        long = _answer(model, LONG, pieces=CUT_PIECES)
+        long = _time_answer(model, LONG, pieces=CUT_PIECES)
         await trial.step("a long answer", long, within_s=MODEL_CHECK_S)
-        first_s, _ = await trial.step("after a cut", _answer(model, PROMPT), within_s=MODEL_CHECK_S)
+        first_s, _ = await trial.step(
+            "after a cut", _time_answer(model, PROMPT), within_s=MODEL_CHECK_S
+        )
         trial.tell(CheckLine("after a cut", f"the next answer begins after {first_s:.2f} s"))
     finally:
         await trial.close(model.close())
 
 
-async def _answer(model: Any, prompt: str, *, pieces: int = 0) -> tuple[float, str]:
+async def _time_answer(model: Any, prompt: str, *, pieces: int = 0) -> tuple[float, str]:
     """Read an answer, or only its first `pieces` texts if not 0.
 
     Returns:

@@ -109,10 +109,10 @@ def owner_of(rung: RungSpec) -> str:
         return address.netloc.rpartition("@")[2]
     services = (provider(rung.stage, ADAPTED, name) for name in known_services(rung.stage))
     known = (item.title for item in (*PROVIDERS, *services) if item.owns(host))
-    return next(known, _domain(host))
+    return next(known, _registered_domain(host))
 
 
-def _domain(host: str) -> str:
+def _registered_domain(host: str) -> str:
     """Return the part of a host's name that one owner registers, such as `own.example`."""
     labels = host.lower().split(".")
     is_deep = len(labels) > 2 and len(labels[-1]) == 2 and len(labels[-2]) <= 3  # `own.co.uk`

@@ -75,7 +75,7 @@ class Line:
             piece = pcm[first : first + self._size]
             await self._lone.send(InputAudioRawFrame(piece, self._rung.sample_rate_hz, 1))
             await asyncio.sleep(PIECE_S)
-            self._read()
+            self._read_results()
         return now_s()
 
     async def wait(self, seconds: float, *, since_s: float = math.inf) -> float:
@@ -86,7 +86,7 @@ class Line:
             await self.hear(bytes(self._size))
         return now_s()
 
-    def _read(self) -> None:
+    def _read_results(self) -> None:
         """Add the results that have arrived; raise `ServiceError` if the recogniser failed."""
         while not self._lone.out.empty():
             frame = self._lone.out.get_nowait()
@@ -124,14 +124,14 @@ async def check_recogniser(trial: Trial, rung: RungSpec) -> None:
             ("a request in speech", pcm, True),
             ("half a second", pcm[:size], True),
         ):
-            work = _speak(line, part, size=size, asks=asks)
+            work = _hear_speech(line, part, size=size, asks=asks)
             heard.append(await trial.step(about, work, within_s=limit_s))
             if len(heard) == 1:
                 await _bear_silence(trial, line)
-    _tell(trial, heard, in_segments=getattr(started[1], "in_segments", False))
+    _tell_results(trial, heard, in_segments=getattr(started[1], "in_segments", False))
 
 
-async def _speak(line: Line, pcm: bytes, *, size: int, asks: bool) -> HeardSpeech:
+async def _hear_speech(line: Line, pcm: bytes, *, size: int, asks: bool) -> HeardSpeech:
     """Let it hear speech and then silence; `asks`: with a request to finish after `size` bytes."""
     await line.mark_speech()
     asked_at = await line.hear(pcm[:size])
@@ -160,7 +160,7 @@ async def _bear_silence(trial: Trial, line: Line) -> None:
     trial.tell(CheckLine(about, text, ok=not invented))
 
 
-def _tell(trial: Trial, heard: Sequence[HeardSpeech], *, in_segments: bool) -> None:
+def _tell_results(trial: Trial, heard: Sequence[HeardSpeech], *, in_segments: bool) -> None:
     """Tell what follows from three pieces of speech: without a request, with one, a short one."""
     free, asked, short = heard
     interim = free.interim  # after a request, words are its answer

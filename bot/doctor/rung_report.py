@@ -40,7 +40,7 @@ def measure_rung(loaded: Loaded, name: str, *, write: bool) -> bool:
     Raises:
         UsageError: There is no such rung, its key is not set, or its facts cannot be written.
     """
-    stage, settings = _find(loaded, name)
+    stage, settings = _find_rung(loaded, name)
     rung = rung_of(settings, stage, agent=loaded.settings.agent, sample_rate_hz=RATE_HZ)
     vendor = provider(stage, rung.kind, rung.service)
     variable = settings.api_key_env or vendor.key_env
@@ -66,7 +66,7 @@ def measure_rung(loaded: Loaded, name: str, *, write: bool) -> bool:
     return report.ok
 
 
-def _find(loaded: Loaded, name: str) -> tuple[Stage, RungSettings]:
+def _find_rung(loaded: Loaded, name: str) -> tuple[Stage, RungSettings]:
     """Return the stage and settings of a rung; raise `UsageError` if none has this name."""
     names = list[str]()
     for stage, rung in loaded.settings.stages.rungs():

@@ -35,7 +35,7 @@ async def check_share(share: str) -> DoctorFinding:
         text, ok = f"cannot be used: {error}", False
     except TimeoutError:
         text, ok = f"did not answer within {SERVER_ANSWER_S:g} s", False
-    await _close(board)
+    await _close_board(board)
     return DoctorFinding(about=ABOUT_SHARE, text=f"{mask_password(share)} {text}", ok=ok)
 
 
@@ -55,7 +55,7 @@ async def _try_lease(board: "ProviderBoard", place: str) -> tuple[str, bool]:
     return f"answers in {took_s:.3f} s and grants leases", True
 
 
-async def _close(board: "ProviderBoard") -> None:
+async def _close_board(board: "ProviderBoard") -> None:
     from operations.database.database import StorageError  # noqa: PLC0415 - as above
 
     try:
@@ -89,11 +89,11 @@ async def check_storage(url: str) -> DoctorFinding:
     if finding.ok and existed:
         finding = await _version_finding(url) or finding
     if file is not None and not existed:
-        await asyncio.to_thread(_remove, file)
+        await asyncio.to_thread(_remove_database, file)
     return finding
 
 
-def _remove(file: Path) -> None:
+def _remove_database(file: Path) -> None:
     """Remove a database file that the check created, and its journals."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         with suppress(OSError):  # for example, the disk is read-only

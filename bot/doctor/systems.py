@@ -19,7 +19,7 @@ async def check_systems(settings: Settings, *, online: bool) -> AsyncIterator[Do
 
     Keys are sent only with `online`: to look up a number in the CRM and to read the spreadsheet.
     """
-    checks = [_check_connection(about, url) for about, url in _addresses(settings)]
+    checks = [_check_connection(about, url) for about, url in _addresses_to_reach(settings)]
     if settings.alerts.email.sender and settings.alerts.email.to:
         checks.append(_check_mail_server(settings))
     for finding in await asyncio.gather(*checks):
@@ -34,7 +34,7 @@ async def check_systems(settings: Settings, *, online: bool) -> AsyncIterator[Do
         yield finding
 
 
-def _addresses(settings: Settings) -> Iterator[tuple[str, str]]:
+def _addresses_to_reach(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the label and the URL of each system that is checked only by connecting to it."""
     alerts, crm = settings.alerts, settings.crm
     if alerts.telegram.bot_token and alerts.telegram.chat_id:

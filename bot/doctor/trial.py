@@ -65,9 +65,9 @@ class Trial:
             return self._result_of(task, about)
         task.cancel()
         if (await asyncio.wait({task}, timeout=LEAVE_S))[0]:
-            raise self._failed(about, f"no answer within {limit_s:.0f} s")
+            raise self._tell_failure(about, f"no answer within {limit_s:.0f} s")
         self._abandoned.add(task)
-        raise self._failed(about, "it ignores its cancellation")
+        raise self._tell_failure(about, "it ignores its cancellation")
 
     def _result_of(self, task: asyncio.Task[T], about: str) -> T:
         """Return the result of a step, or tell why it failed, without the key, and raise."""
@@ -77,11 +77,13 @@ class Trial:
             known = isinstance(error, ServiceError)
             failure = error.failure if known else error.failure(self._rung)
             why = explain(failure.kind, failure.reason, self._rung.vendor) or failure.kind
-            raise self._failed(about, why.replace(self._rung.api_key or "\n", "...")) from error
+            raise self._tell_failure(
+                about, why.replace(self._rung.api_key or "\n", "...")
+            ) from error
         except (Exception, asyncio.CancelledError, SystemExit) as error:
-            raise self._failed(about, f"it raised {type(error).__name__}") from error
+            raise self._tell_failure(about, f"it raised {type(error).__name__}") from error
 
-    def _failed(self, about: str, why: str) -> StepFailedError:
+    def _tell_failure(self, about: str, why: str) -> StepFailedError:
         self.tell(CheckLine(about, why, ok=False))
         return StepFailedError(why)
 

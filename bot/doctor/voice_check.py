@@ -96,7 +96,7 @@ async def check_voice(trial: Trial, rung: RungSpec) -> None:
         words_s = await trial.step("two words", talker.say(WORDS), within_s=VOICE_CHECK_S)
         trial.tell(CheckLine("two words", f"connected and spoken in {now_s() - began_s:.2f} s"))
         text_s = await trial.step("a long text", talker.say(TEXT), within_s=VOICE_CHECK_S)
-        trial.tell(_pace(rung, text_s))
+        trial.tell(_pace_line(rung, text_s))
         moments = [int(share * len(ear.pcm)) for share in TRIES]
         clean = await _is_silent(trial, talker, words_s, moments)
     text = "silent at once" if clean else LATE
@@ -122,7 +122,7 @@ async def _is_silent(trial: Trial, talker: Talker, words_s: float, moments: Sequ
     return True
 
 
-def _pace(rung: RungSpec, text_s: float) -> CheckLine:
+def _pace_line(rung: RungSpec, text_s: float) -> CheckLine:
     pace = LETTERS / max(text_s, STEP_S)
     cure = "" if PACES[0] < pace < PACES[1] else "; its rate is probably another: set rate_hz"
     text = f"{rung.rate_hz or rung.sample_rate_hz} Hz, {pace:.0f} letters a second{cure}"
@@ -160,7 +160,7 @@ def _word_times(words: Sequence[tuple[str, float]], pcm: bytes, rate_hz: int) ->
     return CheckLine("reports word times", text, fact="word_times", value=good)
 
 
-def _loud(pcm: bytes, rate_hz: int) -> npt.NDArray[np.intp]:
+def _loud_steps(pcm: bytes, rate_hz: int) -> npt.NDArray[np.intp]:
     """Return the steps of a sound that are not silent."""
     step = round(STEP_S * rate_hz)
     samples = np.frombuffer(pcm[: len(pcm) // 2 // step * step * 2], "<i2").astype(np.float32)
@@ -170,13 +170,13 @@ def _loud(pcm: bytes, rate_hz: int) -> npt.NDArray[np.intp]:
 
 def audible_s(pcm: bytes, rate_hz: int) -> float:
     """Return how long a sound is without silence at its ends."""
-    loud = _loud(pcm, rate_hz)
+    loud = _loud_steps(pcm, rate_hz)
     return float(loud[-1] - loud[0] + 1) * STEP_S if loud.size else 0.0
 
 
 def sentence_starts_s(pcm: bytes, rate_hz: int) -> list[float]:
     """Return where each sentence of `TEXT` begins, by the longest pauses; none without these."""
-    loud = _loud(pcm, rate_hz)
+    loud = _loud_steps(pcm, rate_hz)
     pauses = np.diff(loud)
     longest = np.sort(np.argsort(pauses, kind="stable")[1 - len(FIRSTS) :])
     if len(longest) < len(FIRSTS) - 1 or pauses[longest].min() * STEP_S < PAUSE_S:

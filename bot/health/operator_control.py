@@ -43,7 +43,7 @@ async def reset(settings: Settings, name: str) -> None:
 
 async def _ask_and_print(settings: Settings, method: str, path: str, *, name: str = "") -> None:
     """Send a request to the server; print the rungs in its answer, and what is wrong with them."""
-    address, rungs = await _ask(settings, method, path, name=name)
+    address, rungs = await _ask_servers(settings, method, path, name=name)
     console = Console(soft_wrap=True, highlight=False)
     console.print(table(rungs))
     for rung in rungs:
@@ -65,14 +65,14 @@ def table(rungs: Sequence[dict[str, Any]]) -> Table:
             rung["stage"],
             rung["name"],
             Text(rung["state"].replace("_", "-"), STYLES.get(rung["state"], "")),
-            _condition(rung),
+            _describe_condition(rung),
             "-" if rung["p50_s"] is None else f"{rung['p50_s']:.2f} s",
-            _probe(rung["last_probe"]),
+            _describe_probe(rung["last_probe"]),
         )
     return shown
 
 
-def _condition(rung: dict[str, Any]) -> str:
+def _describe_condition(rung: dict[str, Any]) -> str:
     if rung["state"] == "open" and rung["retired"]:
         return "needs a person"
     if rung.get("withdrawn"):
@@ -82,7 +82,7 @@ def _condition(rung: dict[str, Any]) -> str:
     return "suspect" if rung["suspect"] else "well"
 
 
-def _probe(probe: dict[str, Any] | None) -> str:
+def _describe_probe(probe: dict[str, Any] | None) -> str:
     if probe is None:
         return "none yet"
     return f"{'ok' if probe['ok'] else 'failed'}, {probe['ago_s']:.0f} s ago"
@@ -93,7 +93,7 @@ def server_addresses(server: ServerSettings) -> tuple[str, ...]:
     return tuple(dict.fromkeys((near_address(server.host, server.port), server.public_url)))
 
 
-async def _ask(
+async def _ask_servers(
     settings: Settings, method: str, path: str, *, name: str
 ) -> tuple[str, list[dict[str, Any]]]:
     """Return the address of the first server that answers, and its rungs; raise as `reset` does.

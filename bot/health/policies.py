@@ -134,12 +134,14 @@ async def run_breaker_timers(
     availability: AvailabilityTable, *, emit: Emit, clock: Callable[[], float]
 ) -> AsyncIterator[None]:
     """Let open breakers become half-open on time while the block runs; emit their transitions."""
-    ticking = partial(_tick, availability, emit=emit, clock=clock)
+    ticking = partial(_tick_breakers, availability, emit=emit, clock=clock)
     async with at_work(breakers=keep_running("the breakers' timers", ticking)):
         yield
 
 
-async def _tick(availability: AvailabilityTable, *, emit: Emit, clock: Callable[[], float]) -> None:
+async def _tick_breakers(
+    availability: AvailabilityTable, *, emit: Emit, clock: Callable[[], float]
+) -> None:
     while True:
         for event in availability.tick(clock()):
             emit(event)

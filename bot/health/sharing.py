@@ -118,11 +118,11 @@ class BoardClient:
         self._collect_reports()
         try:
             async with asyncio.timeout(BOARD_ANSWER_S):
-                await self._exchange()
+                await self._exchange_reports()
         except (StorageError, TimeoutError) as gone:
             self._count_miss(gone)
         else:
-            self._rejoin()
+            self._end_outage()
         finally:
             self.synced.set()
 
@@ -150,7 +150,7 @@ class BoardClient:
             for report in rung.take_changes(now, utc_s=now + self._clock_reading.ahead_s):
                 self._pending[report.place, report.aspect] = report
 
-    async def _exchange(self) -> None:
+    async def _exchange_reports(self) -> None:
         """Write our reports and adopt those of others; if due, read the clock and renew the leases.
 
         Raises `StorageError` if the board fails; then unwritten reports stay queued.
@@ -208,9 +208,9 @@ class BoardClient:
         self._renew_at = 0.0  # the lease may have expired, so renew it in the next sync
         if self._misses == MISSES_REPORTED:
             self._board_lost_at = clock.monotonic()
-            self._emit(ShareLost(reason=_reason(gone)))
+            self._emit(ShareLost(reason=_reason_of_loss(gone)))
 
-    def _rejoin(self) -> None:
+    def _end_outage(self) -> None:
         """After a successful sync: end the outage, if there was one, and repeat all reports."""
         if self._misses == 0:
             return
@@ -222,7 +222,7 @@ class BoardClient:
             rung.repeat_all()  # a restarted board may have forgotten everything
 
 
-def _reason(gone: Exception) -> str:
+def _reason_of_loss(gone: Exception) -> str:
     """Return in one line why the board is unreachable."""
     return str(gone) if isinstance(gone, StorageError) else f"no answer within {BOARD_ANSWER_S:g} s"
 

@@ -47,13 +47,13 @@ def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
         ]
         probes = [item["last_probe"] for item in same if item["last_probe"]]
         found.append(
-            dict(max(same, key=_severity))
+            dict(max(same, key=_severity_rank))
             | {
                 "recent": merge_recent([item["recent"] for item in same if item.get("recent")]),
                 "usable": all(item["usable"] for item in same),
                 "suspect": any(item["suspect"] for item in same),
                 "withdrawn": any(item["withdrawn"] for item in same),
-                "last_probe": min(probes, key=_age, default=None),
+                "last_probe": min(probes, key=_age_of_probe, default=None),
             }
         )
     return found
@@ -66,11 +66,11 @@ def emptied_by(rungs: Sequence[Mapping[str, Any]], name: str) -> list[str]:
     return sorted(stages - kept)
 
 
-def _severity(rung: Mapping[str, Any]) -> tuple[int, int]:
+def _severity_rank(rung: Mapping[str, Any]) -> tuple[int, int]:
     return BEST_TO_WORST.index(rung["state"]), rung["failures"]
 
 
-def _age(probe: Mapping[str, Any]) -> float:
+def _age_of_probe(probe: Mapping[str, Any]) -> float:
     return probe["ago_s"]
 
 
@@ -104,7 +104,7 @@ class ProviderView:
         except TimeoutError:
             logger.info("not every provider has answered within {:g} s", FIRST_S)
         sentences = [
-            f"{last.error}; {self._instead(prober)}"
+            f"{last.error}; {self._what_callers_get(prober)}"
             for prober in self.probers
             if (last := prober.last) and not last.ok
         ]
@@ -112,7 +112,7 @@ class ProviderView:
             logger.warning("{}", sentence)
         return sentences
 
-    def _instead(self, prober: Prober) -> str:
+    def _what_callers_get(self, prober: Prober) -> str:
         """Return in words what callers get while this prober's rung does not work."""
         stage, name = prober.rung.stage, prober.rung.name
         local = prober.rung.kind == LOCAL  # then callers cannot be offered the local voice
@@ -138,7 +138,7 @@ class ProviderView:
         for stage, rung in self.stages.rungs():
             ranks[stage] = ranks.get(stage, 0) + 1
             about = {"stage": stage, "name": rung.name, "kind": rung.kind, "rank": ranks[stage]}
-            state = _describe(self.availability.of(stage, rung.name), now)
+            state = _availability_as_json(self.availability.of(stage, rung.name), now)
             prober = probers.get((stage, rung.name))
             found.append(about | state | {"last_probe": _last_probe(prober, now)})
         return found
@@ -167,7 +167,7 @@ class ProviderView:
                 prober.reset()
 
 
-def _describe(rung: RungAvailability, now: float) -> dict[str, Any]:
+def _availability_as_json(rung: RungAvailability, now: float) -> dict[str, Any]:
     """Return a rung's availability as JSON values; durations and times left are in seconds."""
     availability, breaker = rung.at(now), rung.breaker
     return {
@@ -234,7 +234,7 @@ async def watch_providers(
         run_breaker_timers(availability, emit=emit, clock=clock.monotonic),
         share_health(settings, availability, emit=emit) as client,
     ):
-        found = _probers(settings, availability, shared=shared, emit=emit, board_client=client)
+        found = _make_probers(settings, availability, shared=shared, emit=emit, board_client=client)
         for prober in (probers := list(found)):
             prober.lag, prober.tools = lag or prober.lag, tools
         async with run_probers(probers, keep_running):
@@ -249,7 +249,7 @@ async def watch_providers(
             )
 
 
-def _probers(
+def _make_probers(
     settings: Settings,
     availability: AvailabilityTable,
     *,
@@ -270,10 +270,10 @@ def _probers(
             settings=settings.resilience.probe_settings(),
             emit=emit,
             clock=clock.monotonic,
-            leads=_leads(board_client, places(settings)[stage, rung.name]),
+            leads=_leadership_check(board_client, places(settings)[stage, rung.name]),
             printable=printable,
         )
 
 
-def _leads(board_client: BoardClient | None, place: str) -> Callable[[], bool]:
+def _leadership_check(board_client: BoardClient | None, place: str) -> Callable[[], bool]:
     return functools.partial(board_client.leads, place) if board_client else lambda: True

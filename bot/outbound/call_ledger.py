@@ -33,7 +33,7 @@ class CarrierReports:
     def join(self, pool: WorkerPool) -> None:
         """Join the pool: ask its other processes from now on, and answer them."""
         self._pool = pool
-        pool.peers.answer(REPORTS_QUESTION, self._answer)
+        pool.peers.answer(REPORTS_QUESTION, self._answer_report)
 
     def note(self, event: Event) -> str:
         """Keep an event if it is a carrier's report.
@@ -56,12 +56,12 @@ class CarrierReports:
 
     async def heard(self, dial_id: str) -> HeardLeg | None:
         """Return what the carrier reported about a dial to any process; `None` if nothing."""
-        answers = await self._ask(dial_id=dial_id, call_ref="")
+        answers = await self._ask_processes(dial_id=dial_id, call_ref="")
         return join_heard_legs(HeardLeg(**item["heard"]) for item in answers if item["heard"])
 
     async def charged(self, call_ref: str) -> float | None:
         """Return the reported cost of a call; `None` if none was reported."""
-        answers = await self._ask(dial_id="", call_ref=call_ref)
+        answers = await self._ask_processes(dial_id="", call_ref=call_ref)
         return next((item["cost"] for item in answers if item["cost"] is not None), None)
 
     def forget(self, dial_id: str) -> None:
@@ -69,14 +69,14 @@ class CarrierReports:
         self.refs.pop(dial_id, None)
         self._legs.pop(dial_id, None)
 
-    async def _ask(self, **question: str) -> list[Mapping[str, Any]]:
+    async def _ask_processes(self, **question: str) -> list[Mapping[str, Any]]:
         if self._pool is None:
-            return [await self._answer(question)]
+            return [await self._answer_report(question)]
         return [
             peer for peer in await self._pool.peers.ask_all(REPORTS_QUESTION, **question) if peer
         ]
 
-    async def _answer(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _answer_report(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
         leg = self._legs.get(question["dial_id"])
         return {
             "heard": asdict(leg) if leg else None,
@@ -105,22 +105,22 @@ class CallLedger:
         """Join the pool: ask its other processes from now on, and answer them."""
         self._pool = pool
         self.carrier_reports.join(pool)
-        pool.peers.answer(VERDICT_QUESTION, self._answer)
+        pool.peers.answer(VERDICT_QUESTION, self._answer_verdict)
 
     async def hear(self, entry: Entry) -> None:
         """Record a carrier's report or an event of an outbound call, and end waits for it."""
         if reported := self.carrier_reports.note(entry.event):
-            self._wake(reported)
+            self._wake_waiting(reported)
             return
         match entry.event:
             case OutboundCallBegan(dial_id=dial_id):
-                self._begin(entry.call_id, dial_id)
+                self._begin_tracking(entry.call_id, dial_id)
             case event if dial_id := self._dial_of.get(entry.call_id):
                 if call := self._calls.get(dial_id):  # none if the dial is already settled
                     call.add(event)
                 if isinstance(event, CallEnded | CallMoved):
                     del self._dial_of[entry.call_id]
-                    self._wake(dial_id)
+                    self._wake_waiting(dial_id)
             case CallStarted() as started:
                 remember(self._started, entry.call_id, started)
             case _:
@@ -157,7 +157,7 @@ class CallLedger:
         self._changed.pop(dial_id, None)
         self.carrier_reports.forget(dial_id)
 
-    def _begin(self, call_id: str, dial_id: str) -> None:
+    def _begin_tracking(self, call_id: str, dial_id: str) -> None:
         """Begin to track a call; one that is resumed keeps the facts of its earlier parts.
 
         Those of another process are in its `CallStarted`.
@@ -174,11 +174,11 @@ class CallLedger:
         call = self._calls.get(dial_id)
         return judge_call(call) if call else None
 
-    async def _answer(self, question: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    async def _answer_verdict(self, question: Mapping[str, Any]) -> Mapping[str, Any] | None:
         verdict = self._own_verdict(question["dial_id"])
         return asdict(verdict) if verdict else None
 
-    def _wake(self, dial_id: str) -> None:
+    def _wake_waiting(self, dial_id: str) -> None:
         if changed := self._changed.get(dial_id):
             changed.set()
 

@@ -33,7 +33,7 @@ async def list_campaigns(
     found = {item.name: item for item in await outbound.figures.standings()}
     shown: list[dict[str, Any]] = []
     for name, campaign in outbound.campaigns.items():
-        standing = found.get(name) or _unknown(name)
+        standing = found.get(name) or _unknown_standing(name)
         hold = holds.get(name) if standing.state == "running" else None
         details = {
             "held": hold,
@@ -111,7 +111,7 @@ def merge_holds(answers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     return merged
 
 
-def _unknown(name: str) -> CampaignStanding:
+def _unknown_standing(name: str) -> CampaignStanding:
     """Return the standing of a campaign that the database does not know yet."""
     return CampaignStanding(name=name, state="ready", contacts={}, outcomes={})
 
@@ -119,7 +119,7 @@ def _unknown(name: str) -> CampaignStanding:
 def _standing_fields(
     campaign: Campaign, standing: CampaignStanding, currency: str
 ) -> dict[str, Any]:
-    progress = _progress(standing)
+    progress = _progress_of_standing(standing)
     return asdict(standing) | {
         "all_contacts": progress.contacts,
         "finished": progress.finished,
@@ -142,21 +142,21 @@ async def _usage_and_time_left(outbound: Outbound, standing: CampaignStanding) -
         "calls_today": standing.day_calls if today else 0,
         "spent_today": standing.day_spent if today else 0.0,
     }
-    progress = _progress(standing)
+    progress = _progress_of_standing(standing)
     if standing.state != "running" or not progress.left:
         return used | {"left_s": None}
     course = await outbound.figures.course(standing.name)
-    rest = _remainder(standing, progress, course, used)
+    rest = _remainder_of_campaign(standing, progress, course, used)
     # Computing this takes a few milliseconds for a campaign of several weeks.
     left_s = await asyncio.to_thread(estimate_left_s, campaign, rest, now=now)
     return used | {"left_s": left_s}
 
 
-def _progress(standing: CampaignStanding) -> Progress:
+def _progress_of_standing(standing: CampaignStanding) -> Progress:
     return progress_of(contacts=standing.contacts, outcomes=standing.outcomes)
 
 
-def _remainder(
+def _remainder_of_campaign(
     standing: CampaignStanding,
     progress: Progress,
     course: CampaignCourse,

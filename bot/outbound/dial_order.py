@@ -27,13 +27,13 @@ async def order_dial(settings: Settings, number: str, *, say: Callable[[str], No
         UsageError: The number is invalid, or the server's configuration does not allow the call.
         CommandError: No server answers, or it refuses, cannot call or did not report the outcome.
     """
-    result = await _ask(settings, number)
+    result = await _post_order(settings, number)
     length = f", {result['length_s']:.0f} s" if result["length_s"] else ""
     say(f"{number}: {dialled(result['outcome'], result['reason'])}{length}")
     return DONE if result["outcome"] in GOOD else FAILED
 
 
-async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
+async def _post_order(settings: Settings, number: str) -> Mapping[str, Any]:
     """Post the order to the first address that can be connected to; return the outcome's fields."""
     token = settings.server.token
     headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}

@@ -96,7 +96,7 @@ class PlacedCalls:
 
         If no process has the call, because the call's process has ended, the record decides.
         """
-        return await self.ledger.verdict(dial_id) or await self._recorded(dial_id)
+        return await self.ledger.verdict(dial_id) or await self._recorded_verdict(dial_id)
 
     async def wait(self, dial_id: str, within_s: float) -> None:
         """Wait until the state of a dial may have changed, for at most `within_s`."""
@@ -107,7 +107,7 @@ class PlacedCalls:
         self.ledger.forget(dial_id)
         self.briefs.forget(dial_id)
 
-    async def _recorded(self, dial_id: str) -> CallVerdict | None:
+    async def _recorded_verdict(self, dial_id: str) -> CallVerdict | None:
         try:
             async with asyncio.timeout(RECORD_S):
                 end = await self.record.recorded_end(dial_id, list(KINDS))
@@ -277,7 +277,7 @@ def _make_dialer(
         emit=emit,
         now_s=queue.clock.now_s if queue.clock else clock.utc_s,
         rehearse=rehearsal_of(pool.process).ready,
-        held=partial(_held, alerts),
+        held=partial(_holds_in_alerts, alerts),
         settings=timing,
     )
 
@@ -322,7 +322,7 @@ async def _run_dialer(
             carrier.close()
 
 
-async def _held(alerts: Alerts) -> Mapping[str, Hold]:
+async def _holds_in_alerts(alerts: Alerts) -> Mapping[str, Hold]:
     """Return the campaigns on hold, according to the open alerts."""
     return {
         alert.rung: Hold(reason=alert.kind, since_s=alert.open_s, outage=True)

@@ -50,41 +50,41 @@ class Rehearsal:
         """
         async with self._lock:
             for stage in STAGES:
-                await self._rehearse(stage)
-        return stage_down({stage: bool(self._usable(stage)) for stage in STAGES})
+                await self._rehearse_if_due(stage)
+        return stage_down({stage: bool(self._usable_rungs(stage)) for stage in STAGES})
 
-    async def _rehearse(self, stage: str) -> None:
+    async def _rehearse_if_due(self, stage: str) -> None:
         """Test the stage's last usable rung, unless a rehearsal has succeeded within `fresh_s`.
 
         Does nothing if no rung or several are usable. After failed retries the breaker is open.
         """
-        usable, now = self._usable(stage), self.retries.clock()
+        usable, now = self._usable_rungs(stage), self.retries.clock()
         if len(usable) != 1 or now < self._succeeded_at.get(stage, -self.fresh_s) + self.fresh_s:
             return
         rung = usable[0]
         try:
             await run_with_retries(
-                lambda: self._ask(rung),
+                lambda: self._probe_for_real(rung),
                 asked=(stage, rung.name),
-                classify=lambda error: _failure(error, rung),
+                classify=lambda error: _failure_in_rehearsal(error, rung),
                 retries=self.retries,
             )
         except ServiceError:
             return  # its breaker is open now
         self._succeeded_at[stage] = self.retries.clock()
 
-    async def _ask(self, rung: RungSpec) -> None:
+    async def _probe_for_real(self, rung: RungSpec) -> None:
         vendor = provider(rung.stage, rung.kind)
         async with asyncio.timeout(self.timeout_s + RESPONSE_MARGIN_S):
             await vendor.probe_for_real(rung, timeout_s=self.timeout_s)
 
-    def _usable(self, stage: str) -> list[RungSpec]:
+    def _usable_rungs(self, stage: str) -> list[RungSpec]:
         usable = self.availability.usable(stage, self.retries.clock())
         names = {found.provider for found in usable}
         return [rung for rung in self.rungs.get(stage, ()) if rung.name in names]
 
 
-def _failure(error: Exception, rung: RungSpec) -> Failure | None:
+def _failure_in_rehearsal(error: Exception, rung: RungSpec) -> Failure | None:
     if isinstance(error, TimeoutError):
         return failed(Kind.TIMEOUT, rung.stage, provider=rung.name, reason="the rehearsal hung")
     return error.failure(rung) if isinstance(error, ProbeFailedError) else None
