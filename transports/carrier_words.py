@@ -35,7 +35,7 @@ class CarrierWords:
             answer: Registers the function that answers a question of other processes.
             ask_all: Asks all processes a question, with values as keyword arguments.
         """
-        answer(QUESTION, self._answer)
+        answer(QUESTION, self._answer_whether_known)
         self._ask_all = partial(ask_all, QUESTION)
 
     async def watch(self, call_ref: str, take: TakeWord) -> None:
@@ -62,7 +62,7 @@ class CarrierWords:
             return
         await self._ask_all(call_ref=event.call_ref, answerer=event.answerer)
 
-    async def _answer(self, asked: Mapping[str, Any]) -> bool:
+    async def _answer_whether_known(self, asked: Mapping[str, Any]) -> bool:
         return await self._pass_on(asked["call_ref"], asked["answerer"])
 
     async def _pass_on(self, call_ref: str, answerer: str) -> bool:

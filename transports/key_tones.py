@@ -26,10 +26,10 @@ def key_tones(keys: str, *, rate_hz: int) -> bytes | None:
     if not keys or len(keys) > MAX_KEYS or any(key not in KEYS for key in keys):
         return None
     pause = bytes(round(PAUSE_S * rate_hz) * 2)
-    return b"".join(_tone(*KEYS[key], rate_hz=rate_hz) + pause for key in keys)
+    return b"".join(_make_tone(*KEYS[key], rate_hz=rate_hz) + pause for key in keys)
 
 
-def _tone(low_hz: int, high_hz: int, *, rate_hz: int) -> bytes:
+def _make_tone(low_hz: int, high_hz: int, *, rate_hz: int) -> bytes:
     """Return `TONE_S` of two frequencies as 16-bit PCM, without the pause after it."""
     t = np.arange(round(TONE_S * rate_hz)) / rate_hz
     wave = np.sin(2 * np.pi * low_hz * t) + np.sin(2 * np.pi * high_hz * t)

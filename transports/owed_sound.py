@@ -117,12 +117,12 @@ class SentSound:
     @property
     def length_s(self) -> float:
         """The length of the kept audio, in seconds."""
-        return self._length(self._stretches)
+        return self._total_length_s(self._stretches)
 
     @property
     def again_s(self) -> float:
         """The length of the part that was already played: the beginning of a word."""
-        return self._length(stretch for stretch in self._stretches if stretch.played)
+        return self._total_length_s(stretch for stretch in self._stretches if stretch.played)
 
     def add(self, sound: bytes) -> None:
         """Keep audio that is sent; above `MAX_KEPT_S`, the oldest stretches are dropped."""
@@ -174,12 +174,12 @@ class SentSound:
         """Forget the words that were played completely, and a rest too long to be part of one."""
         played = [stretch for stretch in self._stretches if stretch.played]
         count = max((i + 1 for i, stretch in enumerate(played) if stretch.ends_word), default=0)
-        if self.again_s - self._length(played[:count]) > MAX_WORD_S:
+        if self.again_s - self._total_length_s(played[:count]) > MAX_WORD_S:
             count = len(played)
         for _ in range(count):
             self._stretches.popleft()
 
-    def _length(self, stretches: Iterable[Stretch]) -> float:
+    def _total_length_s(self, stretches: Iterable[Stretch]) -> float:
         return sum(len(stretch.sound) for stretch in stretches) / self._bytes_per_s
 
 
@@ -223,7 +223,7 @@ class OwedSound:
         """Write a piece, after repeating lost audio; while the line is lost, this waits."""
         await self.repeat()
         async with self._writing:
-            await self._put(sound)
+            await self._keep_and_write(sound)
 
     async def repeat(self) -> None:
         """Wait until the line is back, and repeat the lost audio; do nothing if none was lost.
@@ -255,11 +255,11 @@ class OwedSound:
         self.sent.clear()
         while self._to_repeat:
             stretch = self._to_repeat.popleft()
-            await self._put(bytes(stretch.sound))
+            await self._keep_and_write(bytes(stretch.sound))
             if stretch.ends_word:
                 self.sent.end_word()
 
-    async def _put(self, sound: bytes) -> None:
+    async def _keep_and_write(self, sound: bytes) -> None:
         """Keep a piece in `sent`; write it unless the line is lost. The caller holds the lock."""
         self._count += 1
         name = f"p{self._count}"

@@ -57,24 +57,24 @@ class StoredParts:
             is_kept = kept is KeepOutcome.KEPT or (kept is KeepOutcome.KEPT_HERE and not last)
             if part != sent or now - at >= PART_AGAIN_S or not is_kept:
                 self._sent[number] = now, part, KeepOutcome.UNKNOWN
-                kept = await self._keep(number, part)
+                kept = await self._store_part(number, part)
                 self._sent[number] = now, part, kept
             outcome = max(outcome, kept)
             if outcome is KeepOutcome.UNKNOWN:
                 break
         return outcome
 
-    async def _keep(self, number: int, part: Any) -> KeepOutcome:
+    async def _store_part(self, number: int, part: Any) -> KeepOutcome:
         """Store one; one that is too long for the store counts as kept here."""
         if (length := len(json.dumps(part))) > MAX_STATE_BYTES:
             logger.error("a call cannot move: a part of its state has {} bytes", length)
             return KeepOutcome.KEPT_HERE
-        return await self._key_values.keep(self._key(number, self.own), part, for_s=PART_S)
+        return await self._key_values.keep(self._key_of_part(number, self.own), part, for_s=PART_S)
 
     async def state(self, small: Any) -> ResumeState | None:
         """Return the state that a small part belongs to; log why and return `None` if unusable."""
         try:
-            keys = [self._key(number, small.get("at")) for number in range(parts_of(small))]
+            keys = [self._key_of_part(number, small.get("at")) for number in range(parts_of(small))]
             return join_parts(small, [await self._key_values.read(key) for key in keys])
         except (BadStateError, LookupError) as error:
             logger.warning("a call begins anew, because its stored state is declined: {}", error)
@@ -83,10 +83,10 @@ class StoredParts:
     async def forget(self) -> None:
         """Delete our own parts; those that another process stored stay until they expire."""
         for number in self._sent:
-            await self._key_values.take(self._key(number, self.own))
+            await self._key_values.take(self._key_of_part(number, self.own))
         self._sent.clear()
 
-    def _key(self, number: int, owner: Any) -> str:
+    def _key_of_part(self, number: int, owner: Any) -> str:
         place = self._place.removeprefix(PREFIX)
         return f"part{number} {place}.{owner}"  # a kind for each number: kinds are limited
 
@@ -136,7 +136,7 @@ class ParkedCall:
             small, parts = split(state)
             small["at"] = self._parts.own
             kept = await self._parts.keep(parts, now=state.kept_at, last=last)
-            is_ours = await self._store(small, parts=kept)
+            is_ours = await self._store_small_part(small, parts=kept)
             self._last_stored = last and not self.is_here_only
             return is_ours
 
@@ -186,9 +186,9 @@ class ParkedCall:
         """Delete our parts and the stored state; return False if that is of another process."""
         async with self._changing:
             await self._parts.forget()
-            return await self._store(None)
+            return await self._store_small_part(None)
 
-    async def _store(
+    async def _store_small_part(
         self, small: Mapping[str, Any] | None, *, parts: KeepOutcome = KeepOutcome.KEPT
     ) -> bool:
         """Store the small part of a state whose other `parts` are kept there; `None` to delete it.
@@ -229,17 +229,17 @@ class Parked:
 
     def place(self, token: str) -> ParkedCall:
         """Return the store of a new call's state, whose token no call has had."""
-        return ParkedCall(self._pool.key_values, self._key(token))
+        return ParkedCall(self._pool.key_values, self._key_of_token(token))
 
     async def holds(self, token: str) -> bool:
         """Return whether a state is stored, as far as the store answers."""
         with suppress(LookupError):
-            return bool(await self._pool.key_values.read(self._key(token)))
+            return bool(await self._pool.key_values.read(self._key_of_token(token)))
         return False
 
     async def look(self, token: str) -> ResumeState | None:
         """Return a stored state, which stays as it is; `None` if there is none, or no answer."""
-        place = self._key(token)
+        place = self._key_of_token(token)
         with suppress(LookupError):
             small = await self._pool.key_values.read(place)
             return await StoredParts(self._pool.key_values, place).state(small) if small else None
@@ -248,7 +248,7 @@ class Parked:
     async def epoch(self, token: str) -> int | None:
         """Return the epoch of a call; `None` if the store does not answer."""
         with suppress(LookupError):
-            return await self._pool.key_values.epoch(self._key(token))
+            return await self._pool.key_values.epoch(self._key_of_token(token))
         return None
 
     async def take(self, token: str, *, epoch: int | None = None) -> ParkedCall:
@@ -264,7 +264,7 @@ class Parked:
         Raises:
             CallTakenError: Another process has taken the call up since `epoch`.
         """
-        place, key_values = self._key(token), self._pool.key_values
+        place, key_values = self._key_of_token(token), self._pool.key_values
         taken = await key_values.take_up(place, epoch=epoch)
         if taken is None:
             raise CallTakenError
@@ -275,5 +275,5 @@ class Parked:
             await call.keep(replace(state, entries=state.entries + UNSAVED_ENTRIES))
         return call
 
-    def _key(self, token: str) -> str:
+    def _key_of_token(self, token: str) -> str:
         return f"{PREFIX}{self._kind} {token}"

@@ -282,12 +282,12 @@ class PoolLocks:
         """
         async with self._here.setdefault(what, asyncio.Lock()):
             try:
-                await self._take(what)
+                await self._claim_lock(what)
                 yield
             finally:
                 self._peers.give_back(what)  # does nothing if another process holds it
 
-    async def _take(self, what: str) -> None:
+    async def _claim_lock(self, what: str) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOCK_S):
                 while not await self._peers.claim(what, everywhere=True):  # noqa: ASYNC110 - another process has it

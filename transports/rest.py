@@ -113,7 +113,7 @@ class RestClient:
         if status < HTTPStatus.BAD_REQUEST and body is None and may_be_empty:
             return {}
         if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict):
-            raise self._refusal(status, body)
+            raise self._error_of_refusal(status, body)
         return body
 
     async def command(self, method: str, resource: str, **arguments: Any) -> int:
@@ -153,7 +153,7 @@ class RestClient:
         ) as answer:
             return answer.status, await self.read(answer) if reads else None
 
-    def _refusal(self, status: int, body: Any) -> ServiceError:
+    def _error_of_refusal(self, status: int, body: Any) -> ServiceError:
         explained, code = self.error_in(body)
         reason = f"HTTP {status}" + (f", {self.carrier.title()} error {code}" if code else "")
         return dial_error(self.carrier, classify_http(self.carrier, status, explained), reason)

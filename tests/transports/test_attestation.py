@@ -6,7 +6,7 @@ import pytest
 
 from calls.caller import attestation_from
 from transports.media_stream.webhooks import call_in
-from transports.telnyx.routes import _call
+from transports.telnyx.routes import _carried_call
 
 
 @pytest.mark.parametrize(
@@ -51,4 +51,4 @@ def test_a_form_without_an_attestation_is_unknown() -> None:
     ],
 )
 def test_telnyx_says_whether_it_could_check(payload: dict[str, Any], known: str) -> None:
-    assert _call("v3:x", payload).attestation == known
+    assert _carried_call("v3:x", payload).attestation == known

@@ -28,7 +28,7 @@ MIN_BYTES: Final = 3200
 STEP_BYTES: Final = 320
 
 
-def _started(fields: Fields) -> Message:
+def _read_start(fields: Fields) -> Message:
     """Read `start`; refuse it without ids, or with audio that we cannot read."""
     start = part(fields, "start")
     stream_sid, call_sid = either(start, fields, "stream_sid"), start.get("call_sid")
@@ -52,7 +52,7 @@ def _started(fields: Fields) -> Message:
 
 EXOTEL: Final = Dialect(
     carrier="exotel",
-    readers=READERS | {"start": _started},
+    readers=READERS | {"start": _read_start},
     stream_key="stream_sid",
     least_bytes=MIN_BYTES,
     step_bytes=STEP_BYTES,

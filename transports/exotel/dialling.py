@@ -150,11 +150,13 @@ class ExotelCarrier:
             return reported.found
         call_sid = reported.call_ref if reported else self.news.refs.get(dial_id, "")
         if not call_sid:
-            return None if dial_id in self._unplaced else self._unreported(dial_id, "", None)
+            return (
+                None if dial_id in self._unplaced else self._call_without_report(dial_id, "", None)
+            )
         with carrier_errors():
-            found = await self._fetch(call_sid)
+            found = await self._fetch_call(call_sid)
         if found is None:
-            return self._unreported(dial_id, call_sid, reported)
+            return self._call_without_report(dial_id, call_sid, reported)
         self._unreported_since.pop(dial_id, None)
         self.news.refs[dial_id] = call_sid
         return replace(
@@ -164,7 +166,7 @@ class ExotelCarrier:
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return the price of a call; `None` until Exotel knows it."""
         with carrier_errors():
-            found = await self._fetch(provider_call_id)
+            found = await self._fetch_call(provider_call_id)
         return found.cost if found else None
 
     async def _request_call(self, request: DialRequest) -> str:
@@ -175,7 +177,7 @@ class ExotelCarrier:
         """
         self._unplaced.pop(request.dial_id, None)
         try:
-            answer = await self.rest.ask("POST", "Calls/connect.json", self._form(request))
+            answer = await self.rest.ask("POST", "Calls/connect.json", self._dial_form(request))
         except ServiceError as error:
             unsent = isinstance(error.__cause__, aiohttp.ClientConnectorError)
             if unsent or error.failure.kind in UNPLACED_KINDS:
@@ -186,7 +188,7 @@ class ExotelCarrier:
             raise dial_error("exotel", Kind.PROTOCOL, "the answer to an order lacks the call's id")
         return call_sid
 
-    async def _fetch(self, call_sid: str) -> FoundCall | None:
+    async def _fetch_call(self, call_sid: str) -> FoundCall | None:
         """Return a call from its record; `None` if Exotel does not have it, or not yet.
 
         While a call goes on, its record does not show whether the callee has answered: the status
@@ -204,24 +206,28 @@ class ExotelCarrier:
             cost=number_of(call.get("price")) if ending else None,
         )
 
-    def _form(self, request: DialRequest) -> Form:
-        stream_url = self._address(MEDIA_PATH, request.dial_id, "media").replace("http", "ws", 1)
+    def _dial_form(self, request: DialRequest) -> Form:
+        stream_url = self._address_with_proof(MEDIA_PATH, request.dial_id, "media").replace(
+            "http", "ws", 1
+        )
         return (
             ("From", request.to),  # the number that Exotel calls first, and here the only one
             ("CallerId", self.number),
             ("StreamUrl", stream_url),
             ("StreamType", "bidirectional"),
             ("CustomField", request.dial_id),
-            ("StatusCallback", self._address(STATUS_PATH, request.dial_id, "status")),
+            ("StatusCallback", self._address_with_proof(STATUS_PATH, request.dial_id, "status")),
             *(("StatusCallbackEvents[]", event) for event in EVENTS),
         )
 
-    def _address(self, path: str, ref: str, purpose: Purpose) -> str:
+    def _address_with_proof(self, path: str, ref: str, purpose: Purpose) -> str:
         """Return an address with its proof in the path, because a query may be stripped."""
         proof = dial_proof(self.rest.api_token, ref, purpose)
         return f"{self.public_url}{path}/{quote(ref, safe='')}/{proof}"
 
-    def _unreported(self, dial_id: str, call_sid: str, reported: HeardLeg | None) -> FoundCall:
+    def _call_without_report(
+        self, dial_id: str, call_sid: str, reported: HeardLeg | None
+    ) -> FoundCall:
         """Return a call whose outcome Exotel does not report.
 
         It counts as in progress for `UNREPORTED_S`, after an answer for `MAX_EXOTEL_CALL_S`; then

@@ -40,7 +40,7 @@ class ExotelRest:
             ServiceError: The request failed; see `RestClient.ask`.
         """
         none_for = (HTTPStatus.NOT_FOUND,) if method == "GET" else ()
-        return await self._client.ask(method, resource, none_for=none_for, data=form or None)
+        return await self._rest_client.ask(method, resource, none_for=none_for, data=form or None)
 
     async def number_setup(self) -> NumberSetup:
         """Return the account's state; this API does not show where a number's calls go.
@@ -48,14 +48,14 @@ class ExotelRest:
         Raises:
             ServiceError: Exotel refused, or its response is missing or was not understood.
         """
-        client = replace(self._client, url=f"{self.api_url.rstrip('/')}/v1/Accounts")
+        client = replace(self._rest_client, url=f"{self.api_url.rstrip('/')}/v1/Accounts")
         account = quote(self.account_sid.get_secret_value(), safe="")
         found = await client.ask("GET", f"{account}.json")
         state = text_at(found, "account", "status") or "active"
         return NumberSetup(account=state, has_number=True)
 
     @property
-    def _client(self) -> RestClient:
+    def _rest_client(self) -> RestClient:
         account = quote(self.account_sid.get_secret_value(), safe="")
         return RestClient(
             carrier="exotel",

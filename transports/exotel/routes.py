@@ -104,10 +104,10 @@ def _multipart_fields(body: bytes, content_type: str) -> dict[str, str]:
     """Return the fields of a multipart form; empty if it cannot be parsed as one."""
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     parts = cast("list[object] | str", message_from_bytes(head + body).get_payload())
-    return dict(_field(part) for part in parts if isinstance(part, Message))
+    return dict(_name_and_text(part) for part in parts if isinstance(part, Message))
 
 
-def _field(part: Message) -> tuple[str, str]:
+def _name_and_text(part: Message) -> tuple[str, str]:
     """Return name and text of a part; both are empty where the part lacks them."""
     name = part.get_param("name", header="content-disposition")
     value = part.get_payload(decode=True)
@@ -194,14 +194,14 @@ class ExotelRoutes:
         self._streamed_calls = StreamedCalls(host.pool, "exotel")
         self._parked = Parked(host.pool, "exotel")
         self._sockets = MediaSockets(
-            host=host, dialect=EXOTEL, admit=self._admit, streamed_calls=self._streamed_calls
+            host=host, dialect=EXOTEL, admit=self._admit_stream, streamed_calls=self._streamed_calls
         )
         self.router = APIRouter()
         for path in (MEDIA_PATH, MEDIA_PATH + DIAL_SUFFIX):  # inbound calls; calls that we placed
-            self.router.add_api_websocket_route(path, self._media)
-        self.router.add_api_route(STATUS_PATH + DIAL_SUFFIX, self._status, methods=["POST"])
+            self.router.add_api_websocket_route(path, self._accept_media)
+        self.router.add_api_route(STATUS_PATH + DIAL_SUFFIX, self._take_status, methods=["POST"])
 
-    async def _media(self, websocket: WebSocket) -> None:
+    async def _accept_media(self, websocket: WebSocket) -> None:
         """Accept an authenticated handshake; answer 403 to any other."""
         if not self._is_authentic(websocket):
             self._host.emit(InputRefused(transport="exotel", reason="wrong_credentials"))
@@ -209,7 +209,7 @@ class ExotelRoutes:
             return
         await self._sockets.media(websocket)
 
-    async def _status(self, request: Request, dial: str, proof: str) -> Response:
+    async def _take_status(self, request: Request, dial: str, proof: str) -> Response:
         """Take Exotel's report on a call that we placed; Exotel repeats it unless it gets 200."""
         refuse = self._webhooks.refuse
         if not self._authenticator.accepts_callback(dial, proof):
@@ -227,7 +227,9 @@ class ExotelRoutes:
         await self._progress.take(callback, store_key=dial)
         return Response(status_code=HTTPStatus.OK)
 
-    async def _admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
+    async def _admit_stream(
+        self, started: Started, websocket: WebSocket
+    ) -> AdmittedStream | Refusal:
         """Reserve a seat for a stream; after a refusal, Exotel takes the applet's next step.
 
         The stream of a call that we placed is published as its answer, also if it is refused then.
@@ -245,7 +247,7 @@ class ExotelRoutes:
         if not isinstance(admitted, HeldSeat):
             if lost and self._host.waiting and admitted.reason != ELSEWHERE:
                 # Exotel says no sentence for us, and may not come back.
-                number = _call(started, dial_id).other_party
+                number = _carried_call(started, dial_id).other_party
                 await self._host.waiting.call_back(
                     WaitingCall(call_id=lost.call_id, number=number, language=lost.language)
                 )
@@ -256,7 +258,7 @@ class ExotelRoutes:
         if dial_id and not lost and not await pool.peers.claim(f"exotel stream of {dial_id}"):
             pool.end(admitted.seat)
             return Refusal(reason="stream_used", close_code=POLICY)
-        return AdmittedStream(call=_call(started, dial_id), seat=admitted.seat)
+        return AdmittedStream(call=_carried_call(started, dial_id), seat=admitted.seat)
 
     def _is_authentic(self, websocket: WebSocket) -> bool:
         """Return whether a handshake is authentic; one with a dial's URL needs the dial's proof."""
@@ -268,7 +270,7 @@ class ExotelRoutes:
         return self._authenticator.accepts_inbound(authorization, address)
 
 
-def _call(started: Started, dial_id: str) -> CarriedCall:
+def _carried_call(started: Started, dial_id: str) -> CarriedCall:
     if not dial_id:
         return CarriedCall(call_ref=started.call_sid, caller=started.caller, called=started.called)
     # Exotel's `from` is the party that it calls first: in an outbound call, the callee.

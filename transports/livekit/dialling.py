@@ -138,16 +138,16 @@ async def _ring_callee(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
     """Ring the callee until there is a result, and return it; a failed request is one, too."""
     try:
         made = await lk.sip.create_sip_participant(
-            _request(call), timeout=call.ring_s + RESPONSE_MARGIN_S
+            _ring_request(call), timeout=call.ring_s + RESPONSE_MARGIN_S
         )
     except api.ServerError as error:
-        return _refused(error)
+        return _dialled_as_refused(error)
     except FAILURES as error:
         return Dialled(verdict=GATEWAY_LOST, words=type(error).__name__)
     return Dialled(verdict=ANSWERED, call_ref=made.sip_call_id)
 
 
-def _refused(error: api.ServerError) -> Dialled:
+def _dialled_as_refused(error: api.ServerError) -> Dialled:
     if not isinstance(error, api.SipCallError):  # there is no SIP response
         verdict = judge_dial(None, code=error.code, words=error.message)
         return Dialled(verdict=verdict, words=error.message)
@@ -156,7 +156,7 @@ def _refused(error: api.ServerError) -> Dialled:
     return Dialled(verdict=verdict, sip_code=error.sip_status_code, words=words)
 
 
-def _request(call: OutboundCall) -> api.CreateSIPParticipantRequest:
+def _ring_request(call: OutboundCall) -> api.CreateSIPParticipantRequest:
     """Return the request to ring a callee; the server responds once they answer, or will not."""
     request = api.CreateSIPParticipantRequest(
         sip_trunk_id=call.trunk_id,
@@ -268,7 +268,9 @@ class LivekitCarrier:
             media_timeout_s=self.media_timeout_s,
         )
         ringing = RingingDial()
-        ringing.task = self.tasks.create_task(self._ring(call, ringing), name=f"ring {room}")
+        ringing.task = self.tasks.create_task(
+            self._ring_and_store(call, ringing), name=f"ring {room}"
+        )
         self._forget_old()
         self._ringing[request.dial_id] = ringing
         self._not_rung.discard(request.dial_id)
@@ -324,7 +326,7 @@ class LivekitCarrier:
         for dial_id in over[: max(0, len(self._ringing) - MAX_REMEMBERED)]:
             del self._ringing[dial_id]
 
-    async def _ring(self, call: OutboundCall, ringing: RingingDial) -> None:
+    async def _ring_and_store(self, call: OutboundCall, ringing: RingingDial) -> None:
         """Ring the callee and store the result in `ringing`; close the room without an answer."""
 
         def store(dialled: Dialled) -> None:
@@ -337,7 +339,7 @@ class LivekitCarrier:
                 store(Dialled(verdict=ANSWERED))
                 return
             if not dialled.answered:
-                await _close(lk, call.room)
+                await _delete_room(lk, call.room)
 
     async def _state_of(self, room: str, *, rang_here: bool, not_rung: bool) -> FoundCall | None:
         """Return the state of a dial by its room and the callee in it.
@@ -350,7 +352,7 @@ class LivekitCarrier:
         async with self.open_exchange() as lk, asyncio.timeout(OTHER_REQUEST_S):
             rooms = await lk.room.list_rooms(api.ListRoomsRequest(names=[room]))
             if not rooms.rooms:
-                return _completed(room) if rang_here else None
+                return _completed_call(room) if rang_here else None
             listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
             callee = next((item for item in listed.participants if item.identity == CALLEE), None)
             if callee is None and not_rung:
@@ -359,19 +361,19 @@ class LivekitCarrier:
         if callee is None:
             # The process that created the room is gone, and there may have been a conversation.
             unknown = FoundCall(provider_call_id=room, outcome=DialOutcome.UNKNOWN)
-            return _completed(room) if rang_here else unknown
+            return _completed_call(room) if rang_here else unknown
         answered = callee.attributes.get(STATUS) == ACTIVE
         return FoundCall(provider_call_id=room, answered=answered)
 
 
-async def _close(lk: api.LiveKitAPI, room: str) -> None:
+async def _delete_room(lk: api.LiveKitAPI, room: str) -> None:
     """Delete a room that no callee will enter, so that its agent leaves soon."""
     with suppress(*FAILURES):
         async with asyncio.timeout(CLEAN_UP_S):
             await lk.room.delete_room(api.DeleteRoomRequest(room=room))
 
 
-def _completed(room: str) -> FoundCall:
+def _completed_call(room: str) -> FoundCall:
     return FoundCall(provider_call_id=room, outcome=DialOutcome.COMPLETED, answered=True)
 
 

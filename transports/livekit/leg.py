@@ -57,7 +57,7 @@ class LivekitLeg(PlainLeg):
             rooms: The server's rooms, for hang-ups and transfers; `None` if we can only leave.
             dial_id: Our own id of the dial, if a campaign placed the call.
         """
-        self.facts = _facts(line.party, dial_id=dial_id, can_transfer=rooms is not None)
+        self.facts = _leg_facts(line.party, dial_id=dial_id, can_transfer=rooms is not None)
         self.line, self._emit, self._rooms, self._ended = line, emit, rooms, False
         self._began_at = line.clock()
         self._gone: Gone | None = None
@@ -188,7 +188,7 @@ class LivekitLeg(PlainLeg):
         )
 
 
-def _facts(party: SipParty | None, *, dial_id: str, can_transfer: bool) -> LegFacts:
+def _leg_facts(party: SipParty | None, *, dial_id: str, can_transfer: bool) -> LegFacts:
     called_by_us = party is not None and party.identity == CALLEE
     # The gateway reports the far end's number and ours, whichever side called.
     theirs, ours = (party.number, party.our_number) if party else ("", "")

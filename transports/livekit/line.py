@@ -98,12 +98,14 @@ class LivekitLine:
             LineError: The server refuses us or cannot be reached.
         """
         self._disconnected = self._subscribed = False
-        self._room = await join(self.place, self.source, self._handlers(), self._end_flooded)
+        self._room = await join(
+            self.place, self.source, self._handlers_for_join(), self._end_flooded
+        )
 
     async def wait_for_caller(self) -> bool:
         """Wait for the caller; return whether one has come."""
         while self.party is None and not (self.stay.over or self._given_up):
-            await self._wait()
+            await self._wait_for_change()
         return self.party is not None
 
     def give_up(self) -> None:
@@ -129,7 +131,7 @@ class LivekitLine:
             elif self._is_unheard:
                 await self._publish_again()
             else:
-                await self._wait()
+                await self._wait_for_change()
             self.stay.tick(self.clock())
         return self.stay.over
 
@@ -166,7 +168,7 @@ class LivekitLine:
         """Whether the caller is there and we are connected, but the far end does not hear us."""
         return self.stay.up and self.stay.caller_here and not self._subscribed
 
-    def _handlers(self) -> Handlers:
+    def _handlers_for_join(self) -> Handlers:
         """Return handlers for the room being joined; after a rejoin or `close` they do nothing."""
         self._join_count += 1
         join_number = self._join_count
@@ -231,15 +233,15 @@ class LivekitLine:
         """Use the caller's newest audio track, and unsubscribe from all other tracks."""
         audio = track.kind == rtc.TrackKind.KIND_AUDIO
         if not (audio and may_be_caller(participant) and not self._is_someone_else(participant)):
-            self._unsubscribe(publication, "unwanted_track")
+            self._unsubscribe_and_report(publication, "unwanted_track")
             return
         old, self._publication = self._publication, publication
         if old and old.sid != publication.sid and old.sid in participant.track_publications:
-            self._unsubscribe(old, "second_track")
+            self._unsubscribe_and_report(old, "second_track")
         self.sound = track
         self.on_sound(track)
 
-    def _unsubscribe(self, publication: rtc.RemoteTrackPublication, reason: str) -> None:
+    def _unsubscribe_and_report(self, publication: rtc.RemoteTrackPublication, reason: str) -> None:
         """Unsubscribe from a track that nothing reads; report each reason once."""
         publication.set_subscribed(False)
         if reason not in self._refusals:
@@ -297,7 +299,7 @@ class LivekitLine:
             self.on_restored(self.clock() - self._lost_at)
             self._lost_at = None
 
-    async def _wait(self) -> None:
+    async def _wait_for_change(self) -> None:
         """Wait for the next event or time limit, and apply the limit."""
         self._changed.clear()
         wake_at = self.stay.wake_at
@@ -326,7 +328,7 @@ class LivekitLine:
         with suppress(TimeoutError):
             async with asyncio.timeout(SUBSCRIBE_S):
                 while self._is_unheard and not self.stay.over:
-                    await self._wait()
+                    await self._wait_for_change()
         if not self._is_unheard or self._room is None:
             return
         if self._republications_left:

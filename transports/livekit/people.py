@@ -84,7 +84,7 @@ class LivekitPeople:
         try:
             await line.open()  # first, so that the person who answers does not hear silence
             self.emit(LegRinging(call_ref=room))
-            dialled = await self._dial(to, room, ring_s=ring_s)
+            dialled = await self._dial_person(to, room, ring_s=ring_s)
             if not dialled.answered:
                 return self._note_unanswered(room, dialled)
             async with asyncio.timeout(JOIN_S):
@@ -92,21 +92,21 @@ class LivekitPeople:
             if not came:
                 self._emit_failure(LineError("the person who answered did not enter the room"))
                 return "failed"
-            leg = self._leg(line)
+            leg = self._make_watched_leg(line)
             return leg  # noqa: TRY300 - `finally` checks `leg`
         except CALL_FAILURES as error:
             self._emit_failure(error)
             return "failed"
         finally:
             if leg is None:  # no one uses the room, or this was cancelled
-                await asyncio.shield(self._leave(line))
+                await asyncio.shield(self._delete_room_and_leave(line))
 
-    async def _dial(self, to: Destination, room: str, *, ring_s: float) -> Dialled:
+    async def _dial_person(self, to: Destination, room: str, *, ring_s: float) -> Dialled:
         url = self.rooms.url.replace("ws", "http", 1)
         async with open_exchange(url, self.api_key.get_secret_value(), self.api_secret) as lk:
-            return await dial(lk, await self._call(lk, to, room, ring_s=ring_s))
+            return await dial(lk, await self._outbound_call(lk, to, room, ring_s=ring_s))
 
-    async def _call(
+    async def _outbound_call(
         self, lk: api.LiveKitAPI, to: Destination, room: str, *, ring_s: float
     ) -> OutboundCall:
         """Return the call to place: through our trunk, or directly to a SIP address.
@@ -130,9 +130,9 @@ class LivekitPeople:
             raise ExchangeError("there is no outbound trunk; run: holdline sip setup")
         return OutboundCall(room=room, trunk_id=trunk_id, number=to.number, ring_s=ring_s)
 
-    def _leg(self, line: LivekitLine) -> LivekitLeg:
+    def _make_watched_leg(self, line: LivekitLine) -> LivekitLeg:
         leg = LivekitLeg(line, emit=self.emit, rooms=self.rooms)
-        self.tasks.create_task(_watch(leg), name="watch a person's room")
+        self.tasks.create_task(_watch_leg(leg), name="watch a person's room")
         return leg
 
     def _note_unanswered(self, room: str, dialled: Dialled) -> Handover:
@@ -149,7 +149,7 @@ class LivekitPeople:
             return "declined"
         return RESULT_BY_OUTCOME.get(verdict.outcome, "failed")
 
-    async def _leave(self, line: LivekitLine) -> None:
+    async def _delete_room_and_leave(self, line: LivekitLine) -> None:
         """Close the room, which stops the ringing, and leave it; retry the closing later."""
         try:
             await self.rooms.delete(line.place.room)
@@ -164,7 +164,7 @@ class LivekitPeople:
         self.emit(ProviderFailed(stage="transport", provider="livekit", error=text))
 
 
-async def _watch(leg: LivekitLeg) -> None:
+async def _watch_leg(leg: LivekitLeg) -> None:
     """Watch a leg until it ends; an error ends only this leg."""
     try:
         await leg.watch()

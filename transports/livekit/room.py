@@ -128,12 +128,12 @@ class RoomIntake:
         if room_event.room_handle != self._room:
             return False
         kind = room_event.WhichOneof("message") or ""
-        taken = self._count(kind) and not _is_data(room_event)
+        taken = self._count_event(kind) and not _is_data(room_event)
         if not taken and kind in _OWNERS:
             FfiHandle(_OWNERS[kind](room_event)).dispose()
         return taken
 
-    def _count(self, kind: str) -> bool:
+    def _count_event(self, kind: str) -> bool:
         """Count an event; return whether the room reads its kind, and is not flooded.
 
         The first excess calls `on_flood`; from then on, only events about the end are read.
@@ -189,7 +189,7 @@ async def join(
         room.on(event, handler)
     options = rtc.RoomOptions(auto_subscribe=True, connect_timeout=CONNECT_S)
     try:
-        async with _answering("let us in", within_s=JOIN_S):
+        async with _within_time("let us in", within_s=JOIN_S):
             await room.connect(place.url, place.token(), options)
         _limit_events(room, on_flood)
         await publish(room, source)
@@ -205,7 +205,7 @@ async def join(
 async def leave(room: rtc.Room) -> None:
     """Leave a room; never fails: a server that does not respond removes us later by itself."""
     with suppress(LineError):
-        async with _answering("let us go"):
+        async with _within_time("let us go"):
             await room.disconnect()
 
 
@@ -216,7 +216,7 @@ async def publish(room: rtc.Room, source: rtc.AudioSource) -> None:
         LineError: The server did not accept it.
     """
     mine = room.local_participant
-    async with _answering("take our track"):
+    async with _within_time("take our track"):
         for sid in tuple(mine.track_publications):
             await mine.unpublish_track(sid)
         track = rtc.LocalAudioTrack.create_audio_track(TRACK, source)
@@ -230,12 +230,12 @@ async def press(room: rtc.Room, key: str, *, code: int) -> None:
     Raises:
         LineError: The server did not accept it.
     """
-    async with _answering("take our key"):
+    async with _within_time("take our key"):
         await room.local_participant.publish_dtmf(code=code, digit=key)
 
 
 @asynccontextmanager
-async def _answering(what: str, *, within_s: float = COMMAND_S) -> AsyncIterator[None]:
+async def _within_time(what: str, *, within_s: float = COMMAND_S) -> AsyncIterator[None]:
     """Limit the time of a library call in the block.
 
     Args:

@@ -56,7 +56,7 @@ class RoomWatch:
         """
         self.caller_here = False
         if self.up and over:
-            self._end(over)
+            self._end_watch(over)
         elif self.up:
             self.wake_at = now + BACK_S
 
@@ -74,13 +74,13 @@ class RoomWatch:
 
     def line_ended(self) -> None:
         """Record that the server removed us or closed the room."""
-        self._end("line_ended")
+        self._end_watch("line_ended")
 
     def tick(self, now: float) -> None:
         """End the stay if a limit has passed."""
         if self.wake_at is not None and now >= self.wake_at:
-            self._end("line_lost" if self._came else "never_connected")
+            self._end_watch("line_lost" if self._came else "never_connected")
 
-    def _end(self, reason: str) -> None:
+    def _end_watch(self, reason: str) -> None:
         self.over = self.over or reason
         self.wake_at = None

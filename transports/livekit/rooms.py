@@ -69,7 +69,7 @@ class LivekitRooms:
         self.url = url
         self._server_id = server_id
         self._key, self._secret = api_key.get_secret_value(), api_secret.get_secret_value()
-        # The library ignores a session's time limit (livekit-api 1.2.2); `_request` has one.
+        # The library ignores a session's time limit (livekit-api 1.2.2); our requests have one.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(keepalive_timeout=IDLE_S)
         )
@@ -100,7 +100,7 @@ class LivekitRooms:
         Raises:
             RoomsError: The server refuses or does not respond.
         """
-        listed = await _request(self._api.room.list_rooms(api.ListRoomsRequest()))
+        listed = await _response_within_time(self._api.room.list_rooms(api.ListRoomsRequest()))
         return [
             OpenRoom(sid=room.sid, name=room.name)
             for room in listed.rooms
@@ -113,7 +113,7 @@ class LivekitRooms:
         Raises:
             RoomsError: The server refuses or does not respond.
         """
-        participants = await _participants(self._api, room)
+        participants = await _list_participants(self._api, room)
         return any(participant.kind == api.ParticipantInfo.SIP for participant in participants)
 
     async def caller_number(self, room: str) -> str:
@@ -122,7 +122,7 @@ class LivekitRooms:
         Raises:
             RoomsError: The server refuses or does not respond.
         """
-        there = await _participants(self._api, room)
+        there = await _list_participants(self._api, room)
         numbers = (item.attributes.get(CALLER) for item in there)
         return next((number for number in numbers if number), "")
 
@@ -138,7 +138,7 @@ class LivekitRooms:
         Raises:
             RoomsError: There is no such room any more, or LiveKit refuses or does not respond.
         """
-        there = await _participants(self._api, room)
+        there = await _list_participants(self._api, room)
         agents = [agent for agent in there if agent.identity == AGENT]
         return claimed or all(agent.attributes.get(SERVER) == self._server_id for agent in agents)
 
@@ -149,7 +149,9 @@ class LivekitRooms:
             RoomsError: The server did not close it.
         """
         with suppress(NoRoomError):
-            await _request(self._api.room.delete_room(api.DeleteRoomRequest(room=room)))
+            await _response_within_time(
+                self._api.room.delete_room(api.DeleteRoomRequest(room=room))
+            )
 
     def delete_later(self, room: str) -> None:
         """Keep trying, in a task, to close a room whose caller has no agent, for `DELETE_FOR_S`.
@@ -175,7 +177,7 @@ class LivekitRooms:
                     with suppress(RoomsError):  # the first failure was logged
                         there: Sequence[api.ParticipantInfo] = ()
                         with suppress(NoRoomError):
-                            there = await _participants(self._api, room)
+                            there = await _list_participants(self._api, room)
                         if all(participant.identity != AGENT for participant in there):
                             await self.delete(room)
                             break
@@ -222,9 +224,9 @@ class LivekitRooms:
         return _result_of(response)
 
 
-async def _participants(lk: api.LiveKitAPI, room: str) -> Sequence[api.ParticipantInfo]:
+async def _list_participants(lk: api.LiveKitAPI, room: str) -> Sequence[api.ParticipantInfo]:
     request = api.ListParticipantsRequest(room=room)
-    return (await _request(lk.room.list_participants(request))).participants
+    return (await _response_within_time(lk.room.list_participants(request))).participants
 
 
 def uri_of(number: str) -> str:
@@ -255,7 +257,7 @@ def refusal_of(refused: api.ServerError) -> str:
     return f"answered {refused.message or refused.code}"
 
 
-async def _request(request: Awaitable[_T]) -> _T:
+async def _response_within_time(request: Awaitable[_T]) -> _T:
     """Return the response to a request within `ROOM_REQUEST_S`.
 
     Raises:

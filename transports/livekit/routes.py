@@ -98,10 +98,10 @@ class WebhookReader:
             authorization: The request's header `Authorization`.
             now_s: The time, in seconds since 1970.
         """
-        refusal = self._refusal(body, authorization.removeprefix("Bearer "))
-        return refusal or self._event(body, now_s)
+        refusal = self._check_token(body, authorization.removeprefix("Bearer "))
+        return refusal or self._read_event(body, now_s)
 
-    def _event(self, body: bytes, now_s: float) -> RoomNews | WebhookRefusal:
+    def _read_event(self, body: bytes, now_s: float) -> RoomNews | WebhookRefusal:
         """Return the event in an authentic body, unless it is repeated, too old or malformed."""
         try:
             event = Parse(body, api.WebhookEvent(), ignore_unknown_fields=True)
@@ -111,7 +111,7 @@ class WebhookReader:
             return _UNREADABLE
         if event.id in self._seen:
             return _REPEATED
-        self._remember(event.id)
+        self._remember_event(event.id)
         if now_s - event.created_at > MAX_AGE_S:
             return _OLD
         by_phone = event.participant.kind == api.ParticipantInfo.SIP
@@ -119,7 +119,7 @@ class WebhookReader:
             event=event.event, room=event.room.name, sid=event.room.sid, by_phone=by_phone
         )
 
-    def _refusal(self, body: bytes, token: str) -> WebhookRefusal | None:
+    def _check_token(self, body: bytes, token: str) -> WebhookRefusal | None:
         """Return why the token does not prove that LiveKit sent the body; `None` if it does."""
         if len(body) > MAX_EVENT_BYTES:
             return _TOO_BIG
@@ -130,7 +130,7 @@ class WebhookReader:
         is_unaltered = hmac.compare_digest(claimed, hashlib.sha256(body).digest())
         return None if is_unaltered else _ALTERED
 
-    def _remember(self, event_id: str) -> None:
+    def _remember_event(self, event_id: str) -> None:
         """Remember an event's id; above `KEPT_IDS`, forget the oldest."""
         self._seen[event_id] = None
         while len(self._seen) > KEPT_IDS:
@@ -213,7 +213,7 @@ class RoomAnswerer:
                 self.emit(InputRefused(transport="livekit", reason=news.reason))
             return Response(news.status.phrase, status_code=news.status, media_type="text/plain")
         if begins_call(news, self.prefix):
-            self._begin(OpenRoom(sid=news.sid, name=news.room))
+            self._begin_answering(OpenRoom(sid=news.sid, name=news.room))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _poll_rooms(self) -> None:
@@ -230,12 +230,12 @@ class RoomAnswerer:
             return
         self.unreachable = False
         for open_room in found:
-            self._begin(open_room)
+            self._begin_answering(open_room)
 
-    def _begin(self, room: OpenRoom) -> None:
-        self.tasks.create_task(self._take(room), name=f"room {mask_number(room.name)}")
+    def _begin_answering(self, room: OpenRoom) -> None:
+        self.tasks.create_task(self._claim_and_answer(room), name=f"room {mask_number(room.name)}")
 
-    async def _take(self, room: OpenRoom) -> None:
+    async def _claim_and_answer(self, room: OpenRoom) -> None:
         """Answer a room that no process has claimed, or refuse it; an error ends only this call.
 
         The claim on an answered room is kept, so that no poll answers it again. It is given back
@@ -244,7 +244,7 @@ class RoomAnswerer:
         try:
             if not await self.pool.peers.claim(_claim_on(room)):
                 return
-            async with _claimed(room, self.pool, self.rooms) as ours:
+            async with _claim_while(room, self.pool, self.rooms) as ours:
                 if not ours:  # it is checked again later, because the other process may die
                     self.pool.peers.give_back(_claim_on(room))
                     return
@@ -253,37 +253,37 @@ class RoomAnswerer:
                 admitted = await seat_for(room.name, self.pool, clock.monotonic, within_s=within_s)
                 if isinstance(admitted, HeldSeat):
                     with take_seat(self.pool, admitted.seat):
-                        await self._answer(room)
+                        await self._join_and_talk(room)
                     return
                 if lost and admitted.reason not in (ELSEWHERE, DRAINING):
                     await _call_back(self, room, lost)
-            await self._refuse(room, admitted.reason)
+            await self._reject_call(room, admitted.reason)
         except Exception as error:  # noqa: BLE001 - top of a call: only this call ends
             self.emit(CallFailed(where="livekit_door", error=type(error).__name__))
             logger.opt(exception=error).error("a telephone call ended with an internal error")
 
-    async def _answer(self, room: OpenRoom) -> None:
+    async def _join_and_talk(self, room: OpenRoom) -> None:
         """Join a room, wait for the caller, and talk until the call has ended.
 
         The caller hears ringing until our sound is published. After an error the room is closed,
         because its caller would hear silence.
         """
         self.rooms.cancel_deletion(room.name)
-        line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
+        line = LivekitLine(_place_of_room(self.rooms, room.name), clock=clock.monotonic)
         self.lines.add(line)
         try:
-            if await self._join(line) and await line.wait_for_caller():
-                await self._converse(room, line)
+            if await self._join_room(line) and await line.wait_for_caller():
+                await self._run_call(room, line)
             else:  # so that the poll can find a telephone that joins later
                 self.pool.peers.give_back(_claim_on(room))
         except Exception:
-            await self._close(room)
+            await self._close_room(room)
             raise
         finally:
             self.lines.discard(line)
             await line.close()
 
-    async def _join(self, line: LivekitLine) -> bool:
+    async def _join_room(self, line: LivekitLine) -> bool:
         """Join the room, in up to `JOIN_TRIES` tries; return False and publish it if all fail."""
         for _ in range(JOIN_TRIES):
             try:
@@ -296,12 +296,12 @@ class RoomAnswerer:
         self._emit_failure(LineError(f"no room after {JOIN_TRIES} tries"))
         return False
 
-    async def _converse(self, room: OpenRoom, line: LivekitLine) -> None:
+    async def _run_call(self, room: OpenRoom, line: LivekitLine) -> None:
         """Run the call on a joined line, unless there is no agent for its dial."""
         dial_id = dial_of(room.name, self.prefix)
         if not await self.has_brief(dial_id):
             self.emit(CallRefused(transport="livekit", reason="no_brief"))
-            await self._close(room)  # rather than play another campaign's greeting
+            await self._close_room(room)  # rather than play another campaign's greeting
             return
         leg = LivekitLeg(line, emit=self.emit, rooms=self.rooms, dial_id=dial_id)
         leg.parked = await self.parked.take(room.name)
@@ -310,7 +310,7 @@ class RoomAnswerer:
         except SwitchboardFullError:
             await leg.hang_up("busy")
 
-    async def _refuse(self, room: OpenRoom, reason: str) -> None:
+    async def _reject_call(self, room: OpenRoom, reason: str) -> None:
         """Reject a call by closing its room; before an answer, LiveKit then sends 486 (busy).
 
         The telephone has up to `PHONE_JOINS_S` to join the room, so that it can hear busy. If
@@ -322,17 +322,17 @@ class RoomAnswerer:
             self.pool.peers.give_back(_claim_on(room))
             return
         others = reason == "draining" or self.pool.claims_everywhere
-        with suppress(RoomsError):  # `_close` reports it
+        with suppress(RoomsError):  # `_close_room` reports it
             for _ in range(round(PHONE_JOINS_S / JOINED_CHECK_S)):
                 if not others and await self.rooms.has_caller(room.name):
                     break
                 await asyncio.sleep(JOINED_CHECK_S)
-        async with _claimed(room, self.pool, self.rooms) as ours:
+        async with _claim_while(room, self.pool, self.rooms) as ours:
             if ours:
                 self.emit(CallRefused(transport="livekit", reason=reason))
-                await self._close(room)
+                await self._close_room(room)
 
-    async def _close(self, room: OpenRoom) -> None:
+    async def _close_room(self, room: OpenRoom) -> None:
         """Close a room; if that fails, give up the claim on it, so that the poll retries it."""
         try:
             await self.rooms.delete(room.name)
@@ -359,7 +359,7 @@ def _claim_on(room: OpenRoom) -> str:
 
 
 @asynccontextmanager
-async def _claimed(room: OpenRoom, pool: CallPool, rooms: LivekitRooms) -> AsyncIterator[bool]:
+async def _claim_while(room: OpenRoom, pool: CallPool, rooms: LivekitRooms) -> AsyncIterator[bool]:
     """Claim a room's name while the block runs; yield whether we may answer it.
 
     The name is claimed because a restarted LiveKit server recreates the room of a running call with
@@ -379,5 +379,5 @@ async def _claimed(room: OpenRoom, pool: CallPool, rooms: LivekitRooms) -> Async
         pool.peers.give_back(name)
 
 
-def _place(rooms: LivekitRooms, room: str) -> RoomPlace:
+def _place_of_room(rooms: LivekitRooms, room: str) -> RoomPlace:
     return RoomPlace(url=rooms.url, room=room, token=lambda: rooms.token(room))

@@ -47,9 +47,9 @@ class LivekitInput(BaseInputTransport):
         """Start reading."""
         await super().start(frame)
         await self.set_transport_ready(frame)
-        self._line.on_sound, self._line.on_key = self._hear, self._press
+        self._line.on_sound, self._line.on_key = self._hear_track, self._press
         if self._line.sound is not None:
-            self._hear(self._line.sound)
+            self._hear_track(self._line.sound)
 
     async def stop(self, frame: EndFrame) -> None:
         """Stop reading."""
@@ -81,12 +81,12 @@ class LivekitInput(BaseInputTransport):
             if task is not asyncio.current_task():
                 await self.cancel_task(task)
 
-    def _hear(self, sound: rtc.Track) -> None:
+    def _hear_track(self, sound: rtc.Track) -> None:
         """Read a new track in a task, which ends the task of the former track first."""
         previous = self._listening
-        self._listening = self.create_task(self._listen(sound, previous), "hear the caller")
+        self._listening = self.create_task(self._push_track(sound, previous), "hear the caller")
 
-    async def _listen(self, sound: rtc.Track, previous: asyncio.Task[None] | None) -> None:
+    async def _push_track(self, sound: rtc.Track, previous: asyncio.Task[None] | None) -> None:
         """Stop the previous task, and push the sound of a track once the call is answered."""
         if previous:
             await self.cancel_task(previous)

@@ -114,11 +114,13 @@ async def set_up(url: str, key: str, secret: SecretStr, plan: ExchangePlan) -> l
     """
     timeout = aiohttp.ClientTimeout(total=TRUNK_REQUEST_S)
     async with api.LiveKitAPI(url, key, secret.get_secret_value(), timeout=timeout) as lk:
-        inbound = await _ensure(_inbound_store(lk), _inbound(plan))
-        rule = await _ensure(_rule_store(lk), _rule(plan, trunk_id=inbound.id))
+        inbound = await _create_or_update(_inbound_store(lk), _inbound_message(plan))
+        rule = await _create_or_update(_rule_store(lk), _dispatch_rule(plan, trunk_id=inbound.id))
         done = [inbound, rule]
         if plan.outbound:
-            done.append(await _ensure(_outbound_store(lk), _outbound(plan, plan.outbound)))
+            done.append(
+                await _create_or_update(_outbound_store(lk), _outbound_message(plan, plan.outbound))
+            )
         return done
 
 
@@ -135,7 +137,7 @@ async def outbound_trunk_id(lk: api.LiveKitAPI, name: str) -> str | None:
 # -- the intended configuration
 
 
-def _inbound(plan: ExchangePlan) -> Message:
+def _inbound_message(plan: ExchangePlan) -> Message:
     trunk, login = plan.inbound, plan.inbound.credentials
     return api.SIPInboundTrunkInfo(
         name=f"{plan.name} inbound",
@@ -147,7 +149,7 @@ def _inbound(plan: ExchangePlan) -> Message:
     )
 
 
-def _outbound(plan: ExchangePlan, trunk: OutboundTrunk) -> Message:
+def _outbound_message(plan: ExchangePlan, trunk: OutboundTrunk) -> Message:
     login = trunk.credentials
     return api.SIPOutboundTrunkInfo(
         name=f"{plan.name} outbound",
@@ -159,7 +161,7 @@ def _outbound(plan: ExchangePlan, trunk: OutboundTrunk) -> Message:
     )
 
 
-def _rule(plan: ExchangePlan, *, trunk_id: str) -> Message:
+def _dispatch_rule(plan: ExchangePlan, *, trunk_id: str) -> Message:
     # With this rule, a room's name has our number; with `SIPDispatchRuleIndividual`, the caller's.
     rooms = api.SIPDispatchRuleCallee(room_prefix=plan.room_prefix, randomize=True)
     return api.SIPDispatchRuleInfo(
@@ -228,7 +230,7 @@ def _rule_store(lk: api.LiveKitAPI) -> _Store:
     )
 
 
-async def _ensure(store: _Store, wanted: Any) -> Arranged:
+async def _create_or_update(store: _Store, wanted: Any) -> Arranged:
     """Create the object, or update the one of the same name; return the result.
 
     Only our fields that differ are changed, and nothing is sent if none does.
@@ -238,24 +240,26 @@ async def _ensure(store: _Store, wanted: Any) -> Arranged:
     """
     found = await _find_named(store, wanted.name)
     if found is None:
-        made = await _request(store.create(wanted), f"make the {store.part}")
+        made = await _response_within_time(store.create(wanted), f"make the {store.part}")
         return Arranged(part=store.part, id=getattr(made, store.id_field), change="created")
     object_id = str(getattr(found, store.id_field))
     different = tuple(
-        name for name in store.ours if _comparable(found, name) != _comparable(wanted, name)
+        name
+        for name in store.ours
+        if _comparable_field(found, name) != _comparable_field(wanted, name)
     )
     if different:
         FieldMask(paths=different).MergeMessage(
             wanted, found, replace_message_field=True, replace_repeated_field=True
         )
-        await _request(store.replace(object_id, found), f"change the {store.part}")
+        await _response_within_time(store.replace(object_id, found), f"change the {store.part}")
     change: Change = "changed" if different else "unchanged"
     return Arranged(part=store.part, id=object_id, change=change, fields=different)
 
 
 async def _find_named(store: _Store, name: str) -> Any:
     """Return the only object with a name; `None` if there is none."""
-    listed = await _request(store.fetch_all(), f"list each {store.part}")
+    listed = await _response_within_time(store.fetch_all(), f"list each {store.part}")
     found = [item for item in listed.items if item.name == name]
     if len(found) > 1:
         raise ExchangeError(
@@ -264,7 +268,7 @@ async def _find_named(store: _Store, name: str) -> Any:
     return found[0] if found else None
 
 
-def _comparable(message: Any, name: str) -> object:
+def _comparable_field(message: Any, name: str) -> object:
     """Return the value of a field, in a form that is equal for equal configurations."""
     value = getattr(message, name)
     if isinstance(value, Message):
@@ -275,7 +279,7 @@ def _comparable(message: Any, name: str) -> object:
 _T = TypeVar("_T")
 
 
-async def _request(request: Awaitable[_T], what: str) -> _T:
+async def _response_within_time(request: Awaitable[_T], what: str) -> _T:
     """Return the service's response within `TRUNK_REQUEST_S`.
 
     Args:

@@ -122,7 +122,7 @@ class _Microphone(BaseInputTransport):
     ) -> None:
         super().__init__(params)
         self._loop = asyncio.get_running_loop()
-        self._device = card.microphone(self._heard, _setter(self._loop, lost))
+        self._device = card.microphone(self._heard, _threadsafe_setter(self._loop, lost))
         self._device_lost = lost
         self._emit_gone = gone
         self.guard: EchoGuard | None = None
@@ -133,7 +133,7 @@ class _Microphone(BaseInputTransport):
         """Start reading."""
         await super().start(frame)
         await self.set_transport_ready(frame)
-        self._watching = self.create_task(self._watch(), "watch the devices")
+        self._watching = self.create_task(self._end_when_device_lost(), "watch the devices")
         await self._device.open()
 
     async def stop(self, frame: EndFrame) -> None:
@@ -170,7 +170,7 @@ class _Microphone(BaseInputTransport):
         if self._paused or self._audio_task is None:
             return
         self._peak = max(self._peak, peak(audio))
-        if self._resting:
+        if self._is_guard_closed:
             audio = bytes(len(audio))  # silence, because pauses are measured by the sound
         queue = self._audio_in_queue
         while queue.qsize() >= HELD_BLOCKS:
@@ -180,13 +180,13 @@ class _Microphone(BaseInputTransport):
     def take_level(self) -> MicLevel:
         """Return the loudest sample since the last call."""
         loudest, self._peak = self._peak, 0
-        return MicLevel(peak=loudest / FULL_SCALE, resting=self._resting)
+        return MicLevel(peak=loudest / FULL_SCALE, resting=self._is_guard_closed)
 
     @property
-    def _resting(self) -> bool:
+    def _is_guard_closed(self) -> bool:
         return self.guard is not None and self.guard.is_closed(self._loop.time())
 
-    async def _watch(self) -> None:
+    async def _end_when_device_lost(self) -> None:
         """End the call if the microphone or the loudspeaker disappears."""
         await self._device_lost.wait()
         await self._emit_gone("device_lost")
@@ -197,7 +197,9 @@ class _Loudspeaker(LegOutput):
         super().__init__(params)
         self.playing = asyncio.Event()
         self._playback = Playback()
-        self._device = card.loudspeaker(self._playback, _setter(asyncio.get_running_loop(), lost))
+        self._device = card.loudspeaker(
+            self._playback, _threadsafe_setter(asyncio.get_running_loop(), lost)
+        )
         self.guard: EchoGuard | None = None
         self._loop = asyncio.get_running_loop()
         self._interruptible = True  # whether a barge-in may drop the last written frame
@@ -262,6 +264,6 @@ class _Loudspeaker(LegOutput):
         await asyncio.sleep(self._device.latency_s)
 
 
-def _setter(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Any:
+def _threadsafe_setter(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Any:
     """Return a function that sets an event from another thread."""
     return lambda: loop.call_soon_threadsafe(event.set)

@@ -227,25 +227,25 @@ class Direction:
         Raises:
             NoAudioError: The device does not open.
         """
-        await asyncio.to_thread(self._open)
+        await asyncio.to_thread(self._open_device)
 
     async def close(self) -> None:
         """Stop the stream at once and release the device; no effect if that was done."""
-        await asyncio.to_thread(self._close)
+        await asyncio.to_thread(self._close_device)
 
-    def _open(self) -> None:
+    def _open_device(self) -> None:
         """Open the device, in a thread; a failure also counts as the loss of the device."""
         with self._lock:
             if self._closed:
                 return
             try:
-                self._stream = self._make(self._ended)
+                self._stream = self._make(self._report_end_of_stream)
                 self._stream.start()
             except Exception as error:  # PortAudio's error class exists only with the library
                 self._lost()  # ends the call, which needs both devices
                 raise NoAudioError(f"the sound card does not open: {error}") from error
 
-    def _close(self) -> None:
+    def _close_device(self) -> None:
         with self._lock:
             self._closed = True
             stream, self._stream = self._stream, None
@@ -253,7 +253,7 @@ class Direction:
                 stream.abort()
                 stream.close()
 
-    def _ended(self) -> None:
+    def _report_end_of_stream(self) -> None:
         """Report a stream that ended by itself; PortAudio calls this also after our own `close`."""
         if not self._closed:
             self._lost()
@@ -286,7 +286,7 @@ class SoundCard:
             heard(bytes(recorded))
 
         def make(ended: Lost) -> CardStream:
-            return _sounddevice().RawInputStream(
+            return _import_sounddevice().RawInputStream(
                 device=self._numbers[0],
                 callback=block,
                 finished_callback=ended,
@@ -304,7 +304,7 @@ class SoundCard:
             played[:] = playback.take(len(played))
 
         def make(ended: Lost) -> CardStream:
-            return _sounddevice().RawOutputStream(
+            return _import_sounddevice().RawOutputStream(
                 device=self._numbers[1],
                 callback=block,
                 finished_callback=ended,
@@ -323,7 +323,7 @@ def list_devices() -> list[SoundDevice]:
         NoAudioError: PortAudio or its package is missing, or it does not list the devices.
     """
     with _native_lines_dropped():
-        sounddevice = _sounddevice()
+        sounddevice = _import_sounddevice()
         try:
             return describe_devices(sounddevice.query_devices(), sounddevice.default.device)
         except sounddevice.PortAudioError as error:
@@ -340,7 +340,7 @@ def check_devices(chosen: ChosenDevices | None = None) -> None:
     """
     chosen, devices = chosen or ChosenDevices(), list_devices()
     with _native_lines_dropped():
-        sounddevice = _sounddevice()
+        sounddevice = _import_sounddevice()
         checks: tuple[tuple[Side, Any, str | int | None], ...] = (
             ("input", sounddevice.check_input_settings, chosen.input),
             ("output", sounddevice.check_output_settings, chosen.output),
@@ -359,7 +359,7 @@ def check_devices(chosen: ChosenDevices | None = None) -> None:
                 ) from error
 
 
-def _sounddevice() -> ModuleType:
+def _import_sounddevice() -> ModuleType:
     try:
         import sounddevice  # noqa: PLC0415 - an optional extra that loads PortAudio
     except ModuleNotFoundError as error:

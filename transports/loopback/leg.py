@@ -193,7 +193,7 @@ class _Input(BaseInputTransport):
         await super().start(frame)
         await self.set_transport_ready(frame)
         self._line.open()
-        self._speaking = self.create_task(self._speak(), "the recorded caller speaks")
+        self._speaking = self.create_task(self._push_in_real_time(), "the recorded caller speaks")
 
     async def stop(self, frame: EndFrame) -> None:
         """Stop speaking."""
@@ -216,13 +216,13 @@ class _Input(BaseInputTransport):
         if task and task is not asyncio.current_task():
             await self.cancel_task(task)
 
-    def _stays(self) -> bool:
+    def _caller_stays(self) -> bool:
         """Return whether the caller stays: not silent for `linger_s`, nor both for `content_s`."""
         waited_s = self._mouth.silent_frames * FRAME_S
         silent_s = self._line.clock() - self._line.busy_until_s
         return waited_s < self._linger_s and min(waited_s, silent_s) < self._content_s
 
-    async def _speak(self) -> None:
+    async def _push_in_real_time(self) -> None:
         """Push the caller's frames in real time until the caller hangs up or the line ends."""
         rate_hz = self._line.sample_rate_hz
         started_at_s = self._line.clock()
@@ -230,7 +230,7 @@ class _Input(BaseInputTransport):
             if self._line.closed:
                 self._mouth.shut()
                 return
-            if not self._stays():
+            if not self._caller_stays():
                 break
             piece = self._mouth.next()
             await self.push_audio_frame(

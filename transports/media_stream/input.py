@@ -69,7 +69,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
     async def start(self, frame: StartFrame) -> None:
         """Start to read, and to watch for a line without media."""
         self._media_at = self._line.clock()
-        self._watch_task = self.create_task(self._watch(), "stalled line")
+        self._watch_task = self.create_task(self._watch_for_stall(), "stalled line")
         await super().start(frame)
 
     async def stop(self, frame: EndFrame) -> None:
@@ -88,7 +88,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
             self._watch_task = None
         await super()._stop_tasks()
 
-    async def _watch(self) -> None:
+    async def _watch_for_stall(self) -> None:
         """Stop reading a stream that has brought no media for `stalled_s`.
 
         The time is measured in steps, so that a stall of our own process counts as one step only.
@@ -107,7 +107,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
         """Read the call's streams, one after the other, until the far end is gone.
 
         Pipecat starts this in a task. A stream without messages for too long raises `TimeoutError`
-        (see `_watch`).
+        (see `_watch_for_stall`).
         """
         while True:
             socket = self._line.socket
@@ -146,7 +146,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
             if isinstance(parsed, Stopped):
                 return HUNG_UP
             if not (reason := _why_refused(parsed, self._line.stream.theirs)):
-                await self._take(parsed)
+                await self._act_on_message(parsed)
                 continue
             self._line.refused(reason)
             self._odd_at.append(self._line.clock())
@@ -163,14 +163,14 @@ class StreamInput(FastAPIWebsocketInputTransport):
         is_hang_up = code == NORMAL and self._line.stream.dialect.ends_by_close
         return HUNG_UP if is_hang_up else LOST
 
-    async def _take(self, parsed: Message) -> None:
+    async def _act_on_message(self, parsed: Message) -> None:
         """Act on an accepted message: audio in order, a key, or the echo of a mark."""
         match parsed:
             case Media(place=place):
                 await self._line.played()
                 pieces = [parsed] if place is None else self._queue.add(parsed, place)
                 for piece in pieces:
-                    await self._hear(piece.payload)
+                    await self._decode_and_push(piece.payload)
             case Digit(key=key):
                 await self._press(key)
             case MarkEchoed(name=name):
@@ -178,7 +178,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
             case _:
                 pass
 
-    async def _hear(self, payload: bytes) -> None:
+    async def _decode_and_push(self, payload: bytes) -> None:
         """Decode audio and push it; drop it if it comes too fast or the call is ending.
 
         In any case it shows that the line is not stalled. Half a sample waits for the next piece.

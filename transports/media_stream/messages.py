@@ -174,7 +174,7 @@ def read_message(
     if len(data) > most_bytes:
         return Refusal(reason="message_too_big", close_code=TOO_BIG)
     try:
-        fields = _decode(data)
+        fields = _parse_bounded_json(data)
     except ValueError:
         return Refusal(reason="not_json", close_code=NOT_CONSISTENT)
     if not isinstance(fields, dict):
@@ -184,7 +184,7 @@ def read_message(
     return reader(fields) if reader else UNKNOWN
 
 
-def _decode(data: str) -> Any:
+def _parse_bounded_json(data: str) -> Any:
     """Parse JSON; raise `ValueError` if it is not, or is nested too deeply for the parser."""
     if data.count("{") + data.count("[") > MAX_BRACKETS:
         raise ValueError("nested too deeply")
@@ -255,11 +255,11 @@ def read_parameters(given: Any) -> Mapping[str, str]:
 
     Anything else, and any other value, is left out.
     """
-    pairs = given.items() if isinstance(given, dict) else _pairs(given)
+    pairs = given.items() if isinstance(given, dict) else _name_value_pairs(given)
     return {name: value for name, value in pairs if isinstance(value, str)}
 
 
-def _pairs(given: Any) -> Iterator[tuple[str, Any]]:
+def _name_value_pairs(given: Any) -> Iterator[tuple[str, Any]]:
     for item in given if isinstance(given, list) else ():
         if isinstance(item, dict) and isinstance(item.get("name"), str):
             yield item["name"], item.get("value")

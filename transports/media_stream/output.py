@@ -192,7 +192,7 @@ class MarkedSound:
         accepted = await self._play(frame) or self._line.may_come_back
         if accepted:
             mark = self._line.marks.sent(len(frame.audio) / 2 / self._rate_hz)
-            await self._send_marks(self._note(mark))
+            await self._send_marks(self._record_mark(mark))
         return accepted
 
     async def close(self, *, rest: bool) -> None:
@@ -203,7 +203,7 @@ class MarkedSound:
         """
         if rest and (gathered := await self._line.stream.rest()) is not None:
             await self._write(OutputTransportMessageUrgentFrame(message=gathered))
-        await self._send_marks(self._note(self._line.marks.close()))
+        await self._send_marks(self._record_mark(self._line.marks.close()))
 
     async def repeat(self) -> None:
         """Send the audio that may not have been heard at once, on another stream, with its marks.
@@ -215,7 +215,7 @@ class MarkedSound:
             if item.mark is not None and not item.played:
                 await self._send_marks(item.mark)
 
-    def _note(self, mark: str | None) -> str | None:
+    def _record_mark(self, mark: str | None) -> str | None:
         """Record a mark, if there is one, after the audio so far; return it."""
         if mark is not None:
             self._line.quiet.clear()
@@ -240,7 +240,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         self._line = line
         self._marked = MarkedSound(line, play=super().play_piece, write=self._write_frame)
         self._order = HeardOrder(
-            line, push=super().push_frame, dry_at=self._dry_at, played=self._played
+            line, push=super().push_frame, dry_at=self._dry_at, played=self._correct_line
         )
         line.on_played = self._order.note_played
         self._sending = asyncio.Lock()  # held while a piece and its mark, or a replay, are sent
@@ -269,7 +269,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         await self._marked.close(rest=True)
         heard = False
         while not heard:
-            await _until_up(self._line, self._played)
+            await _until_up(self._line, self._correct_line)
             heard = await _was_heard(self._line, self._next_send_time)
         await self._order.push_rest()
         self._line.leave()  # if the carrier then asks for instructions, the call is over
@@ -311,7 +311,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             if self._line.absence.away_s:
                 await self.sleep(len(frame.audio) / 2 / self.sample_rate)
                 return True
-            await _until_up(self._line, self._played)
+            await _until_up(self._line, self._correct_line)
         return await super().write_audio_frame(frame)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
@@ -330,7 +330,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
 
         They cannot be interrupted: until they are played, an interruption clears nothing.
         """
-        await _until_up(self._line, self._played)
+        await _until_up(self._line, self._correct_line)
         async with self._sending:
             self._tones_until = inf
             try:
@@ -350,7 +350,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
                 self._tones_until = self._dry_at() + self._line.stream.lead_s
         return all(sent)
 
-    def _played(self, more_s: float) -> None:
+    def _correct_line(self, more_s: float) -> None:
         """Correct the caller's line: the far end has played another `more_s`."""
         if self.line_end is not None:
             self.line_end.line.played(more_s, self._line.clock())

@@ -92,9 +92,9 @@ class MediaSockets:
         The socket is closed in any case. A stream for a call in this process is given to its leg.
         """
         await websocket.accept()
-        first = await self._identify(websocket)
+        first = await self._find_call(websocket)
         if isinstance(first, Refusal):
-            await self._refuse(websocket, first)
+            await self._publish_and_close(websocket, first)
             return
         if begin := websocket.scope.get("state", {}).get(BEGUN):
             begin()
@@ -103,11 +103,11 @@ class MediaSockets:
             await admitted.taker(websocket)
             await close(websocket, NORMAL)
             return
-        leg = self._leg(websocket, started, admitted.call)
+        leg = self._make_leg(websocket, started, admitted.call)
         with self.streamed_calls.findable(leg):
-            await self._run(websocket, admitted, leg)
+            await self._run_call(websocket, admitted, leg)
 
-    def _leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
+    def _make_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
         stream = Stream(
             dialect=self.dialect,
             stream_id=started.stream_sid,
@@ -126,7 +126,9 @@ class MediaSockets:
             ring=self.ring,
         )
 
-    async def _run(self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg) -> None:
+    async def _run_call(
+        self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg
+    ) -> None:
         """Run a call to its end, unless there is no agent; an error ends only this call.
 
         Its stored data is deleted after an ordinary end. After an error it stays, so that the call
@@ -161,12 +163,12 @@ class MediaSockets:
         if leg.before:
             await self.streamed_calls.keep(Kept(call_sid=facts.call_ref, dial_id=facts.dial_id))
 
-    async def _refuse(self, websocket: WebSocket, refusal: Refusal) -> None:
+    async def _publish_and_close(self, websocket: WebSocket, refusal: Refusal) -> None:
         """Publish why a socket is refused, and close it."""
         self.host.emit(InputRefused(transport=self.dialect.carrier, reason=refusal.reason))
         await close(websocket, refusal.close_code or POLICY)
 
-    async def _identify(self, websocket: WebSocket) -> tuple[Started, AdmittedStream] | Refusal:
+    async def _find_call(self, websocket: WebSocket) -> tuple[Started, AdmittedStream] | Refusal:
         """Return the stream's start and its call, or why the socket is refused.
 
         The carrier has `START_S` to send the start; then we have `ADMIT_S` to find the call. Until

@@ -43,7 +43,7 @@ class GatheredAudio:
         self.added_bytes += len(payload)
         if len(self._waiting) < self._least:
             return b""
-        return self._take(len(self._waiting) // self._step * self._step)
+        return self._take_bytes(len(self._waiting) // self._step * self._step)
 
     def rest(self, silence: bytes) -> bytes:
         """Return the gathered audio, padded with `silence` to a length that the carrier plays."""
@@ -53,14 +53,14 @@ class GatheredAudio:
         missing = size - len(self._waiting)
         self._waiting += (silence * missing)[:missing]
         self.added_bytes += missing
-        return self._take(size)
+        return self._take_bytes(size)
 
     def clear(self) -> None:
         """Drop the gathered audio."""
         self._waiting.clear()
         self.given_bytes = self.added_bytes
 
-    def _take(self, size: int) -> bytes:
+    def _take_bytes(self, size: int) -> bytes:
         taken = bytes(self._waiting[:size])
         del self._waiting[:size]
         self.given_bytes += size

@@ -63,7 +63,9 @@ class Tokens:
         """Store `ticket` and return its new token, which is valid once within `for_s`."""
         token = secrets.token_hex(TOKEN_BYTES)  # Plivo accepts only letters and digits
         kept = asdict(ticket) | {"until": now + for_s}
-        await self._key_values.keep(self._place(token), kept, for_s=KNOWN_S, moments=("until",))
+        await self._key_values.keep(
+            self._place_of_token(token), kept, for_s=KNOWN_S, moments=("until",)
+        )
         return token
 
     async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
@@ -75,7 +77,9 @@ class Tokens:
         """
         if not token:
             return "token_missing"
-        kept = await self._key_values.take(self._place(token)) if _is_token(token) else None
+        kept = (
+            await self._key_values.take(self._place_of_token(token)) if _is_token(token) else None
+        )
         if kept is None:
             return "token_unknown_or_used"
         if now >= kept.pop("until"):
@@ -83,7 +87,7 @@ class Tokens:
         ticket = Ticket(**kept | {"call": CarriedCall(**kept["call"])})
         return ticket if ticket.call.call_ref == call_sid else "token_of_another_call"
 
-    def _place(self, token: str) -> str:
+    def _place_of_token(self, token: str) -> str:
         return f"{self._carrier} token {token}"
 
 
@@ -134,7 +138,7 @@ class StreamedCalls:
         self._pool = pool
         self._question = f"{carrier} call"
         self._legs: dict[str, StreamLeg] = {}
-        pool.peers.answer(self._question, self._answer)
+        pool.peers.answer(self._question, self._report_to_leg)
 
     @contextmanager
     def findable(self, leg: StreamLeg) -> Iterator[None]:
@@ -180,17 +184,17 @@ class StreamedCalls:
         """Store a call before its stream is requested, in place of what is stored of it."""
         moments = () if kept.lost_at is None else ("lost_at",)
         await self._pool.key_values.keep(
-            self._place(kept.call_sid), asdict(kept), for_s=CALL_S, moments=moments
+            self._place_of_call(kept.call_sid), asdict(kept), for_s=CALL_S, moments=moments
         )
 
     async def kept(self, call_sid: str) -> Kept | None:
         """Return the stored call, `None` if there is none; raise `LookupError` on no answer."""
-        kept = await self._pool.key_values.read(self._place(call_sid))
+        kept = await self._pool.key_values.read(self._place_of_call(call_sid))
         return Kept(**kept) if kept else None
 
     async def forget(self, call_sid: str) -> Kept | None:
         """Delete the stored call, and return it; `None` if there was none."""
-        kept = await self._pool.key_values.take(self._place(call_sid))
+        kept = await self._pool.key_values.take(self._place_of_call(call_sid))
         return Kept(**kept) if kept else None
 
     async def wait_no_longer(self, call_sid: str) -> bool:
@@ -202,7 +206,7 @@ class StreamedCalls:
                 return True
         return False
 
-    async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    async def _report_to_leg(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Answer the question of `find`: pass the carrier's reports to the leg, if it is here."""
         leg = self._legs.get(asked["call_sid"])
         if leg is None or leg.is_moved:
@@ -215,7 +219,7 @@ class StreamedCalls:
             await leg.carrier_ended(asked.get("by", ""))  # an older version does not send `by`
         return asdict(Whereabouts(worker=self._pool.name, goes_on=leg.may_come_back))
 
-    def _place(self, call_sid: str) -> str:
+    def _place_of_call(self, call_sid: str) -> str:
         return f"{self._question} {call_sid}"
 
 
@@ -319,7 +323,7 @@ class StreamTokens:
             return await self._go_on(call, found)
         if await self._parked.holds(call.call_ref):
             return await self._follow_lost(call, news_id="")
-        return await self._begin(call, Kept(call_sid=call.call_ref, dial_id=call.dial_id))
+        return await self._seat_and_store(call, Kept(call_sid=call.call_ref, dial_id=call.dial_id))
 
     async def follow(
         self,
@@ -433,16 +437,16 @@ class StreamTokens:
             return TurnedAway.OVER
         # During the wait for a seat, other webhooks about this loss must find the stored call.
         await self.streamed_calls.keep(replace(kept, lost_at=lost_at))
-        given = await self._begin(call, replace(kept, lost_at=None), within_s=SEAT_S)
+        given = await self._seat_and_store(call, replace(kept, lost_at=None), within_s=SEAT_S)
         if given is TurnedAway.LEAVING:
             await self.streamed_calls.keep(before)  # another machine begins it again
         elif given is TurnedAway.HELD:
-            return await self._hold(call, before)
+            return await self._ask_to_wait(call, before)
         elif given is TurnedAway.NO_SEAT:
             await self.streamed_calls.forget(call.call_ref)
         return given
 
-    async def _hold(self, call: CarriedCall, kept: Kept) -> Instructions:
+    async def _ask_to_wait(self, call: CarriedCall, kept: Kept) -> Instructions:
         """Ask the caller of a lost call to wait; after `HELD_S`, store a callback instead.
 
         Until then, the call stays stored.
@@ -462,7 +466,7 @@ class StreamTokens:
         self._host.emit(CallRefused(transport=self._carrier, reason="full"))
         return await answers.call_back(waiting)
 
-    async def _begin(
+    async def _seat_and_store(
         self, call: CarriedCall, kept: Kept, *, within_s: float = 0.0
     ) -> StreamPass | TurnedAway:
         """Hold a seat and store the call; return the pass for its stream, or why it gets none.

@@ -100,7 +100,7 @@ class Webhooks:
     def refuse(self, reason: str, status: HTTPStatus) -> Response:
         """Publish that a webhook was refused; return a response without details."""
         self.emit(InputRefused(transport=self.carrier, reason=reason))
-        return _plain(status)
+        return _plain_response(status)
 
     async def body(self, request: Request) -> bytes | Response:
         """Return a request's body; if it is too big or too slow, return the response for that."""
@@ -160,10 +160,10 @@ class Webhooks:
 
 def fallback_response() -> Response:
     """Return the response (503) after which a carrier asks the fallback URL, on another machine."""
-    return _plain(HTTPStatus.SERVICE_UNAVAILABLE)
+    return _plain_response(HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-def _plain(status: HTTPStatus) -> Response:
+def _plain_response(status: HTTPStatus) -> Response:
     return Response(status.phrase, status_code=status, media_type="text/plain")
 
 
@@ -212,7 +212,7 @@ class StatusCallbacks:
             callback: The callback.
             store_key: The key of the call's progress; if empty, the carrier's id of the call.
         """
-        events, _ = await self._advance(callback, store_key or callback.call_ref)
+        events, _ = await self._apply_callback(callback, store_key or callback.call_ref)
         for event in events:
             self._host.emit(event)
         return events
@@ -222,10 +222,10 @@ class StatusCallbacks:
 
         If nothing was stored of the call, its progress is stored from now on.
         """
-        _, after = await self._advance(StatusCallback(call_ref=call_ref), call_ref)
+        _, after = await self._apply_callback(StatusCallback(call_ref=call_ref), call_ref)
         return after.ended
 
-    async def _advance(
+    async def _apply_callback(
         self, callback: StatusCallback, store_key: str
     ) -> tuple[Sequence[LegEvent], LegProgress]:
         """Apply a callback to the call's stored progress; return the new events and progress.

@@ -120,7 +120,7 @@ def read_headers(given: object) -> Mapping[str, str]:
     return dict(_HEADER.findall(given))
 
 
-def _started(fields: Fields) -> Message:
+def _read_start(fields: Fields) -> Message:
     """Read `start`; refuse it without ids, or with audio that we cannot read."""
     start = part(fields, "start")
     stream_id, call_id = either(start, fields, "streamId"), start.get("callId")
@@ -136,12 +136,12 @@ def _started(fields: Fields) -> Message:
     return Started(stream_sid=stream_id, call_sid=call_id, parameters=parameters, codec=codec)
 
 
-def _played(fields: Fields) -> Message:
+def _read_mark(fields: Fields) -> Message:
     name = fields.get("name")
     return MarkEchoed(name=name) if isinstance(name, str) else INCOMPLETE
 
 
-def _cleared(_: Fields) -> Message:
+def _acknowledge_clear(_: Fields) -> Message:
     return Acknowledged()
 
 
@@ -163,7 +163,8 @@ class _Plivo(Dialect):
 
 PLIVO: Final = _Plivo(
     carrier="plivo",
-    readers=READERS | {"start": _started, "playedStream": _played, "clearedAudio": _cleared},
+    readers=READERS
+    | {"start": _read_start, "playedStream": _read_mark, "clearedAudio": _acknowledge_clear},
     stream_key="streamId",
     ends_by_close=True,
     outlives_redirect=True,

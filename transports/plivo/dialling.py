@@ -141,9 +141,9 @@ class PlivoCarrier:
         with carrier_errors():
             record = await self._fetch_by_id(dial_id, reported)
             if record is None and reported is None:
-                record = await self._search(dial_id, to, since_s)
+                record = await self._search_call(dial_id, to, since_s)
         if record is None:
-            return self._unlisted(dial_id, reported)
+            return self._call_not_listed(dial_id, reported)
         self._note_listed(dial_id, record.uuid)
         return _found_call(record, reported)
 
@@ -161,28 +161,28 @@ class PlivoCarrier:
             request = f"Request/{quote(ordered, safe='')}/"
             if await self.rest.ask("DELETE", request) is not None:
                 return
-            found = await _fetch(self.rest, ordered)
+            found = await _fetch_call(self.rest, ordered)
             if found and found.outcome is None and not found.answered:
                 await self.rest.ask("DELETE", call_of(found.uuid or ordered))
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return the price of a call; `None` until there is a complete record of it."""
         with carrier_errors():
-            record = await _fetch(self.rest, provider_call_id, queued=False)
+            record = await _fetch_call(self.rest, provider_call_id, queued=False)
         return record.cost if record else None
 
     async def _fetch_by_id(self, dial_id: str, reported: HeardLeg | None) -> PlivoRecord | None:
         """Return the call by its id; `None` if no id is known, or Plivo lists no call with it."""
         uuid = reported.call_ref if reported else self.news.refs.get(dial_id)
-        return await _fetch(self.rest, uuid, queued=reported is None) if uuid else None
+        return await _fetch_call(self.rest, uuid, queued=reported is None) if uuid else None
 
-    async def _search(self, dial_id: str, to: str, since_s: float) -> PlivoRecord | None:
+    async def _search_call(self, dial_id: str, to: str, since_s: float) -> PlivoRecord | None:
         """Return the call that the dial's request placed, else one that may belong to the dial.
 
         That is the oldest call from our number to the number `to` since `since_s` that belongs
         neither to another dial nor to another request; `None` if there is none.
         """
-        listed = await _list(self.rest, to=to, since=datetime.fromtimestamp(since_s, UTC))
+        listed = await _list_calls(self.rest, to=to, since=datetime.fromtimestamp(since_s, UTC))
         request_uuid = self.news.refs.get(dial_id)
         for call in listed:
             if request_uuid and call.request_uuid == request_uuid:
@@ -197,7 +197,7 @@ class PlivoCarrier:
         ]
         return unclaimed[-1] if unclaimed else None
 
-    def _unlisted(self, dial_id: str, reported: HeardLeg | None) -> FoundCall | None:
+    def _call_not_listed(self, dial_id: str, reported: HeardLeg | None) -> FoundCall | None:
         """Return the state of a call that Plivo does not list, perhaps while it changes its place.
 
         It is in progress for `UNLISTED_S`; then its outcome is unknown if a callback reported it.
@@ -226,18 +226,18 @@ class PlivoCarrier:
         Raises:
             ServiceError: It was refused, or the answer has no id: then the call may have begun.
         """
-        answer = await self.rest.ask("POST", CALLS, self._fields(request)) or {}
+        answer = await self.rest.ask("POST", CALLS, self._dial_fields(request)) or {}
         if not (request_uuid := str(answer.get("request_uuid") or "")):
             reason = "the answer to an order lacks the request's id"
             raise dial_error("plivo", Kind.PROTOCOL, reason)
         return request_uuid
 
-    def _fields(self, request: DialRequest) -> Mapping[str, Any]:
+    def _dial_fields(self, request: DialRequest) -> Mapping[str, Any]:
         ref = urlencode({"dial": request.dial_id})
         status = f"{self.rest.public_url}{STATUS_PATH}?{ref}"
         fields = {
-            "from": _digits(self.number),
-            "to": _digits(request.to),
+            "from": _without_plus(self.number),
+            "to": _without_plus(request.to),
             "answer_url": f"{self.rest.public_url}{VOICE_PATH}?{ref}",
             "answer_method": "POST",
             "ring_url": status,
@@ -255,7 +255,7 @@ class PlivoCarrier:
         return fields
 
 
-async def _fetch(rest: PlivoRest, uuid: str, *, queued: bool = True) -> PlivoRecord | None:
+async def _fetch_call(rest: PlivoRest, uuid: str, *, queued: bool = True) -> PlivoRecord | None:
     """Return a call; `None` if Plivo does not list it, or not yet.
 
     The places are searched in the order in which a call moves through them.
@@ -270,21 +270,21 @@ async def _fetch(rest: PlivoRest, uuid: str, *, queued: bool = True) -> PlivoRec
         if found := await rest.ask("GET", call_of(uuid), place):
             return _record_in_progress(found)
     found = await rest.ask("GET", call_of(uuid))
-    return _record(found) if found else None
+    return _record_from_json(found) if found else None
 
 
-async def _list(rest: PlivoRest, *, to: str, since: datetime) -> Sequence[PlivoRecord]:
+async def _list_calls(rest: PlivoRest, *, to: str, since: datetime) -> Sequence[PlivoRecord]:
     """Return the calls to a number that were requested since a moment, or at an unknown time.
 
     Queued calls come first, then live ones, then ended ones from the newest to the oldest.
     """
-    to_number = {"to_number": _digits(to), "call_direction": "outbound", "limit": PAGE}
+    to_number = {"to_number": _without_plus(to), "call_direction": "outbound", "limit": PAGE}
     queued = await _fetch_all(rest, QUEUED, QUEUED | {"limit": PAGE})
     live = await _fetch_all(rest, LIVE, LIVE | to_number)
     # Plivo filters ended calls by their end, which is later than their beginning.
     ended_query = to_number | {"end_time__gte": since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")}
     listed = await rest.ask("GET", CALLS, ended_query) or {}
-    ended = [_record(item) for item in listed.get("objects", ())]
+    ended = [_record_from_json(item) for item in listed.get("objects", ())]
     since_second = since.replace(microsecond=0)  # Plivo's times have no fractions of seconds
     return [
         item
@@ -320,10 +320,10 @@ def _found_call(record: PlivoRecord, reported: HeardLeg | None) -> FoundCall:
 
 def same_number(a: str, b: str) -> bool:
     """Return whether two numbers are equal; Plivo writes them with or without a plus."""
-    return _digits(a) == _digits(b)
+    return _without_plus(a) == _without_plus(b)
 
 
-def _digits(number: str) -> str:
+def _without_plus(number: str) -> str:
     return number.removeprefix("+")
 
 
@@ -338,7 +338,7 @@ def _record_in_progress(body: Mapping[str, Any]) -> PlivoRecord:
     )
 
 
-def _record(body: Mapping[str, Any]) -> PlivoRecord:
+def _record_from_json(body: Mapping[str, Any]) -> PlivoRecord:
     """Read the record of a call, which has an outcome and a price only once it is complete."""
     answered = bool(body.get("answer_time"))
     code, over = str(body.get("hangup_cause_code") or ""), bool(body.get("end_time"))
@@ -350,13 +350,13 @@ def _record(body: Mapping[str, Any]) -> PlivoRecord:
         answered=answered,
         outcome=OUTCOMES[word] if over else None,  # a record may exist before it is complete
         verdict=verdict_of(dial_outcome_of(OUTCOMES[word], machine=False), SIP_CODES.get(code)),
-        created=_moment(body.get("initiation_time")),
+        created=_parse_moment(body.get("initiation_time")),
         length_s=number_of(body.get("call_duration")) if answered else None,
         cost=number_of(body.get("total_amount")) if over else None,
     )
 
 
-def _moment(text: object) -> datetime | None:
+def _parse_moment(text: object) -> datetime | None:
     try:
         moment = datetime.fromisoformat(str(text))
     except ValueError:

@@ -39,14 +39,14 @@ class PlivoRest:
 
     async def complete(self, call_ref: str) -> str | None:
         """End a call, unless it has already ended; return the error, or `None`."""
-        status = await self._client.command("DELETE", call_of(call_ref))
+        status = await self._rest_client.command("DELETE", call_of(call_ref))
         if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_FOUND):
             return None
         return f"hang-up answered {status}" if status else "hang-up not answered"
 
     async def press(self, call_ref: str, keys: str) -> bool:
         """Send key tones to the far end; return whether Plivo accepted them."""
-        status = await self._client.command(
+        status = await self._rest_client.command(
             "POST", f"{call_of(call_ref)}DTMF/", json={"digits": keys}
         )
         return status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT)
@@ -59,7 +59,7 @@ class PlivoRest:
         Source: plivo.com/docs/voice/api/call/transfer-a-call.
         """
         fields = {"legs": "aleg", "aleg_url": url, "aleg_method": "POST"}
-        status = await self._client.command("POST", call_of(call_ref), json=fields)
+        status = await self._rest_client.command("POST", call_of(call_ref), json=fields)
         if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
             return None
         return f"redirect answered {status}" if status else "redirect not answered"
@@ -73,7 +73,9 @@ class PlivoRest:
             ServiceError: The request failed; see `RestClient.ask`.
         """
         sent = {"params": fields or {}} if method == "GET" else {"json": fields or None}
-        return await self._client.ask(method, resource, none_for=(HTTPStatus.NOT_FOUND,), **sent)
+        return await self._rest_client.ask(
+            method, resource, none_for=(HTTPStatus.NOT_FOUND,), **sent
+        )
 
     async def number_setup(self, number: str | None) -> NumberSetup:
         """Return whether the account is active, and where Plivo sends the calls of a number.
@@ -101,7 +103,7 @@ class PlivoRest:
         )
 
     @property
-    def _client(self) -> RestClient:
+    def _rest_client(self) -> RestClient:
         auth_id = self.auth_id.get_secret_value()
         return RestClient(
             carrier="plivo",

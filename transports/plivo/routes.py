@@ -73,7 +73,7 @@ class PlivoRingOrders:
 
         After an error the order is removed, so no one is rung, even if Plivo has been reached.
         """
-        order_id, place = secrets.token_hex(16), _place(call_ref)
+        order_id, place = secrets.token_hex(16), _place_of_order(call_ref)
         order = {"order_id": order_id, "name": to.name, "number": to.number, "ring_s": ring_s}
         await self.key_values.keep(place, order, for_s=ORDERS_KEPT_S)
         url = transfer_url(order_id, public_url=self.rest.public_url)
@@ -93,14 +93,14 @@ class PlivoRingOrders:
             order_id: The id in the requested URL; `None` for the request after a stream, whose URL
                 has no id.
         """
-        order = await self.key_values.take(_place(call_ref))
+        order = await self.key_values.take(_place_of_order(call_ref))
         if order is None or (order_id is not None and order_id != order["order_id"]):
             return None
         to = Destination(name=order["name"], number=order["number"])
         return dial_verb(to, ring_s=order["ring_s"], public_url=self.rest.public_url)
 
 
-def _place(call_ref: str) -> str:
+def _place_of_order(call_ref: str) -> str:
     return f"plivo order {call_ref}"
 
 
@@ -125,7 +125,7 @@ def plivo_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
         call_ref=form["CallUUID"][:MAX_WORD_CHARS],
         ref=ref,
         status=status,
-        answered_by=_answerer(form),
+        answered_by=_answerer_in_form(form),
         reason=code[:MAX_WORD_CHARS] if status == "failed" or code in SIP_CODES else "",
     )
 
@@ -135,7 +135,7 @@ def is_over(form: Mapping[str, str]) -> bool:
     return form.get("Event") == HANGUP
 
 
-def _answerer(form: Mapping[str, str]) -> str:
+def _answerer_in_form(form: Mapping[str, str]) -> str:
     """Return who answered, as Plivo judged; empty if it has not.
 
     `false` means a person only in the machine detection's callback.
@@ -180,10 +180,10 @@ class PlivoRoutes:
         self._tokens = StreamTokens(host, "plivo", patience or LinePatience())
         self._progress = StatusCallbacks(host, "plivo")
         answers = {
-            VOICE_PATH: self._voice,
-            AFTER_PATH: self._after,
-            TRANSFER_PATH: self._transfer,
-            STATUS_PATH: self._status,
+            VOICE_PATH: self._answer_new_call,
+            AFTER_PATH: self._answer_after_stream,
+            TRANSFER_PATH: self._answer_transfer,
+            STATUS_PATH: self._take_status,
         }
         self.router = APIRouter()
         Webhooks("plivo", host.emit).add_forms(
@@ -192,7 +192,7 @@ class PlivoRoutes:
         MediaSockets(
             host=host,
             dialect=PLIVO,
-            admit=self._admit,
+            admit=self._admit_stream,
             streamed_calls=self._tokens.streamed_calls,
             ours=CONTENT_TYPES[content_type],
             patience=self._tokens.patience,
@@ -200,32 +200,32 @@ class PlivoRoutes:
             ring=self._orders.ring if rest.public_url else None,
         ).add_to(self.router, MEDIA_PATH)
 
-    async def _voice(self, request: Request, form: Form) -> Response:
+    async def _answer_new_call(self, request: Request, form: Form) -> Response:
         """Return the instructions for a new call."""
         dial_id = dial_id_of(request)
         if dial_id:  # by this request Plivo reports that the callee has answered
             await self._progress.take(plivo_callback(form, ref=dial_id))
         call = call_in(form, call_ref=form["CallUUID"], dial_id=dial_id)
-        return self._reply(await self._tokens.hold_seat(call))
+        return self._reply_with(await self._tokens.hold_seat(call))
 
-    async def _after(self, _: Request, form: Form) -> Response:
+    async def _answer_after_stream(self, _: Request, form: Form) -> Response:
         """Return the instructions for a call whose stream or transfer has ended."""
         outcome = dial_outcome(form)
         # When we end a stream for a transfer, Plivo may ask here instead of at the order's URL.
         if outcome is None and (verb := await self._orders.take(form["CallUUID"])):
-            return xml(_response(verb))
-        return await self._follow(form, outcome)
+            return xml(_xml_response(verb))
+        return await self._instructions_after(form, outcome)
 
-    async def _transfer(self, request: Request, form: Form) -> Response:
+    async def _answer_transfer(self, request: Request, form: Form) -> Response:
         """Return the instructions for a transfer, once: the number to ring, from the stored order.
 
         Without an order, the transfer counts as failed.
         """
         order_id = request.query_params.get("order", "")
         verb = await self._orders.take(form["CallUUID"], order_id)
-        return xml(_response(verb)) if verb else await self._follow(form, "failed")
+        return xml(_xml_response(verb)) if verb else await self._instructions_after(form, "failed")
 
-    async def _status(self, request: Request, form: Form) -> Response:
+    async def _take_status(self, request: Request, form: Form) -> Response:
         """Take a status callback: ringing, machine detection, or the end of a call."""
         if is_about_person(form):  # about the person's leg, with the id of the caller's call
             if caller := answered_for(form):
@@ -236,7 +236,7 @@ class PlivoRoutes:
             await self._tokens.end(form["CallUUID"], form.get("HangupSource", ""))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    async def _admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
+    async def _admit_stream(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
         """Admit a new stream by the token that Plivo got for its call."""
         return await self._tokens.admit(started, started.parameters.get("token", ""))
 
@@ -252,41 +252,41 @@ class PlivoRoutes:
         token = self._auth_token.get_secret_value()
         return any(is_signed(token, text, signatures) for text in texts)
 
-    async def _follow(self, form: Form, outcome: Handover | None) -> Response:
+    async def _instructions_after(self, form: Form, outcome: Handover | None) -> Response:
         """Return the instructions for a call after its stream or transfer."""
         call = call_in(form, call_ref=form["CallUUID"])
-        return self._reply(await self._tokens.follow(call, handed_on=outcome))
+        return self._reply_with(await self._tokens.follow(call, handed_on=outcome))
 
-    def _reply(self, answer: Instructions) -> Response:
+    def _reply_with(self, answer: Instructions) -> Response:
         return reply(
             answer,
-            stream=self._stream,
-            say=self._say,
-            busy=_response(BUSY),
-            over=_response(OVER),
+            stream=self._xml_to_stream,
+            say=self._xml_to_say,
+            busy=_xml_response(BUSY),
+            over=_xml_response(OVER),
         )
 
-    def _say(self, announced: Announcement) -> str:
+    def _xml_to_say(self, announced: Announcement) -> str:
         """Return XML that says a sentence; then Plivo asks again, or the call ends."""
         language = quoteattr(announced.language)
         said = f"<Speak language={language}>{escape(announced.text)}</Speak>"
-        return _response(said + (self._redirect() if announced.asks_again else OVER))
+        return _xml_response(said + (self._redirect_verb() if announced.asks_again else OVER))
 
-    def _redirect(self) -> str:
+    def _redirect_verb(self) -> str:
         """Return the verb that makes Plivo ask for the next instructions."""
         return (
             f'<Redirect method="POST">{escape(f"{self._host.public_url}{AFTER_PATH}")}</Redirect>'
         )
 
-    def _stream(self, admitted: StreamPass) -> str:
+    def _xml_to_stream(self, admitted: StreamPass) -> str:
         """Return XML that opens a stream, and makes Plivo ask for instructions after it."""
         stream = (
             f'<Stream bidirectional="true" keepCallAlive="true" audioTrack="inbound"'
             f' contentType={quoteattr(self._content_type)} extraHeaders="token={admitted.token}">'
             f"{escape(self._host.socket_url(MEDIA_PATH, admitted.worker))}</Stream>"
         )
-        return _response(stream + self._redirect())
+        return _xml_response(stream + self._redirect_verb())
 
 
-def _response(verbs: str) -> str:
+def _xml_response(verbs: str) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?><Response>{verbs}</Response>'

@@ -42,7 +42,7 @@ CODECS: Final[Mapping[str, Codec]] = {
 }
 
 
-def _started(fields: Fields) -> Message:
+def _read_start(fields: Fields) -> Message:
     """Read `start`; refuse it without ids, or with audio that we cannot read."""
     start = part(fields, "start")
     stream_id, call_id = either(start, fields, "stream_id"), start.get("call_control_id")
@@ -74,19 +74,19 @@ def codec_of(media_format: Fields) -> Codec | None:
     return replace(codec, rate_hz=rate_hz)
 
 
-def _media(fields: Fields) -> Message:
+def _read_numbered_media(fields: Fields) -> Message:
     message = read_media(fields)
     place = number(part(fields, "media").get("chunk"))
     return replace(message, place=place) if isinstance(message, Media) else message
 
 
-def _failed(fields: Fields) -> Message:
+def _read_error(fields: Fields) -> Message:
     code = number(part(fields, "payload").get("code"))
     return Refusal(reason=f"telnyx_error_{code}" if code else "telnyx_error", close_code=None)
 
 
 TELNYX: Final = Dialect(
     carrier="telnyx",
-    readers=READERS | {"start": _started, "media": _media, "error": _failed},
+    readers=READERS | {"start": _read_start, "media": _read_numbered_media, "error": _read_error},
     stream_key="",
 )

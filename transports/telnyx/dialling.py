@@ -140,11 +140,11 @@ class TelnyxCarrier:
         The events also replace a record that shows an end, because they show how the call ended.
         """
         call_id = reported.call_ref if reported else self.news.refs.get(dial_id)
-        record = await self._fetch(call_id) if call_id else await self._find_active(dial_id)
+        record = await self._fetch_record(call_id) if call_id else await self._find_active(dial_id)
         if record is not None and not record.over:
             return record
         since = datetime.fromtimestamp(since_s, UTC)
-        listed = await self._search(dial_id, to=to, since=since)
+        listed = await self._search_events(dial_id, to=to, since=since)
         if listed is None or (call_id and not listed.over):
             return record  # the list does not have the end, or not yet
         return listed
@@ -165,19 +165,21 @@ class TelnyxCarrier:
             "timeout_secs": max(MIN_RING_S, min(MAX_RING_S, round(request.patience_s))),
             "answering_machine_detection": self.machine or "disabled",
         }
-        placed = _record(_data(await self.rest.ask("POST", "calls", fields=fields)))
+        placed = _record_from_call(
+            _data_in_answer(await self.rest.ask("POST", "calls", fields=fields))
+        )
         if not placed.call_id:
             raise dial_error("telnyx", Kind.PROTOCOL, "no call_control_id")
         return placed.call_id
 
-    async def _fetch(self, call_id: str) -> TelnyxRecord | None:
+    async def _fetch_record(self, call_id: str) -> TelnyxRecord | None:
         """Return a call's record; `None` without one, as from ten minutes after the call's end.
 
         `is_alive` is also false while a call rings, so only the end time shows that it has ended.
         """
         unknown = (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
         answer = await self.rest.ask("GET", f"calls/{quote(call_id, safe='')}", none_for=unknown)
-        return _record(_data(answer)) if answer is not None else None
+        return _record_from_call(_data_in_answer(answer)) if answer is not None else None
 
     async def _find_active(self, ref: str) -> TelnyxRecord | None:
         """Return the live call of a dial; `None` if the first `MAX_PAGES` pages do not have it."""
@@ -185,17 +187,17 @@ class TelnyxCarrier:
         query: list[tuple[str, str]] = []
         for _ in range(MAX_PAGES):
             answer = await self.rest.ask("GET", path, query=query) or {}
-            calls = _listed(answer)
+            calls = _items_in_answer(answer)
             for call in calls:
                 if ref_of(call.get("client_state")) == ref:
-                    return _record(call)
+                    return _record_from_call(call)
             after = text(part(part(answer, "meta"), "cursors"), "after")
             if not calls or not after:
                 return None
             query = [("page[after]", after)]
         return None
 
-    async def _search(self, ref: str, *, to: str, since: datetime) -> TelnyxRecord | None:
+    async def _search_events(self, ref: str, *, to: str, since: datetime) -> TelnyxRecord | None:
         """Return a dial as Telnyx's list of events shows it; `None` if it has no event there.
 
         The list, which has only the events of the last day, is filtered by number and time, and
@@ -211,11 +213,11 @@ class TelnyxCarrier:
         answer = await self.rest.ask("GET", "call_events", query=query) or {}
         events = [
             (text(row, "name"), payload)
-            for row in _listed(answer)
+            for row in _items_in_answer(answer)
             if (payload := _payload_in(row.get("metadata")))
             and ref_of(payload.get("client_state")) == ref
         ]
-        return _combine(events)
+        return _record_from_events(events)
 
 
 def _found_call(record: TelnyxRecord, reported: HeardLeg | None) -> FoundCall:
@@ -230,7 +232,7 @@ def _found_call(record: TelnyxRecord, reported: HeardLeg | None) -> FoundCall:
     )
 
 
-def _combine(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | None:
+def _record_from_events(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | None:
     """Return what the events of one dial, in any order, show together; `None` without any."""
     ids = [payload["call_control_id"] for _, payload in events]
     if not ids:
@@ -259,16 +261,16 @@ def _payload_in(metadata: object, depth: int = 0) -> dict[str, Any] | None:
     return next((payload for payload in inner if payload is not None), None)
 
 
-def _record(call: dict[str, Any]) -> TelnyxRecord:
+def _record_from_call(call: dict[str, Any]) -> TelnyxRecord:
     over = call.get("is_alive") is False and bool(call.get("end_time"))
     return TelnyxRecord(call_id=text(call, "call_control_id"), over=over)
 
 
-def _data(answer: TelnyxAnswer | None) -> dict[str, Any]:
+def _data_in_answer(answer: TelnyxAnswer | None) -> dict[str, Any]:
     return part(answer or {}, "data")
 
 
-def _listed(answer: TelnyxAnswer) -> list[dict[str, Any]]:
+def _items_in_answer(answer: TelnyxAnswer) -> list[dict[str, Any]]:
     found = answer.get("data")
     items = cast("list[object]", found) if isinstance(found, list) else []
     return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]

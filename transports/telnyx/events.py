@@ -167,7 +167,7 @@ def progress_in(
     apispec.telnyx.com/call-cost-received-event-7389933d0.
     """
     answerer = answerer_of(event, payload)
-    cost = _price(payload) if event == COST else None
+    cost = _price_in_payload(payload) if event == COST else None
     if event not in STATUSES and not answerer and cost is None:
         return None
     status, sip_code = STATUSES.get(event, ""), None
@@ -185,6 +185,6 @@ def progress_in(
     )
 
 
-def _price(payload: dict[str, Any]) -> float | None:
+def _price_in_payload(payload: dict[str, Any]) -> float | None:
     price = number_of(payload.get("total_cost"))
     return price if price is not None and price >= 0 else None

@@ -51,11 +51,11 @@ class TelnyxRest:
             "command_id": "answer",
             **_reported_to(self.webhook_url),
         }
-        return await self._command(call_id, "answer", fields)
+        return await self._send_command(call_id, "answer", fields)
 
     async def reject(self, call_id: str) -> int:
         """Play the busy tone to a caller. Return the status."""
-        return await self._command(call_id, "reject", {"cause": "USER_BUSY"})
+        return await self._send_command(call_id, "reject", {"cause": "USER_BUSY"})
 
     async def speak(self, call_id: str, text: str, *, language: str, command_id: str) -> int:
         """Say a text in Telnyx's own voice; `call.speak.ended` follows. Return the status.
@@ -74,7 +74,7 @@ class TelnyxRest:
             "language": language,
             "command_id": f"speak-{command_id}",
         }
-        return await self._command(call_id, "speak", fields, tries=TRIES)
+        return await self._send_command(call_id, "speak", fields, tries=TRIES)
 
     async def start_stream(
         self, call_id: str, *, url: str, token: str, command_id: str = ""
@@ -98,11 +98,11 @@ class TelnyxRest:
             "custom_parameters": [{"name": "token", "value": token}],
             "command_id": f"stream-{command_id or token[:32]}",
         }
-        return await self._command(call_id, "streaming_start", fields)
+        return await self._send_command(call_id, "streaming_start", fields)
 
     async def complete(self, call_ref: str) -> str | None:
         """End a call, unless it has already ended; return the error, or `None`."""
-        status = await self._command(call_ref, "hangup", {})
+        status = await self._send_command(call_ref, "hangup", {})
         # 422, with the code 90018, means that the call has already ended.
         over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
         if status in over:
@@ -112,7 +112,7 @@ class TelnyxRest:
     async def press(self, call_ref: str, keys: str) -> bool:
         """Send key tones to the far end; return whether Telnyx accepted them."""
         fields = {"digits": keys, "command_id": f"keys-{secrets.token_hex(8)}"}
-        return await self._command(call_ref, "send_dtmf", fields, tries=TRIES) == HTTPStatus.OK
+        return await self._send_command(call_ref, "send_dtmf", fields, tries=TRIES) == HTTPStatus.OK
 
     async def hand_on(
         self,
@@ -142,12 +142,12 @@ class TelnyxRest:
             "command_id": f"transfer-{command_id}",
             **_reported_to(self.webhook_url),  # another machine may have answered the call
         }
-        return await self._command(call_id, "transfer", fields, tries=TRIES)
+        return await self._send_command(call_id, "transfer", fields, tries=TRIES)
 
     async def note(self, call_id: str, state: str) -> int:
         """Make Telnyx send this state with all further events of a call. Return the status."""
         fields = {"client_state": base64.b64encode(state.encode()).decode()}
-        return await self._command(call_id, "client_state_update", fields, method="PUT")
+        return await self._send_command(call_id, "client_state_update", fields, method="PUT")
 
     async def ask(
         self,
@@ -163,7 +163,7 @@ class TelnyxRest:
         Raises:
             ServiceError: The request failed; see `RestClient.ask`.
         """
-        return await self._client.ask(
+        return await self._rest_client.ask(
             method, resource, none_for=none_for, json=fields, params=query
         )
 
@@ -189,7 +189,7 @@ class TelnyxRest:
         fallback = text_at(shown, "data", "webhook_event_failover_url") if shown else None
         return NumberSetup(account="active", has_number=True, webhook=webhook, fallback=fallback)
 
-    async def _command(
+    async def _send_command(
         self,
         call_id: str,
         action: str,
@@ -204,13 +204,13 @@ class TelnyxRest:
         """
         resource, status = f"calls/{quote(call_id, safe='')}/actions/{action}", NO_ANSWER
         for _ in range(tries):
-            status = await self._client.command(method, resource, json=fields, may_repeat=True)
+            status = await self._rest_client.command(method, resource, json=fields, may_repeat=True)
             if status != NO_ANSWER:
                 break
         return status
 
     @property
-    def _client(self) -> RestClient:
+    def _rest_client(self) -> RestClient:
         return RestClient(
             carrier="telnyx",
             url=f"{self.api_url.rstrip('/')}/v2",

@@ -126,7 +126,7 @@ class TelnyxStreams:
         error = await self.rest.complete(call_id)
         if error is None:
             return OK
-        self._emit(error)
+        self._emit_failure(error)
         return LATER
 
     def answer(self, command: str, status: int) -> Response:
@@ -138,7 +138,7 @@ class TelnyxStreams:
         """
         if status == HTTPStatus.OK:
             return OK
-        self._emit(f"{command} answered {status}" if status else f"{command} not answered")
+        self._emit_failure(f"{command} answered {status}" if status else f"{command} not answered")
         return LATER if _is_temporary(status) else OK
 
     async def _request_stream(self, call_id: str, admitted: StreamPass, command_id: str) -> int:
@@ -171,7 +171,7 @@ class TelnyxStreams:
             await self.tokens.streamed_calls.keep(kept)  # for the repeated webhook
         return ended
 
-    def _emit(self, error: str) -> None:
+    def _emit_failure(self, error: str) -> None:
         self.host.emit(ProviderFailed(stage="transport", provider="telnyx", error=error))
 
 
@@ -215,11 +215,11 @@ class TelnyxRoutes:
         )
         self._progress = StatusCallbacks(host, "telnyx")
         self.router = APIRouter()
-        self.router.add_api_route(VOICE_PATH, self._voice, methods=["POST"])
+        self.router.add_api_route(VOICE_PATH, self._act_on_webhook, methods=["POST"])
         MediaSockets(
             host=host,
             dialect=TELNYX,
-            admit=self._admit,
+            admit=self._admit_stream,
             streamed_calls=tokens.streamed_calls,
             ours=Codec(encoding=CODECS[rest.codec].encoding, rate_hz=rest.rate_hz),
             patience=tokens.patience,
@@ -228,7 +228,7 @@ class TelnyxRoutes:
             end=rest.complete,
         ).add_to(self.router, MEDIA_PATH)
 
-    async def _voice(self, request: Request) -> Response:
+    async def _act_on_webhook(self, request: Request) -> Response:
         """Act on a signed webhook about a call; refuse any other. A 503 makes Telnyx repeat it."""
         body = await self._read_signed(request)
         if isinstance(body, Response):
@@ -248,7 +248,7 @@ class TelnyxRoutes:
         """Act on a webhook about an inbound call, or one that we placed."""
         ref = ref_of(payload.get("client_state"))
         if event in STREAM_OVER:
-            call = _call(call_id, payload, ref)
+            call = _carried_call(call_id, payload, ref)
             # Both "streaming.failed" and "streaming.stopped" may report the same loss.
             stream_id = text(payload, "stream_id")
             loss_id = stream_id if is_id(stream_id) else news_id
@@ -260,7 +260,7 @@ class TelnyxRoutes:
             # frozen, and has woken while the caller waits.
             if found and not (found.goes_on and await calls.wait_no_longer(call_id)):
                 return OK
-            call = _call(call_id, payload, ref)
+            call = _carried_call(call_id, payload, ref)
             # After the last sentence, no machine has the call: so it is ended here in any case.
             return await self._streams.follow(call, payload, news_id=news_id)
         if ref:
@@ -303,7 +303,7 @@ class TelnyxRoutes:
             await self._tokens.end(call_id, text(payload, "hangup_source"))
         if event != "call.answered" or (not news and await self._has_begun(call_id)):
             return OK
-        answer = await self._tokens.hold_seat(_call(call_id, payload, ref))
+        answer = await self._tokens.hold_seat(_carried_call(call_id, payload, ref))
         if answer is TurnedAway.NO_SEAT:
             return await self._streams.end(call_id)  # rather than leave the callee in silence
         if not isinstance(answer, StreamPass):
@@ -325,7 +325,7 @@ class TelnyxRoutes:
         incoming = payload.get("direction") == "incoming"
         if not incoming or await self._tokens.streamed_calls.find(call_id) is not None:
             return OK  # a repeated webhook: the call already has a seat
-        answer = await self._tokens.hold_seat(_call(call_id, payload))
+        answer = await self._tokens.hold_seat(_carried_call(call_id, payload))
         if answer is TurnedAway.LEAVING:
             return fallback_response()
         if answer is TurnedAway.NO_SEAT:
@@ -347,13 +347,15 @@ class TelnyxRoutes:
         await self._tokens.end(call_id, text(payload, "hangup_source"))
         return OK
 
-    async def _admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
+    async def _admit_stream(
+        self, started: Started, websocket: WebSocket
+    ) -> AdmittedStream | Refusal:
         """Admit a new stream by the token that Telnyx got for its call."""
         token = started.parameters.get("token") or websocket.headers.get(TOKEN_HEADER, "")
         return await self._tokens.admit(started, token)
 
 
-def _call(call_id: str, payload: dict[str, Any], dial_id: str = "") -> CarriedCall:
+def _carried_call(call_id: str, payload: dict[str, Any], dial_id: str = "") -> CarriedCall:
     return CarriedCall(
         call_ref=call_id,
         caller=text(payload, "from"),

@@ -74,7 +74,7 @@ class TelnyxTransfers:
         self._pool, self._rest = pool, rest
         self._attempts: dict[str, _RingAttempt] = {}  # of this process, by id
         self._connected: dict[str, None] = {}  # in order of connection
-        pool.peers.answer(QUESTION, self._settle)
+        pool.peers.answer(QUESTION, self._take_result)
 
     async def transfer(self, leg: LegFacts, to: Destination, *, ring_s: float) -> Handover:
         """Ring a person for the caller and return the result; unless "connected", the caller stays.
@@ -139,7 +139,7 @@ class TelnyxTransfers:
         """
         await self._pool.peers.ask_all(QUESTION, ring=attempt_id, outcome=outcome)
 
-    async def _settle(self, sent: Mapping[str, Any]) -> None:
+    async def _take_result(self, sent: Mapping[str, Any]) -> None:
         """Take a result, and remember a connected caller; an attempt may be another process's."""
         if sent["outcome"] == "connected":
             self._connected[sent["ring"].partition(" ")[0]] = None

@@ -20,7 +20,7 @@ from transports.media_stream.messages import (
 )
 
 
-def _started(fields: Fields) -> Message:
+def _read_start(fields: Fields) -> Message:
     start = part(fields, "start")
     stream_sid, call_sid = either(start, fields, "streamSid"), start.get("callSid")
     if not (is_id(stream_sid) and is_id(call_sid)):
@@ -31,7 +31,7 @@ def _started(fields: Fields) -> Message:
 
 TWILIO: Final = Dialect(
     carrier="twilio",
-    readers=READERS | {"start": _started},
+    readers=READERS | {"start": _read_start},
     stream_key="streamSid",
     most_bytes=MULAW.message_bytes,
 )

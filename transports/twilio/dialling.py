@@ -65,7 +65,7 @@ class TwilioCarrier:
 
     async def dial(self, request: DialRequest) -> str:
         """Place a call; return its SID."""
-        fields = self._fields(request)
+        fields = self._dial_fields(request)
         placed = await self._pace.place(lambda: self.rest.ask("POST", "Calls", fields), request)
         call_sid = str(placed.get("sid", ""))
         self.news.refs[request.dial_id] = call_sid
@@ -83,21 +83,23 @@ class TwilioCarrier:
         """
         with carrier_errors():
             call_sid = await self._call_id_of(dial_id)
-            request = self._fetch(call_sid) if call_sid else self._search(dial_id, to, since_s)
+            request = (
+                self._fetch_call(call_sid) if call_sid else self._search_call(dial_id, to, since_s)
+            )
             call = await request
         return None if call is None else await self._with_sip_code(dial_id, _found_call(call))
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
         """Stop the ringing of a call."""
         with carrier_errors():
-            await self.rest.ask("POST", _call(ordered), (("Status", "canceled"),))
+            await self.rest.ask("POST", _path_of_call(ordered), (("Status", "canceled"),))
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return the price of a call; `None` until Twilio knows it, some time after the call."""
         with carrier_errors():
-            return _found_call(await self.rest.ask("GET", _call(provider_call_id))).cost
+            return _found_call(await self.rest.ask("GET", _path_of_call(provider_call_id))).cost
 
-    def _fields(self, request: DialRequest) -> list[tuple[str, str]]:
+    def _dial_fields(self, request: DialRequest) -> list[tuple[str, str]]:
         ref = urlencode({"dial": request.dial_id})
         status = f"{self.rest.public_url}{STATUS_PATH}?{ref}"
         fields = [
@@ -119,16 +121,16 @@ class TwilioCarrier:
             ]
         return fields
 
-    async def _fetch(self, call_sid: str) -> Mapping[str, Any] | None:
+    async def _fetch_call(self, call_sid: str) -> Mapping[str, Any] | None:
         """Return a call; `None` if it was deleted, or the id is of another account or carrier."""
         try:
-            return await self.rest.ask("GET", _call(call_sid))
+            return await self.rest.ask("GET", _path_of_call(call_sid))
         except ServiceError as error:
             if error.failure.kind is Kind.NOT_FOUND:
                 return None
             raise
 
-    async def _search(self, dial_id: str, to: str, since_s: float) -> Mapping[str, Any] | None:
+    async def _search_call(self, dial_id: str, to: str, since_s: float) -> Mapping[str, Any] | None:
         """Remember and return our oldest call to a number since a moment that no other dial has.
 
         Returns:
@@ -177,7 +179,7 @@ class TwilioCarrier:
         return reported.call_ref if reported else ""
 
 
-def _call(call_sid: str) -> str:
+def _path_of_call(call_sid: str) -> str:
     return f"Calls/{quote(call_sid, safe='')}"
 
 

@@ -121,7 +121,7 @@ class TwilioPeople:
         token, began_at = secrets.token_urlsafe(32), self.clock()
         person = self.ringing[token] = _RingingPerson(number=to.number)
         person.placing = asyncio.get_running_loop().create_task(
-            self._place(person, token, ring_s=ring_s), name="call a person"
+            self._place_call(person, token, ring_s=ring_s), name="call a person"
         )
         try:
             person.sid = await asyncio.shield(person.placing)
@@ -131,14 +131,14 @@ class TwilioPeople:
             self._emit_failure(error, "the person was not called")
             result = "failed"
         except asyncio.CancelledError:
-            await asyncio.shield(self._abandon(person))
+            await asyncio.shield(self._end_once_placed(person))
             raise
         finally:
             del self.ringing[token]
         if result is None:
             self.emit(LegAnswered(call_ref=person.sid, after_s=self.clock() - began_at))
             return person.picked_up.result()
-        await self._end(person)
+        await self._stop_or_hang_up(person)
         outcome = LEG_OUTCOME_BY_RESULT.get(result, "failed")
         self.emit(LegEnded(call_ref=person.sid, outcome=outcome, reason=result))
         return result
@@ -179,13 +179,13 @@ class TwilioPeople:
                 return None if person.picked_up.done() else result
         return None if person.picked_up.done() else "no_answer"
 
-    async def _abandon(self, person: _RingingPerson) -> None:
+    async def _end_once_placed(self, person: _RingingPerson) -> None:
         """End a call after waiting for its id, because without the id the call would ring on."""
         with suppress(ServiceError):
             person.sid = await person.placing
-        await self._end(person)
+        await self._stop_or_hang_up(person)
 
-    async def _end(self, person: _RingingPerson) -> None:
+    async def _stop_or_hang_up(self, person: _RingingPerson) -> None:
         """Stop the ringing, or hang up on a person who has already answered.
 
         A stream that opens afterwards is ignored. A failure of the hang-up is published.
@@ -204,7 +204,7 @@ class TwilioPeople:
             if error is not None:
                 self.emit(ProviderFailed(stage="transport", provider="twilio", error=error))
 
-    async def _place(self, person: _RingingPerson, token: str, *, ring_s: float) -> str:
+    async def _place_call(self, person: _RingingPerson, token: str, *, ring_s: float) -> str:
         """Place a call and return its id; meanwhile, no process takes it for a call of its own.
 
         Raises:
@@ -213,7 +213,7 @@ class TwilioPeople:
         place, sid, for_s = f"{CALLED} {token}", "", ring_s + CALLED_S
         await self.key_values.keep(place, {"number": person.number, "sid": ""}, for_s=for_s)
         try:
-            sid = await self._request(person, token, ring_s=ring_s)
+            sid = await self._request_call(person, token, ring_s=ring_s)
         finally:
             if sid:
                 known = {"number": person.number, "sid": sid}
@@ -222,7 +222,7 @@ class TwilioPeople:
                 await self.key_values.take(place)
         return sid
 
-    async def _request(self, person: _RingingPerson, token: str, *, ring_s: float) -> str:
+    async def _request_call(self, person: _RingingPerson, token: str, *, ring_s: float) -> str:
         """Request a call and return its id; never retry, because a second call might ring.
 
         If the response is lost, the call that was placed is looked for.
@@ -279,9 +279,9 @@ class TwilioPeople:
         return unknown.pop() if len(unknown) == 1 and "" not in known else ""
 
     async def _check_once_unless_answered(self, person: _RingingPerson) -> Handover | None:
-        """Return the result of `_check`, or `None` as soon as the person answers meanwhile."""
+        """Return the result of `_check_call`, or `None` as soon as the person answers meanwhile."""
         check = asyncio.get_running_loop().create_task(
-            self._check(person), name="check a person's call"
+            self._check_call(person), name="check a person's call"
         )
         try:
             await asyncio.wait({check, person.picked_up}, return_when=asyncio.FIRST_COMPLETED)
@@ -290,7 +290,7 @@ class TwilioPeople:
             check.cancel()
             await asyncio.gather(check, return_exceptions=True)
 
-    async def _check(self, person: _RingingPerson) -> Handover | None:
+    async def _check_call(self, person: _RingingPerson) -> Handover | None:
         """Return the result of a call by Twilio's record; `None` while it is in progress.
 
         If the check fails, the call counts as in progress.

@@ -127,7 +127,7 @@ class TwilioRest:
         """
         over = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)  # Twilio's error 20404: already ended
         fields = (("Status", "completed"),)
-        trouble = await self._change(
+        trouble = await self._change_call(
             call_ref, fields, what="hang-up", success=over, may_repeat=True
         )
         return trouble and trouble.words
@@ -139,9 +139,9 @@ class TwilioRest:
         Twilio may carry it out even if we get no response.
         """
         twiml = dial_twiml(to, ring_s=ring_s, public_url=self.public_url)
-        return await self._change(call_ref, (("Twiml", twiml),), what="redirect")
+        return await self._change_call(call_ref, (("Twiml", twiml),), what="redirect")
 
-    async def _change(
+    async def _change_call(
         self,
         call_sid: str,
         fields: Fields,
@@ -161,8 +161,8 @@ class TwilioRest:
         """
         try:
             async with asyncio.timeout(CARRIER_REQUEST_S):
-                status, _ = await self._client.send(
-                    "POST", _call(call_sid), data=fields, reads=False, may_repeat=may_repeat
+                status, _ = await self._rest_client.send(
+                    "POST", _path_of_call(call_sid), data=fields, reads=False, may_repeat=may_repeat
                 )
         except TimeoutError:
             words = f"{what} not answered within {CARRIER_REQUEST_S:g} s"
@@ -182,7 +182,9 @@ class TwilioRest:
             ServiceError: The request failed; see `RestClient.ask`.
         """
         form, query = (fields, None) if method == "POST" else (None, fields)
-        return await self._client.ask(method, f"{resource}.json", data=form, params=query) or {}
+        return (
+            await self._rest_client.ask(method, f"{resource}.json", data=form, params=query) or {}
+        )
 
     async def number_setup(self, number: str | None) -> NumberSetup:
         """Return the account's state, and where Twilio sends the calls of a number.
@@ -194,7 +196,7 @@ class TwilioRest:
         Raises:
             ServiceError: Twilio refused, or its response is missing or was not understood.
         """
-        accounts = replace(self._client, url=f"{self.api_url.rstrip('/')}/2010-04-01/Accounts")
+        accounts = replace(self._rest_client, url=f"{self.api_url.rstrip('/')}/2010-04-01/Accounts")
         found = await accounts.ask("GET", f"{quote(self.account_sid, safe='')}.json")
         account = text_at(found, "status") or "unknown"
         if not number:
@@ -209,7 +211,7 @@ class TwilioRest:
         )
 
     @property
-    def _client(self) -> RestClient:
+    def _rest_client(self) -> RestClient:
         account = quote(self.account_sid, safe="")
         return RestClient(
             carrier="twilio",
@@ -219,7 +221,7 @@ class TwilioRest:
         )
 
 
-def _call(call_sid: str) -> str:
+def _path_of_call(call_sid: str) -> str:
     return f"Calls/{quote(call_sid, safe='')}.json"
 
 

@@ -94,7 +94,11 @@ class TwilioRoutes:
         self.router = APIRouter()
         Webhooks("twilio", host.emit).add_forms(
             self.router,
-            {VOICE_PATH: self._voice, AFTER_PATH: self._after, STATUS_PATH: self._status},
+            {
+                VOICE_PATH: self._answer_new_call,
+                AFTER_PATH: self._answer_after_stream,
+                STATUS_PATH: self._take_status,
+            },
             read=read_form,
             is_signed=self._is_signed,
             call_key="CallSid",
@@ -102,7 +106,7 @@ class TwilioRoutes:
         MediaSockets(
             host=host,
             dialect=TWILIO,
-            admit=self._admit,
+            admit=self._admit_stream,
             streamed_calls=self._tokens.streamed_calls,
             patience=self._tokens.patience,
             control=rest,
@@ -110,19 +114,19 @@ class TwilioRoutes:
             is_known=self._is_known,
         ).add_to(self.router, MEDIA_PATH)
 
-    async def _voice(self, request: Request, form: Form) -> Response:
+    async def _answer_new_call(self, request: Request, form: Form) -> Response:
         """Return the instructions for a new call."""
         call = call_in(form, call_ref=form["CallSid"], dial_id=dial_id_of(request))
-        return self._reply(form, await self._tokens.hold_seat(call))
+        return self._reply_with(form, await self._tokens.hold_seat(call))
 
-    async def _after(self, _: Request, form: Form) -> Response:
+    async def _answer_after_stream(self, _: Request, form: Form) -> Response:
         """Return the instructions for a call whose stream has ended."""
         call = call_in(form, call_ref=form["CallSid"])
         over = form.get("CallStatus", "") in OUTCOMES
         answer = await self._tokens.follow(call, over=over, handed_on=dial_outcome(form))
-        return self._reply(form, answer)
+        return self._reply_with(form, answer)
 
-    async def _status(self, request: Request, form: Form) -> Response:
+    async def _take_status(self, request: Request, form: Form) -> Response:
         """Take a status callback: progress, machine detection, an answer, or the end of a call.
 
         An answer of a rung person is a result of the caller's transfer. An end is told to the leg;
@@ -135,7 +139,7 @@ class TwilioRoutes:
             await self._tokens.streamed_calls.find(form["CallSid"], over=True)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    async def _admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
+    async def _admit_stream(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
         """Admit a new stream by its token: of a person that we called, or of a caller."""
         token = started.parameters.get("token", "")
         if self._people is None or token not in self._people.ringing:
@@ -166,14 +170,18 @@ class TwilioRoutes:
             signature=request.headers.get("x-twilio-signature", ""),
         )
 
-    def _reply(self, form: Form, answer: Instructions) -> Response:
+    def _reply_with(self, form: Form, answer: Instructions) -> Response:
         over = VoiceResponse()
         over.hangup()
         return reply(
-            answer, stream=self._twiml, say=self._say, busy=busy_twiml(form), over=str(over)
+            answer,
+            stream=self._twiml_to_stream,
+            say=self._twiml_to_say,
+            busy=busy_twiml(form),
+            over=str(over),
         )
 
-    def _say(self, announced: Announcement) -> str:
+    def _twiml_to_say(self, announced: Announcement) -> str:
         """Return TwiML that says a sentence; then Twilio asks again, or the call ends."""
         answer = VoiceResponse()
         answer.say(announced.text, language=announced.language)
@@ -183,7 +191,7 @@ class TwilioRoutes:
             answer.hangup()
         return str(answer)
 
-    def _twiml(self, admitted: StreamPass) -> str:
+    def _twiml_to_stream(self, admitted: StreamPass) -> str:
         """Return TwiML that opens a stream, at the pass's worker if it names one."""
         url = self._host.socket_url(MEDIA_PATH, admitted.worker)
         return stream_twiml(url, admitted.token, action=f"{self._host.public_url}{AFTER_PATH}")

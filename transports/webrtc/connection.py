@@ -145,9 +145,9 @@ class BrowserConnection(SmallWebRTCConnection):
         await self._pc.setLocalDescription(await self._pc.createAnswer())
         self.intake.watch(self._pc)
         self._answer = self._pc.localDescription
-        self._check()
+        self._check_candidates()
 
-    def _check(self) -> None:
+    def _check_candidates(self) -> None:
         """Report excess addresses, once; after a second offer, try new ones, as aiortc does not."""
         if self._filter.excess:
             self.page.refused("too_many_candidates")
@@ -174,7 +174,7 @@ class BrowserConnection(SmallWebRTCConnection):
                 candidate.sdpMid = address.sdp_mid
                 candidate.sdpMLineIndex = address.sdp_mline_index
             await self.add_ice_candidate(candidate)
-        self._check()
+        self._check_candidates()
 
     async def send_last(self, message: dict[str, Any]) -> None:
         """Send a browser that gets no call a last message; wait at most `LAST_MESSAGE_S` for it."""

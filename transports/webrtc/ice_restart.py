@@ -91,10 +91,10 @@ def part_quickly(transport: RTCIceTransport) -> None:
     for protocol in transport._connection._protocols:  # noqa: SLF001
         if isinstance(protocol.transport, turn.TurnTransport):
             inner = getattr(protocol.transport, RELAY)
-            inner.delete = partial(_delete, inner, inner.delete)
+            inner.delete = partial(_leave_relay, inner, inner.delete)
 
 
-async def _delete(inner: Any, delete: Callable[[], Awaitable[None]]) -> None:
+async def _leave_relay(inner: Any, delete: Callable[[], Awaitable[None]]) -> None:
     """Leave a relay; after `PART_S` without its answer, only close our socket."""
     try:
         async with asyncio.timeout(PART_S):

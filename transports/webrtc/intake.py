@@ -96,13 +96,13 @@ class BrowserIntake:
             for protocol in connection._protocols:  # noqa: SLF001
                 if protocol not in self._sockets:
                     self._sockets.append(protocol)
-                    _replace(protocol, "datagram_received", self._take_datagram, connection)
+                    _replace_method(protocol, "datagram_received", self._take_datagram, connection)
         for transceiver in line.getTransceivers():
             receiver = transceiver.receiver
-            _replace(receiver, "_handle_rtp_packet", self._take_sound, receiver)
-            _replace(transceiver.sender, "_handle_rtcp_packet", _take_report)
+            _replace_method(receiver, "_handle_rtp_packet", self._take_sound, receiver)
+            _replace_method(transceiver.sender, "_handle_rtcp_packet", _take_report)
         if line.sctp is not None:
-            _replace(line.sctp, "_handle_data", self._take_data, line.sctp)
+            _replace_method(line.sctp, "_handle_data", self._take_data, line.sctp)
 
     def reads(self, channel: RTCDataChannel | None) -> bool:
         """Return whether the page acknowledges our messages, because aiortc keeps the others.
@@ -130,12 +130,14 @@ class BrowserIntake:
         """Let aioice read a datagram, unless it exceeds a limit or the line was closed."""
         if not self.over:
             known = _is_candidate(connection, (address[0], address[1]))
-            if self._passes(self._counters.judge_datagram(data, known=known, now=self._clock())):
+            if self._passes_verdict(
+                self._counters.judge_datagram(data, known=known, now=self._clock())
+            ):
                 take(data, address)
 
     async def _take_data(self, sctp: RTCSctpTransport, take: Handle, data: bytes) -> None:
         """Let aiortc read an SCTP packet; close the line if that fails, or if too much is held."""
-        if not self._passes(self._counters.judge_packet(data, self._clock())):
+        if not self._passes_verdict(self._counters.judge_packet(data, self._clock())):
             return
         try:
             await take(data)
@@ -158,7 +160,7 @@ class BrowserIntake:
         else:
             self._refused("audio_faster_than_time")
 
-    def _passes(self, verdict: Arrival) -> bool:
+    def _passes_verdict(self, verdict: Arrival) -> bool:
         """Report and carry out a verdict; return whether the library gets what has arrived."""
         if verdict.reason:
             self._refused(verdict.reason)
@@ -167,7 +169,7 @@ class BrowserIntake:
         return not (verdict.drop or verdict.over)
 
 
-def _replace(item: object, name: str, new: Callable[..., Any], *arguments: object) -> None:
+def _replace_method(item: object, name: str, new: Callable[..., Any], *arguments: object) -> None:
     """Replace a method of an instance with `new`, once; `new` also gets the replaced method."""
     if name not in vars(item):
         setattr(item, name, partial(new, *arguments, getattr(item, name)))

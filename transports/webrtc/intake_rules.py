@@ -69,7 +69,7 @@ class Counters:
         if not known:
             if not is_stun(data):
                 return Arrival(drop=True)
-            excess = _exceeds(self._unknown, 1, now)
+            excess = _exceeds_allowance(self._unknown, 1, now)
             return Arrival(drop=excess, reason="unknown_addresses" if excess else "")
         return self._count_datagram(data, now)
 
@@ -78,21 +78,23 @@ class Counters:
         chunks = count_chunks(data)
         if not chunks:
             return Arrival(over="bad_data_packet")
-        return Arrival(over="data_too_fast" if _exceeds(self._chunks, chunks, now) else "")
+        return Arrival(
+            over="data_too_fast" if _exceeds_allowance(self._chunks, chunks, now) else ""
+        )
 
     def _count_datagram(self, data: bytes, now: float) -> "Arrival":
         """Count a datagram from one of the browser's candidates; return what to do with it."""
-        if _exceeds(self._datagrams, 1, now):
+        if _exceeds_allowance(self._datagrams, 1, now):
             return Arrival(over="datagrams_too_fast")
-        if _exceeds(self._bytes, len(data), now):
+        if _exceeds_allowance(self._bytes, len(data), now):
             return Arrival(over="bytes_too_fast")
         if len(data) > MAX_DATAGRAM_BYTES:
             return Arrival(drop=True, reason="datagram_too_big")
-        if is_sound(data) and not self._admits(data[8:12]):
+        if is_sound(data) and not self._admits_source(data[8:12]):
             return Arrival(drop=True, reason="too_many_sources")
         return Arrival()
 
-    def _admits(self, source: bytes) -> bool:
+    def _admits_source(self, source: bytes) -> bool:
         """Return whether a source of sound is one of the first `MAX_SOURCES`, and remember it."""
         if len(self._sources) < MAX_SOURCES:
             self._sources.add(source)
@@ -114,7 +116,7 @@ class Arrival:
     over: str = ""
 
 
-def _exceeds(allowance: IntakeAllowance, amount: float, now: float) -> bool:
+def _exceeds_allowance(allowance: IntakeAllowance, amount: float, now: float) -> bool:
     """Count an amount; return whether that is more than allowed."""
     allowance.spend(amount, now)
     return allowance.wait_s(now) > 0

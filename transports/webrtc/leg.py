@@ -53,7 +53,7 @@ class WebrtcLeg(PlainLeg):
         )
         self._connection = connection
         if isinstance(connection, BrowserConnection):
-            connection.page.hear = self._hear
+            connection.page.hear = self._handle_message
         self._gone: Gone | None = None
         self._connected = asyncio.Event()
         self._transport = _WebrtcTransport(
@@ -100,7 +100,7 @@ class WebrtcLeg(PlainLeg):
             await asyncio.sleep(CONNECTED_CHECK_S)
             missing_s = 0.0 if self._connection.is_connected() else missing_s + CONNECTED_CHECK_S
             if (broken_s := self._broken_s()) >= DOUBT_S:
-                self._emit(LineRestored(after_s=broken_s))
+                self._emit_in_call(LineRestored(after_s=broken_s))
         await self._emit_gone("line_lost")
 
     def _broken_s(self) -> float:
@@ -108,14 +108,14 @@ class WebrtcLeg(PlainLeg):
         line = self._connection
         return line.quiet.take_longest_s() if isinstance(line, BrowserConnection) else 0.0
 
-    async def _hear(self, message: PageKey | EarMeasured) -> None:
+    async def _handle_message(self, message: PageKey | EarMeasured) -> None:
         """Handle a message of the page; a key is treated like one of a telephone."""
         if isinstance(message, EarMeasured):
-            self._emit(message)
+            self._emit_in_call(message)
             return
         await self.input().push_frame(InputDTMFFrame(button=KeypadEntry(message.key)))
 
-    def _emit(self, event: Event) -> None:
+    def _emit_in_call(self, event: Event) -> None:
         """Publish an event of the call; drop it before the call has begun."""
         end = self.output().line_end
         if end is not None and end.emit is not None:

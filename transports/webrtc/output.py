@@ -80,7 +80,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         # Pieces that were sent but are not known to be heard: when they were sent, and their names.
         self._sent: deque[tuple[float, str]] = deque()
         self._uninterruptible = False  # whether a barge-in must not drop the current sound
-        if (line := self._browser) is not None:
+        if (line := self._browser_connection) is not None:
             line.quiet.on_back = self._note_back
         self._cut_at = 0  # the id of the last barge-in: frames with a lower id were interrupted
 
@@ -131,7 +131,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
             quiet_s: How long ago that was; `None` for the current silence of the browser.
         """
         if quiet_s is None:
-            quiet_s = self._browser.quiet.now_s if self._browser else 0.0
+            quiet_s = self._browser_connection.quiet.now_s if self._browser_connection else 0.0
         until = asyncio.get_running_loop().time() - quiet_s - LOST_S
         while self._sent and self._sent[0][0] <= until:
             self.owed.sent.echoed(self._sent.popleft()[1])
@@ -151,7 +151,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         self.repeat_owed()
 
     @property
-    def _browser(self) -> BrowserConnection | None:
+    def _browser_connection(self) -> BrowserConnection | None:
         line = self._client._webrtc_connection  # noqa: SLF001 - Pipecat shows it nowhere
         return line if isinstance(line, BrowserConnection) else None
 
@@ -160,7 +160,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
 
         The caller's line is shifted meanwhile. It ends when the connection counts as lost.
         """
-        if (line := self._browser) is None:
+        if (line := self._browser_connection) is None:
             return
         while line.quiet.now_s > DOUBT_S and line.is_connected():
             await asyncio.sleep(BROWSER_BACK_CHECK_S)

@@ -63,16 +63,16 @@ def read_page_message(message: str | bytes) -> PageMessage:
         fields = json.loads(message)
     except (ValueError, RecursionError):
         return Unwanted("unknown_data_message")
-    return _parsed(fields) or Unwanted("unknown_data_message")
+    return _message_from_json(fields) or Unwanted("unknown_data_message")
 
 
-def _parsed(fields: Any) -> PageMessage | None:
+def _message_from_json(fields: Any) -> PageMessage | None:
     """Return a JSON message of one of our kinds, with plausible values; `None` for any other."""
     match fields:
         case {"type": "key", "key": str(key)} if key in KEYS:
             return PageKey(key)
         case {"type": "ear", "turn": int(turn)} if not isinstance(turn, bool):
-            return _ear(turn, fields) if 1 <= turn <= MAX_TURN else None
+            return _measurement_from_json(turn, fields) if 1 <= turn <= MAX_TURN else None
         case {
             "type": kind,
             "message": {"type": "trackStatus", "receiver_index": int(index)} as track,
@@ -83,10 +83,16 @@ def _parsed(fields: Any) -> PageMessage | None:
             return None
 
 
-def _ear(turn: int, fields: dict[str, Any]) -> EarMeasured | None:
+def _measurement_from_json(turn: int, fields: dict[str, Any]) -> EarMeasured | None:
     """Return a measurement; `None` if one of its durations is missing or implausible."""
-    buffer_s, playout_s = _number(fields, "buffer_s"), _number(fields, "playout_s")
-    network_s, made_up_s = _number(fields, "network_s"), _number(fields, "made_up_s")
+    buffer_s, playout_s = (
+        _plausible_duration(fields, "buffer_s"),
+        _plausible_duration(fields, "playout_s"),
+    )
+    network_s, made_up_s = (
+        _plausible_duration(fields, "network_s"),
+        _plausible_duration(fields, "made_up_s"),
+    )
     if buffer_s is None or playout_s is None or network_s is None or made_up_s is None:
         return None
     return EarMeasured(
@@ -98,7 +104,7 @@ def _ear(turn: int, fields: dict[str, Any]) -> EarMeasured | None:
     )
 
 
-def _number(fields: dict[str, Any], name: str) -> float | None:
+def _plausible_duration(fields: dict[str, Any], name: str) -> float | None:
     """Return a field that is a plausible duration in seconds; `None` if it is not."""
     value = fields.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):

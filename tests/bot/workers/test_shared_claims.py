@@ -15,7 +15,7 @@ from bot.workers.shared_claims import SharedClaims
 from bot.workers.shared_values import SINCE, RedisLink
 from tests.share_servers import Server, running_redis
 from transports.livekit.rooms import OpenRoom
-from transports.livekit.routes import _claimed
+from transports.livekit.routes import _claim_while
 from transports.pool import KeepOutcome, PoolLocks
 
 LOCK = "twilio loss CA1"
@@ -158,7 +158,7 @@ async def test_one_machine_at_a_time_may_answer_a_livekit_room(
 
     def claimed(peers: MachinePeers) -> AbstractAsyncContextManager[bool]:
         pool: Any = SimpleNamespace(peers=peers)
-        return _claimed(room, pool, rooms)
+        return _claim_while(room, pool, rooms)
 
     async with machine(server) as b:
         async with machine(server) as a, claimed(a) as first, claimed(b) as second:

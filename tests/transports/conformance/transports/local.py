@@ -17,7 +17,7 @@ from tests.transports.conformance.server import WorkerPool
 from tests.transports.conformance.transport import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.local import pulse
 from transports.local.leg import LocalLeg
-from transports.local.sound_card import _sounddevice
+from transports.local.sound_card import _import_sounddevice
 
 PIECE_BYTES = pulse.RATE_HZ // 50 * 2
 LISTEN = ("parec", "-d", "agent.monitor", "--format=s16le", f"--rate={pulse.RATE_HZ}")
@@ -111,7 +111,7 @@ class Local:
             pytest.MonkeyPatch.context() as patch,
         ):
             patch.setenv("PULSE_SERVER", card["PULSE_SERVER"])
-            sounddevice = _sounddevice()
+            sounddevice = _import_sounddevice()
             sounddevice._terminate()  # PortAudio lists the devices once
             sounddevice._initialize()
             async with self._talking(pool, card) as person:
