@@ -82,7 +82,7 @@ async def post(batch: BatchRequest, rung: RungSpec) -> BatchAnswer:
             timeout=timeout,
         ) as answer:
             if answer.status != 200:
-                raise await _refusal(answer, rung)
+                raise await _error_of_refusal(answer, rung)
             async for piece in answer.content.iter_chunked(PIECE_BYTES):
                 body += piece
                 if len(body) > MAX_BATCH_BYTES:
@@ -107,7 +107,7 @@ def rung_error(
     return error_of(failure)
 
 
-async def _refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceError:
+async def _error_of_refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceError:
     """Return the exception for a refused request; its text has the status, not the provider's."""
     text = (await answer.content.read(REFUSAL_BYTES)).decode(errors="replace")
     try:

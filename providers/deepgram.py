@@ -326,7 +326,7 @@ def heard_of(message: Any, text: str) -> Heard:
     return Heard(
         final=bool(getattr(message, "is_final", False)),
         end_s=_end_s(message),
-        words=_words(text.split(), found[0]) if found else (),
+        words=_timed_words(text.split(), found[0]) if found else (),
         confidence=getattr(found[0], "confidence", None) if found else None,
         others=tuple(
             OtherReading(text=str(item.transcript), confidence=getattr(item, "confidence", None))
@@ -342,7 +342,7 @@ def _end_s(message: Any) -> float | None:
     return None
 
 
-def _words(texts: list[str], best: Any) -> tuple[HeardWord, ...]:
+def _timed_words(texts: list[str], best: Any) -> tuple[HeardWord, ...]:
     """Return the transcript's words with their times.
 
     If Deepgram's list of timed words has another length, the words come from that list.
@@ -414,7 +414,9 @@ def stream_failure_of(error: Exception | None, rung_name: str, *, moment: Moment
     """
     match error:
         case ApiError(status_code=int() as status):
-            return _refusal(status, getattr(error.__context__, "headers", None) or {}, rung_name)
+            return _failure_of_upgrade(
+                status, getattr(error.__context__, "headers", None) or {}, rung_name
+            )
         case ConnectionClosed():
             code, text = code_and_reason(error)
             found = classify_close("deepgram", code, text, stage="stt", moment=moment)
@@ -430,7 +432,7 @@ def stream_failure_of(error: Exception | None, rung_name: str, *, moment: Moment
     return failed(found, "stt", provider=rung_name, reason=reason[:MAX_REASON])
 
 
-def _refusal(status: int, headers: Mapping[str, str], rung_name: str) -> Failure:
+def _failure_of_upgrade(status: int, headers: Mapping[str, str], rung_name: str) -> Failure:
     """Return a refused upgrade as a failure, with the provider's wait and whether to ask again."""
     text = str(headers.get("dg-error", ""))[:MAX_REASON]
     return failed(

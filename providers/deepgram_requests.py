@@ -81,19 +81,19 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
     kind = "audio/wav" if recording.content.startswith(WAV) else "audio/*"
     request = BatchRequest(
         url=f"{http_base(rung.url)}/v1/listen",
-        query=_query(rung, recording),
+        query=_recording_query(rung, recording),
         headers={"Authorization": f"Token {rung.api_key}", "Content-Type": kind},
         body=recording.content,
         within_s=min(rung.timeout_s + size / BYTES_A_SECOND, MAX_PROCESSING_S),
     )
     answer = await post(request, rung)
     try:
-        return _read(parse_json(answer.body), rung, recording)
+        return _transcript_from_answer(parse_json(answer.body), rung, recording)
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise rung_error(Symptom.GARBAGE, rung, "the answer is not a transcript") from error
 
 
-def _query(rung: RungSpec, recording: WholeRecording) -> dict[str, str | int]:
+def _recording_query(rung: RungSpec, recording: WholeRecording) -> dict[str, str | int]:
     """Return the query for a whole recording; without a language, Deepgram detects it."""
     query: dict[str, str | int] = {
         "model": rung.model or MODEL,
@@ -109,7 +109,7 @@ def _query(rung: RungSpec, recording: WholeRecording) -> dict[str, str | int]:
     return query
 
 
-def _read(body: Any, rung: RungSpec, recording: WholeRecording) -> Transcript:
+def _transcript_from_answer(body: Any, rung: RungSpec, recording: WholeRecording) -> Transcript:
     """Return an answer as a transcript; raise `ValueError`, `LookupError` or `TypeError` otherwise.
 
     Source: deepgram-api-specs `openapi.yml`, ListenV1Response.
@@ -119,35 +119,36 @@ def _read(body: Any, rung: RungSpec, recording: WholeRecording) -> Transcript:
     detected = channel.get("detected_language")
     confidence = channel.get("language_confidence") if detected else None
     return Transcript(
-        text=_text(best),
+        text=_checked_text(best),
         provider=rung.name,
         language=str(detected) if detected else recording.language,
         language_confidence=None if confidence is None else float(confidence),
         duration_s=float(body["metadata"]["duration"]),
-        confidence=_confidence(best),
+        confidence=_confidence_of(best),
         alternatives=tuple(
-            OtherReading(text=_text(item), confidence=_confidence(item)) for item in others
+            OtherReading(text=_checked_text(item), confidence=_confidence_of(item))
+            for item in others
         ),
-        words=tuple(_word(item) for item in best.get("words") or ()),
+        words=tuple(_heard_word(item) for item in best.get("words") or ()),
     )
 
 
-def _text(reading: Mapping[str, Any]) -> str:
+def _checked_text(reading: Mapping[str, Any]) -> str:
     text = reading["transcript"]
     if not isinstance(text, str):
         raise TypeError("transcript is not text")
     return text
 
 
-def _confidence(item: Mapping[str, Any]) -> float | None:
+def _confidence_of(item: Mapping[str, Any]) -> float | None:
     confidence = item.get("confidence")
     return None if confidence is None else float(confidence)
 
 
-def _word(word: Mapping[str, Any]) -> HeardWord:
+def _heard_word(word: Mapping[str, Any]) -> HeardWord:
     return HeardWord(
         text=str(word.get("punctuated_word") or word["word"]),
         start_s=float(word["start"]),
         end_s=float(word["end"]),
-        confidence=_confidence(word),
+        confidence=_confidence_of(word),
     )

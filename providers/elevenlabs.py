@@ -91,7 +91,7 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         two of speech.
         """
         is_same, self._previous_message = message == self._previous_message, message
-        return is_same and any(word for word, _, _ in timed_words(_alignment(message)))
+        return is_same and any(word for word, _, _ in timed_words(_alignment_in_message(message)))
 
     async def _report_words(
         self, ear: VoiceEar, context: VoiceContext, message: Mapping[str, Any]
@@ -99,7 +99,7 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         """Report a message's words; times count from the start of the context's audio."""
         context_before, base_s = self._timed
         base_s = base_s if context_before is context else 0.0
-        words = list(timed_words(_alignment(message)))
+        words = list(timed_words(_alignment_in_message(message)))
         upto_s = base_s + words[-1][2] if words else base_s
         for number, (word, start_s, end_s) in enumerate(words, 1):
             if word:
@@ -118,7 +118,7 @@ def normalised(message: Mapping[str, Any]) -> Mapping[str, Any]:
     return {SPELLINGS.get(key, key): inner.get(key, value) for key, value in message.items()}
 
 
-def _alignment(message: Mapping[str, Any]) -> Mapping[str, Any]:
+def _alignment_in_message(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the times of a message's characters."""
     return message.get("alignment") or message.get("normalizedAlignment") or {}
 

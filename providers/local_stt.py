@@ -188,7 +188,7 @@ class LocalSTTService(STTService):
                 case "interim" | "final" if self._answers.note_result(result):
                     pass
                 case "interim":
-                    await self.push_frame(_interim(result, self._user_id, self._settings))
+                    await self.push_frame(_interim_frame(result, self._user_id, self._settings))
                 case "final":
                     await self._push_final(result)
                 case _:
@@ -209,7 +209,7 @@ class LocalSTTService(STTService):
         if result.finished and not self._answers.pending:
             self.confirm_finalize()
         await self.emit_stt_usage_metrics()
-        await self.push_frame(_final(result, self._user_id, self._settings))
+        await self.push_frame(_final_frame(result, self._user_id, self._settings))
 
     async def _close(self) -> None:
         task, self._results_task = self._results_task, None
@@ -218,22 +218,24 @@ class LocalSTTService(STTService):
         await self._process.close()
 
 
-def _interim(result: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
-    return InterimTranscriptionFrame(result.text, user_id, time_now_iso8601(), _language(settings))
+def _interim_frame(result: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
+    return InterimTranscriptionFrame(
+        result.text, user_id, time_now_iso8601(), _language_of_settings(settings)
+    )
 
 
-def _final(result: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
+def _final_frame(result: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
     others = (OtherReading(text=alternative) for alternative in result.alternatives)
     return TranscriptionFrame(
         result.text,
         user_id,
         time_now_iso8601(),
-        _language(settings),
+        _language_of_settings(settings),
         result=Heard(final=True, confidence=result.confidence, others=tuple(others)),
     )
 
 
-def _language(settings: STTSettings) -> Language | None:
+def _language_of_settings(settings: STTSettings) -> Language | None:
     spoken = str(settings.language)
     if spoken == "multi":
         return Language.EN
@@ -333,7 +335,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
     """
     spec = replace(rung, sample_rate_hz=RATE_HZ, language=recording.language or rung.language)
     try:
-        samples = await asyncio.to_thread(_decode, recording.content)
+        samples = await asyncio.to_thread(_decode_file, recording.content)
         process = SphinxProcess(ear_of(spec))
     except soundfile.LibsndfileError as error:
         raise rung_error(UNREADABLE, rung, "the recording cannot be read") from error
@@ -342,17 +344,17 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
     duration_s = samples.size / RATE_HZ
     try:
         async with asyncio.timeout(rung.timeout_s + MAX_SLOWNESS * duration_s):
-            finals = await _recognise(process, samples.tobytes(), rung)
+            finals = await _recognise_utterance(process, samples.tobytes(), rung)
     except TimeoutError as error:
         raise rung_error(Kind.TIMEOUT, rung, "the recogniser does not keep up") from error
     except OSError as error:
         raise rung_error(Kind.NETWORK, rung, "the recogniser cannot be started") from error
     finally:
         await process.close()
-    return _transcript(finals, spec, duration_s=duration_s)
+    return _join_results(finals, spec, duration_s=duration_s)
 
 
-def _decode(content: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
+def _decode_file(content: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
     """Return a sound file as 16-bit mono samples at `RATE_HZ`."""
     samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
@@ -361,10 +363,12 @@ def _decode(content: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
     return np.clip(mono * 32768.0, -32768, 32767).astype("<i2")
 
 
-async def _recognise(process: SphinxProcess, pcm: bytes, rung: RungSpec) -> list[SphinxResult]:
+async def _recognise_utterance(
+    process: SphinxProcess, pcm: bytes, rung: RungSpec
+) -> list[SphinxResult]:
     """Return the final results; they are read while audio is sent, or the process would block."""
     await process.start()
-    finals, _ = await asyncio.gather(_collect_finals(process, rung), _send(process, pcm))
+    finals, _ = await asyncio.gather(_collect_finals(process, rung), _send_utterance(process, pcm))
     return finals
 
 
@@ -381,7 +385,7 @@ async def _collect_finals(process: SphinxProcess, rung: RungSpec) -> list[Sphinx
     raise rung_error(Kind.NETWORK, rung, "the recogniser ended")
 
 
-async def _send(process: SphinxProcess, pcm: bytes) -> None:
+async def _send_utterance(process: SphinxProcess, pcm: bytes) -> None:
     """Send an utterance in pieces, and wait after each until the process has read most of it."""
     process.send(Command.BEGIN)
     piece = round(RATE_HZ * PIECE_S) * 2
@@ -391,7 +395,7 @@ async def _send(process: SphinxProcess, pcm: bytes) -> None:
     process.send(Command.FINISH)
 
 
-def _transcript(finals: list[SphinxResult], rung: RungSpec, *, duration_s: float) -> Transcript:
+def _join_results(finals: list[SphinxResult], rung: RungSpec, *, duration_s: float) -> Transcript:
     """Return the results as one transcript; its confidence is their mean, `None` without words."""
     spoken = [final for final in finals if final.text]
     confidences = [final.confidence for final in spoken]

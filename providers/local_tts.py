@@ -48,11 +48,11 @@ def espeak() -> Espeak:
         RuntimeError: Its data files cannot be read.
     """
     with _load_lock:
-        return _loaded()
+        return _load_espeak()
 
 
 @functools.cache
-def _loaded() -> Espeak:
+def _load_espeak() -> Espeak:
     return Espeak()
 
 
@@ -113,7 +113,7 @@ def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> 
     samples, events = engine.speak(
         text, voices, words_per_minute=manner.words_per_minute, pitch=manner.pitch
     )
-    words = _words(text, events, total=len(samples))
+    words = _words_with_samples(text, events, total=len(samples))
     if rate_hz != engine.rate_hz and len(samples):
         samples = soxr.resample(samples, engine.rate_hz, rate_hz)
     return SpokenSentence(
@@ -123,7 +123,9 @@ def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> 
     )
 
 
-def _words(text: str, events: Sequence[tuple[int, int]], *, total: int) -> list[tuple[str, float]]:
+def _words_with_samples(
+    text: str, events: Sequence[tuple[int, int]], *, total: int
+) -> list[tuple[str, float]]:
     """Return each blank-separated word and its first sample.
 
     Punctuation alone belongs to the word before it, because it is not spoken.
@@ -248,7 +250,11 @@ class LocalTTSService(TTSService):
         await self.start_tts_usage_metrics(text)
         for sentence in pieces(text, str(self._settings.language or "")):
             piece = await asyncio.to_thread(
-                _speak, sentence, self._settings, manner=self._manner, rate_hz=self.sample_rate
+                _speak_with_settings,
+                sentence,
+                self._settings,
+                manner=self._manner,
+                rate_hz=self.sample_rate,
             )
             await self._reports.report(piece)
             now_ns = self.get_clock().get_time()
@@ -301,7 +307,9 @@ class LocalTTSService(TTSService):
         return await super()._update_settings(delta)
 
 
-def _speak(sentence: str, settings: TTSSettings, *, manner: Manner, rate_hz: int) -> SpokenSentence:
+def _speak_with_settings(
+    sentence: str, settings: TTSSettings, *, manner: Manner, rate_hz: int
+) -> SpokenSentence:
     voices = names(str(settings.voice), str(settings.language))
     return speak(sentence, voices, manner=manner, rate_hz=rate_hz)
 
@@ -405,11 +413,18 @@ def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None
     voice = (like.voice if like else None) or VOICE
     sentences = list(pieces(text, language))
     try:
-        spoken = [_samples(piece, voice, language, manner, rate_hz) for piece in sentences]
+        spoken = [
+            _samples_of_sentence(piece, voice, language, manner, rate_hz) for piece in sentences
+        ]
     except UnknownVoiceError:
-        spoken = [_samples(piece, VOICE, SPARE_LANGUAGE, manner, rate_hz) for piece in sentences]
+        spoken = [
+            _samples_of_sentence(piece, VOICE, SPARE_LANGUAGE, manner, rate_hz)
+            for piece in sentences
+        ]
     return np.concatenate(spoken).astype("<i2").tobytes() if spoken else b""
 
 
-def _samples(sentence: str, voice: str, language: str, manner: Manner, rate_hz: int) -> Samples:
+def _samples_of_sentence(
+    sentence: str, voice: str, language: str, manner: Manner, rate_hz: int
+) -> Samples:
     return speak(sentence, names(voice, language), manner=manner, rate_hz=rate_hz).samples

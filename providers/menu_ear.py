@@ -66,7 +66,7 @@ class MenuEar:
         async with self._lock:
             if not self.usable:
                 return ""
-            samples = await asyncio.to_thread(_prepare, pcm, rate_hz)
+            samples = await asyncio.to_thread(_resample_and_pad, pcm, rate_hz)
             result = await self._get_answer(samples)
         return result.text.replace("_", " ") if result.quiet >= QUIET else ""
 
@@ -108,7 +108,7 @@ class MenuEar:
         return SphinxResult(what="failed", text="its process ended")
 
 
-def _prepare(pcm: bytes, rate_hz: int) -> bytes:
+def _resample_and_pad(pcm: bytes, rate_hz: int) -> bytes:
     """Return the audio at the process's rate, with silence appended."""
     samples = np.frombuffer(pcm[: len(pcm) & ~1], "<i2")
     if not samples.size:

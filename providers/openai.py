@@ -55,7 +55,7 @@ class EventStream(SSEDecoder):
     async def aiter_bytes(self, iterator: AsyncIterator[bytes]) -> AsyncIterator[ServerSentEvent]:
         """Yield the events that belong to the answer."""
         try:
-            async for event in super().aiter_bytes(_decode(iterator)):
+            async for event in super().aiter_bytes(_decode_event_stream(iterator)):
                 if event.data.lstrip().startswith(DONE):
                     yield ServerSentEvent(data=FINISHED)
                     yield ServerSentEvent(data=DONE)
@@ -93,7 +93,7 @@ class EventStream(SSEDecoder):
         return None
 
 
-async def _decode(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _decode_event_stream(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield valid UTF-8 without a byte order mark, and a blank line after the last event.
 
     A body that is JSON, such as an error with a status of 200, becomes one event.
@@ -134,10 +134,10 @@ def _error_in(name: str | None, data: object) -> object:
 def _error_of(choice: Mapping[str, Any]) -> object:
     """Return the error in a choice: as an object, or as why the answer ended."""
     reason = str(choice.get("finish_reason"))
-    return choice.get("error") or ({"code": reason} if _known(reason) == "error" else None)
+    return choice.get("error") or ({"code": reason} if _known_reason(reason) == "error" else None)
 
 
-def _known(reason: str) -> str:
+def _known_reason(reason: str) -> str:
     """Return OpenAI's word for why an answer ended; a word that we do not know as it is."""
     return end_reasons().get(reason.lower(), reason)
 
@@ -263,7 +263,7 @@ def _with_known_end(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
     """Return the chunk with OpenAI's word for why the answer ended, if it is the last one."""
     for choice in getattr(chunk, "choices", None) or ():
         if choice.finish_reason:
-            choice.finish_reason = cast("Any", _known(str(choice.finish_reason)))
+            choice.finish_reason = cast("Any", _known_reason(str(choice.finish_reason)))
     return chunk
 
 
@@ -276,7 +276,7 @@ def sdk_failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failur
     moment, wait_s = Moment.FLOWING if flowing else Moment.ASKED, None
     match error:
         case openai.APIStatusError():
-            return _refusal(error, rung_name)
+            return _failure_of_refusal(error, rung_name)
         case openai.APITimeoutError():
             found = finding(Kind.STALLED if flowing else Kind.TIMEOUT)
         case openai.APIConnectionError():
@@ -292,7 +292,7 @@ def sdk_failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failur
     return failed(found, "llm", provider=rung_name, reason=reason, retry_after_s=wait_s)
 
 
-def _refusal(error: openai.APIStatusError, rung_name: str) -> Failure:
+def _failure_of_refusal(error: openai.APIStatusError, rung_name: str) -> Failure:
     """Return a refused request as a failure; its reason has the error's codes, but no message."""
     headers = error.response.headers
     parts = (error.status_code, error.type, error.code, error.param)

@@ -133,10 +133,10 @@ class Prober:
             now, health = self._clock(), self.availability
             self._probing.see(now, doubted=is_doubted(health), refused=health.refused_for_good)
             for probe in self._probing.tick(now) if self._leads() else ():
-                await self._do(probe)
+                await self._probe_and_record(probe)
             await asyncio.sleep(SUSPICION_CHECK_S)
 
-    async def _do(self, probe: Probe) -> None:
+    async def _probe_and_record(self, probe: Probe) -> None:
         """Send one probe, emit its result, and record the result in the rung's availability.
 
         A time-out that our own lag caused is emitted, too, but not recorded.
@@ -148,7 +148,7 @@ class Prober:
         began_s = self._clock()
         stalled_before_s = self.lag.stalled_s(began_s)
         try:
-            result = await self._try(probe)
+            result = await self._probe_and_confirm(probe)
         except asyncio.CancelledError:
             self.availability.breaker.take_back(permit)
             raise
@@ -162,7 +162,7 @@ class Prober:
             real=result.real,
             ok=failure is None,
             took_s=now - began_s,
-            error=self._printable(_sentence(failure, self._rung, lagged=lagged)),
+            error=self._printable(_sentence_for_operator(failure, self._rung, lagged=lagged)),
             kind="" if failure is None else LAG if lagged else failure.kind,
         )
         self._emit_probe(self.last)
@@ -175,7 +175,7 @@ class Prober:
         self._probing.reported(probe.number, now, ok=failure is None)
         self._probing.see(now, doubted=is_doubted(self.availability))
 
-    async def _try(self, probe: Probe) -> ProbeResult:
+    async def _probe_and_confirm(self, probe: Probe) -> ProbeResult:
         """Send the real request or the cheap one.
 
         A key may permit the requests of calls but not the cheap one. So a permanent refusal of the
@@ -183,16 +183,16 @@ class Prober:
         no cheap request is sent any more.
         """
         if probe.real:
-            return await self._ask(real=True, timeout_s=probe.timeout_s)
-        cheap = await self._ask(real=False, timeout_s=probe.timeout_s)
+            return await self._send_probe(real=True, timeout_s=probe.timeout_s)
+        cheap = await self._send_probe(real=False, timeout_s=probe.timeout_s)
         if cheap.failure is None or not cheap.failure.permanent or probe.counts:
             return cheap
-        confirmed = await self._ask(real=True, timeout_s=probe.timeout_s)
+        confirmed = await self._send_probe(real=True, timeout_s=probe.timeout_s)
         if confirmed.failure is None:
             self._probing.use_real_probes()
         return confirmed
 
-    async def _ask(self, *, real: bool, timeout_s: float) -> ProbeResult:
+    async def _send_probe(self, *, real: bool, timeout_s: float) -> ProbeResult:
         """Send one request, real or cheap. Any error becomes the result; none is raised."""
         rung = self._rung
         if real and rung.stage == "llm" and self.availability.refuses:
@@ -254,7 +254,7 @@ class Prober:
         )
 
 
-def _sentence(failure: Failure | None, rung: RungSpec, *, lagged: bool) -> str:
+def _sentence_for_operator(failure: Failure | None, rung: RungSpec, *, lagged: bool) -> str:
     """Return a sentence for the operator about a failed probe; empty if it succeeded."""
     if failure is None:
         return ""

@@ -45,7 +45,7 @@ async def ask_http(url: str, *, headers: Mapping[str, str], timeout_s: float) ->
             request("GET", url, headers=dict(headers), allow_redirects=False) as answer,
         ):
             status = answer.status
-            body = await _body(answer) if status >= 300 else None
+            body = await _body_of_answer(answer) if status >= 300 else None
     except TimeoutError as error:
         raise ProbeFailedError(f"{host} did not answer within {timeout_s:g} s") from error
     except aiohttp.ClientError as error:
@@ -64,7 +64,7 @@ STATUS_MEANINGS: Mapping[int, str] = {
 }
 
 
-async def _body(answer: aiohttp.ClientResponse) -> object:
+async def _body_of_answer(answer: aiohttp.ClientResponse) -> object:
     text = (await answer.content.read(MAX_BODY_BYTES)).decode(errors="replace")
     try:
         return parse_json(text)
@@ -149,7 +149,7 @@ async def ask_socket(question: Question, rung: RungSpec, *, timeout_s: float) ->
             ) as socket,
         ):
             opened = True
-            await _talk(question, rung, socket)
+            await _exchange_messages(question, rung, socket)
     except TimeoutError as error:
         symptom = question.silence if opened else Symptom.NO_ANSWER
         raise _probe_error(
@@ -163,13 +163,13 @@ async def ask_socket(question: Question, rung: RungSpec, *, timeout_s: float) ->
         raise _probe_error(rung, classify_error(error), type(error).__name__) from error
 
 
-async def _talk(question: Question, rung: RungSpec, socket: ClientConnection) -> None:
+async def _exchange_messages(question: Question, rung: RungSpec, socket: ClientConnection) -> None:
     """Send the messages, read until the answer has arrived, then send the goodbye."""
     for item in question.messages:
         await socket.send(item)
     while True:
         message = await socket.recv()
-        verdict = _judge(question, message)
+        verdict = _judge_message(question, message)
         if isinstance(verdict, Finding):
             raise _probe_error(rung, verdict, f"says {verdict.kind} {_text_of(message)}")
         if verdict:
@@ -185,7 +185,7 @@ def _text_of(message: str | bytes) -> str:
         return ""
 
 
-def _judge(question: Question, message: str | bytes) -> Verdict:
+def _judge_message(question: Question, message: str | bytes) -> Verdict:
     try:
         parsed = parse_json(message)
     except ValueError:

@@ -47,7 +47,7 @@ class Recogniser:
         Raises:
             RuntimeError: Pocketsphinx cannot read a model.
         """
-        self._decoder = SphinxDecoder(_settings(ear))
+        self._decoder = SphinxDecoder(_decoder_settings(ear))
         self._noise = np.random.default_rng(0)
         is_model_rate = ear.rate_hz == MODEL_HZ
         # As floats: soxr dithers integers with a seed made from an address, so the same audio would
@@ -71,7 +71,7 @@ class Recogniser:
         self._decoded_samples = self._reported_samples = 0
         self._reported = ""
         for samples in self._kept:
-            self._decode(samples)
+            self._decode_noisily(samples)
         self._drop_kept()
 
     def hear(self, audio: bytes) -> Iterator[SphinxResult]:
@@ -84,14 +84,14 @@ class Recogniser:
             resampled = self._resampler.resample_chunk(samples.astype(np.float32))
             samples = resampled.round().clip(-32768, 32767).astype(np.int16)
         if not self._open:
-            self._keep(samples)
+            self._keep_lead(samples)
             return
-        self._decode(samples)
+        self._decode_noisily(samples)
         if self._decoded_samples >= MAX_UTTERANCE_S * MODEL_HZ:
-            yield self._final(finished=False)
+            yield self._end_utterance(finished=False)
             self.start_utterance()
         elif self._decoded_samples - self._reported_samples >= INTERIM_S * MODEL_HZ:
-            yield from self._interim()
+            yield from self._interim_results()
 
     def finish(self) -> SphinxResult:
         """End the utterance and return its words; empty if none was begun.
@@ -99,7 +99,7 @@ class Recogniser:
         Audio kept from before an utterance is dropped: the stage sends it again if it needs it.
         """
         self._drop_kept()
-        return self._final(finished=True)
+        return self._end_utterance(finished=True)
 
     def understand(self, audio: bytes) -> SphinxResult:
         """Recognise a whole utterance.
@@ -108,10 +108,10 @@ class Recogniser:
         come from another caller on another line.
         """
         self.start_utterance()
-        self._decode(np.frombuffer(audio[: len(audio) & ~1], "<i2"), whole=True)
+        self._decode_noisily(np.frombuffer(audio[: len(audio) & ~1], "<i2"), whole=True)
         return self.finish()
 
-    def _keep(self, samples: Samples) -> None:
+    def _keep_lead(self, samples: Samples) -> None:
         """Keep audio for the next utterance, about `LEAD_KEPT_S` of it."""
         self._kept.append(samples)
         self._kept_samples += len(samples)
@@ -122,7 +122,7 @@ class Recogniser:
         self._kept.clear()
         self._kept_samples = 0
 
-    def _decode(self, samples: Samples, *, whole: bool = False) -> None:
+    def _decode_noisily(self, samples: Samples, *, whole: bool = False) -> None:
         """Decode samples, with faint noise added, because the model never saw digital silence."""
         if not len(samples):
             return  # the resampler holds back its first samples
@@ -131,7 +131,7 @@ class Recogniser:
         self._decoder.add(pcm, whole=whole)
         self._decoded_samples += len(samples)
 
-    def _interim(self) -> Iterator[SphinxResult]:
+    def _interim_results(self) -> Iterator[SphinxResult]:
         """Yield the reading so far, unless it is empty or the same as the last one."""
         self._reported_samples = self._decoded_samples
         text = self._decoder.text()
@@ -139,7 +139,7 @@ class Recogniser:
             self._reported = text
             yield SphinxResult(what="interim", text=text)
 
-    def _final(self, *, finished: bool) -> SphinxResult:
+    def _end_utterance(self, *, finished: bool) -> SphinxResult:
         """End the utterance in progress and return its result; without one, an empty result."""
         if not self._open:
             return SphinxResult(what="final", finished=finished)
@@ -152,19 +152,19 @@ class Recogniser:
         return SphinxResult(
             what="final",
             text=text,
-            confidence=_confidence(segments),
-            alternatives=self._alternatives(text),
+            confidence=_mean_posterior(segments),
+            alternatives=self._other_readings(text),
             finished=finished,
-            quiet=_quiet(segments),
+            quiet=_lowest_silence_score(segments),
         )
 
-    def _alternatives(self, best: str) -> tuple[str, ...]:
+    def _other_readings(self, best: str) -> tuple[str, ...]:
         others = dict.fromkeys(self._decoder.readings(2 * ALTERNATIVES))
         others.pop(best, None)
         return tuple(others)[:ALTERNATIVES]
 
 
-def _quiet(segments: Iterable[Segment]) -> float:
+def _lowest_silence_score(segments: Iterable[Segment]) -> float:
     """Return the lowest score of the silences, as in `SphinxResult.quiet`; 0 if there are none."""
     scores = (
         math.log(part.fit) / part.frames if part.fit > 0 else FLOOR
@@ -174,13 +174,13 @@ def _quiet(segments: Iterable[Segment]) -> float:
     return min(scores, default=0.0)
 
 
-def _confidence(segments: Iterable[Segment]) -> float:
+def _mean_posterior(segments: Iterable[Segment]) -> float:
     """Return the mean of the words' posterior probabilities."""
     posteriors = [part.posterior for part in segments if part.word[0] not in "<[+"]
     return round(min(1.0, max(0.0, sum(posteriors) / len(posteriors))), 4) if posteriors else 0.0
 
 
-def _settings(ear: Ear) -> dict[str, Any]:
+def _decoder_settings(ear: Ear) -> dict[str, Any]:
     """Return pocketsphinx's parameters; a grammar takes the place of the language model."""
     paths: dict[str, Any] = {
         "hmm": ear.hmm or ENGLISH_SOUNDS,

@@ -50,10 +50,12 @@ def answer_commands(commands: BinaryIO, answers: BinaryIO) -> None:
         return
     _write_result(answers, SphinxResult(what="ready"))
     while (request := _read_command(commands)) is not None:
-        _execute(recogniser, *request, answers=answers)
+        _execute_command(recogniser, *request, answers=answers)
 
 
-def _execute(recogniser: "Recogniser", kind: Command, content: bytes, *, answers: BinaryIO) -> None:
+def _execute_command(
+    recogniser: "Recogniser", kind: Command, content: bytes, *, answers: BinaryIO
+) -> None:
     match kind:
         case Command.AUDIO:
             for result in recogniser.hear(content):

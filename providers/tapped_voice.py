@@ -100,9 +100,9 @@ class VoiceTap:
         context = self.context if name is None else self.find_context(name)
         if not context:
             return
-        found = classify_message(self._kind, message, moment=self._moment)
-        self.context = None  # only now: `_moment` depends on it
-        failure = self._failure(found, "an error in the stream")
+        found = classify_message(self._kind, message, moment=self._current_moment)
+        self.context = None  # only now: `_current_moment` depends on it
+        failure = self._failure_of_voice(found, "an error in the stream")
         if last:
             self._reported_socket = socket
             await ear.lost(failure)
@@ -114,7 +114,7 @@ class VoiceTap:
         if self.context:
             context, self.context = self.context, None
             found = classify_symptom(Symptom.GARBAGE)
-            await ear.failed(context.attempt, self._failure(found, type(error).__name__))
+            await ear.failed(context.attempt, self._failure_of_voice(found, type(error).__name__))
 
     async def report_closed(
         self, ear: VoiceEar, closed: ConnectionClosed, *, socket: object
@@ -126,24 +126,26 @@ class VoiceTap:
         if socket is self._reported_socket:
             return
         code, reason = code_and_reason(closed)
-        found = classify_close(self._kind, code, reason, stage="tts", moment=self._moment)
+        found = classify_close(self._kind, code, reason, stage="tts", moment=self._current_moment)
         self.context = None
-        await ear.lost(None if found.harmless else self._failure(found, f"closed with {code}"))
+        await ear.lost(
+            None if found.harmless else self._failure_of_voice(found, f"closed with {code}")
+        )
 
     async def report_unreachable(self, ear: VoiceEar, error: Exception) -> None:
         """Report that connecting failed."""
-        await ear.unreachable(self._refusal(error))
+        await ear.unreachable(self._failure_to_connect(error))
 
     @property
-    def _moment(self) -> Moment:
+    def _current_moment(self) -> Moment:
         if self.context is None:
             return Moment.IDLE
         return Moment.FLOWING if self.context.flowing else Moment.ASKED
 
-    def _refusal(self, error: Exception) -> Failure:
+    def _failure_to_connect(self, error: Exception) -> Failure:
         """Return why connecting failed, by the server's answer to the upgrade or the exception."""
         if not isinstance(error, InvalidStatus):
-            return self._failure(classify_error(error), type(error).__name__)
+            return self._failure_of_voice(classify_error(error), type(error).__name__)
         answer = error.response
         try:
             body = parse_json(bytes(answer.body or b""))
@@ -157,7 +159,7 @@ class VoiceTap:
             retry_after_s=retry_after_s(dict(answer.headers.raw_items())),
         )
 
-    def _failure(self, found: Finding, reason: str) -> Failure:
+    def _failure_of_voice(self, found: Finding, reason: str) -> Failure:
         return failed(found, "tts", provider=self._rung_name, reason=reason)
 
 
@@ -270,7 +272,7 @@ class TappedVoice(ClosedVoice):
             kwargs.setdefault("ssl", secure)
         if self._ear is None:
             socket: ClientConnection = await super()._websocket_connect(uri, **kwargs)
-            self._tap(socket, None)
+            self._tap_socket(socket, None)
             return socket
         await self._ear.connecting()
         try:
@@ -281,7 +283,7 @@ class TappedVoice(ClosedVoice):
         except asyncio.CancelledError:  # a barge-in while the voice reconnects for another language
             await self._ear.lost(None)
             raise
-        self._tap(socket, self._ear)
+        self._tap_socket(socket, self._ear)
         return socket
 
     async def _connect_websocket(self) -> None:
@@ -296,7 +298,7 @@ class TappedVoice(ClosedVoice):
             if self._ear and self._websocket and self._websocket is not before:
                 await self._ear.connected()
 
-    def _tap(self, socket: ClientConnection, ear: VoiceEar | None) -> None:
+    def _tap_socket(self, socket: ClientConnection, ear: VoiceEar | None) -> None:
         """Report every message on receipt, by wrapping `recv`, which iteration uses, too."""
         receive = socket.recv
 

@@ -58,7 +58,7 @@ class AttemptReports(VoiceTap):
     @property
     def moment(self) -> Moment:
         """What is in progress."""
-        return self._moment
+        return self._current_moment
 
     @property
     def newest(self) -> str | None:
@@ -166,7 +166,7 @@ class AttemptReports(VoiceTap):
 
     def invalid(self, error: InvalidOutputError) -> Failure:
         """Return invalid output as a failure."""
-        return self._failure(error.found, str(error))
+        return self._failure_of_voice(error.found, str(error))
 
     async def _end(self, name: str) -> None:
         """End the sound of a context; an end before any sound raises `InvalidOutputError`."""

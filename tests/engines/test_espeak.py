@@ -128,7 +128,7 @@ def test_simultaneous_first_users_get_the_same_engine(monkeypatch: pytest.Monkey
         made.append(object())
         return made[-1]
 
-    monkeypatch.setattr(espeak_words, "_loaded", functools.cache(slow))
+    monkeypatch.setattr(espeak_words, "_load_espeak", functools.cache(slow))
     got: list[object] = []
     threads = [threading.Thread(target=lambda: got.append(espeak_words.espeak())) for _ in range(3)]
     for thread in threads:

@@ -10,7 +10,7 @@ from providers.local_stt import LocalSTTService
 from providers.sphinx import Recogniser
 from providers.sphinx_ear import Ear, SphinxResult
 from providers.sphinx_process import SphinxProcess
-from providers.sphinx_worker import Command, _execute
+from providers.sphinx_worker import Command, _execute_command
 
 
 class NearSphinx(SphinxProcess):
@@ -30,7 +30,7 @@ class NearSphinx(SphinxProcess):
         if self._recogniser is None:
             return False
         told = BytesIO()
-        _execute(self._recogniser, kind, content, answers=told)
+        _execute_command(self._recogniser, kind, content, answers=told)
         for line in told.getvalue().splitlines():
             self._answers.put_nowait(line)
         return True
