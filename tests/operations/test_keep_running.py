@@ -92,8 +92,8 @@ def fail_at_once(*_: object, **__: object) -> None:
 # The functions themselves: a renamed one is noticed when this file is imported.
 BACKGROUND: dict[str, tuple[object, Callable[..., object], Callable[..., object]]] = {
     "sharing the providers' health": (BoardClient, BoardClient.sync, fail),
-    "probing openai": (Prober, Prober._do, fail),
-    "the breakers' timers": (bot.health.policies, bot.health.policies._tick, fail),
+    "probing openai": (Prober, Prober._probe_and_record, fail),
+    "the breakers' timers": (bot.health.policies, bot.health.policies._tick_breakers, fail),
     "rendering clips": (bot.clips.rendering, bot.clips.rendering._render_round, fail),
     "deletion of old calls": (
         operations.record.forgetting,

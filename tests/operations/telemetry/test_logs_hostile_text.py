@@ -251,7 +251,7 @@ def test_a_file_that_another_process_is_just_rotating_loses_no_line(tmp_path: Pa
     file = LogFile(path, largest_bytes=10)
     file.write("a line of over ten bytes\n")
     path.rename(tmp_path / "holdline.log.1")  # by the other process, which then opens a new file
-    file._rotate()
+    file._rotate_files()
     file.write("the next line\n")
     file.close()
 
