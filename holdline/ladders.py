@@ -111,11 +111,7 @@ class Ladders:
         self._floor = Floor(self._line)
         self._health = health_here(clock=clock.monotonic)
         self._shared = self._health.ladders(self._specs)
-        self._common = {
-            "emit": self._emit_to_hook_and_hold,
-            "clock": clock.monotonic,
-            "turn": self._turn,
-        }
+        self._common = {"emit": self._emit_event, "clock": clock.monotonic, "turn": self._turn}
         self._hold = self._make_hold(rescue, clips or {}) if rescue else None
         self._users = 0  # stages that are set up
         self._make_stages({spec.stage for spec in self._specs})
@@ -153,20 +149,15 @@ class Ladders:
         return make_hold_line(sentence, language, clips, **place, **self._common)
 
     def _make_stt(self, setup: FrameProcessorSetup) -> list[FrameProcessor]:
-        services, policy = (
-            self._services_of_stage("stt", setup.audio_in_sample_rate),
-            self._shared.policies,
-        )
+        services = self._services_for("stt", setup.audio_in_sample_rate)
+        policy = self._shared.policies
         turn, now = self._turn, clock.monotonic
         opener = WordedTurnOpener(self._floor, turn=turn, faintness=Faintness(), clock=now)
         return [SttStage(services, policy=policy["stt"], **self._common), opener]
 
     def _make_llm(self) -> "LadderLlm":
         """Return the stage; without a recogniser ladder, it follows the turns."""
-        models, policy = (
-            cast("dict[str, Model]", self._services_of_stage("llm")),
-            self._shared.policies,
-        )
+        models, policy = cast("dict[str, Model]", self._services_for("llm")), self._shared.policies
         common = {"policy": policy["llm"], "window_tokens": WINDOW_TOKENS, **self._common}
         leads = self._specs[0].stage == "llm"  # it is the first one to see the caller's turns
         stage = LadderLlm(models, floor=self._floor, user=self, leads=leads, **common)
@@ -175,17 +166,17 @@ class Ladders:
 
     def _make_tts(self, setup: FrameProcessorSetup) -> list[FrameProcessor]:
         services, policy = (
-            self._services_of_stage("tts", setup.audio_out_sample_rate),
+            self._services_for("tts", setup.audio_out_sample_rate),
             self._shared.policies,
         )
         stage = TtsStage(
             services, policy=policy["tts"], line=self._line, floor=self._floor, **self._common
         )
-        follower = TurnFollower(self._floor, turn=self._turn, emit=self._emit_to_hook_and_hold)
+        follower = TurnFollower(self._floor, turn=self._turn, emit=self._emit_event)
         above = [follower] if self._specs[0].stage == "tts" else []
         return [*above, stage, self._hold] if self._hold else [*above, stage]
 
-    def _services_of_stage(self, stage: Stage, rate_hz: int = 0) -> dict[str, FrameProcessor]:
+    def _services_for(self, stage: Stage, rate_hz: int = 0) -> dict[str, FrameProcessor]:
         """Return the services of a stage's rungs by name; a broken one refuses all requests."""
         specs = (spec for spec in self._specs if spec.stage == stage)
         return {
@@ -193,7 +184,7 @@ class Ladders:
             for spec in specs
         }
 
-    def _emit_to_hook_and_hold(self, event: Any) -> None:
+    def _emit_event(self, event: Any) -> None:
         """Pass an event of this call to `on_event` and the hold line.
 
         Those of the health of its rungs go to `on_event` alone.

@@ -142,13 +142,8 @@ def live_router(
 
     def watch_pool() -> AsyncIterator[Sequence[str]]:
         more = (_campaign_messages(campaigns),) if campaigns else ()
-        return gather(
-            _beat_messages(calls),
-            _entry_messages(live),
-            _call_messages(calls),
-            *more,
-            within_s=GATHER_S,
-        )
+        own = (_beat_messages(calls), _entry_messages(live), _call_messages(calls))
+        return gather(*own, *more, within_s=GATHER_S)
 
     @router.get("/api/live", response_model=None)
     async def watch(  # pyright: ignore[reportUnusedFunction]

@@ -56,9 +56,7 @@ def tell_story(
         },
         "cost": _cost_by_currency(found.calls),
         "latency": asdict(latency_of(turns, budget_s=budget_s)),
-        "outages": [
-            _outage_as_json(outage, found, vendors, budget_s=budget_s) for outage in outages
-        ],
+        "outages": [_outage_as_json(item, found, vendors, budget_s=budget_s) for item in outages],
         "alerts": [_sent_alert_as_json(alert) for alert in found.alerts],
         "operators": [_action_as_json(operator) for operator in found.operators],
         "breakers": _breakers_as_json(moves),
