@@ -326,9 +326,8 @@ class RungChoice:
             now: Monotonic, in seconds.
         """
         for provider in self.ranked(until, now):
-            if (
-                self.repeats and self._mended.get(provider) is False
-            ):  # the rung works, but rejected our payload
+            works = self._mended.get(provider) is False  # it rejected only our payload
+            if works and self.repeats:
                 return NextRung(provider=provider, mended=True)
         fresh = self.find_fresh(until, running, now)
         if fresh is not None:

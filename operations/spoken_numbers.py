@@ -157,7 +157,7 @@ LONGEST: Final = max(map(len, CASED))
 
 @lru_cache(MAX_SPLITS)
 def _split(word: str, tag: str) -> tuple[str, ...] | None:
-    """Return the numbers of which a word of a language consists; `None` if it has other parts."""
+    """Split a compound such as "viertausendzwölf" into numbers; `None` if it has other parts."""
     if not word:
         return ()
     for length in range(min(len(word), LONGEST), 0, -1):

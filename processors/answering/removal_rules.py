@@ -32,7 +32,7 @@ def filled(pattern: str) -> str:
 NAMES: Final = {
     kind: re.compile(filled("|".join(patterns))) for kind, patterns in DATA["names"].items()
 }
-"""The parts of names by which a tag, a token or a key in JSON is known, by kind."""
+"""By kind: patterns of parts of the names of tags, tokens and keys in JSON."""
 _WORD_BEFORE: Final = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*(?::\d+)?)([\s`:]*)$")
 _NO_WORD: Final = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]")  # `find_room`, `findRoom`
 _ANNOUNCEMENT: Final = re.compile(
