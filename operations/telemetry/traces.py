@@ -28,6 +28,7 @@ from calls.events import (
     TurnDecided,
     TurnEnded,
 )
+from calls.known_calls import MAX_LIVE
 from fallbacks.events import (
     AttemptDropped,
     AttemptFailed,
@@ -234,6 +235,8 @@ class Traces:
         at_s = datetime.fromisoformat(entry.at).timestamp()
         if isinstance(entry.event, CallStarted):
             self._calls[entry.call_id] = CallSpans(self._tracer, entry.call_id, entry.event, at_s)
+            if len(self._calls) > MAX_LIVE:
+                del self._calls[next(iter(self._calls))]  # its end was probably lost
         spans = self._calls.get(entry.call_id)
         if spans is None:
             return

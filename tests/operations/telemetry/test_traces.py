@@ -194,6 +194,20 @@ async def test_an_attempt_that_outlasts_its_turn_stays_below_it_and_nothing_is_l
     assert remembered == 0
 
 
+async def test_calls_whose_end_is_lost_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    if find_spec("opentelemetry.sdk") is None:
+        report_absent("opentelemetry-sdk")
+    from operations.telemetry import traces  # noqa: PLC0415 - an extra
+
+    monkeypatch.setattr(traces, "MAX_LIVE", 2)
+    of_calls = traces.Traces.over_http("http://127.0.0.1:9", version="1.2.3")
+    for call_id in ("c1", "c2", "c3"):
+        at = BEGAN.isoformat(timespec="milliseconds")
+        await of_calls.hear(Entry(call_id=call_id, number=1, at=at, event=CALL[0][1]))
+
+    assert list(of_calls._calls) == ["c2", "c3"]
+
+
 async def test_attributes_describe_the_events(collector: Collector) -> None:
     await tell_call(collector)
 
