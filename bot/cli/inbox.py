@@ -38,6 +38,10 @@ def manage_inbox(
     if action not in (None, "done", "reopen") or (action is None) != (call_id is None):
         given = " ".join(word for word in (action, call_id) if word)
         raise UsageError(f'inbox takes nothing, "done CALL" or "reopen CALL", not "{given}"')
+    if call_id is not None and (done or numbers):
+        raise UsageError(
+            f"--done and --numbers are for the list: leave them out with {action} CALL"
+        )
     settings = settings_here(config)
     from operations.database.database import StorageError  # noqa: PLC0415 - SQLAlchemy loads slowly
     from operations.inbox.store import close_entries, list_entries  # noqa: PLC0415

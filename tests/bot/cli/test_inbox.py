@@ -55,6 +55,7 @@ def test_a_callback_without_a_reason_says_so(capsys: pytest.CaptureFixture[str])
     [
         (["done"], 2, 'inbox takes nothing, "done CALL" or "reopen CALL", not "done"'),
         (["close", "c1"], 2, 'not "close c1"'),
+        (["done", "c9", "--numbers"], 2, "are for the list: leave them out with done CALL"),
         (["done", "c9"], 1, 'nothing of call "c9" waits; holdline inbox lists the entries'),
     ],
 )
