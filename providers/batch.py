@@ -96,15 +96,12 @@ async def post(batch: BatchRequest, rung: RungSpec) -> BatchAnswer:
         raise rung_error(found, rung, type(error).__name__) from error
 
 
-def rung_error(
-    found: Symptom | Finding | Kind, rung: RungSpec, text: str, *, wait_s: float | None = None
-) -> ServiceError:
+def rung_error(found: Symptom | Finding | Kind, rung: RungSpec, text: str) -> ServiceError:
     """Return the exception for a rung's failure; `text` is shown, so it must contain no secret."""
     cause = classify_symptom(found) if isinstance(found, Symptom) else found
     host = urlsplit(rung.url).netloc
     reason = f"{host}: {text}" if host else text
-    failure = failed(cause, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)
-    return error_of(failure)
+    return error_of(failed(cause, rung.stage, provider=rung.name, reason=reason))
 
 
 async def _error_of_refusal(answer: aiohttp.ClientResponse, rung: RungSpec) -> ServiceError:

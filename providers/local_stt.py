@@ -300,8 +300,10 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
             process.send(Command.AUDIO, samples)
             process.send(Command.FINISH)
             problem = await _problem_of(process)
-    except (TimeoutError, OSError) as error:
+    except TimeoutError as error:
         raise ProbeFailedError(f"{rung.name}: the recogniser does not answer") from error
+    except OSError as error:
+        raise ProbeFailedError(f"{rung.name}: the recogniser cannot be started") from error
     finally:
         await process.close()
     if problem:
