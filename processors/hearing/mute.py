@@ -1,10 +1,12 @@
 """While the caller is muted, recognisers get silence, and no speech is expected of them."""
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from pipecat.frames.frames import VADUserStartedSpeakingFrame, VADUserStoppedSpeakingFrame
 
 from processors.turn.ending import PauseBegan
+
+MUTED_S: Final = 0.02  # a piece of audio; a stop after 0 s would cancel the words so far
 
 SpeechReport: TypeAlias = VADUserStartedSpeakingFrame | PauseBegan | VADUserStoppedSpeakingFrame
 
@@ -29,7 +31,7 @@ class CallerMute:
         if not (changes and self._speaking):
             return None
         return (
-            VADUserStoppedSpeakingFrame(stop_secs=0.0)
+            VADUserStoppedSpeakingFrame(stop_secs=MUTED_S)
             if mute
             else VADUserStartedSpeakingFrame(start_secs=0.0)
         )

@@ -156,6 +156,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
             return
         if isinstance(frame, STTMuteFrame):
             await self._follow(self._mute.set(mute=frame.mute))
+            return  # the services get silence; muted, they would look as if they had failed
         if _is_for(self._services, frame):
             await _send_to_all(self._rungs.values(), frame, settles=True)
             return
@@ -306,7 +307,7 @@ def _end(rungs: Iterable[RecogniserRung], frame: Frame) -> None:
 
 def _is_for(services: Iterable[FrameProcessor], frame: Frame) -> bool:
     """Return whether a frame has settings for our recognisers."""
-    if not isinstance(frame, STTMuteFrame | STTUpdateSettingsFrame):
+    if not isinstance(frame, STTUpdateSettingsFrame):
         return False
     target = getattr(frame, "service", None)
     return target is None or target in services

@@ -21,7 +21,6 @@ from pipecat.frames.frames import (
     Frame,
     InterruptionFrame,
     StartFrame,
-    STTMuteFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline, PipelineSink, PipelineSource
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
@@ -107,7 +106,7 @@ class RungPipeline:
     async def settle(self, frame: Frame) -> bool:
         """Apply settings, now or when the service is ready; ignore another service's.
 
-        Returns whether the service got them now. Of the mutes that wait, only the latest is kept.
+        Returns whether the service got them now.
         """
         if getattr(frame, "service", None) not in (None, self.service):
             return False
@@ -115,9 +114,6 @@ class RungPipeline:
             frame = type(cast("Any", frame))(delta=settings_for(self.service, delta))
         if await self.send(frame):
             return True
-        if isinstance(frame, STTMuteFrame):
-            for mute in [item for item in self._held_settings if isinstance(item, STTMuteFrame)]:
-                self._held_settings.remove(mute)
         self._held_settings.append(frame)
         return False
 

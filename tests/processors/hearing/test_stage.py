@@ -304,33 +304,27 @@ async def test_interim_words_come_from_the_rung_that_is_heard() -> None:
         assert all(item.text and item.metadata["rung"] == "a" for item in interim)
 
 
-@pytest.mark.parametrize("mute", [True, False])
-async def test_a_recogniser_that_connects_later_has_the_latest_settings_and_is_muted_too(
-    *, mute: bool
-) -> None:
+async def test_a_recogniser_that_connects_later_has_the_latest_settings() -> None:
     async with calling("a", "b", "c") as call:
         services: dict[str, Any] = {r.name: r.pipe.service for r in call.stage._rungs.values()}
         for language, service in (("es", None), ("de", services["c"]), ("fr", services["a"])):
             settings = STTSettings(language=language)
             await call.bench.put(STTUpdateSettingsFrame(delta=settings, service=service))
-        for mutes in (mute, not mute) * 4 + (False,):
-            await call.bench.put(STTMuteFrame(mute=mutes))
         await call.silence(1.0)
         for name in "ab":
             call.breaks(name, faults.Refuse())
         await call.sound(await call.begins(caller.say(FIRST)))
-        await call.until(lambda: call.stage._rungs["c"].opened)
-        await call.bench.put(STTMuteFrame(mute=mute))
         await call.until(lambda: call.stage._rungs["c"].connected)
         await asyncio.sleep(1.0)
 
     languages = {name: str(service._settings.language) for name, service in services.items()}
     assert languages == {"a": "fr", "b": "es", "c": "de"}
-    assert {service.is_muted for service in services.values()} == {mute}
 
 
-async def test_a_muted_caller_is_not_heard_and_no_recogniser_is_to_blame() -> None:
+@pytest.mark.parametrize("before_s", [0.0, 4.0])
+async def test_a_muted_caller_is_not_heard_and_no_recogniser_is_to_blame(before_s: float) -> None:
     async with calling("a", "b") as call:
+        await call.silence(before_s)
         await call.bench.put(STTMuteFrame(mute=True))
         await call.sound(await call.begins(caller.say(FIRST)))
         await call.stops()
@@ -341,6 +335,23 @@ async def test_a_muted_caller_is_not_heard_and_no_recogniser_is_to_blame() -> No
 
     assert muted == ([], "")
     assert words(said) == words(SECOND)
+    assert call.failures == []
+    assert not call.facts(Suspected)
+
+
+async def test_a_caller_who_speaks_when_the_mute_ends_is_heard_from_then_on() -> None:
+    async with calling("a", "b") as call:
+        await call.silence(4.0)
+        await call.bench.put(STTMuteFrame(mute=True))
+        await call.silence(3.0)
+        await call.starts()
+        await call.bench.put(STTMuteFrame(mute=False))
+        await call.silence(0.2)
+        await call.sound(caller.say(SECOND))
+        await call.stops()
+        await call.written(SECOND)
+
+    assert words(call.text) == words(SECOND)
     assert call.failures == []
     assert not call.facts(Suspected)
 
