@@ -156,6 +156,8 @@ class RungPipeline:
                 await self._pipe.cleanup()
         except TimeoutError:
             logger.warning("{} could not be cleaned up in {} s", self.name, within_s)
+        except SystemExit as error:  # of a task of the service's that had ended so
+            logger.warning("{}: releasing it raised {!r}", self.name, error)
 
     async def _bring_up(self, setup: FrameProcessorSetup) -> None:
         """Set the service up, wait for `start`, and report that it is ready."""

@@ -258,7 +258,7 @@ class RoomAnswerer:
                 if lost and admitted.reason not in (ELSEWHERE, DRAINING):
                     await _call_back(self, room, lost)
             await self._reject_call(room, admitted.reason)
-        except Exception as error:  # noqa: BLE001 - top of a call: only this call ends
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - top of a call: only this call ends
             self.emit(CallFailed(where="livekit_door", error=type(error).__name__))
             logger.opt(exception=error).error("a telephone call ended with an internal error")
 

@@ -10,6 +10,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 from pipecat.tests.utils import run_test
 
 from processors.ladder.rung_pipeline import RungPipeline
+from runtime import loops
 
 pytestmark = pytest.mark.virtual_time
 
@@ -129,6 +130,20 @@ async def test_a_hanging_service_delays_neither_start_nor_end() -> None:
     await ran(Service(end_s=60.0), act)
 
     assert time.monotonic() - began < 4.0
+
+
+def test_a_service_that_calls_exit_when_it_is_released_ends_only_itself() -> None:
+    class Exiting(Service):
+        async def cleanup(self) -> None:
+            await super().cleanup()
+            raise SystemExit(3)  # as Pipecat does for a task of its own that called it before
+
+    async def act(stage: Stage) -> None:
+        pass
+
+    stage = loops.run(ran(Exiting(), act))
+
+    assert stage.readied == 1
 
 
 async def test_an_interruption_that_is_no_fence_stays_inside() -> None:
