@@ -34,7 +34,7 @@ from providers.adapter.building import build_service
 from providers.adapter.recogniser_connection import ConnectedPart, now_s
 from providers.adapter.recogniser_messages import READERS, PlainReader
 from providers.adapter.recogniser_stream import wrong_times
-from providers.adapter.service_class import load_class
+from providers.adapter.service_class import UnusableServiceError, load_class
 from providers.provider import RungSpec
 
 SEND_S: Final = 5.0  # Pipecat's own bound for a websocket's send; a healthy one takes microseconds
@@ -255,10 +255,11 @@ class SharedModels:
 
     Attributes:
         loaded: The attributes that its `_load` sets, by name.
+        problem: Why they could not be loaded; empty if they were.
     """
 
-    def __init__(self, loaded: dict[str, Any]) -> None:
-        self.loaded = loaded
+    def __init__(self, loaded: dict[str, Any], *, problem: str = "") -> None:
+        self.loaded, self.problem = loaded, problem
 
     async def close(self) -> None:
         """Let go of it."""
@@ -269,13 +270,20 @@ class LoadingPart(HearingPart):
     """Takes the models that all calls share, instead of loading them again."""
 
     def _load(self) -> Any:
-        """Load the models and keep what that sets, for `share`; or use what is shared already."""
+        """Load the models and keep what that sets, for `share`; or use what is shared already.
+
+        Raises:
+            UnusableServiceError: They could not be loaded. Another try would block the event loop,
+                and so every call of the process.
+        """
         before = dict(vars(self))
         if self.rung.shared is None:
             result = cast("Any", super())._load()  # noqa: SLF001
             own = {name: item for name, item in vars(self).items() if item is not before.get(name)}
             self.loaded = {**own, RESULT: result}
             return result
+        if self.rung.shared.problem:
+            raise UnusableServiceError(self.rung.shared.problem)
         vars(self).update(self.rung.shared.loaded)
         return vars(self).pop(RESULT)
 
@@ -298,7 +306,7 @@ def build(rung: RungSpec) -> HearingPart:
 def share(rung: RungSpec) -> SharedModels | None:
     """Return the models that a service loads in its constructor; `None` if it loads none.
 
-    `None`, too, for a constructor that raises, which is logged.
+    A constructor that raises is logged, and the rung is out in every call.
     """
     if not hasattr(load_class(rung.service, "stt"), "_load"):
         return None
@@ -306,5 +314,5 @@ def share(rung: RungSpec) -> SharedModels | None:
         service = build(replace(rung, shared=None))
     except Exception as error:  # noqa: BLE001 - a call reports it when it builds the service
         logger.warning("{}: its constructor raised {}", rung.name, type(error).__name__)
-        return None
+        return SharedModels({}, problem=f"its models were not loaded: {type(error).__name__}")
     return SharedModels(getattr(service, "loaded", {}))

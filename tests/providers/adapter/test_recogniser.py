@@ -35,6 +35,7 @@ from holdline import Ladders, rung
 from providers.adapter.recogniser import build, share
 from providers.adapter.recogniser_requests import transcribe
 from providers.adapter.recogniser_stream import RecogniserStream, wrong_times
+from providers.adapter.service_class import UnusableServiceError
 from providers.facts import RungFacts
 from providers.provider import RungSpec, WholeRecording
 from tests.kit.bench import Bench, rung_spec, running
@@ -345,11 +346,15 @@ class Offline(Loading):
     """Cannot download its model."""
 
     def _load(self) -> str:
+        LOADED.append("tried")
         raise OSError("no route to the model")
 
 
 async def test_models_that_cannot_be_loaded_take_out_only_their_rung() -> None:
-    assert share(spec("Offline")) is None
+    shared = share(spec("Offline"))
+    with pytest.raises(UnusableServiceError, match="not loaded"):  # without another try
+        build(spec("Offline", shared=shared))
+    assert LOADED.count("tried") == 1
     assert Ladders(stt=[rung(Offline), rung("local")]).stt
 
 
