@@ -150,12 +150,19 @@ class Answering:
     def refused(self) -> bool:
         """Whether every rung that was asked refused the request, or failed as if it were to blame.
 
-        The latter counts if there are several, and no other call's request or probe failed.
+        The latter counts if there are several, none has written words, and no other call's request
+        or probe failed.
         """
-        if self._refusers and self._all_refused:
+        if self.surely_refused:
             return True
         proven = self.attempting.policy.has_failed_since(self._started_at)
-        return self._all_answered and len(self._suspects) > 1 and not proven
+        alike = self._all_answered and len(self._suspects) > 1 and not self.answer.whole
+        return alike and not proven
+
+    @property
+    def surely_refused(self) -> bool:
+        """Whether every rung that was asked refused the request's content."""
+        return bool(self._refusers) and self._all_refused
 
     @property
     def accepted(self) -> bool:
@@ -284,7 +291,8 @@ class Answering:
         If words were said, another rung's failure is not overlooked: that rung may continue.
         """
         judged = self.refused or (bool(self._refusers) and not self.answer.whole)
-        most = min(self.leaves_out, 1) if self._wordless else self.leaves_out
+        uncertain = self._wordless > 0 or not self._refusers
+        most = min(self.leaves_out, 1) if uncertain else self.leaves_out
         return judged and self._step < most
 
     def _ask_with_less(

@@ -414,7 +414,7 @@ class EarlyAnswers:
         """
         if failed is not self._prepared:
             return
-        if failed.answer.answering.refused:
+        if failed.answer.answering.surely_refused:
             self._refused = self._decision.question
         self._do(self._decision.drop("exhausted"))
 

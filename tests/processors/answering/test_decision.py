@@ -538,6 +538,18 @@ def test_a_rung_that_broke_off_keeps_the_message_of_an_answer_that_another_refus
     assert LeaveMessageOut() not in doing(ended)
 
 
+def test_a_message_whose_answer_a_model_began_is_kept_while_every_model_is_overloaded() -> None:
+    answering, _ = ladder("a", "b", leaves_out=True)
+    did = list(answering.start(NOW))
+    did += answering.write(1, "We open at ", NOW + 0.1)
+    for _ in range(6):
+        last = [action for action in did if isinstance(action, Ask)][-1]
+        overloaded = failed(Kind.OVERLOADED, "llm", provider=last.provider)
+        did += answering.handle(Failed(attempt=last.attempt, failure=overloaded), NOW + 0.2)
+
+    assert LeaveMessageOut() not in did
+
+
 @pytest.mark.parametrize("first", [Kind.OVERLOADED, Kind.NETWORK, Kind.RATE_LIMITED, Kind.AUTH])
 def test_only_a_rung_that_judged_the_content_is_asked_without_it(first: Kind) -> None:
     answering, _ = ladder("a", "b", leaves_out=True)
