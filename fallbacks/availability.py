@@ -142,6 +142,8 @@ class RungAvailability:
         suspect_since: When it became suspect; `None` if it is not.
         cause: The kind of the latest failure since it was healthy, and its HTTP status, if any.
         rests_until: The end of the rest after a rate limit; minus infinity if it was reset.
+        doubted_until: The end of a rest that only one call's request caused; callers without
+            another rung may ask. Only this process knows of it.
         retired: Whether its breaker was opened by a failure that only a person can fix.
         out: Whether an operator took it out of rotation; probes continue.
         out_at: When an operator last changed `out`, perhaps before this process was started.
@@ -166,7 +168,7 @@ class RungAvailability:
         self.cause = ""
         self._judged_at = -math.inf  # when it was last suspected or cleared
         self.rests_until = self._paused_until = now
-        self._doubted_until = -math.inf  # the end of a rest that only one call's request caused
+        self.doubted_until = -math.inf
         self.retired = False
         self.out, self.out_at = False, -math.inf
         self.served_until = self.proven_at = -math.inf
@@ -198,7 +200,7 @@ class RungAvailability:
             state = RungState.RESTING if admits else RungState.OUT
             reason, until = Reason.RATE_LIMIT, self.rests_until
         elif admits:
-            state, reason, until = _admitted(now, self._doubted_until, suspect=suspect)
+            state, reason, until = _admitted(now, self.doubted_until, suspect=suspect)
         elif on_trial:
             state, reason = RungState.OUT, Reason.TRIAL
         elif self.breaker.probe_succeeded:
@@ -234,7 +236,7 @@ class RungAvailability:
         The arguments are those of `Breaker.permit`. Only a probe may ask a rung that is out of
         rotation, or a resting one unless the rung already gets the caller's audio.
         """
-        doubted = now < self._doubted_until and not last_resort
+        doubted = now < self.doubted_until and not last_resort
         rests = (now < self.rests_until or doubted) and not hears
         if (rests or self.out) and not probe:
             return None
@@ -492,12 +494,12 @@ class RungAvailability:
         if proven or failure.retry_after_s is not None:
             self.rests_until = max(self.rests_until, now + length_s)
         else:
-            self._doubted_until = now + length_s
+            self.doubted_until = now + length_s
         return (RungRested(stage=self.stage, provider=self.provider, rest_s=length_s),)
 
     def _forget_failures(self) -> None:
         self._rate_limits = self._invalid_answers = self._uncounted_probes = 0
-        self._doubted_until = -math.inf
+        self.doubted_until = -math.inf
         self._proofs.clear()
 
     def _with_severity(self, moved: tuple[BreakerMoved, ...]) -> tuple[BreakerMoved, ...]:

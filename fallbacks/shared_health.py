@@ -142,7 +142,7 @@ class SharedRung:
                 kind = Kind.TIMEOUT if report.value else None
                 rung.follow_suspicion(kind, since=since, now=now)
             case Aspect.REST if not report.until_s:
-                rung.rests_until = -math.inf
+                rung.rests_until = rung.doubted_until = -math.inf
             case Aspect.REST if left_s > 0:
                 rung.rests_until = max(rung.rests_until, now + left_s)
             case Aspect.ROTATION if min(now, since) > rung.out_at:

@@ -176,7 +176,7 @@ def _availability_as_json(rung: RungAvailability, now: float) -> dict[str, Any]:
         "suspect": rung.suspect_since is not None,
         "retired": rung.retired,
         "withdrawn": rung.out,
-        "rests_s": _left_s(rung.rests_until, now),
+        "rests_s": _left_s(max(rung.rests_until, rung.doubted_until), now),
         "half_opens_in_s": None if breaker.wake_at is None else _left_s(breaker.wake_at, now),
         "failures": breaker.failures,
         "p50_s": round(availability.p50_s, 3) if rung.latency.is_measured else None,
