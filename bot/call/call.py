@@ -506,7 +506,9 @@ class Call:
 
     def emit(self, event: Event) -> None:
         """Publish an event as it may be stored; show it whole on the screen of a private leg."""
-        self._emit(stored := self._words.event(event))
+        kept = self._before.under_way.get(WANTED) if self._before else None
+        is_kept = isinstance(event, CallbackWanted) and asdict(event) == kept  # as it may be stored
+        self._emit(stored := event if is_kept else self._words.event(event))
         self._wanted = stored if isinstance(stored, CallbackWanted) else self._wanted
         if self._leg.facts.public:
             return
