@@ -77,7 +77,8 @@ class DialReports:
         count, since_s = 0, self.utc_s() - MAX_AGE_S
         while found := await self._read_page(since_s):  # a dial in the outbox is not found again
             for item in found:
-                await self.outbox.put(self._report_of_dial(item), now=self.utc_s())
+                report = self._report_of_dial(item)  # due at once by every clock
+                await self.outbox.put(report, now=self.utc_s(), due_s=0.0)
             count += len(found)
         return count
 
