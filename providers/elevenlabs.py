@@ -226,7 +226,7 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
     """
     model = rung.model or MODEL
     body = {"text": text, "model_id": model}
-    if model in MULTILINGUAL:
+    if model in MULTILINGUAL and rung.language:
         body["language_code"] = rung.language.partition("-")[0]
     voice = quote(rung.voice or VOICE, safe="")
     request = BatchRequest(
