@@ -76,8 +76,9 @@ ONLY_OTHER, ABOUT_PERMISSION = map(_folded_words, ("only_other", "about_permissi
 VOCABULARY: Final = TELEPHONE | NUMBER | MORE | NOT_NUMBER | OWNERS | DO_NOT | CALL | CONTACT | MAY
 # Letters of languages without spaces: Chinese, Japanese, Thai; Korean (decomposed) has few.
 UNSPACED: Final = re.compile(r"[\u0e01-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff]")
+ONLY_ALONE: Final = frozenset((fold("안"),))  # "not"; it is a syllable of many other words, too
 KNOWN_UNSPACED: Final = re.compile(
-    "|".join(sorted(filter(UNSPACED.search, VOCABULARY), key=len, reverse=True))
+    "|".join(sorted(filter(UNSPACED.search, VOCABULARY - ONLY_ALONE), key=len, reverse=True))
 )
 NUMBER_OR_NOT: Final = frozenset(("no",))
 OPTS: Final = frozenset(("opt", "opted", "opts"))  # in or out

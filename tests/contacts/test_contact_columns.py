@@ -130,7 +130,8 @@ National DNC;Is DNC?;Phone Status DNC;Not callable;Voice opt out;Phone refused;C
 Blacklist phone;Call restrictions;Excluir de llamadas;Opposizione chiamate;Arama engeli
 Bloqueado para ligações;Telefon Aramalarına İzin Verme;Nepovolit telefonní hovory
 Заборонити телефонні дзвінки;Запретить звонки;不允许电话联络;電話を許可しない;전화 통화 허용 안 함
-Blacklisted Phone is Phone;Älä salli puhelinsoittoja;Telefonhívások tiltása"""
+Blacklisted Phone is Phone;Älä salli puhelinsoittoja;Telefonhívások tiltása;전화 안 함;전화안함
+전화안받음"""
 OTHERS = """Voicemail;Invoice;Call Preference;Consent given by
 Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone No
 Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter
@@ -148,12 +149,17 @@ PERMISSIONS = """Calls allowed;Consent to call;Opt-in calls;Opted in phone;Telef
 允许来电;电话营销同意;전화 동의;Samtycke samtal;Samtykke til opkald
 Anruf erlaubt;Permite llamadas;Consenso chiamate;Permite ligações;Zgoda na telefon;Arama izni
 Callable;Contactable by phone;Voice consent;TCPA opt in;Acepta llamadas;Accetta chiamate
-Telefon Aramalarına İzin Ver;允许电话;Telefonanrufe zulassen"""
+Telefon Aramalarına İzin Ver;允许电话;Telefonanrufe zulassen;전화 안내 동의"""
 
 
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", PERMISSIONS))
 def test_a_heading_that_permits_calls_is_recognised(heading: str) -> None:
     assert meaning_of(heading).name == "may_call"
+
+
+@pytest.mark.parametrize("heading", ["안심전화번호", "안전 전화", "천안점 전화번호", "안내 전화"])
+def test_a_syllable_within_a_word_does_not_hide_a_column_of_numbers(heading: str) -> None:
+    assert meaning_of(heading).name == "number"
 
 
 @pytest.mark.parametrize("heading", [*re.split(r"[;\n]", OTHERS), "", "!!", "***", "42"])
