@@ -82,6 +82,11 @@ KNOWN_UNSPACED: Final = re.compile(
 )
 NUMBER_OR_NOT: Final = frozenset(("no",))
 OPTS: Final = frozenset(("opt", "opted", "opts"))  # in or out
+# Two words deny only here; elsewhere "verme" is Turkish "giving", and "ala" is Spanish "wing".
+DENYING_PLACES: Final = {
+    "verme": re.compile(r"\bverme\Z"),
+    "ala": re.compile(r"\bala( \w+)? (salli|soita|ota|hairitse)\b"),
+}
 AROUND_OPT_OUT: Final = _folded_words("around_opt_out")
 # Marks without a letter, such as a ticked box, are compared as they are.
 CLEAR_NO, CLEAR_YES = (
@@ -215,7 +220,11 @@ def _opts_in(words: Sequence[str]) -> bool:
 
 def _denying_words(words: Sequence[str]) -> frozenset[str]:
     """Return the words that deny; not those of "opted in"."""
-    return DO_NOT.intersection(words) - (OPTS if _opts_in(words) else frozenset[str]())
+    found = DO_NOT.intersection(words) - (OPTS if _opts_in(words) else frozenset[str]())
+    elsewhere = {
+        word for word in DENYING_PLACES if not DENYING_PLACES[word].search(" ".join(words))
+    }
+    return found - elsewhere
 
 
 class YesNoColumns:

@@ -131,13 +131,13 @@ Blacklist phone;Call restrictions;Excluir de llamadas;Opposizione chiamate;Arama
 Bloqueado para ligações;Telefon Aramalarına İzin Verme;Nepovolit telefonní hovory
 Заборонити телефонні дзвінки;Запретить звонки;不允许电话联络;電話を許可しない;전화 통화 허용 안 함
 Blacklisted Phone is Phone;Älä salli puhelinsoittoja;Telefonhívások tiltása;전화 안 함;전화안함
-전화안받음"""
+전화안받음;Älä koskaan soita;Puhelut: älä salli"""
 OTHERS = """Voicemail;Invoice;Call Preference;Consent given by
 Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone No
 Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter
 免费电话;联系电话;拒收邮件;不动产地址;最近通话时间;連絡先電話番号;最終架電日
 이메일 수신거부;최근 통화일;رقم الاتصال;שיחה אחרונה;Τελευταία κλήση;Senast ringd
-Nem;Ala;Nyhetsbrev;Utolsó hívás"""
+Nem;Ala;Nyhetsbrev;Utolsó hívás;Teléfono ala norte;Ala / ramal telefone"""
 
 
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", OPT_OUTS))
@@ -149,7 +149,8 @@ PERMISSIONS = """Calls allowed;Consent to call;Opt-in calls;Opted in phone;Telef
 允许来电;电话营销同意;전화 동의;Samtycke samtal;Samtykke til opkald
 Anruf erlaubt;Permite llamadas;Consenso chiamate;Permite ligações;Zgoda na telefon;Arama izni
 Callable;Contactable by phone;Voice consent;TCPA opt in;Acepta llamadas;Accetta chiamate
-Telefon Aramalarına İzin Ver;允许电话;Telefonanrufe zulassen;전화 안내 동의"""
+Telefon Aramalarına İzin Ver;允许电话;Telefonanrufe zulassen;전화 안내 동의
+Arama İzni Verme Tarihi;Arama izni verme durumu"""
 
 
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", PERMISSIONS))
