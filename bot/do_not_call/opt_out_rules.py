@@ -37,6 +37,7 @@ _APOSTROPHES: Final = re.compile("['\u2019\u02bc`]")
 _LEADS: Final = re.compile(rf"(({ANY['leads']}) )+")
 _TAG: Final = re.compile(rf"\b({ANY['tags']})$")
 _JOINTS: Final = re.compile(rf"\b({ANY['joints']})\b")
+_INDIRECT: Final = re.compile(rf"\b({ANY['indirect']})\b")
 _SUBJECTS: Final = re.compile(rf"({ANY['subjects']})\b")
 
 
@@ -159,7 +160,9 @@ def _is_question(language: Language, words: str, found: re.Match[str], *, is_ask
     if asks and begs and begs.start() >= first + asks.end():  # "Why would you stop calling me?"
         return True
     if begs and len(until_end[begs.end() : max(begs.end(), found.start())].split()) <= MOST_BEGGED:
-        return False
+        indirect = _INDIRECT.search(until_end, begs.end())  # "Can you explain why I should stop"
+        if not indirect or indirect.start() >= found.start():
+            return False
     return is_asked or asks is not None
 
 

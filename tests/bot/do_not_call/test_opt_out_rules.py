@@ -75,6 +75,7 @@ WISHES = {
         "No quiero que me llamen.",
     ),
     "ru": (
+        "Можете как можно скорее удалить меня из списка?",
         "Я просил мне больше не звонить.",
         "Прошу исключить меня из списка.",
         "Больше не звоните мне",
@@ -88,6 +89,7 @@ WISHES = {
         "Могли бы вы удалить меня из списка?",
     ),
     "de": (
+        "Könnten Sie, wie besprochen, meine Nummer löschen?",
         "Ich habe Ihnen schon gesagt, dass Sie mich nicht mehr anrufen sollen.",
         "Ich verbitte mir weitere Anrufe.",
         "Rufen Sie mich bloß nicht nochmal an!",
@@ -158,6 +160,7 @@ WISHES = {
         "Ik wil niet meer gebeld worden.",
     ),
     "pl": (
+        "Czy możecie jak najszybciej usunąć mój numer z listy?",
         "Niech pan przestanie do mnie dzwonić.",
         "Wycofuję zgodę na kontakt telefoniczny.",
         "Nie dzwońcie do mnie więcej.",
@@ -174,6 +177,7 @@ WISHES = {
 
 OTHERS = {
     "en": (
+        "Can you explain why I should take my number off your list?",
         "Why would I want to stop your calls?",
         "Why would you stop calling me?",
         "I don't want to miss your call.",
@@ -248,6 +252,7 @@ OTHERS = {
         "No me llame al móvil, llámeme a casa.",
     ),
     "ru": (
+        "Вы можете сказать, почему мне больше не звоните?",
         "Я не хочу пропустить звонок.",
         "Не звоните мне после шести",
         "Не звоните мне до обеда.",
@@ -261,6 +266,9 @@ OTHERS = {
         "Не звоните на мобильный, звоните домой.",
     ),
     "de": (
+        "Würden Sie mir bitte sagen, warum Sie mich nicht mehr anrufen?",
+        "Können Sie mir erklären, wie Sie meine Nummer löschen?",
+        "Könnten Sie kurz prüfen, ob Sie meine Nummer löschen können?",
         "Ich habe Ihnen nicht gesagt, dass Sie nicht anrufen sollen.",
         "Meine Tochter will nicht mehr angerufen werden.",
         "Ich will keinen Anruf verpassen.",
@@ -291,6 +299,7 @@ OTHERS = {
         "Ne m'appelez pas au travail.",
     ),
     "it": (
+        "Potete dirmi perché non mi chiamate più?",
         "Non voglio perdere la chiamata.",
         "Non mi chiami Maria, mi chiamo Anna.",
         "Non le ho detto di non chiamare più.",
