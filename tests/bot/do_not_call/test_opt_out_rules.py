@@ -75,6 +75,8 @@ WISHES = {
         "No quiero que me llamen.",
     ),
     "ru": (
+        "Я просил вас не звонить.",
+        "Я же просил не звонить мне больше.",
         "Можете как можно скорее удалить меня из списка?",
         "Я просил мне больше не звонить.",
         "Прошу исключить меня из списка.",
@@ -89,6 +91,7 @@ WISHES = {
         "Могли бы вы удалить меня из списка?",
     ),
     "de": (
+        "Ich habe Ihnen gesagt, ich möchte Sie bitten, nicht anzurufen.",
         "Könnten Sie, wie besprochen, meine Nummer löschen?",
         "Ich habe Ihnen schon gesagt, dass Sie mich nicht mehr anrufen sollen.",
         "Ich verbitte mir weitere Anrufe.",
@@ -139,6 +142,7 @@ WISHES = {
         "Cancellate il mio numero.",
     ),
     "pt": (
+        "Retire o meu número da lista.",
         "Já lhe disse para não me ligar mais.",
         "Quero sair da vossa lista de chamadas.",
         "Parem com as ligações.",
@@ -149,6 +153,7 @@ WISHES = {
         "Não quero mais chamadas.",
     ),
     "nl": (
+        "Haal mij van uw lange bellijst.",
         "Kunt u mij van de lijst halen?",
         "Ik wil niet dat u mij nog belt.",
         "Bel me alsjeblieft nooit meer op.",
@@ -252,6 +257,10 @@ OTHERS = {
         "No me llame al móvil, llámeme a casa.",
     ),
     "ru": (
+        "Прошу исключить меня из списка ожидания.",
+        "Можете удалить мой номер из списка гостей?",
+        "Удалите мой номер телефона из вашего списка заказов.",
+        "Я просил его не звонить.",
         "Вы можете сказать, почему мне больше не звоните?",
         "Я не хочу пропустить звонок.",
         "Не звоните мне после шести",
@@ -266,6 +275,7 @@ OTHERS = {
         "Не звоните на мобильный, звоните домой.",
     ),
     "de": (
+        "Ich habe Ihnen gesagt, ich kann sie nicht anrufen.",
         "Würden Sie mir bitte sagen, warum Sie mich nicht mehr anrufen?",
         "Können Sie mir erklären, wie Sie meine Nummer löschen?",
         "Könnten Sie kurz prüfen, ob Sie meine Nummer löschen können?",
@@ -286,6 +296,9 @@ OTHERS = {
         "Ich möchte nicht abends angerufen werden.",
     ),
     "fr": (
+        "Je n'accepte pas les appels masqués.",
+        "Je n'accepte pas votre appel d'offres.",
+        "Je ne veux pas recevoir vos appels d'offres.",
         "Je ne veux pas manquer votre appel.",
         "Ne me dérangez pas avec les détails.",
         "Ne m'appelez pas avant midi.",
@@ -309,6 +322,8 @@ OTHERS = {
         "Mia moglie dice di non chiamare più.",
     ),
     "pt": (
+        "Quero sair da lista de espera.",
+        "Retire o meu número da lista de convidados.",
         "Ele disse para não ligar mais.",
         "Não me ligue às cinco.",
         "Apague o meu número antigo e anote o novo.",
@@ -319,6 +334,9 @@ OTHERS = {
         "Tire-me da lista de emails.",
     ),
     "nl": (
+        "Kunt u mij van de wachtlijst halen?",
+        "Kunt u mijn naam van de gastenlijst halen?",
+        "Haal mijn nummer van de wacht lijst.",
         "Mijn dochter wil niet gebeld worden.",
         "Bel me niet op het werk, bel me thuis.",
         "Ik wil uw telefoontje niet missen.",
