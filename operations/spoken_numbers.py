@@ -226,9 +226,17 @@ def begins_account(text: str) -> bool:
     parts = _best_parts(text)
     for index in range(len(parts)):
         after, country = _country_letters(parts, index)
-        if country and "".join(item.digits for item in parts[after : after + 2])[1:]:
+        if country and _has_check_digits("".join(item.digits for item in parts[after : after + 2])):
             return True
     return False
+
+
+def _has_check_digits(characters: str) -> bool:
+    """Return whether a text begins with an IBAN's check digits, 02 to 98 (ISO/IEC 7064).
+
+    "My phone no 0049 151 23456789" is no Norwegian account.
+    """
+    return characters[:2].isdecimal() and "02" <= characters[:2] <= "98"
 
 
 def without_digits(text: str) -> str:
@@ -520,5 +528,5 @@ def _read_account(text: str, parts: Sequence[_Part], length: int) -> tuple[int, 
             end, before = part.end, part
         elif part.word not in HESITATIONS:
             break
-    is_account = characters[:2].isdecimal() and length - 1 <= len(characters)
+    is_account = _has_check_digits(characters) and length - 1 <= len(characters)
     return (end, characters[-SHOWN_DIGITS:]) if is_account else None

@@ -43,6 +43,10 @@ NO_CARDS = (
     "zero one five one, one two three four, five six seven eight",
     "two zero two, five five five, zero one four two",
     "Dial 0049 151 12345678.",
+    "My phone no 0049 151 23456789",
+    "Tel no 0043 660 1234567",
+    "No, 0049 151 2345678",
+    "no zero one five one two three four five six seven eight nine",
     "I want two pizzas, one salad and three beers for four people at seven thirty.",
     "At 9:30 on 12.03.2026, room 4242.",
     "",
@@ -294,6 +298,7 @@ def test_other_numbers_stay(door: str, text: str) -> None:
         (["It is 4242", "then 4242", "4242"], ["It is 4242", "then 4242", "****"]),
         (["3782", "822463", "10005"], ["3782", "822463", "*****"]),
         (["0151", "1234", "5678"], ["0151", "1234", "5678"]),
+        (["My no 0049 151", "234567", "89"], None),
         (["555", "123", "4567"], ["555", "123", "4567"]),
         (
             ["four two four two", "4242", "forty two forty two"],
