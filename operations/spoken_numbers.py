@@ -4,9 +4,10 @@ Rules: a recogniser may write a card number as digits or as words, so words for 
 digits first: "forty two", "double five", "vier zwei", "four thousand two hundred". Digits, words
 and hesitations next to each other are one number. 13 to 19 digits in a row are masked whatever
 their checksum, because one may be misheard, and so is a longer row; the last four digits stay, as
-on a receipt, unless the row may end with the card's code. A row of up to 15 digits that begins with
-a plus or a zero is a telephone number. Dates and times are no part of a row. An account number
-(IBAN) is masked from its country code on, whether its letters are said one by one or in groups.
+on a receipt, unless the row may end with the card's code. Only a list of round numbers, such as
+prices, must begin and end like a card. A row of up to 15 digits that begins with a plus or a zero
+is a telephone number. Dates and times are no part of a row. An account number (IBAN) is masked from
+its country code on, whether its letters are said one by one or in groups.
 
 The words for numbers are those of `calls.languages`. A text is read in each language if it has
 several of that language's words for numbers. In scripts without capital letters, such as Chinese,
@@ -27,9 +28,11 @@ from calls.languages.facts import languages
 from operations.masking import IBAN_LENGTHS, SHOWN_DIGITS, passes_luhn, show_last
 
 CARD_DIGITS: Final = range(13, 20)  # ISO/IEC 7812
+CARD_STARTS: Final = frozenset("23456")  # of payment cards (ISO/IEC 7812-1)
 PHONE_DIGITS: Final = 15  # at most (ITU-T E.164)
 LEAST_WORDS: Final = 3  # words for numbers, for a text to be read in a language (chosen)
 PIECE_DIGITS: Final = 3  # at least, in a piece of a telephone number (chosen)
+ROUND_DIGITS: Final = 3  # at least, in a round number such as a price (chosen)
 LEAST_DIGITS: Final = 10  # of the shortest account number without its letters, less one
 MAX_LANGUAGES: Final = 3  # a text is read in those with most words in it (chosen)
 MAX_PARTS: Final = 5  # of one word for a number, such as "quatre-vingt-dix-sept"
@@ -458,7 +461,8 @@ def _is_apart(text: str, before: _Part, part: _Part) -> bool:
 def _masked_cards(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
     """Return what to show in place of each row that may be a card number, by its place.
 
-    A telephone number is none, nor is a row that continues a word or a fraction.
+    A telephone number is none, nor is a row that continues a word or a fraction, nor a list of
+    round numbers, such as prices, without a card's first digit and checksum.
     """
     spans = dict[tuple[int, int], str]()
     for row in _rows_of_numbers(text, parts):
@@ -468,17 +472,30 @@ def _masked_cards(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], st
         start = row[0].start
         before = text[max(0, start - 2) : start]  # the row may continue a word or a number
         is_inside = _has_capitals(before[-1:]) or (before[:1].isdecimal() and before[1:] == ".")
-        if len(digits) >= CARD_DIGITS.start and not is_phone and not is_inside:
+        is_card = digits[0] in CARD_STARTS and _card_length(digits)
+        is_list = not is_card and all(map(_is_round, row))
+        if len(digits) >= CARD_DIGITS.start and not (is_phone or is_inside or is_list):
             spans[row[0].start, row[-1].end] = _mask_card(digits)
     return spans
 
 
 def _mask_card(digits: str) -> str:
     """Mask a card number; what follows a complete one may be its date and code."""
+    if length := _card_length(digits):
+        return show_last(digits[:length]) + "*" * (len(digits) - length)
+    return show_last(digits) if len(digits) <= 16 else "*" * len(digits)
+
+
+def _card_length(digits: str) -> int:
+    """Return how many of the first digits are a number with a card's checksum; 0 if none are."""
     for length in (len(digits), 15 if digits[0] == "3" else 16):
         if passes_luhn([int(item) for item in digits[:length]]):
-            return show_last(digits[:length]) + "*" * (len(digits) - length)
-    return show_last(digits) if len(digits) <= 16 else "*" * len(digits)
+            return length
+    return 0
+
+
+def _is_round(part: _Part) -> bool:
+    return len(part.digits) >= ROUND_DIGITS and part.digits.endswith("00")
 
 
 def _country_letters(parts: Sequence[_Part], index: int) -> tuple[int, str]:

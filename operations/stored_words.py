@@ -34,6 +34,7 @@ from calls.events import (
 from calls.keyed_entry import KEYS_SAID
 from fallbacks.events import AttemptFailed
 from operations.spoken_numbers import (
+    CARD_STARTS,
     begins_account,
     masked_numbers,
     said_digits,
@@ -55,7 +56,6 @@ SHORT_WORDS: Final = 3  # an utterance of at most so many words may be in any te
 MAX_REMEMBERED: Final = 200  # last utterances of sensitive sections (chosen)
 FINISH_S: Final = 30.0  # for a caller who is speaking when a section's time is up (chosen)
 PIECES_SHOWN: Final = 10  # digits of a number in pieces: as many as a US phone number has
-STARTS: Final = frozenset("23456")  # of card numbers (ISO/IEC 7812-1, payment cards)
 OTHER_WORDS: Final = 3  # at most, around the digits of a piece: "and then 4242"
 PIECE_DIGITS: Final = 3  # at least, in a piece with other words: "a table for 4" is none (chosen)
 KEYED: Final = re.compile(rf"({re.escape(KEYS_SAID)})\S+")
@@ -87,7 +87,7 @@ class _Pieces:
         has_room = others <= OTHER_WORDS and (len(digits) >= PIECE_DIGITS or not others)
         before = self._digits if has_room else ""
         if not before:
-            self._is_secret = digits[0] in STARTS or begins_account(text)
+            self._is_secret = digits[0] in CARD_STARTS or begins_account(text)
         self._digits = (before + digits)[: 2 * PIECES_SHOWN]
         if before and self._is_secret and len(self._digits) > PIECES_SHOWN:
             return without_digits(text)

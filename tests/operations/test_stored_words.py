@@ -49,6 +49,9 @@ NO_CARDS = (
     "no zero one five one two three four five six seven eight nine",
     "I want two pizzas, one salad and three beers for four people at seven thirty.",
     "At 9:30 on 12.03.2026, room 4242.",
+    "one thousand, two thousand, three thousand, four thousand",
+    "mille, deux mille, trois mille, quatre mille",
+    "The rooms cost 1200, 1400, 1500 and 1800 euros",
     "",
 )
 
@@ -262,6 +265,19 @@ def test_an_account_number_is_masked_from_its_country_on(text: str, start: str) 
     shown = stored().text(f"{start}{text}, thank you.")
 
     assert re.fullmatch(rf"{start}\*{{11,23}}\d{{4}}, thank you\.", shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1200, 1400, 1500 and 1899",
+        "1200, 1400, 1500, 1800 and 1",
+        "4000 1200 3400 5700",
+        "4000 1200 3400 5700 100",
+    ],
+)
+def test_round_numbers_are_masked_with_another_or_a_checksum(text: str) -> None:
+    assert stored().text(text).startswith("********")
 
 
 def test_only_the_code_after_a_number_is_hidden_whole() -> None:
