@@ -75,8 +75,14 @@ def _latest_sentence(text: str) -> str:
 
 
 def _number_from_word(word: str, known: Mapping[str, int]) -> int:
-    """Return the number that a word is or begins with, as "sechsstellig" does; 0 if none."""
-    return int(word) if word.isdecimal() else known.get(word.partition("stell")[0], 0)
+    """Return the number that a word is or begins with, as "sechsstellig" does; 0 if none.
+
+    A greater one than an entry has keys is none, as in "mil gracias", unless it is in digits.
+    """
+    if word.isdecimal():
+        return int(word)
+    number = known.get(word.partition("stell")[0], 0)
+    return number if number <= MAX_KEYS else 0
 
 
 def _is_named(name: str, clauses: Sequence[Sequence[str]]) -> bool:

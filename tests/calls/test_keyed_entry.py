@@ -73,6 +73,9 @@ def hidden(asked: DigitsAsked) -> DigitsAsked:
         ("de", "Bitte tippen Sie die sechsstellige Zahl ein.", [hidden(CODE)]),
         ("de-AT", "Ihr Code, bitte.", [CODE]),
         ("es", "Los seis d\u00edgitos, por favor.", [hidden(CODE)]),
+        ("es", "Introduzca su n\u00famero de pedido de seis cifras, mil gracias.", [hidden(CODE)]),
+        ("it", "Il codice di sei cifre, mille grazie.", [hidden(CODE)]),
+        ("en", "The six digits of invoice 1000, please.", []),
         (
             "ru",
             "\u0412\u0432\u0435\u0434\u0438\u0442\u0435 4 \u0446\u0438\u0444\u0440\u044b.",
