@@ -198,15 +198,33 @@ def masked_numbers(text: str) -> str:
 def without_numbers_said(text: str) -> str:
     """Return a text with asterisks for each number of at least `PIECE_DIGITS` digits.
 
-    For readers who may not see numbers: a telephone number may be said in pieces.
+    For readers who may not see numbers: a telephone number may be said in pieces. One word before
+    or after digits stays, because it may be none of a number: "Ich bin 8" is 1000 8 in Turkish.
     """
     tokens, spans = _split_into_tokens(text), dict[tuple[int, int], str]()
     for tag in _languages_to_try(tokens, least=1):
-        for row in _rows_of_numbers(text, _read_numbers(tokens, tag)):
+        for said in _rows_of_numbers(text, _read_numbers(tokens, tag)):
+            row = _without_only_word(said)
             digits = sum(len(part.digits) for part in row)
             if digits >= PIECE_DIGITS:
                 spans[row[0].start, row[-1].end] = "*" * digits
     return _with_replacements(text, spans)
+
+
+def _without_only_word(row: Sequence[_Part]) -> Sequence[_Part]:
+    """Return a row of digits without its only word if that is first or last.
+
+    A number of several words stays, and so does one of at least `PIECE_DIGITS` digits, such as
+    "quinientos", but not a plain "hundred" or "thousand".
+    """
+    words = [part for part in row if not part.word.isdecimal()]
+    if len(row) == 1 or len(words) != 1 or not words[0].word:
+        return row
+    if len(words[0].digits) >= PIECE_DIGITS and words[0].digits not in LONE:
+        return row
+    if words[0] is row[0]:
+        return row[1:]
+    return row[:-1] if words[0] is row[-1] else row
 
 
 def _with_replacements(text: str, spans: Mapping[tuple[int, int], str]) -> str:

@@ -254,6 +254,22 @@ def test_a_word_that_is_a_number_elsewhere_is_no_number(text: str) -> None:
     assert shown[1] == heard(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        *((text, text) for text in ("Ich bin 8 Jahre alt", "para o 20 de maio", "on 20 May")),
+        *((text, text) for text in ("it is 10 o'clock for 2", "Das kostet 10 Cent")),
+        ("Ich bin 123 Meter", "Ich bin *** Meter"),
+        ("mil 500", "mil ***"),
+        *((text, "***") for text in ("five o five", "5 o 5", "o five 5", "double five 5")),
+        ("quinientos 5", "****"),
+        ("bin iki 5", "*****"),
+    ],
+)
+def test_one_word_beside_digits_is_shown_to_readers_without_numbers(text: str, shown: str) -> None:
+    assert without_numbers_said(text) == shown
+
+
 @pytest.mark.parametrize(("text", "last"), THOUSANDS)
 def test_groups_said_as_thousands_are_masked(text: str, last: str) -> None:
     assert re.fullmatch(rf"\*{{9,13}}{last}", stored().text(text))
