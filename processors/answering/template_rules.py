@@ -26,6 +26,7 @@ WORDS_IN_DATA: Final = 3  # an element with as many is text (chosen)
 _BARS: Final = "|\uff5c"
 _LAST_ELEMENT: Final = re.compile(r"[<\u25c1]([^<>\n\u25c1\u25b7]{1,60})[>\u25b7]$")
 _TYPE: Final = re.compile(r"\stype\s*=\s*[\"']?([\w-]+)")
+_END_TAG: Final = re.compile(r"end_of_\w+|\w+_end|end_?(?:think|thought|reason)\w*")  # of a name
 _VALUE: Final = re.compile(r"=\s*[\"']?([^\s\"'>]+)")
 _own_turn: Final = until(
     r"(?=(?:<[^<>\n]{1,30}>|\[\|)(?:assistant|model)\b)|(?=<\|(?:assistant|model)\|>)|(?=\[/INST\])"
@@ -86,16 +87,20 @@ class Element:
             return None
         if self.is_token:
             return _end_of_block(kind)
-        end = re.sub("begin|start", "end", self.tag)  # `<start_call>` has no end with a slash
-        closing = rf"/[^<>\n]{{0,30}}{re.escape(self.tag)}" + (f"|{end}" if end != self.tag else "")
-        return until(rf"<(?:{closing})\s*>")
+        ends = {re.sub("begin|start", "end", self.tag), f"{self.tag}_end"}  # without a slash
+        ends |= {f"{begun}{self.tag}" for begun in ("end", "end_", "end_of_")}
+        ends -= {self.tag, *self.place.tools}
+        closing = "|".join(map(re.escape, ends))
+        return until(rf"<(?:/[^<>\n]{{0,30}}{re.escape(self.tag)}|{closing})\s*>")
 
 
 def tag(match: re.Match[str], place: MarkPlace) -> Replacement | None:
     """Return how to replace a tag; `None` if its kind is kept."""
-    ends = bool(match[1])
+    name = name_parts(match[2])
+    is_end = _END_TAG.fullmatch(name) is not None and match[2] not in place.tools
+    ends = bool(match[1]) or is_end
     opens = not ends and not match[0].endswith("/>")
-    return _replaced(Element(match[0], match[2], name_parts(match[2]), opens, ends, place))
+    return _replaced(Element(match[0], match[2], name, opens, ends, place))
 
 
 def token(match: re.Match[str], place: MarkPlace) -> Replacement | None:

@@ -40,6 +40,9 @@ THOUGHTS = {
     "a token with a slash": "<|/think|>",
     "longer brackets": "[/REASONING]",
     "small brackets": "[/thinking]",
+    "a tag without a slash": "<end_of_thought>",
+    "a tag that is named for its end": "<thinking_end>",
+    "a tag with an end in one word": "<end_think>",
 }
 ANSWERS = {
     "a fence": "```\nWe open at nine.\n```",
@@ -320,6 +323,10 @@ CLEANED = {
         "Nine.",
     ),
     "a tool call": (f"One moment. <tool_call>\n{CALL}\n</tool_call>", "One moment. "),
+    "a tag that is named for the end of a call": ("<call_end>Hi <tool_call_end>there", "Hi there"),
+    "a tag without its beginning's name": ("<thought>I should.<thought_end>We open.", "We open."),
+    "a call of a tool that is named for an end": ("<end_call>Bye</end_call> Done.", "Done."),
+    "the same in a call": ("<call><end_call>a</end_call></call> Done.", "Done."),
     "a tool call as JSON": (f"{CALL}", ""),
     "a tool call in tags without a slash": (f"<call_begin>{CALL}<call_end> Done.", "Done."),
     "what only begins like a tool call": ('{"a" is} no call, "b" neither', 'no call, "b" neither'),
@@ -388,7 +395,7 @@ def heard(text: SpokenText, pieces: Sequence[str]) -> str:
 
 @pytest.mark.parametrize(("text", "spoken"), CLEANED.values(), ids=CLEANED)
 def test_unspeakable_text_is_removed(text: str, spoken: str) -> None:
-    assert cleaned([text]).strip() == spoken.strip()
+    assert heard(SpokenText(tools=["end_call"]), [text]).strip() == spoken.strip()
 
 
 def cut(text: str, sizes: Sequence[int]) -> list[str]:
@@ -410,6 +417,7 @@ def test_thoughts_without_a_beginning_are_taken_back_at_their_end(ends: str) -> 
 @pytest.mark.parametrize("ends", THOUGHTS.values(), ids=THOUGHTS)
 def test_thoughts_with_a_beginning_are_removed(ends: str) -> None:
     begins = ends.replace("/", "").replace("end_of", "begin_of").replace("END_", "START_")
+    begins = begins.replace("_end", "_begin").replace("end_", "")
     assert cleaned([f"{begins}They *ask*.{ends} We open."]).strip() == "We open."
 
 
