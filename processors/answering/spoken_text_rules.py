@@ -38,6 +38,7 @@ _DIRECTION: Final = re.compile(
     r"\([^()\[\]{}\"]*\)[.!]?|\[[^()\[\]{}\"]*\][.!]?|\*{1,2}[^\W\d_A-Z][^*\n]*\*{1,2}[.!]?"
 )
 _IN_CHANNELS: Final = frozenset({"<|channel|>", "<|message|>"})
+_OF_OTHERS: Final = ("special_tokens", "other")  # the mark that begins a turn of another
 _NO_NAME: Final = Replacement(0)
 
 
@@ -269,6 +270,7 @@ class SpokenText:
             for mark in _BY_FIRST.get(first, ())
             if (not mark.key or mark.key in self._keys)
             and (not mark.where or mark.where in self._places)
+            and (self._is_turn or (mark.key, mark.where) != _OF_OTHERS)
         ]
 
     def _read_name(self, before: str) -> Replacement | None:
@@ -394,7 +396,7 @@ class SpokenText:
             self._goes_on = (self._last.isalnum() or self._last == ",") and not self._closes
             self._goes_on = self._goes_on and not self._before.isspace()
             self._places, self._closes = set(_BEGINS), False
-            if self._is_turn and (self.calls or self._last in _ENDINGS):
+            if self.calls or self._last in _ENDINGS:
                 self._places.add("other")
         elif said and not said.isspace():
             self._places -= _LEFT_BY_WORDS

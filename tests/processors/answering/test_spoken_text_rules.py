@@ -548,6 +548,18 @@ def test_each_kind_can_be_kept(key: str, text: str) -> None:
     assert cleaned([text], SpokenTextRule(**dict.fromkeys(only, False))) == text
 
 
+@pytest.mark.parametrize("label", ["Sources", "**Quellen**", "References"])
+def test_the_sources_of_a_summary_are_not_spoken(label: str) -> None:
+    text = f"Anna wants a table.\n{label}:\n- https://a.b/c"
+    assert spoken_part(text, is_turn=False) == "Anna wants a table."
+
+
+@pytest.mark.parametrize("label", ["Caller", "User", "Instruction"])
+def test_a_label_in_a_summary_is_content(label: str) -> None:
+    text = f"It is about a table.\n{label}: two."
+    assert spoken_part(text, is_turn=False) == text
+
+
 @pytest.mark.parametrize("value", ["null", "None", " none. ", "N/A", "undefined", "NaN", "True"])
 def test_a_value_of_code_is_not_spoken(value: str) -> None:
     assert spoken_part(value) == ""
