@@ -159,13 +159,19 @@ def _end_of_input() -> EndFinder:
 
 
 _KEY: Final = filled(r"(?i:\b(?:%keys%)(?:\s+\w{1,3}){0,2})")
-_IS_KEY: Final = re.compile(rf"{_KEY}\s*$|{_KEY}\s+\d{{1,4}}\b[^.!?]*$")
+_NUMBERED: Final = filled(r"(?i:\b(?:%numbered%)(?:\s+[^\W\d]{1,3}){0,2})")
+_AFTER_KEY: Final = re.compile(rf"(?:{_KEY}|{_NUMBERED})\s*$")
+_IN_CHOICES: Final = re.compile(
+    rf"{_KEY}\s+\d{{1,4}}\b[^.!?]*$|{_NUMBERED}\s+\d{{1,4}}(?:,|\s+[^\W\d]{{1,3}})\s*$"
+)
 
 
 def _citation(match: re.Match[str], place: MarkPlace) -> Replacement | None:
     """Return how to remove a citation; `None` for the number of a key or a choice: "press [1]"."""
-    is_key = match[1] in "'\u2019" or _IS_KEY.search(place.said)  # "[1]'e bas\u0131n"
-    return None if is_key else Replacement(len(match[0]))
+    said, word = place.said, match[1] or ""  # of `[gate4]`
+    is_key = _AFTER_KEY.search(said) or _AFTER_KEY.search(f"{said} {word}")
+    is_choice = match[2] in "'\u2019" or (not word and _IN_CHOICES.search(said))  # "[1]'e bas"
+    return None if is_key or is_choice else Replacement(len(match[0]))
 
 
 def _direction(match: re.Match[str], _place: MarkPlace) -> Replacement | None:

@@ -191,6 +191,17 @@ KEYS = [
     "Naci\u015bnij [1].",
     "\u041d\u0430\u0436\u043c\u0438\u0442\u0435 [1].",
     "[1]'e bas\u0131n.",
+    "Go to gate [12] now.",
+    "Table [5] or [7] is yours.",
+    "Gleis [7] links.",
+    "Tisch [3], [4].",
+    "Pick [1] for sales, [2] for support.",
+    "Your total is [45].",
+    "Codes [12] and [34].",
+    "Your code is [abc123].",
+    "Go to [gate4] and then to [room12].",
+    "Write to [info@hotel.com].",
+    "Visit [hotel.com] or [shop.name], please.",
 ]
 DIRECTIONS = [
     "{smiles} ",
@@ -358,6 +369,11 @@ CLEANED = {
     ),
     "a flight and a room": ("Flight [LH 400], [Room 12].", "Flight LH 400, Room 12."),
     "a gate and a form": ("Gate [B12], form [W-2].", "Gate B12, form W-2."),
+    "citations after a number that is no choice": (
+        "Table 5 is free [1]. The total is 20 [2]. Gate 12 [3]. Press 1 [doc1]. A room [web:3].",
+        "Table 5 is free. The total is 20. Gate 12. Press 1. A room.",
+    ),
+    "citations of files": ("Nine [menu.html]. Ten [Hours.docx, p. 3]!", "Nine. Ten!"),
     "data after a sentence": ('We open at nine.{"a": 1}', "We open at nine."),
     "a heading in Chinese": (
         "\u3010\u65f6\u95f4\u3011\u4e5d\u70b9",
