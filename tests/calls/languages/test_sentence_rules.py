@@ -18,6 +18,9 @@ from calls.languages.sentence_rules import sentences_of
         ("pt", "Ltda. é a firma."),
         ("no", "St. Olav."),
         ("de", "Das sind mind. 2."),
+        ("ru", "Перезвоним через час.|Потом обсудим."),
+        ("ru", "Приём длится час.|Приходите."),
+        ("ru", "Ехать 5 час. 30 мин. пешком.|Ждём."),
     ],
 )
 def test_a_text_is_cut_only_where_a_sentence_ends(language: str, sentences: str) -> None:
