@@ -88,7 +88,10 @@ def _is_own(origin: str, request: HTTPConnection, public_url: str) -> bool:
 
 
 # Such as `X-Client-IP`, `True-Client-IP`, `CF-Connecting-IP`.
-CLIENT_HEADERS: Final = re.compile(r"x-forwarded-for|x-real-ip|.+-(?:client|connecting)-?ip")
+CLIENT_HEADERS: Final = re.compile(
+    r"(?:.+-)?forwarded-for|x-forwarded|x-real-ip|x-envoy-external-address"
+    r"|(?:.+-)?(?:client|connecting|remote|originating|socket)-?(?:ip(?:v6)?|addr)"
+)
 HOST_HEADERS: Final = re.compile("x-(?:forwarded|original)-host")
 FORWARDED: Final = "forwarded"  # RFC 7239
 PROXY_HEADERS: Final = re.compile(

@@ -136,6 +136,18 @@ HANDED_ON: dict[str, tuple[list[tuple[str, str]], int]] = {
         [("X-Forwarded-For", "127.0.0.1"), ("CF-Connecting-IP", "203.0.113.5")],
         403,
     ),
+    **{
+        f"for another machine, in {name}": ([(name, "203.0.113.5")], 403)
+        for name in (
+            *("Client-IP", "Forwarded-For", "X-Original-Forwarded-For", "X-Forwarded"),
+            *("X-Remote-IP", "X-Remote-Addr", "X-Envoy-External-Address", "X-Originating-IP"),
+            *("X-Azure-SocketIP", "CF-Connecting-IPv6", "X-Azure-ClientIP"),
+        )
+    },
+    "for another machine behind this one": (
+        [("X-Forwarded-For", "127.0.0.1"), ("X-Original-Forwarded-For", "203.0.113.5")],
+        403,
+    ),
     "over another port": ([("X-Forwarded-Port", "443")], 403),
     "for another machine as this one": (
         [("X-Forwarded-For", "127.0.0.1, 203.0.113.5")],
@@ -157,6 +169,7 @@ HANDED_ON: dict[str, tuple[list[tuple[str, str]], int]] = {
         [
             *(("X-Forwarded-For", "127.0.0.1, ::1"), ("X-Forwarded-Host", "localhost:3000")),
             *(("X-Forwarded-Proto", "http"), ("Via", "1.1 vite"), ("X-Real-IP", "127.0.0.1:9")),
+            *(("X-Forwarded-Server", "laptop"), ("Client-IP", "127.0.0.1")),
         ],
         200,
     ),
