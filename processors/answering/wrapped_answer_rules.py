@@ -31,6 +31,14 @@ def answer_in_json(tools: Set[str], text: str) -> Replacement:
             break
     else:
         return Replacement(0)
+    try:
+        return _answer_of(value, tools)
+    except RecursionError:  # it is nested too deeply to be an answer
+        return Replacement(0)
+
+
+def _answer_of(value: Any, tools: Set[str]) -> Replacement:
+    """Return the answer in a JSON value, or the only sentence in it."""
     if answer := _answer_in(value, tools):
         return Replacement(0, words=answer)
     items = {name_parts(str(key)): item for key, item in as_object(value).items()}
@@ -63,14 +71,16 @@ def _answer_in(value: Any, tools: Set[str]) -> str:
     if is_others or (looks_like_call(value) and not is_answer_call):
         return ""
     given = [item for key, item in items if is_answer_call and NAMES["arguments"].fullmatch(key)]
-    for wanted in (NAMES["answers"], NAMES["parts_of_answers"]):
-        spoken = (
-            item for key, item in items if wanted.fullmatch(key) and not _is_named("thoughts", key)
-        )
-        if found := _first_answer([*given, *spoken], tools):
-            return found
+    spoken = [
+        item
+        for wanted in (NAMES["answers"], NAMES["parts_of_answers"])
+        for key, item in items
+        if wanted.fullmatch(key) and not _is_named("thoughts", key)
+    ]
     wraps = [item for key, item in items if as_object(item) and not _is_named("others_words", key)]
-    return _first_answer(wraps, tools)
+    # Each only once, or else the time triples with each level.
+    each_once = {id(item): item for item in (*given, *spoken, *wraps)}
+    return _first_answer(list(each_once.values()), tools)
 
 
 def _first_answer(values: list[Any], tools: Set[str]) -> str:

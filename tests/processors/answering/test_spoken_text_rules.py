@@ -576,6 +576,20 @@ def test_a_label_in_a_summary_is_content(label: str) -> None:
     assert spoken_part(text, is_turn=False) == text
 
 
+@pytest.mark.parametrize("depth", [40, 300, 600])
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [
+        ('{"a":', "}"),
+        ('{"answer":', "}"),
+        ('[{"b":', "}]"),
+        ('{"action":"say","input":', "}"),
+    ],
+)
+def test_json_that_is_nested_deeply_is_no_answer(begins: str, ends: str, depth: int) -> None:
+    assert cleaned([f"{begins * depth}1{ends * depth} Done."]).strip() == "Done."
+
+
 @pytest.mark.parametrize("value", ["null", "None", " none. ", "N/A", "undefined", "NaN", "True"])
 def test_a_value_of_code_is_not_spoken(value: str) -> None:
     assert spoken_part(value) == ""
