@@ -21,7 +21,7 @@ from processors.answering.removal_rules import LOOK_BACK, Effect, MarkPlace, Rep
 
 MAX_HELD: Final = 200  # characters; the longest tag seen has 90
 MAX_KEPT: Final = 8_000  # characters of a removed tool call; a longer one is not run
-MAX_TEXT: Final = 20_000  # of a complete text; it takes 0.2 s at most
+MAX_TEXT: Final = 20_000  # of a complete text; an ordinary one takes 0.2 s at most
 MAX_WORD: Final = 100  # characters before a mark that are looked at
 _ENDINGS: Final = frozenset(".!?\u2026\u3002\uff01\uff1f")
 _JOINERS: Final = frozenset("\u200d\ufe0e\ufe0f\u20e3")  # inside an emoji
