@@ -15,6 +15,7 @@ from configuration.folders import check_folders
 from configuration.loading import Loaded, load
 from configuration.machine import worker_count
 from configuration.printing import changed_keys
+from operations.telemetry import logs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,8 @@ class ServePlan:
     def renew(self) -> Reread:
         """Reload the configuration; if it has problems, log them and keep the old one. Blocks."""
         try:
-            loaded = load(self._config, flags=self._flags)
+            with logs.kept():  # the module of an owner's service is imported
+                loaded = load(self._config, flags=self._flags)
             check_folders(loaded)
             copy = self._write_copy(loaded)
         except ConfigError as wrong:

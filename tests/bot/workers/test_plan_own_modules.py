@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
 from bot.__main__ import run
 from bot.workers.plan import ServePlan
 from configuration.loading import load
+from operations.telemetry import logs
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "examples" / "own_tool.py"
@@ -22,7 +24,7 @@ stages:
   llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: KEY}]
   tts: [{name: voice, kind: local}]
 """
-OWNED = ("own_tool", "strange", "colorsys")
+OWNED = ("own_tool", "strange", "colorsys", "loud")
 
 
 @pytest.fixture
@@ -104,3 +106,24 @@ def test_an_owners_folder_is_searched_once(config: Path) -> None:
         load(config)
 
     assert sys.path.count(str(config.parent)) == 1
+
+
+@pytest.mark.parametrize(("name", "problems"), [("OwnVoice", 0), ("Missing", 1)])
+def test_a_reload_keeps_the_log_if_the_module_of_a_service_removes_its_outputs(
+    config: Path, tmp_path: Path, name: str, problems: int
+) -> None:
+    (tmp_path / "house").mkdir()
+    plan = ServePlan(config, {}, load(config), folder=tmp_path / "house")
+    logs.set_up(level="INFO", folder=tmp_path / "logs")
+    lines = "from loguru import logger", "from tests.providers.adapter.own_services import OwnVoice"
+    (config.parent / "loud.py").write_text("\n".join([*lines, "logger.remove()"]), "utf-8")
+    rung = f"kind: pipecat, service: 'loud:{name}', api_key_env: KEY"
+    config.write_text(LOCAL.replace("name: voice, kind: local", rung), "utf-8")
+
+    assert len(plan.renew().problems) == problems
+    logger.info("renewed")
+    logs.flush()
+    logger.remove()
+
+    log = (tmp_path / "logs" / logs.FILE).read_text("utf-8")
+    assert ("renewed" in log, log.count("is not reloaded")) == (True, problems)
