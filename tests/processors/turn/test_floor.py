@@ -196,7 +196,7 @@ def test_a_listener_finds_the_floor_up_to_date() -> None:
     ]
 
 
-def test_only_three_modules_read_the_vads_frame_and_all_others_the_floor() -> None:
+def test_only_four_modules_read_the_vads_frame_and_all_others_the_floor() -> None:
     """All other code reads the floor."""
     root = Path(__file__).parents[3]
     readers = {
@@ -208,6 +208,7 @@ def test_only_three_modules_read_the_vads_frame_and_all_others_the_floor() -> No
 
     assert readers == {
         "processors/answerer/watch.py",  # sends its own, before the conversation
+        "processors/hearing/mute.py",  # says which of them count for recognisers while muted
         "processors/hearing/stage.py",  # passes it to the recognisers, in order with the audio
         "processors/turn/ending.py",  # updates the floor
     }

@@ -120,12 +120,12 @@ async def test_exotels_next_stream_is_admitted_where_the_first_machine_has_just_
     socket: Any = SimpleNamespace(path_params=dial)
     parked = list[ParkedCall]()
     for routes in (a, b):
-        assert isinstance(await routes._admit(STARTED, socket), AdmittedStream)
+        assert isinstance(await routes._admit_stream(STARTED, socket), AdmittedStream)
         parked.append(await routes._parked.take(CALL.call_ref))
         await parked[-1].keep(ResumeState(call_id="c"))
     leg: Any = SimpleNamespace(facts=CALL, parked=parked[0], is_moved=False, may_come_back=False)
     with a._streamed_calls.findable(leg):
-        assert isinstance(await a._admit(STARTED, socket), AdmittedStream)  # b has died
+        assert isinstance(await a._admit_stream(STARTED, socket), AdmittedStream)  # b has died
 
 
 @pytest.mark.parametrize("token", ["replayed", "guessed", "of another call"])
