@@ -29,7 +29,7 @@ from fallbacks.classification import classify_symptom
 from fallbacks.events import AttemptFailed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.ladder import StagePolicy, rank
-from fallbacks.stt_times import BETTER_RUNG_EVERY_S, FINAL_RESULT_S, TURN_HELD_S
+from fallbacks.stt_times import BETTER_RUNG_EVERY_S, FINAL_RESULT_S, TURN_HELD_S, UNTIMED_S
 from fallbacks.symptoms import Symptom
 from processors.hearing.feed_rules import AskForWords, Feed, FeedAction, Reconnect
 from processors.hearing.replay_rules import SoundRing, Transcripts
@@ -239,8 +239,8 @@ class CallerHearing:
         if heard.final and not heard.text and utterance:
             return (*actions, *_pass_on_guess(self._transcripts))
         if heard.text or not utterance:  # between utterances there is no speech to guess
-            # Without a reported end, it may reach to the last audio so far, and not beyond that.
-            end_s = self.sound.end_s if heard.end_s is None else heard.end_s
+            # Without a reported end, it may reach to the last audio so far, and little beyond.
+            end_s = self.sound.end_s + UNTIMED_S if heard.end_s is None else heard.end_s
             guess = None if heard.final or not utterance else replace(heard, end_s=end_s)
             self._transcripts.guess = guess
         new_text = _new_text(
