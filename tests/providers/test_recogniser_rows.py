@@ -62,7 +62,6 @@ FAULTS: dict[str, Fault | None] = {
     "garbage": faults.Garbage(),
     "503": faults.Http(status=503),
 }
-QUICK = ("refused mid-speech", "mute mid-speech")  # if one of the two is a Deepgram
 
 
 def rows() -> Iterator[Any]:
@@ -70,9 +69,7 @@ def rows() -> Iterator[Any]:
     for place, first in enumerate(KINDS_TRIED):
         for number, (name, fault) in enumerate(FAULTS.items(), start=1):
             second = KINDS_TRIED[(place + number) % len(KINDS_TRIED)]
-            quick = name in QUICK and "deepgram" in (first, second)
-            marks = () if quick else (pytest.mark.slow,)
-            yield pytest.param(first, second, fault, id=f"{first}-{second}-{name}", marks=marks)
+            yield pytest.param(first, second, fault, id=f"{first}-{second}-{name}")
 
 
 @pytest.mark.parametrize(("first", "second", "fault"), list(rows()))
