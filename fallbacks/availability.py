@@ -7,8 +7,8 @@
 - One call's content may cause a failure of any kind. So failures count only up to the one that
   would open the breaker, until they are proved: by a second call, or by a probe that fails, too.
   Until then, only the call itself avoids the rung.
-- A rate limit is not a failure: the rung rests, and its rests are counted separately. If the
-  provider names no time, and only one call has met the limit, callers without another rung may ask.
+- A rate limit is not a failure: the rung rests, and its rests are counted separately. While only
+  one call has met the limit, callers without another rung may ask, unless the rest is short.
 - A rung that failed and asked for a pause is asked after all others, until it succeeds.
 - A refusal that the content of one call may have caused opens the breaker only if at least two
   calls and a probe were refused, without a success in between.
@@ -32,7 +32,7 @@ from typing import Final, TypeAlias
 from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
 from fallbacks.events import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import ONE_CALL, VERDICTS, Failure, Kind, Scope, Severity
-from fallbacks.retry_after import MAX_PAUSE_S, rest_s
+from fallbacks.retry_after import MAX_PAUSE_S, RETRY_WAIT_S, rest_s
 
 AvailabilityEvent: TypeAlias = (
     BreakerMoved | Suspected | SuspicionCleared | RungRested | ProviderReset
@@ -491,7 +491,7 @@ class RungAvailability:
                 return self.breaker.failed(permit, now, trip=True, rest_s=length_s)
             length_s = MAX_PAUSE_S
         self.breaker.take_back(permit)
-        if proven or failure.retry_after_s is not None:
+        if proven or length_s <= RETRY_WAIT_S:
             self.rests_until = max(self.rests_until, now + length_s)
         else:
             self.doubted_until = now + length_s

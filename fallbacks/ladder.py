@@ -17,8 +17,8 @@ from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind, Scope
 from fallbacks.lag import Lag
 from fallbacks.limits import Gate
+from fallbacks.retry_after import RETRY_WAIT_S
 
-RETRY_WAIT_S: Final = 0.3  # the longest wait for a rate limit to pass inside a turn
 ROUNDING_S: Final = 1e-6  # tolerance, so that a rest of exactly the limit is not too long
 MAX_REPEATS: Final = 2  # repeated tries of one rung for one request
 RECENT: Final = 100  # attempts that count as recent

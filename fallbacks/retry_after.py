@@ -8,6 +8,7 @@ from email.utils import parsedate_tz
 from typing import Final
 
 MIN_S: Final = 0.1  # a shorter rest has no effect (chosen)
+RETRY_WAIT_S: Final = 0.3  # the longest wait for a rate limit to pass inside a turn
 MAX_PAUSE_S: Final = 120.0  # openai-python's own limit (_base_client.py); a longer one is an outage
 _FIRST_S: Final = 2.0  # the first rest without a time from the provider; doubled for each refusal
 _LONGEST_S: Final = 60.0  # the longest such rest

@@ -334,8 +334,13 @@ def test_rests_without_a_named_time_grow_until_a_success() -> None:
     assert told == [2.0, 4.0, 8.0, 2.0]
 
 
-def test_a_limit_that_only_one_call_has_met_leaves_the_rung_to_callers_without_another() -> None:
-    asked, limited = rung(), failure(Kind.RATE_LIMITED)
+@pytest.mark.parametrize(
+    ("pause_s", "rest_s"), [(None, 2.0), (0.4, 0.4), (7.0, 7.0), (300.0, 120.0)]
+)
+def test_a_limit_that_only_one_call_has_met_leaves_the_rung_to_callers_without_another(
+    pause_s: float | None, rest_s: float
+) -> None:
+    asked, limited = rung(), failure(Kind.RATE_LIMITED, retry_after_s=pause_s)
     asked.failed(leave(asked), limited, now=1.0, call="a")
     doubted = asked.at(1.1)
     last_resort = asked.permit(1.1, last_resort=True)
@@ -343,13 +348,13 @@ def test_a_limit_that_only_one_call_has_met_leaves_the_rung_to_callers_without_a
     assert (doubted.state, doubted.reason, doubted.until) == (
         RungState.OPEN,
         Reason.RATE_LIMIT,
-        3.0,
+        1.0 + rest_s,
     )
     assert asked.permit(1.1) is None
     assert last_resort
     asked.failed(last_resort, limited, now=1.2, call="b")  # it is no fault of a call's request
-    assert asked.at(1.3).state is RungState.RESTING
-    assert asked.permit(1.3, last_resort=True) is None
+    assert not asked.at(1.3).usable
+    assert (asked.permit(1.3, last_resort=True) is None) is (asked.breaker.state is State.CLOSED)
 
 
 def test_a_success_ends_a_limit_that_only_one_call_has_met() -> None:

@@ -75,6 +75,7 @@ def moderating(
     after_s: float = 0.0,
     each_s: float = 0.0,
     body: Any = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Served:
     """Serve a model that refuses some requests, with a status or with the events of a stream.
 
@@ -85,6 +86,7 @@ def moderating(
         after_s: How long a refusal takes.
         each_s: How long each event of an answer takes.
         body: The body of a refusal with a status.
+        headers: Its headers.
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -93,7 +95,7 @@ def moderating(
         if refuses(asked):
             await asyncio.sleep(after_s)
             if isinstance(refusal, int):
-                return web.json_response(body, status=refusal)
+                return web.json_response(body, status=refusal, headers=headers)
             events = refusal
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pipecat.frames.frames import Frame
 
+from fallbacks.availability import RungState
 from fallbacks.breaker import State
 from fallbacks.events import AnswerEmpty, AttemptFailed, StageExhausted
 from fallbacks.failure import Kind, failed
@@ -104,9 +105,11 @@ async def refusing(
     refusers: Sequence[str] = ("openai", "openai-b"),
     reply: Callable[[dict[str, Any]], Sequence[Any]] = answers,
     refuses: Callable[[dict[str, Any]], bool] = holds_bad,
+    rungs: Sequence[str] = ("openai", "openai-b"),
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Refusing]:
     async with AsyncExitStack() as stack:
-        it = await stack.enter_async_context(early_bench())
+        it = await stack.enter_async_context(early_bench(rungs))
         call_ = Refusing(it)
 
         def judge(name: str) -> Callable[[dict[str, Any]], bool]:
@@ -118,8 +121,9 @@ async def refusing(
 
         for name in it.rungs:
             server = moderating(
-                judge(name), refusal, reply, after_s=after_s, each_s=each_s, body=FILTERED
-            )
+                judge(name), refusal, reply,
+                after_s=after_s, each_s=each_s, body=FILTERED, headers=headers,
+            )  # fmt: skip
             it.urls[name] = await stack.enter_async_context(server)
         yield call_
 
@@ -177,6 +181,21 @@ async def test_words_at_which_every_model_fails_alike_are_left_out(
     assert call_.is_calm()
     # Each rung is asked again twice at most, also when the turn is decided after an early answer.
     assert sum(map(holds_bad, call_.asked)) <= 12
+
+
+async def test_words_at_which_every_model_asks_for_a_pause_leave_the_models_to_other_calls() -> (
+    None
+):
+    async with refusing(429, headers={"Retry-After": "20"}) as call_:
+        await call_.it.call(turns("Hello?", f"It is {BAD}."))
+        states = [
+            rung.state for rung in call_.it.policy.availability.ladder("llm", time.monotonic())
+        ]
+        await call_.it.call(turns("When do you open?"))
+
+    assert RungState.RESTING not in states
+    assert call_.it.said == [ANSWER, AGAIN, ANSWER]
+    assert call_.is_calm()
 
 
 async def test_a_short_outage_during_an_early_answer_is_not_blamed_on_the_words() -> None:
