@@ -149,6 +149,7 @@ class RungAvailability:
         out_at: When an operator last changed `out`, perhaps before this process was started.
         served_until: Until then, failed probes do not count, because a caller was served.
         proven_at: When a failure was last proved not to be due to one call's content.
+        healthy_at: When a request or a probe last succeeded, in any process.
     """
 
     def __init__(
@@ -171,7 +172,7 @@ class RungAvailability:
         self.doubted_until = -math.inf
         self.retired = False
         self.out, self.out_at = False, -math.inf
-        self.served_until = self.proven_at = -math.inf
+        self.served_until = self.proven_at = self.healthy_at = -math.inf
         self._rate_limits = 0  # in a row
         self._invalid_answers = 0  # in a row
         self._uncounted_probes = 0  # failed probes since the last success that do not count yet
@@ -350,7 +351,7 @@ class RungAvailability:
 
     def clear(self, now: float) -> tuple[AvailabilityEvent, ...]:
         """Clear the suspicion; return its event, or nothing if there was no suspicion."""
-        self.cause = ""
+        self.cause, self.healthy_at = "", max(self.healthy_at, now)
         if self.suspect_since is None:
             return ()
         after_s, self.suspect_since = max(0.0, now - self.suspect_since), None

@@ -177,6 +177,11 @@ class StagePolicy:
         rungs = (rung for rung in self.availability if rung.stage == self.stage)
         return any(rung.proven_at >= at for rung in rungs)
 
+    def has_served_since(self, at: float, providers: Iterable[str]) -> bool:
+        """Return whether each of these rungs has succeeded since then."""
+        rungs = (self.availability.of(self.stage, provider) for provider in providers)
+        return all(rung.healthy_at >= at for rung in rungs)
+
     def usable(self, now: float) -> Sequence[Availability]:
         """Return the rungs that every caller may ask, the preferred one first."""
         return self.availability.usable(self.stage, now)

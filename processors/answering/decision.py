@@ -6,7 +6,8 @@
   each without the newest turns, which models may block in silence, and then the caller is asked to
   repeat.
 - A request that fails alike at every rung, while no other call's request and no probe fails, is
-  asked once more without the newest turns, too: they may be the cause, whatever the failure.
+  asked once more without the newest turns, too: they may be the cause, whatever the failure. A rung
+  alone must also have succeeded meanwhile, for another call or a probe.
 - An answer without words, such as an emoji, is complete, but silent.
 - A request that begins late, after a slow tool or as a kept question, gets a deadline of its own,
   because fillers, which are all that the caller has heard so far, do not move the turn's deadline.
@@ -150,14 +151,16 @@ class Answering:
     def refused(self) -> bool:
         """Whether every rung that was asked refused the request, or failed as if it were to blame.
 
-        The latter counts if there are several, none has written words, and no other call's request
-        or probe failed.
+        The latter counts if there are several, or if another request or a probe has succeeded
+        meanwhile; but not if one has failed, or if a rung has written words.
         """
         if self.surely_refused:
             return True
-        proven = self.attempting.policy.has_failed_since(self._started_at)
-        alike = self._all_answered and len(self._suspects) > 1 and not self.answer.whole
-        return alike and not proven
+        if not (self._suspects and self._all_answered) or self.answer.whole:
+            return False
+        policy, since, rungs = self.attempting.policy, self._started_at, self._suspects
+        judged = len(rungs) > 1 or policy.has_served_since(since, rungs)
+        return judged and not policy.has_failed_since(since)
 
     @property
     def surely_refused(self) -> bool:

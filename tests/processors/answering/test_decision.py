@@ -506,6 +506,27 @@ def test_a_message_that_every_model_refuses_is_omitted_and_is_no_outage(
     assert any(isinstance(fact, StageExhausted) for fact in facts) is not left_out
 
 
+@pytest.mark.parametrize("probe", [True, False], ids=["a probe", "another call"])
+@pytest.mark.parametrize(("kind", "left_out"), [(Kind.OVERLOADED, True), (Kind.NETWORK, False)])
+def test_a_message_at_which_the_only_model_fails_is_omitted_once_it_has_served_meanwhile(
+    kind: Kind, *, left_out: bool, probe: bool
+) -> None:
+    answering, availability = ladder("a", leaves_out=True)
+    did = list(answering.start(NOW))
+    for attempt in (1, 2, 3):
+        did += answering.handle(failure(attempt, "a", kind), NOW + attempt / 10)
+    before = LeaveMessageOut() in did
+    permit = availability.of("llm", "a").permit(NOW + 0.5, probe=probe)
+    assert permit
+    availability.succeeded(("llm", "a"), permit, now=NOW + 0.5, call="another")
+    did += answering.tick(NOW + 0.3 + RUNG_CHECK_S)  # asked again, with the message
+    for attempt in (4, 5, 6):
+        did += answering.handle(failure(attempt, "a", kind), NOW + 1.0 + attempt / 10)
+
+    assert not before
+    assert (LeaveMessageOut() in did) is left_out
+
+
 def test_a_second_refusal_without_that_message_is_an_outage() -> None:
     answering, _ = ladder("a", leaves_out=True)
     answering.start(NOW)

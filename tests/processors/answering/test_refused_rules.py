@@ -198,6 +198,27 @@ async def test_words_at_which_every_model_asks_for_a_pause_leave_the_models_to_o
     assert call_.is_calm()
 
 
+@pytest.mark.parametrize("failure", [500, 503, 429])
+@pytest.mark.parametrize(("served", "said"), [(True, [ANSWER, AGAIN, ANSWER]), (False, [ANSWER])])
+async def test_words_at_which_the_only_model_fails_are_left_out_if_it_serves_others_meanwhile(
+    failure: int, *, served: bool, said: list[str]
+) -> None:
+    def refuses(body: dict[str, Any]) -> bool:
+        if served and holds_bad(body):
+            rung = call_.it.policy.availability.of("llm", "openai")
+            permit = rung.permit(time.monotonic(), last_resort=True)
+            assert permit
+            rung.succeeded(permit, time.monotonic(), call="another")
+        return holds_bad(body)
+
+    async with refusing(failure, refuses=refuses, rungs=["openai"]) as call_:
+        await call_.it.call(turns("Hello?", f"It is {BAD}.", "When do you open?"))
+
+    assert call_.it.said == said
+    assert (BAD in " ".join(call_.it.heard)) is not served
+    assert bool(call_.it.told_of(StageExhausted)) is not served
+
+
 async def test_a_short_outage_during_an_early_answer_is_not_blamed_on_the_words() -> None:
     left = iter(range(6))  # three requests to each rung
 
