@@ -44,7 +44,7 @@ from calls.events import Event
 from calls.sentences import cure_of, explain, vendor_at
 from calls.turn import Turn
 from configuration.agent import AgentSettings
-from configuration.rungs import rung_of, vendors_of
+from configuration.rungs import rung_of, spoken, vendors_of
 from configuration.settings import Settings
 from fallbacks.events import AttemptFailed, StageExhausted
 from processors.answering.context_window import ContextWindow, Memory
@@ -53,7 +53,7 @@ from processors.answering.model_stream import Model
 from processors.answering.spoken_text_rules import SpokenTextRule
 from processors.answering.stage import LlmStage
 from processors.holding.farewell import PartFrame
-from processors.speaking.speech_queue import TakeBackFrame
+from processors.speaking.speech_queue import TakeBackFrame, without_half_sentence
 from providers.catalog import provider
 from runtime import clock
 from runtime.http import open_connections
@@ -73,9 +73,9 @@ class _Screen(FrameProcessor):
     takes back are not remembered.
     """
 
-    def __init__(self, show: Show, *, turn: Turn) -> None:
+    def __init__(self, show: Show, *, turn: Turn, language: str) -> None:
         super().__init__()
-        self._show, self._turn = show, turn
+        self._show, self._turn, self._language = show, turn, language
         self.finished = asyncio.Event()
         self.ended = False  # whether the agent has hung up
         self._words = ""  # of the answer in progress, not shown yet
@@ -110,6 +110,8 @@ class _Screen(FrameProcessor):
             case LLMTextFrame(text=text):
                 self._words += text
                 self._has_spoken = True
+            case TakeBackFrame(unfinished=True):  # no voice would say it
+                self._words = without_half_sentence(self._words, self._language)
             case TakeBackFrame(characters=characters):
                 self._words = self._words[: max(0, len(self._words) - characters)]
             case TTSSpeakFrame(text=text):
@@ -181,7 +183,7 @@ class TextCall:
         self._told = ""  # the latest failure: a model is asked several times
         self._turn = Turn(budget_s=settings.latency.budget_s)
         self._memory = Memory(heard_s=lambda: 0.0)
-        self._screen = _Screen(show, turn=self._turn)
+        self._screen = _Screen(show, turn=self._turn, language=spoken(agent.language, "tts"))
         self.tools = Tools(
             agent,
             callbacks=_NothingKept(facts.other_party),

@@ -190,6 +190,14 @@ def _is_complete(text: str, language: str) -> bool:
     return _first_end(text + _LIKELIER_PART, 0, language)[0] == len(text)
 
 
+def without_half_sentence(text: str, language: str) -> str:
+    """Return a text without an unfinished sentence at its end."""
+    end = 0
+    while found := _first_end(text[end:], 0, language)[0]:
+        end += found
+    return text if _is_complete(text[end:].rstrip(), language) else text[:end]
+
+
 def _first_end(text: str, begin: int, language: str) -> tuple[int, int]:
     """Return the end of the first sentence: the library's, corrected; 0 if none is certain.
 

@@ -169,6 +169,33 @@ async def test_a_line_without_an_answer_is_told_and_the_next_one_is_asked() -> N
     assert not was_answered
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("Dr. Smith is in room 2. He can see you at", "Dr. Smith is in room 2."),
+        ("And on Sunday we", None),
+    ],
+)
+async def test_a_sentence_that_no_model_finishes_is_neither_shown_nor_remembered(
+    written: str, kept: str | None
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def choose(body: dict[str, Any]) -> Sequence[Any]:
+        asked.append(body)
+        if "Thanks." in last(body)["content"]:
+            return saying("Bye.")
+        words = [chunk({"content": f"{word} "}) for word in written.split(" ")]
+        return [*words, {"error": {"code": 503, "message": "overloaded"}}]
+
+    seen, _ = await shown(choosing(choose), lines=["When?", "Thanks."])
+
+    shown_words = [text for what, text in seen if what == "agent"][2:]
+    assert shown_words == [*([kept] if kept else []), "Bye."]
+    remembered = [item["content"] for item in asked[-1]["messages"] if item["role"] == "assistant"]
+    assert remembered[2:] == ([kept] if kept else [])
+
+
 async def test_a_line_is_cut_to_the_length_of_a_turn() -> None:
     asked: list[str] = []
 
