@@ -1,6 +1,5 @@
 """`holdline mic`: the same pipeline on this machine's microphone and loudspeaker."""
 
-import asyncio
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from bot.cli.options import ConfigOption
 from configuration.folders import check_folders
 from configuration.loading import load
+from runtime.loops import run
 
 HeadphonesOption: TypeAlias = Annotated[
     bool,
@@ -52,4 +52,4 @@ def talk_by_microphone(
     check_folders(loaded)
     from bot.programs.mic import talk  # noqa: PLC0415 - loads the sound library
 
-    asyncio.run(talk(loaded.settings))
+    run(talk(loaded.settings))

@@ -22,13 +22,14 @@ def guard(command: Callable[[], object]) -> int:
 
     Prints one line on stderr for each problem, never a traceback; of several errors, the first one
     gives the code. An integer that is none of our codes, such as the negative one of a child
-    process that a signal ended, counts as a failure; a result that is no integer, as success.
+    process that a signal ended, counts as a failure, like an `exit()` in a vendor's or the owner's
+    code; a result that is no integer, as success.
     """
     try:
         result = command()
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - top of the process: a line, not a traceback
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a line, not a traceback
         code, lines = _exit_code_and_lines(error)
         for line in lines:
             print(KNOWN.hide(" ".join(line.split())), file=sys.stderr)  # noqa: T201 - for the terminal
@@ -38,7 +39,7 @@ def guard(command: Callable[[], object]) -> int:
     return result if result in CODES else FAILED
 
 
-def _exit_code_and_lines(error: Exception) -> tuple[int, Sequence[str]]:
+def _exit_code_and_lines(error: Exception | SystemExit) -> tuple[int, Sequence[str]]:
     """Return the exit code of an error, and a line for each problem in it."""
     match error:
         case ConfigError():
@@ -76,7 +77,7 @@ def _describe_usage(error: typer.TyperException) -> str:
     return f"{name} is {shown(first['input'])}; it must be {valid_for(first, (name,))}"
 
 
-def _describe_mistake(error: Exception) -> tuple[int, Sequence[str]]:
+def _describe_mistake(error: Exception | SystemExit) -> tuple[int, Sequence[str]]:
     """Describe a bug and where it happened, because no traceback is printed.
 
     An import that fails is none, as long as packages of the extra `server` are missing.

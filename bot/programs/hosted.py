@@ -22,7 +22,7 @@ from configuration.folders import keep_private
 from configuration.loading import load
 from configuration.settings import Settings
 from operations.telemetry import logs
-from runtime import clock
+from runtime import clock, loops
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import NORMAL, close
 from transports.media_stream.messages import MULAW, POLICY, Started
@@ -155,7 +155,7 @@ class HostedServer(uvicorn.Server):
 def run_hosted(app: Any, *, host: str, port: int, drain_s: float) -> None:
     """Serve a host's application until a signal; then drain its calls as `holdline serve` does."""
 
-    async def run() -> None:
+    async def serve() -> None:
         calls = HostedCalls()
         HOSTED.set(calls)  # requests are answered in copies of this context
         config = uvicorn.Config(
@@ -163,7 +163,7 @@ def run_hosted(app: Any, *, host: str, port: int, drain_s: float) -> None:
         )
         await HostedServer(config, calls, drain_s=drain_s).serve()
 
-    asyncio.run(run())
+    loops.run(serve())
 
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
 """`holdline try`: a conversation by text with one's own agent."""
 
-import asyncio
 import os
 import threading
 from functools import partial
@@ -13,6 +12,7 @@ from bot.tools.owner_threads import in_thread
 from configuration.settings import Settings
 from operations.telemetry import logs
 from runtime.exits import CommandError
+from runtime.loops import run
 
 if TYPE_CHECKING:
     from transports.leg import LegFacts
@@ -52,7 +52,7 @@ def talk_by_text(
 
     check_tools(settings)
     facts = LegFacts(transport="text", sample_rate_hz=8000, caller=number, called=called)
-    asyncio.run(_simulate(settings, facts) if simulated else _talk(settings, facts))
+    run(_simulate(settings, facts) if simulated else _talk(settings, facts))
 
 
 async def _simulate(settings: Settings, facts: "LegFacts") -> None:

@@ -1,5 +1,6 @@
 """The command line: exit codes, and one line for each problem."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -83,6 +84,41 @@ def test_every_error_of_a_group_is_a_line_and_the_first_gives_the_code(
 
     assert guard(fail) == UsageError.code
     assert capsys.readouterr().err.splitlines() == ["holdline: one", "holdline: two"]
+
+
+@pytest.mark.parametrize("code", [0, 3, None])
+def test_code_that_exits_in_a_command_is_named(
+    code: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise SystemExit(code)
+
+    assert guard(fail) == FAILED
+    assert f"SystemExit: {code} at {__file__}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["mic", "try"])
+def test_code_that_exits_in_a_task_ends_no_call(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went_on = list[bool]()
+
+    async def talk(*_: object) -> None:
+        exiting = asyncio.create_task(exits())
+        await asyncio.sleep(0.01)
+        went_on.append(exiting.exception() is not None)
+
+    async def exits() -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setattr("bot.programs.mic.talk", talk)
+    monkeypatch.setattr("lab.cli.try_._talk", talk)
+    monkeypatch.setenv("OPENAI_API_KEY", "KEY")
+    config = tmp_path / "it.yaml"
+    config.write_text(LOCAL)
+
+    assert run([command, "--config", str(config)]) == DONE
+    assert went_on == [True]
 
 
 @pytest.mark.parametrize(

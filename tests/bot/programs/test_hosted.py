@@ -17,6 +17,7 @@ from pipecat.runner.types import (
 )
 
 from bot import bot
+from bot.programs.hosted import HostedServer, run_hosted
 from operations.telemetry import logs
 from transports.media_stream.messages import POLICY
 
@@ -88,3 +89,21 @@ async def test_a_room_that_refuses_us_is_named(capsys: pytest.CaptureFixture[str
     logs.flush()  # a thread writes it
 
     assert "r-1-***4567: the media server did not let us in" in capsys.readouterr().err
+
+
+def test_code_that_exits_in_a_call_does_not_end_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    went_on = list[bool]()
+
+    async def serve(_: HostedServer) -> None:
+        exiting = asyncio.create_task(exits())
+        await asyncio.sleep(0.01)
+        went_on.append(exiting.exception() is not None)
+
+    async def exits() -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(HostedServer, "serve", serve)
+
+    run_hosted(FastAPI(), host="127.0.0.1", port=0, drain_s=0.0)
+
+    assert went_on == [True]
