@@ -216,6 +216,8 @@ class ModelAnswer:
         if failure:
             return self._fail(attempt, failure, now)
         wrote = stream.wrote if text or not self._is_withdrawn(attempt, stream) else Wrote.NOTHING
+        if wrote is Wrote.NOTHING and not stream.goes_on and _is_answered(self.request):
+            wrote = Wrote.SIGNS  # complete, but silent: there is nothing to add
         return self.answering.finish(attempt, now, wrote=wrote, text=text)
 
     def _is_withdrawn(self, attempt: int, stream: ModelStream) -> bool:
@@ -383,6 +385,12 @@ def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
     if broken := stream.calls.broken(cut=cut):  # Pipecat would drop the call, and the turn hang
         return failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)
     return None
+
+
+def _is_answered(context: LLMContext) -> bool:
+    """Return whether a request ends with the agent's own words, as a stock bot may send one."""
+    last = _messages(context)[-1:]
+    return bool(last) and last[0]["role"] == "assistant" and not last[0].get("tool_calls")
 
 
 def offered(context: LLMContext) -> Sequence[FunctionSchema]:

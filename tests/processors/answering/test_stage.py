@@ -360,6 +360,20 @@ async def test_an_answer_without_words_is_requested_once_more_and_then_from_the_
     assert {(failure.kind, failure.scope) for failure in failures} == {(Kind.SILENT, Scope.PAYLOAD)}
 
 
+@pytest.mark.parametrize(("pieces", "finish"), [EMPTY[0], EMPTY[-1]])
+async def test_a_model_that_adds_nothing_to_the_agents_words_is_asked_once_and_says_nothing(
+    pieces: tuple[str, ...], finish: str
+) -> None:
+    said: Any = {"role": "assistant", "content": ANSWER}
+    async with writing(*pieces, finish=finish) as url, bench() as it:
+        it.urls |= dict.fromkeys(it.rungs, url)
+        answer = await it.ask(LLMContext(messages=[*question().messages, said]))
+
+    assert answer == ""
+    assert len(it.told_of(AttemptStarted)) == 1
+    assert not it.told_of(AttemptFailed)
+
+
 @pytest.mark.parametrize(
     ("parts", "whole"),
     [
