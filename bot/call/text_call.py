@@ -47,6 +47,7 @@ from configuration.agent import AgentSettings
 from configuration.rungs import rung_of, spoken, vendors_of
 from configuration.settings import Settings
 from fallbacks.events import AttemptFailed, StageExhausted
+from fallbacks.word_times import sayable
 from processors.answering.context_window import ContextWindow, Memory
 from processors.answering.continuation_rules import Answer
 from processors.answering.model_stream import Model
@@ -79,7 +80,7 @@ class _Screen(FrameProcessor):
         self.finished = asyncio.Event()
         self.ended = False  # whether the agent has hung up
         self._words = ""  # of the answer in progress, not shown yet
-        self._has_spoken = False  # whether the answer has words
+        self._answer = ""  # the text of the answer so far
         self._running = set[str]()  # the ids of tool calls
         self._answer_due = False  # whether the model will be asked about a result
 
@@ -106,19 +107,20 @@ class _Screen(FrameProcessor):
         """Collect an answer's words, show what is complete, and note a goodbye; pushes nothing."""
         match frame:
             case LLMFullResponseStartFrame():
-                self._answer_due, self._has_spoken = False, False
+                self._answer_due, self._answer = False, ""
             case LLMTextFrame(text=text):
                 self._words += text
-                self._has_spoken = True
+                self._answer += text
             case TakeBackFrame(unfinished=True):  # no voice would say it
                 self._words = without_half_sentence(self._words, self._language)
             case TakeBackFrame(characters=characters):
                 self._words = self._words[: max(0, len(self._words) - characters)]
+                self._answer = self._answer[: max(0, len(self._answer) - characters)]
             case TTSSpeakFrame(text=text):
                 self._show("agent", clean(text, SHOWN_CHARACTERS))
             case PartFrame(words=words):
                 self.ended = True
-                if words and not self._has_spoken:
+                if words and not sayable(self._answer):
                     self._show("agent", clean(words, SHOWN_CHARACTERS))
             case _:
                 self._take_call(frame)

@@ -21,6 +21,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from fallbacks.word_times import sayable
+from processors.speaking.speech_queue import TakeBackFrame
 from processors.turn.floor import Floor, ReplyState
 
 GOODBYE_LIMIT_S: Final = (
@@ -79,7 +80,7 @@ class Farewell(FrameProcessor):
         self._patience_s = patience_s
         self._words: str | None = None
         self._final = False  # the requested end cannot be interrupted
-        self._spoke = False  # the reply that is being written contains words
+        self._reply = ""  # the text of the reply that is being written
         self._end_sent = False  # the end was sent to the TTS stage
         self._alarm: asyncio.Task[None] | None = None
 
@@ -121,10 +122,12 @@ class Farewell(FrameProcessor):
         await self.push_frame(frame, direction)
         match frame:
             case LLMFullResponseStartFrame():
-                self._spoke, self._floor.revoked = False, None
+                self._reply, self._floor.revoked = "", None
                 self._floor.model_writes(self._now(), more=True)
             case LLMTextFrame():
-                self._spoke = self._spoke or bool(sayable(frame.text))
+                self._reply += frame.text
+            case TakeBackFrame():  # thoughts, after which a goodbye is still to be spoken
+                self._reply = self._reply[: max(0, len(self._reply) - frame.characters)]
             case LLMFullResponseEndFrame():
                 self._floor.model_writes(self._now(), more=False)
                 await self._send_end()
@@ -149,7 +152,7 @@ class Farewell(FrameProcessor):
         context itself keeps the result.
         """
         if isinstance(frame, PartFrame):
-            words = None if self._spoke else frame.words
+            words = None if sayable(self._reply) else frame.words
             await self.end_call(frame.reason, words=words, final=frame.final)
             return True
         if self._floor.parting and isinstance(frame, ANSWER):

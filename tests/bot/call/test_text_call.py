@@ -122,14 +122,15 @@ async def test_tool_calls_are_shown_with_arguments_and_results_and_checked_as_in
     assert goes_on
 
 
-@pytest.mark.parametrize("words", ["", "See you."])
+@pytest.mark.parametrize("words", ["", "See you.", "I shall end this.</think>"])
 async def test_a_goodbye_ends_the_call_and_is_shown_once(words: str) -> None:
-    before = [chunk({"content": words})] if words else []
+    before = [chunk({"content": f"{word} "}) for word in words.split()]
     seen, goes_on = await shown(
         streaming(*before, *calling(("end_call", {"goodbye": "Bye."}))), lines=["Bye.", "Still?"]
     )
 
-    assert [text for what, text in seen if what == "agent"][2:] == [words or "Bye."]
+    goodbye = "See you." if words == "See you." else "Bye."
+    assert [text for what, text in seen if what == "agent"][2:] == [goodbye]
     assert not goes_on
 
 

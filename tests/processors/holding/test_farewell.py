@@ -20,6 +20,7 @@ from pipecat.tests.utils import SleepFrame, run_test
 
 from calls.line import CallerLine
 from processors.holding.farewell import Farewell, PartFrame
+from processors.speaking.speech_queue import TakeBackFrame
 from processors.turn.floor import Floor
 
 pytestmark = pytest.mark.virtual_time
@@ -75,6 +76,15 @@ async def test_the_end_follows_the_models_own_goodbye() -> None:
     assert voice.spoken == ["Bye", " bye."]
     assert isinstance(down[-1], EndWorkerFrame)
     assert down[-1].reason == "agent_hung_up"
+
+
+async def test_a_goodbye_is_spoken_after_thoughts_that_were_taken_back() -> None:
+    thoughts = "I shall end this."
+    start, *rest = answer(thoughts)
+
+    _, voice = await played([start, rest[0], TakeBackFrame(characters=len(thoughts)), *rest[1:]])
+
+    assert voice.spoken == [thoughts, "Goodbye."]  # this voice takes nothing back
 
 
 async def test_a_goodbye_is_spoken_for_a_silent_model() -> None:
