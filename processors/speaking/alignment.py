@@ -90,7 +90,7 @@ class _Paced:
     """The reference at all paces: features, transitions, and the last step of each word."""
 
     features: Floats  # (pace, step, feature)
-    moves: tuple[Floats, Floats, Floats, Floats]  # by how many steps: (pace, step)
+    moves: Floats  # their probabilities: (by how many steps, pace, step)
     ends: Indices  # (pace, word)
 
 
@@ -231,7 +231,7 @@ def _at_all_paces(reference: Reference, *, steps: int, share: float) -> tuple[_P
         pauses[row, : len(left)] = silent[left]
         inside[row, : len(left)] = 1.0
     stay, skip, leap = (np.array(p, np.float32)[pauses] * inside for p in (STAYS, SKIPS, LEAPS))
-    moves = (stay, inside - stay - skip - leap, skip, leap)
+    moves = np.stack([stay, inside - stay - skip - leap, skip, leap])
     paces = np.array(PACES)[:, None]
     last = np.round(len(features) * paces).astype(np.intp) - 1  # stands for the end of the text
     reached = np.minimum(np.ceil(ends * paces).astype(np.intp), last)
@@ -284,21 +284,24 @@ def _follow(sound: Floats, paced: _Paced, *, asked: int) -> Floats:
     state = np.zeros((paces, length), np.float32)  # of the first step, before its likelihoods
     state[:, :START_STEPS] = 1.0
     for first in range(0, len(sound), BLOCK):
-        alive = np.flatnonzero((state > ALIVE).any(axis=0))
-        near = slice(int(alive[0]), min(length, int(alive[-1]) + 1 + 2 * BLOCK))
+        near = _reachable_places(state, steps=BLOCK)
         likely = _likelihoods(sound[first : first + BLOCK], paced.features[:, near])
-        moves = [move[:, near] for move in paced.moves]
-        now, state = state[:, near], np.zeros_like(state)
-        width = near.stop - near.start
-        places = np.clip(paced.ends, near.start, near.stop) - near.start
-        places += (width + 1) * np.arange(paces)[:, None]
-        before = np.zeros((paces, width + 1), np.float32)
-        for step in range(likely.shape[1]):
-            now = (_moved(now, moves) if first + step else now) * likely[:, step]
+        moves = _moves_near(paced, near)
+        parts = np.empty_like(moves)  # allocated once for many steps
+        sums = [(parts[0, by:], parts[by, :-by]) for by in range(1, len(parts))]
+        now, states = state[:, near].ravel(), np.empty_like(likely)
+        for step, fits in enumerate(likely):
+            if first + step:
+                np.multiply(moves, now, out=parts)
+                for moved, part in sums:
+                    np.add(moved, part, out=moved)
+                now = parts[0]
+            now = np.multiply(now, fits, out=states[step])
             now /= now.sum() + 1e-30
-            np.cumsum(now, axis=1, out=before[:, 1:])
-            reached[first + step] = 1.0 - before.ravel()[places].sum(axis=0)
-        state[:, near] = now
+        states = states.reshape(len(states), paces, -1)
+        reached[first : first + BLOCK] = _share_beyond(states, paced, near)
+        state = np.zeros_like(state)
+        state[:, near] = now.reshape(paces, -1)
     if len(after):
         reached[-1] = _with_hindsight(state, after, paced)
     return reached
@@ -306,37 +309,57 @@ def _follow(sound: Floats, paced: _Paced, *, asked: int) -> Floats:
 
 def _with_hindsight(state: Floats, after: Floats, paced: _Paced) -> Floats:
     """Return the probability that a position is beyond each word's end, given what comes after."""
-    alive = np.flatnonzero((state > ALIVE).any(axis=0))
-    near = slice(int(alive[0]), min(state.shape[1], int(alive[-1]) + 1 + 2 * len(after)))
+    near = _reachable_places(state, steps=len(after))
     likely = _likelihoods(after, paced.features[:, near])
-    moves = [move[:, near] for move in paced.moves]
-    fits = np.ones(likely.shape[::2], np.float32)
+    moves = _moves_near(paced, near)
+    fits = np.ones(likely.shape[1], np.float32)
     for step in range(len(after) - 1, -1, -1):
-        next_fits = fits * likely[:, step]
+        next_fits = fits * likely[step]
         fits = next_fits * moves[0]
         for by, move in enumerate(moves[1:], 1):
-            fits[:, :-by] += move[:, :-by] * next_fits[:, by:]
+            fits[:-by] += move[:-by] * next_fits[by:]
         fits /= fits.max() + 1e-30
-    known = state[:, near] * fits
-    known /= known.sum() + 1e-30
-    before = np.pad(np.cumsum(known, axis=1), ((0, 0), (1, 0)))
+    known = state[:, near] * fits.reshape(len(state), -1)
+    return _share_beyond(known[None] / (known.sum() + 1e-30), paced, near)[0]
+
+
+# Below, a position is a pace and a place in one dimension: many small operations are quicker on
+# one dimension than on two.
+
+
+def _reachable_places(state: Floats, *, steps: int) -> slice:
+    """Return the places that a position may reach within these steps."""
+    alive = np.flatnonzero((state > ALIVE).any(axis=0))
+    return slice(int(alive[0]), min(state.shape[1], int(alive[-1]) + 1 + 2 * steps))
+
+
+def _moves_near(paced: _Paced, near: slice) -> Floats:
+    """Return the probabilities of moves, without those out of these places: (steps, position)."""
+    moves = paced.moves[:, :, near].copy()
+    for by in range(1, len(moves)):
+        moves[by, :, -by:] = 0.0
+    return moves.reshape(len(moves), -1)
+
+
+def _share_beyond(states: Floats, paced: _Paced, near: slice) -> Floats:
+    """Return the probability that the position is beyond each word's end: (step, word).
+
+    The shape of `states` is (step, pace, place).
+    """
+    before = np.pad(np.cumsum(states, axis=2), ((0, 0), (0, 0), (1, 0)))
     places = np.clip(paced.ends, near.start, near.stop) - near.start
-    return 1.0 - np.take_along_axis(before, places, axis=1).sum(axis=0)
-
-
-def _moved(state: Floats, moves: Sequence[Floats]) -> Floats:
-    """Return where the position is one step later."""
-    moved = state * moves[0]
-    for by, move in enumerate(moves[1:], 1):
-        moved[:, by:] += (state * move)[:, :-by]
-    return moved
+    return 1.0 - before[:, np.arange(len(places))[:, None], places].sum(axis=1)
 
 
 def _likelihoods(sound: Floats, reference: Floats) -> Floats:
-    """Return how alike each step of the sound and of the reference are: (pace, step, place)."""
-    squares = np.square(sound).sum(axis=1)[:, None] + np.square(reference).sum(axis=2)[:, None]
-    apart = squares - 2.0 * (sound @ reference.transpose(0, 2, 1))
+    """Return how alike each step of the sound and of the reference are: (step, position)."""
+    paces, places, _ = reference.shape
+    # One product for each pace: BLAS would divide a larger one among threads.
+    products = np.empty((len(sound), paces, places), np.float32)
+    np.matmul(sound, reference.transpose(0, 2, 1), out=products.swapaxes(0, 1))
+    squares = np.square(sound).sum(axis=1)[:, None] + np.square(reference).sum(axis=2).ravel()
+    apart = squares - 2.0 * products.reshape(len(sound), -1)
     np.sqrt(np.maximum(apart, 0.0, out=apart), out=apart)
-    apart -= apart.min(axis=(0, 2), keepdims=True)
+    apart -= apart.min(axis=1, keepdims=True)
     apart *= -SHARPNESS
     return np.exp(apart, out=apart)
