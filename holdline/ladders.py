@@ -320,7 +320,12 @@ def follow(frame: Frame, floor: Floor, turn: Turn) -> None:
 
 
 class LadderLlm(LinkedOnce, LlmStage):
-    """Also counts the caller's turns, and reports whether a pause was taken for the end of one."""
+    """Also counts the caller's turns, and reports whether a pause was taken for the end of one.
+
+    Unlike a tool of Holdline's own calls, a function that Pipecat stops waiting for is cancelled.
+    """
+
+    stopped_tool = "CANCELLED"  # Pipecat's own result
 
     def __init__(self, *args: Any, floor: Floor, user: Ladders, leads: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from loguru import logger
 from openai.types.chat import ChatCompletionChunk
@@ -146,7 +146,13 @@ class SeparateAnswers:
 
 
 class LlmStage(OpenAILLMService):
-    """Pipecat's service, with a ladder in place of its only client."""
+    """Pipecat's service, with a ladder in place of its only client.
+
+    Attributes:
+        stopped_tool: The model's result of a tool call whose wait has ended.
+    """
+
+    stopped_tool: ClassVar[Any] = GOES_ON
 
     def __init__(
         self,
@@ -241,10 +247,10 @@ class LlmStage(OpenAILLMService):
     async def _broadcast_function_call_cancelled(
         self, runner_item: FunctionCallRunnerItem, *, run_llm: bool = False
     ) -> FunctionCallFromLLM:
-        """Report that the wait for a tool call has ended; the tool itself continues.
+        """Report that the wait for a tool call has ended.
 
-        Pipecat reports "CANCELLED". A model that believes this tells the caller that nothing was
-        done, or calls the tool again.
+        The toolbox of a call lets the tool itself continue. Pipecat reports "CANCELLED". A model
+        that believes this tells the caller that nothing was done, or calls the tool again.
 
         Pipecat's report is also a system frame. If the caller interrupts an answer that speaks
         before its tool call, this frame overtakes the report that the call began, which waits for
@@ -262,7 +268,7 @@ class LlmStage(OpenAILLMService):
             function_name=call.function_name,
             tool_call_id=call.tool_call_id,
             arguments=call.arguments,
-            result=GOES_ON,
+            result=self.stopped_tool,
             properties=FunctionCallResultProperties(run_llm=run_llm),
         )
         return call

@@ -126,6 +126,33 @@ async def test_a_tool_is_called_once_and_its_result_is_spoken_if_a_model_refuses
     assert "from seven to seven on weekdays" in " ".join(call.said("assistant")).lower()
 
 
+@pytest.mark.parametrize("limit_s", [None, 2.0], ids=["interrupted", "late"])
+async def test_a_tool_that_pipecat_cancels_counts_as_cancelled(
+    lab: Lab, limit_s: float | None
+) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def opening_hours(_: FunctionCallParams) -> None:
+        began.set()
+        try:
+            await asyncio.sleep(60.0)
+        finally:
+            ended.set()
+
+    tool = FunctionSchema("opening_hours", "When the shop is open.", properties={}, required=[])
+    async with stock_call(lab, tools=ToolsSchema(standard_tools=[tool])) as call:
+        assert call.call
+        call.call.llm.register_function("opening_hours", opening_hours, timeout_secs=limit_s)
+        await asyncio.sleep(BEFORE_S)
+        await call.say("What are your opening hours?")
+        await began.wait()
+        await call.ask(HAIRCUT)
+        assert ended.is_set()
+
+    assert call.said("tool") == ['"CANCELLED"']
+    assert words(call.said("assistant")[-1]) == words(PRICE)
+
+
 class ToldClient(RTVIProcessor):
     """Keeps what Pipecat tells its clients."""
 
