@@ -4,6 +4,7 @@
 detect the caller's turns and keep the conversation, its transport plays the audio. So the stages
 read the call from the frames that pass, and push only frames that Pipecat's parts understand.
 """
+# ruff: noqa: SLF001 - parts of Pipecat's models that have no public name
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -331,6 +332,18 @@ class LadderLlm(LinkedOnce, LlmStage):
         super().__init__(*args, **kwargs)
         self._floor, self._user, self._leads = floor, user, leads
         self._joined = False
+        self._rungs = [model for model in self._models.values() if isinstance(model, LLMService)]
+        for rung in self._rungs:  # what Pipecat adds to requests because of functions
+            rung._functions = self._functions
+            rung._cancel_tool_names = self._cancel_tool_names
+            rung._appended_system_instructions = self._appended_system_instructions
+            rung._adapter._builtin_tools = self._adapter._builtin_tools
+
+    def _compose_system_instruction(self) -> None:
+        """Also compose the instructions of every rung: only those are sent."""
+        super()._compose_system_instruction()
+        for rung in self._rungs:
+            rung._compose_system_instruction()
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Begin to use the rungs."""
@@ -341,9 +354,8 @@ class LadderLlm(LinkedOnce, LlmStage):
     async def _update_settings(self, delta: Any) -> dict[str, Any]:
         """Apply settings to every rung, too, except the stage's own: how it reads turns."""
         shared = replace(delta, filter_incomplete_user_turns=NOT_GIVEN)
-        for model in self._models.values():
-            if isinstance(model, LLMService):
-                await model._update_settings(settings_for(model, shared))  # noqa: SLF001 - Pipecat's
+        for rung in self._rungs:
+            await rung._update_settings(settings_for(rung, shared))
         return await super()._update_settings(delta)
 
     async def cleanup(self) -> None:

@@ -128,6 +128,25 @@ async def test_the_context_has_what_was_heard_of_a_voice_without_word_times(lab:
     assert words(second) == words(hours(""))
 
 
+async def test_what_pipecat_adds_for_functions_is_sent_by_every_rung(lab: Lab) -> None:
+    async with stock_call(lab, make=adapted) as call:
+        assert call.call
+        llm = call.call.llm
+        llm.register_function("book", print, cancel_on_interruption=False, cancellable_by_llm=True)
+        llm.append_system_instruction("Be brief.")
+        await asyncio.sleep(1.0)
+        lab.instance("anthropic").set_faults([Window(fault=faults.Cut(after_words=4))])
+        await call.ask(HAIRCUT)
+
+    for model in llm._models.values():
+        assert list(model._adapter.builtin_tools) == ["cancel_book"]
+        said = model._settings.system_instruction
+        assert (said.startswith("Be brief."), "ASYNC TOOLS" in said) == (True, True)
+    (asked,) = lab.instance("openai").record.requests("openai")
+    assert asked.details["tools"] == 1
+    assert [words(text) for text in call.said("assistant")] == [words(PRICE)]
+
+
 async def test_new_settings_reach_all_rungs_but_names_only_those_of_their_vendor(lab: Lab) -> None:
     async with stock_call(lab, make=adapted) as call:
         ladders: Any = call.call
