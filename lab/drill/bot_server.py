@@ -108,7 +108,7 @@ def application(settings: Settings, module: ModuleType) -> FastAPI:
         await socket.accept()
         try:
             await module.bot(WebSocketRunnerArguments(websocket=socket))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             app.state.raised = f"bot() raised {one_line(error, file)}"
             raise
 

@@ -4,6 +4,7 @@ A bot that does not use the lab's providers, or not the one that a row breaks, w
 without having met its fault. A bot that no healthy call can reach ends the drill.
 """
 
+import asyncio
 from collections.abc import Iterator
 from typing import Final
 
@@ -17,6 +18,7 @@ from lab.process import STAGE_OF
 from runtime.exits import CommandError, UsageError
 
 ASK_S: Final = 5.0
+HEALTHY_S: Final = 120.0  # for healthy calls, which a bot that blocks its process never ends
 CURES: Final = {
     "stt": "recogniser; give yours DEEPGRAM_API_KEY and DEEPGRAM_BASE_URL",
     "llm": "model; give yours OPENAI_API_KEY and OPENAI_BASE_URL",
@@ -37,7 +39,8 @@ async def play_bot(rig: Rig, run: MeasuredRun, side: str) -> None:
         UsageError: The same in a healthy call: no row can be played.
     """
     try:
-        await play(rig, run)
+        async with asyncio.timeout(HEALTHY_S if rig.row.name == HEALTHY else None):
+            await play(rig, run)
     except Exception as error:
         if why := await _why_unjudged(rig, run):
             raise _error(rig, f"{side}: {why}") from error
@@ -90,5 +93,7 @@ async def _raised(rig: Rig) -> str:
             session.get(f"{rig.agent.url}/raised") as answer,
         ):
             return str(await answer.json())
+    except aiohttp.ClientConnectorError:
+        return "its process has ended"
     except (aiohttp.ClientError, TimeoutError):
         return "it does not answer HTTP requests any more; does it block the event loop?"

@@ -1,7 +1,9 @@
 """The drill on a developer's own bots, and what it says when a call proves nothing."""
 
+import asyncio
 import io
 import re
+import socket
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,7 @@ from rich.console import Console
 
 from bot.__main__ import run
 from lab.drill import bots, markdown, report, runner
-from lab.drill.bot_server import bot_module
+from lab.drill.bot_server import application, bot_module
 from lab.drill.bots import play_bot
 from lab.drill.drill import Wanted, drill
 from lab.drill.measured import MeasuredRun
@@ -106,6 +108,38 @@ async def test_a_bot_that_no_healthy_call_can_use_ends_the_drill(
     with pytest.raises(UsageError, match=told) as raised:
         await play_bot(rig(HEALTHY, *asked), MeasuredRun(), MINE)
     assert str(raised.value).startswith(f"{MINE}: ")
+
+
+@pytest.mark.parametrize(
+    ("listens", "told"), [(True, "does it block the event loop"), (False, "process has ended")]
+)
+async def test_a_bot_that_answers_nothing_any_more_ends_the_drill(
+    monkeypatch: pytest.MonkeyPatch, *, listens: bool, told: str
+) -> None:
+    monkeypatch.setattr(bots, "play", lambda *_: asyncio.sleep(60.0))
+    monkeypatch.setattr(bots, "HEALTHY_S", 0.01)
+    monkeypatch.setattr(bots, "ASK_S", 0.1)
+    mine = rig(HEALTHY)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # which accepts nothing
+        mine.agent = SimpleNamespace(url=f"http://127.0.0.1:{server.getsockname()[1]}")
+        if not listens:
+            server.close()
+        async with asyncio.timeout(5.0):
+            with pytest.raises(UsageError, match=told):
+                await play_bot(mine, MeasuredRun(), MINE)
+
+
+async def test_a_bot_that_exits_is_reported_as_one_that_raised() -> None:
+    async def bot(_: Any) -> None:
+        raise SystemExit(3)
+
+    settings = SimpleNamespace(server=SimpleNamespace(public_url="http://here"))
+    app = application(settings, SimpleNamespace(bot=bot, __file__="mine.py"))  # type: ignore[arg-type]
+    media = next(route.endpoint for route in app.routes if route.path == "/twilio/media")  # type: ignore[attr-defined]
+    with pytest.raises(SystemExit):
+        await media(SimpleNamespace(accept=lambda: asyncio.sleep(0)))
+
+    assert app.state.raised == "bot() raised SystemExit: 3"
 
 
 @pytest.mark.parametrize(
