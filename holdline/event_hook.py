@@ -4,6 +4,7 @@ The function may raise, or block for ever: no call waits for it. Then events bey
 dropped.
 """
 
+import inspect
 import queue
 import threading
 from collections.abc import Callable
@@ -32,7 +33,10 @@ class EventHook:
     def call(self, event: Any) -> None:
         """Call the hook, in its thread."""
         try:
-            self._hook(event)
+            returned = self._hook(event)
+            if inspect.iscoroutine(returned):
+                returned.close()
+                self._log_once("on_event must be a function without async")
         except Exception as error:  # noqa: BLE001 - a developer's code
             self._log_once(f"on_event raised {type(error).__name__}: {error}")
 

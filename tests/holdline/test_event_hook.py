@@ -63,6 +63,19 @@ def test_a_hook_that_raises_gets_the_next_event_too_and_is_logged_once(logged: l
     assert [line.strip() for line in logged] == ["on_event raised ValueError: mine"]
 
 
+class _OwnHook:
+    async def __call__(self, _: Any) -> None: ...
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_hook_that_returns_a_coroutine_is_logged_once(logged: list[str]) -> None:
+    hook = EventHook(_OwnHook())
+    hook.call(1)
+    hook.call(2)
+
+    assert [line.strip() for line in logged] == ["on_event must be a function without async"]
+
+
 def test_events_for_a_hook_that_blocks_are_dropped_beyond_a_limit(logged: list[str]) -> None:
     blocked, heard = threading.Event(), list[Any]()
 
