@@ -258,6 +258,10 @@ class _Reading:
         is_elsewhere = bool(self._keys.get("url")) and vendor.key_env == "OPENAI_API_KEY"
         if own and vendor.key_env and not is_elsewhere and not self._keys.get("api_key"):
             raise self._error_for_rung("api_key is missing")
+        rate_hz, rates_hz = self._keys.get("rate_hz"), vendor.facts.rates_hz
+        if rate_hz and rates_hz and rate_hz not in rates_hz:
+            known = " or ".join(map(str, rates_hz))
+            raise self._error_for_rung(f"the rate is {rate_hz}; it supports {known}")
         if self._service and not own:
             self._check_needs(self._service)
 

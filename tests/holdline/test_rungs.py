@@ -313,6 +313,11 @@ SAID: dict[str, tuple[Stage, Any, str]] = {
         rung(OwnVoice, api_key="K", sample_rate="8k"),
         "rung(OwnVoice): rate_hz is '8k'; it must be a whole number above 0",
     ),
+    "a rate that the service does not have": (
+        "tts",
+        rung(OpenAITTSService, api_key="K", sample_rate=8000),
+        "rung(OpenAITTSService): the rate is 8000; it supports 24000",
+    ),
     "a list of settings": (
         "tts",
         rung(OpenAITTSService, api_key="K", settings=["speed"]),
