@@ -6,7 +6,8 @@ nothing. The words that decide are in the file of each language (`facts.py`):
 
 - `abbreviations` never end a sentence ("M. Dupont"), nor do words with one of the `endings`
   ("Bahnhofstr. 5"). `before_number` are words that abbreviate only
-  if a number follows ("No. 5"). `closing` ends one if a capital letter follows ("etc. Then"), and
+  if a number follows ("No. 5"), like the first letters of a month ("3 févr. à midi"). `closing`
+  ends one if a capital letter follows ("etc. Then"), and
   `words` are ordinary words that a library takes for abbreviations ("No. Hoy no").
 - Languages with `ordinal_after` or `ordinal_before` write ordinals with a stop. A number is an
   ordinal if a small letter, a month or one of `ordinal_before` follows ("3. Mai"), if it begins the
@@ -14,6 +15,7 @@ nothing. The words that decide are in the file of each language (`facts.py`):
 - A single letter is an initial or part of an abbreviation ("z. B."), unless it is in `one_letter`
   ("you and I"). A word without a vowel is an abbreviation, unless it is in capitals ("bd. Foch",
   but "SMS."). After a number and before a capital letter, both are units ("à 14 h. Merci").
+- Before another mark or the next letter of an abbreviation, no stop ends a sentence ("T.T.C.").
 """
 
 import re
@@ -23,6 +25,9 @@ from typing import Final
 
 from calls.languages.facts import NO_FACTS, LanguageFacts, language_of
 
+_GOES_ON: Final = re.compile(r"[,;:/\u2013\u2014-]|[^\W\d_](?:\.|$)")  # directly after a stop
+_PART: Final = re.compile(r"[/\u2013\u2014-]")  # between the words of a compound
+_MONTH_LETTERS: Final = 3  # of a month's name, at least
 _NUMBER: Final = re.compile(r"\d{1,4}|[IVX]{2,}")
 _LOOK_BACK: Final = 80  # characters; the longest abbreviation has 15
 _MARKS: Final = "\"'\u201c\u201d\u201e\u00ab\u00bb\u2018\u2019()[]\u00bf\u00a1*,;:"
@@ -50,6 +55,8 @@ def stop_ends(before: str, after: str, tag: str) -> bool:
     """
     if not before.endswith("."):
         return True
+    if _GOES_ON.match(after):
+        return False
     facts = language_of(tag) or NO_FACTS
     words = before[-_LOOK_BACK:].rstrip(".").split()
     word = words[-1].strip(_MARKS) if words else ""
@@ -60,7 +67,7 @@ def stop_ends(before: str, after: str, tag: str) -> bool:
         grows = after.strip() == following and after[-1:].isalnum()
         return not _is_ordinal(words, following, facts, grows=grows)
     word = _INITIALS.sub("", word).casefold()
-    parts = {_ELISION.sub("", word), word.rpartition("-")[2]}  # "dell'ing", "Bestell-Nr"
+    parts = {_ELISION.sub("", word), _PART.split(word)[-1]}  # "dell'ing", "Bestell-Nr"
     word = next(iter(parts & (facts.abbreviations | facts.before_number)), word)
     return not _is_abbreviation(words, word, following.strip(_MARKS)[:1], facts)
 
@@ -109,17 +116,24 @@ def _is_ordinal(words: list[str], following: str, facts: LanguageFacts, *, grows
 def _is_abbreviation(words: list[str], word: str, first: str, facts: LanguageFacts) -> bool:
     """Return whether a word before a stop is an abbreviation that ends no sentence here."""
     spelled = _spelled(words)
-    may_end = spelled in facts.closing or (word in facts.closing - facts.abbreviations)
+    closes = spelled in facts.closing and not _is_initial(words)
+    may_end = closes or (word in facts.closing - facts.abbreviations)
     if may_end or (len(word) > 1 and _DOTTED.fullmatch(word)):
         return word in facts.abbreviations - {spelled[-1:]} or not first or first.islower()
     if {word, spelled} & facts.abbreviations or word.endswith(tuple(facts.endings)):
         return True
-    if word in facts.before_number and not _is_initial(words):
+    if _abbreviates_before_number(word, facts) and not _is_initial(words):
         return not first or first.isdigit() or first.islower()
     measured = len(words) > 1 and words[-2][-1:].isdigit() and first.isupper()
     if len(word) == 1 and word.upper() != word.lower():
         return word not in facts.one_letter and not measured
     return _has_no_vowel(words[-1].strip(_MARKS)) and not measured
+
+
+def _abbreviates_before_number(word: str, facts: LanguageFacts) -> bool:
+    """Return whether a word is one of `before_number`, or the first letters of a month."""
+    begins_month = any(month.startswith(word) and month != word for month in facts.months)
+    return word in facts.before_number or (len(word) >= _MONTH_LETTERS and begins_month)
 
 
 def _is_initial(words: list[str]) -> bool:
