@@ -4,9 +4,10 @@ Rules: while a model answers, the model judges, with its tools or when it is ask
 in which `may_name_calls` finds a reason to ask. The patterns of this module decide only when no
 model does. Then a turn is an opt-out if one of its sentences is unmistakable: it tells us to stop
 calling or to take the person or their number off a list, or says that the person wants this. "Take
-me off speaker" and "take me off the email list" are not opt-outs. It must not be a question,
-negated, or a report of what others said, and a request about calls must have no time limit ("before
-noon"). A polite question ("Could you take me off your list?") counts as a request.
+me off speaker", "off the email list" and "off the waiting list" are not opt-outs. It must not be a
+question, negated, or a report of what others said, and
+a request about calls must have no time limit ("before noon"). A polite question ("Could you take me
+off your list?") counts as a request.
 
 A listed number is taken off only after an explicit wish and a clear yes to our question; in doubt
 it stays listed.
@@ -29,6 +30,8 @@ MAX_CHARACTERS: Final = 2000  # of a turn that are searched
 MAX_YES_WORDS: Final = 8  # a longer answer is not a plain yes (chosen)
 _CALLS: Final = re.compile(ANY["of_calls"])
 _LETTERS: Final = str.maketrans({"ł": "l", "\u0131": "i", "ø": "o"})
+_OTHER_LISTS: Final = re.compile(rf"\b({ANY['other_lists']})\b")
+_BEFORE_OTHER_LIST: Final = re.compile(r"( \w+){0,3} __")  # "my number from the __"
 _LIST_NAMES: Final = re.compile(ANY["list_names"])
 _NO: Final = re.compile(rf"\b({ANY['noes']})\b")
 _SENTENCE: Final = re.compile(r"[^.!?\u2026\n]+[.!?\u2026\n]*")
@@ -121,9 +124,12 @@ def _is_opt_out(sentence: str) -> bool:
 
 def _find_requests(language: Language, words: str) -> Iterator[tuple[re.Match[str], bool]]:
     """Yield each request, and whether a time limit would make it something else."""
-    for pattern, limit_matters in ((language.calls, True), (language.lists, False)):
-        for found in re.finditer(rf"\b{pattern}", words):
-            yield found, limit_matters
+    words = _OTHER_LISTS.sub(lambda found: "_" * len(found[0]), words)
+    for found in re.finditer(rf"\b{language.calls}", words):
+        yield found, True
+    for found in re.finditer(rf"\b{language.lists}", words):
+        if not _BEFORE_OTHER_LIST.match(words, found.end()):
+            yield found, False
 
 
 def _is_negated_or_reported(language: Language, before: str, clause: str) -> bool:

@@ -27,18 +27,20 @@ class Language:
     agrees: str
 
 
+def _text_of(value: str | list[str]) -> str:
+    return "|".join(value) if isinstance(value, list) else str(value)
+
+
 def _patterns_of_language(entries: dict[str, Any]) -> Language:
     """Return a language's patterns; in an entry, `<name>` stands for the entry of that name."""
 
     def pattern(name: str) -> str:
-        value = entries[name]
-        text = "|".join(value) if isinstance(value, list) else str(value)
-        return _NAME.sub(lambda found: f"(?:{pattern(found[1])})", text)
+        return _NAME.sub(lambda found: f"(?:{pattern(found[1])})", _text_of(entries[name]))
 
     return Language(**{field.name: f"(?:{pattern(field.name)})" for field in fields(Language)})
 
 
 _DATA: Final = read_data(__name__, "opt_out_words.yaml")
-ANY: Final[Mapping[str, str]] = _DATA.pop("any")
+ANY: Final[Mapping[str, str]] = {name: _text_of(value) for name, value in _DATA.pop("any").items()}
 """Patterns of words of all languages, by name; the file says what they mean."""
 LANGUAGES: Final = {tag: _patterns_of_language(entries) for tag, entries in _DATA.items()}

@@ -13,6 +13,8 @@ from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (
+        "Take me off the waiting list and stop calling me.",
+        "Take me off your marketing list.",
         "Would you be so kind as to take me off your list?",
         "I'd appreciate it if you didn't call me again.",
         "Don't call it again.",
@@ -91,6 +93,7 @@ WISHES = {
         "Могли бы вы удалить меня из списка?",
     ),
     "de": (
+        "Streichen Sie mich von Ihrer Anrufliste.",
         "Ich habe Ihnen gesagt, ich möchte Sie bitten, nicht anzurufen.",
         "Könnten Sie, wie besprochen, meine Nummer löschen?",
         "Ich habe Ihnen schon gesagt, dass Sie mich nicht mehr anrufen sollen.",
@@ -153,6 +156,7 @@ WISHES = {
         "Não quero mais chamadas.",
     ),
     "nl": (
+        "Haal me van uw bellijst.",
         "Haal mij van uw lange bellijst.",
         "Kunt u mij van de lijst halen?",
         "Ik wil niet dat u mij nog belt.",
@@ -182,6 +186,8 @@ WISHES = {
 
 OTHERS = {
     "en": (
+        "Please delete my number from the guest list.",
+        "Take my name off the wedding list.",
         "Can you explain why I should take my number off your list?",
         "Why would I want to stop your calls?",
         "Why would you stop calling me?",
@@ -242,6 +248,8 @@ OTHERS = {
         "",
     ),
     "es": (
+        "Quíteme de la lista de espera.",
+        "Borre mi número de la lista de invitados.",
         "Borre mi número antiguo y apunte el nuevo.",
         "No quiero perder su llamada.",
         "No me moleste con los detalles.",
@@ -257,6 +265,7 @@ OTHERS = {
         "No me llame al móvil, llámeme a casa.",
     ),
     "ru": (
+        "Удалите меня из списка покупок.",
         "Прошу исключить меня из списка ожидания.",
         "Можете удалить мой номер из списка гостей?",
         "Удалите мой номер телефона из вашего списка заказов.",
@@ -275,6 +284,8 @@ OTHERS = {
         "Не звоните на мобильный, звоните домой.",
     ),
     "de": (
+        "Nehmen Sie mich von der Warteliste.",
+        "Löschen Sie meine Nummer von der Gästeliste.",
         "Ich habe Ihnen gesagt, ich kann sie nicht anrufen.",
         "Würden Sie mir bitte sagen, warum Sie mich nicht mehr anrufen?",
         "Können Sie mir erklären, wie Sie meine Nummer löschen?",
@@ -296,6 +307,8 @@ OTHERS = {
         "Ich möchte nicht abends angerufen werden.",
     ),
     "fr": (
+        "Retirez-moi de la liste d'attente.",
+        "Enlevez mon numéro de la liste des invités.",
         "Je n'accepte pas les appels masqués.",
         "Je n'accepte pas votre appel d'offres.",
         "Je ne veux pas recevoir vos appels d'offres.",
@@ -312,6 +325,8 @@ OTHERS = {
         "Ne m'appelez pas au travail.",
     ),
     "it": (
+        "Mi tolga dalla lista d'attesa.",
+        "Cancelli il mio numero dalla lista degli ospiti.",
         "Potete dirmi perché non mi chiamate più?",
         "Non voglio perdere la chiamata.",
         "Non mi chiami Maria, mi chiamo Anna.",
@@ -322,6 +337,7 @@ OTHERS = {
         "Mia moglie dice di non chiamare più.",
     ),
     "pt": (
+        "Apague o meu número da lista de casamento.",
         "Quero sair da lista de espera.",
         "Retire o meu número da lista de convidados.",
         "Ele disse para não ligar mais.",
@@ -334,6 +350,7 @@ OTHERS = {
         "Tire-me da lista de emails.",
     ),
     "nl": (
+        "Schrap mijn naam van de deelnemerslijst.",
         "Kunt u mij van de wachtlijst halen?",
         "Kunt u mijn naam van de gastenlijst halen?",
         "Haal mijn nummer van de wacht lijst.",
@@ -345,6 +362,8 @@ OTHERS = {
         "Haal mij van de mailinglijst.",
     ),
     "pl": (
+        "Proszę mnie skreślić z listy oczekujących.",
+        "Proszę usunąć mój numer z listy gości.",
         "Córka nie chce telefonów.",
         "Proszę nie dzwonić do pracy, tylko do domu.",
         "Nie dzwońcie do poniedziałku.",
