@@ -5,7 +5,7 @@ in which `may_name_calls` finds a reason to ask. The patterns of this module dec
 model does. Then a turn is an opt-out if one of its sentences is unmistakable: it tells us to stop
 calling or to take the person or their number off a list, or says that the person wants this. "Take
 me off speaker", "off the email list" and "off the waiting list" are not opt-outs. It must not be a
-question, negated, or a report of what others said, and
+question ("I wonder whether you still call me", too), negated, or a report of what others said, and
 a request about calls must have no time limit ("before noon"). A polite question ("Could you take me
 off your list?") counts as a request.
 
@@ -41,6 +41,9 @@ _LEADS: Final = re.compile(rf"(({ANY['leads']}) )+")
 _TAG: Final = re.compile(rf"\b({ANY['tags']})$")
 _JOINTS: Final = re.compile(rf"\b({ANY['joints']})\b")
 _INDIRECT: Final = re.compile(rf"\b({ANY['indirect']})\b")
+_WONDERS: Final = re.compile(  # "se" is "whether" only here
+    rf"\b({ANY['wonders']})( \w+){{0,2}} (?P<asks>{ANY['indirect']}|se)\b"
+)
 _SUBJECTS: Final = re.compile(rf"({ANY['subjects']})\b")
 
 
@@ -112,6 +115,8 @@ def _is_opt_out(sentence: str) -> bool:
             before, clause = words[: found.start()], words[begin : found.start()]
             if _is_negated_or_reported(language, before, clause):
                 continue
+            if _is_wondered(before, clause):
+                continue
             if _is_question(language, words, found, is_asked=is_asked):
                 continue
             if _is_about_other(language, words, found):
@@ -143,6 +148,12 @@ def _is_negated_or_reported(language: Language, before: str, clause: str) -> boo
     near = _JOINTS.split(clause)[-1]
     denied = re.search(rf"\b{language.denies}\b", near)
     return bool(denied or re.search(rf"\b{language.others}\b", before))
+
+
+def _is_wondered(before: str, clause: str) -> bool:
+    """Return whether the words before a request, the last in its `clause`, ask it indirectly."""
+    begin = len(before) - len(_JOINTS.split(clause)[-1])
+    return any(found.start("asks") >= begin for found in _WONDERS.finditer(before))
 
 
 def _is_about_other(language: Language, words: str, found: re.Match[str]) -> bool:

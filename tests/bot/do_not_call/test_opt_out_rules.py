@@ -13,6 +13,8 @@ from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (
+        "I wonder if you could take me off your calling list.",
+        "I don't know why you have my number, just stop calling me.",
         "Take me off the waiting list and stop calling me.",
         "Take me off your marketing list.",
         "Would you be so kind as to take me off your list?",
@@ -186,6 +188,8 @@ WISHES = {
 
 OTHERS = {
     "en": (
+        "I wonder whether I should take my number off your list.",
+        "I'd like to know how to delete my number.",
         "Please delete my number from the guest list.",
         "Take my name off the wedding list.",
         "Can you explain why I should take my number off your list?",
@@ -265,6 +269,7 @@ OTHERS = {
         "No me llame al móvil, llámeme a casa.",
     ),
     "ru": (
+        "Мне интересно, почему вы больше не звоните.",
         "Удалите меня из списка покупок.",
         "Прошу исключить меня из списка ожидания.",
         "Можете удалить мой номер из списка гостей?",
@@ -284,6 +289,8 @@ OTHERS = {
         "Не звоните на мобильный, звоните домой.",
     ),
     "de": (
+        "Ich frage mich, ob Sie meine Nummer löschen.",
+        "Ich wüsste gern, warum Sie mich nicht mehr anrufen.",
         "Nehmen Sie mich von der Warteliste.",
         "Löschen Sie meine Nummer von der Gästeliste.",
         "Ich habe Ihnen gesagt, ich kann sie nicht anrufen.",
@@ -307,6 +314,7 @@ OTHERS = {
         "Ich möchte nicht abends angerufen werden.",
     ),
     "fr": (
+        "Je me demande pourquoi vous ne m'appelez plus.",
         "Retirez-moi de la liste d'attente.",
         "Enlevez mon numéro de la liste des invités.",
         "Je n'accepte pas les appels masqués.",
@@ -325,6 +333,8 @@ OTHERS = {
         "Ne m'appelez pas au travail.",
     ),
     "it": (
+        "Mi chiedo perché non mi chiamate più.",
+        "Vorrei sapere se avete cancellato il mio numero.",
         "Mi tolga dalla lista d'attesa.",
         "Cancelli il mio numero dalla lista degli ospiti.",
         "Potete dirmi perché non mi chiamate più?",
@@ -337,6 +347,7 @@ OTHERS = {
         "Mia moglie dice di non chiamare più.",
     ),
     "pt": (
+        "Gostaria de saber se apagaram o meu número.",
         "Apague o meu número da lista de casamento.",
         "Quero sair da lista de espera.",
         "Retire o meu número da lista de convidados.",
@@ -350,6 +361,7 @@ OTHERS = {
         "Tire-me da lista de emails.",
     ),
     "nl": (
+        "Ik vraag me af waarom jullie niet meer bellen.",
         "Schrap mijn naam van de deelnemerslijst.",
         "Kunt u mij van de wachtlijst halen?",
         "Kunt u mijn naam van de gastenlijst halen?",
@@ -362,6 +374,7 @@ OTHERS = {
         "Haal mij van de mailinglijst.",
     ),
     "pl": (
+        "Chciałbym wiedzieć, czy usunęliście mój numer.",
         "Proszę mnie skreślić z listy oczekujących.",
         "Proszę usunąć mój numer z listy gości.",
         "Córka nie chce telefonów.",
