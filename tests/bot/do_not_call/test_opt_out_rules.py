@@ -79,6 +79,8 @@ WISHES = {
         "No quiero que me llamen.",
     ),
     "ru": (
+        "Больше не звоните на этот номер.",
+        "Не звоните мне больше никогда.",
         "Я просил вас не звонить.",
         "Я же просил не звонить мне больше.",
         "Можете как можно скорее удалить меня из списка?",
@@ -118,6 +120,7 @@ WISHES = {
         "Streichen Sie uns bitte aus Ihrem System.",
     ),
     "fr": (
+        "N'appelez plus ce numéro.",
         "Je n'accepte plus vos appels.",
         "Je ne veux pas être démarché par téléphone.",
         "Je ne souhaite plus recevoir d'appels.",
@@ -137,6 +140,8 @@ WISHES = {
         "Merci de retirer mon numéro de votre base de données.",
     ),
     "it": (
+        "Non chiamate più questo numero.",
+        "Non mi chiamate più, per favore.",
         "Non mi contatti più per telefono.",
         "Non voglio più essere disturbato al telefono.",
         "Le chiedo di non chiamarmi più.",
@@ -171,6 +176,8 @@ WISHES = {
         "Ik wil niet meer gebeld worden.",
     ),
     "pl": (
+        "Proszę więcej nie dzwonić pod ten numer.",
+        "Nie dzwońcie więcej na ten numer.",
         "Czy możecie jak najszybciej usunąć mój numer z listy?",
         "Niech pan przestanie do mnie dzwonić.",
         "Wycofuję zgodę na kontakt telefoniczny.",
@@ -179,6 +186,8 @@ WISHES = {
         "Proszę usunąć mój numer z listy.",
     ),
     "tr": (
+        "Bir daha aramayın.",
+        "Lütfen beni aramayın artık.",
         "Numaramı kayıtlarınızdan siler misiniz?",
         "Beni bir daha aramayın.",
         "Numaramı listenizden silin.",
@@ -269,6 +278,8 @@ OTHERS = {
         "No me llame al móvil, llámeme a casa.",
     ),
     "ru": (
+        "Не звоните в полицию.",
+        "Не звоните моему мужу.",
         "Мне интересно, почему вы больше не звоните.",
         "Удалите меня из списка покупок.",
         "Прошу исключить меня из списка ожидания.",
@@ -314,6 +325,7 @@ OTHERS = {
         "Ich möchte nicht abends angerufen werden.",
     ),
     "fr": (
+        "N'appelez pas la police.",
         "Je me demande pourquoi vous ne m'appelez plus.",
         "Retirez-moi de la liste d'attente.",
         "Enlevez mon numéro de la liste des invités.",
@@ -333,6 +345,9 @@ OTHERS = {
         "Ne m'appelez pas au travail.",
     ),
     "it": (
+        "Non chiami la polizia.",
+        "Non chiamate mio marito.",
+        "Non mi chiamate signora.",
         "Mi chiedo perché non mi chiamate più.",
         "Vorrei sapere se avete cancellato il mio numero.",
         "Mi tolga dalla lista d'attesa.",
@@ -374,6 +389,8 @@ OTHERS = {
         "Haal mij van de mailinglijst.",
     ),
     "pl": (
+        "Proszę nie dzwonić na policję.",
+        "Nie dzwońcie do mojego męża.",
         "Chciałbym wiedzieć, czy usunęliście mój numer.",
         "Proszę mnie skreślić z listy oczekujących.",
         "Proszę usunąć mój numer z listy gości.",
@@ -385,6 +402,8 @@ OTHERS = {
         "Proszę usunąć mnie z listy mailingowej.",
     ),
     "tr": (
+        "Polisi aramayın.",
+        "Lütfen eşimi aramayın.",
         "Kızım aranmak istemiyor.",
         "Beni işten aramayın, evden arayın.",
         "Eski numaramı silin, yenisini yazın.",
