@@ -13,6 +13,7 @@ from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (
+        "This number is not to be called again.",
         "I wonder if you could take me off your calling list.",
         "I don't know why you have my number, just stop calling me.",
         "Take me off the waiting list and stop calling me.",
@@ -63,6 +64,7 @@ WISHES = {
         "I'd prefer not to be called again.",
     ),
     "es": (
+        "Que no me vuelvan a llamar.",
         "Dejen ya de llamarme, por favor.",
         "Le pido que no me vuelva a llamar.",
         "Ya les dije que no me llamen.",
@@ -97,6 +99,8 @@ WISHES = {
         "Могли бы вы удалить меня из списка?",
     ),
     "de": (
+        "Unterlassen Sie bitte künftig jegliche Anrufe.",
+        "Ich widerspreche der telefonischen Werbung.",
         "Streichen Sie mich von Ihrer Anrufliste.",
         "Ich habe Ihnen gesagt, ich möchte Sie bitten, nicht anzurufen.",
         "Könnten Sie, wie besprochen, meine Nummer löschen?",
@@ -120,6 +124,7 @@ WISHES = {
         "Streichen Sie uns bitte aus Ihrem System.",
     ),
     "fr": (
+        "Ne rappelez plus ce numéro.",
         "N'appelez plus ce numéro.",
         "Je n'accepte plus vos appels.",
         "Je ne veux pas être démarché par téléphone.",
@@ -186,6 +191,8 @@ WISHES = {
         "Proszę usunąć mój numer z listy.",
     ),
     "tr": (
+        "Daha fazla arama almak istemiyorum.",
+        "Verilerimi sisteminizden silin.",
         "Bir daha aramayın.",
         "Lütfen beni aramayın artık.",
         "Numaramı kayıtlarınızdan siler misiniz?",
@@ -422,9 +429,13 @@ BACK = {
         "I would like to be called after all.",
         "It's fine, calls are okay.",
     ),
-    "es": ("Pueden llamarme otra vez.", "Quiero que me llamen."),
+    "es": ("Me gustaría que me llamaran.", "Pueden llamarme otra vez.", "Quiero que me llamen."),
     "ru": ("Можете мне звонить.", "Звоните мне."),
-    "de": ("Sie dürfen mich gern wieder anrufen.", "Rufen Sie mich ruhig wieder an."),
+    "de": (
+        "Setzen Sie mich bitte wieder auf die Liste.",
+        "Sie dürfen mich gern wieder anrufen.",
+        "Rufen Sie mich ruhig wieder an.",
+    ),
     "fr": ("Vous pouvez encore m'appeler.", "Je veux bien recevoir vos appels."),
     "it": ("Potete chiamarmi.",),
     "pt": ("Podem ligar-me.",),
@@ -479,6 +490,7 @@ def test_in_a_language_without_patterns_a_model_is_asked_about_all_words(
     "said",
     [
         *("Yes.", "Yes, please.", "Um, yes.", "Ja, gern.", "Sí, claro.", "Да", "Evet.", "Tak."),
+        *("Yes, that's fine.", "Yes, I am.", "Claro que sí.", "Ja, dat mag.", "Tak, zgadzam się."),
         *(
             "Yes, you can call me again.",
             "Yes sir, thank you.",
