@@ -4,7 +4,8 @@ People pause for a second or longer between the digits of a number or the parts 
 silence alone would end such a turn too soon. The text decides:
 
 - After a digit, a letter, "at", "dot" or "my number is", the turn waits for `pause_s` of silence.
-- A number after "at", "for" or "the" is a time or an amount: "a table for four" is complete.
+- A number after "at", "for" or "the" is a time or an amount: "a table for four" is complete. After
+  words such as "mon numéro est le", it is dictated.
 - After a question of the agent that the configuration lists, the turn waits for the silence that
   is configured for this question.
 
@@ -56,7 +57,8 @@ def is_dictating(text: str) -> bool:
     spelled = _is_letter(previous) and previous not in _COUNTS
     # "nove um dois": a number that is also an ordinary word, after a digit
     is_number = previous in _ORDINARY and _is_spoken_digit("".join(before[-2:-1]))
-    follows = spelled or is_number or _is_spoken_digit(previous)
+    led = _LEADS.search(" ".join(before)) is not None
+    follows = spelled or is_number or led or _is_spoken_digit(previous)
     if _is_spoken_digit(last):
         return follows or previous not in _COUNTS
     if last in _LARGER:

@@ -12,6 +12,8 @@ HOURS = "We open at nine. From Monday to Friday we are here until six in the eve
 @pytest.mark.parametrize(
     "text",
     [
+        "Oh, really?", "I know.", "Echt?", "Ma dai.", "Compreendo.",
+        "Snap ik, helder.", "Naprawdę?",
         "Yeah, totally.", "I hear you.", "Ach, wirklich.", "对对对", "好的好的",
         "Okay.", "ok", "OK, okay.", "uh-huh", "Uh huh.", "Mm-hmm.", "mhm", "Yeah, I see.", "Right.",
         "yes", "Oh, okay, got it.", "ajá", "Sí, sí.", "de acuerdo", "Vale.", "Да, понятно.",

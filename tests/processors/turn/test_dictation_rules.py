@@ -25,6 +25,7 @@ from processors.turn.dictation_rules import Dictation, is_dictating
         "sıfır beş bir", "numaram", "beş on",
         "B as in Bravo", "B wie Berta", "D comme Daniel", "b de burro", "R come Roma",
         "b de bola", "A van Anton", "B jak Barbara", "Б как Борис", "A Ankara'nın A'sı",
+        "mon numéro est le zéro", "kod to cztery", "mon mail est jean point", "два нуля",
         "nove um dois", "tiret du bas", "mi DNI es", "mi teléfono es el seis", "alt çizgi",
     ],
 )  # fmt: skip
@@ -43,6 +44,7 @@ def test_a_number_or_spelling_in_progress_is_dictation(text: str) -> None:
         "um drei", "Ich hätte gern einen", "ein", "gegen acht", "nur zwei", "à cinq", "pour deux",
         "un",
         "alle tre", "per due", "às cinco", "para dois", "om drie", "voor twee", "za pięć", "bir",
+        "I need two", "ich brauche zwei", "necesito dos", "quero dois", "мне нужно два", "chcę dwa",
         "saat beş", "the rent is due", "hold on", "good point", "plan b for lunch",
         "martes y de lunes", "e come mai", "и как дела", "send me an email", "a flat tire",
     ],
