@@ -28,6 +28,9 @@ KNOWN: Final = tuple(name for name in _DATA["columns"] if name not in NAMES[1:])
 MAX_SHOWN: Final = 8  # headings in a message
 MAX_SHOWN_LENGTH: Final = 40
 MAX_SAYING: Final = 24  # characters of a cell that may say not to call; longer ones are notes
+MAX_TAGS: Final = 500  # characters of a cell that may be a list of tags (chosen)
+TAGS: Final = re.compile(r"[,;|]|:::")  # between tags; Google writes ":::"
+NOTE: Final = re.compile(r"\s*\(([^)]*)\)")  # at the beginning of a heading
 STEM_LETTERS: Final = 5  # a shorter word at the edge of a longer one is a coincidence
 LIKELY_SHARE: Final = 0.5  # of the values, for a heading with a word for a telephone
 CERTAIN_SHARE: Final = 0.8  # of the values, for any other heading (both chosen)
@@ -142,8 +145,14 @@ def meanings_of(
 
 @lru_cache(maxsize=4096)
 def meaning_of(heading: str) -> Meaning:
-    """Return what a heading says by its words alone; an unknown one is a field of the owner's."""
+    """Return what a heading says by its words alone; an unknown one is a field of the owner's.
+
+    So is a column such as `(Do Not Modify) Contact`, whose values are another program's own.
+    """
     words = _words_of_heading(heading)
+    note = set(_words_of_heading(found[1])) if (found := NOTE.match(heading)) else set[str]()
+    if note & DO_NOT and not note & (CALL | CONTACT | TELEPHONE):
+        return Meaning()
     if permission := _permission_in_heading(words):
         return Meaning(permission)
     whole = WHOLE.get("".join(words)) or _owner_name(words)
@@ -163,9 +172,10 @@ def is_refusal(meaning: str, cell: str) -> bool:
     do words that are not a yes, such as `pending`. A date or a time is a yes.
     """
     value = _folded_flag(cell)
-    if meaning == DO_NOT_CALL:
-        return value not in CLEAR_NO and value != ""
     words = _words_of_heading(cell)
+    if meaning == DO_NOT_CALL:
+        is_in = _opts_in(words) and not _denying_words(words)
+        return value not in CLEAR_NO and value != "" and not is_in
     said = {word for word in words if len(word) > 1 or len(words) == 1} & CLEAR_YES
     is_yes = (
         value == ""
@@ -176,7 +186,9 @@ def is_refusal(meaning: str, cell: str) -> bool:
 
 
 def says_do_not_call(cell: str) -> bool:
-    """Return whether a cell of a column such as `Status` says not to call, as `DNC` does."""
+    """Return whether a cell, or a tag in it, says not to call, as `DNC` below `Status` does."""
+    if len(cell) <= MAX_TAGS and TAGS.search(cell):
+        return any(says_do_not_call(tag) for tag in TAGS.split(cell))
     if len(cell) > MAX_SAYING:
         return False
     # A file has millions of cells; folding is slow, and changes no letter of ASCII but its case.
@@ -340,7 +352,8 @@ def _owner_name(words: Sequence[str]) -> str:
 def _permission_in_heading(words: list[str]) -> str:
     """Return whether a heading is about being called: `DO_NOT_CALL`, `MAY_CALL` or empty."""
     found = set(words)
-    if "".join(word for word in words if word not in AROUND_OPT_OUT) in OPT_OUTS:
+    bare = "".join(word for word in words if word not in AROUND_OPT_OUT)
+    if bare in OPT_OUTS or "".join(words) in OPT_OUTS:  # "liste" is part of "liste noire"
         return DO_NOT_CALL
     about_calls = found & CALL or (found & CONTACT and not found & ONLY_OTHER)
     about_calls = bool(about_calls) or any(map(_is_telephone, words))

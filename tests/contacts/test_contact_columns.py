@@ -13,6 +13,7 @@ from contacts.contact_columns import (
     is_refusal,
     meaning_of,
     meanings_of,
+    says_do_not_call,
 )
 from contacts.contact_files import ContactFileError, open_contacts
 
@@ -126,13 +127,15 @@ Do not email or call;DND;不要打电话;拒绝来电;禁止致电;不联系;黑
 Avregistrerad;Må ikke ringes op;Ingen opkald;Afmeldt;Reservert;Älä soita;Puhelinkielto
 Nevolejte;Zákaz volání;Tilos hívni;Nu sunați;Blocat;Заборона дзвінків;Ne zvati;Не звънете
 ห้ามโทร;Đừng gọi;Jangan telepon;Neskambinti
+Schwarze Liste;Auf der schwarzen Liste;Lista negra;Liste noire;В черном списке;Czarna lista
 National DNC;Is DNC?;Phone Status DNC;Not callable;Voice opt out;Phone refused;Contact suppressed
 Blacklist phone;Call restrictions;Excluir de llamadas;Opposizione chiamate;Arama engeli
 Bloqueado para ligações;Telefon Aramalarına İzin Verme;Nepovolit telefonní hovory
 Заборонити телефонні дзвінки;Запретить звонки;不允许电话联络;電話を許可しない;전화 통화 허용 안 함
 Blacklisted Phone is Phone;Älä salli puhelinsoittoja;Telefonhívások tiltása;전화 안 함;전화안함
 전화안받음;Älä koskaan soita;Puhelut: älä salli"""
-OTHERS = """Voicemail;Invoice;Call Preference;Consent given by
+OTHERS = """(Do Not Modify) Contact;(Nicht ändern) Kontakt;(Ne pas modifier) Contact
+(Не изменять) Контакт;Voicemail;Invoice;Call Preference;Consent given by
 Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone No
 Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter
 免费电话;联系电话;拒收邮件;不动产地址;最近通话时间;連絡先電話番号;最終架電日
@@ -148,6 +151,7 @@ def test_a_heading_that_forbids_calls_is_recognised(heading: str) -> None:
 PERMISSIONS = """Calls allowed;Consent to call;Opt-in calls;Opted in phone;Telefonische Einwilligung
 允许来电;电话营销同意;전화 동의;Samtycke samtal;Samtykke til opkald
 Anruf erlaubt;Permite llamadas;Consenso chiamate;Permite ligações;Zgoda na telefon;Arama izni
+Autoriza chamadas;Autorizza chiamate
 Callable;Contactable by phone;Voice consent;TCPA opt in;Acepta llamadas;Accetta chiamate
 Telefon Aramalarına İzin Ver;允许电话;Telefonanrufe zulassen;전화 안내 동의
 Arama İzni Verme Tarihi;Arama izni verme durumu"""
@@ -200,7 +204,10 @@ def test_a_heading_about_something_else_forbids_no_call(heading: str) -> None:
         *(("may_call", cell, True) for cell in ("denied", "revoked", "widerrufen", "abgelehnt")),
         *(("may_call", cell, True) for cell in ("pending", "rifiutato", "отказ", "by email only")),
         *(("may_call", cell, False) for cell in ("yes", "1", "ja", "since 2026-01-01", "after 18")),
-        *(("do_not_call", cell, False) for cell in ("0.0", "0,00")),
+        *(("do_not_call", cell, False) for cell in ("0.0", "0,00", "Zulassen", "Autoriser")),
+        *(("do_not_call", cell, False) for cell in ("Opted in", "opt-in")),
+        *(("do_not_call", cell, True) for cell in ("Nicht zulassen", "Not opted in", "opted out")),
+        *(("may_call", cell, False) for cell in ("Zulassen", "Permitir")),
         *(("do_not_call", cell, True) for cell in ("1.0", "10.0")),
         *(("may_call", cell, True) for cell in ("0.0", "0,00", "N/D", "opted out", "Opt-Out")),
         *(("may_call", cell, False) for cell in ("1.0", "✔\ufe0f", "Opt-In", "OptIn")),
@@ -228,6 +235,20 @@ def test_only_a_clear_no_below_a_permission_lists_the_numbers(
 
     assert read is not None
     assert (read.opt_out, read.opted_out) == ("Anruf erlaubt", is_listed)
+
+
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("vip, do-not-call", True),
+        ("Friends ::: Do Not Call ::: * myContacts", True),
+        ("vip;DNC", True),
+        ("please do not call before nine, thanks", False),
+        ("vip, customer", False),
+    ],
+)
+def test_a_tag_among_others_may_say_not_to_call(cell: str, *, says: bool) -> None:
+    assert says_do_not_call(cell) is says
 
 
 YES_NO_COLUMNS = {
