@@ -7,7 +7,8 @@ their checksum, because one may be misheard, and so is a longer row; the last fo
 on a receipt, unless the row may end with the card's code. Only a list of round numbers, such as
 prices, must begin and end like a card. A row of up to 15 digits that begins with a plus or a zero
 is a telephone number. Dates and times are no part of a row. An account number (IBAN) is masked from
-its country code on, whether its letters are said one by one or in groups.
+its country code on, whether its letters are said one by one or in groups. A card number that is
+corrected ("four two no sorry four three") is masked if what was meant has a card's checksum.
 
 The words for numbers are those of `calls.languages`. A text is read in each language if it has
 several of that language's words for numbers. In scripts without capital letters, such as Chinese,
@@ -40,6 +41,9 @@ MAX_COMPOSED: Final = 16  # tokens of one number: "eight hundred and twenty-two 
 MAX_GAP: Final = 4  # characters between two parts of a number
 MAX_HESITATIONS: Final = 4  # between two parts of a number (chosen)
 HESITATIONS: Final = frozenset[str]().union(*(item.hesitations for item in languages().values()))
+CORRECTIONS: Final = frozenset[str]().union(*(item.corrections for item in languages().values()))
+MAX_CORRECTED: Final = 2  # digits; else the second number is another one (chosen)
+CORRECTED_LENGTHS: Final = {"3": 15}  # of a card number by its first digit; else 16
 UNIT_JOINTS: Final = ("y", "e", "i", "și", "og", "och", "en", "und", "and", "et")
 LONE: Final = ("100", "1000")  # words that are numbers only next to others
 MOST: Final = 1_000_000  # numbers are below it
@@ -192,6 +196,7 @@ def masked_numbers(text: str) -> str:
     for tag in _languages_to_try(tokens, least=LEAST_WORDS):
         parts = _read_numbers(tokens, tag)
         spans |= _masked_cards(text, parts) | _masked_accounts(text, parts)
+        spans |= _masked_corrections(text, parts)
     return _with_replacements(text, spans)
 
 
@@ -495,6 +500,27 @@ def _masked_cards(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], st
         if len(digits) >= CARD_DIGITS.start and not (is_phone or is_inside or is_list):
             spans[row[0].start, row[-1].end] = _mask_card(digits)
     return spans
+
+
+def _masked_corrections(text: str, parts: Sequence[_Part]) -> dict[tuple[int, int], str]:
+    """Return what to show in place of a card number and its correction, by its place."""
+    spans = dict[tuple[int, int], str]()
+    for row, after in pairwise(_rows_of_numbers(text, parts)):
+        first, second = ("".join(part.digits for part in said) for said in (row, after))
+        between = set(TOKEN.findall(text[row[-1].end : after[0].start].lower()))
+        kept = CORRECTED_LENGTHS.get(first[0], 16) - len(second)
+        digits = first[:kept] + second
+        is_corrected = between & CORRECTIONS and between <= CORRECTIONS | HESITATIONS
+        if not is_corrected or not 0 < kept <= len(first):
+            continue
+        differing = sum(old != new for old, new in zip(first[kept:], second, strict=False))
+        if differing <= MAX_CORRECTED and _is_whole_card(digits):
+            spans[row[0].start, after[-1].end] = show_last(digits)
+    return spans
+
+
+def _is_whole_card(digits: str) -> bool:
+    return digits[0] in CARD_STARTS and _card_length(digits) == len(digits)
 
 
 def _mask_card(digits: str) -> str:

@@ -49,6 +49,7 @@ class LanguageFacts:
             they indicate (`processors/answerer/phrase_rules.py`).
         numbers: The digits, and larger numbers that are one word, by word: `{"null": 0}`.
         hesitations: Words between two parts of a number: "and then".
+        corrections: Words between a number and its correction: "no sorry".
         repeats: How many equal digits a word announces: `{"doppel": 2}`; "double five" is 55.
     """
 
@@ -76,6 +77,7 @@ class LanguageFacts:
     machines: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     numbers: Mapping[str, int] = field(default_factory=dict[str, int])
     hesitations: frozenset[str] = frozenset()
+    corrections: frozenset[str] = frozenset()
     repeats: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
