@@ -8,6 +8,7 @@ from typing import Any, Final
 from fallbacks.data_files import read_data
 
 _NAME: Final = re.compile(r"<(\w+)>")
+_GROUP: Final = re.compile(r"\((?!\?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,12 @@ class Language:
 
 
 def _text_of(value: str | list[str]) -> str:
-    return "|".join(value) if isinstance(value, list) else str(value)
+    """Return a pattern whose groups capture nothing.
+
+    Python 3.11 raises `SystemError` in possessive repeats (`*+`) of groups that capture.
+    """
+    text = "|".join(value) if isinstance(value, list) else str(value)
+    return _GROUP.sub("(?:", text)
 
 
 def _patterns_of_language(entries: dict[str, Any]) -> Language:

@@ -81,6 +81,7 @@ WISHES = {
         "No quiero que me llamen.",
     ),
     "ru": (
+        "Не звоните больше по этому номеру.",
         "Больше не звоните на этот номер.",
         "Не звоните мне больше никогда.",
         "Я просил вас не звонить.",
@@ -145,6 +146,7 @@ WISHES = {
         "Merci de retirer mon numéro de votre base de données.",
     ),
     "it": (
+        "Non chiamate mai più la nostra casa.",
         "Non chiamate più questo numero.",
         "Non mi chiamate più, per favore.",
         "Non mi contatti più per telefono.",
@@ -191,6 +193,7 @@ WISHES = {
         "Proszę usunąć mój numer z listy.",
     ),
     "tr": (
+        "Numaramı aramayın.",
         "Daha fazla arama almak istemiyorum.",
         "Verilerimi sisteminizden silin.",
         "Bir daha aramayın.",
