@@ -117,7 +117,7 @@ def _is_opt_out(sentence: str) -> bool:
                 continue
             if _is_wondered(before, clause):
                 continue
-            if _is_question(language, words, found, is_asked=is_asked):
+            if _is_question(language, words, found, begin, is_asked=is_asked):
                 continue
             if _is_about_other(language, words, found):
                 continue
@@ -164,16 +164,19 @@ def _is_about_other(language: Language, words: str, found: re.Match[str]) -> boo
     return bool(re.search(rf"\b{language.channels}\b", words) and not _CALLS.search(found[0]))
 
 
-def _is_question(language: Language, words: str, found: re.Match[str], *, is_asked: bool) -> bool:
+def _is_question(
+    language: Language, words: str, found: re.Match[str], begin: int, *, is_asked: bool
+) -> bool:
     """Return whether a sentence with a request asks a question; a polite request does not.
 
+    `begin` is the start of the request's clause: "Who are you, stop calling me" is a request.
     `is_asked` is whether the sentence ends like a question.
     """
     lead = _LEADS.match(words)
     first = lead.end() if lead else 0
     until_end = words[: found.end()]
     begs = re.search(rf"\b{language.begs}", until_end)
-    asks = re.match(rf"{language.asks}\b", words[first:])
+    asks = re.match(rf"{language.asks}\b", words[first:]) if begin <= first else None
     if asks and begs and begs.start() >= first + asks.end():  # "Why would you stop calling me?"
         return True
     if begs and len(until_end[begs.end() : max(begs.end(), found.start())].split()) <= MOST_BEGGED:

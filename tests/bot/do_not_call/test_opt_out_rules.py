@@ -13,6 +13,8 @@ from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (
+        "I don't know who you are, stop calling me.",
+        "Where did you get this number, take me off your list.",
         "This number is not to be called again.",
         "I wonder if you could take me off your calling list.",
         "I don't know why you have my number, just stop calling me.",
@@ -100,6 +102,7 @@ WISHES = {
         "Могли бы вы удалить меня из списка?",
     ),
     "de": (
+        "Ich weiß nicht, wer Sie sind, rufen Sie mich nicht mehr an.",
         "Unterlassen Sie bitte künftig jegliche Anrufe.",
         "Ich widerspreche der telefonischen Werbung.",
         "Streichen Sie mich von Ihrer Anrufliste.",
@@ -146,6 +149,7 @@ WISHES = {
         "Merci de retirer mon numéro de votre base de données.",
     ),
     "it": (
+        "Non so chi siete, non chiamatemi più.",
         "Non chiamate mai più la nostra casa.",
         "Non chiamate più questo numero.",
         "Non mi chiamate più, per favore.",
