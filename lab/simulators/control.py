@@ -32,7 +32,7 @@ class Control:
 
     async def start(self) -> None:
         """Listen on a free port."""
-        app = web.Application(middlewares=[self._guard])
+        app = web.Application(middlewares=[self._require_token])
         app.add_routes(self._routes.routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
         await self._runner.setup()
@@ -47,7 +47,7 @@ class Control:
             self._runner = None
 
     @web.middleware
-    async def _guard(
+    async def _require_token(
         self,
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
@@ -69,50 +69,51 @@ class ControlRoutes:
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
         return [
-            web.get("/instances", self._list),
-            web.get("/instances/{name}", self._get),
-            web.put("/instances/{name}/faults", self._break),
-            web.delete("/instances/{name}/faults", self._mend),
-            web.get("/instances/{name}/requests", self._requests),
-            web.get("/words", self._words),
-            web.get("/audio", self._takes),
-            web.get("/audio/{name}/{request}", self._audio),
+            web.get("/instances", self._serve_instances),
+            web.get("/instances/{name}", self._serve_instance),
+            web.put("/instances/{name}/faults", self._set_faults),
+            web.delete("/instances/{name}/faults", self._clear_faults),
+            web.get("/instances/{name}/requests", self._serve_requests),
+            web.get("/words", self._serve_words),
+            web.get("/audio", self._serve_takes),
+            web.get("/audio/{name}/{request}", self._serve_audio),
             web.get("/faults", _fault_menu),
         ]
 
-    async def _list(self, request: web.Request) -> web.Response:
+    async def _serve_instances(self, request: web.Request) -> web.Response:
         return web.json_response(
-            [self._describe(instance) for instance in self._instances.values()]
+            [self._describe_instance(instance) for instance in self._instances.values()]
         )
 
-    async def _get(self, request: web.Request) -> web.Response:
-        return web.json_response(self._describe(self._find_instance(request)))
+    async def _serve_instance(self, request: web.Request) -> web.Response:
+        return web.json_response(self._describe_instance(self._find_instance(request)))
 
-    async def _break(self, request: web.Request) -> web.Response:
+    async def _set_faults(self, request: web.Request) -> web.Response:
         """Replace an instance's faults, from now on; answer 400 if the new ones are invalid."""
         instance = self._find_instance(request)
         try:
             instance.set_faults(parse_windows(await request.json()))
         except ValueError as error:  # includes json's error
             return web.json_response({"error": str(error)}, status=400)
-        return web.json_response(self._describe(instance))
+        return web.json_response(self._describe_instance(instance))
 
-    async def _mend(self, request: web.Request) -> web.Response:
+    async def _clear_faults(self, request: web.Request) -> web.Response:
+        """Remove an instance's faults; answer with its new state."""
         instance = self._find_instance(request)
         instance.clear()
-        return web.json_response(self._describe(instance))
+        return web.json_response(self._describe_instance(instance))
 
-    async def _requests(self, request: web.Request) -> web.Response:
+    async def _serve_requests(self, request: web.Request) -> web.Response:
         kept = self._record.requests(self._find_instance(request).name)
         return web.json_response([dataclasses.asdict(entry) for entry in kept])
 
-    async def _words(self, request: web.Request) -> web.Response:
+    async def _serve_words(self, request: web.Request) -> web.Response:
         return web.json_response([dataclasses.asdict(word) for word in self._record.words()])
 
-    async def _takes(self, request: web.Request) -> web.Response:
+    async def _serve_takes(self, request: web.Request) -> web.Response:
         return web.json_response([take.as_json() for take in self._record.audio.takes()])
 
-    async def _audio(self, request: web.Request) -> web.Response:
+    async def _serve_audio(self, request: web.Request) -> web.Response:
         """Answer with the audio of one request: 16-bit samples, little-endian."""
         name, number = self._find_instance(request).name, request.match_info["request"]
         take = self._record.audio.take(name, int(number)) if number.isdecimal() else None
@@ -137,7 +138,7 @@ class ControlRoutes:
             )
         return instance
 
-    def _describe(self, instance: Instance) -> dict[str, Any]:
+    def _describe_instance(self, instance: Instance) -> dict[str, Any]:
         return {
             "name": instance.name,
             "kind": instance.kind,

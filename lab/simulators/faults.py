@@ -89,7 +89,7 @@ Named = TypeVar("Named", bound=_Named)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-def _fault(label: str) -> Callable[[type[Named]], type[Named]]:
+def _register_fault(label: str) -> Callable[[type[Named]], type[Named]]:
     """Return a decorator that freezes a fault's class and registers its fields' valid values.
 
     The annotations of the fields hold the valid values. In YAML and JSON the fault's name is the
@@ -112,17 +112,17 @@ def _fault(label: str) -> Callable[[type[Named]], type[Named]]:
     return make
 
 
-@_fault("Connection refused")
+@_register_fault("Connection refused")
 class Refuse(_Named):
     """The port refuses connections; existing ones are reset."""
 
 
-@_fault("Connection reset")
+@_register_fault("Connection reset")
 class Reset(_Named):
     """The connection is accepted and then reset."""
 
 
-@_fault("HTTP error")
+@_register_fault("HTTP error")
 class Http(_Named):
     """Requests and upgrades are answered with this status and the provider's own body for it.
 
@@ -137,12 +137,12 @@ class Http(_Named):
     retry_after_s: Annotated[float | None, MAYBE_SECONDS] = None
 
 
-@_fault("Not TLS, not HTTP")
+@_register_fault("Not TLS, not HTTP")
 class NotTls(_Named):
     """The port answers with bytes that are neither TLS nor HTTP."""
 
 
-@_fault("Accepts, then says nothing")
+@_register_fault("Accepts, then says nothing")
 class Silent(_Named):
     """The request is accepted, and nothing follows.
 
@@ -154,21 +154,21 @@ class Silent(_Named):
     where: Annotated[str, one_of("handshake", "stream")] = "stream"
 
 
-@_fault("Slow start")
+@_register_fault("Slow start")
 class SlowStart(_Named):
     """The first output is `delay_s` late."""
 
     delay_s: Annotated[float, SECONDS] = 3.0
 
 
-@_fault("Slow rate")
+@_register_fault("Slow rate")
 class SlowRate(_Named):
     """Output flows at `factor` of its normal rate."""
 
     factor: Annotated[float, SHARE] = 0.1
 
 
-@_fault("Cut in the middle")
+@_register_fault("Cut in the middle")
 class Cut(_Named):
     """Output ends after this many words.
 
@@ -184,36 +184,36 @@ class Cut(_Named):
     inside_word: Annotated[bool, SWITCH] = False
 
 
-@_fault("Stalls in the middle")
+@_register_fault("Stalls in the middle")
 class Stall(_Named):
     """Output stops after this many words; the connection stays open."""
 
     after_words: Annotated[int, WORDS] = 4
 
 
-@_fault("Alive without content")
+@_register_fault("Alive without content")
 class Alive(_Named):
     """Output that only keeps the stream alive (keep-alives, role-only chunks, silent audio)."""
 
 
-@_fault("Garbage")
+@_register_fault("Garbage")
 class Garbage(_Named):
     """Frames and bodies that cannot be parsed."""
 
 
-@_fault("Everything twice")
+@_register_fault("Everything twice")
 class Duplicate(_Named):
     """Every output frame is sent twice."""
 
 
-@_fault("Goes on after a cancel")
+@_register_fault("Goes on after a cancel")
 class LateAfterCancel(_Named):
     """Output continues for `delay_s` after a cancel."""
 
     delay_s: Annotated[float, SECONDS] = 0.5
 
 
-@_fault("Quota exhausted")
+@_register_fault("Quota exhausted")
 class Quota(_Named):
     """The provider's error for an account without credit.
 
@@ -226,7 +226,7 @@ class Quota(_Named):
     code: Annotated[str | None, MAYBE_TEXT] = None
 
 
-@_fault("Error on the open stream")
+@_register_fault("Error on the open stream")
 class ErrorEvent(_Named):
     """The stream opens, then carries the provider's error instead of output.
 
@@ -239,7 +239,7 @@ class ErrorEvent(_Named):
     code: Annotated[str | None, MAYBE_TEXT] = None
 
 
-@_fault("Breaks its own protocol")
+@_register_fault("Breaks its own protocol")
 class Mistaken(_Named):
     """A voice violates its own protocol in one detail.
 
@@ -264,7 +264,7 @@ class Mistaken(_Named):
     ] = "odd_pcm"
 
 
-@_fault("Leaves words out")
+@_register_fault("Leaves words out")
 class LeaveOut(_Named):
     """A voice leaves out some words of its text; the times of the others are correct.
 
@@ -277,7 +277,7 @@ class LeaveOut(_Named):
     words: Annotated[int, WORDS] = 2
 
 
-@_fault("Adds text that is no speech")
+@_register_fault("Adds text that is no speech")
 class Adds(_Named):
     """A model ends each answer with text that is no speech, such as a tag.
 
@@ -288,7 +288,7 @@ class Adds(_Named):
     text: Annotated[str, MAYBE_TEXT] = ' <break time="1s"/>'
 
 
-@_fault("Answers without end")
+@_register_fault("Answers without end")
 class Endless(_Named):
     """A model continues after its answer, sentence by sentence.
 
@@ -350,7 +350,8 @@ def parse(mapping: Mapping[str, Any]) -> Fault:
         if field.default is dataclasses.MISSING and field.name not in fields
     ]
     if missing:
-        raise ValueError(f"fault {fault.name}: {missing[0]} is missing; {_takes(fault, missing)}")
+        valid = _valid_values_of_first(fault, missing)
+        raise ValueError(f"fault {fault.name}: {missing[0]} is missing; {valid}")
     return fault(**fields)
 
 
@@ -362,7 +363,11 @@ def as_mapping(fault: Fault) -> dict[str, Any]:
 def menu() -> list[dict[str, Any]]:
     """Return every fault with its fields, for a page that offers them."""
     return [
-        {"fault": name, "label": fault.label, "fields": [_field(fault, key) for key in fault.forms]}
+        {
+            "fault": name,
+            "label": fault.label,
+            "fields": [_form_field(fault, key) for key in fault.forms],
+        }
         for name, fault in FAULTS.items()
     ]
 
@@ -376,11 +381,12 @@ def _fault_named(name: object) -> type[Fault]:
     return FAULTS[str(name)]
 
 
-def _takes(fault: type[Fault], missing: list[str]) -> str:
+def _valid_values_of_first(fault: type[Fault], missing: list[str]) -> str:
     return f"it takes {fault.forms[missing[0]].takes}"
 
 
-def _field(fault: type[Fault], key: str) -> dict[str, Any]:
+def _form_field(fault: type[Fault], key: str) -> dict[str, Any]:
+    """Return a fault's field as the lab's page shows it: name, default, and valid values."""
     form = fault.forms[key]
     default = next(field.default for field in dataclasses.fields(fault) if field.name == key)
     return {

@@ -222,6 +222,7 @@ def _outcome_middleware(error_response: Callable[[int], web.Response]) -> Middle
         request: web.Request,
         handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
     ) -> web.StreamResponse:
+        """Answer refusals and unknown paths as the vendor does, and record the outcome."""
         try:
             response = await handler(request)
         except RequestRefused as refused:
@@ -229,18 +230,18 @@ def _outcome_middleware(error_response: Callable[[int], web.Response]) -> Middle
         except web.HTTPException as missing:
             response = error_response(missing.status)
         except asyncio.CancelledError:
-            _close(request, "connection gone")
+            _record_outcome(request, "connection gone")
             raise
         except ConnectionError:
-            _close(request, "connection gone")
+            _record_outcome(request, "connection gone")
             return web.Response(status=500)
-        _close(request, "done" if response.status < 400 else str(response.status))
+        _record_outcome(request, "done" if response.status < 400 else str(response.status))
         return response
 
     return middleware
 
 
-def _close(request: web.Request, outcome: str) -> None:
+def _record_outcome(request: web.Request, outcome: str) -> None:
     """Record the outcome of a request that was admitted, unless it has one."""
     admission = request.get(ADMISSION)
     if admission is not None:

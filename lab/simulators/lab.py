@@ -178,15 +178,17 @@ class Lab:
 
 
 def _build_all(specs: Sequence[Spec], core: Core) -> dict[str, Instance]:
+    """Make all simulators, by name; raise `ValueError` if two have the same one."""
     built: dict[str, Instance] = {}
     for spec in specs:
         if spec.name in built:
             raise ValueError(f"the lab has two instances named {spec.name!r}")
-        built[spec.name] = _build(spec, core)
+        built[spec.name] = _make_instance(spec, core)
     return built
 
 
-def _build(spec: Spec, core: Core) -> Instance:
+def _make_instance(spec: Spec, core: Core) -> Instance:
+    """Make the simulator that a spec names; raise `ValueError` for an unknown kind."""
     if spec.simulator is None and spec.kind not in KINDS:
         raise ValueError(f"{spec.name}: kind is {spec.kind!r}; it takes {', '.join(KINDS)}")
     like = OpenAILikeSimulator if "like" in spec.options else None

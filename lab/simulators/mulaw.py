@@ -16,7 +16,7 @@ _BIAS: Final = 33  # makes each segment start at a power of two
 _CLIP: Final = 8158  # of 8192: the largest 14-bit magnitude that has a code
 
 
-def _linear(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+def _samples_from_codes(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return 16-bit values of codes."""
     bits = ~codes & 0xFF
     segment, step = (bits >> 4) & 7, bits & 15
@@ -24,7 +24,7 @@ def _linear(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(bits & 0x80, -magnitude, magnitude) * 4  # 14 bits in 16
 
 
-def _codes(samples: NDArray[np.int64]) -> NDArray[np.int64]:
+def _codes_from_samples(samples: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the codes of 16-bit values."""
     magnitude = np.minimum(np.abs(samples) >> 2, _CLIP) + _BIAS
     segment = np.floor(np.log2(magnitude)).astype(np.int64) - 5
@@ -33,8 +33,8 @@ def _codes(samples: NDArray[np.int64]) -> NDArray[np.int64]:
     return ~(sign | (segment << 4) | step) & 0xFF
 
 
-_TO_LINEAR: Final = _linear(np.arange(256)).astype(np.int16)
-_TO_CODE: Final = _codes(np.arange(-32768, 32768)).astype(np.uint8)
+_TO_LINEAR: Final = _samples_from_codes(np.arange(256)).astype(np.int16)
+_TO_CODE: Final = _codes_from_samples(np.arange(-32768, 32768)).astype(np.uint8)
 
 
 def decode(payload: bytes) -> Pcm:

@@ -145,6 +145,7 @@ def window_as_mapping(window: Window) -> dict[str, Any]:
 
 
 def _parse_window(row: object) -> Window:
+    """Return a fault and its timing; raise `ValueError`, with the valid values, if one is wrong."""
     if not isinstance(row, Mapping):
         raise ValueError(f"a fault is {row!r}; it takes a mapping with the key fault")  # noqa: TRY004 - it is a value, read from a file
     timing = {key: row[key] for key in _WINDOW_KEYS if row.get(key) is not None}
@@ -172,6 +173,7 @@ def _check_timing(timing: Mapping[str, Any]) -> None:
 
 
 def _parse_pattern(value: object) -> Pattern:
+    """Return a pattern of faulty and healthy seconds; raise `ValueError` if it is invalid."""
     takes = "it takes {on_s: SECONDS, off_s: SECONDS}, both above 0"
     if not isinstance(value, Mapping) or set(value) != {"on_s", "off_s"}:
         raise ValueError(f"pattern is {value!r}; {takes}")

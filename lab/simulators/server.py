@@ -37,7 +37,7 @@ class ListeningPort:
     async def open(self) -> int:
         """Listen on a free port and return its number."""
         # This socket is bound but never listens: it keeps the port while connections are refused.
-        self._holder = _bind(0)
+        self._holder = _bound_socket(0)
         self._port = self._holder.getsockname()[1]
         self.accept()
         await self.serve()
@@ -46,7 +46,7 @@ class ListeningPort:
     def accept(self) -> None:
         """Accept connections from now on; they queue until `serve` runs."""
         if self._server is None and self._waiting is None and self._holder is not None:
-            self._waiting = _bind(self._port)
+            self._waiting = _bound_socket(self._port)
             self._waiting.listen(128)
 
     async def serve(self) -> None:
@@ -74,7 +74,8 @@ class ListeningPort:
             self._holder = None
 
 
-def _bind(port: int) -> socket.socket:
+def _bound_socket(port: int) -> socket.socket:
+    """Return a socket bound to the port on the loopback interface; it does not listen yet."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.settimeout(0)
@@ -107,7 +108,7 @@ class LabServer:
         self._name = name
         self._gate = gate
         self._tls = tls
-        self._listener = ListeningPort(self._protocol, tls=tls)
+        self._listener = ListeningPort(self._make_protocol, tls=tls)
         self._runner: web.AppRunner | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._is_faulty = False  # whether a fault of the port applies
@@ -131,7 +132,7 @@ class LabServer:
         self.port = await self._listener.open()
         self.follow_faults()
         self._watcher = asyncio.get_running_loop().create_task(
-            self._watch(), name=f"lab {self._name}"
+            self._watch_faults(), name=f"lab {self._name}"
         )
 
     async def stop(self) -> None:
@@ -174,12 +175,13 @@ class LabServer:
         else:
             self._listener.accept()
 
-    def _protocol(self) -> asyncio.BaseProtocol:
+    def _make_protocol(self) -> asyncio.BaseProtocol:
+        """Return aiohttp's protocol for a new connection; raise `RuntimeError` before the start."""
         if self._runner is None or self._runner.server is None:
             raise RuntimeError(f"{self._name} is not started")
         return self._runner.server()
 
-    async def _watch(self) -> None:
+    async def _watch_faults(self) -> None:
         """Follow timed faults; accept connections again when the port has been reopened."""
         while True:
             self.follow_faults()

@@ -48,7 +48,7 @@ class AuraSimulator(Instance):
 
     def routes(self) -> list[web.RouteDef]:
         """Return the route of the websocket."""
-        return [web.get("/v1/speak", self._speak)]
+        return [web.get("/v1/speak", self._serve_socket)]
 
     @property
     def url(self) -> str:
@@ -66,7 +66,7 @@ class AuraSimulator(Instance):
         """Return Deepgram's answer for an HTTP error."""
         return deepgram_errors.response(status, code=code, retry_after_s=retry_after_s)
 
-    async def _speak(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         """Serve a websocket; refuse a model, rate or encoding that Deepgram does not have."""
         admission = await self.admit(request)
         query = request.query
@@ -133,7 +133,7 @@ class AuraReply(SocketContext[str]):
 
     def put(self, text: str) -> None:
         """Queue a text; an empty one ends the reply."""
-        self._take(text, text, "en")
+        self._queue_input(text, text, "en")
 
     def clear(self) -> None:
         """Cancel the reply: drop what is not sent. A faulty server goes on for a while."""
@@ -157,13 +157,13 @@ class AuraReply(SocketContext[str]):
                 await self._utterance.say(spoken, fresh=not self._utterance.begun)
                 if self._cleared:
                     break
-            await self._end(spoken)
+            await self._end_reply(spoken)
         except (UtteranceOver, ConnectionError):
             pass
         finally:
             self._admission.close("connection gone")  # no effect if it is already closed
 
-    async def _end(self, spoken: Speech | None) -> None:
+    async def _end_reply(self, spoken: Speech | None) -> None:
         """Send `Flushed`; after a clear, send nothing, or late audio if the fault demands it."""
         fault = self._admission.fault_now()
         if self._cleared:
@@ -197,16 +197,16 @@ class AuraSocket(VoiceSocket[AuraReply]):
             asked = json.loads(message.data)
             if asked.get("type") == "Close":
                 break
-            await self._obey(asked, tasks)
+            await self._obey_message(asked, tasks)
         await self.close()
 
-    async def _obey(self, asked: dict[str, Any], tasks: asyncio.TaskGroup) -> None:
+    async def _obey_message(self, asked: dict[str, Any], tasks: asyncio.TaskGroup) -> None:
         """Carry out a message; answer an unknown one with a warning."""
         match asked:
             case {"type": "Speak", "text": str(text)}:
-                self._reply(tasks).put(text)
+                self._current_or_new_reply(tasks).put(text)
             case {"type": "Flush"}:
-                self._reply(tasks).put("")
+                self._current_or_new_reply(tasks).put("")
                 self._current = None
             case {"type": "Clear"}:
                 for reply in self._contexts.values():
@@ -218,12 +218,12 @@ class AuraSocket(VoiceSocket[AuraReply]):
                 self._request[ADMISSION].mark_malformed(str(asked.get("type")))
                 await self.send({"type": "Warning", "description": "unknown", "code": "DATA-0000"})
 
-    def _reply(self, tasks: asyncio.TaskGroup) -> AuraReply:
+    def _current_or_new_reply(self, tasks: asyncio.TaskGroup) -> AuraReply:
         """Return the current reply; begin one, as a request of its own, if there is none."""
         if self._current is None:
             self._replies += 1
             name = str(self._replies)
-            self._current = AuraReply(self, name, admission=self._admit(name))
+            self._current = AuraReply(self, name, admission=self._admit_context(name))
             self._contexts[name] = self._current
             self._current.start(tasks)
         return self._current

@@ -102,16 +102,16 @@ async def behave(call: Carrier, callee: Callee) -> None:
     """Play this callee until the call is over."""
     try:
         if callee.greeting:
-            await _record(call, callee)
+            await _play_machine(call, callee)
         elif callee.lines:
-            await _talk(call, callee)
+            await _talk_as_person(call, callee)
     except TimeoutError:
         await call.hang_up()  # the agent has not spoken in time
     except ConnectionError:
         return  # the agent has hung up
 
 
-async def _talk(call: Carrier, callee: Callee) -> None:
+async def _talk_as_person(call: Carrier, callee: Callee) -> None:
     """Say each line after an utterance of the agent, then hang up.
 
     The person leaves `leaves_after_s` into the agent's next utterance, or after all of it.
@@ -136,7 +136,7 @@ async def _talk(call: Carrier, callee: Callee) -> None:
     await call.hang_up()
 
 
-async def _record(call: Carrier, callee: Callee) -> None:
+async def _play_machine(call: Carrier, callee: Callee) -> None:
     """Play a machine: greeting and beep, then silence for `records_s`, then hang up."""
     await call.say(synthesise_line(callee.greeting, call.rate_hz))
     beep = np.sin(2 * np.pi * BEEP_HZ * np.arange(round(BEEP_S * call.rate_hz)) / call.rate_hz)

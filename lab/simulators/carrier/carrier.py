@@ -110,12 +110,15 @@ class Carrier(Handset):
         try:
             self._session = await self._stack.enter_async_context(web_session())
             self.instructions = await self.manner.ring(self._session, self.phone, self._server)
-            await self._open()
+            await self._open_stream()
             group = await self._stack.enter_async_context(asyncio.TaskGroup())
         except BaseException:
             await self._stack.aclose()
             raise
-        self._tasks = [group.create_task(self._talk()), group.create_task(self._listen())]
+        self._tasks = [
+            group.create_task(self._send_sound()),
+            group.create_task(self._serve_streams()),
+        ]
         return self
 
     async def __aexit__(self, *raised: Any) -> None:
@@ -140,7 +143,7 @@ class Carrier(Handset):
         """End the call as carriers do: `stop`, then close the socket; do nothing if it is over."""
         if self.ended.is_set():
             return
-        self._end(by)
+        self._end_call(by)
         if not self._tasks:
             return  # the call has no stream yet
         if self.manner.says_stop:
@@ -159,7 +162,7 @@ class Carrier(Handset):
 
     def vanish(self) -> None:
         """End the call as if a cable were cut: no `stop`, no close, only silence."""
-        self._end("caller")
+        self._end_call("caller")
         self._stream.cut()
 
     async def break_off(self, code: int | None = None) -> None:
@@ -169,7 +172,7 @@ class Carrier(Handset):
         else:
             await self._stream.socket.close(code=code)
 
-    async def _open(self) -> None:
+    async def _open_stream(self) -> None:
         """Open the media socket of the current instructions, and send its first messages."""
         url = self._server.real(self.instructions.stream_url or "")
         socket = await self._session.ws_connect(
@@ -193,16 +196,16 @@ class Carrier(Handset):
         self.lost_at.append(self.now_s)
         await asyncio.sleep(self.action_s)
         try:
-            await self._follow(self.instructions.action)
+            await self._follow_instructions(self.instructions.action)
             if self.instructions.stream_url is None:
                 return False
             self.phone = replace(self.phone, stream_sid="MZ" + secrets.token_hex(16))
-            await self._open()
+            await self._open_stream()
         except (NotConnectedError, aiohttp.ClientError, TimeoutError):
             return False  # the caller hears that an application error has occurred
         return True
 
-    async def _follow(self, url: str | None) -> None:
+    async def _follow_instructions(self, url: str | None) -> None:
         """Ask for instructions, and follow redirects until an answer opens a stream or has none."""
         while url is not None:
             last = replace(self.instructions, action=url)
@@ -220,34 +223,35 @@ class Carrier(Handset):
         if not self.frozen:
             await self._stream.send(message)
 
-    async def _talk(self) -> None:
-        """Send a piece of sound each tick, and echo due marks, until the call is over."""
+    async def _send_sound(self) -> None:
+        """Send a piece of sound each tick and echo due marks, until the call is over."""
         ticks = 0
         while not self.ended.is_set():
             ticks += 1
             await self._send(self._stream.audio_message(self._next_sound(ticks)))
             for name in self.ear.take_due_marks(self.now_s):
-                await self._echo(name)
+                await self._echo_mark(name)
             # Counted from the start: late ticks are caught up, so the pace cannot drift.
             await asyncio.sleep(max(0.0, ticks * self.manner.tick_s - self.now_s))
 
-    async def _echo(self, name: str) -> None:
+    async def _echo_mark(self, name: str) -> None:
+        """Confirm to the agent that the sound before the mark was played; recorded in `echoed`."""
         self.echoed.append(name)
         await self._send(self.manner.echo_message(name))
 
-    async def _listen(self) -> None:
+    async def _serve_streams(self) -> None:
         """Obey the agent's messages; after a stream, open the next one or end the call."""
         while not self.ended.is_set():
             async for message in self._stream.messages():
-                await self._obey(message)
+                await self._obey_message(message)
             if self.ended.is_set():
                 return
             self.close_code = self._stream.socket.close_code
             self.ear.clear(self.now_s)  # the queue is dropped at the end of its stream
             if not await self._open_again():
-                self._end("agent")
+                self._end_call("agent")
 
-    async def _obey(self, message: WireMessage | None) -> None:
+    async def _obey_message(self, message: WireMessage | None) -> None:
         """Carry out the agent's message, or note a complaint about it; `None` is a binary one."""
         if message is None:
             self.complaints.append("31950: binary message")
@@ -259,6 +263,6 @@ class Carrier(Handset):
                 self.ear.mark(name)
             case ClearOrder():
                 for name in self.ear.clear(self.now_s):
-                    await self._echo(name)
+                    await self._echo_mark(name)
             case Complaint(complaint):
                 self.complaints.append(complaint)

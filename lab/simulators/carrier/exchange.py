@@ -103,11 +103,11 @@ class Exchange(ABC, Generic[Dial]):
         """Place a call, and report its progress until it is over."""
         await self._report_ringing(placed)
         callee = self.callees.get(self.number(placed), Callee())
-        fate = await self._ring(placed, callee)
+        fate = await self._ring_callee(placed, callee)
         if placed.over:
             return  # it was cancelled, and that was reported
         if fate == "answered":
-            await self._talk(placed, callee)
+            await self._connect_callee(placed, callee)
         await self._report_end(placed, callee, fate)
 
     def number(self, placed: Dial) -> str:
@@ -119,7 +119,7 @@ class Exchange(ABC, Generic[Dial]):
         """Return how long the callee's telephone rings."""
 
     @abstractmethod
-    def _manner(self, placed: Dial) -> CarrierManner:
+    def _manner_for(self, placed: Dial) -> CarrierManner:
         """Return the carrier's behaviour for an answered call."""
 
     @abstractmethod
@@ -136,13 +136,13 @@ class Exchange(ABC, Generic[Dial]):
     async def _report_end(self, placed: Dial, callee: Callee, fate: End) -> None:
         """Report the end, and some time later the price."""
 
-    def _agent(self, placed: Dial) -> AgentServer:
+    def _agent_server_for(self, placed: Dial) -> AgentServer:
         """Return the agent's server for a call."""
         del placed
         assert self.server is not None  # noqa: S101 - only the agent's server requests calls
         return self.server
 
-    async def _ring(self, placed: Dial, callee: Callee) -> End:
+    async def _ring_callee(self, placed: Dial, callee: Callee) -> End:
         """Ring until the callee answers or refuses, the time is over, or the agent cancels."""
         ring_s = self._ring_s(placed)
         try:
@@ -152,17 +152,17 @@ class Exchange(ABC, Generic[Dial]):
             return "no-answer" if callee.ring_s > ring_s else callee.fate
         return "canceled"
 
-    async def _talk(self, placed: Dial, callee: Callee) -> None:
+    async def _connect_callee(self, placed: Dial, callee: Callee) -> None:
         """Connect an answered call to the agent, and play the callee until the call is over."""
         placed.answered = utc_now()
         await self._report_answer(placed)
-        server = self._agent(placed)
+        server = self._agent_server_for(placed)
         carrier = Carrier(
             server.base_url,
             server.auth_token,
             phone=placed.phone,
             public_url=server.public_url,
-            manner=self._manner(placed),
+            manner=self._manner_for(placed),
         )
         try:
             async with carrier:

@@ -184,25 +184,25 @@ class ExotelExchange(Exchange[ExotelDial]):
         del placed
         return MAX_RING_S
 
-    def _manner(self, placed: ExotelDial) -> GivenStreamManner:
+    def _manner_for(self, placed: ExotelDial) -> GivenStreamManner:
         return GivenStreamManner(placed.order["StreamUrl"])
 
     async def _report_ringing(self, placed: ExotelDial) -> None:
-        await self._emit(placed, "ringing")
+        await self._record_and_send_event(placed, "ringing")
 
     async def _report_answer(self, placed: ExotelDial) -> None:
-        await self._emit(placed, "answered")
+        await self._record_and_send_event(placed, "answered")
 
     async def _report_end(self, placed: ExotelDial, callee: Callee, fate: End) -> None:
         """Report the end; the price is known `billed_after_s` later."""
         del callee
         placed.status = "completed" if fate == "answered" else fate
         placed.ended = utc_now()
-        await self._emit(placed, "terminal")
+        await self._record_and_send_event(placed, "terminal")
         await asyncio.sleep(self.billed_after_s)
         placed.price = PRICE if placed.answered else "0.000"
 
-    async def _emit(self, placed: ExotelDial, event: str) -> None:
+    async def _record_and_send_event(self, placed: ExotelDial, event: str) -> None:
         """Record and send an event, if the request wants it and it is not in `silent`."""
         url = placed.order.get("StatusCallback")
         if url is None or self.server is None or event in self.silent or event not in placed.events:
@@ -292,10 +292,10 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         self.barred: set[str] = set()
         self.forgets = False
         self.status = "active"
-        self.app.router.add_get("/v1/Accounts/{account}.json", self._account)
+        self.app.router.add_get("/v1/Accounts/{account}.json", self._serve_account)
         base = "/v1/Accounts/{account}/Calls"
-        self.app.router.add_post(base + "/connect.json", self._order)
-        self.app.router.add_get(base + "/{call}.json", self._describe)
+        self.app.router.add_post(base + "/connect.json", self._serve_order)
+        self.app.router.add_get(base + "/{call}.json", self._serve_call_details)
 
     def _refusal_of(self, request: web.Request) -> web.Response | None:
         """Return the answer that refuses a request; `None` if the request may be carried out.
@@ -304,19 +304,19 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         """
         proof = aiohttp.encode_basic_auth(self.api_key, self.api_token)
         if not hmac.compare_digest(request.headers.get("Authorization", ""), proof):
-            return _refusal(401, "Authentication failed. Invalid API Key or Token.")
+            return _error_response(401, "Authentication failed. Invalid API Key or Token.")
         if self.answer_with is not None:
-            return _refusal(self.answer_with, "broken on purpose")
+            return _error_response(self.answer_with, "broken on purpose")
         if request.match_info["account"] != self.account_sid:
-            return _refusal(404, "The account does not exist")
+            return _error_response(404, "The account does not exist")
         return None
 
-    async def _account(self, request: web.Request) -> web.Response:
+    async def _serve_account(self, request: web.Request) -> web.Response:
         if refused := self._refusal_of(request):
             return refused
         return web.json_response({"Account": {"Sid": self.account_sid, "Status": self.status}})
 
-    async def _order(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_order(self, request: web.Request) -> web.StreamResponse:
         """Place a call, unless the request is invalid or its number is barred."""
         if refused := self._refusal_of(request):
             return refused
@@ -324,10 +324,10 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         order = {name: str(value) for name, value in fields.items() if name != EVENTS_FIELD}
         events = frozenset(map(str, fields.getall(EVENTS_FIELD, [])))
         if why := _find_error(order, events):
-            return _refusal(400, why)
+            return _error_response(400, why)
         if order["From"] in self.barred:
             text = f"Call to {order['From']} cannot be made because of TRAI NDNC regulations"
-            return _refusal(403, text)
+            return _error_response(403, text)
         dial = ExotelDial(
             phone=exotel_call(order["From"], order["CallerId"]),
             order=order,
@@ -338,12 +338,13 @@ class ExotelAccount(LoopbackServer, OrderIntake):
         self.lose_answer(request)
         return web.json_response(call_body(dial))
 
-    async def _describe(self, request: web.Request) -> web.Response:
+    async def _serve_call_details(self, request: web.Request) -> web.Response:
+        """Answer with a placed call; 404 if it is unknown or `forgets` is set."""
         if refused := self._refusal_of(request):
             return refused
         dial = self.exchange.placed.get(request.match_info["call"])
         if dial is None or self.forgets:
-            return _refusal(404, "The call does not exist")
+            return _error_response(404, "The call does not exist")
         return web.json_response(call_body(dial))
 
 
@@ -361,6 +362,6 @@ def _find_error(order: Mapping[str, str], events: frozenset[str]) -> str:
     return next((f"{name} parameter is invalid" for name, wrong in errors.items() if wrong), "")
 
 
-def _refusal(status: int, message: str) -> web.Response:
+def _error_response(status: int, message: str) -> web.Response:
     body: dict[str, Any] = {"RestException": {"Status": status, "Message": message}}
     return web.json_response(body, status=status)

@@ -46,9 +46,10 @@ class CarrierEar:
         self._dry_at = start + samples.size
         loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
         if loud.size:
-            self._burst(start + int(loud[0]), start + int(loud[-1]) + 1)
+            self._add_speech_span(start + int(loud[0]), start + int(loud[-1]) + 1)
 
-    def _burst(self, start: int, end: int) -> None:
+    def _add_speech_span(self, start: int, end: int) -> None:
+        """Add a span of speech, in samples; join it to the last burst after less than `PAUSE_S`."""
         if self.bursts and start - self.bursts[-1].end < PAUSE_S * self.code.rate_hz:
             self.bursts[-1].end = end
         else:
@@ -252,7 +253,7 @@ class Handset:
                     raise ConnectionError(f"the call was ended by the {self.ended_by}")
                 await asyncio.sleep(LINE_CHECK_S)
 
-    def _end(self, by: str) -> None:
+    def _end_call(self, by: str) -> None:
         """End the call, unless it is over: drop queued sound, and wake up `say` and `listen`."""
         if not self.ended.is_set():
             self.ended_by, self.ended_s = by, self.now_s

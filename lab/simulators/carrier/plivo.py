@@ -93,18 +93,23 @@ class PlivoSwitch:
             return fields | {"DialStatus": status, "DialHangupCause": cause}
         fields |= {"DialBLegUUID": secrets.token_hex(16)}
         for action in ("answer", "connected"):
-            await self._emit(session, verb, _callback_fields(form, fields, action), server)
+            await self._post_dial_callback(
+                session, verb, _callback_fields(form, fields, action), server
+            )
         await asyncio.sleep(callee.talk_s)
-        await self._emit(session, verb, _callback_fields(form, fields, "hangup"), server)
+        await self._post_dial_callback(
+            session, verb, _callback_fields(form, fields, "hangup"), server
+        )
         return fields | {"DialStatus": "completed", "DialHangupCause": "NORMAL_CLEARING"}
 
-    async def _emit(
+    async def _post_dial_callback(
         self,
         session: aiohttp.ClientSession,
         verb: DialVerb,
         message: Mapping[str, str],
         server: AgentServer,
     ) -> None:
+        """Post a signed message to a `<Dial>`'s callback URL; not if it has none or `silent`."""
         if verb.callback is None or self.silent:
             return
         headers = self._signature_headers(verb.callback, message)
@@ -198,9 +203,9 @@ class PlivoAccount(LoopbackServer):
         self.answer_urls: dict[str, str] = {}
         router, base = self.app.router, "/v1/Account/{account}/"
         for path in ("", "Number/{number}/", "Application/{number}/"):
-            router.add_get(base + path, self._setup)
+            router.add_get(base + path, self._serve_setup)
         for path in ("Call/", "Request/{request}/", "Call/{call}/", "Call/{call}/DTMF/"):
-            router.add_route("*", base + path, self._call)
+            router.add_route("*", base + path, self._serve_call)
 
     def register_call(self, call: Carrier) -> None:
         """Register a call, so that it can be ended."""
@@ -221,7 +226,7 @@ class PlivoAccount(LoopbackServer):
             return None
         return web.json_response({"error": "unauthorized"}, status=401)
 
-    async def _setup(self, request: web.Request) -> web.Response:
+    async def _serve_setup(self, request: web.Request) -> web.Response:
         """Describe the account, a number, or the number's application."""
         if refused := self._refusal_of(request):
             return refused
@@ -239,7 +244,8 @@ class PlivoAccount(LoopbackServer):
             }
         return web.json_response(fields)
 
-    async def _call(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_call(self, request: web.Request) -> web.StreamResponse:
+        """Pass a request about a call to `orders`, or obey it for a live inbound call."""
         if refused := self._refusal_of(request):
             return refused
         if self.answer_with is not None:
@@ -247,9 +253,10 @@ class PlivoAccount(LoopbackServer):
         call = self.calls.get(request.match_info.get("call", ""))
         if self.orders is not None and (call is None or request.method == "GET"):
             return await self.orders(request)
-        return await self._command(request, call)
+        return await self._obey_command(request, call)
 
-    async def _command(self, request: web.Request, call: Carrier | None) -> web.Response:
+    async def _obey_command(self, request: web.Request, call: Carrier | None) -> web.Response:
+        """Record a request, and hang up, transfer or change the call; 404 if it is over."""
         fields = await request.json() if request.can_read_body else {}
         self.requests.append((request.method, request.match_info.get("call", ""), fields))
         if call is None or call.ended.is_set():
@@ -258,10 +265,11 @@ class PlivoAccount(LoopbackServer):
             await call.hang_up(by="agent")
             return web.Response(status=204)
         if "legs" in fields:
-            return await self._transfer(call, fields)
+            return await self._transfer_call(call, fields)
         return web.json_response({"message": "digits sent"}, status=202)
 
-    async def _transfer(self, call: Carrier, fields: Mapping[str, Any]) -> web.Response:
+    async def _transfer_call(self, call: Carrier, fields: Mapping[str, Any]) -> web.Response:
+        """Make the call ask `aleg_url` after its stream; with `loses_orders`, only claim to."""
         if fields["legs"] != "aleg" or fields.get("aleg_method") != "POST":
             return web.json_response({"error": "invalid parameters"}, status=400)
         if not self.loses_orders:
@@ -330,7 +338,7 @@ class PlivoManner(CarrierManner):
         status = "in-progress" if self._answer_url else "ringing"
         form = plivo_form(phone, status) | self._extra_fields
         headers = self.account.signature_headers(url, form)
-        answer = self._read(await ask(session, url, form, headers, server=server))
+        answer = self._read_answer(await ask(session, url, form, headers, server=server))
         if answer.stream_url is None:
             raise NotConnectedError(status=200, said=answer.said)
         return answer
@@ -352,11 +360,11 @@ class PlivoManner(CarrierManner):
             headers = self.account.signature_headers(url, fields)
             text = await ask(session, url, fields, headers, server=server)
             if (verb := read_plivo_dial(text)) is None:
-                return self._read(text)
+                return self._read_answer(text)
             fields = form | await self.account.switch.connect(session, form, verb, server)
             url = verb.action or ""
 
-    def _read(self, text: str) -> CallInstructions:
+    def _read_answer(self, text: str) -> CallInstructions:
         """Read the XML of an answer.
 
         Raises:

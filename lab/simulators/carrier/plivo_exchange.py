@@ -97,7 +97,7 @@ class PlivoExchange(Exchange[PlivoDial]):
     def _ring_s(self, placed: PlivoDial) -> float:
         return float(placed.order.get("ring_timeout", 120))
 
-    def _manner(self, placed: PlivoDial) -> PlivoManner:
+    def _manner_for(self, placed: PlivoDial) -> PlivoManner:
         url = placed.order["answer_url"]
         return PlivoManner(self._account, answer_url=url, extra_fields=_request_ids(placed))
 
@@ -111,7 +111,7 @@ class PlivoExchange(Exchange[PlivoDial]):
             placed.cancelled.set()
             return
         placed.place = "live"
-        await self._emit(placed, "ring_url", "Ring", "ringing")
+        await self._report_status(placed, "ring_url", "Ring", "ringing")
 
     async def _report_answer(self, placed: PlivoDial) -> None:
         placed.status = "in-progress"
@@ -127,7 +127,7 @@ class PlivoExchange(Exchange[PlivoDial]):
         placed.machine = callee.answered_by.startswith("machine")
         if placed.machine:
             form = {"Machine": "true", "IfMachine": "continue"}
-            await self._post(placed, "machine_detection_url", "MachineDetection", form)
+            await self._post_form(placed, "machine_detection_url", "MachineDetection", form)
 
     async def _report_end(self, placed: PlivoDial, callee: Callee, fate: End) -> None:
         del callee
@@ -148,19 +148,19 @@ class PlivoExchange(Exchange[PlivoDial]):
             "TotalCost": placed.total,
         }
         fields |= {"Machine": "true"} if placed.machine else {}
-        await self._emit(placed, "hangup_url", "Hangup", cause.status, **fields)
+        await self._report_status(placed, "hangup_url", "Hangup", cause.status, **fields)
         await asyncio.sleep(self.recorded_after_s)
         placed.place = "record"
 
-    async def _emit(
+    async def _report_status(
         self, placed: PlivoDial, address: str, event: str, status: str, **more: str
     ) -> None:
         """Set a call's status, and report it to one of the addresses in the request."""
         placed.status = status
         placed.statuses.append(status)
-        await self._post(placed, address, event, more)
+        await self._post_form(placed, address, event, more)
 
-    async def _post(
+    async def _post_form(
         self, placed: PlivoDial, address: str, event: str, more: dict[str, str]
     ) -> None:
         """Post a signed form to an address in the request, if it has one and the event is on."""
@@ -176,18 +176,18 @@ def record_of(dial: PlivoDial) -> dict[str, Any]:
     """Return an ended call's record."""
     uuid = dial.phone.call_sid
     return {
-        "answer_time": _moment(dial.answered),
+        "answer_time": _time_in_india(dial.answered),
         "api_id": "1",
         "bill_duration": dial.talked_s,
         "billed_duration": dial.minutes * 60,
         "call_direction": "outbound",
         "call_duration": dial.talked_s,
         "call_uuid": uuid,
-        "end_time": _moment(dial.ended),
+        "end_time": _time_in_india(dial.ended),
         "from_number": dial.phone.caller,
         "hangup_cause_code": dial.cause.code if dial.cause else 0,
         "hangup_cause_name": dial.cause.name if dial.cause else "",
-        "initiation_time": _moment(dial.created),
+        "initiation_time": _time_in_india(dial.created),
         "parent_call_uuid": None,
         "resource_uri": f"/v1/Account/MA/Call/{uuid}/",
         "to_number": dial.phone.called.removeprefix("+"),
@@ -200,7 +200,8 @@ def _request_ids(dial: PlivoDial) -> dict[str, str]:
     return {"RequestUUID": dial.request_uuid, "ALegRequestUUID": dial.request_uuid}
 
 
-def _moment(at: datetime | None) -> str | None:
+def _time_in_india(at: datetime | None) -> str | None:
+    """Return a moment as Plivo writes it, in Indian time; `None` stays `None`."""
     return None if at is None else f"{at.astimezone(INDIA):%Y-%m-%d %H:%M:%S}+05:30"
 
 
@@ -239,17 +240,17 @@ class PlivoRestApi(OrderIntake):
         uuid = request.match_info.get("call") or request.match_info.get("request") or ""
         match request.method, uuid:
             case "POST", "":
-                return await self._order(request)
+                return await self._place_order(request)
             case "GET", "":
-                return self._list(request.query)
+                return self._list_calls(request.query)
             case "GET", _:
-                return self._describe(uuid, request.query.get("status", ""))
+                return self._describe_call(uuid, request.query.get("status", ""))
             case "DELETE", _:
-                return self._end(uuid, of_call="call" in request.match_info)
+                return self._end_call(uuid, of_call="call" in request.match_info)
             case _:
                 return _not_found()
 
-    async def _order(self, request: web.Request) -> web.StreamResponse:
+    async def _place_order(self, request: web.Request) -> web.StreamResponse:
         """Record and start a call, unless a field is missing or a number is invalid."""
         order = await request.json()
         for name in NEEDED:
@@ -267,7 +268,7 @@ class PlivoRestApi(OrderIntake):
         answer = {"message": "call fired", "request_uuid": dial.request_uuid, "api_id": "1"}
         return web.json_response(answer, status=201)
 
-    def _list(self, query: Mapping[str, str]) -> web.Response:
+    def _list_calls(self, query: Mapping[str, str]) -> web.Response:
         """List the ids of live calls, or the records of ended ones."""
         to, place = query.get("to_number"), query.get("status", "record")
         found = [
@@ -283,7 +284,7 @@ class PlivoRestApi(OrderIntake):
         ended = [dial for dial in found if f"{dial.ended:%Y-%m-%d %H:%M:%S}" >= since]
         return web.json_response({"api_id": "1", "objects": [record_of(dial) for dial in ended]})
 
-    def _describe(self, uuid: str, place: str) -> web.Response:
+    def _describe_call(self, uuid: str, place: str) -> web.Response:
         """Describe a call that is in the named list; without a name, in the list of records."""
         wanted = place or "record"
         for item in self.exchange.placed.values():
@@ -291,7 +292,7 @@ class PlivoRestApi(OrderIntake):
                 return web.json_response(_live_body(item) if place else record_of(item))
         return _not_found()
 
-    def _end(self, uuid: str, *, of_call: bool) -> web.Response:
+    def _end_call(self, uuid: str, *, of_call: bool) -> web.Response:
         """End a call by its id, or an unanswered call by its request's id."""
         for item in self.exchange.placed.values():
             known = item.phone.call_sid == uuid if of_call else item.request_uuid == uuid
@@ -303,6 +304,7 @@ class PlivoRestApi(OrderIntake):
 
 
 def _live_body(dial: PlivoDial) -> dict[str, Any]:
+    """Return a call that is queued or live, as Plivo describes it."""
     return {
         "api_id": "1",
         "call_status": dial.status,

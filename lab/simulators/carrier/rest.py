@@ -93,7 +93,7 @@ class TwilioExchange(Exchange[RequestedCall]):
     def _ring_s(self, placed: RequestedCall) -> float:
         return float(placed.order.get("Timeout", "60"))
 
-    def _manner(self, placed: RequestedCall) -> TwilioManner:
+    def _manner_for(self, placed: RequestedCall) -> TwilioManner:
         twiml = placed.order.get("Twiml")
         return (
             InstructionUrlManner(placed.order["Url"])
@@ -232,14 +232,14 @@ class CarrierRest(LoopbackServer, OrderIntake):
         self._proof = aiohttp.encode_basic_auth(account_sid, auth_token)
         self.status = "active"
         self.voice_urls: dict[str, str] = {}
-        self.app.router.add_get("/2010-04-01/Accounts/{account}.json", self._account)
+        self.app.router.add_get("/2010-04-01/Accounts/{account}.json", self._serve_account)
         numbers = "/2010-04-01/Accounts/{account}/IncomingPhoneNumbers.json"
-        self.app.router.add_get(numbers, self._numbers)
+        self.app.router.add_get(numbers, self._serve_numbers)
         base = "/2010-04-01/Accounts/{account}/Calls"
-        self.app.router.add_post(base + ".json", self._create)
-        self.app.router.add_get(base + ".json", self._list)
-        self.app.router.add_get(base + "/{call}.json", self._fetch)
-        self.app.router.add_post(base + "/{call}.json", self._update)
+        self.app.router.add_post(base + ".json", self._create_call)
+        self.app.router.add_get(base + ".json", self._list_calls)
+        self.app.router.add_get(base + "/{call}.json", self._serve_call_details)
+        self.app.router.add_post(base + "/{call}.json", self._update_call)
 
     def register_call(self, call: Carrier) -> None:
         """Register a call, so that it can be ended."""
@@ -251,19 +251,20 @@ class CarrierRest(LoopbackServer, OrderIntake):
         Its credentials may be wrong. With `answer_with`, every request is refused.
         """
         if not hmac.compare_digest(request.headers.get("Authorization", ""), self._proof):
-            return _refusal(401, 20003, "Authenticate")
+            return _error_response(401, 20003, "Authenticate")
         if self.answer_with is not None:
-            return _refusal(self.answer_with, 20500, "Internal Server Error")
+            return _error_response(self.answer_with, 20500, "Internal Server Error")
         if request.match_info["account"] != self._account_sid:
             return _not_found(request)
         return None
 
-    async def _account(self, request: web.Request) -> web.Response:
+    async def _serve_account(self, request: web.Request) -> web.Response:
         if refused := self._refusal_of(request):
             return refused
         return web.json_response({"sid": self._account_sid, "status": self.status, "type": "Full"})
 
-    async def _numbers(self, request: web.Request) -> web.Response:
+    async def _serve_numbers(self, request: web.Request) -> web.Response:
+        """List the account's numbers with their voice URLs, perhaps only the one asked for."""
         if refused := self._refusal_of(request):
             return refused
         wanted = request.query.get("PhoneNumber")
@@ -274,7 +275,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         ]
         return web.json_response({"incoming_phone_numbers": found})
 
-    async def _create(self, request: web.Request) -> web.StreamResponse:
+    async def _create_call(self, request: web.Request) -> web.StreamResponse:
         """Place a call, unless it is invalid, not permitted or too soon after the last one."""
         if refused := self._refusal_of(request):
             return refused
@@ -284,9 +285,9 @@ class CarrierRest(LoopbackServer, OrderIntake):
         if refused := _check_order(order):
             return refused
         if order["To"].startswith(self.not_permitted):
-            return _refusal(403, 21215, f"Account not authorized to call {order['To']}.")
+            return _error_response(403, 21215, f"Account not authorized to call {order['To']}.")
         if self.is_too_soon():
-            return _refusal(429, 20429, "Too Many Requests")
+            return _error_response(429, 20429, "Too Many Requests")
         phone = PhoneCall(
             caller=order["From"],
             called=order["To"],
@@ -299,7 +300,7 @@ class CarrierRest(LoopbackServer, OrderIntake):
         self.lose_answer(request)
         return web.json_response(_call_body(placed), status=201)
 
-    async def _list(self, request: web.Request) -> web.Response:
+    async def _list_calls(self, request: web.Request) -> web.Response:
         """List the calls, newest first, perhaps only those to one number."""
         if refused := self._refusal_of(request):
             return refused
@@ -309,16 +310,17 @@ class CarrierRest(LoopbackServer, OrderIntake):
         size = int(request.query.get("PageSize", "50"))
         return web.json_response({"calls": [_call_body(call) for call in newest[:size]]})
 
-    async def _fetch(self, request: web.Request) -> web.Response:
+    async def _serve_call_details(self, request: web.Request) -> web.Response:
+        """Answer with a placed call or the error `look_up_status`, after `look_up_delay_s`."""
         if refused := self._refusal_of(request):
             return refused
         await asyncio.sleep(self.look_up_delay_s)
         if self.look_up_status is not None:
-            return _refusal(self.look_up_status, 20500, "Internal Server Error")
+            return _error_response(self.look_up_status, 20500, "Internal Server Error")
         placed = self.exchange.placed.get(request.match_info["call"])
         return _not_found(request) if placed is None else web.json_response(_call_body(placed))
 
-    async def _update(self, request: web.Request) -> web.Response:
+    async def _update_call(self, request: web.Request) -> web.Response:
         """Redirect or end a live call, or cancel one that is not answered yet."""
         if refused := self._refusal_of(request):
             return refused
@@ -335,22 +337,22 @@ class CarrierRest(LoopbackServer, OrderIntake):
         if self.breaks_off and request.transport is not None:
             request.transport.abort()
         await asyncio.sleep(self.change_delay_s)
-        return await self._change(call, form.get("Twiml"), wanted)
+        return await self._change_live_call(call, form.get("Twiml"), wanted)
 
-    async def _change(self, call: Carrier, twiml: object, wanted: str) -> web.Response:
+    async def _change_live_call(self, call: Carrier, twiml: object, wanted: str) -> web.Response:
         """Redirect a live call to TwiML, or end it; refuse any other change."""
         if twiml is not None:
-            return await self._redirect(call, str(twiml))
+            return await self._redirect_call(call, str(twiml))
         if wanted != "completed":
-            return _refusal(400, 21220, "Invalid call state")
+            return _error_response(400, 21220, "Invalid call state")
         await call.hang_up(by="agent")
         return web.json_response({"sid": call.phone.call_sid, "status": "completed"})
 
-    async def _redirect(self, call: Carrier, twiml: str) -> web.Response:
+    async def _redirect_call(self, call: Carrier, twiml: str) -> web.Response:
         """End a call's stream, and then dial the number in the TwiML."""
         verb = read_dial_verb(twiml)
         if verb is None or len(twiml) > MAX_TWIML_CHARS:
-            return _refusal(400, 21218, "Invalid TwiML")
+            return _error_response(400, 21218, "Invalid TwiML")
 
         async def connect_person(
             session: aiohttp.ClientSession, phone: PhoneCall
@@ -364,15 +366,18 @@ class CarrierRest(LoopbackServer, OrderIntake):
 def _check_order(order: Mapping[str, str]) -> web.Response | None:
     """Return the answer to an invalid request; `None` if it is valid."""
     if not NUMBER.fullmatch(order.get("To", "")):
-        return _refusal(400, 21211, f"The 'To' number {order.get('To')} is not a valid number.")
+        return _error_response(
+            400, 21211, f"The 'To' number {order.get('To')} is not a valid number."
+        )
     if not NUMBER.fullmatch(order.get("From", "")):
-        return _refusal(400, 21212, "The 'From' number is not a valid number.")
+        return _error_response(400, 21212, "The 'From' number is not a valid number.")
     if "Url" not in order and "Twiml" not in order:
-        return _refusal(400, 21205, "Url parameter is required.")
+        return _error_response(400, 21205, "Url parameter is required.")
     return None
 
 
 def _call_body(placed: RequestedCall) -> dict[str, Any]:
+    """Return a call as Twilio describes it; its duration is null until it is over."""
     return {
         "sid": placed.phone.call_sid,
         "status": placed.status,
@@ -388,10 +393,10 @@ def _call_body(placed: RequestedCall) -> dict[str, Any]:
 
 
 def _not_found(request: web.Request) -> web.Response:
-    return _refusal(404, 20404, f"The requested resource {request.path} was not found")
+    return _error_response(404, 20404, f"The requested resource {request.path} was not found")
 
 
-def _refusal(status: int, code: int, message: str) -> web.Response:
+def _error_response(status: int, code: int, message: str) -> web.Response:
     more = f"https://www.twilio.com/docs/errors/{code}"
     return web.json_response(
         {"code": code, "message": message, "more_info": more, "status": status}, status=status

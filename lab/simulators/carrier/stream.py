@@ -56,7 +56,7 @@ class MediaStream:
         with suppress(ConnectionError):
             async for message in self.socket:
                 is_text = message.type is aiohttp.WSMsgType.TEXT
-                yield _object(message.data) if is_text else None
+                yield _json_object(message.data) if is_text else None
 
     def cut(self) -> None:
         """Be silent from now on, as if the cable were cut."""
@@ -72,7 +72,7 @@ class MediaStream:
             connection.transport.abort()
 
 
-def _object(text: str) -> dict[str, Any]:
+def _json_object(text: str) -> dict[str, Any]:
     """Return a JSON object; empty for any other text."""
     try:
         value = json.loads(text)

@@ -88,14 +88,15 @@ class TelnyxAccount(LoopbackServer):
         self.states: dict[str, str] = {}
         self.addresses: dict[str, str] = {}
         self._received = asyncio.Condition()
-        self.app.router.add_post("/v2/calls/{call}/actions/{action}", self._command)
+        self.app.router.add_post("/v2/calls/{call}/actions/{action}", self._serve_command)
         update = "/v2/calls/{call}/actions/{action:client_state_update}"
-        self.app.router.add_put(update, self._command)
+        self.app.router.add_put(update, self._serve_command)
         self.webhooks: dict[str, str] = {}
-        self.app.router.add_get("/v2/phone_numbers", self._numbers)
-        self.app.router.add_get("/v2/call_control_applications/{number}", self._application)
+        self.app.router.add_get("/v2/phone_numbers", self._serve_numbers)
+        self.app.router.add_get("/v2/call_control_applications/{number}", self._serve_application)
 
-    async def _numbers(self, request: web.Request) -> web.Response:
+    async def _serve_numbers(self, request: web.Request) -> web.Response:
+        """List the account's numbers, perhaps only the one asked for."""
         if refused := self.refusal_of(request):
             return refused
         wanted = request.query.get("filter[phone_number]")
@@ -106,7 +107,8 @@ class TelnyxAccount(LoopbackServer):
         ]
         return web.json_response({"data": found})
 
-    async def _application(self, request: web.Request) -> web.Response:
+    async def _serve_application(self, request: web.Request) -> web.Response:
+        """Answer with where the calls of a number go; the number stands for its application."""
         if refused := self.refusal_of(request):
             return refused
         url = self.webhooks[f"+{request.match_info['number']}"]
@@ -194,7 +196,7 @@ class TelnyxAccount(LoopbackServer):
             return telnyx_refusal(self.answer_with, "10007", "Unexpected error")
         return None
 
-    async def _command(self, request: web.Request) -> web.Response:
+    async def _serve_command(self, request: web.Request) -> web.Response:
         """Record and carry out a command, unless it is refused; `late_s` delays only the answer."""
         if refused := self.refusal_of(request):
             return refused
@@ -210,7 +212,7 @@ class TelnyxAccount(LoopbackServer):
         async with self._received:
             self.commands.append((call, action, fields))
             self._received.notify_all()
-        works = {"transfer": _call_person, "speak": _speak}
+        works = {"transfer": _call_person, "speak": _speak_on_call}
         if action in works and not is_repeat:
             self.start(works[action](self, call, fields))
         if action in ("hangup", "reject"):
@@ -231,7 +233,7 @@ def _was_given(
     ]
 
 
-async def _speak(account: TelnyxAccount, call: str, fields: dict[str, Any]) -> None:
+async def _speak_on_call(account: TelnyxAccount, call: str, fields: dict[str, Any]) -> None:
     """Say a sentence on a call, and report its end."""
     del fields
     await asyncio.sleep(SAID_S)
@@ -293,7 +295,7 @@ class TelnyxManner(CarrierManner):
         action, fields = await self.account.wait_for_command(phone.call_sid, "answer", "reject")
         if action == "reject":
             raise NotConnectedError(status=200, said=fields["cause"])
-        url = self._address(phone, server)
+        url = self._events_url(phone, server)
         await self.account.emit(session, url, "call.answered", self.payload(phone))
         action, fields = await self.account.wait_for_command(
             phone.call_sid, "streaming_start", "hangup"
@@ -306,7 +308,7 @@ class TelnyxManner(CarrierManner):
         """Return a call's fields in an event."""
         return telnyx_payload(phone) | {"client_state": self.account.states.get(phone.call_sid)}
 
-    def _address(self, phone: PhoneCall, server: AgentServer) -> str:
+    def _events_url(self, phone: PhoneCall, server: AgentServer) -> str:
         """Return where a call's events go: to the address that a command for it has set, if any."""
         default = f"{server.base_url}/telnyx/voice"
         return self.account.addresses.get(phone.call_sid, default)
@@ -344,7 +346,7 @@ class TelnyxManner(CarrierManner):
         """
         # Counted before the event, because the command may come while `emit` still waits.
         number = len(self.account.commands_so_far(phone.call_sid, "streaming_start"))
-        url = self._address(phone, server)
+        url = self._events_url(phone, server)
         reason = {"failure_reason": "connection_failed", "stream_id": phone.stream_sid}
         with suppress(NotConnectedError):  # a refused event does not end the call
             await self.account.emit(session, url, "streaming.failed", self.payload(phone) | reason)

@@ -128,7 +128,7 @@ class DialManner(TelnyxManner):
 
     def payload(self, phone: PhoneCall) -> dict[str, Any]:
         """Return its fields in an event, with the request's `client_state`."""
-        return self._placed.payload(**_state(self.account, self._placed))
+        return self._placed.payload(**_client_state_field(self.account, self._placed))
 
 
 class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
@@ -160,20 +160,20 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         self.billed_after_s = 2.0
         self._codec = codec
         router = account.app.router
-        router.add_post("/v2/calls", self._create)
-        router.add_get("/v2/calls/{call}", self._status)
-        router.add_get("/v2/connections/{connection}/active_calls", self._active)
-        router.add_get("/v2/call_events", self._events)
+        router.add_post("/v2/calls", self._serve_dial)
+        router.add_get("/v2/calls/{call}", self._serve_call_details)
+        router.add_get("/v2/connections/{connection}/active_calls", self._serve_active_calls)
+        router.add_get("/v2/call_events", self._serve_events)
 
     def _ring_s(self, placed: TelnyxRequestedCall) -> float:
         return float(placed.order.get("timeout_secs", 30))
 
-    def _agent(self, placed: TelnyxRequestedCall) -> AgentServer:
+    def _agent_server_for(self, placed: TelnyxRequestedCall) -> AgentServer:
         where = urlsplit(placed.order["webhook_url"])
         url = f"{where.scheme}://{where.netloc}"
         return AgentServer(base_url=url, public_url=url, auth_token="")
 
-    def _manner(self, placed: TelnyxRequestedCall) -> DialManner:
+    def _manner_for(self, placed: TelnyxRequestedCall) -> DialManner:
         return DialManner(self, placed, codec=self._codec)
 
     async def _report_ringing(self, placed: TelnyxRequestedCall) -> None:
@@ -212,7 +212,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
             NotConnectedError: The agent's server refuses it.
             TimeoutError: The server does not answer in time.
         """
-        payload = placed.payload(**_state(self.account, placed), **more)
+        payload = placed.payload(**_client_state_field(self.account, placed), **more)
         data = {"event_type": event, "payload": payload, "record_type": "event"}
         noted = {
             "record_type": "call_event",
@@ -228,7 +228,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
             async with web_session() as session:
                 await self.account.emit(session, placed.order["webhook_url"], event, payload)
 
-    async def _create(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_dial(self, request: web.Request) -> web.StreamResponse:
         """Place a call; a request with a known `command_id` gets the same call again."""
         if refused := self.account.refusal_of(request):
             return refused
@@ -250,7 +250,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         self.lose_answer(request)
         return web.json_response({"data": placed.status_body() | {"is_alive": False}})
 
-    async def _status(self, request: web.Request) -> web.Response:
+    async def _serve_call_details(self, request: web.Request) -> web.Response:
         """Describe a call, until `KNOWN_S` after its end."""
         if refused := self.account.refusal_of(request):
             return refused
@@ -259,7 +259,8 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
             return telnyx_refusal(404, "10005", "Resource not found")
         return web.json_response({"data": placed.status_body()})
 
-    async def _active(self, request: web.Request) -> web.Response:
+    async def _serve_active_calls(self, request: web.Request) -> web.Response:
+        """List the connection's calls that have not ended; 404 for another connection."""
         if refused := self.account.refusal_of(request):
             return refused
         if request.match_info["connection"] != self.connection_id:
@@ -267,7 +268,7 @@ class TelnyxExchange(Exchange[TelnyxRequestedCall], OrderIntake):
         calls = [call.status_body() for call in self.placed.values() if call.ended is None]
         return web.json_response({"data": calls, "meta": {"total_items": len(calls)}})
 
-    async def _events(self, request: web.Request) -> web.Response:
+    async def _serve_events(self, request: web.Request) -> web.Response:
         """List the events of all calls to a number since a time; none while `lists_late` is set."""
         if refused := self.account.refusal_of(request):
             return refused
@@ -310,7 +311,7 @@ def _is_listed(placed: TelnyxRequestedCall) -> bool:
     return placed.ended is None or (utc_now() - placed.ended).total_seconds() < KNOWN_S
 
 
-def _state(account: TelnyxAccount, placed: TelnyxRequestedCall) -> dict[str, str]:
+def _client_state_field(account: TelnyxAccount, placed: TelnyxRequestedCall) -> dict[str, str]:
     """Return a call's `client_state`, if a command has set one since the request."""
     state = account.states.get(placed.phone.call_sid)
     return {} if state is None else {"client_state": state}

@@ -96,7 +96,7 @@ class CartesiaContext(SocketContext[Generation]):
         if self._inbox.full():
             raise CartesiaBadRequest("Too many inputs in this context.")
         self._ended = not asked.more
-        self._take(asked, asked.transcript, asked.language)
+        self._queue_input(asked, asked.transcript, asked.language)
 
     def cancel(self) -> None:
         """Drop the text that is not being spoken yet; audio in progress is still sent."""
@@ -108,7 +108,7 @@ class CartesiaContext(SocketContext[Generation]):
     async def _run(self) -> None:
         """Speak, and record how the context ended; report an unknown language as an error."""
         try:
-            await self._speak()
+            await self._speak_texts()
             self._admission.close("done")
         except (UtteranceOver, ConnectionError):
             self._admission.close("connection gone")
@@ -120,14 +120,14 @@ class CartesiaContext(SocketContext[Generation]):
         finally:
             self._admission.close("connection gone")  # no effect if it is already closed
 
-    async def _speak(self) -> None:
+    async def _speak_texts(self) -> None:
         """Speak the context's texts, then send `done`; stop after a cancel, without `done`."""
         more, spoken = True, None
         while more and not self._cancelled:
             fresh = self._inbox.empty()  # then the next audio has the delay of a first output
             text, flush, more = await self._wait_for_text()
             if text.strip():
-                spoken = await self._synthesise(text)
+                spoken = await self._synthesise_text(text)
                 await self._utterance.say(spoken, fresh=fresh or not self._utterance.begun)
             if flush and not self._cancelled:
                 await self._channel.flush_done()
@@ -138,7 +138,7 @@ class CartesiaContext(SocketContext[Generation]):
         if not self._cancelled and fault != faults.Mistaken(what="no_final"):
             await self._channel.done()
 
-    async def _synthesise(self, text: str) -> Speech:
+    async def _synthesise_text(self, text: str) -> Speech:
         return await speak(
             spoken_text(text, self._admission.fault_now()),
             voice=self._socket.voice.faster(self._asked.speed),
@@ -226,7 +226,7 @@ class CartesiaChannel:
 
     async def flush_done(self) -> None:
         """Report that all audio for the text up to the flush was sent."""
-        event = _event("flush_done", self._asked.context_id, flush_done=True)
+        event = _event_of_context("flush_done", self._asked.context_id, flush_done=True)
         await self._socket.send(event | {"flush_id": self._flushes})
         self._flushes += 1
 
@@ -244,7 +244,7 @@ def piece_events(
     name = str(uuid.uuid4()) if mistake == "wrong_context" else asked.context_id
     data = base64.b64encode(audio).decode()
     step_ms = round((piece.end_s - piece.start_s) * 1000, 3)
-    chunk = _event("chunk", name, data=data, step_time=step_ms)
+    chunk = _event_of_context("chunk", name, data=data, step_time=step_ms)
     if not (piece.words and asked.timestamps) or mistake == "null_alignment":
         return [chunk]
     times = {
@@ -252,10 +252,11 @@ def piece_events(
         "start": [round(word.start_s, 4) for word in piece.words],
         "end": [round(word.end_s, 4) for word in piece.words],
     }
-    return [_event("timestamps", name, word_timestamps=times), chunk]
+    return [_event_of_context("timestamps", name, word_timestamps=times), chunk]
 
 
-def _event(kind: str, context_id: str, **fields: Any) -> dict[str, Any]:
+def _event_of_context(kind: str, context_id: str, **fields: Any) -> dict[str, Any]:
+    """Return an event with `fields`, and with what every event of a context contains."""
     event = {"type": kind, "context_id": context_id, "status_code": 206, "done": False}
     return event | fields
 
@@ -319,20 +320,20 @@ class CartesiaSocket(VoiceSocket[CartesiaContext]):
                 return
             if message.type is not WSMsgType.TEXT:
                 return
-            await self._take(message.data, tasks)
+            await self._handle_message(message.data, tasks)
 
-    async def _take(self, text: str, tasks: asyncio.TaskGroup) -> None:
+    async def _handle_message(self, text: str, tasks: asyncio.TaskGroup) -> None:
         """Carry out a message; answer an invalid one with an error, and keep the socket open."""
         context_id = None
         try:
             body = json.loads(text)
             context_id = body.get("context_id") if isinstance(body, dict) else None
-            await self._obey(body, tasks)
+            await self._obey_message(body, tasks)
         except (CartesiaBadRequest, json.JSONDecodeError) as wrong:
             self._upgrade.mark_malformed(str(wrong))
             await self.error(400, message=str(wrong), context_id=context_id)
 
-    async def _obey(self, body: Any, tasks: asyncio.TaskGroup) -> None:
+    async def _obey_message(self, body: Any, tasks: asyncio.TaskGroup) -> None:
         """Cancel a context, or give it text; the first text of an id opens its context.
 
         Raises:
@@ -349,16 +350,18 @@ class CartesiaSocket(VoiceSocket[CartesiaContext]):
             raise CartesiaBadRequest("output_format.container must be raw on the websocket.")
         context = self._contexts.get(asked.context_id)
         if context is None:
-            context = await self._open(asked, tasks)
+            context = await self._open_context(asked, tasks)
         if context is not None:
             context.put(asked)
 
-    async def _open(self, asked: Generation, tasks: asyncio.TaskGroup) -> CartesiaContext | None:
+    async def _open_context(
+        self, asked: Generation, tasks: asyncio.TaskGroup
+    ) -> CartesiaContext | None:
         """Open a context; if the account has too many, send an error and return `None`."""
         if self.plan.open_contexts >= self.plan.contexts:
             await self.error(429, context_id=asked.context_id)
             return None
-        context = CartesiaContext(self, asked, admission=self._admit(asked.context_id))
+        context = CartesiaContext(self, asked, admission=self._admit_context(asked.context_id))
         self._contexts[asked.context_id] = context
         self._open_contexts.add(context)
         self.plan.open_contexts += 1

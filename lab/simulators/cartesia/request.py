@@ -83,12 +83,13 @@ def parse(body: object) -> Generation:
         container=str(output["container"]),
         rate_hz=output["sample_rate"],
         language=str(body.get("language") or "en"),
-        speed=_speed(body),
+        speed=_read_speed(body),
         fixed={key: body.get(key) for key in ("model_id", "voice", "output_format", "language")},
     )
 
 
 def _check_required(body: Mapping[str, Any]) -> None:
+    """Raise `CartesiaBadRequest` for the first required field that is absent or wrong."""
     if not isinstance(body.get("transcript"), str):
         raise CartesiaBadRequest("transcript is required.")
     if not isinstance(body.get("model_id"), str) or not body["model_id"]:
@@ -111,7 +112,8 @@ def _names_voice(voice: object) -> bool:
     return isinstance(voice, str) and bool(voice)
 
 
-def _speed(body: Mapping[str, Any]) -> float:
+def _read_speed(body: Mapping[str, Any]) -> float:
+    """Return the requested speed, 1.0 if none; raise `CartesiaBadRequest` outside 0.6 to 1.5."""
     asked = (body.get("generation_config") or {}).get("speed", 1.0)
     if not isinstance(asked, int | float) or not 0.6 <= asked <= 1.5:
         raise CartesiaBadRequest("generation_config.speed must be between 0.6 and 1.5.")

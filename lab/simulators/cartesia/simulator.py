@@ -65,10 +65,10 @@ class CartesiaSimulator(Instance):
     def routes(self) -> list[web.RouteDef]:
         """Return the provider's routes."""
         return [
-            web.get("/tts/websocket", self._websocket),
-            web.post("/tts/bytes", self._bytes),
-            web.post("/tts/sse", self._sse),
-            web.get("/voices", self._voices),
+            web.get("/tts/websocket", self._serve_websocket),
+            web.post("/tts/bytes", self._serve_bytes),
+            web.post("/tts/sse", self._serve_sse),
+            web.get("/voices", self._serve_voices),
         ]
 
     @property
@@ -93,7 +93,7 @@ class CartesiaSimulator(Instance):
         headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
         return web.json_response(problem(status, code=code), status=status, headers=headers)
 
-    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_websocket(self, request: web.Request) -> web.StreamResponse:
         """Serve a websocket, unless the account has as many as it may have."""
         admission = await self.admit(request)
         version = _read_version(request)
@@ -104,7 +104,7 @@ class CartesiaSimulator(Instance):
             self, self.voice, request=request, plan=self.plan, version=version
         ).serve()
 
-    async def _bytes(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_bytes(self, request: web.Request) -> web.StreamResponse:
         """Answer with audio as the body: raw samples piece by piece, a file at once."""
         asked = await self._read_generation(request)
         shift = ByteShift()
@@ -125,9 +125,9 @@ class CartesiaSimulator(Instance):
             render=raw if streams else file,
             piece_end=uneven_ends(request[ADMISSION]) if streams else one_piece,
         )
-        return await body.speak(await self._synthesise(request, asked))
+        return await body.speak(await self._synthesise_request(request, asked))
 
-    async def _sse(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_sse(self, request: web.Request) -> web.StreamResponse:
         """Answer with audio as server-sent events; the last one is `done`."""
         asked = await self._read_generation(request)
 
@@ -145,7 +145,9 @@ class CartesiaSimulator(Instance):
             piece_end=uneven_ends(request[ADMISSION]),
         )
         done = {"type": "done", "done": True, "status_code": 200, "context_id": asked.context_id}
-        return await body.speak(await self._synthesise(request, asked), last=_sse_event(done))
+        return await body.speak(
+            await self._synthesise_request(request, asked), last=_sse_event(done)
+        )
 
     async def _read_generation(self, request: web.Request) -> Generation:
         """Admit and read a request for speech over HTTP; refuse invalid ones."""
@@ -154,11 +156,11 @@ class CartesiaSimulator(Instance):
         try:
             asked = parse(await request.json())
         except (CartesiaBadRequest, json.JSONDecodeError) as wrong:
-            raise _refusal(request, str(wrong)) from None
+            raise _refuse_as_malformed(request, str(wrong)) from None
         admission.request.details["text"] = asked.transcript
         return asked
 
-    async def _synthesise(self, request: web.Request, asked: Generation) -> Speech:
+    async def _synthesise_request(self, request: web.Request, asked: Generation) -> Speech:
         """Return the speech of a request; refuse a language that espeak-ng does not speak."""
         try:
             return await speak(
@@ -168,9 +170,10 @@ class CartesiaSimulator(Instance):
                 language=asked.language,
             )
         except UnknownLanguageError as unknown:
-            raise _refusal(request, str(unknown)) from None
+            raise _refuse_as_malformed(request, str(unknown)) from None
 
-    async def _voices(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_voices(self, request: web.Request) -> web.StreamResponse:
+        """List one voice; an account without credit gets the list, too."""
         try:
             await self.admit(request)
         except RequestRefused:
@@ -187,7 +190,7 @@ def _sse_event(event: Mapping[str, Any]) -> bytes:
     return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
 
 
-def _refusal(request: web.Request, why: str) -> RequestRefused:
+def _refuse_as_malformed(request: web.Request, why: str) -> RequestRefused:
     """Mark the request as malformed, and return the refusal to raise."""
     request[ADMISSION].mark_malformed(why)
     return RequestRefused(web.json_response(problem(400, message=why), status=400))
@@ -197,7 +200,7 @@ def _read_version(request: web.Request) -> str:
     """Return the API version that a request names; refuse a request without one."""
     given = request.headers.get("Cartesia-Version") or request.query.get("cartesia_version", "")
     if not VERSION.fullmatch(given):
-        raise _refusal(request, "The header Cartesia-Version is required.")
+        raise _refuse_as_malformed(request, "The header Cartesia-Version is required.")
     return given
 
 

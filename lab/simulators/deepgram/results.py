@@ -103,23 +103,23 @@ def parse(query: Mapping[str, str], *, streaming: bool) -> Query:
         raise BadQueryError("Keywords are not supported for Nova-3, use keyterm instead.")
     if query.get("channels", "1") != "1":
         raise BadQueryError("channels: this simulator hears one channel")
-    encoding, rate_hz = _audio(query)
+    encoding, rate_hz = _read_audio_format(query)
     return Query(
         model=model,
-        language=_language(query, model=model, streaming=streaming),
+        language=_read_language(query, model=model, streaming=streaming),
         encoding=encoding,
         rate_hz=rate_hz,
         endpoint_s=_endpoint_s(query),
         utterance_end_s=_utterance_end_s(query),
-        interim=_boolean(query, "interim_results"),
-        formatted=_boolean(query, "punctuate") | _boolean(query, "smart_format"),
-        vad_events=_boolean(query, "vad_events"),
-        alternatives=_alternatives(query, model=model),
+        interim=_read_boolean(query, "interim_results"),
+        formatted=_read_boolean(query, "punctuate") | _read_boolean(query, "smart_format"),
+        vad_events=_read_boolean(query, "vad_events"),
+        alternatives=_read_alternatives(query, model=model),
         detect_language=not streaming and query.get("detect_language", "false") != "false",
     )
 
 
-def _audio(query: Mapping[str, str]) -> tuple[str | None, int | None]:
+def _read_audio_format(query: Mapping[str, str]) -> tuple[str | None, int | None]:
     """Return encoding and rate; `None` for both if the audio is in a container."""
     encoding = query.get("encoding")
     if encoding is None:
@@ -134,7 +134,7 @@ def _audio(query: Mapping[str, str]) -> tuple[str | None, int | None]:
     return encoding, rate_hz
 
 
-def _language(query: Mapping[str, str], *, model: str, streaming: bool) -> str:
+def _read_language(query: Mapping[str, str], *, model: str, streaming: bool) -> str:
     """Return the language; refuse one that the model does not have."""
     if streaming and "detect_language" in query:
         raise BadQueryError("detect_language is not supported for streaming requests.")
@@ -147,7 +147,7 @@ def _language(query: Mapping[str, str], *, model: str, streaming: bool) -> str:
     return language
 
 
-def _alternatives(query: Mapping[str, str], *, model: str) -> int:
+def _read_alternatives(query: Mapping[str, str], *, model: str) -> int:
     """Return the number of readings; nova-2 and later models give one.
 
     Source: Deepgram's staff in their GitHub discussion 823 (with nova-2 a request for alternatives
@@ -178,12 +178,17 @@ def _utterance_end_s(query: Mapping[str, str]) -> float | None:
     wanted_s = _whole_number(query, "utterance_end_ms") / 1000
     if wanted_s < UTTERANCE_END_MIN_S:
         raise BadQueryError("utterance_end_ms must be 1000 or more.")
-    if not _boolean(query, "interim_results"):
+    if not _read_boolean(query, "interim_results"):
         raise BadQueryError("utterance_end_ms requires interim_results=true.")
     return wanted_s
 
 
-def _boolean(query: Mapping[str, str], key: str) -> bool:
+def _read_boolean(query: Mapping[str, str], key: str) -> bool:
+    """Return a flag, False if absent.
+
+    Raises:
+        BadQueryError: It is neither true nor false.
+    """
     value = query.get(key, "false").lower()
     if value not in TRUTHS:
         raise BadQueryError(f"Invalid query string: {key} must be true or false.")
@@ -191,6 +196,7 @@ def _boolean(query: Mapping[str, str], key: str) -> bool:
 
 
 def _whole_number(query: Mapping[str, str], key: str) -> int:
+    """Return a number; raise `BadQueryError` for anything but digits."""
     value = query[key]
     if not value.isdecimal():
         raise BadQueryError(f"Invalid query string: {key} must be a whole number.")
@@ -246,7 +252,9 @@ class ResultsBuilder:
         """Return the words, and alternative readings."""
         best = self.alternative(heard.words, ended=heard.endpoint)
         others = (
-            self.alternative(_spread(text, heard.words, rank=rank), ended=heard.endpoint)
+            self.alternative(
+                _words_of_other_reading(text, heard.words, rank=rank), ended=heard.endpoint
+            )
             for rank, text in enumerate(heard.others, start=1)
         )
         return [best, *others]
@@ -254,7 +262,7 @@ class ResultsBuilder:
     def alternative(self, words: Sequence[RecognisedWord], *, ended: bool) -> dict[str, Any]:
         """Return words as an alternative: transcript, confidence, and each word's times."""
         written = written_as([word.text for word in words], ended=ended)
-        entries = [self._word(*pair) for pair in zip(words, written, strict=True)]
+        entries = [self._word_fields(*pair) for pair in zip(words, written, strict=True)]
         kept = written if self.query.formatted else [word.text for word in words]
         confidence = sum(word.confidence for word in words) / len(words) if words else 0.0
         alternative: dict[str, Any] = {
@@ -313,7 +321,8 @@ class ResultsBuilder:
         name = f"general-{arch}"
         return {"name": name, "version": MODEL_VERSION, "arch": arch}
 
-    def _word(self, word: RecognisedWord, written: str) -> dict[str, Any]:
+    def _word_fields(self, word: RecognisedWord, written: str) -> dict[str, Any]:
+        """Return a word with its times in seconds; `written` is its punctuated form."""
         fields: dict[str, Any] = {
             "word": word.text,
             "start": word.start_s,
@@ -344,7 +353,9 @@ def written_as(words: Iterable[str], *, ended: bool) -> list[str]:
     return written
 
 
-def _spread(text: str, best: Sequence[RecognisedWord], *, rank: int) -> list[RecognisedWord]:
+def _words_of_other_reading(
+    text: str, best: Sequence[RecognisedWord], *, rank: int
+) -> list[RecognisedWord]:
     """Return the words of another reading, spread over the same time, with less confidence.
 
     The recogniser reports no times and no probability for other readings, so both are made up.

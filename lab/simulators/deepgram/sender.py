@@ -131,8 +131,8 @@ class Sender:
         """
         while True:
             out = await self._queue.get()
-            await self._wait(out)
-            await self._send(out)
+            await self._wait_until_due(out)
+            await self._send_under_fault(out)
             await self.apply_fault()
 
     async def apply_fault(self) -> None:
@@ -143,18 +143,18 @@ class Sender:
         """
         match self._current_fault():
             case faults.Cut(after_words=limit, how=how) if self._shown.since_fault >= limit:
-                await self._cut(how)
+                await self._cut_stream(how)
             case faults.ErrorEvent(status=status, code=code):
-                await _fail(self._ws, status, code=code)
+                await _send_error_and_close(self._ws, status, code=code)
             case faults.Quota(where="event", code=code):
-                await _fail(self._ws, 402, code=code)
+                await _send_error_and_close(self._ws, 402, code=code)
             case _:
                 pass
 
     def _current_fault(self) -> Fault | None:
         return self._shown.note_fault(self._admission.fault_now())
 
-    async def _wait(self, out: Outgoing) -> None:
+    async def _wait_until_due(self, out: Outgoing) -> None:
         """Wait until a message is due, longer while the fault is a slow one."""
         # In small steps, because the fault may change meanwhile.
         while (left_s := out.due_s + self._added_s(out) - monotonic()) > 0:  # noqa: ASYNC110
@@ -170,44 +170,44 @@ class Sender:
             case _:
                 return 0.0
 
-    async def _send(self, out: Outgoing) -> None:
+    async def _send_under_fault(self, out: Outgoing) -> None:
         """Send a message as the current fault allows; close the stream after the last one."""
         match self._current_fault():
             case faults.Silent():
-                await self._withhold(out)
+                await self._withhold_message(out)
             case faults.Garbage():
                 await self._ws.send_str(GARBAGE)
             case faults.Alive() if out.heard is not None:
-                await self._emit(dataclasses.replace(out, heard=_without_words(out.heard)))
+                await self._send_now(dataclasses.replace(out, heard=_without_words(out.heard)))
             case faults.Stall(after_words=limit) if self._shown.since_fault >= limit:
-                await self._withhold(out)
+                await self._withhold_message(out)
             case faults.Cut(after_words=limit) | faults.Stall(after_words=limit) if out.heard:
                 await self._send_at_most(out, out.heard, limit=limit)
             case faults.Duplicate():
-                await self._emit(out, times=2)
+                await self._send_now(out, times=2)
             case _:
-                await self._emit(out)
+                await self._send_now(out)
         if out.last:
             await self._ws.close(code=1000)
             raise StreamOver("done")
 
-    async def _withhold(self, out: Outgoing) -> None:
+    async def _withhold_message(self, out: Outgoing) -> None:
         """Drop a message; but the last one is kept until the fault ends, and then sent."""
         details = self._stream.admission.request.details
         details["withheld"] = details.get("withheld", 0) + 1
         if out.last:  # a silent server does not close the stream either
             while isinstance(self._current_fault(), faults.Silent | faults.Stall):  # noqa: ASYNC110 - by time
                 await asyncio.sleep(POLL_S)
-            await self._emit(out)
+            await self._send_now(out)
 
     async def _send_at_most(self, out: Outgoing, heard: HeardAudio, *, limit: int) -> None:
         """Send a result; if it exceeds the fault's limit of words, send its first words."""
         room = self._shown.room(limit)
         if len(heard.words) > room:  # send the words that still fit, as an interim result
             heard = dataclasses.replace(heard, words=heard.words[:room], what="interim")
-        await self._emit(dataclasses.replace(out, heard=heard))
+        await self._send_now(dataclasses.replace(out, heard=heard))
 
-    async def _emit(self, out: Outgoing, *, times: int = 1) -> None:
+    async def _send_now(self, out: Outgoing, *, times: int = 1) -> None:
         """Send a message `times` times now, and count its words once."""
         message = out.event
         if out.heard is not None:
@@ -223,18 +223,20 @@ class Sender:
             now_s = self._instance.gate.now_s()
             self._admission.request.mark("flushed", now_s, words=self._shown.words)
 
-    async def _cut(self, how: str) -> None:
+    async def _cut_stream(self, how: str) -> None:
         """Break the stream in this way, and raise `StreamOver`."""
         if how == "reset":
             abort(self._stream.request.transport)
         elif how == "close":
             await self._ws.close(code=1000)
         else:
-            await _fail(self._ws, 500, code=None)
+            await _send_error_and_close(self._ws, 500, code=None)
         raise StreamOver(f"cut: {how}")
 
 
-async def _fail(ws: web.WebSocketResponse, status: int, *, code: str | None) -> None:
+async def _send_error_and_close(
+    ws: web.WebSocketResponse, status: int, *, code: str | None
+) -> None:
     """Send an error, close the stream, and raise `StreamOver`."""
     row = error_row(status, code)
     message = error(description=row.text, message=row.code, variant="ServerError")

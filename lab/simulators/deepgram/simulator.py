@@ -80,9 +80,9 @@ class DeepgramSimulator(Instance):
     def routes(self) -> list[web.RouteDef]:
         """Return the provider's routes."""
         return [
-            web.get("/v1/listen", self._stream),
-            web.post("/v1/listen", self._file),
-            web.get("/v1/projects", self._projects),
+            web.get("/v1/listen", self._serve_stream),
+            web.post("/v1/listen", self._serve_file),
+            web.get("/v1/projects", self._serve_projects),
         ]
 
     @property
@@ -110,7 +110,7 @@ class DeepgramSimulator(Instance):
         """Return Deepgram's answer for an HTTP error."""
         return deepgram_errors.response(status, code=code, retry_after_s=retry_after_s)
 
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_stream(self, request: web.Request) -> web.StreamResponse:
         """Serve a stream until one side ends it."""
         admission = await self.admit(request)
         query = _read_query(request, admission, streaming=True)
@@ -125,7 +125,7 @@ class DeepgramSimulator(Instance):
         await DeepgramSocket(self, stream, builder=builder, ears=ears, limits=self.limits).run()
         return ws
 
-    async def _file(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_file(self, request: web.Request) -> web.StreamResponse:
         """Recognise a whole file, and answer after the delay, as the current fault allows."""
         admission = await self.admit(request)
         query = _read_query(request, admission, streaming=False)
@@ -139,7 +139,7 @@ class DeepgramSimulator(Instance):
                     400, code="Bad Request", text="failed to process audio: corrupt or unsupported"
                 )
             ) from wrong
-        words = await self._recognise(settings, pcm)
+        words = await self._recognise_recording(settings, pcm)
         await self.pace.wait_first()
         await self._break_answer(request, admission)
         if isinstance(admission.fault_now(), faults.Garbage):
@@ -150,7 +150,7 @@ class DeepgramSimulator(Instance):
         admission.request.details["finals"] = [" ".join(word.text for word in words)]
         return web.json_response(answer, headers={REQUEST_ID: builder.request_id})
 
-    async def _projects(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_projects(self, request: web.Request) -> web.StreamResponse:
         await self.admit(request)
         project = {"project_id": new_id(), "name": f"{self.name} (simulated)"}
         return web.json_response({"projects": [project]}, headers={REQUEST_ID: new_id()})
@@ -163,7 +163,9 @@ class DeepgramSimulator(Instance):
         mono = np.asarray(samples)[:, 0].astype("<i2").tobytes()
         return query.hearing_settings(grammar=self._grammar, file_hz=rate_hz), mono
 
-    async def _recognise(self, settings: HearingSettings, pcm: bytes) -> list[RecognisedWord]:
+    async def _recognise_recording(
+        self, settings: HearingSettings, pcm: bytes
+    ) -> list[RecognisedWord]:
         """Return all words of a recording."""
         settings = dataclasses.replace(settings, endpoint_s=0.5)
         stream = await self._ears.open(settings)

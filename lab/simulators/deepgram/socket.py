@@ -144,7 +144,12 @@ class DeepgramSocket:
         """Serve the stream until one side ends it."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for part in (self._receive, self._listen, self._sender.run, self._watch):
+                for part in (
+                    self._receive_messages,
+                    self._queue_results,
+                    self._sender.run,
+                    self._watch_faults_and_timeouts,
+                ):
                     tasks.create_task(part())
         except* StreamOver as ends:
             self._admission.close(str(ends.exceptions[0]))
@@ -154,25 +159,25 @@ class DeepgramSocket:
             self._request.details["audio_s"] = round(self._audio.seconds, 3)
             await self._ears.close()
 
-    async def _receive(self) -> None:
+    async def _receive_messages(self) -> None:
         """Take the client's messages; raise `StreamOver` when the client closes the stream."""
         while True:
             message = await self._ws.receive()
             self._received_at = monotonic()
             match message.type:
                 case WSMsgType.BINARY:
-                    await self._take(message.data)
+                    await self._take_audio(message.data)
                 case WSMsgType.TEXT:
-                    await self._obey(message.data)
+                    await self._obey_message(message.data)
                 case WSMsgType.CLOSING:  # we close it: the reason has been recorded
                     return
                 case _:
                     raise StreamOver(f"closed by the client: {self._ws.close_code}")
 
-    async def _take(self, audio: bytes) -> None:
+    async def _take_audio(self, audio: bytes) -> None:
         """Pass audio to the recogniser, no faster than the intake cap allows."""
         if not audio:  # an empty frame means that no more audio will come
-            await self._flush("close")
+            await self._request_final_result("close")
             return
         if not self._audio.count_bytes and not _is_plausible(audio, self._builder.query):
             self._admission.mark_malformed("no encoding stated and no container recognised")
@@ -188,7 +193,7 @@ class DeepgramSocket:
                 self._received_at = monotonic()  # messages that wait meanwhile count as received
             await self._ears.hear(audio[at : at + piece])
 
-    async def _obey(self, text: str) -> None:
+    async def _obey_message(self, text: str) -> None:
         """Carry out a text message; report an invalid or unknown one, and keep the stream open."""
         try:
             message: Any = json.loads(text)
@@ -198,9 +203,9 @@ class DeepgramSocket:
             return
         match kind:
             case "Finalize":
-                await self._flush("finalize")
+                await self._request_final_result("finalize")
             case "CloseStream":
-                await self._flush("close")
+                await self._request_final_result("close")
             case "KeepAlive":
                 self._request.details["keep_alives"] = (
                     self._request.details.get("keep_alives", 0) + 1
@@ -216,21 +221,21 @@ class DeepgramSocket:
         report = error(description=f"could not parse the message: {why}", message=text[:200])
         await self._sender.put(event=report)
 
-    async def _flush(self, why: FlushReason) -> None:
+    async def _request_final_result(self, why: FlushReason) -> None:
         """Ask the recogniser for a final result, and remember why and when."""
         self._flushes.append((why, monotonic()))
         self._request.mark("flush", self._instance.gate.now_s())
         await self._ears.flush()
 
-    async def _listen(self) -> None:
+    async def _queue_results(self) -> None:
         """Queue the messages for each result; an error of the recogniser ends the stream."""
         try:
             async for heard in self._ears.results():
-                await self._emit(heard)
+                await self._queue_result(heard)
         except EarsError as wrong:
             await self._sender.put(event=error(description=str(wrong)), last=True)
 
-    async def _emit(self, heard: HeardAudio) -> None:
+    async def _queue_result(self, heard: HeardAudio) -> None:
         """Queue the messages for a result; some are sent only if the query asks for them."""
         query = self._builder.query
         match heard.what:
@@ -258,12 +263,13 @@ class DeepgramSocket:
             await self._end_utterance(heard)
 
     async def _end_utterance(self, heard: HeardAudio) -> None:
+        """Queue Deepgram's `UtteranceEnd` if the result completes an utterance."""
         last_word_s = self._utterance_end.find_end(heard)
         if last_word_s is not None:
             event = self._builder.utterance_end(last_word_end_s=last_word_s)
             await self._sender.put(event=event)
 
-    async def _watch(self) -> None:
+    async def _watch_faults_and_timeouts(self) -> None:
         """Apply faults at once; close a stream that gets no audio, or no message, in time."""
         while True:
             await asyncio.sleep(POLL_S)

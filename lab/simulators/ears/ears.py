@@ -55,18 +55,19 @@ def serve(commands: BinaryIO, answers: BinaryIO) -> None:
                     streams[number] = Hearing(HearingSettings.from_json(content))
                 except ValueError as wrong:
                     failed = HeardAudio(what="failed", start_s=0, end_s=0, why=str(wrong))
-                    _answer(answers, number, heard=[failed])
+                    _write_results(answers, number, heard=[failed])
             case WorkerMessage.AUDIO if number in streams:
-                _answer(answers, number, heard=streams[number].hear(content))
+                _write_results(answers, number, heard=streams[number].hear(content))
             case WorkerMessage.FLUSH if number in streams:
-                _answer(answers, number, heard=streams[number].flush())
+                _write_results(answers, number, heard=streams[number].flush())
             case WorkerMessage.CLOSE:
                 streams.pop(number, None)
             case _:
                 pass  # for a stream that failed to open
 
 
-def _answer(answers: BinaryIO, number: int, *, heard: Iterable[HeardAudio]) -> None:
+def _write_results(answers: BinaryIO, number: int, *, heard: Iterable[HeardAudio]) -> None:
+    """Write each result of stream `number` to the parent process, at once."""
     for result in heard:
         answers.write(message(number, WorkerMessage.HEARD, result.as_json()))
         answers.flush()
@@ -155,7 +156,7 @@ class Ears:
         async with self._starting:
             if self._reader is not None and not self._reader.done():
                 return  # the reader sees the worker's end before its exit code is known
-            await self._end()
+            await self._end_worker()
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", __name__),
                 stdin=asyncio.subprocess.PIPE,
@@ -164,12 +165,12 @@ class Ears:
                 start_new_session=True,  # the worker gets no Ctrl-C; the lab ends it
                 limit=MAX_BYTES,
             )
-            self._reader = asyncio.get_running_loop().create_task(self._read(self._process))
+            self._reader = asyncio.get_running_loop().create_task(self._read_results(self._process))
 
     async def stop(self) -> None:
         """Stop the worker; open streams fail."""
         async with self._starting:
-            await self._end()
+            await self._end_worker()
 
     async def open(self, settings: HearingSettings) -> EarStream:
         """Return a new stream; a worker that died is replaced."""
@@ -192,7 +193,7 @@ class Ears:
         await self.send(number, WorkerMessage.CLOSE)
         self._streams.pop(number, None)
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
+    async def _read_results(self, process: asyncio.subprocess.Process) -> None:
         """Pass results to their streams; when the worker ends, fail all streams."""
         answers = process.stdout
         if answers is None:
@@ -208,7 +209,7 @@ class Ears:
             stream.put(gone)
         self._streams.clear()
 
-    async def _end(self) -> None:
+    async def _end_worker(self) -> None:
         """Kill the worker, and wait until its reader has failed all streams."""
         process, self._process = self._process, None
         if process is None:

@@ -18,7 +18,7 @@ ENCODINGS: Final = {"linear16": 2, "mulaw": 1, "alaw": 1}  # bytes a sample
 _SUBTYPES: Final = {"mulaw": "ULAW", "alaw": "ALAW"}  # libsndfile's names for G.711
 
 
-def _table(encoding: str) -> Samples:
+def _decoding_table(encoding: str) -> Samples:
     """Return the 256 values of a G.711 code."""
     codes = io.BytesIO(bytes(range(256)))
     samples, _ = soundfile.read(
@@ -44,14 +44,14 @@ class Intake:
             raise ValueError(f"encoding is {encoding!r}; it takes {', '.join(ENCODINGS)}")
         if rate_hz not in RATES_HZ:
             raise ValueError(f"rate_hz is {rate_hz}; it takes 8000 to 48000")
-        self._table = None if encoding == "linear16" else _table(encoding)
+        self._table = None if encoding == "linear16" else _decoding_table(encoding)
         self._half_sample = b""
         self._rate_hz = rate_hz
         self._resampler = self._new_resampler()
 
     def take(self, audio: bytes) -> Samples:
         """Return the complete samples; half a sample waits for its second byte."""
-        samples = self._linear(audio)
+        samples = self._linear_samples(audio)
         if self._resampler is None:
             return samples
         return _as_int16(self._resampler.resample_chunk(samples.astype(np.float32)))
@@ -71,7 +71,7 @@ class Intake:
         # different samples in every process, and sometimes a different word.
         return soxr.ResampleStream(self._rate_hz, MODEL_HZ, 1, dtype="float32", quality="LQ")
 
-    def _linear(self, audio: bytes) -> Samples:
+    def _linear_samples(self, audio: bytes) -> Samples:
         """Return bytes as samples; half a sample is kept for the next piece."""
         if self._table is not None:
             return self._table[np.frombuffer(audio, np.uint8)]

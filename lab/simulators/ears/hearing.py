@@ -86,7 +86,7 @@ class LabRecogniser:
         self._noise = _NOISE * NARROW_GAIN if narrow else _NOISE
         self._decoder = SphinxDecoder({**SETTINGS, **model})
         if phrases:
-            self._learn(itertools.chain.from_iterable(phrases))
+            self._learn_pronunciations(itertools.chain.from_iterable(phrases))
             choices = " | ".join(" ".join(words) for words in phrases)
             jsgf = f"#JSGF V1.0; grammar listed; public <listed> = {choices};"
             self._decoder.restrict(jsgf, name="listed")
@@ -125,7 +125,7 @@ class LabRecogniser:
         Args:
             offset_s: The utterance's start, added to all times.
         """
-        return tuple(self._words(offset_s))
+        return tuple(self._spoken_words(offset_s))
 
     def others(self, count: int) -> tuple[str, ...]:
         """Return up to this many other readings of an ended utterance, the likelier ones first."""
@@ -137,7 +137,7 @@ class LabRecogniser:
         read.pop(" ".join(self._decoder.text().split()), None)
         return tuple(reading for reading in read if reading)[:count]
 
-    def _words(self, offset_s: float) -> Iterator[RecognisedWord]:
+    def _spoken_words(self, offset_s: float) -> Iterator[RecognisedWord]:
         """Yield the words, without pauses, noises and those that are too short."""
         for part in self._decoder.segments():
             text = part.word.partition("(")[0]  # "a(2)" is the second pronunciation of "a"
@@ -152,7 +152,7 @@ class LabRecogniser:
                 confidence=round(max(0.0, min(1.0, confidence)), 4),
             )
 
-    def _learn(self, words: Iterable[str]) -> None:
+    def _learn_pronunciations(self, words: Iterable[str]) -> None:
         """Give the decoder pronunciations that it lacks; raise `ValueError` if one is unknown."""
         unknown = sorted({word for word in words if not self._decoder.knows(word)})
         known = english_phones(unknown)
@@ -310,29 +310,30 @@ class Hearing:
 
     def hear(self, audio: bytes) -> Iterator[HeardAudio]:
         """Yield the results of the next piece of audio; only what is iterated is processed."""
-        yield from self._take(self._intake.take(audio))
+        yield from self._take_samples(self._intake.take(audio))
         if self._utterance is not None and self._utterance.settled is None:
             self._utterance.search()
-        yield from self._interim()
+        yield from self._report_if_due()
 
-    def _take(self, samples: Samples) -> Iterator[HeardAudio]:
+    def _take_samples(self, samples: Samples) -> Iterator[HeardAudio]:
         """Yield the results of the complete frames; the rest waits for more samples."""
         samples = np.concatenate([self._rest, samples])
         whole = len(samples) - len(samples) % FRAME_SAMPLES
         self._rest = samples[whole:]
         for at in range(0, whole, FRAME_SAMPLES):
-            yield from self._frame(samples[at : at + FRAME_SAMPLES])
+            yield from self._take_frame(samples[at : at + FRAME_SAMPLES])
 
     def flush(self) -> Iterator[HeardAudio]:
         """Finish the utterance when iterated; yield its final result, which may have no words."""
-        yield from self._take(self._intake.drain())
+        yield from self._take_samples(self._intake.drain())
         words: tuple[RecognisedWord, ...] = ()
         if self._utterance is not None:
             self._utterance.pad_with_silence(SETTLE_FRAMES - self._quiet_frames)
             words = self._utterance.settle()
-        yield self._final(words, what="flushed", endpoint=self._quiet_frames > 0)
+        yield self._final_result(words, what="flushed", endpoint=self._quiet_frames > 0)
 
-    def _frame(self, frame: Samples) -> Iterator[HeardAudio]:
+    def _take_frame(self, frame: Samples) -> Iterator[HeardAudio]:
+        """Yield the results that one frame causes, in or outside an utterance; counts the frame."""
         self._frames += 1
         voiced = self._gate.is_voiced(frame)
         if self._utterance is None:
@@ -370,28 +371,31 @@ class Hearing:
         elif utterance.settled is None and self._quiet_frames == SETTLE_FRAMES:
             utterance.settle()
         if self._quiet_frames == self._endpoint_frames:
-            yield self._final(utterance.settle(), what="final", endpoint=True)
+            yield self._final_result(utterance.settle(), what="final", endpoint=True)
         elif len(utterance) >= MAX_FRAMES:
-            yield self._final(utterance.settle(), what="final", endpoint=False)
+            yield self._final_result(utterance.settle(), what="final", endpoint=False)
 
-    def _interim(self) -> Iterator[HeardAudio]:
+    def _report_if_due(self) -> Iterator[HeardAudio]:
         """Yield an interim result if the last report is old; a long silence becomes final."""
         since_report_s = (self._frames - self._reported_at) * FRAME_S
         if self._utterance is None:
             silent = self._frames - len(self._recent_frames) - self._final_until
             if silent * FRAME_S >= QUIET_FINAL_S:
-                yield self._final((), what="final", endpoint=False)
+                yield self._final_result((), what="final", endpoint=False)
             elif since_report_s >= QUIET_INTERIM_S:
-                yield self._emit(())
+                yield self._interim_result(())
         elif since_report_s >= INTERIM_S:
-            yield self._emit(self._utterance.words())
+            yield self._interim_result(self._utterance.words())
 
-    def _emit(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
+    def _interim_result(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
+        """Return an interim result from the last final one until now; restarts the report timer."""
         self._reported_at = self._frames
         start_s = round(self._final_until * FRAME_S, 3)
         return HeardAudio(what="interim", start_s=start_s, end_s=self._now_s, words=words)
 
-    def _final(self, words: tuple[RecognisedWord, ...], *, what: str, endpoint: bool) -> HeardAudio:
+    def _final_result(
+        self, words: tuple[RecognisedWord, ...], *, what: str, endpoint: bool
+    ) -> HeardAudio:
         """Return the next final result, and begin to wait for a new utterance."""
         kind = "flushed" if what == "flushed" else "final"
         others = self._utterance.others if self._utterance is not None and words else ()

@@ -91,12 +91,12 @@ class KnownHearing:
             block, place = self._next_block()
             self._rest = self._rest[len(block) :]
             self._blocks += 1
-            yield from self._follow(place)
-            yield from self._interim()
+            yield from self._follow_block(place)
+            yield from self._report_if_due()
 
     def flush(self) -> Iterator[HeardAudio]:
         """Yield the final result of a flush, possibly without words."""
-        yield self._final(what="flushed", endpoint=self._quiet_s > 0)
+        yield self._final_result(what="flushed", endpoint=self._quiet_s > 0)
 
     @property
     def _now_s(self) -> float:
@@ -118,7 +118,7 @@ class KnownHearing:
                 return self._rest[:shift], None
         return block, None
 
-    def _follow(self, place: tuple[int, int] | None) -> Iterator[HeardAudio]:
+    def _follow_block(self, place: tuple[int, int] | None) -> Iterator[HeardAudio]:
         """Count how much of each word has arrived with this block; `None`: the block is silence."""
         if place is None:
             if self._speaking:
@@ -142,7 +142,7 @@ class KnownHearing:
         """Yield the final result of an utterance after enough silence."""
         self._quiet_s += BLOCK_S
         if self._endpoint_s is not None and self._quiet_s >= self._endpoint_s - 1e-6:
-            yield self._final(what="final", endpoint=True)
+            yield self._final_result(what="final", endpoint=True)
 
     def _arrived_words(self) -> list[int]:
         """Return the indexes of the words that have arrived and are not final."""
@@ -156,7 +156,7 @@ class KnownHearing:
             and samples >= HEARD_SHARE * _length_samples(words[index])
         ]
 
-    def _words(self) -> tuple[RecognisedWord, ...]:
+    def _pending_words(self) -> tuple[RecognisedWord, ...]:
         """Return the words that have arrived and are not final, with times in the stream."""
         if self._utterance is None:
             return ()
@@ -171,25 +171,26 @@ class KnownHearing:
             for index in self._arrived_words()
         )
 
-    def _interim(self) -> Iterator[HeardAudio]:
+    def _report_if_due(self) -> Iterator[HeardAudio]:
         """Yield an interim result if the last report is old; a long silence becomes final."""
         if self._speaking:
             if self._now_s - self._reported_at_s >= INTERIM_S:
-                yield self._emit(self._words())
+                yield self._interim_result(self._pending_words())
         elif self._now_s - self._final_until_s >= QUIET_FINAL_S:
-            yield self._final(what="final", endpoint=False)
+            yield self._final_result(what="final", endpoint=False)
         elif self._now_s - self._reported_at_s >= QUIET_INTERIM_S:
-            yield self._emit(())
+            yield self._interim_result(())
 
-    def _emit(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
+    def _interim_result(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
+        """Return an interim result from the last final one until now; restarts the report timer."""
         self._reported_at_s = self._now_s
         return HeardAudio(
             what="interim", start_s=self._final_until_s, end_s=self._now_s, words=words
         )
 
-    def _final(self, *, what: str, endpoint: bool) -> HeardAudio:
+    def _final_result(self, *, what: str, endpoint: bool) -> HeardAudio:
         """Return the next final result; its words are not reported again."""
-        words, start_s = self._words(), self._final_until_s
+        words, start_s = self._pending_words(), self._final_until_s
         self._final_words.update(self._arrived_words())  # a partly arrived word stays pending
         self._final_until_s = self._reported_at_s = self._now_s
         self._speaking = self._speaking and self._quiet_s == 0.0

@@ -69,7 +69,7 @@ class ElevenLabsChannel:
     def piece_end(self, speech: Speech, start: int) -> int:
         """Return the end of a piece: at least one character begins in it, and one after it."""
         end = start + round(self._dice.uniform(*CHUNK_S) * speech.rate_hz)
-        begins = [speech.index(char.start_s) for char in self._characters(speech)]
+        begins = [speech.index(char.start_s) for char in self._aligned_characters(speech)]
         end = max(end, 1 + next((at for at in begins if at >= start), len(speech.samples)))
         return end if begins and begins[-1] >= end else len(speech.samples)
 
@@ -82,7 +82,7 @@ class ElevenLabsChannel:
         found = (
             ()
             if piece.speech is None
-            else characters_in_piece(piece, self._characters(piece.speech))
+            else characters_in_piece(piece, self._aligned_characters(piece.speech))
         )
         aligned = None if mistake == "null_alignment" or not found else _in_ms(found)
         message: dict[str, Any] = {
@@ -92,13 +92,13 @@ class ElevenLabsChannel:
             "normalizedAlignment": aligned,
             "contextId": str(uuid.uuid4()) if mistake == "wrong_context" else self._name,
         }
-        await self._socket.send(_snake(message) if mistake == "snake_case" else message)
+        await self._socket.send(_with_snake_keys(message) if mistake == "snake_case" else message)
 
     async def final(self, fault: Fault | None) -> None:
         """Report that the context is complete."""
         message = {"isFinal": True, "contextId": self._name}
         snake = fault == faults.Mistaken(what="snake_case")
-        await self._socket.send(_snake(message) if snake else message)
+        await self._socket.send(_with_snake_keys(message) if snake else message)
 
     async def garbage(self) -> None:
         """Send text that is not JSON."""
@@ -131,13 +131,15 @@ class ElevenLabsChannel:
         """Break the socket."""
         self._socket.reset()
 
-    def _characters(self, speech: Speech) -> tuple[Character, ...]:
+    def _aligned_characters(self, speech: Speech) -> tuple[Character, ...]:
+        """Return a speech's characters with their times; computed once for each speech."""
         if self._aligned is None or self._aligned[0] is not speech:
             self._aligned = (speech, characters(speech))
         return self._aligned[1]
 
 
 def _in_ms(found: Sequence[Character]) -> dict[str, list[Any]]:
+    """Return characters with times as ElevenLabs sends them over a websocket, in ms."""
     starts = [round(char.start_s * 1000) for char in found]
     ends = [round(char.end_s * 1000) for char in found]
     return {
@@ -147,10 +149,10 @@ def _in_ms(found: Sequence[Character]) -> dict[str, list[Any]]:
     }
 
 
-def _snake(message: Mapping[str, Any]) -> dict[str, Any]:
+def _with_snake_keys(message: Mapping[str, Any]) -> dict[str, Any]:
     """Return the message with snake-case keys, which newer servers are reported to use."""
     return {
-        _snake_key(key): _snake(value) if isinstance(value, Mapping) else value
+        _snake_key(key): _with_snake_keys(value) if isinstance(value, Mapping) else value
         for key, value in message.items()
     }
 
@@ -234,13 +236,14 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
         if self._closed:  # messages after close_context are ignored
             return True
         self._closed = given.close
-        self._take(given, given.text, self._socket.format.language)
+        self._queue_input(given, given.text, self._socket.format.language)
         return True
 
     async def _run(self) -> None:
+        """Speak, record how the context ended, and remove it from the socket."""
         last: Speech | None = None
         try:
-            last = await self._speak()
+            last = await self._speak_texts()
             self._admission.close("done")
         except (UtteranceOver, ConnectionError):
             self._admission.close("connection gone")
@@ -255,13 +258,14 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
         except ConnectionError:
             return
 
-    async def _speak(self) -> Speech | None:
+    async def _speak_texts(self) -> Speech | None:
+        """Speak texts until the context is closed; return the last speech, `None` without any."""
         closed, spoken = False, None
         while not closed:
             fresh = self._inbox.empty()
             text, closed = await self._wait_for_text()
             if text.strip():
-                spoken = await self._say(text, fresh=fresh or not self._utterance.begun)
+                spoken = await self._speak_text(text, fresh=fresh or not self._utterance.begun)
         fault = self._admission.fault_now()
         self.over = True
         if fault != faults.Mistaken(what="no_final"):
@@ -274,7 +278,7 @@ class ElevenLabsContext(SocketContext[ElevenLabsInput]):
         if last is not None and isinstance(fault, faults.LateAfterCancel):
             await self._utterance.repeat(last, for_s=fault.delay_s)
 
-    async def _say(self, text: str, *, fresh: bool) -> Speech:
+    async def _speak_text(self, text: str, *, fresh: bool) -> Speech:
         """Speak a text as one generation; raise `UtteranceOver` if the plan does not allow it."""
         refused = await self._socket.plan.begin(len(text))
         if refused is not None:
@@ -397,18 +401,19 @@ class ElevenLabsSocket(VoiceSocket[ElevenLabsContext]):
                 body = json.loads(message.data)
             except json.JSONDecodeError:
                 body = None
-            await self._take(body, tasks)
+            await self._handle_message(body, tasks)
 
-    async def _take(self, body: Any, tasks: asyncio.TaskGroup) -> None:
+    async def _handle_message(self, body: Any, tasks: asyncio.TaskGroup) -> None:
+        """Close, drain or speak as the message asks; close the socket if it is no object."""
         if not isinstance(body, dict):
             self._upgrade.mark_malformed("not a JSON object")
             await self.error("invalid_message", context_id=None, close=True)
         elif body.get("close_socket"):
-            await self._drain()
+            await self._finish_contexts()
         elif body.get("context_id") is not None or (body.get("text") or "").strip():
-            await self._speak(body, tasks)
+            await self._give_to_context(body, tasks)
 
-    async def _speak(self, body: Mapping[str, Any], tasks: asyncio.TaskGroup) -> None:
+    async def _give_to_context(self, body: Mapping[str, Any], tasks: asyncio.TaskGroup) -> None:
         """Give a message to its context; the first text of an id opens one."""
         name = str(body.get("context_id") or "default")
         context = self._contexts.get(name)
@@ -422,7 +427,7 @@ class ElevenLabsSocket(VoiceSocket[ElevenLabsContext]):
         if context is None and "text" not in body:
             return  # a flush or close for a context that has already ended
         if context is None:
-            context = await self._open(name, settings, tasks)
+            context = await self._open_context(name, settings, tasks)
         elif settings is not None and settings != context.settings:
             self._upgrade.mark_malformed("voice_settings changed inside a context")
             await self.error("voice_settings_changed", context_id=name, close=True)
@@ -430,18 +435,21 @@ class ElevenLabsSocket(VoiceSocket[ElevenLabsContext]):
         if context is not None and not context.put(given):
             await self.error("too_many_messages", context_id=name, close=True)
 
-    async def _open(
+    async def _open_context(
         self, name: str, settings: Any, tasks: asyncio.TaskGroup
     ) -> ElevenLabsContext | None:
+        """Open and start a context; close the socket and return `None` if it has too many."""
         if len(self._contexts) >= CONTEXTS:
             await self.error("max_active_conversations", context_id=None, close=True)
             return None
-        context = ElevenLabsContext(self, name, admission=self._admit(name), settings=settings)
+        context = ElevenLabsContext(
+            self, name, admission=self._admit_context(name), settings=settings
+        )
         self._contexts[name] = context
         context.start(tasks)
         return context
 
-    async def _drain(self) -> None:
+    async def _finish_contexts(self) -> None:
         """Finish every context; the last one closes the socket."""
         self._draining = True
         for context in self._contexts.values():

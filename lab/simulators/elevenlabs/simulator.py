@@ -115,12 +115,12 @@ class ElevenLabsSimulator(Instance):
         """Return the provider's routes."""
         speech = "/v1/text-to-speech/{voice}"
         return [
-            web.get(f"{speech}/multi-stream-input", self._websocket),
-            web.post(speech, self._stream),
-            web.post(f"{speech}/stream", self._stream),
+            web.get(f"{speech}/multi-stream-input", self._serve_websocket),
+            web.post(speech, self._serve_audio),
+            web.post(f"{speech}/stream", self._serve_audio),
             web.post(f"{speech}/stream/with-timestamps", self._stream_with_timestamps),
-            web.get("/v1/user/subscription", self._subscription),
-            web.get("/v1/voices", self._voices),
+            web.get("/v1/user/subscription", self._serve_subscription),
+            web.get("/v1/voices", self._serve_voices),
         ]
 
     @property
@@ -141,15 +141,17 @@ class ElevenLabsSimulator(Instance):
         body = unprocessable("text") if status == 422 else detail(status, code=code)
         return web.json_response(body, status=status, headers=headers)
 
-    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_websocket(self, request: web.Request) -> web.StreamResponse:
         """Serve a websocket, whose query holds the settings of all its contexts."""
         admission = await self.admit(request)
         encoding, rate_hz = _raw_format(request, "websocket")
         asked_s = request.query.get("inactivity_timeout", str(INACTIVITY_S[0]))
         if not asked_s.replace(".", "", 1).isdigit() or float(asked_s) > INACTIVITY_S[1]:
-            raise _refusal(request, 400, f"inactivity_timeout is {asked_s}; at most 180")
+            raise _refuse_as_malformed(
+                request, 400, f"inactivity_timeout is {asked_s}; at most 180"
+            )
         if request.query.get("model_id", "").startswith("eleven_v3"):
-            raise _refusal(request, 400, "eleven_v3 is not available on this endpoint")
+            raise _refuse_as_malformed(request, 400, "eleven_v3 is not available on this endpoint")
         fixed = Format(
             encoding=encoding,
             rate_hz=rate_hz,
@@ -162,9 +164,9 @@ class ElevenLabsSimulator(Instance):
             self, self.voice, request=request, plan=self.plan, fixed=fixed
         ).serve()
 
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_audio(self, request: web.Request) -> web.StreamResponse:
         """Answer with raw audio piece by piece, or with a complete mp3 file."""
-        speech = await self._synthesise(request)
+        speech = await self._synthesise_request(request)
         mp3 = _is_mp3(request)
         shift = ByteShift()
 
@@ -175,11 +177,13 @@ class ElevenLabsSimulator(Instance):
         def file(piece: AudioPiece, _fault: Fault | None) -> bytes:
             return as_file(piece.samples, speech.rate_hz, container="mp3")
 
-        return await self._body(request, speech, render=file if mp3 else raw, kind="audio/mpeg")
+        return await self._answer_with_speech(
+            request, speech, render=file if mp3 else raw, kind="audio/mpeg"
+        )
 
     async def _stream_with_timestamps(self, request: web.Request) -> web.StreamResponse:
         """Answer with a line of JSON for each piece: its audio, and the times of its characters."""
-        speech = await self._synthesise(request)
+        speech = await self._synthesise_request(request)
         found = characters(speech)
 
         def line(piece: AudioPiece, fault: Fault | None) -> bytes:
@@ -201,9 +205,9 @@ class ElevenLabsSimulator(Instance):
             }
             return json.dumps(row).encode() + b"\n"
 
-        return await self._body(request, speech, render=line, kind="application/json")
+        return await self._answer_with_speech(request, speech, render=line, kind="application/json")
 
-    async def _body(
+    async def _answer_with_speech(
         self, request: web.Request, speech: Speech, *, render: Render, kind: str
     ) -> web.StreamResponse:
         """Answer with the speech as a body, or refuse it if the plan does not allow it now."""
@@ -225,7 +229,7 @@ class ElevenLabsSimulator(Instance):
         finally:
             self.plan.end()
 
-    async def _synthesise(self, request: web.Request) -> Speech:
+    async def _synthesise_request(self, request: web.Request) -> Speech:
         """Admit and synthesise a request for speech over HTTP; refuse an invalid one."""
         admission = await self.admit(request)
         try:
@@ -243,9 +247,10 @@ class ElevenLabsSimulator(Instance):
         try:
             return await speak(text, voice=self.voice, rate_hz=rate_hz, language=language)
         except UnknownLanguageError as unknown:
-            raise _refusal(request, 400, str(unknown)) from None
+            raise _refuse_as_malformed(request, 400, str(unknown)) from None
 
-    async def _subscription(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_subscription(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the characters used and allowed; all are used while the fault is `Quota`."""
         used = self.plan.character_count
         try:
             await self.admit(request)
@@ -263,7 +268,7 @@ class ElevenLabsSimulator(Instance):
             }
         )
 
-    async def _voices(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_voices(self, request: web.Request) -> web.StreamResponse:
         await self.admit(request)
         voice = {"voice_id": f"lab-{self.name}", "name": f"The voice of {self.name}"}
         return web.json_response({"voices": [voice | {"category": "premade"}]})
@@ -289,7 +294,7 @@ def _raw_format(request: web.Request, where: str = "stream") -> tuple[str, int]:
     kind, _, rate = asked.partition("_")
     if kind == "pcm" and rate in map(str, PCM_HZ):
         return "pcm_s16le", int(rate)
-    raise _refusal(
+    raise _refuse_as_malformed(
         request, 400, f"output_format {asked!r} is not one that the lab speaks on a {where}"
     )
 
@@ -298,7 +303,7 @@ def _is_mp3(request: web.Request) -> bool:
     return bool(MP3.fullmatch(request.query.get("output_format", DEFAULT_FORMAT)))
 
 
-def _refusal(request: web.Request, status: int, why: str) -> RequestRefused:
+def _refuse_as_malformed(request: web.Request, status: int, why: str) -> RequestRefused:
     """Mark the request as malformed, and return the refusal to raise."""
     request[ADMISSION].mark_malformed(why)
     return RequestRefused(web.json_response(detail(status, message=why), status=status))

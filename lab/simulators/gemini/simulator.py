@@ -58,11 +58,12 @@ def error_body(status: int, code: str | None = None, *, message: str = "") -> di
     return {"error": {"code": status, "message": text, "status": name, "details": details}}
 
 
-def _invalid(message: str) -> OpenAIBadRequest:
+def _invalid_request_error(message: str) -> OpenAIBadRequest:
+    """Return the exception to raise for a request that Gemini answers with 400."""
     return OpenAIBadRequest(400, error_body(400, message=message))
 
 
-def _messages(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _messages_in_openai_format(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the conversation in OpenAI's format.
 
     Raises:
@@ -73,18 +74,20 @@ def _messages(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield {"role": "system", "content": " ".join(texts)}
     contents = body.get("contents")
     if not isinstance(contents, list) or not contents:
-        raise _invalid("contents is not specified")
+        raise _invalid_request_error("contents is not specified")
     pending: list[str] = []
     for content in contents:
         role = content.get("role")
         if role not in ("user", "model"):
-            raise _invalid("Please use a valid role: user, model.")
+            raise _invalid_request_error("Please use a valid role: user, model.")
         parts = content.get("parts")
         if not parts:
-            raise _invalid("contents.parts must not be empty.")
+            raise _invalid_request_error("contents.parts must not be empty.")
         yield from _of_parts(role, parts, pending)
     if pending:
-        raise _invalid("Please ensure that each function call is followed by its response.")
+        raise _invalid_request_error(
+            "Please ensure that each function call is followed by its response."
+        )
 
 
 def _of_parts(
@@ -101,7 +104,9 @@ def _of_parts(
                 yield {"role": "assistant" if role == "model" else "user", "content": text}
             case {"functionCall": {"name": name} as call}:
                 if "thoughtSignature" not in part and not calls:
-                    raise _invalid(f"Function call is missing a thought_signature: {name}")
+                    raise _invalid_request_error(
+                        f"Function call is missing a thought_signature: {name}"
+                    )
                 call_id = call.get("id") or f"call-{name}"
                 pending.append(call_id)
                 function = {"name": name, "arguments": json.dumps(call.get("args") or {})}
@@ -109,17 +114,17 @@ def _of_parts(
             case {"functionResponse": {"response": response} as result} if pending:
                 call_id = result.get("id") or pending[0]
                 if call_id not in pending:
-                    raise _invalid("A function response answers no function call.")
+                    raise _invalid_request_error("A function response answers no function call.")
                 pending.remove(call_id)
                 text = json.dumps(response)
                 yield {"role": "tool", "tool_call_id": call_id, "content": text}
             case _:
-                raise _invalid("Unable to read a part.")
+                raise _invalid_request_error("Unable to read a part.")
     if calls:
         yield {"role": "assistant", "content": None, "tool_calls": calls}
 
 
-def _calls(calls: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _function_call_parts(calls: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Yield the parts of function calls; the first has the signature of the thought."""
     for at, call in enumerate(calls):
         function = call["function"]
@@ -128,9 +133,10 @@ def _calls(calls: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         yield part | ({} if at else {"thoughtSignature": SIGNATURE})
 
 
-def _response(
+def _response_body(
     completion: Completion, parts: Sequence[Mapping[str, Any]], *, finish: str = ""
 ) -> dict[str, Any]:
+    """Return a response with one candidate and the usage so far; `finish` is its finish reason."""
     used = completion.usage
     content = {"parts": list(parts), "role": "model"} if parts else {"role": "model"}
     candidate = {"content": content, "index": 0}
@@ -158,11 +164,11 @@ class GeminiStream(AnswerStream):
         choice = chunk["choices"][0]
         delta, finish = choice["delta"], choice["finish_reason"]
         if finish:
-            parts = [*_calls(self.completion.calls)] or [{"text": ""}]
-            return sse(_response(self.completion, parts, finish=ENDS[finish]))
+            parts = [*_function_call_parts(self.completion.calls)] or [{"text": ""}]
+            return sse(_response_body(self.completion, parts, finish=ENDS[finish]))
         if delta.get("tool_calls"):
             return b""
-        return sse(_response(self.completion, [{"text": delta.get("content") or ""}]))
+        return sse(_response_body(self.completion, [{"text": delta.get("content") or ""}]))
 
     def encode_error(self, status: int, code: str | None) -> bytes:
         """Return an error inside the stream."""
@@ -214,14 +220,14 @@ class GeminiSimulator(OpenAISimulator):
         if model not in self.models:
             raise OpenAIBadRequest(404, error_body(404))
         if not isinstance(body, Mapping):
-            raise _invalid("Invalid JSON payload received.")
+            raise _invalid_request_error("Invalid JSON payload received.")
         given = body.get("generationConfig") or {}
         declared = [
             item for tool in body.get("tools") or () for item in tool["functionDeclarations"]
         ]
         return ChatRequest(
             model=model,
-            messages=list(_messages(body)),
+            messages=list(_messages_in_openai_format(body)),
             tools=[{"type": "function", "function": item} for item in declared],
             stream=request.match_info["method"] == STREAM,
             most_tokens=given.get("maxOutputTokens") or math.inf,
@@ -230,5 +236,5 @@ class GeminiSimulator(OpenAISimulator):
     def whole(self, completion: Completion) -> dict[str, Any]:
         """Return the body of an unstreamed answer."""
         text = [{"text": completion.reply.text}] if completion.reply.text else []
-        parts = [*text, *_calls(completion.calls)]
-        return _response(completion, parts, finish=ENDS[completion.finish])
+        parts = [*text, *_function_call_parts(completion.calls)]
+        return _response_body(completion, parts, finish=ENDS[completion.finish])

@@ -69,9 +69,9 @@ class OddStream(AnswerStream):
     def encode(self, chunk: Mapping[str, Any]) -> bytes:
         """Return a chunk, the first one with what precedes it; call it once for each, in order."""
         begun, self._begun = self._begun, True
-        return (b"" if begun else self._beginning()) + self._chunk(chunk)
+        return (b"" if begun else self._before_first_chunk()) + self._odd_chunk(chunk)
 
-    def _beginning(self) -> bytes:
+    def _before_first_chunk(self) -> bytes:
         """Return what comes before the first chunk: a comment, a chunk of its own, reasoning."""
         odd = self._odd
         thought = [
@@ -82,21 +82,23 @@ class OddStream(AnswerStream):
         chunks = [*([odd.first] if odd.first else []), *thought]
         return odd.comment.encode() + b"".join(map(sse, chunks))
 
-    def _chunk(self, chunk: Mapping[str, Any]) -> bytes:
+    def _odd_chunk(self, chunk: Mapping[str, Any]) -> bytes:
         """Return a chunk with its oddities; with `whole_calls`, all calls are in the last chunk."""
         odd, choices = self._odd, [dict(choice) for choice in chunk["choices"]]
         for choice in choices:
             if odd.whole_calls and choice["delta"].get("tool_calls"):
                 return b""
             if choice["finish_reason"]:
-                calls = [self._whole(call) for call in self.completion.calls if odd.whole_calls]
+                calls = [
+                    self._whole_call(call) for call in self.completion.calls if odd.whole_calls
+                ]
                 choice["delta"] = {"content": "", "tool_calls": calls} if calls else {}
                 choice["finish_reason"] = odd.ends.get(
                     choice["finish_reason"], choice["finish_reason"]
                 )
         return sse({**chunk, **odd.chunk, "choices": choices})
 
-    def _whole(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    def _whole_call(self, call: Mapping[str, Any]) -> dict[str, Any]:
         return {**call, "index": 0, "id": _id_of(call) if self._odd.strict else call["id"]}
 
     def encode_error(self, status: int, code: str | None) -> bytes:
@@ -175,33 +177,35 @@ class OpenAILikeSimulator(OpenAISimulator):
             OpenAIBadRequest: The vendor refuses it.
         """
         if isinstance(body, Mapping):
-            self._check(body)
+            self._refuse_unsupported(body)
         return super().read(body, request)
 
-    def _check(self, body: Mapping[str, Any]) -> None:
+    def _refuse_unsupported(self, body: Mapping[str, Any]) -> None:
         """Refuse what the vendor refuses: roles and parameters; if it is strict, ids and order."""
         odd, messages = self.odd, body.get("messages") or []
         roles = {message.get("role") for message in messages}
         if wrong := [*(roles - set(odd.roles or roles)), *(set(body) & set(odd.refuses))]:
             said = json.dumps(odd.refusal["body"]).replace("NAME", str(min(wrong)))
-            raise _refused(odd.refusal["status"], json.loads(said))
+            raise _refusal_with_body(odd.refusal["status"], json.loads(said))
         if not odd.strict:
             return
         used = [call["id"] for message in messages for call in message.get("tool_calls") or ()]
         if wrong := [call_id for call_id in used if not STRICT_ID.fullmatch(call_id)]:
             text = f"Tool call id was {wrong[0]} but must be a-z, A-Z, 0-9, with a length of 9."
-            raise _refused(400, _strict_error(text, "invalid_function_call", "3280"))
+            raise _refusal_with_body(400, _strict_error(text, "invalid_function_call", "3280"))
         pairs = [(one["role"], two["role"]) for one, two in itertools.pairwise(messages)]
         if ("tool", "user") in pairs:
             text = "Unexpected role 'user' after role 'tool'"
-            raise _refused(400, _strict_error(text, "invalid_request_message_order", "3230"))
+            raise _refusal_with_body(
+                400, _strict_error(text, "invalid_request_message_order", "3230")
+            )
 
 
 def _strict_error(message: str, kind: str, code: str) -> dict[str, Any]:
     return {"object": "error", "message": message, "type": kind, "param": None, "code": code}
 
 
-def _refused(status: int, body: Mapping[str, Any]) -> OpenAIBadRequest:
+def _refusal_with_body(status: int, body: Mapping[str, Any]) -> OpenAIBadRequest:
     """Return the refusal with a body in any form."""
     # The exception takes its message from a body in OpenAI's form.
     error = {"error": {"message": json.dumps(body)}}

@@ -71,21 +71,23 @@ def read(body: object, *, models: Sequence[str]) -> ChatRequest:
         OpenAIBadRequest: The real service refuses it.
     """
     if not isinstance(body, Mapping):
-        raise _invalid("We could not parse the JSON body of your request.")
+        raise _invalid_request_error("We could not parse the JSON body of your request.")
     model, messages = body.get("model"), body.get("messages")
     if not isinstance(model, str) or not model:
-        raise _invalid("you must provide a model parameter")
+        raise _invalid_request_error("you must provide a model parameter")
     if not any(
         re.fullmatch(rf"{re.escape(known)}(-\d{{4}}-\d\d-\d\d)?", model) for known in models
     ):
         raise OpenAIBadRequest(404, openai_errors.body(404))
     if not isinstance(messages, list) or not messages:
-        raise _invalid("Invalid 'messages': expected a non-empty array.", param="messages")
+        raise _invalid_request_error(
+            "Invalid 'messages': expected a non-empty array.", param="messages"
+        )
     _check_messages(messages)
     request = ChatRequest(
         model=model,
         messages=messages,
-        tools=_tools(body.get("tools")),
+        tools=_read_tools(body.get("tools")),
         stream=bool(body.get("stream")),
         wants_usage=bool((body.get("stream_options") or {}).get("include_usage")),
         most_tokens=body.get("max_completion_tokens") or body.get("max_tokens") or math.inf,
@@ -101,11 +103,11 @@ def _check_messages(messages: Sequence[Any]) -> None:
     for at, message in enumerate(messages):
         where = f"messages[{at}]"
         if not isinstance(message, Mapping) or message.get("role") not in ROLES:
-            raise _invalid(f"Invalid value: '{where}.role'.", param=f"{where}.role")
+            raise _invalid_request_error(f"Invalid value: '{where}.role'.", param=f"{where}.role")
         if message["role"] == "tool":
             pending = _take_answer(message, pending, where=where)
         elif pending:
-            raise _invalid(
+            raise _invalid_request_error(
                 "An assistant message with 'tool_calls' must be followed by tool messages"
                 f" responding to each 'tool_call_id'. ({', '.join(sorted(pending))})",
                 param=where,
@@ -113,16 +115,20 @@ def _check_messages(messages: Sequence[Any]) -> None:
         elif message.get("tool_calls"):
             pending = {str(call.get("id")) for call in message["tool_calls"]}
         elif not isinstance(message.get("content"), str | list):
-            raise _invalid(f"Invalid value for 'content' in {where}.", param=f"{where}.content")
+            raise _invalid_request_error(
+                f"Invalid value for 'content' in {where}.", param=f"{where}.content"
+            )
     if pending:
-        raise _invalid(f"No tool message answers {', '.join(sorted(pending))}.", param="messages")
+        raise _invalid_request_error(
+            f"No tool message answers {', '.join(sorted(pending))}.", param="messages"
+        )
 
 
 def _take_answer(message: Mapping[str, Any], pending: set[str], *, where: str) -> set[str]:
     """Return the pending calls without the one that a tool message answers; refuse any other."""
     call_id = str(message.get("tool_call_id"))
     if call_id not in pending:
-        raise _invalid(
+        raise _invalid_request_error(
             "messages with role 'tool' must be a response to a preceeding message with"
             " 'tool_calls'.",
             param=f"{where}.role",
@@ -130,23 +136,24 @@ def _take_answer(message: Mapping[str, Any], pending: set[str], *, where: str) -
     return pending - {call_id}
 
 
-def _tools(tools: object) -> Sequence[Mapping[str, Any]]:
+def _read_tools(tools: object) -> Sequence[Mapping[str, Any]]:
     """Return the tools, none if they are not given; refuse an empty list and invalid names."""
     if tools is None:
         return ()
     if not isinstance(tools, list) or not tools:
-        raise _invalid("Invalid 'tools': expected a non-empty array.", param="tools")
+        raise _invalid_request_error("Invalid 'tools': expected a non-empty array.", param="tools")
     for at, tool in enumerate(tools):
         function = tool.get("function") if isinstance(tool, Mapping) else None
         name = function.get("name") if isinstance(function, Mapping) else None
         if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
-            raise _invalid(
+            raise _invalid_request_error(
                 f"Invalid 'tools[{at}].function.name'.", param=f"tools[{at}].function.name"
             )
     return tools
 
 
-def _invalid(message: str, *, param: str | None = None) -> OpenAIBadRequest:
+def _invalid_request_error(message: str, *, param: str | None = None) -> OpenAIBadRequest:
+    """Return the exception to raise for a request that OpenAI answers with 400."""
     code = "invalid_value" if param else None
     return OpenAIBadRequest(
         400, openai_errors.error("invalid_request_error", message, code=code, param=param)

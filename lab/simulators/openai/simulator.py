@@ -40,12 +40,12 @@ def with_additions(reply: Reply, fault: Fault | None) -> Reply:
         case faults.Adds(text=text) if reply.text:
             return replace(reply, text=reply.text + text)
         case faults.Endless() if reply.text:
-            return replace(reply, text=" ".join((reply.text, *_sentences(fault))))
+            return replace(reply, text=" ".join((reply.text, *_endless_sentences(fault))))
         case _:
             return reply
 
 
-def _sentences(fault: faults.Endless) -> Iterator[str]:
+def _endless_sentences(fault: faults.Endless) -> Iterator[str]:
     """Yield sentences with at least the fault's number of words: all equal, or all different."""
     written = 0
     for who, when, what in itertools.cycle(itertools.product(_WHO, _WHEN, _WHAT)):
@@ -76,7 +76,7 @@ class RequestRate:
 
     def take(self) -> bool:
         """Take a request if one is available; return whether there was one."""
-        self._refill()
+        self._refill_by_time()
         if self._used + 1 > self._per_minute:
             return False
         self._used += 1
@@ -85,12 +85,12 @@ class RequestRate:
     @property
     def next_in_s(self) -> float:
         """The seconds until the next request is available."""
-        self._refill()
+        self._refill_by_time()
         return max(0.0, self._used + 1 - self._per_minute) * MINUTE_S / self._per_minute
 
     def headers(self) -> dict[str, str]:
         """Return the limit's headers for each answer."""
-        self._refill()
+        self._refill_by_time()
         full_in_ms = round(1000 * self._used * MINUTE_S / self._per_minute)
         return {
             "x-ratelimit-limit-requests": str(self._per_minute),
@@ -98,7 +98,8 @@ class RequestRate:
             "x-ratelimit-reset-requests": _as_in_go(full_in_ms),
         }
 
-    def _refill(self) -> None:
+    def _refill_by_time(self) -> None:
+        """Free the requests that the time since the last refill has earned."""
         now = self._clock()
         filled = (now - self._refilled_at) * self._per_minute / MINUTE_S
         self._used, self._refilled_at = max(0.0, self._used - filled), now
@@ -173,7 +174,7 @@ class OpenAISimulator(Instance):
         """Return the routes: chat completions, speech and models."""
         return [
             web.post("/v1/chat/completions", self.chat),
-            web.post("/v1/audio/speech", self._speech),
+            web.post("/v1/audio/speech", self._serve_speech),
             web.get("/v1/models", self._list_models),
             web.get("/v1/models/{model}", self._get_model),
         ]
@@ -182,7 +183,7 @@ class OpenAISimulator(Instance):
         self, status: int, *, code: str | None = None, retry_after_s: float | None = None
     ) -> web.Response:
         """Return OpenAI's answer for an error: JSON, or HTML from the proxy in front of it."""
-        headers = self._headers()
+        headers = self._response_headers()
         if retry_after_s is not None:
             headers["retry-after"] = f"{retry_after_s:g}"
         if status in openai_errors.EDGE:
@@ -201,17 +202,18 @@ class OpenAISimulator(Instance):
 
     async def _list_models(self, request: web.Request) -> web.Response:
         await self.admit(request)
-        models = {"object": "list", "data": [_model(name) for name in self.models]}
-        return web.json_response(models, headers=self._headers())
+        models = {"object": "list", "data": [_model_entry(name) for name in self.models]}
+        return web.json_response(models, headers=self._response_headers())
 
     async def _get_model(self, request: web.Request) -> web.Response:
+        """Describe a model; 404 if the simulator does not have it."""
         await self.admit(request)
         name = request.match_info["model"]
         if name not in self.models:
             return self.error_response(404)
-        return web.json_response(_model(name), headers=self._headers())
+        return web.json_response(_model_entry(name), headers=self._response_headers())
 
-    async def _speech(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_speech(self, request: web.Request) -> web.StreamResponse:
         await self.admit(request)
         return await speech.answer(self, request, voice=self._voice)
 
@@ -223,11 +225,11 @@ class OpenAISimulator(Instance):
         self._open_requests += 1
         admission.request.details["at_once"] = self._open_requests
         try:
-            return await self._answer(request, admission)
+            return await self._answer_chat(request, admission)
         finally:
             self._open_requests -= 1
 
-    async def _answer(self, request: web.Request, admission: Admission) -> web.StreamResponse:
+    async def _answer_chat(self, request: web.Request, admission: Admission) -> web.StreamResponse:
         """Answer a request, unless it exceeds the rate limit or is invalid."""
         if not self._rate.take():
             return self.error_response(429, retry_after_s=self._rate.next_in_s)
@@ -235,7 +237,7 @@ class OpenAISimulator(Instance):
             chat = self.read(await _read_json(request), request)
         except OpenAIBadRequest as bad:
             admission.mark_malformed(str(bad))
-            return web.json_response(bad.body, status=bad.status, headers=self._headers())
+            return web.json_response(bad.body, status=bad.status, headers=self._response_headers())
         reply = receptionist.reply(chat.messages, chat.tools, continuation=self._continuation)
         reply = with_additions(reply, admission.fault)
         _record_details(admission, chat=chat, reply=reply)
@@ -278,9 +280,11 @@ class OpenAISimulator(Instance):
             case faults.Garbage():
                 return web.Response(text='{"id": "chatcmpl-', content_type="application/json")
             case faults.Cut():
-                return await _cut_half_way(request, self.whole(completion), headers=self._headers())
+                return await _cut_half_way(
+                    request, self.whole(completion), headers=self._response_headers()
+                )
         admission.request.details["sent"] = completion.reply.text
-        return web.json_response(self.whole(completion), headers=self._headers())
+        return web.json_response(self.whole(completion), headers=self._response_headers())
 
     async def _send_stream(
         self, request: web.Request, *, admission: Admission, completion: Completion
@@ -288,7 +292,7 @@ class OpenAISimulator(Instance):
         """Send an answer as events; the role comes before the end of the first delay."""
         first_s = self.pace.ttfb_s()
         await asyncio.sleep(first_s * ROLE_SHARE)
-        response = web.StreamResponse(headers=self._headers())
+        response = web.StreamResponse(headers=self._response_headers())
         response.content_type = "text/event-stream"
         response.charset = "utf-8"
         response.enable_chunked_encoding()
@@ -297,7 +301,8 @@ class OpenAISimulator(Instance):
         await stream.send_all(completion, first_s=first_s * (1 - ROLE_SHARE))
         return response
 
-    def _headers(self) -> dict[str, str]:
+    def _response_headers(self) -> dict[str, str]:
+        """Return a response's headers: a random request id, and fixed limits for tokens."""
         return {
             "x-request-id": f"req_{self.random.getrandbits(128):032x}",
             "openai-processing-ms": str(round(self.tempo.ttfb_s * 1000 / self.speed)),
@@ -325,7 +330,7 @@ async def _cut_half_way(
     return response
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model_entry(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 1744316542, "owned_by": "system"}
 
 

@@ -29,7 +29,7 @@ async def answer(
     Raises:
         RequestRefused: OpenAI would refuse it.
     """
-    fields = await _read(instance, request)
+    fields = await _read_request(instance, request)
     admission = request[ADMISSION]
     text = str(fields["input"])
     admission.request.details |= {"text": text, "model": fields["model"]}
@@ -51,7 +51,7 @@ async def answer(
     return await body.speak(speech)
 
 
-async def _read(instance: Instance, request: web.Request) -> dict[str, Any]:
+async def _read_request(instance: Instance, request: web.Request) -> dict[str, Any]:
     """Return the request's fields; refuse one that OpenAI would refuse."""
     try:
         fields = await request.json()

@@ -47,8 +47,8 @@ class Completion:
     def __init__(self, *, chat: ChatRequest, reply: Reply, cached_tokens: int) -> None:
         self.chat = chat
         self.reply = reply
-        self.calls = [_call(call, at=len(chat.messages)) for call in reply.calls]
-        pieces = list(_pieces(reply, self.calls))
+        self.calls = [_tool_call(call, at=len(chat.messages)) for call in reply.calls]
+        pieces = list(_token_pieces(reply, self.calls))
         self.finish = "tool_calls" if reply.calls else "stop"
         if len(pieces) > chat.most_tokens:
             pieces, self.finish = pieces[: int(chat.most_tokens)], "length"
@@ -100,6 +100,7 @@ class Completion:
         return self._header_fields("chat.completion.chunk") | {"choices": [], "usage": self.usage}
 
     def _header_fields(self, kind: str) -> dict[str, Any]:
+        """Return the fields that a whole answer and all its chunks have in common."""
         return {
             "id": self._id,
             "object": kind,
@@ -110,7 +111,7 @@ class Completion:
         }
 
 
-def _call(call: ToolRequest, *, at: int) -> dict[str, Any]:
+def _tool_call(call: ToolRequest, *, at: int) -> dict[str, Any]:
     """Return a tool call with an id that depends only on the conversation."""
     seen = hashlib.sha256(f"{at} {call.name} {call.arguments}".encode()).hexdigest()
     return {
@@ -120,7 +121,7 @@ def _call(call: ToolRequest, *, at: int) -> dict[str, Any]:
     }
 
 
-def _pieces(reply: Reply, calls: Iterable[Mapping[str, Any]]) -> Iterator[TokenPiece]:
+def _token_pieces(reply: Reply, calls: Iterable[Mapping[str, Any]]) -> Iterator[TokenPiece]:
     """Yield the tokens of a reply: its words, long ones in two, then its tool calls."""
     for word in re.findall(r"\s*\S+", reply.text):
         if len(word) > _LONG_WORD:
@@ -183,12 +184,12 @@ class AnswerStream:
         """Send the role, the pieces, the reason of the end and the usage, until a fault ends it."""
         role = {"role": "assistant", "content": "", "refusal": None}
         if completion.reply.text or not completion.calls:
-            await self._event(completion.chunk(role))
+            await self._send_chunk(completion.chunk(role))
         await asyncio.sleep(first_s)
         for piece in completion.pieces:
             if await self._apply_fault(completion, at=piece):
                 return
-            await self._event(completion.chunk(piece.delta))
+            await self._send_chunk(completion.chunk(piece.delta))
             self._words += piece.word_ends
             self._sent += piece.delta.get("content") or ""
             self._mark_next()  # first: this piece may follow a sentence, and end another
@@ -197,10 +198,10 @@ class AnswerStream:
             await self._instance.pace.wait_gap(factor=factor)
         if await self._apply_fault(completion, at=None):
             return
-        await self._event(completion.chunk({}, completion.finish))
+        await self._send_chunk(completion.chunk({}, completion.finish))
         self._mark_next()
         if completion.chat.wants_usage:
-            await self._event(completion.usage_chunk())
+            await self._send_chunk(completion.usage_chunk())
         await self._response.write(self.encode_end())
 
     def _mark_sentence(self) -> None:
@@ -224,19 +225,19 @@ class AnswerStream:
         """
         while self._is_quiet(fault := self._admission.fault_now()):
             if isinstance(fault, faults.Alive):
-                await self._event(completion.chunk({"role": "assistant", "content": ""}))
+                await self._send_chunk(completion.chunk({"role": "assistant", "content": ""}))
                 await self._response.write(self.keep_alive)
                 await asyncio.sleep(ALIVE_EVERY_S)
             elif fault is not None:
                 await self._admission.while_fault(type(fault))
         match fault:
             case faults.Cut(after_words=words) if self._words >= words:
-                await self._cut(completion, fault, at=at)
+                await self._cut_stream(completion, fault, at=at)
             case faults.ErrorEvent(status=status, code=code):
-                await self._error(status, code)
+                await self._end_with_error(status, code)
             case faults.Quota(code=code):
                 status, usual = self._instance.no_credit
-                await self._error(status, code or usual)
+                await self._end_with_error(status, code or usual)
             case _:
                 return False
         return True
@@ -247,28 +248,28 @@ class AnswerStream:
             return self._words >= fault.after_words
         return isinstance(fault, faults.Silent | faults.Alive)
 
-    async def _cut(
+    async def _cut_stream(
         self, completion: Completion, fault: faults.Cut, *, at: TokenPiece | None
     ) -> None:
         """End the stream as the fault says, if required inside the word that comes next."""
         if fault.inside_word and at is not None and at.delta.get("content"):
             text = at.delta["content"]
             half = text[: max(1, len(text) // 2 + 1)]
-            await self._event(completion.chunk({"content": half}))
+            await self._send_chunk(completion.chunk({"content": half}))
             self._sent += half
         self._admission.close(f"cut by {fault.how}")
         if fault.how == "reset":
             abort(self._request.transport)
         elif fault.how == "error":
-            await self._error(500)
+            await self._end_with_error(500)
         # "close": the chunked body ends, without finish_reason and without [DONE]
 
-    async def _error(self, status: int, code: str | None = None) -> None:
+    async def _end_with_error(self, status: int, code: str | None = None) -> None:
         """End the stream with an error, and record that unless another end is recorded."""
         self._admission.close("error event")
         await self._response.write(self.encode_error(status, code) + self.encode_end())
 
-    async def _event(self, chunk: Mapping[str, Any]) -> None:
+    async def _send_chunk(self, chunk: Mapping[str, Any]) -> None:
         """Send a chunk, which the current fault may replace or double."""
         encoded = self.encode(chunk)
         match self._admission.fault_now():

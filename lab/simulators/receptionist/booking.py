@@ -33,29 +33,29 @@ def cancel(notes: Notes, heard: Understood) -> Turn:
 def change(notes: Notes, heard: Understood) -> Turn:
     """Move the appointment to another time."""
     moved = replace(notes, topic="book", day="", time="", service=notes.service or "visit")
-    return _book(with_facts(moved, heard), opening="Of course.")
+    return _ask_next_fact(with_facts(moved, heard), opening="Of course.")
 
 
 def begin(notes: Notes, heard: Understood) -> Turn:
     """Start a booking, or add to the current one."""
     opening = f"Yes, {heard.day} is free." if heard.want == "free" and heard.day else ""
-    return _book(with_facts(_open_booking(notes), heard), opening=opening)
+    return _ask_next_fact(with_facts(_open_booking(notes), heard), opening=opening)
 
 
 def go_on(notes: Notes, heard: Understood) -> Turn:
     """Take the utterance as the answer to the booking's last question, if possible."""
     if heard.slots:
-        return _book(with_facts(notes, heard), opening="")
+        return _ask_next_fact(with_facts(notes, heard), opening="")
     if notes.asked == "confirm" and (heard.yes or heard.no):
-        return _confirm(notes) if heard.yes else _deny(notes)
+        return _confirm_booking(notes) if heard.yes else _ask_what_is_wrong(notes)
     if heard.yes or heard.no or heard.hello:
-        return _book(notes, opening="")
+        return _ask_next_fact(notes, opening="")
     if notes.asked == "name" and 0 < len(heard.words.split()) <= 3:  # a name that is on no list
-        return _book(replace(notes, name=heard.words.title()), opening="")
+        return _ask_next_fact(replace(notes, name=heard.words.title()), opening="")
     return notes, ReceptionistAnswer(text=f"{UNKNOWN} {_ASK.get(notes.asked, '')}".strip())
 
 
-def _confirm(notes: Notes) -> Turn:
+def _confirm_booking(notes: Notes) -> Turn:
     return asking_else(notes), ReceptionistAnswer(
         text=(
             f"Good, that is booked. I have put down {notes.appointment}, and we will send you"
@@ -64,7 +64,7 @@ def _confirm(notes: Notes) -> Turn:
     )
 
 
-def _deny(notes: Notes) -> Turn:
+def _ask_what_is_wrong(notes: Notes) -> Turn:
     return notes, ReceptionistAnswer(
         text="I am sorry. What should be different: the day or the time?"
     )
@@ -77,7 +77,7 @@ def _open_booking(notes: Notes) -> Notes:
     return replace(notes, topic="book", service="", day="", time="")
 
 
-def _book(notes: Notes, *, opening: str) -> Turn:
+def _ask_next_fact(notes: Notes, *, opening: str) -> Turn:
     """Ask for the first missing fact; if none is missing, ask whether all are right."""
     missing = next((slot for slot in _ASK if not getattr(notes, slot)), "")
     if missing:

@@ -47,7 +47,7 @@ def outcome(messages: Sequence[Message]) -> str:
         {
             "summary": f"The person said: {said[-1]}" if said else "Nothing was said.",
             "outcome": code,
-            "callback_at": _tomorrow(asked, " ".join(said)) if code == "callback" else None,
+            "callback_at": _tomorrow_morning(asked, " ".join(said)) if code == "callback" else None,
             "notes": "",
         }
     )
@@ -62,7 +62,7 @@ def _choose_code(said: str, codes: Sequence[str]) -> str:
     return "unclear" if "unclear" in codes else codes[-1]
 
 
-def _tomorrow(asked: str, said: str) -> str | None:
+def _tomorrow_morning(asked: str, said: str) -> str | None:
     """Return 9:00 on the day after the call if the person said "tomorrow", otherwise `None`."""
     ended = CALL_ENDED_AT.search(asked)
     if ended is None or "tomorrow" not in said.lower():
@@ -111,7 +111,9 @@ def find_cut_off(messages: Sequence[Message]) -> CutOff | None:
 def count_words_said(whole: str, said: str) -> int:
     """Return how many words of an answer were spoken; an incomplete last word does not count."""
     pairs = zip(whole.split(), said.split(), strict=False)
-    differing = (at for at, (word, heard) in enumerate(pairs) if _bare(word) != _bare(heard))
+    differing = (
+        at for at, (word, heard) in enumerate(pairs) if _bare_word(word) != _bare_word(heard)
+    )
     return next(differing, min(len(whole.split()), len(said.split())))
 
 
@@ -136,7 +138,7 @@ def continue_answer(whole: str, *, count: int, continuation: str) -> str:
             return "".join(f" {word}" for word in words[count:])
 
 
-def _bare(word: str) -> str:
+def _bare_word(word: str) -> str:
     return re.sub(r"\W", "", word).lower()
 
 
@@ -174,14 +176,14 @@ def reply(
     if _asks_for_summary(messages):
         return Reply(text=summary(messages))
     if (cut := find_cut_off(messages)) is not None:
-        whole = _answer(messages[: cut.at], tools)
+        whole = _answer_by_script(messages[: cut.at], tools)
         count = count_words_said(whole.text, cut.said)
         # Only the beginning of this very answer can be continued.
         if count or whole.text.startswith(cut.said.strip()):
             return replace(
                 whole, text=continue_answer(whole.text, count=count, continuation=continuation)
             )
-    return _answer(messages, tools)
+    return _answer_by_script(messages, tools)
 
 
 def notes_of(messages: Sequence[Message]) -> Notes:
@@ -236,7 +238,7 @@ _SUMMARISED_WANTS: Final = ("hours", "price", "address", "person", "callback")
 # -- an answer
 
 
-def _answer(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Reply:
+def _answer_by_script(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Reply:
     """Return the script's answer to the caller's last message, or to a tool's result."""
     if messages and messages[-1].get("role") == "tool":
         return Reply(text=result_in_words(messages))

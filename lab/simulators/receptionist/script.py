@@ -22,17 +22,17 @@ def step(notes: Notes, heard: Understood) -> Turn:
     return notes, answer
 
 
-def _repeat(notes: Notes, heard: Understood) -> Turn:
+def _repeat_last(notes: Notes, heard: Understood) -> Turn:
     del heard
     return notes, ReceptionistAnswer(text=f"I said: {notes.last or GREETING}")
 
 
-def _goodbye(notes: Notes, heard: Understood) -> Turn:
+def _say_goodbye(notes: Notes, heard: Understood) -> Turn:
     text = f"Very well. {GOODBYE}" if heard.want == "done" or heard.no else GOODBYE
     return replace(notes, topic="", asked=""), ReceptionistAnswer(text=text, tool="end_call")
 
 
-def _person(notes: Notes, heard: Understood) -> Turn:
+def _transfer_to_person(notes: Notes, heard: Understood) -> Turn:
     """Call the tool for a transfer; if it is not offered, offer a callback."""
     del heard
     refused = (
@@ -42,22 +42,23 @@ def _person(notes: Notes, heard: Understood) -> Turn:
     return asked, ReceptionistAnswer(tool="transfer_to_person", without_tool=refused)
 
 
-def _callback(notes: Notes, heard: Understood) -> Turn:
+def _note_callback(notes: Notes, heard: Understood) -> Turn:
+    """Call the tool for a callback, to the number said or known; a yes then confirms it."""
     notes = asking_else(replace(notes, number=heard.number or notes.number))
     notes = replace(notes, asked="callback")  # a following yes confirms the number
     noted = f"That is noted. Somebody will call you back. {ELSE}"
     return notes, ReceptionistAnswer(tool="request_callback", without_tool=noted)
 
 
-def _price(notes: Notes, heard: Understood) -> Turn:
-    return _aside(notes), ReceptionistAnswer(text=price(heard.service))
+def _tell_price(notes: Notes, heard: Understood) -> Turn:
+    return _notes_after_aside(notes), ReceptionistAnswer(text=price(heard.service))
 
 
-def _hours(notes: Notes, heard: Understood) -> Turn:
-    return _aside(notes), ReceptionistAnswer(text=hours(heard.day))
+def _tell_hours(notes: Notes, heard: Understood) -> Turn:
+    return _notes_after_aside(notes), ReceptionistAnswer(text=hours(heard.day))
 
 
-def _simple(notes: Notes, heard: Understood) -> Turn:
+def _fixed_answer(notes: Notes, heard: Understood) -> Turn:
     return notes, ReceptionistAnswer(text=SAYS[heard.want])
 
 
@@ -74,9 +75,9 @@ def _no_keyword(notes: Notes, heard: Understood) -> Turn:
 def _small_talk(notes: Notes, heard: Understood) -> Turn:
     """Answer yes, no, thanks, a greeting or a number; else say that it was not understood."""
     if (notes.asked == "callback" and heard.yes) or heard.number:
-        return _callback(notes, heard)
+        return _note_callback(notes, heard)
     if heard.no and notes.asked in ("else", "callback"):
-        return _goodbye(notes, heard)
+        return _say_goodbye(notes, heard)
     if heard.thanks:
         return asking_else(notes), ReceptionistAnswer(text=f"You are welcome. {ELSE}")
     if heard.hello:
@@ -85,26 +86,26 @@ def _small_talk(notes: Notes, heard: Understood) -> Turn:
     return notes, ReceptionistAnswer(text="Very well. How can I help you?" if agreed else UNKNOWN)
 
 
-def _aside(notes: Notes) -> Notes:
+def _notes_after_aside(notes: Notes) -> Notes:
     """Return the notes after a side question: the booking goes on, if there is one."""
     return notes if notes.topic == "book" else asking_else(notes)
 
 
 _TURNS: Final[Mapping[str, Callable[[Notes, Understood], Turn]]] = {
     "": _no_keyword,
-    "address": _simple,
+    "address": _fixed_answer,
     "book": booking.begin,
-    "callback": _callback,
+    "callback": _note_callback,
     "cancel": booking.cancel,
     "change": booking.change,
-    "done": _goodbye,
+    "done": _say_goodbye,
     "free": booking.begin,
-    "goodbye": _goodbye,
-    "help": _simple,
-    "hours": _hours,
-    "person": _person,
-    "presence": _simple,
-    "price": _price,
-    "repeat": _repeat,
-    "wait": _simple,
+    "goodbye": _say_goodbye,
+    "help": _fixed_answer,
+    "hours": _tell_hours,
+    "person": _transfer_to_person,
+    "presence": _fixed_answer,
+    "price": _tell_price,
+    "repeat": _repeat_last,
+    "wait": _fixed_answer,
 }

@@ -41,7 +41,9 @@ def call_for(
     name = wanted or _owners_tool(heard, offered)
     if name not in offered:
         return None
-    return ToolRequest(name=name, arguments=_arguments(offered[name], notes=notes, heard=heard))
+    return ToolRequest(
+        name=name, arguments=_filled_arguments(offered[name], notes=notes, heard=heard)
+    )
 
 
 def _tool_name(tool: Mapping[str, Any]) -> str:
@@ -61,7 +63,7 @@ def _owners_tool(heard: Understood, offered: Iterable[str]) -> str:
     return ""
 
 
-def _arguments(tool: Mapping[str, Any], *, notes: Notes, heard: Understood) -> str:
+def _filled_arguments(tool: Mapping[str, Any], *, notes: Notes, heard: Understood) -> str:
     """Return arguments as JSON: all that are required, and others whose value is not empty."""
     schema = tool["function"].get("parameters") or {}
     properties = schema.get("properties") or {}
@@ -69,7 +71,7 @@ def _arguments(tool: Mapping[str, Any], *, notes: Notes, heard: Understood) -> s
     filled = {
         key: value
         for key, form in properties.items()
-        if (value := _argument(key, form, notes=notes, heard=heard)) != "" or key in required
+        if (value := _fitting_value(key, form, notes=notes, heard=heard)) != "" or key in required
     }
     return json.dumps(filled, separators=(",", ":"), ensure_ascii=False)
 
@@ -83,7 +85,7 @@ _PLAIN_ARGUMENTS: Final[Mapping[str, Any]] = {
 }
 
 
-def _argument(key: str, form: Mapping[str, Any], *, notes: Notes, heard: Understood) -> Any:
+def _fitting_value(key: str, form: Mapping[str, Any], *, notes: Notes, heard: Understood) -> Any:
     """Return a value that fits the type, or else the key: a known fact, or all words heard."""
     if form.get("enum"):
         return form["enum"][0]

@@ -118,11 +118,11 @@ def understand(text: str) -> Understood:
         no=bool(_NO.search(words)),
         thanks=bool(_THANKS.search(words)),
         hello=bool(_HELLO.search(words)),
-        service=_service(words),
-        day=_day(words),
-        time=_time(words),
-        name=_name(words),
-        number=_number(words),
+        service=_find_service(words),
+        day=_find_day(words),
+        time=_find_time(words),
+        name=_find_name(words),
+        number=_find_number(words),
     )
 
 
@@ -145,12 +145,13 @@ def _as_word(found: str) -> str:
     return " ".join(_NUMBERS[int(digit)] for digit in found)
 
 
-def _service(words: str) -> str:
+def _find_service(words: str) -> str:
     found = _SERVICE.search(words)
     return found[1] if found else ""
 
 
-def _day(words: str) -> str:
+def _find_day(words: str) -> str:
+    """Return the day named, such as "Monday" or "the day after tomorrow"; else empty."""
     found = _DAY.search(words)
     if not found:
         return ""
@@ -158,9 +159,9 @@ def _day(words: str) -> str:
     return f"the {day}" if day.startswith("day") else day
 
 
-def _time(words: str) -> str:
+def _find_time(words: str) -> str:
     """Return the time or the part of the day; empty without one, or in a telephone number."""
-    if _number(words):
+    if _find_number(words):
         return ""
     for pattern in _TIMES:
         if found := pattern.search(words):
@@ -177,9 +178,9 @@ def _spoken_time(time: str) -> str:
     return f"{time} o'clock" if time in _NUMBERS else time
 
 
-def _name(words: str) -> str:
+def _find_name(words: str) -> str:
     """Return the name that is stated, or that alone is said and is listed; else empty."""
-    first, last = _names()
+    first, last = _known_names()
     if found := _NAME_IS.search(words):
         said = _AFTER_NAME.sub("", found[1]).split()
         if "name is" in words or (said and said[0] in first):
@@ -190,13 +191,14 @@ def _name(words: str) -> str:
     return ""
 
 
-def _number(words: str) -> str:
+def _find_number(words: str) -> str:
     """Return the digits as words if they are enough for a telephone number; else empty."""
     digits = [word for word in words.split() if word in _NUMBERS[:10] or word == "oh"]
     return " ".join(digits) if len(digits) >= _PHONE_DIGITS_AT_LEAST else ""
 
 
 @functools.cache
-def _names() -> tuple[frozenset[str], frozenset[str]]:
+def _known_names() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the first and last names that the lab's recogniser knows."""
     slots = domain.read_templates().slots
     return frozenset(slots["first"]), frozenset(slots["last"])

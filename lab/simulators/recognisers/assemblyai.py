@@ -123,7 +123,7 @@ class AssemblySimulator(RecogniserInstance):
             StreamOver: AssemblyAI would refuse it.
         """
         del admission
-        wrong = _problem(request.query)
+        wrong = _problem_in_query(request.query)
         if wrong:
             await ws.send_str(json.dumps({"type": "Error", "error_code": 3006, "error": wrong}))
             await ws.close(code=3006)
@@ -131,7 +131,7 @@ class AssemblySimulator(RecogniserInstance):
         return AssemblyDialect(), int(request.query["sample_rate"])
 
 
-def _problem(query: Mapping[str, Any]) -> str:
+def _problem_in_query(query: Mapping[str, Any]) -> str:
     """Return what AssemblyAI would refuse in a query; empty if nothing."""
     if query.get("speech_model") not in MODELS:
         return "Invalid speech model"

@@ -39,12 +39,12 @@ class SonioxDialect(RecogniserDialect):
     def results(self, heard: HeardAudio, *, asked: bool) -> Sequence[Mapping[str, Any]]:
         """Return one message; `<fin>` in it answers a request to finish."""
         final = heard.what != "interim"
-        tokens = [token for word in heard.words for token in _tokens(word, final=final)]
+        tokens = [token for word in heard.words for token in _word_tokens(word, final=final)]
         if final:
             self._final_ms = round(heard.end_s * 1000)
         if asked:
             tokens.append({"text": FIN, "is_final": True, "confidence": 1.0})
-        return (self._message(tokens, total_ms=round(heard.end_s * 1000)),)
+        return (self._tokens_message(tokens, total_ms=round(heard.end_s * 1000)),)
 
     def error(self, status: int, code: str | None) -> Mapping[str, Any]:
         """Return Soniox's error."""
@@ -64,9 +64,9 @@ class SonioxDialect(RecogniserDialect):
 
     def closing(self) -> Sequence[Mapping[str, Any]]:
         """Return the last message."""
-        return ({**self._message([], total_ms=self._final_ms), "finished": True},)
+        return ({**self._tokens_message([], total_ms=self._final_ms), "finished": True},)
 
-    def _message(self, tokens: list[dict[str, Any]], *, total_ms: int) -> Mapping[str, Any]:
+    def _tokens_message(self, tokens: list[dict[str, Any]], *, total_ms: int) -> Mapping[str, Any]:
         return {
             "tokens": tokens,
             "final_audio_proc_ms": self._final_ms,
@@ -74,7 +74,7 @@ class SonioxDialect(RecogniserDialect):
         }
 
 
-def _tokens(word: RecognisedWord, *, final: bool) -> list[dict[str, Any]]:
+def _word_tokens(word: RecognisedWord, *, final: bool) -> list[dict[str, Any]]:
     """Return a word as one or two tokens; only the first begins with a space."""
     start_ms, end_ms = round(word.start_s * 1000), round(word.end_s * 1000)
     cut = len(word.text) // 2 if len(word.text) > 5 else 0
@@ -124,7 +124,7 @@ class SonioxSimulator(RecogniserInstance):
             raise StreamOver("the first message is not the configuration")
         config: Any = json.loads(message.data)
         admission.request.details["config"] = config
-        wrong = _problem(config)
+        wrong = _problem_in_configuration(config)
         if wrong:
             error = {"tokens": [], "error_code": 400, "error_message": wrong}
             await ws.send_str(json.dumps(error))
@@ -133,7 +133,7 @@ class SonioxSimulator(RecogniserInstance):
         return SonioxDialect(), config["sample_rate"]
 
 
-def _problem(config: Mapping[str, Any]) -> str:
+def _problem_in_configuration(config: Mapping[str, Any]) -> str:
     """Return what Soniox would refuse in a configuration; empty if nothing."""
     if config.get("model") not in MODELS:
         return "Invalid model"

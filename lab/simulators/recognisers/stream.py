@@ -103,7 +103,7 @@ class RecogniserInstance(Instance):
 
     def routes(self) -> list[web.RouteDef]:
         """Return the websocket's route."""
-        return [web.get(self.path, self._serve)]
+        return [web.get(self.path, self._serve_stream)]
 
     @property
     def url(self) -> str:
@@ -125,7 +125,7 @@ class RecogniserInstance(Instance):
         """
         raise NotImplementedError
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_stream(self, request: web.Request) -> web.StreamResponse:
         """Serve a stream; one that the vendor refuses is recorded as malformed."""
         admission = await self.admit(request)
         ws = web.WebSocketResponse(compress=False, max_msg_size=MESSAGE_BYTES, timeout=1.0)
@@ -170,10 +170,15 @@ class RecogniserSocket:
     async def run(self, settings: HearingSettings, ears: Ears | KnownEars) -> None:
         """Serve it until one side ends it."""
         self._ears = await ears.open(settings)
-        await self._put(messages=tuple(self._dialect.opening()))
+        await self._queue_outgoing(messages=tuple(self._dialect.opening()))
         try:
             async with asyncio.TaskGroup() as tasks:
-                for part in (self._receive, self._listen, self._send, self._watch):
+                for part in (
+                    self._receive_messages,
+                    self._queue_results,
+                    self._send_queue,
+                    self._apply_faults,
+                ):
                     tasks.create_task(part())
         except* StreamOver as ends:
             self._admission.close(str(ends.exceptions[0]))
@@ -182,7 +187,7 @@ class RecogniserSocket:
         finally:
             await self._ears.close()
 
-    async def _receive(self) -> None:
+    async def _receive_messages(self) -> None:
         """Take the client's messages; raise `StreamOver` when the client closes the stream."""
         while True:
             message = await self._ws.receive()
@@ -190,15 +195,15 @@ class RecogniserSocket:
                 case WSMsgType.BINARY if message.data:
                     await self._ears.hear(message.data)
                 case WSMsgType.BINARY:
-                    await self._obey("end")
+                    await self._obey_message("end")
                 case WSMsgType.TEXT:
-                    await self._obey(self._dialect.said(message.data))
+                    await self._obey_message(self._dialect.said(message.data))
                 case WSMsgType.CLOSING:
                     return
                 case _:
                     raise StreamOver(f"closed by the client: {self._ws.close_code}")
 
-    async def _obey(self, said: Said) -> None:
+    async def _obey_message(self, said: Said) -> None:
         """Ask for a final result, after which the stream may end; record what is not understood."""
         match said:
             case "finish" | "end":
@@ -211,29 +216,33 @@ class RecogniserSocket:
             case "ignore":
                 pass
 
-    async def _listen(self) -> None:
+    async def _queue_results(self) -> None:
         """Queue the results, and the end after the last one; raise `StreamOver` if they fail."""
         try:
             async for heard in self._ears.results():
                 match heard.what:
                     case "interim" | "final":
-                        await self._put(heard=heard)
+                        await self._queue_outgoing(heard=heard)
                     case "flushed":
-                        await self._put(heard=heard, asked=True, since_s=self._requests.popleft())
+                        await self._queue_outgoing(
+                            heard=heard, asked=True, since_s=self._requests.popleft()
+                        )
                         if self._ended:
-                            await self._put(messages=tuple(self._dialect.closing()), last=True)
+                            await self._queue_outgoing(
+                                messages=tuple(self._dialect.closing()), last=True
+                            )
                     case _:
                         pass
         except EarsError as wrong:
             raise StreamOver(str(wrong)) from wrong
 
-    async def _put(self, *, since_s: float | None = None, **what: Any) -> None:
+    async def _queue_outgoing(self, *, since_s: float | None = None, **what: Any) -> None:
         """Queue a result or messages; due after the provider's delay, from `since_s` or now."""
         delay_s = self._instance.pace.ttfb_s()
         due_s = (monotonic() if since_s is None else since_s) + delay_s
         await self._queue.put(OutgoingResult(due_s=due_s, delay_s=delay_s, **what))
 
-    async def _send(self) -> None:
+    async def _send_queue(self) -> None:
         """Send what is queued when it is due; a fault may change the delay meanwhile."""
         while True:
             out = await self._queue.get()
@@ -244,7 +253,7 @@ class RecogniserSocket:
 
     def _added_s(self, out: OutgoingResult) -> float:
         """Return how much later than usual a result is due under the current fault."""
-        match self._fault():
+        match self._current_fault():
             case faults.SlowStart(delay_s=delay_s):
                 return delay_s / self._instance.speed
             case faults.SlowRate(factor=factor):
@@ -252,12 +261,13 @@ class RecogniserSocket:
             case _:
                 return 0.0
 
-    def _fault(self) -> faults.Fault | None:
+    def _current_fault(self) -> faults.Fault | None:
+        """Return the fault of this moment, and tell it to `_shown`, which counts words under it."""
         return self._shown.note_fault(self._admission.fault_now())
 
     async def _send_now(self, out: OutgoingResult) -> None:
         """Send a result as the fault allows, or drop it; close the stream after the last one."""
-        fault = self._fault()
+        fault = self._current_fault()
         mute = isinstance(fault, faults.Silent) or (
             isinstance(fault, faults.Stall) and self._shown.since_fault >= fault.after_words
         )
@@ -266,34 +276,36 @@ class RecogniserSocket:
         if isinstance(fault, faults.Garbage):
             await self._ws.send_str(GARBAGE)
             return
-        await self._emit(self._bounded(out, fault), times=1 + isinstance(fault, faults.Duplicate))
+        await self._send_messages(
+            self._within_fault(out, fault), times=1 + isinstance(fault, faults.Duplicate)
+        )
         if out.last:
             await self._ws.close(code=1000)
             raise StreamOver("done")
 
-    def _bounded(self, out: OutgoingResult, fault: faults.Fault | None) -> OutgoingResult:
+    def _within_fault(self, out: OutgoingResult, fault: faults.Fault | None) -> OutgoingResult:
         """Return a result with the words that the fault allows."""
         heard = out.heard
         match fault:
             case faults.Alive() if heard:
-                return dataclasses.replace(out, heard=_cut(heard, 0))
+                return dataclasses.replace(out, heard=_first_words(heard, 0))
             case faults.Cut(after_words=limit) | faults.Stall(after_words=limit) if heard:
                 room = self._shown.room(limit)
                 if len(heard.words) > room:  # the words that still fit, as an interim result
-                    shown = dataclasses.replace(_cut(heard, room), what="interim")
+                    shown = dataclasses.replace(_first_words(heard, room), what="interim")
                     return dataclasses.replace(out, heard=shown, asked=False)
             case _:
                 pass
         return out
 
-    async def _emit(self, out: OutgoingResult, *, times: int = 1) -> None:
+    async def _send_messages(self, out: OutgoingResult, *, times: int = 1) -> None:
         """Send messages now, each `times` times, and count the words once."""
         messages = list(out.messages)
         if out.heard is not None:
             messages += self._dialect.results(out.heard, asked=out.asked)
         for message in messages:
             for _ in range(times):
-                await self._say(message)
+                await self._send_message(message)
         if out.heard is not None:
             self._shown.add(out.heard)
             if out.heard.what != "interim" and out.heard.words:
@@ -302,40 +314,40 @@ class RecogniserSocket:
             now_s = self._instance.gate.now_s()
             self._admission.request.mark("flushed", now_s, words=self._shown.words)
 
-    async def _watch(self) -> None:
+    async def _apply_faults(self) -> None:
         while True:
             await asyncio.sleep(POLL_S)
             await self._apply_fault()
 
     async def _apply_fault(self) -> None:
         """Raise `StreamOver` if the current fault ends the stream, after ending it that way."""
-        match self._fault():
+        match self._current_fault():
             case faults.Cut(after_words=limit, how=how) if self._shown.since_fault >= limit:
                 if how == "reset":
                     abort(self._request.transport)
                 elif how == "close":
                     await self._ws.close(code=1000)
                 else:
-                    await self._fail(503, None)
+                    await self._send_error_and_close(503, None)
                 raise StreamOver(f"cut: {how}")
             case faults.ErrorEvent(status=status, code=code):
-                await self._fail(status, code)
+                await self._send_error_and_close(status, code)
                 raise StreamOver(f"error: {status}")
             case faults.Quota(where="event", code=code):
-                await self._fail(self._instance.no_credit[0], code)
+                await self._send_error_and_close(self._instance.no_credit[0], code)
                 raise StreamOver("quota")
             case _:
                 pass
 
-    async def _fail(self, status: int, code: str | None) -> None:
+    async def _send_error_and_close(self, status: int, code: str | None) -> None:
         """Send the vendor's error, and close the stream."""
-        await self._say(self._dialect.error(status, code))
+        await self._send_message(self._dialect.error(status, code))
         await self._ws.close(code=1008 if status < 500 else 1011)
 
-    async def _say(self, message: Message) -> None:
+    async def _send_message(self, message: Message) -> None:
         text = message if isinstance(message, str) else json.dumps(message)
         await self._ws.send_str(text)
 
 
-def _cut(heard: HeardAudio, words: int) -> HeardAudio:
+def _first_words(heard: HeardAudio, words: int) -> HeardAudio:
     return dataclasses.replace(heard, words=heard.words[:words])

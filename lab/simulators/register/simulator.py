@@ -91,15 +91,15 @@ class RegisterSimulator(Instance):
         """Return its own paths and HubSpot's."""
         hubspot = "/crm/v3/objects"
         return [
-            web.get("/v1/people", self._people),
-            web.get("/v1/linked", self._linked),
-            web.post("/v1/calls", self._take),
-            web.get(f"{hubspot}/contacts", self._contacts),
-            web.post(f"{hubspot}/contacts/search", self._search),
-            web.post(f"{hubspot}/calls", self._take),
+            web.get("/v1/people", self._serve_people),
+            web.get("/v1/linked", self._serve_linked_page),
+            web.post("/v1/calls", self._keep_report),
+            web.get(f"{hubspot}/contacts", self._serve_contacts),
+            web.post(f"{hubspot}/contacts/search", self._serve_search),
+            web.post(f"{hubspot}/calls", self._keep_report),
         ]
 
-    async def _people(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_people(self, request: web.Request) -> web.StreamResponse:
         """Find the people with a number, or list a page of all."""
         admission, query = await self._admit_late(request), request.query
         if number := query.get("number", ""):
@@ -107,33 +107,35 @@ class RegisterSimulator(Instance):
         else:
             found, after = page_of(self.people, query.get("after", ""), query.get("limit", ""))
         body = {"results": [person.plain() for person in found], "next": after or None}
-        return self._answer(request, admission, body)
+        return self._answer_unless_cut(request, admission, body)
 
-    async def _linked(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_linked_page(self, request: web.Request) -> web.StreamResponse:
         """Give the next page as a complete URL, as OData and Django's REST framework do."""
         admission, query = await self._admit_late(request), request.query
         found, after = page_of(self.people, query.get("after", ""), query.get("limit", ""))
         link = f"{self.link_origin or self.url}/v1/linked?limit={len(found)}&after={after}"
         body = {"value": [person.plain() for person in found], "next": link if after else None}
-        return self._answer(request, admission, body)
+        return self._answer_unless_cut(request, admission, body)
 
-    async def _contacts(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_contacts(self, request: web.Request) -> web.StreamResponse:
+        """List a page of the people as HubSpot does, with the cursor of the next page."""
         admission, query = await self._admit_late(request), request.query
         found, after = page_of(self.people, query.get("after", ""), query.get("limit", "10"))
         body: dict[str, Any] = {"results": [person.as_hubspot() for person in found]}
         if after:
             body["paging"] = {"next": {"after": after}}
-        return self._answer(request, admission, body)
+        return self._answer_unless_cut(request, admission, body)
 
-    async def _search(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_search(self, request: web.Request) -> web.StreamResponse:
+        """Find people by number, as HubSpot's search does; other filters are ignored."""
         admission, asked = await self._admit_late(request), json.loads(await request.read())
         filters = [item for group in asked["filterGroups"] for item in group["filters"]]
         numbers = {item["value"] for item in filters if item["operator"] == "EQ"}
         found = [person.as_hubspot() for person in self.people if person.number in numbers]
         body = {"total": len(found), "results": found[: int(asked.get("limit", 10))]}
-        return self._answer(request, admission, body)
+        return self._answer_unless_cut(request, admission, body)
 
-    async def _take(self, request: web.Request) -> web.StreamResponse:
+    async def _keep_report(self, request: web.Request) -> web.StreamResponse:
         """Keep a report, unless its key is known; it is kept even if the answer gets lost."""
         admission = await self._admit_late(request)
         report: dict[str, Any] = json.loads(await request.read())
@@ -141,7 +143,9 @@ class RegisterSimulator(Instance):
         known = key in self.book
         self.repeats += known
         self.book.setdefault(key, report)
-        return self._answer(request, admission, {"id": key}, status=200 if known else 201)
+        return self._answer_unless_cut(
+            request, admission, {"id": key}, status=200 if known else 201
+        )
 
     async def _admit_late(self, request: web.Request) -> Admission:
         """Admit a request, and wait for the delay of an answer."""
@@ -149,7 +153,7 @@ class RegisterSimulator(Instance):
         await self.pace.wait_first()
         return admission
 
-    def _answer(
+    def _answer_unless_cut(
         self, request: web.Request, admission: Admission, body: Any, *, status: int = 200
     ) -> web.StreamResponse:
         """Return the answer; if the fault is a cut, break the connection, so that it is lost."""

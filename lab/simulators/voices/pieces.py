@@ -158,10 +158,10 @@ def characters(speech: Speech) -> tuple[Character, ...]:
     found: list[Character] = []
     heard_s, at = 0.0, 0
     for word in speech.words:
-        found += _spread(speech.text[at : word.at], heard_s, word.start_s)
-        found += _spread(word.text, word.start_s, word.end_s)
+        found += _spread_characters(speech.text[at : word.at], heard_s, word.start_s)
+        found += _spread_characters(word.text, word.start_s, word.end_s)
         heard_s, at = word.end_s, word.at + len(word.text)
-    return (*found, *_spread(speech.text[at:], heard_s, speech.duration_s))
+    return (*found, *_spread_characters(speech.text[at:], heard_s, speech.duration_s))
 
 
 def characters_in_piece(piece: AudioPiece, found: tuple[Character, ...]) -> tuple[Character, ...]:
@@ -183,7 +183,8 @@ def characters_in_piece(piece: AudioPiece, found: tuple[Character, ...]) -> tupl
     )
 
 
-def _spread(text: str, start_s: float, end_s: float) -> list[Character]:
+def _spread_characters(text: str, start_s: float, end_s: float) -> list[Character]:
+    """Return a text's characters, each as long as the others, from `start_s` to `end_s`."""
     step_s = (end_s - start_s) / max(len(text), 1)
     return [
         Character(text=char, start_s=start_s + i * step_s, end_s=start_s + (i + 1) * step_s)

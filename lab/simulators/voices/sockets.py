@@ -53,7 +53,7 @@ class SocketContext(ABC, Generic[Input]):
     @abstractmethod
     async def _run(self) -> None: ...
 
-    def _take(self, given: Input, text: str, language: str) -> None:
+    def _queue_input(self, given: Input, text: str, language: str) -> None:
         """Queue a message, and record its text; the queue must not be full."""
         self._inbox.put_nowait(given)
         request = self._admission.request
@@ -97,7 +97,7 @@ class VoiceSocket(ABC, Generic[Context]):
     @abstractmethod
     async def _read(self, tasks: asyncio.TaskGroup) -> None: ...
 
-    def _admit(self, name: str) -> Admission:
+    def _admit_context(self, name: str) -> Admission:
         """Record a context as a separate request.
 
         It takes over the tickets of the upgrade, so that a fault for the next request hits the

@@ -99,8 +99,8 @@ class LabUtterance:
         at = 0
         while at < len(speech.samples):
             fault = await self._wait_until_allowed(speech, at)
-            piece = self._piece(speech, at, fault=fault)
-            await self._send(piece, fault)
+            piece = self._next_piece(speech, at, fault=fault)
+            await self._send_piece(piece, fault)
             if at == 0:
                 self._admission.request.mark("audio", self._instance.gate.now_s())
             await self._wait_gap(piece.end_s - piece.start_s)
@@ -113,7 +113,7 @@ class LabUtterance:
         until_s = self._instance.gate.now_s() + for_s
         at = 0
         while speech.duration_s and self._instance.gate.now_s() < until_s:
-            piece = self._piece(speech, at % len(speech.samples), fault=None)
+            piece = self._next_piece(speech, at % len(speech.samples), fault=None)
             await self._channel.send(piece, None)
             self.sent_s, at = piece.end_s, piece.last
             await self._wait_gap(piece.end_s - piece.start_s)
@@ -138,12 +138,12 @@ class LabUtterance:
                 case faults.Stall() if reached:
                     await asyncio.sleep(POLL_S)
                 case faults.Cut() if reached:
-                    await self._cut(fault)
+                    await self._cut_connection(fault)
                 case _:
-                    await self._refuse(fault)
+                    await self._refuse_if_error(fault)
                     return fault
 
-    async def _refuse(self, fault: Fault | None) -> None:
+    async def _refuse_if_error(self, fault: Fault | None) -> None:
         """Send the provider's error and raise `UtteranceOver`, if the fault is an error."""
         match fault:
             case (
@@ -161,7 +161,7 @@ class LabUtterance:
         self._admission.close(fault.name)
         raise UtteranceOver
 
-    async def _cut(self, cut: faults.Cut) -> None:
+    async def _cut_connection(self, cut: faults.Cut) -> None:
         """End the connection as the fault says, and raise `UtteranceOver`."""
         self._admission.close(f"cut after {cut.after_words} words")
         self._admission.request.details["cut_at_s"] = self.sent_s
@@ -183,7 +183,7 @@ class LabUtterance:
         self.sent_s = piece.end_s
         await asyncio.sleep(ALIVE_S)
 
-    def _piece(self, speech: Speech, at: int, *, fault: Fault | None) -> AudioPiece:
+    def _next_piece(self, speech: Speech, at: int, *, fault: Fault | None) -> AudioPiece:
         """Return the next piece from sample `at` on; it ends at the latest where a fault does."""
         total = len(speech.samples)
         limit = sample_limit(speech, fault, words_before=self._words)
@@ -192,7 +192,7 @@ class LabUtterance:
 
     # -- sending
 
-    async def _send(self, piece: AudioPiece, fault: Fault | None) -> None:
+    async def _send_piece(self, piece: AudioPiece, fault: Fault | None) -> None:
         """Send a piece as the fault demands; record its sound and words if they were sent."""
         if fault == faults.Mistaken(what="no_audio"):
             return
@@ -270,26 +270,26 @@ class SpokenBody:
             last = b""
             if self._refusal is not None:
                 return self._refusal
-        await self._write(last)
+        await self._write_audio(last)
         await self._response.write_eof()
         return self._response
 
     async def send(self, piece: AudioPiece, fault: Fault | None) -> None:
         """Write a piece in the body's format."""
-        await self._write(self._render(piece, fault))
+        await self._write_audio(self._render(piece, fault))
 
     async def garbage(self) -> None:
         """Write bytes that are neither JSON nor whole samples."""
-        await self._write(b'{"\x00\xff garbage\n')
+        await self._write_audio(b'{"\x00\xff garbage\n')
 
     async def failure(self, status: int, code: str | None, *, with_id: bool) -> None:
         """Answer with the error; if the body has begun, break the connection and raise."""
         del with_id  # HTTP has no contexts
-        self._refuse(self._instance.error_response(status, code=code))
+        self._keep_refusal(self._instance.error_response(status, code=code))
 
     async def quota(self, code: str | None) -> None:
         """Answer like an account without credit."""
-        self._refuse(no_credit_response(self._instance, code))
+        self._keep_refusal(no_credit_response(self._instance, code))
 
     async def close(self) -> None:
         """Omit the rest; the body ends as if it were complete."""
@@ -299,13 +299,13 @@ class SpokenBody:
         abort(self._request.transport)
         raise ConnectionResetError
 
-    def _refuse(self, refusal: web.Response) -> None:
+    def _keep_refusal(self, refusal: web.Response) -> None:
         """Keep the answer for `speak` to return; break the connection if the body has begun."""
         if self._response.prepared:
             self.reset()
         self._refusal = refusal
 
-    async def _write(self, audio: bytes) -> None:
+    async def _write_audio(self, audio: bytes) -> None:
         """Write audio; begin the body if it has not begun."""
         if not self._response.prepared:
             await self._response.prepare(self._request)

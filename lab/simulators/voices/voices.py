@@ -173,7 +173,7 @@ def speak_now(
         spoken = name.partition("+")[0]
         raise UnknownLanguageError(f'espeak-ng has no voice for "{spoken}"') from unknown
     raw_hz = engine.rate_hz
-    words = _words(text, raw, events=events, rate_hz=raw_hz)
+    words = _place_words(text, raw, events=events, rate_hz=raw_hz)
     samples = raw if rate_hz == raw_hz else soxr.resample(raw, raw_hz, rate_hz)
     return Speech(text=text, samples=samples.astype(np.int16), rate_hz=rate_hz, words=words)
 
@@ -218,12 +218,12 @@ def _word_by_word(text: str, voice: SimulatedVoice, *, rate_hz: int, language: s
     return Speech(text=text, samples=samples, rate_hz=rate_hz, words=tuple(words))
 
 
-def _words(
+def _place_words(
     text: str, samples: Samples, *, events: Sequence[tuple[int, int]], rate_hz: int
 ) -> tuple[LabWord, ...]:
     """Return the place of every token, including those that espeak-ng joins ("of the") or skips."""
     tokens = [(match.start(), match.group()) for match in re.finditer(r"\S+", text)]
-    starts = _starts(tokens, events, min_gap=round(MIN_WORD_S * rate_hz))
+    starts = _word_starts(tokens, events, min_gap=round(MIN_WORD_S * rate_hz))
     ends = [*(sample for _, sample in starts[1:]), len(samples)]
     last = [*(index for index, _ in starts[1:]), len(tokens)]
     words: list[LabWord] = []
@@ -233,7 +233,7 @@ def _words(
     return tuple(words)
 
 
-def _starts(
+def _word_starts(
     tokens: Sequence[tuple[int, str]], events: Sequence[tuple[int, int]], *, min_gap: int
 ) -> list[tuple[int, int]]:
     """Return pairs (index of token, first sample), both ascending; the first token starts at 0."""

@@ -21,9 +21,9 @@ class OwnSocket(AuraSocket):
         if isinstance(message, Mapping) and message["type"] == "Flushed":
             await self.ws.send_str("end")
 
-    async def _obey(self, asked: dict[str, Any], tasks: Any) -> None:
+    async def _obey_message(self, asked: dict[str, Any], tasks: Any) -> None:
         said = {"type": "Speak", **asked} if "text" in asked else {"type": "Flush"}
-        await super()._obey(said, tasks)
+        await super()._obey_message(said, tasks)
 
 
 class OwnSimulator(AuraSimulator):
@@ -32,7 +32,7 @@ class OwnSimulator(AuraSimulator):
     def is_authorised(self, request: web.Request) -> bool:
         return request.headers.get("x-key") == self.api_key
 
-    async def _speak(self, request: web.Request) -> web.StreamResponse:
+    async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         await self.admit(request)
         assert request[ADMISSION]
         rate_hz = int(request.headers["x-rate"])
