@@ -54,17 +54,17 @@ class LabControl:
         url = f"{self._url}/audio/{instance}/{request}"
         async with self._session.get(url) as answer:
             body = await answer.read()
-            _check(answer, body.decode(errors="replace") if not answer.ok else "")
+            _raise_for_error(answer, body.decode(errors="replace") if not answer.ok else "")
             return np.frombuffer(body, "<i2").astype(np.int16), int(answer.headers["X-Rate-Hz"])
 
     async def _json(self, method: str, path: str, **body: Any) -> Any:
         """Send a request and return the JSON answer; raise `CommandError` for an error."""
         async with self._session.request(method, self._url + path, **body) as answer:
             found = await answer.json()
-            _check(answer, str(found))
+            _raise_for_error(answer, str(found))
             return found
 
 
-def _check(answer: aiohttp.ClientResponse, text: str) -> None:
+def _raise_for_error(answer: aiohttp.ClientResponse, text: str) -> None:
     if not answer.ok:
         raise CommandError(f"the fault lab answered {answer.status}: {text}")

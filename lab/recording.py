@@ -45,7 +45,7 @@ def read_recording(path: Path, *, rate_hz: int | None = None) -> Recording:
         raise UnreadableAudioError(f"{path}: empty, no bytes")
     try:
         file = soundfile.info(str(path))
-        _check(path, file)
+        _check_format(path, file)
         samples, found_hz = soundfile.read(str(path), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as broken:
         reason = "no such file" if not path.exists() else "not audio that can be read"
@@ -66,7 +66,7 @@ def write_recording(path: Path, samples: NDArray[np.int16], *, rate_hz: int) -> 
     soundfile.write(str(path), samples, rate_hz, subtype="PCM_16")
 
 
-def _check(path: Path, file: object) -> None:
+def _check_format(path: Path, file: object) -> None:
     """Raise `UnreadableAudioError` for a format, rate or length that is not supported."""
     subtype = getattr(file, "subtype", "")
     channels = getattr(file, "channels", 0)

@@ -88,7 +88,7 @@ async def _replay_all(
         for (path, caller), name in zip(callers, names, strict=True):
             folder = out / name
             replayed = await replay_one(process, kept, caller, path=path, folder=folder)
-            console.print(_line(replayed, folder))
+            console.print(_summary_line(replayed, folder))
             failed = failed or replayed.outcome.reason == "failed"
     return failed
 
@@ -123,11 +123,13 @@ async def replay_one(
     events = [entry.event for entry in entries]
     outcome = call_outcome_of(state_of(events))
     replayed = Replayed(path=path, folder=folder, events=events, outcome=outcome)
-    await asyncio.to_thread(_write, folder, leg, entries, replayed)
+    await asyncio.to_thread(_write_files, folder, leg, entries, replayed)
     return replayed
 
 
-def _write(folder: Path, leg: LoopbackLeg, entries: Sequence[Entry], replayed: Replayed) -> None:
+def _write_files(
+    folder: Path, leg: LoopbackLeg, entries: Sequence[Entry], replayed: Replayed
+) -> None:
     """Write the three files of a caller; earlier ones in the folder are replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     write_recording(folder / "heard.wav", leg.line.heard(), rate_hz=leg.line.sample_rate_hz)
@@ -138,17 +140,17 @@ def _write(folder: Path, leg: LoopbackLeg, entries: Sequence[Entry], replayed: R
     (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
 
 
-def _line(replayed: Replayed, folder: Path) -> str:
+def _summary_line(replayed: Replayed, folder: Path) -> str:
+    """Return how a replayed caller fared, as a line, with the folder of the files."""
     found = replayed.outcome
     v2v = f", answered in {found.v2v.p50_s:.2f} s (p50)" if found.v2v else ""
     ended = next((event for event in replayed.events if isinstance(event, CallEnded)), None)
     reason = ended.reason if ended else "unknown"
-    return (
-        f"{replayed.path}: {found.turns} turns{v2v}, {_cost(found)}, ended: {reason}; see {folder}"
-    )
+    facts = f"{found.turns} turns{v2v}, {_cost_text(found)}, ended: {reason}"
+    return f"{replayed.path}: {facts}; see {folder}"
 
 
-def _cost(found: Outcome) -> str:
+def _cost_text(found: Outcome) -> str:
     if found.cost is None:
         return f"cost unknown ({', '.join(found.costs.unpriced)})"
     return f"cost {found.cost:.4f} {found.costs.currency}".rstrip()

@@ -99,7 +99,7 @@ def run_drill(
     raise typer.Exit(_play_scenario(scenario, out))
 
 
-def _names(listed: str | None) -> list[str]:
+def _listed_names(listed: str | None) -> list[str]:
     return [name.strip() for name in (listed or "").split(",") if name.strip()]
 
 
@@ -107,9 +107,9 @@ def _run_rows(matrix: str, only: str | None, bot: str | None, **options: Any) ->
     """Run the matrix; check the options before anything is written."""
     from lab.drill.drill import Wanted, check_wanted, drill  # noqa: PLC0415 - loads the lab's voices
 
-    if bot is not None and not _names(bot):
+    if bot is not None and not _listed_names(bot):
         raise UsageError("--bot is empty; give it the file of a Pipecat bot")
-    wanted = Wanted(matrix=matrix, only=_names(only), bots=_names(bot), **options)
+    wanted = Wanted(matrix=matrix, only=_listed_names(only), bots=_listed_names(bot), **options)
     check_wanted(wanted)
     check_out(wanted.folder)
     try:

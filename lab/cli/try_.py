@@ -52,10 +52,14 @@ def talk_by_text(
 
     check_tools(settings)
     facts = LegFacts(transport="text", sample_rate_hz=8000, caller=number, called=called)
-    run(_simulate(settings, facts) if simulated else _talk(settings, facts))
+    run(
+        _talk_to_simulated_model(settings, facts)
+        if simulated
+        else _hold_conversation(settings, facts)
+    )
 
 
-async def _simulate(settings: Settings, facts: "LegFacts") -> None:
+async def _talk_to_simulated_model(settings: Settings, facts: "LegFacts") -> None:
     """Hold the conversation with the lab's model in place of the configured ones."""
     from lab.process import LabOptions, lab_process, with_lab  # noqa: PLC0415 - only here
 
@@ -63,10 +67,10 @@ async def _simulate(settings: Settings, facts: "LegFacts") -> None:
     async with lab_process(options=LabOptions(text_only=True)) as lab:
         ladder = with_lab(lab).stages.llm
         stages = settings.stages.model_copy(update={"llm": ladder})
-        await _talk(settings.model_copy(update={"stages": stages}), facts)
+        await _hold_conversation(settings.model_copy(update={"stages": stages}), facts)
 
 
-async def _talk(settings: Settings, facts: "LegFacts") -> None:
+async def _hold_conversation(settings: Settings, facts: "LegFacts") -> None:
     """Hold the conversation until the input or the call ends.
 
     Raises:
@@ -76,7 +80,7 @@ async def _talk(settings: Settings, facts: "LegFacts") -> None:
 
     # Not `sys.stdin`: Python cannot end while a thread still reads from that.
     source = os.fdopen(STDIN, encoding="utf-8", errors="replace", closefd=False)
-    async with open_text_call(settings, facts, _show) as call:
+    async with open_text_call(settings, facts, _print_line) as call:
         call.greet()
         while (line := await _read_line(source)) and await call.say(line):
             pass
@@ -84,7 +88,7 @@ async def _talk(settings: Settings, facts: "LegFacts") -> None:
         raise CommandError("at least one line got no answer")
 
 
-def _show(what: str, text: str) -> None:
+def _print_line(what: str, text: str) -> None:
     """Print a line of the conversation; a failure goes to stderr."""
     failed = what == "failed"
     typer.echo(f"{'holdline' if failed else what}: {text}", err=failed)

@@ -79,7 +79,7 @@ async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
         UsageError: The port is taken.
         CommandError: The campaign takes too long, a contact has no outcome, or the records differ.
     """
-    loading = asyncio.get_running_loop().run_in_executor(None, _load)
+    loading = asyncio.get_running_loop().run_in_executor(None, _load_models)
     async with lab_process() as lab, LabControl(lab) as control:
         await _break_providers(lab, control)
         printer = EventPrinter(plan.contacts, console, every_failure=plan.every_failure)
@@ -107,14 +107,14 @@ async def show_campaign(
                 f"Watch it at {staged.url}/ ; {len(plan.contacts)} contacts, "
                 f"{FAILING:.0%} of the requests to each provider and to the CRM fail."
             )
-            with _announce(plan, staged):
+            with _announce_server(plan, staged):
                 standing, dials = await _wait_until_done(staged)
             _print_summary(console, plan, printer, standing, dials)
             _check_all_called(standing, plan)
             await show_books(plan, staged, register, console)
 
 
-def _announce(plan: CampaignDemo, staged: StagedServer) -> AbstractContextManager[None]:
+def _announce_server(plan: CampaignDemo, staged: StagedServer) -> AbstractContextManager[None]:
     """Announce this server to other commands while the context is open."""
     port = urlsplit(staged.url).port or 0
     folder = plan.reports or plan.folder
@@ -260,15 +260,16 @@ class EventPrinter:
 
     async def hear(self, entry: Entry) -> None:
         """Count an entry, and print it if it is of interest."""
-        self._count(entry.event)
-        if line := self._describe(entry.event):
+        self._count_failures(entry.event)
+        if line := self._describe_event(entry.event):
             self.console.print(f"{self.now_s:6.1f} s  {line}", markup=False, soft_wrap=True)
 
-    def _count(self, event: Event) -> None:
+    def _count_failures(self, event: Event) -> None:
         self.failures += isinstance(event, AttemptFailed)
         self.opened += isinstance(event, BreakerMoved) and event.after == "open"
 
-    def _describe(self, event: Event) -> str:
+    def _describe_event(self, event: Event) -> str:
+        """Return an event as a line; empty for one that is not shown."""
         match event:
             case DialEnded():
                 return self._describe_end(event)
@@ -280,6 +281,7 @@ class EventPrinter:
                 return self._describe_failure(event) if self.every_failure else ""
 
     def _describe_failure(self, event: Event) -> str:
+        """Return a failure or a failover as a line; empty for any other event."""
         match event:
             case AttemptFailed():
                 return f"   {event.stage} {event.provider} failed: {event.kind}"
@@ -299,7 +301,7 @@ class EventPrinter:
         return f"{contact.name:<6} {contact.behaviour.label:<24} {event.outcome}{why}{length}"
 
 
-def _load() -> VoiceModels:
+def _load_models() -> VoiceModels:
     """Load the slowest parts while the lab starts; blocks."""
     for kind, stage in STAGE_OF.items():
         provider(stage, kind).load()

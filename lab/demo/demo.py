@@ -40,7 +40,7 @@ async def demo(
         UsageError: The port is taken.
     """
     listener = bind_socket(HOST, port)
-    loading = asyncio.get_running_loop().run_in_executor(None, _load)  # while the lab starts
+    loading = asyncio.get_running_loop().run_in_executor(None, _load_models)  # while the lab starts
     port = listener.getsockname()[1]
     console = Console(soft_wrap=True, highlight=False)
     console.print("Starting the simulated providers (up to half a minute) …", style="dim")
@@ -73,7 +73,7 @@ async def _show_until_finished(server: Server, line: TerminalLine, console: Cons
                 continue
 
 
-def _load() -> VoiceModels:
+def _load_models() -> VoiceModels:
     """Load the slowest parts while the lab starts; blocks."""
     for kind, stage in STAGE_OF.items():
         provider(stage, kind).load()

@@ -98,12 +98,12 @@ def compare_contacts(
     others = {number for _, number, _ in books.carrier.book} | set(books.rows)
     others |= {str(item["number"]) for item in books.told.values()}
     names = known | dict.fromkeys(sorted(others - known.keys()), "nobody")
-    return [_compare(books, number, name) for number, name in names.items()]
+    return [_compare_contact(books, number, name) for number, name in names.items()]
 
 
-def _compare(books: CampaignRecords, number: str, name: str) -> ComparedContact:
+def _compare_contact(books: CampaignRecords, number: str, name: str) -> ComparedContact:
     """Compare what the four records say about one contact."""
-    dials = sorted((dial for dial in books.dials if dial.number == number), key=_attempt)
+    dials = sorted((dial for dial in books.dials if dial.number == number), key=_attempt_number)
     row = books.rows.get(number, {})
     reports = {
         key.removeprefix(KEY): report
@@ -139,7 +139,7 @@ def _differences_to_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tup
         "dials": str(len(dials)),
         "length_s": f"{sum(dial.length_s or 0.0 for dial in dials):.1f}",
         "carrier_cost": f"{sum(dial.cost or 0.0 for dial in dials):.4f}",
-        "cost": _cost(dials),
+        "cost": _total_cost(dials),
     }
     return tuple(
         f"the report's {key} is {row.get(key)}, not {value}"
@@ -148,7 +148,7 @@ def _differences_to_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tup
     )
 
 
-def _cost(dials: Sequence[Dial]) -> str:
+def _total_cost(dials: Sequence[Dial]) -> str:
     """Return the sum of both costs, as in the report; empty if a price is missing and it is 0."""
     total = sum((dial.cost or 0.0) + (dial.providers_cost or 0.0) for dial in dials)
     return "" if not total and any(dial.unpriced for dial in dials) else f"{total:.4f}"
@@ -218,7 +218,7 @@ def _differences_to_carrier_call(carrier: CarrierRest, dial: Dial) -> tuple[str,
     return tuple(differs)
 
 
-def _attempt(dial: Dial) -> int:
+def _attempt_number(dial: Dial) -> int:
     return dial.attempt
 
 

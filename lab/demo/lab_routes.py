@@ -31,7 +31,7 @@ class _Control:
 
     async def instances(self) -> list[Mapping[str, Any]]:
         """Return the simulated providers and their faults, without addresses and keys."""
-        found = await self._ask("GET", "/instances")
+        found = await self._request_json("GET", "/instances")
         return [
             {
                 "name": item["name"],
@@ -52,7 +52,7 @@ class _Control:
 
     async def faults(self) -> Any:
         """Return the available faults."""
-        return await self._ask("GET", "/faults")
+        return await self._request_json("GET", "/faults")
 
     async def change(self, name: str, request: Request) -> Response:
         """Set or clear a provider's faults; they affect the call in progress at once."""
@@ -61,10 +61,10 @@ class _Control:
             raise HTTPException(413, "The list of faults is too long.")
         if name not in {instance["name"] for instance in self._lab.instances}:
             raise HTTPException(404, "There is no such simulated provider.")
-        await self._ask(request.method, f"/instances/{name}/faults", body or None)
+        await self._request_json(request.method, f"/instances/{name}/faults", body or None)
         return Response(status_code=204)
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+    async def _request_json(self, method: str, path: str, body: bytes | None = None) -> Any:
         """Ask the lab's control API; raise `HTTPException` if it refuses or does not answer."""
         timeout = aiohttp.ClientTimeout(total=ASK_S)
         headers = {"Authorization": f"Bearer {self._lab.control_token}"}

@@ -339,6 +339,7 @@ class StagedServer:
 
 
 async def _dials_of(database: Database) -> Sequence[Dial]:
+    """Return the demo campaign's dials, in their order."""
     own = select(DIALS).where(DIALS.c.campaign == NAME)
     async with database.reading() as connection:
         rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))

@@ -118,7 +118,7 @@ class Bench:
 
     async def fault(self, **window: Any) -> None:
         """Break the first rung from now on; earlier faults of it end."""
-        self.told.note(f"{FIRST} breaks: {_describe(window)}")
+        self.told.note(f"{FIRST} breaks: {_describe_window(window)}")
         await self._control.set_faults(FIRST, [window])
 
     async def mend(self) -> None:
@@ -216,7 +216,7 @@ async def open_bench(
                     settings,
                     control,
                     policy=policy,
-                    models=_models(settings, shared),
+                    models=_models_by_name(settings, shared),
                     owner=_Owner(group),
                     told=told,
                 )
@@ -235,7 +235,8 @@ def _with_models(lab: RunningLab, rungs: Sequence[str]) -> RunningLab:
     return replace(lab, instances=kept)
 
 
-def _models(settings: Settings, shared: Mapping[str, object]) -> dict[str, Model]:
+def _models_by_name(settings: Settings, shared: Mapping[str, object]) -> dict[str, Model]:
+    """Return the models of the ladder, built as a call builds them, by the rung's name."""
     rungs = [
         rung_of(
             item,
@@ -250,11 +251,12 @@ def _models(settings: Settings, shared: Mapping[str, object]) -> dict[str, Model
     return cast("dict[str, Model]", built)
 
 
-def _describe(window: Mapping[str, Any]) -> str:
+def _describe_window(window: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in window.items())
 
 
 def _describe_outcome(answer: QuestionOutcome) -> str:
+    """Return how a question was answered, as a sentence."""
     if not answer.provider:
         return f"no provider can answer; known after {1000 * answer.took_s:.1f} ms"
     if answer.first_word_s is None:

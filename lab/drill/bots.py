@@ -43,20 +43,21 @@ async def play_bot(rig: Rig, run: MeasuredRun, side: str) -> None:
             await play(rig, run)
     except Exception as error:
         if why := await _why_unjudged(rig, run):
-            raise _error(rig, f"{side}: {why}") from error
+            raise _error_of_run(rig, f"{side}: {why}") from error
         raise
     if why := await _why_unjudged(rig, run):
-        raise _error(rig, f"{side}: {why}")
+        raise _error_of_run(rig, f"{side}: {why}")
 
 
-def _error(rig: Rig, text: str) -> Exception:
+def _error_of_run(rig: Rig, text: str) -> Exception:
+    """Return the exception to raise: `UsageError` in the healthy row, which blames the bot."""
     return UsageError(text) if rig.row.name == HEALTHY else CommandError(text)
 
 
 async def _why_unjudged(rig: Rig, run: MeasuredRun) -> str:
     """Return why a call proves nothing; empty if it proves something."""
     asked = {name for name in rig.control.names if await rig.control.requests(name)}
-    if _was_silent(run) and (raised := await _raised(rig)):
+    if _was_silent(run) and (raised := await _last_raised(rig)):
         return raised
     broken = {fault.provider for fault in rig.row.breaks}
     if broken and not broken & asked:
@@ -82,7 +83,7 @@ def _was_silent(run: MeasuredRun) -> bool:
     return not greeted and all(turn.verdict.first_speech_s is None for turn in run.turns)
 
 
-async def _raised(rig: Rig) -> str:
+async def _last_raised(rig: Rig) -> str:
     """Return the error that `bot()` raised last; empty if there was none."""
     if rig.agent is None:
         return ""

@@ -65,7 +65,7 @@ def find_clips(judged: JudgedTurn, rendered: Sequence[RenderedClip]) -> HeardCli
         ]
         for text, at_s, until_s in _find_in(part, rendered):
             clips.append((text, from_s - stop_s + at_s, from_s - stop_s + until_s))
-    other = [left for span in judged.verdict.other for left in _uncovered(span, clips)]
+    other = [left for span in judged.verdict.other for left in _uncovered_parts(span, clips)]
     return HeardClips(clips=tuple(clips), other=tuple(other))
 
 
@@ -98,7 +98,7 @@ def _find_in(part: Pcm, rendered: Sequence[RenderedClip]) -> list[tuple[str, flo
     return found
 
 
-def _uncovered(
+def _uncovered_parts(
     span: tuple[float, float], clips: Iterable[tuple[str, float, float]]
 ) -> list[tuple[float, float]]:
     """Return the parts of a span of speech outside all clips; none is under `2 * SPEECH_S`."""

@@ -53,11 +53,12 @@ def tell_on(console: Console, at_s: float, what: Event | str) -> None:
         at_s: Seconds since the scenario's start.
         what: An event, or a text, which is printed after two dashes.
     """
-    line = f"-- {what}" if isinstance(what, str) else _line(what)
+    line = f"-- {what}" if isinstance(what, str) else _event_line(what)
     console.print(f"{at_s:7.2f} s  {line}", markup=False, soft_wrap=True)
 
 
-def _line(event: Event) -> str:
+def _event_line(event: Event) -> str:
+    """Return an event as a line: its name, the rung, and what it means."""
     place = f"{getattr(event, 'stage', '')} {getattr(event, 'provider', '')}".strip()
     return f"{type(event).__name__:<16} {place:<14} {meaning(event)}".rstrip()
 
@@ -68,40 +69,40 @@ def meaning(event: Event) -> str:
     return words(event) if words else ""
 
 
-def _started(event: AttemptStarted) -> str:
+def _describe_start(event: AttemptStarted) -> str:
     return f"{'asked as well' if event.extra else 'asked'}, {event.left_s:.1f} s left"
 
 
-def _failed(event: AttemptFailed) -> str:
+def _describe_failure(event: AttemptFailed) -> str:
     lasting = "permanent" if event.permanent else "transient"
     reason = f" ({event.reason})" if event.reason else ""
     verdict = f"{lasting}, severity {event.severity.upper()}"
     return f"{event.kind} after {event.after_s:.2f} s{reason}: {verdict}"
 
 
-def _limited(event: LimitReached) -> str:
+def _describe_limit(event: LimitReached) -> str:
     then = "and it is asked now" if event.asked else "so the next rung is asked"
     return f"no place was free for {event.waited_s:.2f} s, {then}; this is not a failure"
 
 
-def _moved(event: BreakerMoved) -> str:
+def _describe_breaker(event: BreakerMoved) -> str:
     moved = f"{event.before.upper()} -> {event.after.upper()}"
     return f"{moved} (cause: {event.cause}) after {event.after_s:.1f} s"
 
 
-def _probed(event: ProviderProbed) -> str:
+def _describe_probe(event: ProviderProbed) -> str:
     kind = "a real request" if event.real else "a cheap request"
     outcome = "succeeded" if event.ok else f"failed ({event.error})"
     return f"{kind}, with no caller waiting, {outcome} after {event.took_s:.2f} s"
 
 
 MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
-    AttemptStarted: _started,
-    AttemptFailed: _failed,
+    AttemptStarted: _describe_start,
+    AttemptFailed: _describe_failure,
     AttemptWon: lambda e: f"gave its first words after {e.after_s:.2f} s; its answer is used",
     AttemptDropped: lambda e: f"cancelled ({e.because}); does not count",
     HedgeStarted: lambda e: f"asked as well, {e.after_s:.2f} s after {e.behind}; both will bill",
-    LimitReached: _limited,
+    LimitReached: _describe_limit,
     RungChosen: lambda e: f"{e.after} takes over from {e.before}",
     StageExhausted: lambda e: f"no rung is left, after {e.attempts} attempts",
     WordsTimed: lambda e: (
@@ -110,12 +111,12 @@ MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     ),
     WordTimesRejected: lambda e: f"{e.provider}'s word times are {e.drift_s:.1f} s off its sound",
     AnswerEmpty: lambda e: "an answer without a word; not the provider's fault",
-    BreakerMoved: _moved,
+    BreakerMoved: _describe_breaker,
     Suspected: lambda e: f"{e.kind}: a standby is asked first until this rung has succeeded again",
     SuspicionCleared: lambda e: f"trusted again after {e.after_s:.1f} s",
     RungFollowed: lambda e: f"is {e.breaker} here, too, as another process has reported",
     RungRested: lambda e: f"is rate-limited: it rests for {e.rest_s:.1f} s",
-    ProviderProbed: _probed,
+    ProviderProbed: _describe_probe,
     RetryPlanned: lambda e: f"{e.kind}: retry {e.retry} in {e.wait_s:.1f} s, outside any call",
     RetriesExhausted: lambda e: f"{e.kind}: given up after {e.tries} tries",
     CampaignHeld: lambda e: f"no calls are placed: {e.reason}; operators are notified, once",
@@ -180,14 +181,14 @@ async def demonstrate(
     """
     console = Console(highlight=False, markup=False, soft_wrap=True, record=True)
     try:
-        return await _show(name, scenario, console)
+        return await _show_scenario(name, scenario, console)
     finally:
         if out:
             written = functools.partial(console.save_text, str(out / f"{name}.txt"))
             await asyncio.to_thread(written)
 
 
-async def _show(name: str, scenario: Scenario | Demonstration, console: Console) -> int:
+async def _show_scenario(name: str, scenario: Scenario | Demonstration, console: Console) -> int:
     """Run a scenario, print its events and proofs, and return the exit code."""
     console.print(f"{name}: {scenario.title}")
     say = functools.partial(tell_on, console)

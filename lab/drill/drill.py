@@ -95,17 +95,17 @@ async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
         folder=wanted.folder,
         jobs=wanted.jobs,
         options=wanted.options,
-        emit=lambda entry: _emit(console, entry),
+        emit=lambda entry: _print_entry(console, entry),
     )
     with _cancel_on_sigterm():
         await play(job, results)
         console.print(table(job.rows, results, sides=job.sides))
         if wanted.matrix == SMOKE and (again := missed(job.rows, results, job.sides[0])):
             await _play_again(console, job, results, again, play=play)
-    return await _report(console, job, results)
+    return await _write_report(console, job, results)
 
 
-async def _report(console: Console, job: Job, results: Results) -> int:
+async def _write_report(console: Console, job: Job, results: Results) -> int:
     """Write the report of all passes, and return the exit code."""
     rows = chosen("full", (), for_bots=is_bot(job.sides[0]))
     await asyncio.to_thread(markdown.write_markdown, rows, results, job.folder)
@@ -148,12 +148,12 @@ def _cancel_on_sigterm() -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-def _emit(console: Console, entry: dict[str, Any]) -> None:
+def _print_entry(console: Console, entry: dict[str, Any]) -> None:
     found = entry["measures"]
-    measures = ", ".join(f"{name} {_short(name, value)}" for name, value in found.items())
+    measures = ", ".join(f"{name} {_short_value(name, value)}" for name, value in found.items())
     line = f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or measures}"
     console.print(line, soft_wrap=True)
 
 
-def _short(name: str, value: float) -> str:
+def _short_value(name: str, value: float) -> str:
     return "never" if value == LOST and name.endswith("_s") else f"{value:.3g}"

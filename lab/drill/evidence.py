@@ -87,6 +87,7 @@ async def judge_turn(call: Conversation, control: LabControl, turn: AskedTurn) -
 def _judge_reply(
     recording: Pcm, sent: list[Sent], *, said: ExpectedWords, stop_s: float, line: EarPath
 ) -> ReplyVerdict:
+    """Judge a reply in the recording; fallback utterances in the local voice are known, too."""
     local = utterances(said.text)
     return judge(recording, sent, said=said, stop_s=stop_s, local=local, line=line)
 
@@ -104,7 +105,7 @@ async def sent_between(control: LabControl, from_s: float, until_s: float) -> li
     """Return the words that all voices sent between two moments of the lab's record, in seconds."""
     words = [word for word in await control.words() if from_s <= word["sent_at_s"] <= until_s]
     sounds = await read_sounds(control, words)
-    return [_sent(word, *sounds[word["instance"], word["request"]]) for word in words]
+    return [_sent_word(word, *sounds[word["instance"], word["request"]]) for word in words]
 
 
 async def read_sounds(
@@ -142,7 +143,8 @@ def is_of_call(request: Mapping[str, Any]) -> bool:
     return request["method"] != method or not request["path"].partition("?")[0].endswith(path)
 
 
-def _sent(word: Mapping[str, Any], sound: Pcm, rate_hz: int) -> Sent:
+def _sent_word(word: Mapping[str, Any], sound: Pcm, rate_hz: int) -> Sent:
+    """Return a word that a simulated voice sent, with its samples cut from `sound` at `rate_hz`."""
     span = slice(round(word["start_s"] * RATE_HZ), round(word["end_s"] * RATE_HZ))
     return Sent(
         text=word["text"],

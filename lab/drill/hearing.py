@@ -141,7 +141,7 @@ def heard_words(
     occupied: list[tuple[int, int]] = []
     words: list[RecordedWord] = []
     for match, word in matches:
-        if any(_overlaps((match.start, match.end), place) for place in occupied):
+        if any(_overlap_much((match.start, match.end), place) for place in occupied):
             continue
         occupied.append((match.start, match.end))
         words.append(
@@ -167,7 +167,7 @@ def with_local_words(
     for heard in heard_utterances(recording, looked_for):
         spoken = looked_for[heard.index]
         places = [(heard.at_s + start_s, heard.at_s + end_s) for _, start_s, end_s in spoken.words]
-        if any(_overlaps(place, other) for place in places for other in occupied):
+        if any(_overlap_much(place, other) for place in places for other in occupied):
             continue
         occupied += places
         pairs = list(zip(spoken.words, places, strict=True))
@@ -189,7 +189,7 @@ def with_local_words(
     return tuple(sorted([*words, *more], key=lambda word: word.at_s))
 
 
-def _overlaps(one: tuple[float, float], other: tuple[float, float]) -> bool:
+def _overlap_much(one: tuple[float, float], other: tuple[float, float]) -> bool:
     """Return whether two places share more than `MAX_SHARED` of the shorter one."""
     shared = min(one[1], other[1]) - max(one[0], other[0])
     return shared > MAX_SHARED * min(one[1] - one[0], other[1] - other[0])

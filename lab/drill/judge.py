@@ -101,8 +101,8 @@ def judge(
         first_word_s=words[0].at_s - stop_s if words else None,
         first_speech_s=speech[0][0] - stop_s if speech else None,
         gap_s=longest_gap(recording, words, said=said),
-        other=tuple((a - stop_s, b - stop_s) for a, b in _unexplained(speech, words)),
-        voices=_voices(words),
+        other=tuple((a - stop_s, b - stop_s) for a, b in _unexplained_speech(speech, words)),
+        voices=_voices_in_order(words),
     )
 
 
@@ -137,7 +137,7 @@ def longest_gap(recording: Pcm, words: Sequence[RecordedWord], *, said: Expected
     return longest
 
 
-def _unexplained(
+def _unexplained_speech(
     speech: Sequence[tuple[float, float]], words: Sequence[RecordedWord]
 ) -> list[tuple[float, float]]:
     """Return the spans of speech outside the reply's words, without those under `2 * SPEECH_S`."""
@@ -153,7 +153,8 @@ def _unexplained(
     return [(a, b) for a, b in rest if b - a >= 2 * SPEECH_S]
 
 
-def _voices(words: Sequence[RecordedWord]) -> tuple[str, ...]:
+def _voices_in_order(words: Sequence[RecordedWord]) -> tuple[str, ...]:
+    """Return the providers whose words were heard, in order; one is repeated only after another."""
     voices: list[str] = []
     for word in words:
         if not voices or voices[-1] != word.provider:

@@ -64,19 +64,19 @@ def heard_utterances(
     recording: Pcm, looked_for: Sequence[LocalUtterance]
 ) -> Iterator[HeardUtterance]:
     """Yield every occurrence of each utterance, the longest first."""
-    ear = _bands(recording)
+    ear = _band_loudness(recording)
     for index in sorted(range(len(looked_for)), key=lambda index: -looked_for[index].samples.size):
         wanted = looked_for[index]
-        sound = _bands(wanted.samples)
+        sound = _band_loudness(wanted.samples)
         if sound.size:
-            for frame in _places(ear, sound, wanted):
+            for frame in _matching_places(ear, sound, wanted):
                 twice = _is_begun_before(ear, sound, frame, wanted.words[0])
                 yield HeardUtterance(index=index, at_s=frame * HOP / RATE_HZ, begun_twice=twice)
 
 
-def _places(ear: _Bands, sound: _Bands, wanted: LocalUtterance) -> Iterator[int]:
+def _matching_places(ear: _Bands, sound: _Bands, wanted: LocalUtterance) -> Iterator[int]:
     """Yield the first frame of each occurrence, the best first; each word must match as well."""
-    likeness = _likeness(ear, sound)
+    likeness = _likeness_at_places(ear, sound)
     while likeness.size:
         best = int(likeness.argmax())
         if likeness[best] < ALIKE:
@@ -90,18 +90,19 @@ def _places(ear: _Bands, sound: _Bands, wanted: LocalUtterance) -> Iterator[int]
 def _is_at_its_place(
     ear: _Bands, sound: _Bands, place: int, word: tuple[str, float, float]
 ) -> bool:
-    first, part = _frames(sound, word)
+    first, part = _word_frames(sound, word)
     return _is_near(ear, part, place + first)
 
 
 def _is_begun_before(
     ear: _Bands, sound: _Bands, place: int, word: tuple[str, float, float]
 ) -> bool:
-    first, part = _frames(sound, word)
+    """Return whether a word's sound also stands directly before its place."""
+    first, part = _word_frames(sound, word)
     return _is_near(ear, part, place + first - len(part))
 
 
-def _frames(sound: _Bands, word: tuple[str, float, float]) -> tuple[int, _Bands]:
+def _word_frames(sound: _Bands, word: tuple[str, float, float]) -> tuple[int, _Bands]:
     """Return a word's first frame in an utterance, and its bands."""
     _, start_s, end_s = word
     first, last = round(start_s * RATE_HZ / HOP), round(end_s * RATE_HZ / HOP)
@@ -111,11 +112,11 @@ def _frames(sound: _Bands, word: tuple[str, float, float]) -> tuple[int, _Bands]
 def _is_near(ear: _Bands, part: _Bands, place: int) -> bool:
     """Return whether a word is heard at this frame, or up to `SHIFT` frames away."""
     near = ear[max(0, place - SHIFT) : max(0, place + len(part) + SHIFT)]
-    found = _likeness(near, part)
+    found = _likeness_at_places(near, part)
     return bool(found.size) and float(found.max()) >= WORD_ALIKE
 
 
-def _likeness(ear: _Bands, sound: _Bands) -> _Bands:
+def _likeness_at_places(ear: _Bands, sound: _Bands) -> _Bands:
     """Return the normalised correlation of a sound's bands with every place in the recording."""
     places = len(ear) - len(sound) + 1
     if places < 1:
@@ -135,17 +136,17 @@ def _moving_sums(values: _Bands, size: int) -> _Bands:
     return total[size:] - total[:-size]
 
 
-def _bands(samples: Pcm) -> _Bands:
+def _band_loudness(samples: Pcm) -> _Bands:
     """Return the loudness of each band every 10 ms, as logarithms."""
     if samples.size < WINDOW:
         return np.zeros((0, BANDS))
     frames = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), WINDOW)[::HOP]
     power = np.abs(np.fft.rfft(frames * np.hanning(WINDOW), FFT)) ** 2
-    bands: _Bands = np.log(np.maximum(power @ _filters(), FLOOR))
+    bands: _Bands = np.log(np.maximum(power @ _mel_filters(), FLOOR))
     return bands
 
 
-def _filters() -> _Bands:
+def _mel_filters() -> _Bands:
     """Return triangular filters, spaced on the mel scale.
 
     Source: O'Shaughnessy, Speech Communication, 1987: mel = 2595 log10(1 + f / 700).
@@ -172,14 +173,14 @@ def utterances(text: str) -> tuple[LocalUtterance, ...]:
     Blocks for a few milliseconds a word.
     """
     return tuple(
-        _spoken(" ".join(words[first:]))
+        _spoken_utterance(" ".join(words[first:]))
         for sentence in pieces(text)
         for words in [sentence.split()]
         for first in range(len(words))
     )
 
 
-def _spoken(words: str) -> LocalUtterance:
+def _spoken_utterance(words: str) -> LocalUtterance:
     """Return words in the local voice; each of them lasts until the next one begins."""
     piece = speak(words, names(VOICE, LANGUAGE), manner=Manner(), rate_hz=RATE_HZ)
     ends = [*(start_s for _, start_s in piece.words[1:]), piece.duration_s]

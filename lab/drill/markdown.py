@@ -53,27 +53,30 @@ def render(rows: Sequence[Row], results: Results) -> str:
     """Return the report: all passes, the newest figures of each row, and each row in each pass."""
     side = results.sides[0]
     judged = {row.name: judge_passes(row, side, results) for row in rows}
-    return "".join(_page([row for row in rows if judged[row.name]], results, judged))
+    return "".join(_page_parts([row for row in rows if judged[row.name]], results, judged))
 
 
-def _page(
+def _page_parts(
     rows: Sequence[Row], results: Results, judged: dict[str, list[RowInPass]]
 ) -> Iterator[str]:
+    """Yield the parts of the page, for each row and pass."""
     yield "# What callers heard\n\n"
     yield INTRODUCTION
     beside_it = [title for side in results.sides[1:] for title in titles(side)]
-    yield _head([*COLUMNS, *beside_it, "passes met"])
+    yield _table_head([*COLUMNS, *beside_it, "passes met"])
     for row in rows:
-        yield from _lines(row, results, judged[row.name])
+        yield from _target_lines(row, results, judged[row.name])
     yield "\n## The passes\n\n"
-    yield _head(PASS_COLUMNS)
+    yield _table_head(PASS_COLUMNS)
     for drill_pass in results.passes:
-        yield _line(_describe(drill_pass, results, judged))
+        yield _table_line(_pass_cells(drill_pass, results, judged))
     yield "\n## Every row in every pass\n\n"
-    yield _head(RUN_COLUMNS)
+    yield _table_head(RUN_COLUMNS)
     for row in rows:
         for index, row_in_pass in enumerate(judged[row.name]):
-            yield _line([f"`{row.name}`" if index == 0 else "", *_outcome(row_in_pass, row)])
+            yield _table_line(
+                [f"`{row.name}`" if index == 0 else "", *_row_cells(row_in_pass, row)]
+            )
     known = {row.name for row in rows}
     if gone := sorted(
         {
@@ -86,7 +89,7 @@ def _page(
         yield f"\nNo longer in the matrix, although passes ran them: {', '.join(gone)}.\n"
 
 
-def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
+def _target_lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
     """Yield a line for each target of a row, with the figures of the newest pass that ran it."""
     newest = newest_run(passes)
     mark = newest.mark
@@ -94,13 +97,13 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
     found_beside = [beside(row, side, results, len(newest.findings)) for side in others]
     more = extra_requests(row, judged, measured(results.newest(row, judged)))
     for index, finding in enumerate(newest.findings):
-        yield _line(
+        yield _table_line(
             [
                 f"{row.title} (`{row.name}`)" if index == 0 else "",
                 finding.words,
                 marked(finding.p50, mark),
                 marked(finding.worst, mark),
-                _verdict(finding),
+                _verdict_text(finding),
                 "" if index or more is None else f"{more:+.2g}",
                 *(cell for found in found_beside for cell in found[index]),
                 count_met(passes) if index == 0 else "",
@@ -108,7 +111,7 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
         )
 
 
-def _verdict(finding: TargetFinding) -> str:
+def _verdict_text(finding: TargetFinding) -> str:
     if finding.met is None:
         return "not judged"
     if finding.met:
@@ -117,7 +120,7 @@ def _verdict(finding: TargetFinding) -> str:
     return f"**missed**: {reason}" if reason else "**missed**"
 
 
-def _describe(
+def _pass_cells(
     drill_pass: DrillPass, results: Results, judged: dict[str, list[RowInPass]]
 ) -> list[str]:
     """Return the cells of a pass: its facts, and how many of its rows were met."""
@@ -140,19 +143,20 @@ def _describe(
         drill_pass.commit or "unknown",
         f"`{drill_pass.options}`" if drill_pass.options else "unknown",
         drill_pass.machine,
-        _others(drill_pass, results),
+        _others_load(drill_pass, results),
         "; ".join(parts) + (f" ({drill_pass.note})" if drill_pass.note else ""),
     ]
 
 
-def _others(drill_pass: DrillPass, results: Results) -> str:
+def _others_load(drill_pass: DrillPass, results: Results) -> str:
+    """Return how much of the processor other programs used during a pass, if measured."""
     others = others_of(results, drill_pass)
     if others is None:
         return "not measured"
     return f"{others[0]:.2f} cores, at most {others[1]:.2f}"
 
 
-def _outcome(row_in_pass: RowInPass, row: Row) -> list[str]:
+def _row_cells(row_in_pass: RowInPass, row: Row) -> list[str]:
     """Return the cells of a row in one pass: number, runs, verdict, worst figures."""
     wanted = row_in_pass.within.wanted(row.name, next(iter(row_in_pass.within.planned)))
     mark = row_in_pass.mark
@@ -168,9 +172,9 @@ def _outcome(row_in_pass: RowInPass, row: Row) -> list[str]:
     return [str(row_in_pass.within.number), runs, verdict, ", ".join(bold)]
 
 
-def _head(columns: Sequence[str]) -> str:
-    return f"{_line(columns)}|{' --- |' * len(columns)}\n"
+def _table_head(columns: Sequence[str]) -> str:
+    return f"{_table_line(columns)}|{' --- |' * len(columns)}\n"
 
 
-def _line(cells: Sequence[str]) -> str:
+def _table_line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |\n"

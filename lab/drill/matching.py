@@ -64,10 +64,10 @@ class SearchedRecording:
         """Return every complete occurrence of the sound, or if there is none, torn ones."""
         least = self._line.alike if sound.size >= SHORT else self._line.short_alike
         wanted = self._compared_part(sound)
-        if whole := list(self._peaks(wanted, least)):
+        if whole := list(self._best_matches(wanted, least)):
             return whole
         finer = self._line.finer
-        delayed = (_delayed(wanted, part / finer) for part in range(finer))
+        delayed = (_delay_by_fraction(wanted, part / finer) for part in range(finer))
         return [match for sound_delayed in delayed for match in self._find_torn(sound_delayed)]
 
     def _compared_part(self, samples: Pcm) -> _Floats:
@@ -75,9 +75,9 @@ class SearchedRecording:
         sound = samples.astype(np.float64)
         return sound if self._line.band_hz is None else _band_of(sound, *self._line.band_hz)
 
-    def _peaks(self, sound: _Floats, least: float) -> Iterator[Match]:
+    def _best_matches(self, sound: _Floats, least: float) -> Iterator[Match]:
         """Yield the matches, best first; no two of them overlap by more than half."""
-        likeness = self._likeness(sound)
+        likeness = self._likeness_at_places(sound)
         apart = max(1, sound.size // 2)
         while likeness.size:
             best = int(likeness.argmax())
@@ -98,30 +98,31 @@ class SearchedRecording:
                 continue
             found = [
                 torn
-                for anchor in self._peaks(sound[at : at + size], self._line.short_alike)
-                if (torn := self._mend(sound, at, anchor.start))
+                for anchor in self._best_matches(sound[at : at + size], self._line.short_alike)
+                if (torn := self._mend_match(sound, at, anchor.start))
             ]
             if found:
                 return found
         return []
 
-    def _mend(self, sound: _Floats, at: int, place: int) -> Match | None:
+    def _mend_match(self, sound: _Floats, at: int, place: int) -> Match | None:
+        """Return a match with its gaps mended, `None` if too little of the sound follows."""
         return mend(self._samples, sound, at=at, place=place, wear=self._line.wear)
 
-    def _likeness(self, sound: _Floats) -> _Floats:
+    def _likeness_at_places(self, sound: _Floats) -> _Floats:
         """Return the normalised correlation of the sound with every place in the recording."""
         places = self._samples.size - sound.size + 1
-        if places < 1 or _loudness(sound) < FAINT:
+        if places < 1 or _rms_loudness(sound) < FAINT:
             return np.zeros(0)
         size = -(-self._samples.size // STEP) * STEP  # no relevant place wraps around
-        spectrum = self._spectrum(size) * np.conj(_transformed(sound, size))
+        spectrum = self._recording_spectrum(size) * np.conj(_to_spectrum(sound, size))
         energy = self._energy[sound.size :][:places] - self._energy[:places]
         own = float((sound**2).sum())
         least = FAINT**2 * sound.size / 4  # so that near-silence matches nothing
-        products = self._products(spectrum, size)[:places]
+        products = self._best_correlation(spectrum, size)[:places]
         return products / np.sqrt(np.maximum(energy, least) * own)
 
-    def _products(self, spectrum: _Spectrum, size: int) -> _Floats:
+    def _best_correlation(self, spectrum: _Spectrum, size: int) -> _Floats:
         """Return the correlation at each sample, the best of the positions up to the next one."""
         finer = self._line.finer
         between = np.fft.irfft(spectrum, size * finer) * finer
@@ -130,13 +131,14 @@ class SearchedRecording:
             np.maximum(best, between[part::finer], out=best)
         return best
 
-    def _spectrum(self, size: int) -> _Spectrum:
+    def _recording_spectrum(self, size: int) -> _Spectrum:
+        """Return the recording's spectrum of `size` samples; computed once for each size."""
         if size not in self._spectra:
-            self._spectra[size] = _transformed(self._samples, size)
+            self._spectra[size] = _to_spectrum(self._samples, size)
         return self._spectra[size]
 
 
-def _transformed(sound: _Floats, size: int) -> _Spectrum:
+def _to_spectrum(sound: _Floats, size: int) -> _Spectrum:
     """Return a sound's spectrum in single precision, which takes a third of the time.
 
     Likenesses keep three decimals, even next to the loudest voices.
@@ -154,7 +156,7 @@ def _band_of(sound: _Floats, low_hz: float, high_hz: float) -> _Floats:
     return filtered
 
 
-def _delayed(sound: _Floats, parts: float) -> _Floats:
+def _delay_by_fraction(sound: _Floats, parts: float) -> _Floats:
     """Return a sound delayed by a fraction of a sample."""
     if not parts:
         return sound
@@ -164,5 +166,5 @@ def _delayed(sound: _Floats, parts: float) -> _Floats:
     return moved
 
 
-def _loudness(sound: _Floats) -> float:
+def _rms_loudness(sound: _Floats) -> float:
     return float(np.sqrt((sound**2).mean())) if sound.size else 0.0

@@ -43,7 +43,7 @@ LATER_THAN_USUAL: Final = (
 )
 
 
-def _healthy() -> Iterator[Row]:
+def _healthy_rows() -> Iterator[Row]:
     """Yield the rows without a fault; others are compared with the first one."""
     yield Row(
         name=HEALTHY,
@@ -78,6 +78,7 @@ def _healthy() -> Iterator[Row]:
 
 
 def _language_model() -> Iterator[Row]:
+    """Yield rows with broken language models."""
     refusals: Mapping[str, Mapping[str, Any]] = {
         "refused": REFUSE,
         "5xx": {"fault": "http", "status": 503},
@@ -132,7 +133,8 @@ def _broken_model(fault: str, words: int, *, within_s: float) -> Row:
     return one_turn(f"llm-{fault}-{words}", title, breaks, *bounds)
 
 
-def _voices() -> Iterator[Row]:
+def _voice_rows() -> Iterator[Row]:
+    """Yield rows with broken voices; limits are seconds."""
     dead = tts({"fault": "reset"}, When.AT_STOP)
     yield one_turn("tts-refused", "TTS refused", tts(REFUSE), extra(0.4))
     yield one_turn("tts-dead", "TTS dead at turn start", dead, extra(0.4))
@@ -148,7 +150,7 @@ def _voices() -> Iterator[Row]:
     yield one_turn("tts-leave-out", "TTS leaves two words out", tts(skips), gap(0.6))
 
 
-def _recognisers() -> Iterator[Row]:
+def _recogniser_rows() -> Iterator[Row]:
     """Yield rows with broken recognisers and standbys, and one whose noise must break nothing."""
     asked = Target(measure="misheard", worst=0)
     dead = stt(REFUSE, When.SPOKEN, after_s=SPOKEN_S)
@@ -176,10 +178,10 @@ def _recognisers() -> Iterator[Row]:
 
 
 FULL: Final[tuple[Row, ...]] = (
-    *_healthy(),
+    *_healthy_rows(),
     *_language_model(),
     *_long_replies(),
-    *_voices(),
-    *_recognisers(),
+    *_voice_rows(),
+    *_recogniser_rows(),
     *matrix_calls.build_rows(),
 )

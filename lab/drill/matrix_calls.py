@@ -47,20 +47,20 @@ ANOTHER_MOMENT: Final = (
 
 def build_rows() -> Iterator[Row]:
     """Yield these rows in the order of the table."""
-    yield from _outages()
+    yield from _outage_rows()
     yield from _second_callers()
     yield from _judged_by_probes()
-    yield from _flapping()
-    yield from _crowd()
+    yield from _flapping_rows()
+    yield from _crowd_rows()
     yield from _barge_ins()
-    yield from _mistakable()
-    yield from _recoveries()
+    yield from _mistakable_rows()
+    yield from _recovery_rows()
     yield from _dying_workers()
-    yield _clips()
-    yield _loopback()
+    yield _clips_row()
+    yield _loopback_row()
 
 
-def _outages() -> Iterator[Row]:
+def _outage_rows() -> Iterator[Row]:
     """Yield rows in which several providers fail at once."""
     silence = Target(measure="silence_s", worst=4.0)
     for name, title, window in (
@@ -125,7 +125,8 @@ def _judged_by_probes() -> Iterator[Row]:
         )
 
 
-def _flapping() -> Iterator[Row]:
+def _flapping_rows() -> Iterator[Row]:
+    """Yield a row for each stage whose provider fails and recovers repeatedly."""
     asked = Target(measure="misheard", worst=0)
     cases = {
         "stt": (stt(FLAPS), (asked, replayed(QUESTION_S))),
@@ -142,7 +143,8 @@ def _flapping() -> Iterator[Row]:
         )
 
 
-def _crowd() -> Iterator[Row]:
+def _crowd_rows() -> Iterator[Row]:
+    """Yield the row in which several callers meet the same fault at once."""
     window = {"fault": "cut", "after_words": 4}
     yield Row(
         name="eight-at-once",
@@ -180,7 +182,7 @@ def _barge_ins() -> Iterator[Row]:
         )
 
 
-def _mistakable() -> Iterator[Row]:
+def _mistakable_rows() -> Iterator[Row]:
     """Yield rows with sounds and pauses that must not be mistaken for a turn of the caller."""
     once = Target(measure="model_requests", worst=1)
     uncut = Target(measure="barge_ins", worst=0)
@@ -215,7 +217,7 @@ def _mistakable() -> Iterator[Row]:
     )
 
 
-def _recoveries() -> Iterator[Row]:
+def _recovery_rows() -> Iterator[Row]:
     """Yield rows that measure whether a provider is used again after its recovery."""
     same_voice = Target(measure="voice_changed", worst=0)
     next_turn = Target(measure="next_turn_elsewhere", worst=0)
@@ -253,7 +255,7 @@ def _dying_workers() -> Iterator[Row]:
         )
 
 
-def _clips() -> Row:
+def _clips_row() -> Row:
     """Return a row in which clips, and no other speech, must hold the line for a late model."""
     heard = Target(measure="clips_heard", worst=1, least=True)
     other = Target(measure="not_clips", worst=0)
@@ -267,7 +269,7 @@ def _clips() -> Row:
     )
 
 
-def _loopback() -> Row:
+def _loopback_row() -> Row:
     cut = {"fault": "cut", "after_words": CUT_WORDS}
     row = one_turn(
         "loopback-cut", "TTS cut in mid-utterance, on the loopback leg", tts(cut), gap(0.3)

@@ -57,9 +57,9 @@ def mend(
         place: Its position in the recording.
         wear: The accepted damage besides gaps.
     """
-    end, after = _follow(recording[place:], sound[at:], wear)
+    end, after = _follow_sound(recording[place:], sound[at:], wear)
     # Following backwards is following forwards in reversed arrays.
-    start, before = _follow(recording[:place][::-1], sound[:at][::-1], wear)
+    start, before = _follow_sound(recording[:place][::-1], sound[:at][::-1], wear)
     audible = _count_audible(sound[at:]) + _count_audible(sound[:at][::-1])
     found = (before + after) / max(1, audible)
     added = end + start - sound.size  # by gaps; negative if the sound was compressed
@@ -77,7 +77,7 @@ def _is_audible(grain: _Floats) -> bool:
     return float((grain**2).sum()) >= FAINT**2 * grain.size
 
 
-def _follow(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]:
+def _follow_sound(recording: _Floats, sound: _Floats, wear: Wear) -> tuple[int, int]:
     """Return how far the sound was followed in the recording, and how many audible grains match."""
     at = place = last = grains = 0
     while at < sound.size:

@@ -252,7 +252,7 @@ async def _wait_until_ended(
     """
     async with asyncio.timeout(MAX_S):
         if mend_after:
-            await _until(
+            await _wait_until(
                 lambda: len(witness.of(ContactSkipped)) >= mend_after and _has_probe_failed(witness)
             )
             await control.mend_all()
@@ -271,12 +271,13 @@ def _last_index(codes: Sequence[str], code: str) -> int:
     return max(at for at, found in enumerate(codes) if found == code)
 
 
-async def _until(holds: Callable[[], bool]) -> None:
+async def _wait_until(holds: Callable[[], bool]) -> None:
     while not holds():  # noqa: ASYNC110 - the witness has no event
         await asyncio.sleep(SCENARIO_CHECK_S)
 
 
 def _all_completed(dials: Sequence[Dial], contacts: Sequence[StagedContact]) -> Proof:
+    """Return the proof that every contact had a conversation in the end."""
     reached = {dial.number for dial in dials if dial.outcome is DialOutcome.COMPLETED}
     return Proof(
         text=f"{len(reached)} of {len(contacts)} contacts had a conversation in the end",
@@ -285,6 +286,7 @@ def _all_completed(dials: Sequence[Dial], contacts: Sequence[StagedContact]) -> 
 
 
 def _compare_ledgers(dials: Sequence[Dial], staged: StagedServer) -> Proofs:
+    """Return the proof that our dials and the carrier's record agree."""
     differences = compare_books(dials, staged.carrier)
     more = ": " + "; ".join(differences.lines) if differences else ""
     text = f"the ledger and the carrier's record agree{more}"

@@ -47,7 +47,7 @@ async def _ask_again(rig: Rig, call: Conversation, run: MeasuredRun, measure: st
     run.measures[measure] = first_word_s(await ask_and_judge(rig, call, run, rig.row.question))
 
 
-async def _healthy(rig: Rig, run: MeasuredRun) -> None:
+async def _play_healthy(rig: Rig, run: MeasuredRun) -> None:
     """Play two turns and a second call; other rows are compared with these measures."""
     async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
@@ -57,12 +57,14 @@ async def _healthy(rig: Rig, run: MeasuredRun) -> None:
         await _ask_again(rig, call, run, "second_call_s")
 
 
-async def _turn(rig: Rig, run: MeasuredRun) -> None:
+async def _play_broken_turn(rig: Rig, run: MeasuredRun) -> None:
+    """Play a call with one question, during which the row's faults begin."""
     async with rig.greeted_call() as call:
         await ask_broken(rig, call, run)
 
 
-async def _start(rig: Rig, run: MeasuredRun) -> None:
+async def _play_broken_start(rig: Rig, run: MeasuredRun) -> None:
+    """Break the providers, then place a call; measure its greeting and its first answer."""
     await rig.break_now(When.BEFORE_CALL)
     async with rig.greeted_call() as call:
         run.measures["greeting_s"] = or_lost(call.greeted_s)
@@ -84,7 +86,8 @@ async def _second_call(rig: Rig, run: MeasuredRun) -> None:
         await _ask_again(rig, call, run, "first_word_s")
 
 
-async def _noise(rig: Rig, run: MeasuredRun) -> None:
+async def _play_noise(rig: Rig, run: MeasuredRun) -> None:
+    """Make noise in a call, then ask; count the failures, of which noise may cause none."""
     async with rig.greeted_call() as call:
         await call.make_noise(noise(NOISE_S))
         await call.ear.wait(1.0)
@@ -106,7 +109,7 @@ async def _all_dead(rig: Rig, run: MeasuredRun) -> None:
         run.measures["silence_s"] = silence(call.heard(), turn.stop_s, end_s)
 
 
-async def _chance(rig: Rig, run: MeasuredRun) -> None:
+async def _play_random_failures(rig: Rig, run: MeasuredRun) -> None:
     """Ask in several calls while requests fail at random; a turn never asked counts as lost."""
     await rig.break_now(When.BEFORE_CALL)
     for _ in range(CALLS):
@@ -120,11 +123,12 @@ async def _chance(rig: Rig, run: MeasuredRun) -> None:
     run.measures["lost_turns"] = run.measures.get("lost_turns", 0.0) + never_asked
 
 
-async def _crowd(rig: Rig, run: MeasuredRun) -> None:
+async def _play_crowd(rig: Rig, run: MeasuredRun) -> None:
     """Let all callers ask at almost the same time, once each of them has been greeted."""
     all_greeted = asyncio.Barrier(CROWD)
 
     async def play_caller(number: int) -> None:
+        """Play one of the callers; each begins `APART_S` after the one before."""
         async with rig.greeted_call() as call:
             await all_greeted.wait()
             await rig.break_now(When.BEFORE_TURN)
@@ -160,17 +164,17 @@ async def _barge_in(rig: Rig, run: MeasuredRun) -> None:
 
 
 _PLAYS: Final[Mapping[CallPlan, Play]] = {
-    CallPlan.HEALTHY: _healthy,
-    CallPlan.TURN: _turn,
-    CallPlan.START: _start,
+    CallPlan.HEALTHY: _play_healthy,
+    CallPlan.TURN: _play_broken_turn,
+    CallPlan.START: _play_broken_start,
     CallPlan.SECOND_TURN: _second_turn,
     CallPlan.SECOND_CALL: _second_call,
-    CallPlan.NOISE: _noise,
+    CallPlan.NOISE: _play_noise,
     CallPlan.ALL_DEAD: _all_dead,
     CallPlan.CLIPS: play_clips,
     CallPlan.FLAPPING: play_flapping,
-    CallPlan.CHANCE: _chance,
-    CallPlan.CROWD: _crowd,
+    CallPlan.CHANCE: _play_random_failures,
+    CallPlan.CROWD: _play_crowd,
     CallPlan.BARGE_IN: _barge_in,
     CallPlan.BACKCHANNEL: play_backchannel,
     CallPlan.BEHIND: play_behind,

@@ -39,12 +39,12 @@ def waterfall(turn: Mapping[str, Any]) -> str:
     height = ROW * (len(lanes) + 1) + 8
     scale = _Scale(turn["began_s"], turn["ended_s"])
     parts = [
-        *_ground(scale, lanes, height),
-        _bar(scale, turn["began_s"], 0.0, lane=0, colour="#64748b"),
-        *(_bar(scale, a, b, lane=1, colour="#94a3b8") for a, b in turn["speech"]),
-        *(_bar(scale, a, b, lane=1, colour=OTHER_COLOUR) for a, b in turn["verdict"]["other"]),
-        *_words(scale, turn["verdict"]["words"]),
-        *_requests(scale, turn["requests"], lanes),
+        *_lane_grid(scale, lanes, height),
+        _svg_bar(scale, turn["began_s"], 0.0, lane=0, colour="#64748b"),
+        *(_svg_bar(scale, a, b, lane=1, colour="#94a3b8") for a, b in turn["speech"]),
+        *(_svg_bar(scale, a, b, lane=1, colour=OTHER_COLOUR) for a, b in turn["verdict"]["other"]),
+        *_word_bars(scale, turn["verdict"]["words"]),
+        *_request_marks(scale, turn["requests"], lanes),
     ]
     inside = "".join(parts)
     return (
@@ -62,10 +62,10 @@ class _Scale:
         return LEFT + min(1.0, max(0.0, share)) * (WIDTH - LEFT - 10)
 
 
-def _ground(scale: _Scale, lanes: Sequence[str], height: int) -> list[str]:
+def _lane_grid(scale: _Scale, lanes: Sequence[str], height: int) -> list[str]:
     """Return the names of the lanes, a line for each second, and the line of the budget."""
     parts = [
-        f'<text x="4" y="{_y(lane) + 14}" class="lane">{escape(name)}</text>'
+        f'<text x="4" y="{_lane_y(lane) + 14}" class="lane">{escape(name)}</text>'
         for lane, name in enumerate(lanes)
     ]
     for second in range(int(scale.from_s), int(scale.until_s) + 1):
@@ -77,26 +77,27 @@ def _ground(scale: _Scale, lanes: Sequence[str], height: int) -> list[str]:
     return parts
 
 
-def _words(scale: _Scale, words: Sequence[Sequence[Any]]) -> list[str]:
+def _word_bars(scale: _Scale, words: Sequence[Sequence[Any]]) -> list[str]:
     """Return a bar for each word heard, with its text where there is room for it."""
     parts: list[str] = []
     for text, provider, from_s, until_s in words:
         colour = COLOURS.get(provider.removesuffix("-b"), OTHER_COLOUR)
         tip = f"<title>{escape(f'{text} ({provider}, {from_s:.2f} s)')}</title>"
-        parts.append(_bar(scale, from_s, until_s, lane=2, colour=colour, tip=tip))
+        parts.append(_svg_bar(scale, from_s, until_s, lane=2, colour=colour, tip=tip))
         width = scale.x(until_s) - scale.x(from_s)
         if width > LETTER_WIDTH * len(text):
-            at = f'x="{scale.x(from_s) + 2:.1f}" y="{_y(2) + 14}"'
+            at = f'x="{scale.x(from_s) + 2:.1f}" y="{_lane_y(2) + 14}"'
             parts.append(f'<text {at} class="word">{escape(text)}</text>')
     return parts
 
 
-def _requests(
+def _request_marks(
     scale: _Scale, requests: Sequence[Mapping[str, Any]], lanes: Sequence[str]
 ) -> list[str]:
+    """Return a mark with a tooltip for each request, in its provider's lane."""
     parts: list[str] = []
     for request in requests:
-        x, y = scale.x(request["at_s"]), _y(lanes.index(request["provider"])) + 10
+        x, y = scale.x(request["at_s"]), _lane_y(lanes.index(request["provider"])) + 10
         tip_text = f"{request['provider']}: {request['outcome']}"
         if request["fault"]:
             tip_text += f", {request['fault']}"
@@ -108,15 +109,17 @@ def _requests(
     return parts
 
 
-def _bar(
+def _svg_bar(
     scale: _Scale, from_s: float, until_s: float, *, lane: int, colour: str, tip: str = ""
 ) -> str:
+    """Return a bar in a lane, as SVG, at least a pixel wide; `tip` is markup inside it."""
     x, width = scale.x(from_s), max(1.0, scale.x(until_s) - scale.x(from_s))
-    place = f'x="{x:.1f}" y="{_y(lane) + 2}" width="{width:.1f}" height="{ROW - 6}"'
+    place = f'x="{x:.1f}" y="{_lane_y(lane) + 2}" width="{width:.1f}" height="{ROW - 6}"'
     return f'<rect {place} fill="{colour}">{tip}</rect>'
 
 
-def _y(lane: int) -> int:
+def _lane_y(lane: int) -> int:
+    """Return the top of a lane, in pixels."""
     return 4 + lane * ROW
 
 
@@ -148,29 +151,31 @@ kept the machine busy. The pictures show each row's newest pass, and every pass 
 def write_report(rows: Sequence[Row], results: Results, folder: Path) -> Path:
     """Write the report of all passes and return its path."""
     path = folder / FILE
-    path.write_text("".join(_page(rows, results)), encoding="utf-8")
+    path.write_text("".join(_page_parts(rows, results)), encoding="utf-8")
     return path
 
 
-def _page(rows: Sequence[Row], results: Results) -> Iterator[str]:
+def _page_parts(rows: Sequence[Row], results: Results) -> Iterator[str]:
+    """Yield the HTML of the report: the passes, a table of targets, then each row's pictures."""
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width"><title>Holdline drill</title>'
     yield f"<style>{STYLE}</style></head><body><h1>What callers heard</h1>{INTRODUCTION}"
     side, *others = results.sides
     judged = [(row, passes) for row in rows if (passes := judge_passes(row, side, results))]
-    yield from (_about(drill_pass, results) for drill_pass in results.passes)
+    yield from (_pass_facts(drill_pass, results) for drill_pass in results.passes)
     yield "<table><tr><th>fault</th><th>target</th><th>p50</th><th>worst</th><th>verdict</th>"
     heads = "".join(f"<th>{escape(title)}</th>" for item in others for title in titles(item))
     yield f"<th>passes met</th><th>extra requests</th>{heads}</tr>"
     for row, passes in judged:
-        yield from _lines(row, results, passes)
+        yield from _target_rows(row, results, passes)
     yield "</table>"
     for row, passes in judged:
-        yield from _pictures(row, results, passes)
+        yield from _row_pictures(row, results, passes)
     yield "</body></html>\n"
 
 
-def _about(drill_pass: DrillPass, results: Results) -> str:
+def _pass_facts(drill_pass: DrillPass, results: Results) -> str:
+    """Return a paragraph about a pass: when, where, and how busy the machine was."""
     others = others_of(results, drill_pass)
     used = f"others used {others[0]:.2f} cores, at most {others[1]:.2f}" if others else ""
     facts = (
@@ -184,7 +189,8 @@ def _about(drill_pass: DrillPass, results: Results) -> str:
     return f"<p>{escape('; '.join(item for item in facts if item))}.</p>"
 
 
-def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
+def _target_rows(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
+    """Yield a row of HTML for each target, with the figures of the newest pass."""
     newest = newest_run(passes)
     mark = newest.mark
     judged, *others = results.sides
@@ -196,19 +202,19 @@ def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[
         reason = f": {escape(finding.target.if_missed)}" if finding.met is False else ""
         counted = count_met(passes) if index == 0 else ""
         asked = "" if index or more is None else f"{more:+.2g}"
-        yield f"<tr><td>{title}</td><td>{escape(finding.words)}</td>{_numbers(finding, mark)}"
+        yield f"<tr><td>{title}</td><td>{escape(finding.words)}</td>{_number_cells(finding, mark)}"
         yield f'<td class="{verdict}">{verdict or "not judged"}{reason.removesuffix(": ")}</td>'
         yield f'<td class="n">{counted}</td><td class="n">{asked}</td>'
         cells = (cell for found in found_beside for cell in found[index])
         yield "".join(f'<td class="n">{cell}</td>' for cell in cells) + "</tr>"
 
 
-def _numbers(finding: TargetFinding, mark: str) -> str:
+def _number_cells(finding: TargetFinding, mark: str) -> str:
     values = (finding.p50, finding.worst)
     return "".join(f'<td class="n">{marked(value, mark)}</td>' for value in values)
 
 
-def _pictures(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
+def _row_pictures(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
     """Yield the pictures of a row: its newest pass, each that missed, other sides' newest."""
     yield f'<h2 id="{row.name}">{escape(row.title)} <small>{row.name}</small></h2>'
     verdicts = ", ".join(
@@ -221,15 +227,16 @@ def _pictures(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterat
     judged, *others = results.sides
     for entry in results.of(row.name, judged):
         if entry["pass"] in shown:
-            yield from _run(entry)
+            yield from _run_parts(entry)
     for side in others:
         newest = results.newest(row, side)
         for entry in newest:
             if (entry["row"], entry["side"]) == (row.name, side):
-                yield from _run(entry)
+                yield from _run_parts(entry)
 
 
-def _run(entry: Mapping[str, Any]) -> Iterator[str]:
+def _run_parts(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the HTML of a run: its error if any, and each turn with its verdict and picture."""
     yield f"<h3>{escape(entry['side'])}, pass {entry['pass']}, run {entry['run']}</h3>"
     if entry.get("error"):
         yield f'<p class="missed">{escape(entry["error"])}</p>'

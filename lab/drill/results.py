@@ -83,13 +83,13 @@ class Results:
         """Record a pass before its first run, and return it; `known` are its other fields."""
         begun = DrillPass(number=len(self.passes) + 1, **known)
         self.passes.append(begun)
-        self._write()
+        self._write_file()
         return begun
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Append a run, and write all results to the file before the next one begins."""
         self.entries.append(dict(entry))
-        self._write()
+        self._write_file()
 
     def write_figures(self) -> Path:
         """Write everything except the turns, one line for each pass or run; return the path.
@@ -97,7 +97,7 @@ class Results:
         The file is small enough to commit. Renamed to `results.json`, it accepts further passes.
         """
         runs = [
-            json.dumps({**run, "measures": _round(run["measures"]), "turns": []})
+            json.dumps({**run, "measures": _rounded_measures(run["measures"]), "turns": []})
             for run in self.entries
         ]
         passes = [json.dumps(asdict(drill_pass), ensure_ascii=False) for drill_pass in self.passes]
@@ -158,7 +158,8 @@ class Results:
         if strays := {entry["pass"] for entry in self.entries} - set(numbers):
             raise UsageError(f"{self._path} has runs of pass {min(strays)}, which it does not list")
 
-    def _write(self) -> None:
+    def _write_file(self) -> None:
+        """Write all passes and runs; the old file stays until the new one is complete."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         new_file = self._path.with_suffix(".tmp")  # complete before it replaces the old one
         kept = {"passes": [asdict(drill_pass) for drill_pass in self.passes], "runs": self.entries}
@@ -167,7 +168,7 @@ class Results:
         new_file.replace(self._path)
 
 
-def _round(measures: Mapping[str, float]) -> dict[str, float]:
+def _rounded_measures(measures: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in measures.items()}
 
 

@@ -307,34 +307,34 @@ class Rig:
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the providers' failures in the server's call records; blocks."""
-        return [entry for entry in self._entries() if entry.get("event") in FAILURES]
+        return [entry for entry in self._read_records() if entry.get("event") in FAILURES]
 
     def failures_since_spoken_to(self) -> list[dict[str, Any]]:
         """Return the failures since a caller last began to speak; all of them if none did."""
-        entries = self._entries()
+        entries = self._read_records()
         began = [at for at, entry in enumerate(entries) if entry.get("event") == CALLER_BEGAN]
         later = entries[began[-1] :] if began else entries
         return [entry for entry in later if entry.get("event") in FAILURES]
 
     def barge_ins(self) -> int:
         """Return how often the agent was interrupted."""
-        return sum(entry.get("event") == "BargedIn" for entry in self._entries())
+        return sum(entry.get("event") == "BargedIn" for entry in self._read_records())
 
     def closed_breakers(self) -> int:
         """Return how often a breaker closed in a call, so through a caller's success."""
-        moved = [entry for entry in self._entries() if entry.get("event") == "BreakerMoved"]
+        moved = [entry for entry in self._read_records() if entry.get("event") == "BreakerMoved"]
         return sum(entry["after"] == State.CLOSED for entry in moved)
 
     def is_continued(self) -> bool:
         """Return whether a worker has continued another worker's call."""
-        begun = [entry for entry in self._entries() if entry.get("event") == "CallStarted"]
+        begun = [entry for entry in self._read_records() if entry.get("event") == "CallStarted"]
         return any(entry["gap_s"] for entry in begun)
 
     def calls_begun(self) -> int:
         """Return the number of calls in the server's record."""
         return len(list(self.calls.glob("*.jsonl")))
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def _read_records(self) -> list[dict[str, Any]]:
         """Return all entries of the server's call records, call by call; reads the files."""
         return [
             json.loads(line)

@@ -44,14 +44,14 @@ def describe_machine() -> str:
 async def read_commit(folder: Path) -> str:
     """Return a checkout's commit, with `+` if tracked files differ; empty if there is none."""
     try:
-        commit = await _git(folder, "rev-parse", "--short=10", "HEAD")
-        changed = await _git(folder, "status", "--porcelain", "--untracked-files=no")
+        commit = await _git_output(folder, "rev-parse", "--short=10", "HEAD")
+        changed = await _git_output(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, TimeoutError, ValueError):
         return UNKNOWN
     return f"{commit}+" if changed else commit
 
 
-async def _git(folder: Path, *arguments: str) -> str:
+async def _git_output(folder: Path, *arguments: str) -> str:
     """Return what a git command prints.
 
     Raises:
@@ -226,7 +226,7 @@ async def _run_at_once(
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(
-                    _run(row, side, number, folder=folder, ready=ready, after_s=after_s)
+                    _play_run(row, side, number, folder=folder, ready=ready, after_s=after_s)
                 )
                 for number, after_s in zip(numbers, itertools.count(0.0, APART_S), strict=False)
             ]
@@ -238,7 +238,7 @@ async def _run_at_once(
     return [task.result() for task in tasks]
 
 
-async def _run(
+async def _play_run(
     row: Row, side: str, number: int, *, folder: Path, ready: asyncio.Barrier, after_s: float
 ) -> dict[str, Any]:
     """Play one run; return its entry, with an `error` for one of `RUN_FAILURES`."""
@@ -292,6 +292,7 @@ def _keep_sound(run: MeasuredRun, folder: Path) -> None:
 
 
 def _errors_in(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    """Yield the exceptions of a group, also those in groups inside it."""
     for exception in group.exceptions:
         if isinstance(exception, BaseExceptionGroup):
             yield from _errors_in(exception)

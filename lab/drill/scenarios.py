@@ -58,7 +58,7 @@ async def perform(scenario: Scenario, say: Say) -> Proofs:
         return await scenario.play(bench)
 
 
-async def _transient(bench: Bench) -> Proofs:
+async def _play_transient(bench: Bench) -> Proofs:
     """Let requests time out at random: every question is answered, and trust returns."""
 
     def timeouts() -> int:
@@ -122,7 +122,7 @@ async def _rate_limit(bench: Bench) -> Proofs:
     )
 
 
-async def _breaker(bench: Bench) -> Proofs:
+async def _play_breaker(bench: Bench) -> Proofs:
     """Break the only rung: two callers' failures open its breaker, then questions fail fast."""
     await bench.fault(fault="http", status=503)
     await bench.ask()
@@ -133,7 +133,7 @@ async def _breaker(bench: Bench) -> Proofs:
     later_requests = await bench.requests() - opening_requests
     slowest_s = max(answer.took_s for answer in later)
     moves = _describe_moves(bench)
-    has_opened_once = _transitions(bench) == [(State.CLOSED, State.OPEN, Input.FAILURES)]
+    has_opened_once = _breaker_moves(bench) == [(State.CLOSED, State.OPEN, Input.FAILURES)]
     await bench.mend()
     last = await bench.ask()
     return (
@@ -160,7 +160,7 @@ async def _breaker(bench: Bench) -> Proofs:
     )
 
 
-async def _permanent(bench: Bench) -> Proofs:
+async def _play_permanent(bench: Bench) -> Proofs:
     """Reject the key: one failure opens the breaker, and only probes follow."""
     await bench.fault(fault="http", status=401)
     answers = [await bench.ask(), await bench.ask()]
@@ -184,14 +184,14 @@ async def _permanent(bench: Bench) -> Proofs:
         ),
         Proof(
             text=f"one failure opened the breaker, for {rest_s:.0f} s: {_describe_moves(bench)}",
-            holds=_transitions(bench) == [(State.CLOSED, State.OPEN, Input.TRIPPED)]
+            holds=_breaker_moves(bench) == [(State.CLOSED, State.OPEN, Input.TRIPPED)]
             and bench.availability.retired,
         ),
         _all_answered(answers, f", by {STANDBY}"),
     )
 
 
-async def _recovery(bench: Bench) -> Proofs:
+async def _play_recovery(bench: Bench) -> Proofs:
     """Break and mend the only rung: probes half-open and then close its breaker."""
 
     def probes(*, ok: bool) -> int:
@@ -209,7 +209,7 @@ async def _recovery(bench: Bench) -> Proofs:
     return (
         Proof(
             text=f"the breaker's states: {_describe_moves(bench)}",
-            holds=_transitions(bench)
+            holds=_breaker_moves(bench)
             == [
                 (State.CLOSED, State.OPEN, Input.FAILURES),
                 (State.OPEN, State.HALF_OPEN, Input.PROBED),
@@ -234,24 +234,25 @@ async def _recovery(bench: Bench) -> Proofs:
 SCENARIOS: Final[Mapping[str, Scenario]] = {
     "transient": Scenario(
         title="random time-outs, recovered",
-        play=_transient,
+        play=_play_transient,
         resilience={"probe": {"timeout_s": 1}},
     ),
     "rate-limit": Scenario(title="429, with growing rests", play=_rate_limit),
     "breaker": Scenario(
         title="3 failures open it; then only a caller without another rung tries it, once",
-        play=_breaker,
+        play=_play_breaker,
         rungs=(FIRST,),
         resilience={"probe": {"interval_s": 0}},  # then each request is a caller's
     ),
-    "permanent": Scenario(title="401: no retry, reported with severity HIGH", play=_permanent),
+    "permanent": Scenario(title="401: no retry, reported with severity HIGH", play=_play_permanent),
     "recovery": Scenario(
-        title="OPEN -> HALF_OPEN by a probe -> CLOSED", play=_recovery, rungs=(FIRST,)
+        title="OPEN -> HALF_OPEN by a probe -> CLOSED", play=_play_recovery, rungs=(FIRST,)
     ),
 }
 
 
 def _all_answered(answers: Sequence[QuestionOutcome], more: str = "") -> Proof:
+    """Return the proof that all questions got a first word."""
     count = sum(answer.first_word_s is not None for answer in answers)
     return Proof(
         text=f"{count} of {len(answers)} questions were answered{more}",
@@ -259,7 +260,7 @@ def _all_answered(answers: Sequence[QuestionOutcome], more: str = "") -> Proof:
     )
 
 
-def _transitions(bench: Bench) -> list[tuple[str, str, str]]:
+def _breaker_moves(bench: Bench) -> list[tuple[str, str, str]]:
     return [(move.before, move.after, move.cause) for move in bench.told.of(BreakerMoved)]
 
 

@@ -107,27 +107,28 @@ async def open_agent(
         UsageError: No run can start it.
     """
     port = _free_port()
-    tree, keys = _configuration(lab, port, folder / "logs")
-    config = await asyncio.to_thread(_write, folder, tree)
+    tree, keys = _server_configuration(lab, port, folder / "logs")
+    config = await asyncio.to_thread(_write_configuration, folder, tree)
     url, log = f"http://127.0.0.1:{port}", folder / "server.txt"
     options, log_file = ("--config", str(config.resolve())), log.open("wb")
     start = partial(
         asyncio.create_subprocess_exec, sys.executable,
-        env=_environment() | keys | (_BOT_ENVIRONMENT if is_bot(side) else {}),
+        env=_keyless_environment() | keys | (_BOT_ENVIRONMENT if is_bot(side) else {}),
         cwd=_folder_of(side), stdout=log_file, stderr=log_file,
     )  # fmt: skip
     if clips:
-        await _render(await start(*_RENDERING, *options), log=log)
-    process = await start(*_program(side), *options, *more)
+        await _wait_until_rendered(await start(*_RENDERING, *options), log=log)
+    process = await start(*_program_arguments(side), *options, *more)
     try:
         await _wait_until_ready(url, process, side=side, log=log)
         yield RunningAgent(url=url, pid=process.pid)
     finally:
         log_file.close()
-        await _stop(process)
+        await _stop_server(process)
 
 
-def _program(side: str) -> Sequence[str]:
+def _program_arguments(side: str) -> Sequence[str]:
+    """Return the arguments of Python that start the server of a side."""
     if is_bot(side):  # `-P`: the modules in its folder must not replace ours
         return ("-P", "-m", f"{__package__}.bot_server", "--bot", str(Path(side).resolve()))
     return _PROGRAMS[side]
@@ -164,14 +165,14 @@ async def takes_workers() -> bool:
     """Return whether `holdline serve` has the option `--workers`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, *_PROGRAMS[OURS], "--help",
-        env=_environment() | {"COLUMNS": "120"}, cwd=ROOT,
+        env=_keyless_environment() | {"COLUMNS": "120"}, cwd=ROOT,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     output, _ = await process.communicate()
     return b"--workers" in output
 
 
-async def _render(process: asyncio.subprocess.Process, *, log: Path) -> None:
+async def _wait_until_rendered(process: asyncio.subprocess.Process, *, log: Path) -> None:
     """Wait until the clips are rendered; raise `CommandError` if that fails or takes too long."""
     try:
         async with asyncio.timeout(RENDERED_S):
@@ -190,11 +191,13 @@ def loopback_settings(lab: RunningLab, logs: Path) -> Settings:
         lab: The lab whose providers the calls use.
         logs: For the calls' records.
     """
-    tree, _ = _configuration(lab, 0, logs)
+    tree, _ = _server_configuration(lab, 0, logs)
     return with_lab(lab, {key: tree[key] for key in ("agent", "logs", "hold", "storage")})
 
 
-def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _server_configuration(
+    lab: RunningLab, port: int, logs: Path
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a server's configuration, and the environment variables with its keys."""
     stages: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
     keys: dict[str, str] = {"TWILIO_AUTH_TOKEN": AUTH_TOKEN, "TWILIO_ACCOUNT_SID": "AC0"}
@@ -219,14 +222,15 @@ def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, An
     return tree, keys
 
 
-def _write(folder: Path, tree: Mapping[str, Any]) -> Path:
+def _write_configuration(folder: Path, tree: Mapping[str, Any]) -> Path:
+    """Write a configuration into a folder, created if necessary; return the file's path."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "holdline.yaml"
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
     return config
 
 
-def _environment() -> dict[str, str]:
+def _keyless_environment() -> dict[str, str]:
     """Return the environment for a server, without keys of real providers."""
     given = environment.read_environment().values
     return {name: given[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in given}
@@ -281,7 +285,7 @@ def _last_line(log: Path) -> str:
     return last[:CHARACTERS]
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def _stop_server(process: asyncio.subprocess.Process) -> None:
     """End a server with SIGTERM; kill it if it still runs after `STOP_S`."""
     if process.returncode is None:
         process.send_signal(signal.SIGTERM)

@@ -42,10 +42,12 @@ class RowInPass:
 
 def judge_passes(row: Row, side: str, results: Results) -> list[RowInPass]:
     """Return the row's result in each pass that was to run it, oldest first."""
-    return [_judge(row, side, results, drill_pass) for drill_pass in results.passes_of(row, side)]
+    return [
+        _judge_row(row, side, results, drill_pass) for drill_pass in results.passes_of(row, side)
+    ]
 
 
-def _judge(row: Row, side: str, results: Results, drill_pass: DrillPass) -> RowInPass:
+def _judge_row(row: Row, side: str, results: Results, drill_pass: DrillPass) -> RowInPass:
     """Judge a row's runs in one pass, compared with the healthy runs of the same pass if any."""
     entries = results.of_pass(drill_pass)
     runs = measured(entries)
@@ -60,7 +62,7 @@ def _judge(row: Row, side: str, results: Results, drill_pass: DrillPass) -> RowI
         findings=findings(row, side, runs),
         runs=len(of_row),
         met=is_complete and passed(row, side, runs),
-        mark=MARK if _is_busy(_others(of_row)) else "",
+        mark=MARK if _is_busy(_known_loads(of_row)) else "",
     )
 
 
@@ -82,11 +84,13 @@ def missed(rows: Sequence[Row], results: Results, side: str) -> list[str]:
 
 def others_of(results: Results, drill_pass: DrillPass) -> tuple[float, float] | None:
     """Return the cores that other processes used in a pass: median, maximum; `None` if unknown."""
-    values = _others([entry for entry in results.entries if entry["pass"] == drill_pass.number])
+    values = _known_loads(
+        [entry for entry in results.entries if entry["pass"] == drill_pass.number]
+    )
     return (statistics.median(values), max(values)) if values else None
 
 
-def _others(entries: Sequence[Mapping[str, Any]]) -> list[float]:
+def _known_loads(entries: Sequence[Mapping[str, Any]]) -> list[float]:
     known = (entry.get("others_cores") for entry in entries)
     return [item for item in known if item is not None]
 
@@ -106,12 +110,12 @@ def table(rows: Sequence[Row], results: Results, *, sides: Sequence[str]) -> Tab
         for name in titles(side):
             shown.add_column(name, style="dim", overflow="fold")
     for row in rows:
-        _add(shown, row, results, sides=sides)
+        _add_row_lines(shown, row, results, sides=sides)
         shown.add_section()
     return shown
 
 
-def _add(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> None:
+def _add_row_lines(shown: Table, row: Row, results: Results, *, sides: Sequence[str]) -> None:
     """Add a line to the table for each target of a row; a single one if no pass was to run it."""
     judged, *others = sides
     passes = judge_passes(row, judged, results)

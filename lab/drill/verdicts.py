@@ -107,10 +107,10 @@ class TargetFinding:
 def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[TargetFinding, ...]:
     """Return a finding for each target of a row, over all its runs on one side."""
     row_runs = [run for run in runs if run.row == row.name and run.side == side]
-    return tuple(_finding(target, row_runs, runs, side=side) for target in row.targets)
+    return tuple(_target_finding(target, row_runs, runs, side=side) for target in row.targets)
 
 
-def _finding(
+def _target_finding(
     target: Target, row_runs: Sequence[Measured], runs: Sequence[Measured], *, side: str
 ) -> TargetFinding:
     """Compare runs with a target.
@@ -120,15 +120,17 @@ def _finding(
     """
     if target.side == side:  # a side is not compared with itself
         return TargetFinding(target=target, values=(), met=None)
-    reference = _reference(target, runs, side=target.side or side)
+    reference = _reference_value(target, runs, side=target.side or side)
     if reference is None or reference == LOST:  # nothing to compare with
         return TargetFinding(target=target, values=(), met=None)
     found = (value for run in row_runs if (value := run.get(target)) is not None)
     values = tuple(value if value == LOST else value - reference for value in found)
-    return TargetFinding(target=target, values=values, met=_met(target, values) if values else None)
+    return TargetFinding(
+        target=target, values=values, met=_is_met(target, values) if values else None
+    )
 
 
-def _reference(target: Target, runs: Sequence[Measured], *, side: str) -> float | None:
+def _reference_value(target: Target, runs: Sequence[Measured], *, side: str) -> float | None:
     """Return the reference to subtract: the median of the compared runs; `None` if none exists."""
     if target.over is None:
         return 0.0
@@ -141,7 +143,7 @@ def _reference(target: Target, runs: Sequence[Measured], *, side: str) -> float 
     return statistics.median(values) if values else None
 
 
-def _met(target: Target, values: Sequence[float]) -> bool:
+def _is_met(target: Target, values: Sequence[float]) -> bool:
     """Return whether the values hold the target; a lower bound applies to the worst run only."""
     if target.least:
         return min(values) >= target.worst
@@ -160,14 +162,15 @@ def extra_requests(row: Row, side: str, runs: Sequence[Measured]) -> float | Non
 
     The medians of the runs are compared; `None` if one of the two was not run.
     """
-    requests = _requests(row.name, side, runs)
-    reference = _requests("healthy", side, runs)
+    requests = _requests_per_turn(row.name, side, runs)
+    reference = _requests_per_turn("healthy", side, runs)
     if not requests or not reference:
         return None
     return statistics.median(requests) - statistics.median(reference)
 
 
-def _requests(row: str, side: str, runs: Sequence[Measured]) -> list[float]:
+def _requests_per_turn(row: str, side: str, runs: Sequence[Measured]) -> list[float]:
+    """Return the requests for each turn, of each run of the row on this side that had turns."""
     return [
         run.measures["requests"] / run.measures["turns"]
         for run in runs

@@ -112,7 +112,7 @@ def test_code_that_exits_in_a_task_ends_no_call(
         raise SystemExit(3)
 
     monkeypatch.setattr("bot.programs.mic.talk", talk)
-    monkeypatch.setattr("lab.cli.try_._talk", talk)
+    monkeypatch.setattr("lab.cli.try_._hold_conversation", talk)
     monkeypatch.setenv("OPENAI_API_KEY", "KEY")
     config = tmp_path / "it.yaml"
     config.write_text(LOCAL)

@@ -234,7 +234,7 @@ async def test_a_bot_that_cannot_be_measured_stops_all_runs_with_one_line(
         begun.append(number)
         raise UsageError(f"{side}: it does not load")
 
-    monkeypatch.setattr(runner, "_run", unusable)
+    monkeypatch.setattr(runner, "_play_run", unusable)
     row = replace(ROW, runs=4)
     job = Job(rows=[row], sides=[MINE], folder=tmp_path, jobs=2, options="", emit=print)
 
