@@ -92,7 +92,7 @@ class WorkerLoad:
         """Remove a call if it was one of this worker's."""
         began_at = self.calls.pop(seat, None)
         if began_at is not None:
-            self._ended.append((now, 1.0 - _remaining(now - began_at, SETTLE_S)))
+            self._ended.append((now, 1.0 - _remaining_weight(now - began_at, SETTLE_S)))
 
     def measured_calls(self, now: float) -> float:
         """Return how many calls' load the last report contains.
@@ -101,8 +101,8 @@ class WorkerLoad:
         """
         while self._ended and now - self._ended[0][0] >= MEASURED_S:
             self._ended.popleft()
-        ended = sum(share * _remaining(now - at, MEASURED_S) for at, share in self._ended)
-        begun = sum(1.0 - _remaining(now - since, SETTLE_S) for since in self.calls.values())
+        ended = sum(share * _remaining_weight(now - at, MEASURED_S) for at, share in self._ended)
+        begun = sum(1.0 - _remaining_weight(now - since, SETTLE_S) for since in self.calls.values())
         return ended + begun
 
     def load(self, call_cores: float, now: float) -> float:
@@ -115,7 +115,7 @@ class WorkerLoad:
         if self.leaving and not self.calls:
             return 0.0
         used = self.cores + (len(self.calls) - self.measured_calls(now)) * call_cores
-        building = _building([self.reported_at - since for since in self.calls.values()])
+        building = _building_load([self.reported_at - since for since in self.calls.values()])
         # Where building costs less, as much as in a burst is counted, which no report contains yet.
         steady = max(used - building * call_cores, len(self.calls) * call_cores)
         return max(0.0, min(used, steady))
@@ -299,7 +299,7 @@ class PoolAdmission:
         """Store a worker's report, and update the average cost of a call."""
         if load := self.workers.get(worker):
             load.note_load(cores=cores, lag_s=lag_s, now=now)
-            self._learn(now)
+            self._learn_call_cost(now)
 
     def admit(
         self, now: float, *, call: str = "", address: str = "", goes_on: bool = False
@@ -396,7 +396,7 @@ class PoolAdmission:
 
         return max(staying, key=rank, default=None)
 
-    def _learn(self, now: float) -> None:
+    def _learn_call_cost(self, now: float) -> None:
         """Update the average cost of a call, unless calls are too few or too new to be measured."""
         calls = sum(len(load.calls) for load in self.workers.values())
         measured = sum(load.measured_calls(now) for load in self.workers.values())
@@ -409,12 +409,12 @@ class PoolAdmission:
         self.cost.learn(cores=cores, calls=measured, now=now)
 
 
-def _remaining(passed_s: float, of_s: float) -> float:
+def _remaining_weight(passed_s: float, of_s: float) -> float:
     """Return a weight that falls linearly from 1 to 0 within `of_s`."""
     return max(0.0, 1.0 - passed_s / of_s)
 
 
-def _building(ages_s: Sequence[float]) -> float:
+def _building_load(ages_s: Sequence[float]) -> float:
     """Return how many calls' load equals what a report contains of building calls of these ages."""
 
     def built(age_s: float) -> float:

@@ -39,6 +39,7 @@ async def serve_checks(listener: socket.socket, line: Callable[[], bytes]) -> as
     """Answer each connection to a listening socket with a line, until the server is closed."""
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Write the current line within `WRITE_S`, and close the connection."""
         with suppress(OSError, TimeoutError):
             writer.write(line())
             async with asyncio.timeout(WRITE_S):

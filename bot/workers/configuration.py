@@ -39,10 +39,10 @@ def check_rungs(settings: Settings) -> None:
                 spec = rung_of(rung, stage, agent=agent, sample_rate_hz=ANY_RATE_HZ)
                 if reason := why_not_built(spec):
                     where = f"stages.{stage}[{index}] ({rung.kind}, agent {agent.name})"
-                    raise UsageError(f"{where}: {reason}; correct {_suspects(rung)}")
+                    raise UsageError(f"{where}: {reason}; correct {_suspect_keys(rung)}")
 
 
-def _suspects(rung: RungSettings) -> str:
+def _suspect_keys(rung: RungSettings) -> str:
     """Return the keys of a rung that may be wrong, without their values, which may be secret."""
     keys = ["options." + option for option in rung.options]
     keys += ["init." + name for name in rung.init] + ["settings." + name for name in rung.settings]

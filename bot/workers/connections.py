@@ -208,23 +208,23 @@ class ConnectionListener:
                     self._free_descriptor(failed)
                     await asyncio.sleep(FAILED_ACCEPT_PAUSE_S)
                     continue
-                self._receive(connection, loop)
+                self._wait_for_data(connection, loop)
                 await asyncio.sleep(pace.pause_s(loop.time()))
         finally:
             for item in (*self._silent, *self._waiting):
-                self._close(item)
+                self._close_waiting(item)
 
     def _free_descriptor(self, failed: OSError) -> None:
         """If file descriptors have run out, close the oldest connection that has sent nothing."""
         if failed.errno in DESCRIPTORS_USED_UP and self._silent:
-            self._close(next(iter(self._silent)))
+            self._close_waiting(next(iter(self._silent)))
 
-    def _receive(self, connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+    def _wait_for_data(self, connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         """Wait `MAX_SILENT_S` for a connection's data; if too many wait, close the oldest."""
         connection.settimeout(0)
         if len(self._silent) >= MAX_SILENT_CONNECTIONS:
-            self._close(next(iter(self._silent)))
-        self._silent[connection] = loop.call_later(MAX_SILENT_S, self._close, connection)
+            self._close_waiting(next(iter(self._silent)))
+        self._silent[connection] = loop.call_later(MAX_SILENT_S, self._close_waiting, connection)
         loop.add_reader(connection, self._became_readable, connection)
 
     def _became_readable(self, connection: socket.socket) -> None:
@@ -235,20 +235,20 @@ class ConnectionListener:
             return
         except OSError:
             first = b""
-        self._forget(connection)
+        self._stop_waiting(connection)
         if not first:
             connection.close()
         elif self._is_open:
-            self._dispatch(connection, first)
+            self._respond_or_hand_on(connection, first)
         elif READYZ.match(first):
-            _respond(connection, _not_ready_response(self._why_not_ready()))
+            _respond_and_close(connection, _not_ready_response(self._why_not_ready()))
         elif len(self._waiting) < MAX_WAITING:
             within_s = self._healthz_at - asyncio.get_running_loop().time()
             is_healthz = HEALTHZ.match(first)
             timer = self._respond_later(connection, within_s, ALIVE) if is_healthz else None
             self._waiting[connection] = timer
         else:
-            _respond(connection, NO_WORKER)
+            _respond_and_close(connection, NO_WORKER)
 
     def _respond_later(
         self, connection: socket.socket, after_s: float, response: bytes
@@ -257,17 +257,17 @@ class ConnectionListener:
 
         def respond() -> None:
             del self._waiting[connection]
-            _respond(connection, response)
+            _respond_and_close(connection, response)
 
         return asyncio.get_running_loop().call_later(after_s, respond)
 
-    def _dispatch(self, connection: socket.socket, first: bytes) -> None:
+    def _respond_or_hand_on(self, connection: socket.socket, first: bytes) -> None:
         """Respond to a request here, or else pass its connection on to a worker if one takes it."""
         resuming = RESUME.match(first)
         name = resuming[1].decode() if resuming else ""
         begins_call = bool(CALL_REQUEST.match(first)) and not name
         if response := self._answer(first):
-            _respond(connection, response)
+            _respond_and_close(connection, response)
         elif self._hand(connection, begins_call, name):
             connection.close()  # the worker has its own copy
         else:
@@ -280,13 +280,15 @@ class ConnectionListener:
         if response == b"" and len(self._waiting) < MAX_WAITING:
             self._waiting[connection] = self._respond_later(connection, MAX_HELD_S, NO_WORKER)
         else:
-            _respond(connection, response or _response_without_worker(first, why))
+            _respond_and_close(connection, response or _response_without_worker(first, why))
 
-    def _close(self, connection: socket.socket) -> None:
-        self._forget(connection)
+    def _close_waiting(self, connection: socket.socket) -> None:
+        """Close a waiting connection, and stop its timer and its reader."""
+        self._stop_waiting(connection)
         connection.close()
 
-    def _forget(self, connection: socket.socket) -> None:
+    def _stop_waiting(self, connection: socket.socket) -> None:
+        """Stop the reader and the timer of a waiting connection; it stays open."""
         asyncio.get_running_loop().remove_reader(connection)
         for item in (self._silent, self._waiting):
             if timer := item.pop(connection, None):
@@ -309,7 +311,7 @@ def _not_ready_response(why: str) -> bytes:
     )
 
 
-def _respond(connection: socket.socket, response: bytes) -> None:
+def _respond_and_close(connection: socket.socket, response: bytes) -> None:
     """Send a response, to HEAD only its head, and close the connection."""
     with suppress(OSError):
         request = connection.recv(PEEK_BYTES)  # unread data would reset the connection

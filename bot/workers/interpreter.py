@@ -90,6 +90,7 @@ async def free_ended_calls(ended: Callable[[], int]) -> AsyncIterator[None]:
     """
 
     async def collect_when_calls_ended() -> None:
+        """Collect garbage every `COLLECT_EVERY_S`, if calls have ended a round ago or earlier."""
         # How many calls had ended at the last collection, and at the last round.
         freed = seen = 0
         while True:

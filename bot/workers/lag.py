@@ -46,7 +46,9 @@ class LoopWatch:
         self._beat_at = clock()
         self._seen: Counter[str] = Counter()  # samples, by step
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._sample, name="loop watch", daemon=True)
+        self._thread = threading.Thread(
+            target=self._sample_late_stacks, name="loop watch", daemon=True
+        )
 
     def start(self) -> None:
         """Start sampling; called in the loop's thread."""
@@ -65,7 +67,8 @@ class LoopWatch:
         seen, self._seen = self._seen, Counter()
         return next((step for step, _ in seen.most_common(1)), "")
 
-    def _sample(self) -> None:
+    def _sample_late_stacks(self) -> None:
+        """Count where the loop is while a beat is late; runs in a thread until `_stopped`."""
         while not self._stopped.wait(SAMPLE_EVERY_S):
             if self._clock() - self._beat_at > SAMPLE_AFTER_S and (stack := self.read_stack()):
                 self._seen[name_of(stack)] += 1
@@ -137,7 +140,7 @@ async def measure_lag(lag: Lag, *, emit: Emit, clock: Clock) -> AsyncIterator[La
     watch = LoopWatch(clock)
     async with asyncio.TaskGroup() as tasks:
         running = [
-            tasks.create_task(_beat(watch, reporter), name="beat"),
+            tasks.create_task(_beat_and_report(watch, reporter), name="beat"),
             tasks.create_task(_measure_threads(reporter), name="ask for a thread"),
         ]
         watch.start()
@@ -150,7 +153,7 @@ async def measure_lag(lag: Lag, *, emit: Emit, clock: Clock) -> AsyncIterator[La
             lag.stop()
 
 
-async def _beat(watch: LoopWatch, reporter: LagReporter) -> None:
+async def _beat_and_report(watch: LoopWatch, reporter: LagReporter) -> None:
     """Beat every `PERIOD_S`, and report beats that were late by more than another `PERIOD_S`."""
     clock, lag, lagging = reporter.clock, reporter.lag, reporter.lagging
     due_at = clock()

@@ -75,7 +75,7 @@ class Leases:
         A process gets no more than the free places in addition to those that it holds. The rest
         of its target follows in later calls, when other processes have freed their places.
         """
-        targets = self._targets()
+        targets = self._target_places()
         free = self.limit - self.held()
         changed: dict[str, LeaseMessage] = {}
         for process, lease in self._leases.items():
@@ -88,7 +88,7 @@ class Leases:
             changed[process] = LeaseMessage(places=places, number=lease.number)
         return changed
 
-    def _targets(self) -> dict[str, int]:
+    def _target_places(self) -> dict[str, int]:
         """Return the target number of places for each process.
 
         One place at a time goes to the process with the fewest: first among those that need more,
@@ -97,12 +97,15 @@ class Leases:
         targets = dict.fromkeys(self._leases, 0)
         free = self.limit
         for by_need in (True, False):
-            while free > 0 and (process := self._next(targets, by_need=by_need)) is not None:
+            while (
+                free > 0
+                and (process := self._process_with_fewest(targets, by_need=by_need)) is not None
+            ):
                 targets[process] += 1
                 free -= 1
         return targets
 
-    def _next(self, targets: Mapping[str, int], *, by_need: bool) -> str | None:
+    def _process_with_fewest(self, targets: Mapping[str, int], *, by_need: bool) -> str | None:
         """Return the process with the fewest places; with `by_need`, among those that need more."""
         candidates = [
             name

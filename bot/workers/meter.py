@@ -32,7 +32,7 @@ class Meter:
         """Record a beat that was `late_s` late; report the load if that is due."""
         self._late_s.append(late_s)
         self._spent.append((now, self._processor_s()))
-        # `_cores` needs two beats, even if a stall lies between them.
+        # `_cores_in_use` needs two beats, even if a stall lies between them.
         while self._spent[0][0] < now - MEASURED_S and len(self._spent) > 2:
             self._spent.popleft()
         if self._reported_at is None:
@@ -40,9 +40,9 @@ class Meter:
         elif now - self._reported_at >= REPORT_S:
             self._reported_at = now
             lag_s = sorted(self._late_s)[int(len(self._late_s) * LAG_QUANTILE)]
-            self._report(self._cores(), lag_s)
+            self._report(self._cores_in_use(), lag_s)
 
-    def _cores(self) -> float:
+    def _cores_in_use(self) -> float:
         """Return the cores in use: processor time divided by time, over the measured window."""
         (began_at, used_before_s), (ended_at, used_s) = self._spent[0], self._spent[-1]
         return (used_s - used_before_s) / (ended_at - began_at)

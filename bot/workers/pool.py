@@ -79,6 +79,7 @@ class Claims:
         """Answer one worker's claims over its wire, and accept their release, as `holder`."""
 
         async def claim(message: Mapping[str, Any]) -> KeepOutcome:
+            """Claim something in this pool, and perhaps on all machines; undo it if that fails."""
             what = message["what"]
             if not self.claim(what, holder=holder):
                 return KeepOutcome.REFUSED
@@ -161,7 +162,7 @@ class KeyValueStore:
             del kept[_least_fair(kept, kind)]
         kept[token] = _Kept(now + for_s, value)
         self._kept[kind] = kept
-        await self._save(kind)
+        await self._save_kind(kind)
         return KeepOutcome.KEPT
 
     async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
@@ -205,13 +206,14 @@ class KeyValueStore:
         """Remove a value; if `token` is a kind, all its values."""
         if self._kept.pop(token, None) is None:
             self._kept.get(kind_of(token), {}).pop(token, None)
-        await self._save(kind_of(token) or token)
+        await self._save_kind(kind_of(token) or token)
 
-    async def _save(self, kind: str) -> None:
+    async def _save_kind(self, kind: str) -> None:
+        """Save the values of a kind, if it is the one that outlives the process."""
         if self._saved and kind == self._saved.kind:
-            await self._saved.save(lambda: self._left(kind))
+            await self._saved.save(lambda: self._values_with_time_left(kind))
 
-    def _left(self, kind: str) -> Mapping[str, tuple[float, Any]]:
+    def _values_with_time_left(self, kind: str) -> Mapping[str, tuple[float, Any]]:
         """Return how long each value of a kind is still valid, in seconds, and the value."""
         now, kept = self._clock(), self._kept.get(kind, {})
         return {key: (item.until - now, item.value) for key, item in kept.items()}
@@ -223,6 +225,7 @@ def serve_values(
     """Answer the requests of one worker over its wire; pass each `keep` to `on_keep` first."""
 
     async def keep(asked: Mapping[str, Any]) -> KeepOutcome:
+        """Report the request to `on_keep`, then keep the value; return where it is kept."""
         on_keep(asked)
         return await values.keep(
             asked["token"],
@@ -280,7 +283,7 @@ class StreamedViews:
         self._own: Callable[[], Entries] | None = None
         # By the watcher's worker and number.
         self._streams: dict[tuple[str, int], asyncio.Task[None]] = {}
-        wire.on("entry", self._receive)
+        wire.on("entry", self._queue_entry)
         wire.on("stream", self._start_or_stop_stream)
 
     def share(self, own: Callable[[], Entries]) -> None:
@@ -299,7 +302,8 @@ class StreamedViews:
             del self._watchers[number]
             self._wire.send("watch", watcher=number, on=False)
 
-    def _receive(self, message: Mapping[str, Any]) -> None:
+    def _queue_entry(self, message: Mapping[str, Any]) -> None:
+        """Queue an entry for its watcher, unless that has gone; a full queue loses its oldest."""
         queue = self._watchers.get(message["watcher"])
         if queue is None:
             return
@@ -308,6 +312,7 @@ class StreamedViews:
         queue.put_nowait(message["entry"])
 
     def _start_or_stop_stream(self, message: Mapping[str, Any]) -> None:
+        """Stop a watcher's stream, if there is one; start a new one if the message says `on`."""
         watcher = (message["to"], message["watcher"])
         if old := self._streams.pop(watcher, None):
             old.cancel()
@@ -332,7 +337,8 @@ class ViewRelay:
     def receive(self, worker: Worker) -> None:
         """Include a worker that has become ready; it begins to stream to the existing watchers."""
         worker.wire.on(
-            "watch", lambda message: self._watch(worker.name, message["watcher"], message["on"])
+            "watch",
+            lambda message: self._set_watching(worker.name, message["watcher"], message["on"]),
         )
         worker.wire.on("entry", self._pass_on)
         for name, watcher in self._watchers:
@@ -342,9 +348,9 @@ class ViewRelay:
         """Forget the watchers in a worker that is gone."""
         for name, watcher in tuple(self._watchers):
             if name == worker.name:
-                self._watch(name, watcher, False)  # noqa: FBT003 - as below
+                self._set_watching(name, watcher, False)  # noqa: FBT003 - as below
 
-    def _watch(self, name: str, watcher: int, on: bool) -> None:  # noqa: FBT001 - as in the message
+    def _set_watching(self, name: str, watcher: int, on: bool) -> None:  # noqa: FBT001 - as in the message
         """Add or remove a worker's watcher, and make the others start or stop streaming to it."""
         if on:
             self._watchers.add((name, watcher))

@@ -268,6 +268,7 @@ def take_connections(hand: socket.socket, take: Callable[[socket.socket], None])
     hand.settimeout(0)
 
     def receive() -> None:
+        """Take the next connection; stop reading once the supervisor has closed its end."""
         try:
             message, files, _, _ = socket.recv_fds(hand, 1, 1)
         except BlockingIOError:
@@ -330,18 +331,20 @@ class SharedLimits:
         """
         self._pool = pool
         self._numbers: dict[str, int] = {}  # by rung: the number of the last lease message
-        self._reported: dict[str, tuple[int, int, int]] = {}  # by rung: the last report, see `_use`
+        self._reported: dict[
+            str, tuple[int, int, int]
+        ] = {}  # by rung: the last report, see `_read_use`
         self._gates: dict[str, RungGate] = {}
         for policy in policies:
             policy.allowance.share(pool.workers)
             for name, gate in policy.gates.items():
-                self._share(name, gate)
+                self._share_gate(name, gate)
         pool.wire.on("lease", self._apply_lease)
         pool.on_state = self._call_in
 
     def report(self) -> None:
         """Report used and wanted places to the supervisor, if they have changed."""
-        uses = {name: self._use(name) for name in self._gates}
+        uses = {name: self._read_use(name) for name in self._gates}
         uses = {name: use for name, use in uses.items() if self._reported.get(name) != use}
         if uses:
             self._reported |= uses
@@ -360,7 +363,7 @@ class SharedLimits:
         until = self._pool.state.get("leased_until", {}).get(rung, inf)
         return now < until or self._pool.wire.gone.is_set()
 
-    def _share(self, name: str, gate: Any) -> None:
+    def _share_gate(self, name: str, gate: Any) -> None:
         """Make a rung's gate wait for the pool's request rate and for leased places: none yet."""
         if not isinstance(gate, RungGate):
             return
@@ -385,7 +388,7 @@ class SharedLimits:
         gate.resize(message["places"])
         self.report()
 
-    def _use(self, name: str) -> tuple[int, int, int]:
+    def _read_use(self, name: str) -> tuple[int, int, int]:
         """Return the last lease message's number, and the places that are used and wanted.
 
         Reading `wanted` resets a demand that the gate has noted.

@@ -174,7 +174,7 @@ class Quotas:
             leases.join(worker.name)
         worker.wire.on("places", lambda message: self._note_use(worker, message))
         # Revocable: a request that has given up must not use up a place in the queue.
-        worker.wire.answer("pace", self._pace, revocable=True)
+        worker.wire.answer("pace", self._wait_for_pace, revocable=True)
         worker.wire.answer("turn", self._take_turn)
         self.divide()
 
@@ -222,6 +222,7 @@ class Quotas:
         return [name for name, pace in self._paces.items() if pace.is_full]
 
     def _note_use(self, worker: Worker, message: Mapping[str, Any]) -> None:
+        """Record how many places a worker uses and wants, and divide the limits again."""
         for rung, (number, inside, wanted) in message["rungs"].items():
             if leases := self._leases.get(rung):
                 leases.note_use(worker.name, number=number, inside=inside, wanted=wanted)
@@ -239,7 +240,7 @@ class Quotas:
         """Return 0 if the worker may send a request now, which counts; else the seconds to wait."""
         return await self._limit_rate(message["name"], (1, message["per_s"])).take()
 
-    async def _pace(self, message: Mapping[str, Any]) -> None:
+    async def _wait_for_pace(self, message: Mapping[str, Any]) -> None:
         """Reply once a request to the rung may be sent; at once if its rate is not limited."""
         pace = self._paces.get(message["rung"])
         if pace is not None:
@@ -312,8 +313,8 @@ class PoolServer:
         self.workers[worker.name] = worker
         wire = worker.wire
         wire.on("configured", lambda _: worker.configured.set())
-        wire.on("ready", lambda message: self._open(worker, message))
-        wire.on("closing", lambda _: self._close(worker))
+        wire.on("ready", lambda message: self._start_admitting_to(worker, message))
+        wire.on("closing", lambda _: self._stop_admitting_to(worker))
         wire.on("leaving", lambda _: worker.close_hand())
         wire.on("report", lambda message: self._note_load(worker, message))
         self.seats.serve(worker)
@@ -337,7 +338,7 @@ class PoolServer:
         A worker that is still loading is killed: it would not handle the message `retire`.
         """
         worker.leaving = True
-        self._close(worker)
+        self._stop_admitting_to(worker)
         if worker.ready.is_set():
             worker.wire.send("retire")
         else:
@@ -410,13 +411,13 @@ class PoolServer:
                 return True
         return False
 
-    def _close(self, worker: Worker) -> None:
+    def _stop_admitting_to(self, worker: Worker) -> None:
         """Give a worker no further calls."""
         worker.closing.set()
         if load := self._admission.workers.get(worker.number):
             load.leaving = True
 
-    def _open(self, worker: Worker, message: Mapping[str, Any]) -> None:
+    def _start_admitting_to(self, worker: Worker, message: Mapping[str, Any]) -> None:
         """Give calls and leases to a worker that has become ready, and emit `WorkerStarted`."""
         if worker.leaving:  # it became ready while it was being stopped
             return
@@ -445,6 +446,7 @@ class PoolServer:
         )
 
     async def _ask_peer(self, message: Mapping[str, Any]) -> Any:
+        """Pass a worker's question on to another one; raise `WireError` if that is not running."""
         peer = self.workers.get(message["peer"])
         if peer is None:
             raise WireError(f"{message['peer']} is not running")

@@ -213,7 +213,7 @@ async def open_process(
         UsageError: A tool or a rung does not work as configured.
         ConfigError: The price list is invalid.
     """
-    models = await _load(settings, models)
+    models = await _prepare_and_load_models(settings, models)
     prices = await asyncio.to_thread(load_prices, settings.prices.file)
     async with AsyncExitStack() as opened:
         database = database or await opened.enter_async_context(Database(settings.storage.url))
@@ -225,7 +225,7 @@ async def open_process(
         yield await _open_parts(opened, settings, database, own, emitter, models, prices)
 
 
-def _watch(
+def _probing_view(
     settings: Settings, shared: Shared, *, emit: Emit, lag: Lag
 ) -> AbstractAsyncContextManager[ProviderView]:
     """Return what probes the providers, with the agents' tools after a refusal."""
@@ -261,7 +261,7 @@ async def _open_parts(
     await asyncio.to_thread(freeze_loaded_objects)
     at_end = await enter(AsyncExitStack())
     await enter(free_ended_calls(lambda: switchboard.ended))
-    providers = await enter(_watch(settings, shared, emit=emit, lag=measuring.lag))
+    providers = await enter(_probing_view(settings, shared, emit=emit, lag=measuring.lag))
     await enter(_end_calls_after(switchboard, emitter))
     return Process(
         settings=settings,
@@ -302,7 +302,7 @@ async def _open_after_call_work(
         yield
 
 
-async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
+async def _prepare_and_load_models(settings: Settings, models: VoiceModels | None) -> VoiceModels:
     """Do the slow part of the start: check tools and rungs, tune the interpreter, load modules.
 
     Returns the given models, or those that it loads, after a first use.

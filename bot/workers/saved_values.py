@@ -66,9 +66,9 @@ class SavedValues:
         async with self._writing:
             now = self.utc_s()
             rows = [(token, now + left_s, value) for token, (left_s, value) in left().items()]
-            await asyncio.to_thread(self._write, json.dumps(rows))
+            await asyncio.to_thread(self._replace_file, json.dumps(rows))
 
-    def _write(self, text: str) -> None:
+    def _replace_file(self, text: str) -> None:
         """Replace the file as a whole, or remove it if it cannot be written; blocks."""
         partial = ""
         try:

@@ -92,19 +92,20 @@ class SeatTable:
         """
         if not any(worker.ready.is_set() for worker in self._workers.values()):
             return ""
-        return "" if self._reserve(call) is not None else self._why_refused()
+        return "" if self._reserve_seat(call) is not None else self._why_refused()
 
     def serve(self, worker: Worker) -> None:
         """Answer a worker's requests for seats, and record when its calls begin and end."""
         wire, seats = worker.wire, self._seats
         wire.on("begin", lambda message: seats.begin(message["seat"], worker.number, self._clock()))
         wire.on("end", lambda message: seats.end(message["seat"], self._clock()))
-        wire.answer("admit", self._admit)
+        wire.answer("admit", self._answer_admission)
 
-    async def _admit(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _answer_admission(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Reply to a worker that wants to admit a call: a seat's number, or why there is none."""
         call, address = message["call"], message["address"]
         goes_on = message.get("goes_on", False)  # an older version does not send it
-        seat = self._reserve(call, address, goes_on=goes_on)
+        seat = self._reserve_seat(call, address, goes_on=goes_on)
         return {"reason": self._why_refused(address)} if seat is None else {"seat": seat}
 
     def _why_refused(self, address: str = "") -> str:
@@ -115,7 +116,8 @@ class SeatTable:
             return ELSEWHERE
         return self._seats.why_closed(self._clock(), address) or "full"
 
-    def _reserve(self, call: str, address: str = "", *, goes_on: bool = False) -> int | None:
+    def _reserve_seat(self, call: str, address: str = "", *, goes_on: bool = False) -> int | None:
+        """Reserve a seat; return its number, `None` without room or while the server stops."""
         if self._stopping:
             return None
         return self._seats.admit(self._clock(), call=call, address=address, goes_on=goes_on)
@@ -192,6 +194,7 @@ def _signed_form(request: bytes, addresses: Sequence[str], token: SecretStr) -> 
 
 
 def _http_response(twiml: str) -> bytes:
+    """Return a complete HTTP response with the TwiML, as bytes; the connection is to be closed."""
     body = twiml.encode()
     head = (
         f"HTTP/1.1 {HTTPStatus.OK.value} {HTTPStatus.OK.phrase}",

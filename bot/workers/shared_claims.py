@@ -70,7 +70,7 @@ class SharedClaims:
     def give_back(self, what: str) -> None:
         """Release a claim, in a task; does nothing if we do not hold it."""
         if value := self._held.pop(what, None):
-            releasing = asyncio.get_running_loop().create_task(self._remove(what, value))
+            releasing = asyncio.get_running_loop().create_task(self._release_claim(what, value))
             self._releasing.add(releasing)
             releasing.add_done_callback(self._releasing.discard)
 
@@ -88,7 +88,8 @@ class SharedClaims:
             with suppress(StoreAwayError):  # told by the link
                 await self._link.ask(lambda keys=keys, args=args: self._renew(keys=keys, args=args))
 
-    async def _remove(self, what: str, value: str) -> None:
+    async def _release_claim(self, what: str, value: str) -> None:
+        """Release a claim; if the store is away, it expires there by itself."""
         try:
             await self._link.ask(lambda: self._release(keys=[f"{CLAIM}{what}"], args=[value]))
         except StoreAwayError as away:

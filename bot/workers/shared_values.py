@@ -180,18 +180,18 @@ class RedisLink:
         except NO_REDIS as refused:
             if str(refused).startswith(BUSY):
                 raise
-            raise _unusable(  # before 6.0, Redis does not know the client's first command
-                f"it answers: {_plain(refused)}; it must be a Redis, {needed} or newer, with the"
-                " right password in the URL (redis://:PASSWORD@HOST:6379)"
+            raise _unusable_store(  # before 6.0, Redis does not know the client's first command
+                f"it answers: {_first_line(refused)}; it must be a Redis, {needed} or newer, with"
+                " the right password in the URL (redis://:PASSWORD@HOST:6379)"
             ) from refused
         if about.get("redis_mode") == "sentinel":
-            raise _unusable("it is a Sentinel; give the address of the Redis that it watches")
+            raise _unusable_store("it is a Sentinel; give the address of the Redis that it watches")
         version = str(about.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2] if part.isdecimal()) < OLDEST:
-            raise _unusable(f"it is Redis {version}; {needed} or newer is needed")
+            raise _unusable_store(f"it is Redis {version}; {needed} or newer is needed")
         policy = str(about.get("maxmemory_policy", ""))
         if policy.startswith(EVICTING) and about.get("maxmemory"):
-            raise _unusable(
+            raise _unusable_store(
                 f"its maxmemory-policy is {policy}, which drops calls; set it to noeviction"
             )
 
@@ -216,11 +216,11 @@ class RedisLink:
                 return await request()
         except (OSError, TimeoutError, RedisError, *NO_REDIS) as error:
             self.lose(error)
-            raise StoreAwayError(_plain(error)) from error
+            raise StoreAwayError(_first_line(error)) from error
 
     def lose(self, error: BaseException) -> None:
         """Send no further requests; log that once, and again for another `UsageError`."""
-        reason, was_away = _plain(error), self.is_away
+        reason, was_away = _first_line(error), self.is_away
         if not was_away:
             self._lost_at = self._clock()
         if not was_away or (isinstance(error, UsageError) and reason != self.why_away):
@@ -274,10 +274,10 @@ class MachineNames:
             UsageError: Another machine has it.
         """
         for _ in range(round(PRESENT_S / STORE_CHECK_S) + 1):
-            if await self._link.try_again(self._renew):
+            if await self._link.try_again(self._renew_name):
                 return
             await asyncio.sleep(STORE_CHECK_S)
-        raise _unusable(
+        raise _unusable_store(
             f"another server with server.machine: {self._machine} uses it; "
             "give each machine its own name"
         )
@@ -289,7 +289,7 @@ class MachineNames:
             StoreAwayError: Redis does not answer.
         """
         before = self._data
-        if not await self._link.try_again(self._renew):
+        if not await self._link.try_again(self._renew_name):
             logger.error("another server with server.machine: {} uses the store", self._machine)
         return before not in ("", self._data)
 
@@ -298,7 +298,7 @@ class MachineNames:
         if self.is_ours:
             await self._link.ask(lambda: self._link.redis.delete(self._key))
 
-    async def _renew(self) -> bool:
+    async def _renew_name(self) -> bool:
         """Hold the name for another `PRESENT_S`; return False if another machine has it."""
         keys, args = [self._key, SINCE], [self._holder, round(PRESENT_S * 1000)]
         is_ours, self._data = await self._script(keys=keys, args=args)
@@ -377,7 +377,7 @@ class OwnValues:
             return KeepOutcome.KEPT
         try:
             is_ours = await self._link.ask(
-                lambda: _store(self._script, token, wrapped, self._clock())
+                lambda: _store_value(self._script, token, wrapped, self._clock())
             )
         except StoreAwayError:
             return KeepOutcome.KEPT_HERE
@@ -419,17 +419,17 @@ class OwnValues:
         ended_at = self.undropped.get(token)
         if ended_at is None:  # it was kept again meanwhile
             return
-        await self._unlink(token, ended_at=ended_at)
+        await self._remove_values(token, ended_at=ended_at)
         if self.undropped.get(token) == ended_at:
             del self.undropped[token]
 
-    async def _unlink(self, token: str, *, ended_at: float) -> None:
+    async def _remove_values(self, token: str, *, ended_at: float) -> None:
         """Remove a value, or those of a kind that are older; the index has them for longer."""
         client, cursor = self._link.redis, 0
         if kind_of(token):
-            await self._link.ask(lambda: client.unlink(_key(token)))
+            await self._link.ask(lambda: client.unlink(_value_key(token)))
             return
-        pattern, is_last = f"{PREFIX}{_escaped(token)} *", False
+        pattern, is_last = f"{PREFIX}{_escape_pattern(token)} *", False
         while not is_last:  # short requests, because Redis may have a million keys of others
             cursor, found = await self._link.ask(
                 lambda at=cursor: client.scan(at, match=pattern, count=1000)
@@ -546,7 +546,7 @@ class SharedValues:
         """Raise a token's epoch, only here while Redis is away; see `KeyValues.take_up`."""
         expected = "" if epoch is None else epoch
         args = [expected, round(EPOCH_S * 1000)]
-        keys = [_key(token), f"{EPOCH}{token}"]
+        keys = [_value_key(token), f"{EPOCH}{token}"]
         try:
             current, is_taken, *found = await self.link.ask(
                 lambda: self._take_up(keys=keys, args=args)
@@ -558,7 +558,7 @@ class SharedValues:
             return None
         here = await self._local.read(token) if token in self._own.unshared else None
         self._own.forget(token)
-        return TakenUp(epoch=current, value=_unwrapped(found, self._clock()) if found else here)
+        return TakenUp(epoch=current, value=_unwrap_value(found, self._clock()) if found else here)
 
     async def epoch(self, token: str) -> int:
         """Return a token's epoch.
@@ -581,12 +581,14 @@ class SharedValues:
         if self._own.is_dropped(token):
             return here
         try:
-            found = await self.link.ask(lambda: self._read(keys=_keys(token), args=["take"]))
+            found = await self.link.ask(
+                lambda: self._read(keys=_value_and_index_keys(token), args=["take"])
+            )
         except StoreAwayError:
             if here is not None:
                 self._own.note_undropped(token)
             return here
-        return _unwrapped(found, self._clock()) if found or not is_unshared else here
+        return _unwrap_value(found, self._clock()) if found or not is_unshared else here
 
     async def read(self, token: str) -> Any:
         """Return the value of a token and keep it; `None` if there is none or it has expired.
@@ -597,7 +599,9 @@ class SharedValues:
         """
         here = await self._local.read(token)
         try:
-            found = await self.link.ask(lambda: self._read(keys=_keys(token), args=["read"]))
+            found = await self.link.ask(
+                lambda: self._read(keys=_value_and_index_keys(token), args=["read"])
+            )
         except StoreAwayError:
             is_known = here is not None or self._own.is_dropped(token)
             if not is_known and kind_of(token) != SESSION:
@@ -606,7 +610,7 @@ class SharedValues:
         is_unknown = not found and (self.is_away or token in self._own.unshared)
         if is_unknown or self._own.is_dropped(token):
             return here
-        value = _unwrapped(found, self._clock())
+        value = _unwrap_value(found, self._clock())
         if found and value and here is None and kind_of(token) == SESSION:
             # So that it holds without Redis.
             await self._local.keep(token, value, for_s=int(found[1]) / 1000)
@@ -619,7 +623,7 @@ class SharedValues:
         except StoreAwayError:
             return await self._local.read_all(kind)
         values = {
-            str(key).removeprefix(PREFIX): _unwrapped((wrapped, 0), self._clock())
+            str(key).removeprefix(PREFIX): _unwrap_value((wrapped, 0), self._clock())
             for key, wrapped in zip(*found, strict=True)
             if wrapped
         }
@@ -635,7 +639,7 @@ class SharedValues:
         await self._own.drop(token)
 
 
-def _unwrapped(found: Any, now: float) -> Any:
+def _unwrap_value(found: Any, now: float) -> Any:
     """Return the value in `found` (JSON, ms left) with moments on our clock; `None` if unusable."""
     if not found:
         return None
@@ -649,13 +653,13 @@ def _unwrapped(found: Any, now: float) -> Any:
             for name in kept["moments"]:
                 value[name] += later_s if value[name] else 0.0
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        why = _plain(error) if wrapped else "it is too long"
+        why = _first_line(error) if wrapped else "it is too long"
         logger.warning("a value in the store is declined: {}", why)
         return None
     return value
 
 
-async def _store(script: AsyncScript, token: str, wrapped: str, now: float) -> bool:
+async def _store_value(script: AsyncScript, token: str, wrapped: str, now: float) -> bool:
     """Store a value in Redis if it still has time left; return False if its epoch is over."""
     kept = json.loads(wrapped)
     left_s = kept["for_s"] - (now - kept["at"])
@@ -663,7 +667,7 @@ async def _store(script: AsyncScript, token: str, wrapped: str, now: float) -> b
         return True
     kind = kind_of(token)
     owner = " ".join(str(kept["value"].get(name)) for name in FAIR.get(kind, ()))
-    keys = [_key(token), f"{INDEX}{kind}{' ' if owner else ''}{owner}", f"{EPOCH}{token}"]
+    keys = [_value_key(token), f"{INDEX}{kind}{' ' if owner else ''}{owner}", f"{EPOCH}{token}"]
     most = MAX_FAIR if owner else MAX_KEPT
     epoch = "" if kept["epoch"] is None else kept["epoch"]
     args = [wrapped, round(left_s * 1000), most, epoch, round(EPOCH_S * 1000)]
@@ -677,27 +681,27 @@ async def _lacking_sessions(link: RedisLink, local: KeyValueStore) -> Set[str]:
     would be valid here while Redis is away.
     """
     held = list(await local.read_all(SESSION))
-    found = await link.ask(lambda: link.redis.mget(map(_key, held))) if held else []
+    found = await link.ask(lambda: link.redis.mget(map(_value_key, held))) if held else []
     return {token for token, value in zip(held, found, strict=True) if value is None}
 
 
-def _unusable(why: str) -> UsageError:
+def _unusable_store(why: str) -> UsageError:
     return UsageError(f"server.store cannot be used: {why}")
 
 
-def _plain(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     """Return the first line of an error; addresses in it have no password."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _key(token: str) -> str:
+def _value_key(token: str) -> str:
     return f"{PREFIX}{token}"
 
 
-def _keys(token: str) -> Sequence[str]:
+def _value_and_index_keys(token: str) -> Sequence[str]:
     """Return the key of a value without an owner, and that of the index of its kind."""
-    return [_key(token), f"{INDEX}{kind_of(token)}"]
+    return [_value_key(token), f"{INDEX}{kind_of(token)}"]
 
 
-def _escaped(token: str) -> str:
+def _escape_pattern(token: str) -> str:
     return "".join(f"\\{letter}" if letter in "*?[]\\^" else letter for letter in token)

@@ -67,7 +67,7 @@ class Slots:
         The first worker reads the configuration before the others start, so that an error in it is
         printed only once.
         """
-        first = self._start(0)
+        first = self._start_worker(0)
         await _wait_for_first(first.configured, first.ended)
         if not self._closing and not first.ended.is_set():
             self.fill()
@@ -82,7 +82,7 @@ class Slots:
 
     def fill(self) -> Sequence[Worker]:
         """Start the missing workers; return them."""
-        return [self._start(slot) for slot in range(len(self._slots), self._plan.workers)]
+        return [self._start_worker(slot) for slot in range(len(self._slots), self._plan.workers)]
 
     async def renew(self) -> Renewal:
         """Replace the workers one by one, then adjust their number.
@@ -109,7 +109,7 @@ class Slots:
         if not self._server.workers:
             self.all_gone.set()
 
-    def _start(self, slot: int, cause: WorkerCause = "start") -> Worker:
+    def _start_worker(self, slot: int, cause: WorkerCause = "start") -> Worker:
         """Give a slot to a new worker, and start it in a task; its predecessor runs on."""
         worker = Worker(self._plan.parameters(next(self._numbers)))
         worker.cause = cause
@@ -126,13 +126,13 @@ class Slots:
         except (OSError, RuntimeError) as full:  # out of processes, threads, descriptors or memory
             logger.error("worker {} cannot be started: {}", worker.name, full)
             worker.give_up()
-            self._lose(worker)
+            self._remove_ended_worker(worker)
             return
         if self._closing or worker.leaving:
             worker.kill()
         self._tasks.create_task(self._replace_early(worker), name="replace one that closes")
         code = await worker.run()
-        calls = self._lose(worker)
+        calls = self._remove_ended_worker(worker)
         began_work = worker.ready.is_set()
         _report_end(self._server, worker, calls=calls, expected=worker.leaving or self._closing)
         if calls and not self._closing:
@@ -143,9 +143,9 @@ class Slots:
         if self._closing:
             self.failed = self.failed or (worker if code else None)
             return
-        await self._replace(worker, lived_s=self._clock() - began_at)
+        await self._replace_lost_worker(worker, lived_s=self._clock() - began_at)
 
-    def _lose(self, worker: Worker) -> int:
+    def _remove_ended_worker(self, worker: Worker) -> int:
         """Remove a worker that has ended; return how many calls it interrupted."""
         lost = self._server.lose(worker)
         if self._closing and not self._server.workers:
@@ -160,9 +160,11 @@ class Slots:
         """
         await _wait_for_first(worker.closing, worker.ended)
         if worker.closing.is_set() and not worker.ended.is_set() and not worker.leaving:
-            await self._replace(worker, lived_s=LIVED_LONG_S)  # without a pause: it did not fail
+            await self._replace_lost_worker(
+                worker, lived_s=LIVED_LONG_S
+            )  # without a pause: it did not fail
 
-    async def _replace(self, worker: Worker, *, lived_s: float) -> None:
+    async def _replace_lost_worker(self, worker: Worker, *, lived_s: float) -> None:
         """Start a replacement for a lost worker; repeat until one is ready.
 
         Args:
@@ -179,7 +181,7 @@ class Slots:
             if self._closing or worker not in self._slots:
                 return
             # During the pause, a reload may have removed the slot or given it to another worker.
-            worker = self._start(self._slots.index(worker), "lost")
+            worker = self._start_worker(self._slots.index(worker), "lost")
             worker.replaces, worker.replaced_lost_at = lost, lost_at
             logger.info("worker {} replaces a lost worker", worker.name)
             if await _wait_until_ready(worker):
@@ -189,7 +191,7 @@ class Slots:
         """Wait for an initial or additional worker; replace it if it does not become ready."""
         if not await _wait_until_ready(worker) and not worker.ready.is_set():
             # One that was ready and then ended is replaced by `_run_worker`.
-            await self._replace(worker, lived_s=0.0)
+            await self._replace_lost_worker(worker, lived_s=0.0)
 
     async def _replace_running(self, slot: int) -> bool:
         """Replace a slot's worker, which then ends with its last call.
@@ -198,7 +200,7 @@ class Slots:
         is replaced if it ended or closed meanwhile.
         """
         old = self._slots[slot]
-        new = self._start(slot, "relief")
+        new = self._start_worker(slot, "relief")
         if await _wait_until_ready(new):
             logger.info("worker {} replaces {}", new.name, old.name)
             self._server.retire(old)
@@ -211,7 +213,7 @@ class Slots:
         if (old.ended.is_set() or old.closing.is_set()) and not self._closing:
             # In a task, so that the reload can first restore the old configuration: with the new
             # one, a worker may never start.
-            replacing = self._replace(old, lived_s=LIVED_LONG_S)
+            replacing = self._replace_lost_worker(old, lived_s=LIVED_LONG_S)
             self._tasks.create_task(replacing, name="replace a worker")
         return False
 
@@ -338,26 +340,26 @@ class Reloading:
             self.signal_pending = self.signal_pending or reply is None
             effect = "refused" if reply else "postponed"
             logger.warning("the reload by {} is {}: {}", by, effect, BUSY)
-            _answer(reply, {"busy": BUSY})
+            _set_reply(reply, {"busy": BUSY})
             return
         self._busy, self.signal_pending = True, False
         try:
-            await self._reload(by, reply)
+            await self._reload_once(by, reply)
             while self.signal_pending and self.open:
                 self.signal_pending = False
-                await self._reload(BY_SIGNAL, None)
+                await self._reload_once(BY_SIGNAL, None)
         finally:
             self._busy = False
 
-    async def _reload(self, by: str, reply: asyncio.Future[Mapping[str, Any]] | None) -> None:
+    async def _reload_once(self, by: str, reply: asyncio.Future[Mapping[str, Any]] | None) -> None:
         """Run one round, and report its result unless the server is being stopped.
 
         The old configuration applies again if no new worker becomes ready.
         """
         result = await self._reread_file()
-        _answer(reply, {"problems": result.problems, "changed": result.changed})
+        _set_reply(reply, {"problems": result.problems, "changed": result.changed})
         if result.problems:
-            self._report(by, "wrong")
+            self._emit_outcome(by, "wrong")
             return
         self._apply(self._plan.settings)
         renewal = await self._slots.renew()
@@ -368,12 +370,12 @@ class Reloading:
         if not renewal.complete and not renewal.workers:
             self._plan.restore()  # no worker runs with the new configuration
             self._apply(self._plan.settings)
-            self._report(by, "no_worker", changed=result.changed)
+            self._emit_outcome(by, "no_worker", changed=result.changed)
             return
         if renewal.complete:
             logger.info("all workers were replaced; those with calls end with their last call")
         outcome: ReloadOutcome = "replaced" if renewal.complete else "partly"
-        self._report(by, outcome, changed=result.changed, workers=renewal.workers)
+        self._emit_outcome(by, outcome, changed=result.changed, workers=renewal.workers)
 
     async def _reread_file(self) -> Reread:
         """Reload the file in a thread; if anything fails, nothing changes, and it is a problem."""
@@ -384,10 +386,11 @@ class Reloading:
             logger.opt(exception=broken).error("{}; nothing changes", line)
             return Reread(problems=(line,))
 
-    def _report(self, by: str, outcome: ReloadOutcome, **fields: Any) -> None:
+    def _emit_outcome(self, by: str, outcome: ReloadOutcome, **fields: Any) -> None:
         self._emit("reloaded", by=by, outcome=outcome, **fields)
 
 
-def _answer(reply: asyncio.Future[Mapping[str, Any]] | None, answer: Mapping[str, Any]) -> None:
+def _set_reply(reply: asyncio.Future[Mapping[str, Any]] | None, answer: Mapping[str, Any]) -> None:
+    """Set the reply, unless no one waits for it any longer."""
     if reply and not reply.done():
         reply.set_result(answer)

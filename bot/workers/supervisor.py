@@ -78,7 +78,7 @@ class Supervisor:
         holder = secrets.token_hex(8)
         self._shared = _shared_values(server, local, holder)
         self._claims = _shared_claims(self._shared)
-        self._quotas = _quotas(plan, self._shared, holder, others=lambda: self._others)
+        self._quotas = _make_quotas(plan, self._shared, holder, others=lambda: self._others)
         self._server = PoolServer(
             self._seats,
             self._quotas,
@@ -92,7 +92,7 @@ class Supervisor:
         self._server.may_move = partial(_may_move, plan, self._server, self._others)
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
-            plan, self._slots, apply=self._apply, emit=self._server.messages.send_to_one
+            plan, self._slots, apply=self._apply_settings, emit=self._server.messages.send_to_one
         )
         self._server.answers["reload"] = self._answer_reload
         self._server.configuration = fingerprint(plan.settings)
@@ -119,12 +119,12 @@ class Supervisor:
             self._listen_to_signals()  # which start tasks
             if self._shared:
                 await self._shared.open()
-            code = await self._serve(ready)
+            code = await self._serve_until_stopped(ready)
         if self._signals == 1 and (failed := self._slots.failed):
             raise CommandError(f"worker {failed.name} ended with {failed.code}")
         return code
 
-    async def _serve(self, ready: Callable[[Sequence[str]], None]) -> int:
+    async def _serve_until_stopped(self, ready: Callable[[Sequence[str]], None]) -> int:
         """Do what `run` does once its sockets and the store are open; tasks may still run."""
         connections = self._make_listener()
         running = [
@@ -149,23 +149,24 @@ class Supervisor:
         workers = self._server.workers.values()
         ready([sentence for worker in workers for sentence in worker.refused])
         if self._reloading.signal_pending and self._reloading.open:
-            self._reload(BY_SIGNAL)
+            self._start_reload(BY_SIGNAL)
         await self._slots.all_gone.wait()
         for item in running:
             item.cancel()
         return DONE
 
     def _make_listener(self) -> ConnectionListener:
+        """Return what accepts connections; closed at first, until a worker is ready."""
         return ConnectionListener(
             self._listener,
             hand=self._server.hand,
-            answer=self._refuse,
-            hold_response=lambda request: _hold(request, self._plan.settings),
+            answer=self._refusal_response,
+            hold_response=lambda request: _hold_response(request, self._plan.settings),
             why_not_ready=lambda: self._server.seats.why_not_ready,
             is_open=False,
         )
 
-    def _refuse(self, request: bytes) -> bytes:
+    def _refusal_response(self, request: bytes) -> bytes:
         """Return the response to the first request of a call that gets no seat; else empty.
 
         A call on Twilio gets its seat here. One on Exotel is refused only if another machine has
@@ -195,12 +196,13 @@ class Supervisor:
             await asyncio.sleep(ROUND_S)
 
     def _listen_to_signals(self) -> None:
+        """Stop at SIGTERM and SIGINT; reload the configuration at SIGHUP."""
         loop = asyncio.get_running_loop()
         for item in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(item, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._reload, BY_SIGNAL)
+            loop.add_signal_handler(item, self._drain_or_hurry)
+        loop.add_signal_handler(signal.SIGHUP, self._start_reload, BY_SIGNAL)
 
-    def _stop(self) -> None:
+    def _drain_or_hurry(self) -> None:
         """Drain the workers at the first signal, and end their calls at once at the second."""
         self._signals += 1
         if self._signals > 1:
@@ -218,17 +220,19 @@ class Supervisor:
             logger.error("worker {} did not stop in time; killed", worker.name)
             worker.kill()
 
-    def _reload(self, by: str, reply: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
+    def _start_reload(
+        self, by: str, reply: asyncio.Future[Mapping[str, Any]] | None = None
+    ) -> None:
         """Reload in a separate task, because the worker that made the request is replaced, too."""
         self._tasks.create_task(self._reloading.run(by, reply=reply), name="replace the workers")
 
     async def _answer_reload(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """Reply as soon as the file is read, or the reload refused; workers are replaced later."""
         reply: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
-        self._reload(message["by"], reply)
+        self._start_reload(message["by"], reply)
         return {**await reply, "configuration": fingerprint(self._plan.settings)}
 
-    def _apply(self, settings: Settings) -> None:
+    def _apply_settings(self, settings: Settings) -> None:
         """Apply a configuration to the seats and the rungs' limits, and tell the workers."""
         self._seats.seats = settings.server.max_calls
         self._seats.measured = settings.server.counts_load
@@ -314,7 +318,7 @@ def _other_machines(
     return OtherMachines(shared.link, holder=holder, room=room)
 
 
-def _quotas(
+def _make_quotas(
     plan: ServePlan,
     shared: "SharedValues | None",
     holder: str,
@@ -335,7 +339,7 @@ def _quotas(
     return Quotas(plan.settings, clock=clock.monotonic, shares=shares, machines=machines)
 
 
-def _hold(request: bytes, settings: Settings) -> bytes | None:
+def _hold_response(request: bytes, settings: Settings) -> bytes | None:
     public_url, language = settings.server.own_url, settings.agent.language
     return hold_response(request, public_url=public_url, language=language)
 

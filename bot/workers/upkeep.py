@@ -89,7 +89,7 @@ def read_network(path: Path = NETWORK) -> Gauges:
         rows = path.read_text().splitlines()[2:]  # without the two lines of headings
     except OSError:
         return {}
-    counters = [rest.split() for name, _, rest in map(_split, rows) if name != "lo"]
+    counters = [rest.split() for name, _, rest in map(_split_row, rows) if name != "lo"]
     return {
         "received_bytes": float(sum(int(counter[0]) for counter in counters)),
         "sent_bytes": float(sum(int(counter[8]) for counter in counters)),
@@ -104,7 +104,7 @@ def read_emitter(emitter: Emitter) -> Gauges:
     }
 
 
-def _split(row: str) -> tuple[str, str, str]:
+def _split_row(row: str) -> tuple[str, str, str]:
     """Split a row of `NETWORK` into the interface's name, a colon, and its counters."""
     name, colon, rest = row.partition(":")
     return name.strip(), colon, rest

@@ -58,7 +58,7 @@ class Wire:
 
     def send(self, what: str, /, **fields: Any) -> bool:
         """Send a message; return False if it is too long, or the other end does not read."""
-        return self._send({**fields, "tell": what})
+        return self._queue_message({**fields, "tell": what})
 
     async def ask(self, what: str, /, *, within_s: float = ASK_PROCESS_S, **fields: Any) -> Any:
         """Send a request and return the reply.
@@ -69,7 +69,7 @@ class Wire:
         number = next(self._numbers)
         answered = self._pending[number] = asyncio.get_running_loop().create_future()
         try:
-            if not self._send({**fields, "ask": what, "number": number}):
+            if not self._queue_message({**fields, "ask": what, "number": number}):
                 raise WireError(f"{what} cannot be asked: the other end is gone, or it is too long")
             for _ in range(WAIT_PARTS):
                 if (await asyncio.wait([answered], timeout=within_s / WAIT_PARTS))[0]:
@@ -78,7 +78,7 @@ class Wire:
         finally:
             del self._pending[number]
             if answered.cancel():  # no reply yet: the other end need not go on
-                self._send({"revoke": number})
+                self._queue_message({"revoke": number})
 
     async def run(self) -> None:
         """Read messages until the other end is gone; then cancel the answers, and close."""
@@ -87,7 +87,7 @@ class Wire:
         try:
             async with asyncio.TaskGroup() as answering:
                 while line := await _read_line(reader):
-                    self._receive(_parse(line), answering)
+                    self._handle_received(_parse_line(line), answering)
                 for item in tuple(self._answer_tasks):  # their replies would reach no one
                     item.cancel()
         finally:
@@ -104,7 +104,7 @@ class Wire:
             if not item.done():
                 item.set_exception(WireError("the other end is gone"))
 
-    def _send(self, message: Mapping[str, Any]) -> bool:
+    def _queue_message(self, message: Mapping[str, Any]) -> bool:
         """Queue a message for sending; return False if the other end is gone or does not read it.
 
         A message that is too long is not sent: the other end would close the connection.
@@ -122,13 +122,13 @@ class Wire:
         writer.write(line)
         return True
 
-    def _receive(self, message: Any, answering: asyncio.TaskGroup) -> None:
+    def _handle_received(self, message: Any, answering: asyncio.TaskGroup) -> None:
         """Handle a message, a request, the revocation of a request, or a reply."""
         match message:
             case {"tell": str(what)}:
-                self._handle(what, message)
+                self._run_handler(what, message)
             case {"ask": str(what), "number": int(number)}:
-                task = answering.create_task(self._answer(what, message), name=f"answer {what}")
+                task = answering.create_task(self._send_reply(what, message), name=f"answer {what}")
                 self._answer_tasks.add(task)
                 task.add_done_callback(self._answer_tasks.discard)
                 if what in self._revocable_names:
@@ -140,28 +140,29 @@ class Wire:
             case {"number": int(number)}:
                 waiting = self._pending.get(number)
                 if waiting and not waiting.done():
-                    _settle(waiting, message)
+                    _set_result(waiting, message)
             case _:
                 logger.error("an unknown message between supervisor and worker")
 
-    def _handle(self, what: str, message: Mapping[str, Any]) -> None:
+    def _run_handler(self, what: str, message: Mapping[str, Any]) -> None:
+        """Call the handler of a message, if there is one; its error is logged and not raised."""
         try:
             if handler := self._handlers.get(what):
                 handler(message)
         except Exception as broken:  # noqa: BLE001 - all calls of a worker need the connection
             logger.opt(exception=broken).error("the handler of message {} failed", what)
 
-    async def _answer(self, what: str, message: Mapping[str, Any]) -> None:
+    async def _send_reply(self, what: str, message: Mapping[str, Any]) -> None:
         """Send the reply to a request, or an error if there is none or it is too long."""
         answer, number = self._answers.get(what), message["number"]
         try:
             reply = {"is": await answer(message)} if answer else {"error": f"{what} is not known"}
-            if self._send({"number": number, **reply}):
+            if self._queue_message({"number": number, **reply}):
                 return
             error = "the reply is too long"
         except Exception as broken:  # noqa: BLE001 - one request must not end the connection
             error = f"{type(broken).__name__}: {broken}"
-        self._send({"number": number, "error": error})
+        self._queue_message({"number": number, "error": error})
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:
@@ -173,14 +174,16 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
     return line if line.endswith(b"\n") else b""
 
 
-def _parse(line: bytes) -> Any:
+def _parse_line(line: bytes) -> Any:
+    """Return a line as JSON; `None` if it is not."""
     try:
         return json.loads(line)
     except ValueError:  # an unreadable message must not end the connection
         return None
 
 
-def _settle(waiting: asyncio.Future[Any], message: Mapping[str, Any]) -> None:
+def _set_result(waiting: asyncio.Future[Any], message: Mapping[str, Any]) -> None:
+    """End the wait for a reply, with its value or with its error as a `WireError`."""
     if "error" in message:
         waiting.set_exception(WireError(str(message["error"])))
     else:

@@ -72,14 +72,14 @@ class Worker:
             OSError: The system has no process, memory or file descriptor left.
             RuntimeError: The system has no thread left in which Python could wait for the process.
         """
-        its_control, its_hand = self._open()
+        its_control, its_hand = self._open_sockets()
         try:
-            await self._start(control=its_control.fileno(), hand=its_hand.fileno())
+            await self._start_process(control=its_control.fileno(), hand=its_hand.fileno())
         finally:
             for item in (its_control, its_hand):
                 item.close()  # the process has inherited its own copy
 
-    def _open(self) -> tuple[socket.socket, socket.socket]:
+    def _open_sockets(self) -> tuple[socket.socket, socket.socket]:
         """Open the wire and the socket for connections; return the process's ends of both."""
         self.wire.own, its_control = socket.socketpair()
         try:
@@ -90,11 +90,13 @@ class Worker:
         self._hand.settimeout(0)
         return its_control, its_hand
 
-    async def _start(self, **inherited: int) -> None:
+    async def _start_process(self, **inherited: int) -> None:
         """Start the process, which inherits file descriptors: `control` and `hand`."""
         self.oom_kills_before = count_oom_kills()
         argument = json.dumps(asdict(self._parameters) | inherited)
-        program = f"import sys; sys.path[:] = {_paths()!r}; from {PROGRAM} import main; main()"
+        program = (
+            f"import sys; sys.path[:] = {_import_paths()!r}; from {PROGRAM} import main; main()"
+        )
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-c", program, argument,
             pass_fds=tuple(inherited.values()), start_new_session=True,
@@ -163,7 +165,7 @@ class Worker:
         return "lost", f"exited with {self.code}"
 
 
-def _paths() -> list[str]:
+def _import_paths() -> list[str]:
     """Return this process's import paths, made absolute: a worker imports the owner's tools."""
     return [
         str(ROOT),

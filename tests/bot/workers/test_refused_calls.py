@@ -138,7 +138,7 @@ async def test_a_full_machine_names_the_others_if_they_have_room(
     table = SeatTable(admission, {}, clock=lambda: 0.0)
     table.room_elsewhere = lambda: elsewhere
 
-    admitted = await table._admit({"call": "CA1", "address": address})
+    admitted = await table._answer_admission({"call": "CA1", "address": address})
     assert admitted.get("reason", "") == why
 
 

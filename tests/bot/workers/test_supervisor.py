@@ -46,7 +46,7 @@ def test_admission_follows_the_new_configuration(
     seats.note_load(1, cores=0.9, lag_s=1.0, now=now)  # a worker at its limit
 
     let_in = [seats.admit(now) is not None]
-    supervisor._apply(admitting(then))
+    supervisor._apply_settings(admitting(then))
     let_in.append(seats.admit(now) is not None)
 
     assert let_in == admitted
@@ -60,7 +60,7 @@ def test_the_number_of_seats_follows_the_new_configuration(listener: socket.sock
     seats.begin(1, 1, now)
     assert seats.admit(now) is None
 
-    supervisor._apply(admitting("seats", max_calls=2))
+    supervisor._apply_settings(admitting("seats", max_calls=2))
 
     assert seats.admit(now) is not None
 
@@ -112,7 +112,7 @@ async def test_a_signal_while_the_store_is_opened_is_handled_later(
         return DONE
 
     supervisor._shared = SimpleNamespace(open=take_signal, close=nothing)
-    supervisor._serve = served
+    supervisor._serve_until_stopped = served
     async with asyncio.timeout(10):
         assert await supervisor.run(lambda _: None) == DONE
 
