@@ -365,7 +365,7 @@ def test_the_documented_pipeline_is_that_of_the_code() -> None:
     build = next(
         node
         for node in ast.walk(source)
-        if isinstance(node, ast.FunctionDef) and node.name == "_processors"
+        if isinstance(node, ast.FunctionDef) and node.name == "_ordered_processors"
     )
     returned = build.body[-1]
     assert isinstance(returned, ast.Return)

@@ -88,23 +88,26 @@ def briefed(agent: AgentSettings, campaign: Campaign, contact: Contact) -> Agent
     if any(NUMBER in placeholders(text) for text in texts_of(campaign).values()):
         fields = {NUMBER: contact.number, **fields}
     usable = {name: value for name, value in fields.items() if not agent.holds_back(name)}
-    greeting = _fill(campaign.greeting, usable) or agent.sentence(Situation.GOOD_MOMENT)
+    greeting = _fill_placeholders(campaign.greeting, usable) or agent.sentence(
+        Situation.GOOD_MOMENT
+    )
     briefed_agent = agent.knowing(fields).model_copy(
         update={
-            "instructions": _instructions(agent, campaign),
-            "disclosure": _fill(campaign.disclosure, usable) or agent.disclosure,
+            "instructions": _campaign_instructions(agent, campaign),
+            "disclosure": _fill_placeholders(campaign.disclosure, usable) or agent.disclosure,
             "greeting": greeting,
         }
     )
     if not campaign.amd.listen:
         return briefed_agent
-    screening = _fill(campaign.amd.screening, usable) or greeting
+    screening = _fill_placeholders(campaign.amd.screening, usable) or greeting
     opening = " ".join(filter(None, (briefed_agent.disclosure, screening)))
-    message = _fill(campaign.voicemail_text, usable)
+    message = _fill_placeholders(campaign.voicemail_text, usable)
     return briefed_agent.listening(AnsweringPlan(who=opening, message=message))
 
 
-def _instructions(agent: AgentSettings, campaign: Campaign) -> str:
+def _campaign_instructions(agent: AgentSettings, campaign: Campaign) -> str:
+    """Return an agent's instructions, followed by the campaign's script and goals."""
     goals = "\n".join(("Goals of the call:", *(f"- {goal}" for goal in campaign.goals)))
     parts = (
         agent.instructions,
@@ -116,6 +119,6 @@ def _instructions(agent: AgentSettings, campaign: Campaign) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _fill(text: str, fields: Mapping[str, str]) -> str:
+def _fill_placeholders(text: str, fields: Mapping[str, str]) -> str:
     """Return a text with its placeholders filled in; empty if a value is missing."""
     return spoken(text, fields) if all(fields.get(name) for name in placeholders(text)) else ""

@@ -108,6 +108,7 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
     latest = WeakValueDictionary[str, Numbering]()  # by call, that of its latest part here
 
     def make(leg: Leg, answering: AnsweringPlan | None = None) -> "Call":
+        """Return a leg's call: a new one with its agent, costs and verdict, or a resumed one."""
         resumed = leg.before if leg.before and leg.before.call_id else None
         call_id = resumed.call_id if resumed else secrets.token_hex(6)
         latest[call_id] = numbers = Numbering(resumed.entries + UNSAVED_ENTRIES if resumed else 0)
@@ -224,17 +225,17 @@ class Call:
                 self.emit(event)
             self._look_up()
             with self._shared.gate.carrying(self._leg.facts.dial_id):
-                await self._talk()
+                await self._run_pipeline()
         except Exception as broken:  # noqa: BLE001 - a bug in one call must end that call only
             self._reason = "failed"
-            self.emit(_failure("call", broken))
+            self.emit(_call_failed("call", broken))
             logger.opt(exception=broken).error("call {} failed", self.call_id)
             if self._pipeline is None:  # nothing else could speak the apology
-                await take_step("the apology", self._apologise(), call_id=self.call_id)
+                await take_step("the apology", self._speak_apology(), call_id=self.call_id)
         finally:
-            await self._close()
+            await self._close_or_keep()
 
-    async def _apologise(self) -> None:
+    async def _speak_apology(self) -> None:
         """Speak an apology in the local voice, without a pipeline; emit it unless cut short."""
         facts = language_of(self._agent.language)
         spoken = facts.tag if facts and facts.region else DEFAULT_LANGUAGE  # the local voice's
@@ -281,7 +282,7 @@ class Call:
         if self._known_caller:
             self._known_caller.verify()
 
-    async def _close(self) -> None:
+    async def _close_or_keep(self) -> None:
         """Close the call step by step; a step that fails does not stop the others.
 
         Emits `CallEnded`, or `CallMoved` if another process has the call. If a lost line may
@@ -350,7 +351,7 @@ class Call:
             return
         await parked.keep(state, last=True)
         if self._reason not in (None, LINE_LOST, MOVED):  # the call has ended meanwhile
-            await parked.forget()  # `_close` may have done so before the state arrived
+            await parked.forget()  # `_close_or_keep` may have done so before the state arrived
         # If the state is here only, the store is away, so no other machine could go on.
         if self._reason or parked.is_here_only:
             return
@@ -386,7 +387,7 @@ class Call:
             returned = False
         self.emit(CallMoved() if returned else ended)
 
-    async def _talk(self) -> None:
+    async def _run_pipeline(self) -> None:
         """Build the pipeline, greet the caller, and run the pipeline until it has ended."""
         pipeline = CallPipeline(
             self._shared,
@@ -408,7 +409,7 @@ class Call:
         runner = WorkerRunner(handle_sigint=False)  # one per call: runners never release workers
         await runner.add_workers(worker)
         async with asyncio.TaskGroup() as group:
-            greeting = group.create_task(self._greet(pipeline), name="greet")
+            greeting = group.create_task(self._greet_and_keep_saving(pipeline), name="greet")
             running = group.create_task(runner.run(), name="pipeline")
             tearing = group.create_task(tear_down(self._must_tear_down, running), name="tear down")
             yielding = group.create_task(self._yield_when_taken(), name="yield the call")
@@ -426,7 +427,7 @@ class Call:
             await take_step("falling silent", self._leg.hang_up(MOVED), call_id=self.call_id)
             await self.cancel(MOVED)
 
-    async def _greet(self, pipeline: CallPipeline) -> None:
+    async def _greet_and_keep_saving(self, pipeline: CallPipeline) -> None:
         """Speak first once a person has answered, and save the state meanwhile until cancelled.
 
         If the call is not answered, cancel it.
@@ -438,7 +439,7 @@ class Call:
             return
         except Exception as broken:  # noqa: BLE001 - would cancel the pipeline's task
             self._reason = "failed"
-            self.emit(_failure("leg", broken))
+            self.emit(_call_failed("leg", broken))
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
             return
@@ -447,9 +448,9 @@ class Call:
             if self._leg.parked:
                 keeping = keep(pipeline, self._leg.parked, self.resume_state, emit=self.emit)
                 group.create_task(keeping, name="keep the state")
-            await self._open(pipeline)
+            await self._speak_opening(pipeline)
 
-    async def _open(self, pipeline: CallPipeline) -> None:
+    async def _speak_opening(self, pipeline: CallPipeline) -> None:
         """Speak first, once it is known that a person has picked up."""
         if pipeline.answerer:
             await self._wait_for_person(pipeline.answerer)
@@ -498,7 +499,7 @@ class Call:
             return
         where = frame.processor.name if frame.processor else "pipeline"
         self._reason = "failed"
-        self.emit(_failure(where, frame.exception))
+        self.emit(_call_failed(where, frame.exception))
         apology = TTSSpeakFrame(self._agent.sentence(Situation.APOLOGY))
         apology.interruptible = False
         await pipeline.tts.queue_frame(apology)
@@ -565,5 +566,5 @@ def _first_events(leg: Leg, agent: str, *, gap_s: float, began: datetime) -> Ite
         yield OutboundCallBegan(dial_id=facts.dial_id)
 
 
-def _failure(where: str, broken: BaseException) -> CallFailed:
+def _call_failed(where: str, broken: BaseException) -> CallFailed:
     return CallFailed(where=where, error=f"{type(broken).__name__}: {broken}")

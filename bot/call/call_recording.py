@@ -71,17 +71,18 @@ class CallRecording:
     def hear_caller(self, pcm: bytes) -> None:
         """Record a piece of the caller's audio, once the agent has spoken; never waits."""
         if self._agent_has_spoken and not self._lost:
-            self._stereo.hear_caller(self._masked(pcm), self._clock())
+            self._stereo.hear_caller(self._silenced_if_hidden(pcm), self._clock())
             self._write_if_due()
 
     def hear_agent(self, pcm: bytes) -> None:
         """Record a piece of what the caller hears; never waits."""
         self._agent_has_spoken = True
         if not self._lost:
-            self._stereo.hear_agent(self._masked(pcm), self._clock())
+            self._stereo.hear_agent(self._silenced_if_hidden(pcm), self._clock())
             self._write_if_due()
 
-    def _masked(self, pcm: bytes) -> bytes:
+    def _silenced_if_hidden(self, pcm: bytes) -> bytes:
+        """Return audio, or as much silence while the call takes a card number or the like."""
         return bytes(len(pcm)) if self._hides() else pcm
 
     def note(self, event: Event) -> CallRecorded | None:
@@ -103,8 +104,8 @@ class CallRecording:
             await self._writing
         if self._notice_heard and not self._lost:
             rest = self._stereo.take_all()
-            await asyncio.to_thread(self._write, rest)
-            await asyncio.to_thread(self._finish)
+            await asyncio.to_thread(self._append_audio, rest)
+            await asyncio.to_thread(self._finish_file)
         elif self._agent_has_spoken and not self._notice_heard:
             logger.warning("a call was not recorded: the caller did not hear the notice")
         if self._lost and self._file:
@@ -116,7 +117,9 @@ class CallRecording:
         If `HELD_S` of audio wait in memory, the recording ends instead.
         """
         if self._stereo.waiting_bytes > self._most_bytes:
-            self._lose("the disk does not keep up" if self._notice_heard else "no notice was heard")
+            self._stop_recording(
+                "the disk does not keep up" if self._notice_heard else "no notice was heard"
+            )
             return
         now = self._clock()
         busy = self._writing is not None and not self._writing.done()
@@ -124,9 +127,9 @@ class CallRecording:
             self._written_at = now
             sound = self._stereo.take(now)
             loop = asyncio.get_running_loop()
-            self._writing = loop.run_in_executor(None, self._write, sound)
+            self._writing = loop.run_in_executor(None, self._append_audio, sound)
 
-    def _write(self, sound: bytes) -> None:
+    def _append_audio(self, sound: bytes) -> None:
         """Append audio to the file, in a thread; an error of the disk ends the recording."""
         try:
             if self._lost:
@@ -137,16 +140,17 @@ class CallRecording:
                 )
             self._file.add(sound)
         except OSError as error:
-            self._lose(error.strerror or type(error).__name__)
+            self._stop_recording(error.strerror or type(error).__name__)
 
-    def _finish(self) -> None:
+    def _finish_file(self) -> None:
+        """Complete the file, if one was begun; an error of the disk is logged."""
         try:
             if self._file:
                 self._file.finish()
         except OSError as error:
-            self._lose(error.strerror or type(error).__name__)
+            self._stop_recording(error.strerror or type(error).__name__)
 
-    def _lose(self, why: str) -> None:
+    def _stop_recording(self, why: str) -> None:
         """Stop recording and drop what is not written; the thread checks this before each write."""
         if not self._lost:
             logger.error("a recording ends early: {}", why)

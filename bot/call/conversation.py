@@ -100,7 +100,7 @@ class Dialogue:
         self.memory = Memory(heard_s=lambda: line.heard_s(clock()))
         self.echo = EchoEar(clock)
         self.background = Background(listens=stt.listens)
-        floor.listeners.append(self._follow)
+        floor.listeners.append(self._follow_floor)
         self.vad = models.vad(settings, echo=self.echo, background=self.background)
         speech.length = lambda: len(self.memory.messages)
         self.asides = Asides(
@@ -157,7 +157,8 @@ class Dialogue:
             more_s=dictation.left_s,
         )
 
-    def _follow(self, event: FloorEvent) -> None:
+    def _follow_floor(self, event: FloorEvent) -> None:
+        """Tell the detector of background speech about words and ended turns."""
         if isinstance(event, WordsCame):
             self.background.worded(event.text, self._clock())
         elif isinstance(event, TurnClosed):
@@ -193,11 +194,12 @@ def make_pair(
             # `ContextWindow` asks for summaries. Pipecat's own trigger ignores the system message,
             # and repeatedly requests a summary of what is too short for one.
             enable_auto_context_summarization=False,
-            auto_context_summarization_config=_summaries(agent.context_tokens),
+            auto_context_summarization_config=_summary_settings(agent.context_tokens),
         ),
     )
 
     async def applied(*_: object) -> None:
+        """Emit by how much a summary has shortened the conversation, in tokens."""
         emit(
             ContextShortened(
                 how="summarised",
@@ -238,6 +240,7 @@ def dictation_of(agent: AgentSettings) -> Dictation:
 
 
 def _user_params(vad: VADAnalyzer, stop: TurnStop, *, longest_s: float) -> LLMUserAggregatorParams:
+    """Return Pipecat's settings of the caller's side: who opens and ends a turn, and when."""
     return LLMUserAggregatorParams(
         vad_analyzer=vad,
         user_turn_strategies=UserTurnStrategies(
@@ -253,7 +256,8 @@ def _user_params(vad: VADAnalyzer, stop: TurnStop, *, longest_s: float) -> LLMUs
     )
 
 
-def _summaries(context_tokens: int) -> LLMAutoContextSummarizationConfig:
+def _summary_settings(context_tokens: int) -> LLMAutoContextSummarizationConfig:
+    """Return when and how Pipecat summarises the conversation; the limit is in tokens."""
     return LLMAutoContextSummarizationConfig(
         max_context_tokens=context_tokens,
         max_unsummarized_messages=None,

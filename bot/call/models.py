@@ -147,6 +147,7 @@ async def warm_up(models: VoiceModels) -> None:
 
 
 def _listen_once(models: VoiceModels) -> None:
+    """Use the voice activity model once at each rate, because its first use is slow."""
     for rate_hz in RATES_HZ:
         vad: VADAnalyzer = models.vad(TurnSettings())
         vad.set_sample_rate(rate_hz)
@@ -176,6 +177,7 @@ async def _judge_at_once(models: VoiceModels) -> None:
 
 
 async def _judge_once(models: VoiceModels, judges: TurnJudges) -> None:
+    """Judge a silent turn, so that no caller waits for the slow first use of the model."""
     turn = TurnSettings()
     vad = models.vad(turn)
     vad.set_sample_rate(RATES_HZ[-1])

@@ -140,7 +140,9 @@ class CallPipeline:
         self._make_keypad()
         self.llm.answer_early(self.dialogue.memory, self.floor, dictation_of(agent))
         observers = [self.observer, *filter(None, [self._captions])]
-        self.worker = make_worker(self._processors(), observers, rate_hz=leg.facts.sample_rate_hz)
+        self.worker = make_worker(
+            self._ordered_processors(), observers, rate_hz=leg.facts.sample_rate_hz
+        )
 
     def emit(self, event: Event) -> None:
         """Publish an event outside the call, then to the parts that follow the call's events."""
@@ -208,7 +210,7 @@ class CallPipeline:
             speaking=lambda: self.tts.speaker,
         )
         self.hold_line = HoldLine(
-            rules=self._rules(),
+            rules=self._hold_rules(),
             phrases=self.phrases,
             voice=voice,
             choices=self.requests,
@@ -222,7 +224,7 @@ class CallPipeline:
             farewell=self.farewell,
         )
 
-    def _rules(self) -> HoldRules:
+    def _hold_rules(self) -> HoldRules:
         """Return what decides what the call says unasked."""
         agent, hold, keys = self._agent, self._settings.hold, self._leg.facts.keys
         return HoldRules(
@@ -382,7 +384,7 @@ class CallPipeline:
         question = f"{self.dialogue.memory.last_said} {self.dialogue.asides.partial()}"
         return waiting(question, asked, self._agent.language)
 
-    def _processors(self) -> list[FrameProcessor]:
+    def _ordered_processors(self) -> list[FrameProcessor]:
         """Return the processors, from the caller's audio to what the caller hears."""
         leg, agent, transfer, dialogue = self._leg, self._agent, self.transfer, self.dialogue
         window = partial(ContextWindow, limit_tokens=room_tokens(agent), emit=self.outside)
@@ -395,7 +397,7 @@ class CallPipeline:
             *language_for(self._shared, leg, agent, voices=self._voices, phrases=self.phrases),
             CallerWords(emit=self.outside, asides=dialogue.asides),  # limits words, drops asides
             SoundWindows(  # pieces that are long enough for the VAD
-                self.floor, quiet=lambda: dialogue.vad.quiet, hear=self._hear
+                self.floor, quiet=lambda: dialogue.vad.quiet, hear=self._hear_caller
             ),
             self.keypad,  # pressed keys become the caller's turn
             TurnOpener(  # updates the floor; the budget runs from the last sample
@@ -414,7 +416,8 @@ class CallPipeline:
             dialogue.pair.assistant(),  # remembers what was heard, not what was sent
         ]
 
-    def _hear(self, frame: InputAudioRawFrame) -> None:
+    def _hear_caller(self, frame: InputAudioRawFrame) -> None:
+        """Give the caller's audio to the line's decisions, and to the recording if there is one."""
         self.hold_line.hear(frame)
         if self.recording:
             self.recording.hear_caller(frame.audio)

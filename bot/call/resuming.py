@@ -95,12 +95,12 @@ class StateSender:
                 if kept is None or state != kept or state.kept_at - kept.kept_at >= SAVE_AGAIN_S:
                     self._kept = state
                     self._is_ours = await self._parked.keep(state)
-                    self._tell()
+                    self._emit_if_changed()
         except Exception as broken:  # noqa: BLE001 - the call continues without it
             logger.opt(exception=broken).error("the resume state of a call was not saved")
         return self._is_ours
 
-    def _tell(self) -> None:
+    def _emit_if_changed(self) -> None:
         """Emit that the call is not kept on another machine, and later that it is."""
         before = self._was_on_one_machine
         self._was_on_one_machine = self._parked.is_on_one_machine
@@ -159,32 +159,32 @@ def _caller_words(pipeline: CallPipeline) -> str:
 def _under_way(pipeline: CallPipeline) -> dict[str, Any]:
     """Return what is not finished, and an opt-out, by its part of the call."""
     found: dict[str, Any] = {
-        "ending": _ending(pipeline),
+        "ending": _ending_under_way(pipeline),
         "keys": pipeline.keypad.kept,
         "menu": pipeline.hold_line.decision.outage.kept,
         "transfer": pipeline.transfer.kept if pipeline.transfer else {},
-        "callbacks": [_plain(item) for item in pipeline.requests.owed],
+        "callbacks": [_plain_callback(item) for item in pipeline.requests.owed],
         "opt_out": kept_number(pipeline.opt_out) if pipeline.opt_out else {},
     }
     return {name: kept for name, kept in found.items() if kept}
 
 
-def _plain(callback: Callback) -> dict[str, str]:
+def _plain_callback(callback: Callback) -> dict[str, str]:
     return asdict(callback) | {"asked_at": callback.asked_at.isoformat()}
 
 
-def _callback(plain: Mapping[str, str]) -> Callback:
+def _callback_from_plain(plain: Mapping[str, str]) -> Callback:
     asked_at = datetime.fromisoformat(plain["asked_at"])
     return Callback(**{**plain, "asked_at": asked_at})  # pyright: ignore[reportArgumentType]
 
 
-def _ending(pipeline: CallPipeline) -> dict[str, Any]:
+def _ending_under_way(pipeline: CallPipeline) -> dict[str, Any]:
     """Return the end of the call that is under way, with what must still be said."""
     ending = {"reason": VOICEMAIL, "words": "", "final": True}
     if pipeline.answerer and pipeline.answerer.leaving:
         return ending
     if pipeline.hold_line.decision.outage.over:
-        return ending | {"reason": OUTAGE, "words": _text(pipeline, Situation.GOODBYE)}
+        return ending | {"reason": OUTAGE, "words": _phrase_for(pipeline, Situation.GOODBYE)}
     return pipeline.farewell.kept
 
 
@@ -226,7 +226,7 @@ def take_up(pipeline: CallPipeline, state: ResumeState, *, now: float) -> None:
     restores: dict[str, Callable[[Any], None]] = {
         "keys": pipeline.keypad.restore,
         "menu": lambda kept: pipeline.hold_line.decision.outage.restore(kept, now),
-        "callbacks": lambda kept: pipeline.requests.owed.extend(map(_callback, kept)),
+        "callbacks": lambda kept: pipeline.requests.owed.extend(map(_callback_from_plain, kept)),
         WANTED: lambda kept: pipeline.outside(CallbackWanted(**kept)),
     }
     if pipeline.opt_out:
@@ -299,14 +299,14 @@ async def keep(
 
 def _resumed_greeting(pipeline: CallPipeline, agent: AgentSettings, step: Next) -> str:
     """Return what replaces the greeting in a resumed call."""
-    back = agent.resumed or _text(pipeline, Situation.RESUMED)
+    back = agent.resumed or _phrase_for(pipeline, Situation.RESUMED)
     texts = [back or sentence(Situation.RESUMED, DEFAULT_LANGUAGE)]
     if step is Next.REPEAT:
-        texts.append(_text(pipeline, Situation.SAY_AGAIN))
+        texts.append(_phrase_for(pipeline, Situation.SAY_AGAIN))
     return " ".join(texts).strip()
 
 
-def _text(pipeline: CallPipeline, situation: Situation) -> str:
+def _phrase_for(pipeline: CallPipeline, situation: Situation) -> str:
     found = pipeline.phrases.choose((situation,), topical=False, again=True)
     return found.text if found else ""
 

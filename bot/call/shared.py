@@ -58,10 +58,10 @@ class Shared:
             )
             for item in getattr(self.settings.stages, stage)
         ]
-        return {spec.name: _build(spec) for spec in specs}
+        return {spec.name: _build_service(spec) for spec in specs}
 
 
-def _build(rung: RungSpec) -> FrameProcessor:
+def _build_service(rung: RungSpec) -> FrameProcessor:
     """Return a rung's service; if one of Pipecat's cannot be built, one that refuses requests."""
     vendor = provider(rung.stage, rung.kind, rung.service)
     if not rung.service:

@@ -45,11 +45,12 @@ class SummaryPosts:
         while True:
             summary = await self._waiting.get()
             try:
-                await self._send(summary)
+                await self._post_summary(summary)
             except ServiceError as error:
                 logger.error("a summary was not sent: {}", error)
 
-    async def _send(self, summary: Mapping[str, Any]) -> None:
+    async def _post_summary(self, summary: Mapping[str, Any]) -> None:
+        """Post a summary to the webhook, with retries; any answer but a success is a failure."""
         url, retries = self._url, self._retries
         if url is None or retries is None:  # cannot happen: nothing is queued then
             return
@@ -62,7 +63,9 @@ class SummaryPosts:
                 if not answer.ok:
                     raise _Refused(answer.status)
 
-        await run_with_retries(post, asked=(STAGE, PROVIDER), classify=_classify, retries=retries)
+        await run_with_retries(
+            post, asked=(STAGE, PROVIDER), classify=_failure_from_error, retries=retries
+        )
 
 
 class _Refused(Exception):  # noqa: N818 - becomes a `Failure`
@@ -71,7 +74,7 @@ class _Refused(Exception):  # noqa: N818 - becomes a `Failure`
         self.status = status
 
 
-def _classify(error: Exception) -> Failure | None:
+def _failure_from_error(error: Exception) -> Failure | None:
     """Return an error as a failure of the webhook; `None` for our own error, which is raised."""
     match error:
         case _Refused(status=status):

@@ -88,8 +88,8 @@ class _Screen(FrameProcessor):
         """Show a frame, and pass it on; words are passed on as they are shown."""
         await super().process_frame(frame, direction)
         if isinstance(frame, LLMFullResponseEndFrame | FunctionCallInProgressFrame | TTSSpeakFrame):
-            await self._speak()
-        self._take(frame)
+            await self._show_and_push_words()
+        self._take_frame(frame)
         if not isinstance(frame, LLMTextFrame):
             await self.push_frame(frame, direction)
         if isinstance(frame, LLMFullResponseEndFrame | FunctionCallResultFrame):
@@ -97,13 +97,14 @@ class _Screen(FrameProcessor):
             if not is_waiting:
                 self.finished.set()
 
-    async def _speak(self) -> None:
+    async def _show_and_push_words(self) -> None:
+        """Show and push the words collected so far, if there are any, and forget them."""
         words, self._words = clean(self._words, SHOWN_CHARACTERS), ""
         if words:
             self._show("agent", words)
             await self.push_frame(LLMTextFrame(words))
 
-    def _take(self, frame: Frame) -> None:
+    def _take_frame(self, frame: Frame) -> None:
         """Collect an answer's words, show what is complete, and note a goodbye; pushes nothing."""
         match frame:
             case LLMFullResponseStartFrame():
@@ -131,9 +132,9 @@ class _Screen(FrameProcessor):
             case FunctionCallsStartedFrame(function_calls=started):
                 self._running |= {call.tool_call_id for call in started}
             case FunctionCallInProgressFrame(function_name=name, arguments=arguments):
-                self._show("tool", f"{name} {_json(arguments)}")
+                self._show("tool", f"{name} {_shown_json(arguments)}")
             case FunctionCallResultFrame(result=result, properties=properties):
-                self._show("result", _json(result))
+                self._show("result", _shown_json(result))
                 self._running.discard(frame.tool_call_id)
                 self._answer_due |= not (properties and properties.run_llm is False)
                 self._turn.caller_stopped(clock.monotonic())  # the next answer's budget
@@ -141,7 +142,7 @@ class _Screen(FrameProcessor):
                 pass
 
 
-def _json(value: Any) -> str:
+def _shown_json(value: Any) -> str:
     return clean(json.dumps(value, ensure_ascii=False, default=str), SHOWN_CHARACTERS)
 
 
@@ -190,14 +191,14 @@ class TextCall:
             agent,
             callbacks=_NothingKept(facts.other_party),
             turn=lambda: self._turn.number,
-            emit=self._notice,
+            emit=self._show_failures,
             clock=clock.monotonic,
             people=_NobodyReached(agent),
             more=sensitive_tools(agent.sensitive.max_s) if agent.sensitive.tools else (),
             facts=call_facts("text", facts),
         )
         self._memory.set_tools(ToolsSchema(standard_tools=list(self.tools.schemas)))
-        window = partial(ContextWindow, limit_tokens=room_tokens(agent), emit=self._notice)
+        window = partial(ContextWindow, limit_tokens=room_tokens(agent), emit=self._show_failures)
         memory = LLMAssistantAggregator(
             self._memory,
             params=LLMAssistantAggregatorParams(enable_auto_context_summarization=False),
@@ -212,6 +213,7 @@ class TextCall:
         )
 
     def _make_stage(self, settings: Settings) -> LlmStage:
+        """Return the ladder of models for this conversation; it shares no state with calls."""
         agent, models = self._agent, dict[str, Model]()
         for item in settings.stages.llm:
             spec = rung_of(item, "llm", agent=agent, sample_rate_hz=8000)
@@ -220,7 +222,7 @@ class TextCall:
         return LlmStage(
             models,
             policy=build_policies(settings, clock.monotonic())["llm"],
-            emit=self._notice,
+            emit=self._show_failures,
             clock=clock.monotonic,
             turn=self._turn,
             window_tokens=room_tokens(agent),
@@ -232,7 +234,7 @@ class TextCall:
         for frame in opening_frames(self._agent):
             if isinstance(frame, TTSSpeakFrame):
                 self._show("agent", frame.text)
-                self._add("assistant", frame.text)
+                self._remember("assistant", frame.text)
 
     async def say(self, words: str) -> bool:
         """Take a line of the caller; return whether the call goes on, once the agent has answered.
@@ -243,7 +245,7 @@ class TextCall:
         if words and not self._screen.ended:
             self._turn.number, self._told = self._turn.number + 1, ""
             self._turn.caller_stopped(clock.monotonic())
-            self._add("user", words)
+            self._remember("user", words)
             self._screen.finished.clear()
             await self.worker.queue_frame(LLMContextFrame(self._memory))
             await self._screen.finished.wait()
@@ -259,10 +261,11 @@ class TextCall:
             self._screen.ended = True
             self._screen.finished.set()
 
-    def _add(self, role: str, words: str) -> None:
+    def _remember(self, role: str, words: str) -> None:
+        """Add a message to the model's context."""
         self._memory.add_message(cast("LLMContextMessage", {"role": role, "content": words}))
 
-    def _notice(self, event: Event) -> None:
+    def _show_failures(self, event: Event) -> None:
         """Show a failed attempt, unless the one before failed alike, and that none has answered."""
         match event:
             case AttemptFailed():

@@ -32,6 +32,7 @@ def waiting_answers(shared: Shared) -> WaitingAnswers:
     default = shared.settings.agent.language
 
     def announce(situation: Situation, language: str, *, asks_again: bool) -> Announcement:
+        """Return a situation's sentence in the language, or in one that has it."""
         tag = language or default
         texts = in_language(shared.last_resort.utterances, tag)
         text = next(item for item in texts if item.situation is situation)

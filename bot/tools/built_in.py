@@ -128,6 +128,7 @@ def _end_call_tool(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit)
     rule = SpokenTextRule(**agent.spoken_text.model_dump())
 
     async def handle(params: FunctionCallParams) -> None:
+        """Emit the tool call and queue the goodbye behind the answer; the model writes no more."""
         arguments = params.arguments if isinstance(params.arguments, Mapping) else {}
         goodbye = clean(spoken_goodbye(str(arguments.get("goodbye") or ""), rule), REASON_LIMIT)
         emit(ToolCalled(turn=turn(), tool="end_call", outcome="ok", took_s=0.0))
@@ -138,7 +139,7 @@ def _end_call_tool(agent: AgentSettings, *, turn: Callable[[], int], emit: Emit)
             properties=FunctionCallResultProperties(run_llm=False),
         )
 
-    return _schema(described("end_call"), handle)
+    return _function_schema(described("end_call"), handle)
 
 
 def _transfer_tool(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit) -> FunctionSchema:
@@ -152,10 +153,11 @@ def _transfer_tool(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit
     schema["properties"]["destination"]["enum"] = list(people.names)
 
     async def handle(params: FunctionCallParams) -> None:
+        """Begin a transfer; the model writes on only if none begins or an argument is wrong."""
         wrong = problems(params.arguments, schema)
         outcome, result = "refused", {"error": "; ".join(wrong)}
         if not wrong:
-            reason = _text(params.arguments, "reason")
+            reason = _cleaned_argument(params.arguments, "reason")
             emit(PersonWanted(turn=turn(), reason=reason))
             begun = people.reach(params.arguments["destination"], reason, words_first=True)
             outcome, result = ("ok", BEING_CONNECTED) if begun else ("failed", NOBODY_THERE)
@@ -167,14 +169,14 @@ def _transfer_tool(people: ReachesPeople, *, turn: Callable[[], int], emit: Emit
             result, properties=FunctionCallResultProperties(run_llm=False) if silent else None
         )
 
-    return _schema(words, handle)
+    return _function_schema(words, handle)
 
 
 def _no_transfer_tool(turn: Callable[[], int], emit: Emit) -> Tool:
     """Return the tool for lines that cannot transfer: it only reports that a person was wanted."""
 
     async def run(arguments: Mapping[str, Any]) -> str:
-        emit(PersonWanted(turn=turn(), reason=_text(arguments, "reason")))
+        emit(PersonWanted(turn=turn(), reason=_cleaned_argument(arguments, "reason")))
         return "Nobody can be connected on this line: tell the caller so, and offer a callback."
 
     return Tool(**described("transfer_to_person", can_transfer=False), run=run)
@@ -191,7 +193,8 @@ def _callback_tool(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: 
     asked_in_turn: dict[str, int] = {}
 
     async def run(arguments: Mapping[str, Any]) -> str:
-        said = _text(arguments, "number", WHEN_LIMIT)
+        """Have the number confirmed first; note the callback when a later turn has done so."""
+        said = _cleaned_argument(arguments, "number", WHEN_LIMIT)
         number = callbacks.callback_number(said)
         if isinstance(number, Unkept):
             raise ToolFailed(ANSWERS[f"unkept_{number}"])
@@ -201,7 +204,10 @@ def _callback_tool(callbacks: KeepsCallbacks, *, turn: Callable[[], int], emit: 
         if not confirmed:
             asked_in_turn[number] = turn()
             return ANSWERS["confirm"].format(number=" ".join(number))
-        when, reason = _text(arguments, "when", WHEN_LIMIT), _text(arguments, "reason")
+        when, reason = (
+            _cleaned_argument(arguments, "when", WHEN_LIMIT),
+            _cleaned_argument(arguments, "reason"),
+        )
         about = "; ".join(filter(None, [reason, when and f"when: {when}"]))
         unkept = await callbacks.note_callback(about, said)
         if unkept is not None:
@@ -230,7 +236,8 @@ def sensitive_tools(max_s: float) -> tuple[Tool, ...]:
     )
 
 
-def _schema(words: Mapping[str, Any], handler: Any) -> FunctionSchema:
+def _function_schema(words: Mapping[str, Any], handler: Any) -> FunctionSchema:
+    """Return a tool's schema for Pipecat, with the handler that Pipecat calls."""
     parameters = words["parameters"]
     return FunctionSchema(
         name=words["name"],
@@ -241,5 +248,5 @@ def _schema(words: Mapping[str, Any], handler: Any) -> FunctionSchema:
     )
 
 
-def _text(arguments: Mapping[str, Any], name: str, limit: int = REASON_LIMIT) -> str:
+def _cleaned_argument(arguments: Mapping[str, Any], name: str, limit: int = REASON_LIMIT) -> str:
     return clean(str(arguments.get(name, "")), limit)

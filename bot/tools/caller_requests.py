@@ -63,7 +63,7 @@ class RecordedMessage:
             await self._writing
         await self._begin_writing()
         if not self._why_lost:
-            await asyncio.to_thread(self._apply, MessageFile.finish)
+            await asyncio.to_thread(self._apply_to_file, MessageFile.finish)
         if not self._why_lost:
             return True
         logger.error("a message could not be saved: {}", self._why_lost.strerror)
@@ -74,13 +74,14 @@ class RecordedMessage:
         """Delete the file."""
         if self._writing:
             await self._writing
-        await asyncio.to_thread(self._apply, MessageFile.drop)
+        await asyncio.to_thread(self._apply_to_file, MessageFile.drop)
 
     def _begin_writing(self) -> asyncio.Future[None]:
         pcm, self._unwritten = bytes(self._unwritten), bytearray()
-        return asyncio.get_running_loop().run_in_executor(None, self._write, pcm)
+        return asyncio.get_running_loop().run_in_executor(None, self._write_audio, pcm)
 
-    def _write(self, pcm: bytes) -> None:
+    def _write_audio(self, pcm: bytes) -> None:
+        """Add audio to the file, in a thread; an error of the disk is kept and ends the writing."""
         if self._why_lost:
             return
         try:
@@ -89,7 +90,8 @@ class RecordedMessage:
         except OSError as error:
             self._why_lost = error
 
-    def _apply(self, action: Callable[[MessageFile], None]) -> None:
+    def _apply_to_file(self, action: Callable[[MessageFile], None]) -> None:
+        """Do something with the file, if there is one; the first error of the disk is kept."""
         try:
             if self._file:
                 action(self._file)
@@ -196,6 +198,7 @@ class CallerRequests:
                 self._ending.cancel()
 
     async def _keep_owed(self) -> None:
+        """Store the owed callbacks in order; retry every `RETRY_EVERY_S` while that fails."""
         while self.owed:
             try:
                 await self._callbacks.add(self.owed[0])

@@ -89,10 +89,10 @@ def _own_function(entry_point: str) -> _OwnFunction:
     Raises:
         ValueError: The entry point cannot be used; the message follows its name.
     """
-    return _read_function(_load(entry_point))
+    return _read_function(_load_function(entry_point))
 
 
-def _load(entry_point: str) -> Callable[..., Any]:
+def _load_function(entry_point: str) -> Callable[..., Any]:
     """Import an entry point; raise `ValueError` if it is nothing that a tool can call."""
     module, _, name = entry_point.partition(":")
     try:
@@ -104,7 +104,7 @@ def _load(entry_point: str) -> Callable[..., Any]:
         raise ValueError("is not a function")  # noqa: TRY004
     if inspect.isclass(function):
         raise ValueError("is a class; name a function, or an object of it that can be called")
-    inner = _inner(function)
+    inner = _wrapped_function(function)
     if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
         raise ValueError("is a generator; let it return a list instead of yielding")
     if hasattr(function, "register") and hasattr(function, "__wrapped__"):  # `singledispatch`
@@ -112,7 +112,7 @@ def _load(entry_point: str) -> Callable[..., Any]:
     return function
 
 
-def _inner(function: Callable[..., Any]) -> Callable[..., Any]:
+def _wrapped_function(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function inside a partial or a callable object."""
     while isinstance(function, partial):
         function = function.func
@@ -125,13 +125,13 @@ def _read_function(function: Callable[..., Any]) -> _OwnFunction:
 
     An unusable signature raises nothing: it is only needed if the settings give no parameters.
     """
-    description, described = _descriptions(_docstring(function))
+    description, described = _described_parameters(_docstring_of(function))
     parameters, adapter, unreadable = None, None, ""
     try:
-        named = _usable(function)
+        named = _fillable_parameters(function)
         adapter = _adapter_of(named)
         _refuse_hidden(function, named)
-        parameters = _schema_of(adapter, _annotated(named) | described)
+        parameters = _schema_of(adapter, _annotated_descriptions(named) | described)
     except ValueError as error:
         unreadable = str(error)
     return _OwnFunction(
@@ -143,7 +143,7 @@ def _read_function(function: Callable[..., Any]) -> _OwnFunction:
     )
 
 
-def _docstring(function: Callable[..., Any]) -> str:
+def _docstring_of(function: Callable[..., Any]) -> str:
     """Return the docstring of a function, or of a callable object's method or class."""
     while isinstance(function, partial):
         function = function.func
@@ -152,7 +152,7 @@ def _docstring(function: Callable[..., Any]) -> str:
     return inspect.cleandoc(type(function).__call__.__doc__ or type(function).__doc__ or "")
 
 
-def _descriptions(docstring: str) -> tuple[str, dict[str, str]]:
+def _described_parameters(docstring: str) -> tuple[str, dict[str, str]]:
     """Return the first paragraph of a docstring, and its descriptions of parameters."""
     try:
         read = docstring_parser.parse(docstring)
@@ -164,7 +164,7 @@ def _descriptions(docstring: str) -> tuple[str, dict[str, str]]:
     return clean(first, DESCRIPTION_CHARACTERS), found
 
 
-def _annotated(parameters: Sequence[inspect.Parameter]) -> dict[str, str]:
+def _annotated_descriptions(parameters: Sequence[inspect.Parameter]) -> dict[str, str]:
     """Return the descriptions in types such as `Annotated[str, "The day."]`, or with `Doc`."""
     found: dict[str, str] = {}
     for item in parameters:
@@ -174,7 +174,7 @@ def _annotated(parameters: Sequence[inspect.Parameter]) -> dict[str, str]:
     return {name: clean(text, DESCRIPTION_CHARACTERS) for name, text in found.items() if text}
 
 
-def _usable(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
+def _fillable_parameters(function: Callable[..., Any]) -> Sequence[inspect.Parameter]:
     """Return the parameters that a model can fill.
 
     Left out are those that a partial fills, and those with a default and a type that JSON cannot
@@ -274,7 +274,7 @@ def _adapter_of(parameters: Sequence[inspect.Parameter]) -> TypeAdapter[Any]:
 def _schema_of(adapter: TypeAdapter[Any], described: Mapping[str, str]) -> Mapping[str, Any]:
     """Return the JSON schema in the keywords that models' providers accept."""
     made = adapter.json_schema(schema_generator=_SchemaMaker)
-    schema = {"properties": {}, "required": [], **_plain(made, made.get("$defs") or {})}
+    schema = {"properties": {}, "required": [], **_inline_schema(made, made.get("$defs") or {})}
     schema["additionalProperties"] = False
     for name, parameter in schema["properties"].items():
         if described.get(name):
@@ -287,7 +287,7 @@ def _schema_of(adapter: TypeAdapter[Any], described: Mapping[str, str]) -> Mappi
     return schema
 
 
-def _plain(
+def _inline_schema(
     schema: Mapping[str, Any], types: Mapping[str, Any], inside: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Return a schema without references, titles and constants, which not all providers accept."""
@@ -295,9 +295,11 @@ def _plain(
         name = str(reference).rpartition("/")[2]
         if name in inside or len(inside) == NESTED or name not in types:
             return {"type": "object"}
-        return _plain({**types[name], **_without(schema, "$ref")}, types, (*inside, name))
-    into = partial(_plain, types=types, inside=inside)
-    kept = _without(schema, "$defs", "title", "discriminator")
+        return _inline_schema(
+            {**types[name], **_without_keys(schema, "$ref")}, types, (*inside, name)
+        )
+    into = partial(_inline_schema, types=types, inside=inside)
+    kept = _without_keys(schema, "$defs", "title", "discriminator")
     plain = dict(_plain_keyword(key, value, into) for key, value in kept.items())
     if plain.get("type") == "array" and "items" not in plain:  # OpenAI accepts none without
         plain["items"] = {"anyOf": plain["prefixItems"]} if plain.get("prefixItems") else {}
@@ -317,7 +319,7 @@ def _plain_keyword(key: str, value: Any, into: Callable[[Any], Any]) -> tuple[st
     return key, value
 
 
-def _without(schema: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+def _without_keys(schema: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
     return {key: value for key, value in schema.items() if key not in keys}
 
 
@@ -327,15 +329,17 @@ def _run_of(own: _OwnFunction) -> Run:
     The checks and the texts of results may be the owner's code as well.
     """
     free_threads = threading.BoundedSemaphore(THREADS)
-    is_asynchronous = inspect.iscoroutinefunction(_inner(own.function))
+    is_asynchronous = inspect.iscoroutinefunction(_wrapped_function(own.function))
 
     async def run(arguments: Mapping[str, Any]) -> Any:
+        """Run the function in the owner's loop or a thread; raise `ToolFailed` if all are busy."""
+
         async def later(begun: Any = None) -> Any:
-            begun = own.function(**_checked(own, arguments)) if begun is None else begun
+            begun = own.function(**_checked_arguments(own, arguments)) if begun is None else begun
             return shorten(await begun)
 
         def now() -> Any:
-            result = own.function(**_checked(own, arguments))
+            result = own.function(**_checked_arguments(own, arguments))
             if isinstance(result, Future):  # of an executor, which does the work
                 result = cast("Future[Any]", result).result()
             # A decorated asynchronous function may not look like one.
@@ -354,7 +358,7 @@ def _run_of(own: _OwnFunction) -> Run:
     return run
 
 
-def _checked(own: _OwnFunction, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+def _checked_arguments(own: _OwnFunction, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the arguments in the function's types; raise `ArgumentsRefused` if they do not fit."""
     if own.adapter is None:
         return arguments
@@ -369,12 +373,12 @@ def _checked(own: _OwnFunction, arguments: Mapping[str, Any]) -> Mapping[str, An
             if value is not None or name not in unfit
         }
         if len(kept) < len(arguments):  # models write null for a default
-            return _checked(own, kept)
-        told = "; ".join(_sentence(error) for error in errors[:ERRORS_TOLD])
+            return _checked_arguments(own, kept)
+        told = "; ".join(_error_sentence(error) for error in errors[:ERRORS_TOLD])
         raise ArgumentsRefused(clean(told, ERROR_CHARACTERS)) from wrong
 
 
-def _sentence(error: Mapping[str, Any]) -> str:
+def _error_sentence(error: Mapping[str, Any]) -> str:
     where = ".".join(["arguments", *(str(part) for part in error["loc"])])
     is_missing = str(error["type"]).startswith("missing")
     return f"{where} is missing" if is_missing else f"{where}: {error['msg']}"

@@ -71,7 +71,7 @@ def made_tools(
             yield about, " ".join(str(wrong).split())
             continue
         taken.add(made.name)
-        yield about, _bind(made, setting, facts)
+        yield about, _bind_facts(made, setting, facts)
 
 
 def tool_schemas(agents: Iterable[AgentSettings]) -> tuple[FunctionSchema, ...]:
@@ -97,7 +97,7 @@ def _check_name(name: str, taken: set[str]) -> None:
         raise ValueError(f"is called {name!r} like a tool before it; give one another `name`")
 
 
-def _bind(tool: Tool, settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
+def _bind_facts(tool: Tool, settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
     """Return a tool whose bound parameters are filled with facts and hidden from the model."""
     schema, bound = tool.parameters, settings.bound
     needed = [name for name in bound if name in schema.get("required", ())]
@@ -122,6 +122,7 @@ def _bind(tool: Tool, settings: ToolSettings, facts: Mapping[CallFact, str]) -> 
 
 
 def _from_url(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Tool:
+    """Return a tool that sends a request to the configured URL."""
     return Tool(
         name=settings.name or "",
         description=settings.description or "",
@@ -139,6 +140,7 @@ def _http_run(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
     """
 
     async def run(arguments: Mapping[str, Any]) -> Any:
+        """Send the request and return the result; raise `ToolFailed` without a response."""
         url, body = URL(settings.url or ""), ""
         if settings.method in BODILESS:
             url = url.extend_query({name: _query_value(item) for name, item in arguments.items()})
@@ -148,7 +150,7 @@ def _http_run(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
             async with request(
                 settings.method,
                 str(url),
-                headers=_headers(settings, json.dumps(facts), body or url.raw_query_string),
+                headers=_request_headers(settings, json.dumps(facts), body or url.raw_query_string),
                 allow_redirects=False,  # the secret must only go to the configured URL
                 data=body.encode() or None,
             ) as response:
@@ -159,7 +161,7 @@ def _http_run(settings: ToolSettings, facts: Mapping[CallFact, str]) -> Run:
     return run
 
 
-def _headers(settings: ToolSettings, facts: str, arguments: str) -> dict[str, str]:
+def _request_headers(settings: ToolSettings, facts: str, arguments: str) -> dict[str, str]:
     """Return the headers: the facts of the call, the bearer token and the signature.
 
     `arguments` is the body, or the query of a request without one.
@@ -182,6 +184,7 @@ def _query_value(value: Any) -> str:
 
 
 async def _read_body(response: aiohttp.ClientResponse) -> str:
+    """Return a response's text; raise `ToolFailed` if it exceeds `BODY_LIMIT_BYTES`."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(16_384):
         body += chunk

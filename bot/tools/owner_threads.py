@@ -40,10 +40,13 @@ class _OwnerLoop:
     def __init__(self, number: int) -> None:
         self.blocked = False
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True, name=f"own tools {number}")
+        self._thread = threading.Thread(
+            target=self._run_for_ever, daemon=True, name=f"own tools {number}"
+        )
         self._thread.start()
 
-    def _run(self) -> None:
+    def _run_for_ever(self) -> None:
+        """Run the loop in its thread; log an exit that an owner's task raises, and run on."""
         asyncio.set_event_loop(self.loop)
         while True:
             try:
@@ -54,9 +57,9 @@ class _OwnerLoop:
     def block(self) -> None:
         """Mark the loop as blocked, until it is free."""
         self.blocked = True
-        self.loop.call_soon_threadsafe(self._unblock)
+        self.loop.call_soon_threadsafe(self._mark_free)
 
-    def _unblock(self) -> None:
+    def _mark_free(self) -> None:
         self.blocked = False
 
     def place(self) -> str:
@@ -101,17 +104,17 @@ class OwnerLoops:
             loop, begun = self._loops[number], Future[None]()
             if loop.blocked:
                 continue
-            running = asyncio.run_coroutine_threadsafe(_outcome(work, begun), loop.loop)
+            running = asyncio.run_coroutine_threadsafe(_outcome_of_work(work, begun), loop.loop)
             outcome = asyncio.wrap_future(running)
             try:
-                if await self._begins(begun, loop):
-                    return _result(await outcome)
+                if await self._begins_in_time(begun, loop):
+                    return _result_or_raise(await outcome)
             finally:
                 begun.cancel()
                 outcome.cancel()
         raise OwnerBusy("earlier requests to own tools block each other")
 
-    async def _begins(self, begun: "Future[None]", loop: _OwnerLoop) -> bool:
+    async def _begins_in_time(self, begun: "Future[None]", loop: _OwnerLoop) -> bool:
         """Return whether the loop begins the work in time; otherwise tell what blocks it."""
         await asyncio.wait({asyncio.wrap_future(begun)}, timeout=BEGIN_S)
         if not begun.cancel():
@@ -122,7 +125,7 @@ class OwnerLoops:
         return False
 
 
-async def _outcome(work: Work, begun: "Future[None]") -> Outcome:
+async def _outcome_of_work(work: Work, begun: "Future[None]") -> Outcome:
     """Do the work, unless it was given up before it began, and return its result or its error.
 
     The error is returned, because a future cannot hold a StopIteration.
@@ -136,7 +139,11 @@ async def _outcome(work: Work, begun: "Future[None]") -> Outcome:
         return None, raised
 
 
-def _result(outcome: Outcome) -> Any:
+def _result_or_raise(outcome: Outcome) -> Any:
+    """Return the value or raise the error.
+
+    An error that would end the waiting task, such as a CancelledError, becomes a `RuntimeError`.
+    """
     value, error = outcome
     if error is None:
         return value
@@ -173,6 +180,7 @@ async def in_thread(work: Callable[[], Any], free_threads: threading.BoundedSema
     outcome.set_running_or_notify_cancel()  # the thread goes on if the wait is cancelled
 
     def body() -> None:
+        """Do the work and free the thread's place; its error is raised in the waiting task."""
         try:
             found = context.run(work), None
         except BaseException as raised:  # noqa: BLE001 - raised in the waiting task
@@ -182,4 +190,4 @@ async def in_thread(work: Callable[[], Any], free_threads: threading.BoundedSema
         outcome.set_result(found)
 
     threading.Thread(target=body, daemon=True, name="own tool").start()
-    return _result(await asyncio.wrap_future(outcome))
+    return _result_or_raise(await asyncio.wrap_future(outcome))

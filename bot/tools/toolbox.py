@@ -121,12 +121,12 @@ class _Attempt:
         )
 
 
-async def _allow() -> bool:
+async def _always_allow() -> bool:
     """Allow a tool to begin."""
     return True
 
 
-def _ignore() -> None:
+def _do_nothing() -> None:
     """Do nothing."""
 
 
@@ -150,8 +150,8 @@ class Toolbox:
     late: LateResults | None = None  # `None` if late results wait until the model calls again
     bridge_after_s: float = BRIDGE_AFTER_S
     # Awaited before a tool begins; returns False if the call now belongs to another process.
-    before_each: Callable[[], Awaitable[bool]] = _allow
-    verified: Callable[[], None] = _ignore  # called when a tool has verified the caller
+    before_each: Callable[[], Awaitable[bool]] = _always_allow
+    verified: Callable[[], None] = _do_nothing  # called when a tool has verified the caller
     words: StoredWords | None = None  # keeps the call's sensitive section; `None` in tests
     _attempts: list[_Attempt] = field(default_factory=list[_Attempt], init=False)
     _bridged_at: float = field(default=-math.inf, init=False)  # monotonic
@@ -192,13 +192,13 @@ class Toolbox:
 
     def schemas(self) -> list[FunctionSchema]:
         """Return the schemas for the model, each with the handler that runs the tool."""
-        return [schema_of(tool, self._handler(tool)) for tool in self.tools]
+        return [schema_of(tool, self._make_handler(tool)) for tool in self.tools]
 
     async def close(self) -> None:
         """Wait briefly for running tools, because callers count on them; then cancel them."""
         tasks = [item.task for item in self._attempts]
         followers = [attempt.follower for attempt in self._attempts if attempt.follower]
-        self._attempts.clear()  # so that `_answer` starts no more followers
+        self._attempts.clear()  # so that `_answer_model` starts no more followers
         for task in followers:
             task.cancel()
         if tasks:
@@ -207,24 +207,26 @@ class Toolbox:
             task.cancel()
         await asyncio.gather(*tasks, *followers, return_exceptions=True)
 
-    def _handler(self, tool: Tool) -> Callable[[FunctionCallParams], Coroutine[Any, Any, None]]:
+    def _make_handler(
+        self, tool: Tool
+    ) -> Callable[[FunctionCallParams], Coroutine[Any, Any, None]]:
         async def handle(params: FunctionCallParams) -> None:
-            await params.result_callback(await self._answer(tool, params))
+            await params.result_callback(await self._answer_model(tool, params))
 
         return handle
 
-    async def _answer(self, tool: Tool, params: FunctionCallParams) -> dict[str, Any]:
+    async def _answer_model(self, tool: Tool, params: FunctionCallParams) -> dict[str, Any]:
         """Return the result for the model; arguments that do not fit are refused, and nothing runs.
 
         If the caller interrupts the wait, the tool continues, and another task delivers its result.
         """
-        if wrong := problems(params.arguments, _accepted(tool)):
+        if wrong := problems(params.arguments, _accepted_schema(tool)):
             self._emit_outcome(tool, turn=self.turn(), outcome="refused", took_s=0.0)
             return {"error": "; ".join(wrong)}
         attempt = self._find_or_begin(tool, params)
         # `wait` does not cancel the task: an interruption ends the wait, not the booking.
         try:
-            await self._bridge(tool, attempt.task, params)
+            await self._speak_bridge(tool, attempt.task, params)
             await asyncio.wait({attempt.task})
         except asyncio.CancelledError:
             attempt.is_awaited = False
@@ -237,7 +239,7 @@ class Toolbox:
         attempt.delivered, attempt.is_awaited = True, False
         return {"error": "it was stopped"} if attempt.task.cancelled() else attempt.task.result()
 
-    async def _bridge(
+    async def _speak_bridge(
         self, tool: Tool, task: asyncio.Future[dict[str, Any]], params: FunctionCallParams
     ) -> None:
         """Speak the tool's bridge once if the result is late and the agent is not speaking.
@@ -268,7 +270,7 @@ class Toolbox:
         attempt = next(found, None)
         if attempt is None:
             # Owned by this object, which cancels and awaits it: see `close`.
-            work = self._work(tool, params.arguments, turn=turn)
+            work = self._run_with_effects(tool, params.arguments, turn=turn)
             task = asyncio.get_running_loop().create_task(work, name=f"tool {tool.name}")
             attempt = _Attempt(key=key, call_id="", turn=turn, began=now, task=task)
             self._attempts.append(attempt)
@@ -296,7 +298,9 @@ class Toolbox:
         result = {**request, **attempt.task.result()}
         await late.ask_with(f"{LATE} {RULE} {_to_json(result)}", TELL_LATE)
 
-    async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
+    async def _run_with_effects(
+        self, tool: Tool, arguments: Mapping[str, Any], *, turn: int
+    ) -> dict[str, Any]:
         """Run a tool, carry out its effects on the call, emit the outcome and return the result.
 
         Does not run it if the call has gone on in another process.
@@ -306,7 +310,7 @@ class Toolbox:
             self.words.begin_sensitive_section()
         if not await self.before_each():
             return {"error": MOVED}
-        outcome, result = await _run(tool, arguments)
+        outcome, result = await _run_within_limit(tool, arguments)
         if self.words and tool.sensitive == "end" and outcome == "ok":
             self.words.end()
         if tool.verifies and outcome == "ok" and _is_verified(result.get("result")):
@@ -318,7 +322,7 @@ class Toolbox:
         self.emit(ToolCalled(turn=turn, tool=tool.name, outcome=outcome, took_s=took_s))
 
 
-def _accepted(tool: Tool) -> Mapping[str, Any]:
+def _accepted_schema(tool: Tool) -> Mapping[str, Any]:
     """Return the schema of a tool's arguments; if it checks their values itself, of their names."""
     if not tool.checks:
         return tool.parameters
@@ -347,7 +351,7 @@ def _result_of(attempt: _Attempt) -> Mapping[str, Any] | None:
     return task.result() if has_result else None
 
 
-async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+async def _run_within_limit(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the outcome (ok, late, refused, failed) and a result for the model; raises nothing."""
     limit = asyncio.timeout(tool.timeout_s)
     try:
@@ -362,7 +366,7 @@ async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str,
         if isinstance(error, TimeoutError) and limit.expired():
             return "late", {"error": f"{tool.name} did not answer in time; do not try it again now"}
         place = place_of(traceback.extract_tb(error.__traceback__))
-        message = _message(error)
+        message = _error_text(error)
         logger.opt(exception=error).warning(
             "the tool {} raised {}: {} in {}", tool.name, type(error).__name__, message, place
         )
@@ -370,7 +374,7 @@ async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str,
     return "ok", {"result": result}
 
 
-def _message(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     try:
         return clean(str(error), MESSAGE_CHARACTERS)
     except Exception as raised:  # noqa: BLE001 - the error's class may be the owner's
@@ -391,7 +395,7 @@ def shorten(result: Any) -> Any:
     """
     pieces: list[str] = []
     length = 0
-    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_content)
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain_content)
     try:
         for piece in encoder.iterencode(result):
             pieces.append(piece)
@@ -403,7 +407,7 @@ def shorten(result: Any) -> Any:
     return json.loads(without_halves("".join(pieces)))
 
 
-def _content(value: Any) -> Any:
+def _plain_content(value: Any) -> Any:
     """Return what a value such as a dataclass or a row contains; of any other, its text."""
     if isinstance(value, Enum):
         return value.value

@@ -100,11 +100,13 @@ class TransferDecision:
         The line transfers the call only after the announcement.
         """
         if self._how is How.HAND_ON:
-            return self._move(At.ANNOUNCING, now + ANNOUNCED_S, TransferStep.ANNOUNCE)
+            return self._enter_state(At.ANNOUNCING, now + ANNOUNCED_S, TransferStep.ANNOUNCE)
         self._called = True
         summarise = (TransferStep.SUMMARISE,) if self._how is How.BRIEF else ()
         until = now + self._ring_s + UNANSWERED_S
-        return self._move(At.RINGING, until, TransferStep.ANNOUNCE, *summarise, TransferStep.CALL)
+        return self._enter_state(
+            At.RINGING, until, TransferStep.ANNOUNCE, *summarise, TransferStep.CALL
+        )
 
     def tick(self, now: float) -> Steps:
         """Return what to do if the time limit of the current state has passed."""
@@ -117,12 +119,12 @@ class TransferDecision:
             case At.BRIEFING if not self._has_summary:
                 steps = self.summary_ready(now)
             case At.ASKING if self._asked < TIMES_ASKED:
-                steps = self._move(At.BRIEFING, now + SAID_S, TransferStep.ASK_AGAIN)
+                steps = self._enter_state(At.BRIEFING, now + SAID_S, TransferStep.ASK_AGAIN)
             case At.JOINING | At.LEAVING:
-                steps = self._fail("failed", "not_in_time")
+                steps = self._end_as_failed("failed", "not_in_time")
             case _:
                 why = "not_accepted" if self._answered else "no_answer"
-                steps = self._fail("no_answer", why)
+                steps = self._end_as_failed("no_answer", why)
         return steps
 
     def caller_gone(self, now: float) -> Steps:
@@ -130,7 +132,7 @@ class TransferDecision:
         del now  # a parameter of all these methods
         drops = self._called and self.at is not At.OVER
         self.drop_reason = "caller_hung_up"
-        return self._move(At.OVER, None, *((TransferStep.DROP,) if drops else ()))
+        return self._enter_state(At.OVER, None, *((TransferStep.DROP,) if drops else ()))
 
     def announced(self, now: float) -> Steps:
         """Record that the caller has heard the announcement, or that its time is up."""
@@ -140,13 +142,13 @@ class TransferDecision:
         if self._how is not How.HAND_ON:
             return (TransferStep.HOLD,)
         until = now + self._ring_s + LEAVING_S
-        return self._move(At.LEAVING, until, TransferStep.HOLD, TransferStep.HAND_ON)
+        return self._enter_state(At.LEAVING, until, TransferStep.HOLD, TransferStep.HAND_ON)
 
     def summary_ready(self, now: float) -> Steps:
         """Record that the summary is ready, or that the person waits no longer for it."""
         first, self._has_summary = not self._has_summary, True
         awaited = first and self.at is At.BRIEFING
-        return self._move(At.BRIEFING, now + SAID_S, TransferStep.BRIEF) if awaited else ()
+        return self._enter_state(At.BRIEFING, now + SAID_S, TransferStep.BRIEF) if awaited else ()
 
     def person_called(self, now: float, outcome: Handover) -> Steps:
         """Record whether the call to the person was answered (`connected`), maybe by a machine.
@@ -154,31 +156,31 @@ class TransferDecision:
         An answer after the end of the attempt is dropped.
         """
         if outcome != "connected":
-            return self._fail(outcome, "not_reached") if self.at is At.RINGING else ()
+            return self._end_as_failed(outcome, "not_reached") if self.at is At.RINGING else ()
         if self.at is not At.RINGING:
             self.drop_reason = "too_late"
             return (TransferStep.DROP,) if self.at is At.OVER else ()
         self._answered = True
         if self._how is How.CALL:
-            return self._move(At.JOINING, now + JOIN_S, TransferStep.JOIN)
+            return self._enter_state(At.JOINING, now + JOIN_S, TransferStep.JOIN)
         if self._has_summary:
-            return self._move(At.BRIEFING, now + SAID_S, TransferStep.BRIEF)
-        return self._move(At.BRIEFING, now + SUMMARY_S)
+            return self._enter_state(At.BRIEFING, now + SAID_S, TransferStep.BRIEF)
+        return self._enter_state(At.BRIEFING, now + SUMMARY_S)
 
     def briefed(self, now: float) -> Steps:
         """Record that the person has heard everything."""
         if self.at is not At.BRIEFING:
             return ()
         self._asked += 1
-        return self._move(At.ASKING, now + ACCEPT_S)
+        return self._enter_state(At.ASKING, now + ACCEPT_S)
 
     def person_decided(self, now: float, *, accepts: bool) -> Steps:
         """Record that the person has accepted or declined, by a key or a word."""
         if self.at not in (At.BRIEFING, At.ASKING):
             return ()
         if accepts:
-            return self._move(At.JOINING, now + JOIN_S, TransferStep.JOIN)
-        return self._fail("declined", "declined")
+            return self._enter_state(At.JOINING, now + JOIN_S, TransferStep.JOIN)
+        return self._end_as_failed("declined", "declined")
 
     def person_gone(self, now: float) -> Steps:
         """Record that the person's leg has ended."""
@@ -186,17 +188,17 @@ class TransferDecision:
             return ()
         if self.at is At.TOGETHER:
             self.talked_s = now - self._joined_at
-            return self._move(At.OVER, None, TransferStep.TAKE_BACK)
-        return self._fail("declined" if self._answered else "no_answer", "person_hung_up")
+            return self._enter_state(At.OVER, None, TransferStep.TAKE_BACK)
+        return self._end_as_failed("declined" if self._answered else "no_answer", "person_hung_up")
 
     def joined(self, now: float, *, ok: bool) -> Steps:
         """Record whether the two legs were joined."""
         if self.at is not At.JOINING:
             return ()
         if not ok:
-            return self._fail("failed", "join_failed")
+            return self._end_as_failed("failed", "join_failed")
         self.outcome, self._joined_at = "connected", now
-        return self._move(At.TOGETHER, None)
+        return self._enter_state(At.TOGETHER, None)
 
     def handed_on(self, now: float, outcome: Handover) -> Steps:
         """Record whether the line has transferred the call (`connected`)."""
@@ -204,16 +206,17 @@ class TransferDecision:
         if self.at is not At.LEAVING:
             return ()
         if outcome != "connected":
-            return self._fail(outcome, "not_reached")
+            return self._end_as_failed(outcome, "not_reached")
         self.outcome = outcome
-        return self._move(At.OVER, None, TransferStep.LET_GO)
+        return self._enter_state(At.OVER, None, TransferStep.LET_GO)
 
-    def _fail(self, outcome: Handover, why: str) -> Steps:
+    def _end_as_failed(self, outcome: Handover, why: str) -> Steps:
+        """End the transfer: hang up on a called person, and return the caller to the agent."""
         self.outcome, self.drop_reason = outcome, why
         dropped = (TransferStep.DROP,) if self._called else ()
-        return self._move(At.OVER, None, *dropped, TransferStep.COME_BACK)
+        return self._enter_state(At.OVER, None, *dropped, TransferStep.COME_BACK)
 
-    def _move(self, at: At, until: float | None, *steps: TransferStep) -> Steps:
+    def _enter_state(self, at: At, until: float | None, *steps: TransferStep) -> Steps:
         """Enter a state with a time limit, and return what to do."""
         self.at, self.wake_at = at, until
         return steps

@@ -197,9 +197,13 @@ class PersonCall:
             again: Whether to say only how to accept.
         """
         by_word = self._ear.hears_words
-        parts = [self._text(Situation.ACCEPT_EITHER if by_word else Situation.ACCEPT)]
+        parts = [self._sentence_text(Situation.ACCEPT_EITHER if by_word else Situation.ACCEPT)]
         if not again:
-            parts = [self._text(Situation.FOR_PERSON), *([summary] if summary else []), *parts]
+            parts = [
+                self._sentence_text(Situation.FOR_PERSON),
+                *([summary] if summary else []),
+                *parts,
+            ]
         self._ear.listen(on=False)
         self._voice.said.clear()
         await self._leg.answered()
@@ -226,7 +230,7 @@ class PersonCall:
         except Exception as broken:  # noqa: BLE001 - the transfer must go on for the caller
             logger.opt(exception=broken).error("a person's leg could not be ended")
 
-    def _text(self, situation: Situation) -> str:
+    def _sentence_text(self, situation: Situation) -> str:
         found = (text.text for text in self._texts if text.situation is situation)
         return next(found, None) or sentence(situation, DEFAULT_LANGUAGE)
 
@@ -244,6 +248,7 @@ def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:
 
 
 def _make_worker(processors: list[FrameProcessor], rate_hz: int) -> PipelineWorker:
+    """Return Pipecat's worker for the person's call; it does not end when nothing happens."""
     return PipelineWorker(
         Pipeline(order_interruptions(processors)),
         params=PipelineParams(audio_in_sample_rate=rate_hz, audio_out_sample_rate=rate_hz),

@@ -85,7 +85,7 @@ class Transfer:
         emit: Emit,
     ) -> None:
         self.waiting, self.sound = waiting, JoinedSound()
-        floor.listeners.append(self._follow)
+        floor.listeners.append(self._follow_key)
         self.shared, self.leg, self.agent = shared, leg, agent
         self.hold_line, self._floor, self.requests = hold_line, floor, requests
         self.turn, self.emit = turn, emit
@@ -232,7 +232,7 @@ class Transfer:
             return How.HAND_ON
         return How.CALL if can_call else None
 
-    def _follow(self, event: FloorEvent) -> None:
+    def _follow_key(self, event: FloorEvent) -> None:
         """Begin the transfer or callback that the agent's `keys` define for a pressed key.
 
         Keys are ignored while a transfer is in progress.
@@ -322,6 +322,7 @@ class _Tasks:
     async def _report_result(
         self, name: str, work: Coroutine[Any, Any, Report | None], on_failure: Report
     ) -> None:
+        """Report a step's result, if it has one; if it raises, log that and report `on_failure`."""
         try:
             report = await work
         except Exception as broken:  # noqa: BLE001 - a failed step is reported, like any result
@@ -369,14 +370,14 @@ class TransferAttempt:
         default_outcome = "caller_gone"  # for the gate, if the decision has none
         try:
             self._transfer.leave_agent()
-            await self._do(decision.start(self._now()))
+            await self._carry_out(decision.start(self._now()))
             while decision.at is not At.OVER:
                 report, now = await self._tasks.wait(decision.wake_at)
-                await self._do((report or decision.tick)(now))
+                await self._carry_out((report or decision.tick)(now))
         except Exception as broken:  # noqa: BLE001 - the caller must return to the agent
             logger.opt(exception=broken).error("a transfer failed")
             default_outcome = "failed"
-            await self._drop("failed")
+            await self._drop_person("failed")
             await self._come_back("failed")
         finally:
             await self._tasks.cancel()
@@ -386,14 +387,14 @@ class TransferAttempt:
             await self._gate.end(self._order.id, outcome, length_s=length_s)
         return decision.outcome
 
-    async def _do(self, steps: Steps) -> None:
+    async def _carry_out(self, steps: Steps) -> None:
         """Carry out steps in order; those that take time go on in tasks of their own."""
         for step in steps:
             match step:
                 case TransferStep.HOLD:
                     self._transfer.hold_line.play_on_hold(on=True)
                 case TransferStep.DROP:
-                    await self._drop(self._decision.drop_reason)
+                    await self._drop_person(self._decision.drop_reason)
                 case TransferStep.COME_BACK:
                     await self._come_back(self._decision.outcome or "failed")
                 case TransferStep.TAKE_BACK:
@@ -401,25 +402,28 @@ class TransferAttempt:
                 case TransferStep.LET_GO:
                     await self._let_go()
                 case _:
-                    self._begin(step)
+                    self._begin_step(step)
 
-    def _begin(self, step: TransferStep) -> None:
+    def _begin_step(self, step: TransferStep) -> None:
         """Start a step that takes time."""
         decision = self._decision
         work, on_failure = {
-            TransferStep.ANNOUNCE: (self._announce, decision.announced),
-            TransferStep.SUMMARISE: (self._summarise, decision.summary_ready),
-            TransferStep.CALL: (self._call, partial(decision.person_called, outcome="failed")),
+            TransferStep.ANNOUNCE: (self._announce_transfer, decision.announced),
+            TransferStep.SUMMARISE: (self._write_summary, decision.summary_ready),
+            TransferStep.CALL: (
+                self._call_person,
+                partial(decision.person_called, outcome="failed"),
+            ),
             TransferStep.HAND_ON: (self._hand_on, partial(decision.handed_on, outcome="failed")),
-            TransferStep.BRIEF: (self._brief, decision.person_gone),
-            TransferStep.ASK_AGAIN: (partial(self._brief, again=True), decision.person_gone),
-            TransferStep.JOIN: (self._join, partial(decision.joined, ok=False)),
+            TransferStep.BRIEF: (self._brief_person, decision.person_gone),
+            TransferStep.ASK_AGAIN: (partial(self._brief_person, again=True), decision.person_gone),
+            TransferStep.JOIN: (self._join_parties, partial(decision.joined, ok=False)),
         }[step]
         self._tasks.start(step, work(), on_failure)
 
     # Steps that take time; each returns its report.
 
-    async def _announce(self) -> Report:
+    async def _announce_transfer(self) -> Report:
         """Tell the caller about the transfer, after what the agent is saying."""
         waiting = self._transfer.waiting
         await waiting.wait_for_words()
@@ -427,11 +431,11 @@ class TransferAttempt:
         await until_heard(waiting.line, self._now)
         return self._decision.announced
 
-    async def _summarise(self) -> Report:
+    async def _write_summary(self) -> Report:
         self._summary = await self._transfer.summarise(self._reason, self._to)
         return self._decision.summary_ready
 
-    async def _call(self) -> Report:
+    async def _call_person(self) -> Report:
         """Call the person, and run their leg if they pick up.
 
         Reports `failed` if another process has the call, or if the gate refuses the order.
@@ -469,7 +473,7 @@ class TransferAttempt:
         outcome = await self._transfer.leg.transfer(self._to, ring_s=self._ring_s)
         return partial(self._decision.handed_on, outcome=outcome)
 
-    async def _brief(self, *, again: bool = False) -> Report:
+    async def _brief_person(self, *, again: bool = False) -> Report:
         """Tell the person the summary, if there is one, and how to accept; `again`: only that."""
         summary = self._summary
         if self._person:
@@ -480,7 +484,7 @@ class TransferAttempt:
             )
         return self._decision.briefed
 
-    async def _join(self) -> Report:
+    async def _join_parties(self) -> Report:
         """Silence the agent, connect the caller and the person, and emit the outcome."""
         transfer, waiting, person = self._transfer, self._transfer.waiting, self._person
         if person is None:
@@ -502,7 +506,7 @@ class TransferAttempt:
 
     # The ends of an attempt.
 
-    async def _drop(self, reason: str) -> None:
+    async def _drop_person(self, reason: str) -> None:
         """End the person's leg, or the attempt to call them; a waiting caller still hears tones."""
         await self._tasks.cancel(TransferStep.CALL, TransferStep.JOIN)  # both use the person's leg
         self._transfer.part()

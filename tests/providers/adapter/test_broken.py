@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot.call.shared import _build
+from bot.call.shared import _build_service
 from calls.turn import Turn
 from fallbacks.events import AttemptFailed
 from lab.simulators.lab import Lab, Spec
@@ -40,7 +40,7 @@ def spec(stage: Stage, name: str) -> RungSpec:
 
 
 def test_a_call_gets_a_service_that_refuses_instead_of_an_exception() -> None:
-    assert isinstance(_build(spec("tts", "it")), BrokenService)
+    assert isinstance(_build_service(spec("tts", "it")), BrokenService)
 
 
 @dataclass
