@@ -122,6 +122,7 @@ def _plivo_routes(settings: PlivoSettings, host: CarrierHost) -> Iterator[APIRou
 
 
 def _twilio_rest(settings: TwilioSettings, public_url: str) -> TwilioRest | None:
+    """Return Twilio's API; `None` without the account's SID and its token."""
     if not (settings.account_sid and settings.auth_token):
         return None
     return TwilioRest(
@@ -133,6 +134,7 @@ def _twilio_rest(settings: TwilioSettings, public_url: str) -> TwilioRest | None
 
 
 def _plivo_rest(settings: PlivoSettings, public_url: str) -> PlivoRest | None:
+    """Return Plivo's API; `None` without the account's id and its token."""
     if not (settings.auth_id and settings.auth_token):
         return None
     return PlivoRest(
@@ -175,6 +177,7 @@ def carrier_of(
 def _twilio_carrier(
     settings: TwilioSettings, public_url: str, news: CarrierNews
 ) -> CampaignCarrier | None:
+    """Return Twilio for campaigns; `None` if it is disabled, or has no credentials or number."""
     rest = _twilio_rest(settings, public_url)
     if not (settings.enabled and rest and settings.number):
         return None
@@ -189,6 +192,7 @@ def _twilio_carrier(
 def _telnyx_carrier(
     settings: TelnyxSettings, public_url: str, news: CarrierNews
 ) -> CampaignCarrier | None:
+    """Return Telnyx for campaigns; `None` if it is disabled, or lacks key, connection or number."""
     key, connection_id = settings.api_key, settings.connection_id
     if not (settings.enabled and key and connection_id and settings.number):
         return None
@@ -207,6 +211,7 @@ def _telnyx_carrier(
 def _plivo_carrier(
     settings: PlivoSettings, public_url: str, news: CarrierNews
 ) -> CampaignCarrier | None:
+    """Return Plivo for campaigns; `None` if it is disabled, or has no credentials or number."""
     rest = _plivo_rest(settings, public_url)
     if not (settings.enabled and rest and settings.number):
         return None
@@ -221,6 +226,7 @@ def _plivo_carrier(
 def _exotel_carrier(
     settings: ExotelSettings, public_url: str, news: CarrierNews
 ) -> CampaignCarrier | None:
+    """Return Exotel for campaigns; `None` if it is disabled, or has no credentials or number."""
     account, key, token = settings.account_sid, settings.api_key, settings.api_token
     if not (settings.enabled and account and key and token and settings.number):
         return None
@@ -235,6 +241,7 @@ def _exotel_carrier(
 
 
 def _livekit_carrier(settings: LivekitSettings, tasks: asyncio.TaskGroup) -> CampaignCarrier | None:
+    """Return LiveKit's SIP trunk for campaigns; `None` if disabled, or without server or key."""
     key, secret = settings.api_key, settings.api_secret
     if not (settings.enabled and settings.sip.server and key and secret):
         return None

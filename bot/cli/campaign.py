@@ -144,6 +144,7 @@ def _import_contacts(
     out: Path | None,
     preview: bool,
 ) -> int:
+    """Import contacts, or with `preview` only show what would be imported; return the exit code."""
     from campaigns.import_run import (  # noqa: PLC0415 - only campaigns need it
         ImportOptions,
         run_import,

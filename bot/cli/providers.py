@@ -54,6 +54,7 @@ def manage_providers(
 
 
 def _measure_or_exit(name: str, *, write: bool, config: Path | None) -> None:
+    """Measure a rung, and perhaps write the facts into the file; exit if that fails."""
     loaded = load(config, keys=False)
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
     from bot.doctor.rung_report import measure_rung  # noqa: PLC0415 - imports Pipecat, so only after the log is set up

@@ -43,6 +43,7 @@ def write_text_as_speech(
 
 
 def _check_out(out: Path) -> None:
+    """Raise `UsageError` unless `--out` names a .wav file in a folder that can be written."""
     if out.suffix.lower() != ".wav" or out.is_dir():
         raise UsageError(f'--out is "{out}"; it must be a file name that ends in .wav')
     if why := why_unwritable(out.parent):

@@ -82,6 +82,7 @@ def _set_up_log(loaded: Loaded) -> None:
 
 
 def _warn_of_token(server: ServerSettings) -> None:
+    """Warn in the log of a short token, and of an address where it can be overheard."""
     token = server.token
     if token and is_short(token.get_secret_value()):
         logger.warning(

@@ -132,6 +132,7 @@ async def render_missing(
 async def _sleep_and_wait(
     before_each: BeforeEach, wait_s: float, *, sleep: Callable[[float], Awaitable[None]]
 ) -> None:
+    """Pause between two texts, then wait for the permission to go on."""
     await sleep(wait_s)
     await before_each()
 
@@ -143,6 +144,7 @@ def _failure_line(failure: Failure, rung: RungSpec) -> str:
 def _missing_clips(
     settings: Settings, utterances: Sequence[FallbackText], store: ClipStore
 ) -> list[tuple[RungSpec, str]]:
+    """Return the clips that are needed and not stored, each as a rung and a text."""
     return [
         (rung, text)
         for rung, text in needed_clips(settings, utterances)

@@ -180,6 +180,7 @@ async def connect_voice(rung: RungSpec) -> AsyncIterator[Callable[[str], Awaitab
     )
 
     async def say(text: str) -> bytes:
+        """Return the audio of a text; raise `UnspokenError` if it is not complete in `TEXT_S`."""
         start = LLMFullResponseStartFrame()
         start.metadata[ATTEMPT] = collector.start_text()
         sentence = AggregatedTextFrame(text, TextType.SENTENCE, raw_text=text)

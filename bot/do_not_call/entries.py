@@ -133,6 +133,7 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
     refused, now = Counter[str](), utc_now().timestamp()
 
     async def add(contacts: Contacts) -> tuple[int, int]:
+        """Store the valid numbers in batches; return how many were read, and how many were new."""
         rows = added = 0
         with _open_numbers(file, region) as opened:
             numbers = _valid_numbers(opened.rows, region, refused, say)
@@ -155,6 +156,7 @@ def import_entries(url: str, file: Path, *, region: str | None, source: str, say
 def _entry_from_cells(
     number: str, cells: Mapping[str, str], source: str, now: float
 ) -> DoNotCallEntry:
+    """Return the entry of a row; `source` and `now` stand for cells that it lacks."""
     # An export puts an apostrophe before cells that a spreadsheet would compute: remove it.
     fields = {fold(name): plain_cell(cell) for name, cell in cells.items()}
     return DoNotCallEntry(

@@ -128,6 +128,7 @@ class DoNotCallRequests:
         """Return the model's tool to put the number on the list; waits up to `CONFIRMATION_S`."""
 
         async def run(arguments: Mapping[str, Any]) -> str:
+            """List the caller's number; raise `ToolFailed` if that is not confirmed in time."""
             del arguments
             if not self._number:
                 raise ToolFailed(NO_NUMBER)
@@ -148,6 +149,7 @@ class DoNotCallRequests:
         """
 
         async def run(arguments: Mapping[str, Any]) -> str:
+            """Ask the caller to confirm first, or return how it went once that has been done."""
             del arguments
             self._judge.forget()
             if self._taking_back is not None:

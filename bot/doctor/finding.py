@@ -53,6 +53,7 @@ async def reach_port(host: str, port: int, *, secure: bool = False) -> tuple[str
 
 
 def _reason_of_error(error: Exception) -> str:
+    """Return why a connection failed, as words for an operator."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ConnectionError) and error.errno:

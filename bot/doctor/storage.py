@@ -56,6 +56,7 @@ async def _try_lease(board: "ProviderBoard", place: str) -> tuple[str, bool]:
 
 
 async def _close_board(board: "ProviderBoard") -> None:
+    """Close the board within `SERVER_ANSWER_S`; a failure is not raised."""
     from operations.database.database import StorageError  # noqa: PLC0415 - as above
 
     try:
@@ -101,6 +102,7 @@ def _remove_database(file: Path) -> None:
 
 
 async def _row_finding(url: str) -> DoctorFinding:
+    """Return whether a row can be written to the database, within `SERVER_ANSWER_S`."""
     # SQLAlchemy takes a while to import, and every command imports this module.
     from operations.database.database import StorageError  # noqa: PLC0415
     from operations.database.rehearsal import rehearse  # noqa: PLC0415

@@ -140,6 +140,7 @@ async def _parse_answer(answer: aiohttp.ClientResponse, address: str, *, name: s
 
 
 def _are_rungs(found: Any) -> bool:
+    """Return whether another process's reply is a list of rungs with the fields that we read."""
     return isinstance(found, list) and all(
         isinstance(item, dict) and item.keys() >= {"stage", "name", "state", "last_probe"}
         for item in found

@@ -257,6 +257,7 @@ def _make_probers(
     emit: Emit,
     board_client: BoardClient | None,
 ) -> Iterator[Prober]:
+    """Yield a prober for each rung; with a board, it probes only while this process leads."""
     for stage, rung in settings.stages.rungs():
         yield Prober(
             rung_of(

@@ -77,6 +77,7 @@ class CarrierReports:
         ]
 
     async def _answer_report(self, question: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Answer another process: what is known of a dial's leg and of the carrier's charge."""
         leg = self._legs.get(question["dial_id"])
         return {
             "heard": asdict(leg) if leg else None,

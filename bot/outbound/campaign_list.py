@@ -119,6 +119,7 @@ def _unknown_standing(name: str) -> CampaignStanding:
 def _standing_fields(
     campaign: Campaign, standing: CampaignStanding, currency: str
 ) -> dict[str, Any]:
+    """Return a campaign's figures as JSON for the console; money is in `currency`."""
     progress = _progress_of_standing(standing)
     return asdict(standing) | {
         "all_contacts": progress.contacts,
@@ -162,6 +163,7 @@ def _remainder_of_campaign(
     course: CampaignCourse,
     used: Mapping[str, Any],
 ) -> Remainder:
+    """Return what is left to do; the estimate of the time left is made from it."""
     return Remainder(
         contacts=progress.left,
         finished=progress.finished,

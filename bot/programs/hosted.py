@@ -141,6 +141,7 @@ class HostedServer(uvicorn.Server):
             ending.cancel()
 
     async def _end_calls(self) -> None:
+        """When asked to stop: refuse connections, drain the calls, and end the server."""
         await self._asked_to_stop.wait()
         for server in self.servers:
             server.close()  # new connections are refused
@@ -156,6 +157,7 @@ def run_hosted(app: Any, *, host: str, port: int, drain_s: float) -> None:
     """Serve a host's application until a signal; then drain its calls as `holdline serve` does."""
 
     async def serve() -> None:
+        """Serve until a signal; calls get `drain_s` to end."""
         calls = HostedCalls()
         HOSTED.set(calls)  # requests are answered in copies of this context
         config = uvicorn.Config(
@@ -227,6 +229,7 @@ async def _run_unless_closing(
 
 
 async def _answer_browser(settings: Settings, connection: SmallWebRTCConnection) -> None:
+    """Serve one browser's call in a process of its own, and tell the page why it ended."""
     async with _open_for_one_call(settings) as process:
         leg = WebrtcLeg(connection)
         call = process.call(leg)

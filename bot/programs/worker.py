@@ -175,6 +175,7 @@ class SupervisorCommands:
 
     @property
     def _is_busy(self) -> bool:
+        """Whether calls or dials are in progress, or a connection has come lately."""
         server = self._server
         connected_lately = self._loop.time() - self._taken_at < IDLE_CONNECTION_S
         return bool(server.switchboard.calls) or server.follows_dials() or connected_lately

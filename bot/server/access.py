@@ -171,7 +171,7 @@ class Access:
             return await self._identify_caller(request)
         if not self.credentials.are_needed or path == SIGN_IN_PATH:
             return OPEN
-        found = await self._identify(request)
+        found = await self._identify_or_refuse(request)
         if not isinstance(found, Identity):
             return found
         return (
@@ -183,12 +183,12 @@ class Access:
     async def _identify_caller(self, request: HTTPConnection) -> Identity:
         """Return the identity of a user of the public telephone: an operator, or `STRANGER`."""
         if self.credentials.are_needed:
-            found = await self._identify(request)
+            found = await self._identify_or_refuse(request)
             return found if isinstance(found, Identity) else STRANGER
         here = names_loopback(request.headers.get("host", "")) and not is_forwarded(request.headers)
         return OPEN if here else STRANGER
 
-    async def _identify(self, request: HTTPConnection) -> Identity | Response:
+    async def _identify_or_refuse(self, request: HTTPConnection) -> Identity | Response:
         """Return the identity that a request's credential proves, or else the refusing response."""
         given = credential_of(request)
         if given is None:
@@ -420,6 +420,7 @@ class Guard:
         check_at = loop.time() + CHECK_SESSION_EVERY_S
 
         async def send_in_session(message: Message) -> None:
+            """Send a message; cut the response off if its session has been ended since it began."""
             nonlocal check_at
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).setdefault("Cache-Control", NO_STORE)

@@ -30,6 +30,7 @@ class ApiRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def answer(request: Request) -> Response:
+            """Answer a refusal with its status, and a database that is down with 503."""
             try:
                 return await handle(request)
             except Refused as refused:

@@ -105,6 +105,7 @@ class PoolCampaigns:
         return self._last
 
     async def _refreshed_states(self) -> dict[str, Any]:
+        """Return all campaigns; without the database, those last read, and the problem."""
         try:
             return {"campaigns": await self.all(), "problem": ""}
         except StorageError:  # show the last known state

@@ -153,6 +153,7 @@ async def _import_rows(
 def _tally_as_json(
     tally: ImportTally, campaign: Campaign, lines: Mapping[str, Sequence[int]]
 ) -> dict[str, Any]:
+    """Return an import's result; `lines` names the refused rows of each reason."""
     refused = _reasons_as_json(tally.refused, campaign)
     return {
         "rows": tally.rows,
@@ -175,6 +176,7 @@ def _reasons_as_json(counts: Mapping[str, int], campaign: Campaign) -> Sequence[
 
 
 def _summary_as_json(summary: StartSummary) -> dict[str, Any]:
+    """Return what a start would do, as the console shows it before; names without numbers."""
     return {
         "callable": summary.callable,
         "opens_s": summary.opens_s,

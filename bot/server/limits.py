@@ -122,7 +122,7 @@ class BoundedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the open connections."""
-        self._forget()
+        self._stop_counting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -136,7 +136,7 @@ class BoundedConnection(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Stop counting a connection that becomes a media socket, which has limits of its own."""
-        self._forget()
+        self._stop_counting()
         super().handle_websocket_upgrade(event)
 
     def on_response_complete(self) -> None:
@@ -162,7 +162,7 @@ class BoundedConnection(H11Protocol):
         """Close the connection at once; unsent data is lost."""
         self.transport.abort()
 
-    def _forget(self) -> None:
+    def _stop_counting(self) -> None:
         self._timer.cancel()
         self._others.leave(self)
 
@@ -244,6 +244,7 @@ def _from_memory(body: bytes, receive: Receive) -> Receive:
 
 
 def _too_large(limit: int) -> JSONResponse:
+    """Return the response to a request that exceeds `limit` bytes; the connection closes."""
     return JSONResponse(
         {"detail": f"The request is larger than {limit // 1024} kB."},
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -357,7 +358,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._allowance.spend(len(self.conn.events), self.loop.time())
         super().handle_events()
         if self.transport.get_write_buffer_size() > UNREAD_BYTES and not self.close_sent:
-            self._refuse()
+            self._disconnect_flooder()
 
     def send_receive_event_to_app(self) -> None:
         """Pass a message on; invalid UTF-8 closes the socket without a traceback."""
@@ -381,7 +382,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         """Parse the next piece if the allowance permits it; otherwise wait, or disconnect."""
         wait_s = self._allowance.wait_s(self.loop.time())
         if wait_s == float("inf"):
-            self._refuse()
+            self._disconnect_flooder()
             return
         if wait_s <= 0:
             piece = bytes(self._unread[:PIECE_BYTES])
@@ -400,7 +401,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self._is_scheduled = True
             self.loop.call_later(wait_s, self._feed_when_taken)
 
-    def _refuse(self) -> None:
+    def _disconnect_flooder(self) -> None:
         """Disconnect a peer that sends too much or does not read."""
         self._unread.clear()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": FLOOD, "reason": "flood"})

@@ -35,6 +35,7 @@ def livekit_router(
     process.shared.people.add("livekit", people)
 
     async def converse(leg: LivekitLeg) -> None:
+        """Run a call on a leg, watch its room, and wait for a caller who may return."""
         call = process.call(leg)
         watch = tasks.create_task(watch_leg(leg, call), name="watch the room")
         try:
@@ -67,6 +68,7 @@ def _make_people(
     key: SecretStr,
     secret: SecretStr,
 ) -> LivekitPeople:
+    """Return what calls people through LiveKit, from the trunk's first number if it has one."""
     numbers = settings.sip.all_numbers
     return LivekitPeople(
         rooms=rooms,

@@ -253,6 +253,7 @@ class ProviderControl:
         self._pool.peers.answer(action, answer)
 
     async def _list_own(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return this process's rungs, each with its recent requests; `None` without any."""
         counts = {
             (rung["stage"], rung["name"]): rung
             for rung in self._recent.rungs(clock.utc_now().timestamp())

@@ -68,6 +68,7 @@ async def open_pool(process: Process, joined: PoolClient | None) -> AsyncIterato
     limits = SharedLimits(joined, process.shared.policies.values()) if joined else None
 
     def report(cores: float, lag_s: float) -> None:
+        """Report this worker's load to the supervisor and the metrics, and its use of limits."""
         pool.report(cores, lag_s)
         process.listeners.metrics.set_gauges({"cores": cores, "loop_lag_seconds": lag_s})
         if limits:
@@ -244,6 +245,7 @@ async def run_server(
 def _open_process(
     settings: Settings, database: Database, extras: Extras, listeners: Sequence[Listener]
 ) -> AbstractAsyncContextManager[Process]:
+    """Open the shared parts of this process; events go to `listeners` and those in `extras`."""
     return open_process(
         settings,
         words=extras.words,
@@ -258,6 +260,7 @@ def _open_process(
 def _open_alerts(
     process: Process, pool: WorkerPool, reporter: AlertReporter, outbox: AlertOutbox
 ) -> AbstractAsyncContextManager[AlertDispatcher]:
+    """Send alerts while the context is open, from the process that leads the pool."""
     return tell_operators(
         process.settings,
         reporter,
@@ -269,6 +272,7 @@ def _open_alerts(
 
 
 def _send_notices(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
+    """Send notices of the inbox while the context is open, from the process that leads the pool."""
     settings = process.settings
     retries = Retries(settings=settings.resilience.retry_settings(), emit=process.switchboard.emit)
     return send_notices(
@@ -296,6 +300,7 @@ def _operator_routers(
 
 
 def _uvicorn_config(app: FastAPI) -> uvicorn.Config:
+    """Return uvicorn's settings: our logs instead of its own, and limits on what clients send."""
     return uvicorn.Config(
         app,
         log_config=None,

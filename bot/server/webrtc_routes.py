@@ -409,6 +409,7 @@ class WebrtcRoutes:
         return await self._pool.peers.ask(worker, what, within_s=within_s, **fields)
 
     async def _add_candidates(self, patch: Candidates) -> Mapping[str, str]:
+        """Add a browser's ICE candidates (addresses) to its offer; refusals become HTTP errors."""
         candidates = [IceCandidate(**candidate.model_dump()) for candidate in patch.candidates]
         with _refusals_as_http():
             await self._offers.add(
