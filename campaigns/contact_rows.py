@@ -241,6 +241,7 @@ def _month_number(name: str) -> int:
 
 
 def _date_if_valid(year: int, month: int, day: int) -> date | None:
+    """Return a date; `None` if there is no such day."""
     try:
         return date(year, month, day)
     except ValueError:

@@ -191,6 +191,7 @@ class DialRun:
         lease_s, name = self.settings.lease_s, f"lease of {self.dial.id}"
 
         async def renew() -> None:
+            """Renew the lease three times per `lease_s`; end when another process has the dial."""
             while not self._lease_lost:
                 await asyncio.sleep(lease_s / 3)
                 try:

@@ -293,6 +293,7 @@ class Dialer:
             self._hold_campaign(self._campaigns[standing.name], nothing.reason, outage=False)
 
     def _measure_circumstances(self, campaign: Campaign) -> Circumstances:
+        """Return what may keep a campaign from dialling now: breakers, carrier, seats, limits."""
         return Circumstances(
             tripped=self._breakers.tripped(campaign.name),
             # Without dials in progress `down` is not updated, so the next dial tries the carrier.
@@ -311,6 +312,7 @@ class Dialer:
             self._emit(event)
 
     def _make_run(self, campaign: Campaign, claim: Claim, *, degraded: str = "") -> DialRun:
+        """Return the run of a dial, not yet started; `degraded` names a stage that is down."""
         return DialRun(
             campaign=campaign,
             claim=claim,

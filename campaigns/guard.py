@@ -155,6 +155,7 @@ class Holds:
         return self._held.get(campaign)
 
     def _end_events(self, campaign: str, current: Hold, now: float) -> tuple[CampaignEvent, ...]:
+        """Return the event that ends a hold; none if an outage did not cause it."""
         if not current.outage:
             return ()
         held_s = round(now - current.since_s, 3)

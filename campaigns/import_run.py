@@ -116,6 +116,7 @@ async def _write_people(
 
 
 def _why_no_people(settings: Settings) -> str:
+    """Return why the configured CRM cannot list people, and what to change."""
     crm = settings.crm
     cures = {
         "none": "set it to own (with `file`), hubspot or rest",

@@ -248,6 +248,7 @@ async def _list_opted_out(batch: Sequence[_ReadRow], plan: ImportPlan, contacts:
 
 
 def _count_contact(contact: NewContact, result: str, tally: ImportTally) -> None:
+    """Count a stored contact in the tally, also by the reason why it is never called."""
     if result == "added":
         tally.added += 1
     elif result == "updated":

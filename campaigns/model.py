@@ -189,6 +189,7 @@ def _retry_rule(usual: RetryRule, configured: ContactRetrySettings) -> RetryRule
 
 
 def _calling_window(settings: WindowSettings) -> CallingWindow:
+    """Return the hours as seconds since midnight, and the days as numbers, Monday 0."""
     return CallingWindow(
         opens_s=_seconds_of_day(settings.begin),
         closes_s=_seconds_of_day(settings.end),

@@ -464,6 +464,7 @@ async def _transact_with_retries(
 def _order_event(
     order: Order, called: CalledNumber, outcome: str, reason: str, length_s: float | None = None
 ) -> CallOrdered:
+    """Return the event of an order; the number in it is masked."""
     return CallOrdered(
         order_id=order.id,
         source=order.source,
@@ -480,6 +481,7 @@ def _order_event(
 def _order_row(
     order: Order, called: CalledNumber, refusal: OrderRefusal | None, now: float
 ) -> dict[str, Any]:
+    """Return the row of an order; a refused one is over, others hold a place for `LEASE_S`."""
     return {
         "at_s": now,
         "source": order.source,

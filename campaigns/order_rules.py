@@ -112,6 +112,7 @@ Explain: TypeAlias = Callable[[CalledNumber, OrderRules], str]
 
 
 def _fill_explanation(text: str, called: CalledNumber, rules: OrderRules) -> str:
+    """Return an explanation with the rules and the number's country and cost class filled in."""
     values: dict[str, Any] = asdict(rules)
     lists = ("countries", "prefixes", "denied", "cost_classes")
     values |= {key: ", ".join(values[key]) or "none" for key in lists}

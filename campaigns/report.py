@@ -295,6 +295,7 @@ def _figure_rows(figures: KeyFigures, currency: str) -> Iterable[str]:
 
 
 def _outcome_rows(outcomes: Sequence[OutcomeFigures], currency: str) -> Iterable[str]:
+    """Yield a row of HTML for each outcome: dials with a bar, mean length, costs."""
     most = max((outcome.dials for outcome in outcomes), default=1)
     for outcome in outcomes:
         numbers = (

@@ -235,6 +235,7 @@ async def _pool_health(figures: Figures, campaign: str, now: float) -> CampaignH
 def _status_lines(
     standing: CampaignStanding, outcomes: Sequence[OutcomeFigures], currency: str
 ) -> list[str]:
+    """Return a campaign's state, contacts and outcomes as three lines for the terminal."""
     reason = f" ({phrase(HELD, standing.reason)})" if standing.reason else ""
     contacts = ", ".join(f"{count} {state}" for state, count in sorted(standing.contacts.items()))
     results = ", ".join(f"{row.dials} {phrase(OUTCOMES, row.outcome)}" for row in outcomes)

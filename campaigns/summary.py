@@ -85,12 +85,14 @@ class StartSummary:
         return lines
 
     def _first_call(self) -> str:
+        """Return when the first call is due, in the campaign's time zone, as words."""
         if self.opens_s is None:
             return "no contact is due"
         at = datetime.fromtimestamp(self.opens_s, zone_named(self.campaign.zone))
         return f"the first from {at.isoformat(timespec='minutes')}"
 
     def _describe_cost(self) -> str:
+        """Return the expected cost and the daily limit, as words."""
         limit = self.campaign.daily_spend
         most = f", at most {limit:.2f} a day" if limit is not None else ""
         if self.cost is None:

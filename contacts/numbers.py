@@ -263,6 +263,7 @@ def _describe_ambiguity(readings: Sequence[PhoneNumber], kind: int) -> str:
 
 
 def _problem_of(number: PhoneNumber, kind: int) -> str:
+    """Return why a number cannot be called, as a code; empty if it can."""
     if number.extension:
         return "has_extension"  # another person answers the main number
     if kind == PhoneNumberType.UNKNOWN:  # the library's answer for all invalid numbers

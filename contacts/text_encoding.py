@@ -182,6 +182,7 @@ def _is_foreign_inside(sign: str) -> bool:
 
 
 def _script_of_letter(letter: str) -> str:
+    """Return a letter's script; Chinese, Japanese and Korean ones count as one."""
     first = unicodedata.name(letter, "UNKNOWN").split()[0]
     if first in EASTERN:
         return "EASTERN"

@@ -104,7 +104,7 @@ async def claim_next(
         return NothingToDial(reason="not_running")
     now = now_s()  # after the wait for other claims on this campaign
     if row.rules != rules.version:
-        await _make_due_again(connection, campaign, rules.version)
+        await _apply_new_rules_version(connection, campaign, rules.version)
     use = await _campaign_use(connection, row, rules)
     bucket = rules.pace(use, now)
     if isinstance(bucket, NothingToDial):
@@ -143,8 +143,14 @@ async def has_due(
     return (await connection.execute(running.where(or_(due, changed)))).first() is not None
 
 
-async def _make_due_again(connection: AsyncConnection, campaign: str, version: str) -> None:
-    """Make contacts due that the former rules postponed or excluded, and store the new version."""
+async def _apply_new_rules_version(
+    connection: AsyncConnection, campaign: str, version: str
+) -> None:
+    """Make contacts due that the former rules postponed or excluded, and store the new version.
+
+    They are due at once; their reason is removed. Those that were dialled before are resting again,
+    the others waiting.
+    """
     own = CONTACTS.c.campaign == campaign
     postponed = CONTACTS.c.state.in_(OPEN_STATES) & (CONTACTS.c.reason == OUTSIDE_HOURS)
     excluded = (CONTACTS.c.state == "excluded") & CONTACTS.c.reason.in_(RULED_OUT)
@@ -336,6 +342,7 @@ def _dial_id(mark: str, contact: Contact) -> str:
 
 
 def _new_dial(contact: Contact, mark: str, holder: str, *, now: float, lease_s: float) -> Dial:
+    """Return the next dial of a contact, held by `holder` for `lease_s`; stores nothing."""
     return Dial(
         id=_dial_id(mark, contact),
         campaign=contact.campaign,

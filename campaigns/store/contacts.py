@@ -348,6 +348,7 @@ async def _put_on_list(connection: AsyncConnection, entries: Sequence[DoNotCallE
 async def _insert_contacts(
     connection: AsyncConnection, campaign: str, new: Sequence[NewContact], now: float
 ) -> None:
+    """Insert contacts and their consents; rows that exist stay as they are."""
     await insert_missing(
         connection, CONTACTS, [contact_row(campaign, new_contact, now) for new_contact in new]
     )
@@ -364,6 +365,7 @@ def _import_result(
     barred: frozenset[str],
     now: float,
 ) -> ImportedAs:
+    """Return what an import does with a number; `new` holds those of this import so far."""
     if number in barred:
         return "do_not_call"
     if number in new or (number in known and known[number].imported_s == now):
@@ -374,6 +376,7 @@ def _import_result(
 async def _known_contacts(
     connection: AsyncConnection, campaign: str, numbers: Sequence[str]
 ) -> dict[str, Row[Any]]:
+    """Return the campaign's stored contacts among the numbers, by number."""
     # Contacts are selected by number first, in a CTE of its own. With both conditions at once,
     # PostgreSQL would read the whole campaign for each batch: before ANALYZE it assumes that a
     # campaign has few contacts.
@@ -449,6 +452,7 @@ def contact_row(campaign: str, contact: NewContact, now: float) -> dict[str, Any
 
 
 def _consent_row(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
+    """Return the row of a contact's consent, with texts cut to their columns' lengths."""
     consent = contact.consent or CallConsent(kind="", given_on="", source="")
     return {
         "campaign": campaign,
@@ -497,6 +501,7 @@ async def _add_or_renew_contact(
 
 
 async def _store_note(connection: AsyncConnection, note: CallbackNote, now: float) -> None:
+    """Store that a callback has become a contact of a campaign, or why it has not."""
     row = {
         "call_id": note.call_id,
         "number": note.number[:64],
@@ -540,6 +545,7 @@ async def _resume_finished(
 
 
 def _left_callback(row: Row[Any]) -> LeftCallback:
+    """Return a stored callback; its outcome is that of the call, empty if unknown."""
     return LeftCallback(
         call_id=row.call_id,
         number=row.number,

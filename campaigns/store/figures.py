@@ -390,6 +390,7 @@ def spells_of(transitions: Sequence[Any], seen: dict[str, float]) -> Sequence[Op
 def _open_spell(
     rung: tuple[str, str, str], began_s: float, ended_s: float | None, seen: dict[str, float]
 ) -> OpenSpell:
+    """Return a time for which one process had a rung's breaker open; `ended_s` None: still open."""
     stage, provider, holder = rung
     return OpenSpell(
         stage=stage,
