@@ -62,6 +62,10 @@ async def keep_repeating(
     """
 
     async def repeat() -> None:
+        """Work for ever: at once while there is more, otherwise after a rest.
+
+        An outage of the database is logged once, and ends with the next success.
+        """
         is_down = False
         while True:
             try:

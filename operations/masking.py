@@ -164,6 +164,7 @@ def _is_abroad(digits: str) -> bool:
 
 
 def _is_valid(text: str, region: str | None) -> bool:
+    """Return whether a text is a telephone number that exists in its country's plan."""
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse(text, region))
     except NumberParseException:

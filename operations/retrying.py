@@ -298,6 +298,7 @@ class _LadderRun(Generic[T]):
         return await self._sequences[name].attempt(self._works[name])
 
     def _record_failure(self, name: str, failure: Failure) -> None:
+        """Remember a rung's failure, and when the rung may be asked again, if ever."""
         self._last = failure
         if failure.scope not in OF_REQUEST:
             self._outage = failure

@@ -190,6 +190,7 @@ class AfterCalls:
             logger.error("the results of {} calls were not stored", len(self._ended))
 
     def _queue_ended(self, call: CallState) -> None:
+        """Queue an ended call; a full queue loses its oldest one, which is counted and logged."""
         if self._ended.put((call, self._utc_s())):
             self.lost += 1
             logger.error("the database was down for too long: a call's result is lost")

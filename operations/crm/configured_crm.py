@@ -108,6 +108,7 @@ def _rest_crm(crm: CrmSettings, mapping: RestMapping, url: str) -> RestCrm:
 
 
 def _rest_mapping(settings: CrmMappingSettings) -> RestMapping:
+    """Return the configured mapping as the CRM client takes it."""
     return RestMapping(
         look_up=_request_from_settings(settings.look_up),
         found=settings.found,

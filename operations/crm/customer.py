@@ -155,6 +155,7 @@ def dig(answer: Any, path: str) -> Any:
 
 
 def _value_at(value: Any, step: str) -> Any:
+    """Return the item of a mapping or a list (by its decimal index); `None` if there is none."""
     if isinstance(value, dict):
         return cast("dict[str, Any]", value).get(step)
     if isinstance(value, list) and step.isdecimal():

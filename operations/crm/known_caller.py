@@ -56,6 +56,7 @@ class KnownCaller:
         self._context = context
 
         def add_known(_: asyncio.Task[CrmContact | None]) -> None:
+            """Tell the model what the CRM knows; fields that are held back, only once verified."""
             if not again:
                 self._add_fields(KNOWN_TITLE, held=False)
             if self._verified:

@@ -72,6 +72,7 @@ class CrmReporter:
         self._queue_report(QueuedReport(report=report, replaces=True))
 
     def _queue_report(self, report: QueuedReport) -> None:
+        """Queue a report; a full queue loses its oldest one, which is counted and logged."""
         if self._waiting.put(report):
             self.lost += 1
             logger.error("the database was down for too long: a report to the CRM is lost")
@@ -102,6 +103,7 @@ class CrmReporter:
         return True
 
     async def _store_report(self, queued: QueuedReport) -> None:
+        """Store a report in the outbox, or complete the stored one that it replaces."""
         if queued.replaces:
             await self.outbox.complete(queued.report, now=self.utc_s())
         else:

@@ -141,6 +141,7 @@ class RestCrm:
         """Do nothing: its connections belong to the process."""
 
     def _contact_from_json(self, found: Any) -> CrmContact | None:
+        """Return a contact by the configured mapping; `None` if the JSON is no object."""
         if not isinstance(found, Mapping):
             return None
         mapping = self._mapping
@@ -184,6 +185,7 @@ class RestCrm:
             raise RemoteError(Kind.PROTOCOL, "the answer is not JSON") from None
 
     def _address_of_request(self, request: RestRequest, values: Mapping[str, Any]) -> str:
+        """Return a request's address, with escaped values in its path; `rooted` paths have none."""
         if request.rooted:
             return root_of(self._url) + request.path
         escaped = {key: quote(str(value), safe="") for key, value in values.items()}

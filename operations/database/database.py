@@ -269,6 +269,7 @@ class Database:
                     return connection
 
     def _prepare_tables(self, connection: Connection) -> None:
+        """Create the tables of an empty database; with a choice of tables, those that it lacks."""
         if self._tables is None:
             prepare(connection)
         else:
@@ -341,6 +342,7 @@ def make_file(path: Path) -> None:
 
 
 def _device_and_inode(path: Path) -> tuple[int, int] | None:
+    """Return what identifies a file, even if its path changes; `None` if there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -134,6 +134,7 @@ class RedisBoard:
 
     @contextmanager
     def _storage_errors(self) -> Iterator[None]:
+        """Raise Redis's errors as `StorageError`, without the password."""
         try:
             yield
         except (RedisError, OSError, UnicodeError) as error:  # the last: unresolvable names

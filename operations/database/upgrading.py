@@ -86,6 +86,7 @@ def _upgrade_engine(url: URL) -> AsyncEngine:
 
 
 def _migrate_to_latest(connection: Connection) -> None:
+    """Run all migrations that the database lacks."""
     from alembic import command  # noqa: PLC0415 - no call needs it, and it takes a while
     from alembic.config import Config  # noqa: PLC0415
 

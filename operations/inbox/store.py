@@ -198,6 +198,7 @@ async def close_entries(url: str, call_id: str, *, done_at: datetime | None) -> 
 
 
 def _format_entry(entry: InboxEntry, *, numbers: bool) -> str:
+    """Return an entry as a line for the terminal; its number is masked unless `numbers`."""
     shown = entry.number if numbers else mask_number(entry.number)
     parts = [
         for_people(entry.at, "%Y-%m-%d %H:%M"),

@@ -283,6 +283,7 @@ async def _read_reports(connection: AsyncConnection) -> tuple[list[int], list[Re
 
 
 async def _put_alert(connection: AsyncConnection, alert: Alert, *, new: bool) -> None:
+    """Insert a new alert, or update the one with the same key."""
     values = {
         "severity": alert.severity.value,
         "began_s": alert.began_s,

@@ -79,6 +79,7 @@ def _line_if(name: str, what: str) -> list[str]:
 
 
 def _end_lines(alert: Alert) -> list[str]:
+    """Return when and how an alert ended, as at most one line; none while it is open."""
     if alert.ended_s is None:
         return []
     how = ENDED_HOW.get(alert.how, alert.how)

@@ -163,6 +163,7 @@ def trial_alert(now: float) -> Alert:
 
 
 async def _send_trial(channel: Channel, alert: Alert) -> tuple[bool, str]:
+    """Send an alert on one channel; return whether that worked, and a sentence about it."""
     post = ChannelPost(alert=alert, channel=channel.name, handle="")
     try:
         await channel.post(post, alert_text(alert))

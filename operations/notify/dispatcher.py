@@ -357,6 +357,8 @@ class AlertDispatcher:
         return alerting, (*messages, *count_callers(alerting, census, now), *alerting.tick(now))
 
     async def _repeat_if_leading(self, what: str, work: Callable[[], Awaitable[bool]]) -> None:
+        """Repeat some work for ever, while this process leads the pool."""
+
         async def work_if_leading() -> bool:
             return self._leads() and await work()
 

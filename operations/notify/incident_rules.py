@@ -204,6 +204,7 @@ def _attempt_failed(incidents: Incidents, event: AttemptFailed, now: float) -> I
 def _add_attempt(
     incidents: Incidents, event: AttemptFailed, severity: Severity, now: float
 ) -> IncidentEvents:
+    """Add a failed attempt to the rung's incident, which it begins if there is none."""
     found = IncidentBegan(
         stage=event.stage,
         rung=event.provider,
@@ -338,6 +339,7 @@ def _failure_reported(
 def _disk_changed(
     incidents: Incidents, event: WritesRefused | WritesResumed, now: float
 ) -> IncidentEvents:
+    """Begin or end the incident of a place that cannot be written."""
     if isinstance(event, WritesResumed):
         return incidents.end((DISK, event.where), now)
     found = IncidentBegan(

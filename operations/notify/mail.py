@@ -51,6 +51,7 @@ def mail_channel(settings: EmailSettings, *, utc_s: Callable[[], float]) -> Chan
     unfinished: dict[str, dict[str, int]] = {}
 
     async def post_alert(post: ChannelPost, text: AlertText) -> str:
+        """Mail an alert to those who lack it; return its Message-ID. Raises `RemoteError`."""
         try:
             mail = _compose_mail(settings, post.alert, text, utc_s())
         except ValueError:  # a line break; the error's text may contain a secret
@@ -101,6 +102,7 @@ async def _deliver_to_pending(
 def _compose_mail(
     settings: EmailSettings, alert: Alert, text: AlertText, now: float
 ) -> EmailMessage:
+    """Return the mail of an alert; all mails of one alert form a thread."""
     mail = EmailMessage()
     # No mail has this id: mail programs show mails that refer to the same one as one thread.
     thread_id = f"<{_id_word(alert.key)}@{DOMAIN}>"

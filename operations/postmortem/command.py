@@ -49,6 +49,7 @@ async def write_evidence(settings: Settings, span: timedelta, out: Path) -> Mapp
 
 
 async def _check_database(url: str) -> None:
+    """Raise `CommandError` if the database cannot be read, or has another version's tables."""
     await asyncio.to_thread(check_database, url)
     try:
         problem = await find_version_problem(url)

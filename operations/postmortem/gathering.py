@@ -214,6 +214,7 @@ def _begins_outage(event: FailureRow | BreakerMoveRow) -> bool:
 
 
 def _add_event(running: _RunningOutage, event: FailureRow | BreakerMoveRow) -> None:
+    """Add a failure or a breaker's move to an outage; counts the openings."""
     running.last = event.at
     if isinstance(event, FailureRow):
         running.failures.append(event)
@@ -225,6 +226,7 @@ def _add_event(running: _RunningOutage, event: FailureRow | BreakerMoveRow) -> N
 
 
 def _finished_outage(rung: tuple[str, str], running: _RunningOutage) -> Outage:
+    """Return an outage; it has no end while a process still has the breaker open."""
     return Outage(
         stage=rung[0],
         provider=rung[1],

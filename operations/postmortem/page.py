@@ -66,6 +66,7 @@ def _answer_dot(
 
 
 def _missing_answer_cross(turn: Mapping[str, Any], span: Span) -> str:
+    """Return a cross, with a tooltip, where a turn got no answer that was heard."""
     return (
         f'<path d="M{span.x(_moment(turn["at"])) - 4} 8l8 8m-8 0l8 -8" class="none">'
         f"<title>{_turn_title(turn)}: no answer was heard</title></path>"
@@ -77,6 +78,7 @@ def _turn_title(turn: Mapping[str, Any]) -> str:
 
 
 def _budget_lines(y: Callable[[float], float], *, budget_s: float, top: float) -> str:
+    """Return the line of the allowed wait, and the labels of the chart's vertical axis."""
     line = y(budget_s)
     return (
         f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{line}" y2="{line}" class="budget"/>'
@@ -118,6 +120,7 @@ def failure_chart(story: Mapping[str, Any], span: Span) -> str:
 
 
 def _state_bars(states: Sequence[Mapping[str, str]], span: Span, top: float) -> Iterable[str]:
+    """Yield a bar for each state of a breaker, until the next one begins."""
     ends = [*(_moment(state["at"]) for state in states[1:]), span.until]
     for state, end in zip(states, ends, strict=True):
         left, right = span.x(_moment(state["at"])), span.x(end)
@@ -142,6 +145,7 @@ def _outage_bands(story: Mapping[str, Any], span: Span, base: float) -> str:
 
 
 def _time_axis(span: Span, base: float) -> str:
+    """Return the axis below the chart, with `TICKS` intervals; the last label names UTC."""
     step = (span.until - span.since) / TICKS
     day = span.until - span.since > timedelta(days=1)
     made = [f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{base}" y2="{base}" class="axis"/>']
@@ -216,6 +220,7 @@ def as_page(story: Mapping[str, Any]) -> str:
 
 
 def _summary_text(story: Mapping[str, Any]) -> str:
+    """Return the counts and the cost of the period as HTML text."""
     counts = story["counts"]
     costs = [f"{amount:.2f} {escape(currency)}" for currency, amount in story["cost"].items()]
     return (
@@ -232,6 +237,7 @@ def _format_verdicts(counts: Mapping[str, int]) -> str:
 
 
 def _outages_table(story: Mapping[str, Any]) -> str:
+    """Return a table of the outages, with the waits before, during and after each."""
     rows: list[Sequence[Any]] = []
     for item in story["outages"]:
         latency = item["latency"]
@@ -254,6 +260,7 @@ def _outages_table(story: Mapping[str, Any]) -> str:
 
 
 def _format_waits(latency: Mapping[str, Any]) -> str:
+    """Return p50 and p95 of the waits, and how many were late; "none" without an answer."""
     if not latency["answered"]:
         return "none" if not latency["turns"] else f"none of {latency['turns']}"
     late = latency["late"]
@@ -261,6 +268,7 @@ def _format_waits(latency: Mapping[str, Any]) -> str:
 
 
 def _failures_table(story: Mapping[str, Any]) -> str:
+    """Return a table of the failures, with what an operator can do about each."""
     head = ("at", "call", "turn", "rung", "what", "to do", "the provider's words")
     return _html_table(
         head,
@@ -280,6 +288,7 @@ def _failures_table(story: Mapping[str, Any]) -> str:
 
 
 def _alert_articles(story: Mapping[str, Any]) -> str:
+    """Return each alert as it was sent, with its channels, as HTML."""
     made = [
         f"<article><pre>{escape(item['as_sent'])}</pre><p>{_format_sendings(item['channels'])}</p>"
         "</article>"
@@ -303,6 +312,7 @@ def _format_sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
 
 
 def _operators_table(story: Mapping[str, Any]) -> str:
+    """Return a table of what operators did."""
     rows = (
         (
             _format_day_and_time(item["at"]),
@@ -315,6 +325,7 @@ def _operators_table(story: Mapping[str, Any]) -> str:
 
 
 def _calls_table(story: Mapping[str, Any]) -> str:
+    """Return a table of the calls that were not served well."""
     head = ("call", "began", "other party", "by", "ended", "length", "turns", "verdict", "why")
     return _html_table(
         head,
@@ -337,6 +348,7 @@ def _calls_table(story: Mapping[str, Any]) -> str:
 
 
 def _html_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a table with escaped cells: at most `MAX_ROWS`, then how many more there are."""
     listed = list(rows)
     if not listed:
         return "<p>None.</p>"

@@ -69,6 +69,7 @@ def tell_story(
 def _outage_as_json(
     outage: Outage, found: ReportInput, vendors: Vendors, *, budget_s: float
 ) -> dict[str, Any]:
+    """Return an outage with its failures, the calls hurt, the alerts sent and the waits."""
     ended = outage.ended or found.until
     kinds = [failure.kind for failure in outage.failures]
     # A caller may be hurt in a turn that began before the first failure was reported.
@@ -106,6 +107,7 @@ def _is_about(sent: SentAlert, outage: Outage, ended: datetime) -> bool:
 
 
 def _sent_alert_as_json(sent: SentAlert) -> dict[str, Any]:
+    """Return an alert with the text that was sent, and what each channel got of it."""
     text = alert_text(sent.alert)
     return alert_as_json(sent.alert) | {
         "as_sent": text.whole,
@@ -124,6 +126,7 @@ def _action_as_json(row: HappeningRow) -> dict[str, Any]:
 
 
 def _breakers_as_json(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
+    """Return each rung's breaker: its states over time, and the moves that made them."""
     states = breaker_states(moves)
     return [
         {
@@ -141,6 +144,7 @@ def _breakers_as_json(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
 
 
 def _move_as_json(row: BreakerMoveRow) -> dict[str, Any]:
+    """Return one process's move of a breaker, and its cause."""
     return {
         "at": _format_for_programs(row.at),
         "process": row.holder,
@@ -156,6 +160,7 @@ def _explain_failure(row: FailureRow, vendors: Vendors) -> str:
 
 
 def _failure_as_json(row: FailureRow, vendors: Vendors) -> dict[str, Any]:
+    """Return a failure, with a sentence that explains it."""
     return {
         "at": _format_for_programs(row.at),
         "call": row.call_id,
@@ -173,6 +178,7 @@ def _by_verdict(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _call_as_json(row: CallRow) -> dict[str, Any]:
+    """Return a call's facts; both numbers are masked."""
     return {
         "id": row.id,
         "started_at": _format_for_programs(row.started_at),
@@ -189,6 +195,7 @@ def _call_as_json(row: CallRow) -> dict[str, Any]:
 
 
 def _turn_as_json(row: TurnRow) -> dict[str, Any]:
+    """Return a turn with its wait in seconds, its verdict and the rungs that served it."""
     return {
         "at": _format_for_programs(row.began_at),
         "call": row.call_id,

@@ -84,6 +84,7 @@ async def export(url: str, kind: str, *, since: datetime, form: str, out: Path) 
 async def _write_rows(
     file: TextIO, kind: str, rows: AsyncIterator[Mapping[str, Any]], *, form: str
 ) -> int:
+    """Write rows to a file, as CSV or JSON lines; return how many."""
     write = _csv_writer(file, COLUMNS[kind]) if form == "csv" else _jsonl_writer(file)
     count = 0
     async for row in rows:

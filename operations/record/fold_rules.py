@@ -187,6 +187,7 @@ class RecordFold:
             self._changed_turns.setdefault(call.call_id, set()).add(number)
 
     def _voicemail_row(self, entry: Entry, message: MessageLeft, call: CallState) -> RecordRow:
+        """Return the row of a message; its transcript is filled in later."""
         started = call.started
         return {
             "call_id": entry.call_id,
@@ -269,6 +270,7 @@ def messages(entry: Entry, call: CallState) -> Iterator[RecordRow]:
 
 
 def _message_row(entry: Entry, turn: int, role: str, text: str, spans: list[Span]) -> RecordRow:
+    """Return the row of one utterance of a turn; `spans` say when each part was heard."""
     return {
         "call_id": entry.call_id,
         "turn": turn,

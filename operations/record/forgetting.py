@@ -89,6 +89,7 @@ async def forget_rows_daily(
     keep_days = settings.storage.keep_days.model_dump()
 
     async def repeat() -> None:
+        """Erase old rows once a day while this process leads; retry a failure after `RETRY_S`."""
         while True:
             while not leads():  # noqa: ASYNC110 - the leader of the pool may change at any time
                 await asyncio.sleep(CHECK_LEADER_S)
@@ -199,6 +200,7 @@ async def erase_files_on_request(
     list_at = try_at = clock.monotonic()
 
     async def look() -> bool:
+        """Carry out new requests, and retry failed ones every `RETRY_S`; always return False."""
         nonlocal list_at, try_at
         now = clock.monotonic()
         if machine is None or not leads():

@@ -163,6 +163,7 @@ class RecordListener:
                 await self._pause_or_end(max(MIN_PAUSE_S, WRITE_S - took_s) if written else RETRY_S)
 
     async def _pause_or_end(self, for_s: float) -> None:
+        """Wait for some seconds, but no longer than until the process ends."""
         try:
             async with asyncio.timeout(for_s):
                 await self._ending.wait()

@@ -225,6 +225,7 @@ async def voicemails_listed(
     voicemails = Voicemails(database)
 
     async def list_regularly() -> None:
+        """List voicemails while this process leads; log an outage of the database once."""
         is_down = False
         while True:
             try:

@@ -141,6 +141,7 @@ class RecordWriter:
         return connection.execute(self._number_batch, numbered).rowcount > 0
 
     def _number_statement(self) -> Any:
+        """Return a statement that stores this process's batch number, unless it is older."""
         added = self.database.insert(RECORD_WRITERS)
         return added.on_conflict_do_update(
             index_elements=["holder"],
@@ -210,6 +211,10 @@ class RecordWriter:
     def _replace_statement(
         self, table: Table, *, names: Iterable[str], by: Sequence[str], keep: Sequence[str]
     ) -> Any:
+        """Return a statement that inserts a row or replaces the one with the same keys.
+
+        Columns in `keep` are not replaced by empty text.
+        """
         keys = by or [item.name for item in table.primary_key]
         added = self.database.insert(table)
         new = {name: added.excluded[name] for name in names if name not in keys}

@@ -290,6 +290,7 @@ class SheetMirror:
         return [row for row in batch.rows if row.key not in present]
 
     async def _append_rows(self, tab: str, rows: Sequence[SheetRow]) -> None:
+        """Append rows to a tab, and the headings before the first ones."""
         if not rows:
             return
         headings = () if tab in self._tabs_with_header else (HEADINGS[tab],)

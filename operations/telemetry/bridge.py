@@ -112,6 +112,7 @@ class LineWriter:
         self._thread.join(STOP_S)
 
     def _write_queued_lines(self) -> None:
+        """Write lines until `None` is queued, and wake up who waits for each; runs in a thread."""
         while (line := self._lines.get()) is not None:
             try:
                 self._write_line(line)

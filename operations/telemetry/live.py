@@ -168,6 +168,7 @@ class RecentWork:
 
 
 def _window_as_json(window: RungWindow, now: float) -> dict[str, Any]:
+    """Return a rung's recent attempts, failures and failovers, by `now`."""
     minutes = window.kept(now)
     answers = sum((minute.answers for minute in minutes), Counter[int]())
     return {
@@ -306,6 +307,7 @@ class Live:
 
     @contextmanager
     def _watcher_queue(self) -> Iterator[asyncio.Queue[Entry]]:
+        """Receive entries in a queue while the context is open."""
         queue: asyncio.Queue[Entry] = asyncio.Queue(WATCHER_ENTRIES)
         self._watchers.add(queue)
         try:

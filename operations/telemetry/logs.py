@@ -134,6 +134,7 @@ class LogFile:
             rotated.close()
 
     def _has_its_name(self) -> bool:
+        """Return whether the open file still has its path; a rotation gives it another one."""
         try:
             inode = self._path.stat().st_ino
         except FileNotFoundError:  # renamed, and not opened again yet
@@ -298,6 +299,7 @@ def flush(wait_s: float = 5.0) -> None:
 def _add_writer(
     writer: LineWriter, level: str, form: "FormatFunction", *, colorize: bool = False
 ) -> None:
+    """Send logs of a level and above to a writer, and remember the writer to close it."""
     WRITERS.append(writer)
     logger.add(
         writer,

@@ -45,6 +45,7 @@ def _files_of_process(folder: Path, pid: int) -> Iterator[tuple[Path, int]]:
 
 
 def _allocate_file(path: Path, size_bytes: int) -> None:
+    """Create a file of zeros, and make sure that the disk has room for it."""
     with path.open("wb") as file:
         file.write(bytes(size_bytes))
         file.flush()

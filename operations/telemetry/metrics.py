@@ -186,6 +186,7 @@ class Metrics:
             self._meters.breaker_open.labels(*place).inc(max(0.0, event.after_s))
 
     def _count_usage(self, used: UsageMeasured) -> None:
+        """Count a request's tokens and cost; one without a price is counted as unpriced."""
         meters, provider = self._meters, used.provider
         for kind in ("prompt", "cached", "completion"):
             if count := getattr(used, f"{kind}_tokens"):

@@ -213,6 +213,7 @@ class RecordFiles:
                 file.write("".join(f"{form(clean(item))}\n" for item in taken))
 
     def _queue_rows(self, rows: Rows) -> None:
+        """Queue rows for the files that they belong to; the app's rows go to two."""
         for name, added in (
             (ERRORS, rows.errors),
             (RECORD, rows.record),

@@ -112,6 +112,7 @@ class RowMaker:
         return retry if datetime.fromisoformat(at) <= until else 0
 
     def _error_rows(self, entry: Entry) -> Iterator[Row]:
+        """Yield a row if the event is an error."""
         match entry.event:
             case AttemptFailed() as failed:
                 yield self._error_row(
@@ -130,6 +131,7 @@ class RowMaker:
                 pass
 
     def _error_row(self, entry: Entry, service: str, category: str, message: str) -> Row:
+        """Return an error, with how often the service was retried and its breaker's state."""
         return {
             "timestamp": seconds(entry.at),
             "service_name": service,
@@ -141,6 +143,7 @@ class RowMaker:
         }
 
     def _call_row(self, entry: Entry) -> Row:
+        """Return the row of any event in the call's record."""
         service, status, kind = "holdline", _event_name(entry.event), "call"
         if read := RECORDED.get(type(entry.event)):
             service, status, kind = read(entry.event)
@@ -153,6 +156,7 @@ class RowMaker:
         }
 
     def _recovery_row(self, entry: Entry) -> Row:
+        """Return an event as a line of a log; its severity decides the level."""
         event = entry.event
         severity = getattr(event, "severity", Severity.LOW)
         level = "INFO" if severity is Severity.LOW else "WARNING"
@@ -164,6 +168,7 @@ class RowMaker:
         }
 
     def _app_row(self, entry: Entry) -> Row:
+        """Return an event with its service's number of retries and its breaker's state."""
         service = getattr(entry.event, "provider", "") or getattr(entry.event, "stage", "")
         return {
             "timestamp": seconds(entry.at),

@@ -131,6 +131,7 @@ class CallSpans:
         self._turn, self._stopped_s, self._is_decided = None, None, False
 
     def _start_attempt(self, event: AttemptStarted | AttemptOver, began_s: float) -> Span:
+        """Start the span of an attempt, inside that of the turn, or else of the call."""
         attributes = {
             "holdline.stage": event.stage,
             "holdline.provider": event.provider,
@@ -149,6 +150,7 @@ class CallSpans:
         attempt.end(_nanoseconds(at_s))
 
     def _end_call(self, event: CallEnded | CallMoved, at_s: float) -> None:
+        """End the call's span, and before it those of its attempts and its turn."""
         for attempt in self._attempts.values():
             attempt.set_attribute("holdline.outcome", "call_ended")
             attempt.end(_nanoseconds(at_s))
@@ -163,6 +165,7 @@ class CallSpans:
     def _start_span(
         self, name: str, at_s: float, attributes: Attributes, *, parent: Span | None = None
     ) -> Span:
+        """Start a span at a moment of our clock; without a parent it begins a trace."""
         context = set_span_in_context(parent) if parent else None
         return self._tracer.start_span(
             name, context, attributes=clean(attributes), start_time=_nanoseconds(at_s)
@@ -170,6 +173,7 @@ class CallSpans:
 
 
 def _outcome_attributes(event: AttemptOver) -> Attributes:
+    """Return how an attempt ended, as attributes of its span."""
     match event:
         case AttemptWon():
             return {"holdline.outcome": "won", "holdline.after_s": event.after_s}
