@@ -288,6 +288,7 @@ class PoolLocks:
                 self._peers.give_back(what)  # does nothing if another process holds it
 
     async def _claim_lock(self, what: str) -> None:
+        """Wait up to `LOCK_S` for a lock; after that, go on without it."""
         with suppress(TimeoutError):
             async with asyncio.timeout(LOCK_S):
                 while not await self._peers.claim(what, everywhere=True):  # noqa: ASYNC110 - another process has it

@@ -207,6 +207,7 @@ class ExotelCarrier:
         )
 
     def _dial_form(self, request: DialRequest) -> Form:
+        """Return the form that requests a call; its addresses prove that they come from us."""
         stream_url = self._address_with_proof(MEDIA_PATH, request.dial_id, "media").replace(
             "http", "ws", 1
         )

@@ -45,6 +45,9 @@ class ExotelRest:
     async def number_setup(self) -> NumberSetup:
         """Return the account's state; this API does not show where a number's calls go.
 
+        `has_number` is therefore always True. An account without a status in the response counts as
+        active, because Exotel has accepted the key.
+
         Raises:
             ServiceError: Exotel refused, or its response is missing or was not understood.
         """
@@ -56,6 +59,7 @@ class ExotelRest:
 
     @property
     def _rest_client(self) -> RestClient:
+        """Exotel's API of this account; a response without a body is no error."""
         account = quote(self.account_sid.get_secret_value(), safe="")
         return RestClient(
             carrier="exotel",

@@ -168,6 +168,7 @@ class ExotelAuthenticator:
         return self.token is not None and is_proven(self.token, dial_id, proof, "status")
 
     def _is_known(self, address: str) -> bool:
+        """Return whether an address is in one of the configured networks."""
         try:
             host = ipaddress.ip_address(address)
         except ValueError:
@@ -271,6 +272,7 @@ class ExotelRoutes:
 
 
 def _carried_call(started: Started, dial_id: str) -> CarriedCall:
+    """Return who calls whom in a started stream; with a dial's id, we have called."""
     if not dial_id:
         return CarriedCall(call_ref=started.call_sid, caller=started.caller, called=started.called)
     # Exotel's `from` is the party that it calls first: in an outbound call, the callee.

@@ -148,6 +148,7 @@ async def _ring_callee(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
 
 
 def _dialled_as_refused(error: api.ServerError) -> Dialled:
+    """Return a refused dial as a result; without a SIP response, judged by the error's code."""
     if not isinstance(error, api.SipCallError):  # there is no SIP response
         verdict = judge_dial(None, code=error.code, words=error.message)
         return Dialled(verdict=verdict, words=error.message)

@@ -189,6 +189,7 @@ class LivekitLeg(PlainLeg):
 
 
 def _leg_facts(party: SipParty | None, *, dial_id: str, can_transfer: bool) -> LegFacts:
+    """Return what is known about a leg; no numbers and no transfer without a telephone party."""
     called_by_us = party is not None and party.identity == CALLEE
     # The gateway reports the far end's number and ours, whichever side called.
     theirs, ours = (party.number, party.our_number) if party else ("", "")
@@ -205,6 +206,7 @@ def _leg_facts(party: SipParty | None, *, dial_id: str, can_transfer: bool) -> L
 
 
 def _transport_params() -> TransportParams:
+    """Return Pipecat's settings: 20 ms pieces both ways, and patience with a lost server."""
     return TransportParams(
         audio_in_enabled=True,
         audio_out_enabled=True,

@@ -175,6 +175,7 @@ class LivekitLine:
 
         def while_joined(note: Callable[..., None]) -> Callable[..., None]:
             def handle(*details: Any) -> None:
+                """Act on an event of the current join; ignore all others, and any after the end."""
                 if join_number == self._join_count and not self._closed:
                     note(*details)
                     self._update_usable()

@@ -138,6 +138,7 @@ async def outbound_trunk_id(lk: api.LiveKitAPI, name: str) -> str | None:
 
 
 def _inbound_message(plan: ExchangePlan) -> Message:
+    """Return the trunk through which LiveKit takes calls, as its API wants it."""
     trunk, login = plan.inbound, plan.inbound.credentials
     return api.SIPInboundTrunkInfo(
         name=f"{plan.name} inbound",
@@ -150,6 +151,7 @@ def _inbound_message(plan: ExchangePlan) -> Message:
 
 
 def _outbound_message(plan: ExchangePlan, trunk: OutboundTrunk) -> Message:
+    """Return a trunk through which LiveKit places calls, as its API wants it."""
     login = trunk.credentials
     return api.SIPOutboundTrunkInfo(
         name=f"{plan.name} outbound",
@@ -192,6 +194,7 @@ class _Store:
 
 
 def _inbound_store(lk: api.LiveKitAPI) -> _Store:
+    """Return how inbound trunks are read and written, and which of their fields are ours."""
     return _Store(
         part="inbound trunk",
         id_field="sip_trunk_id",
@@ -205,6 +208,7 @@ def _inbound_store(lk: api.LiveKitAPI) -> _Store:
 
 
 def _outbound_store(lk: api.LiveKitAPI) -> _Store:
+    """Return how outbound trunks are read and written, and which of their fields are ours."""
     return _Store(
         part="outbound trunk",
         id_field="sip_trunk_id",
@@ -218,6 +222,7 @@ def _outbound_store(lk: api.LiveKitAPI) -> _Store:
 
 
 def _rule_store(lk: api.LiveKitAPI) -> _Store:
+    """Return how dispatch rules are read and written, and which of their fields are ours."""
     return _Store(
         part="dispatch rule",
         id_field="sip_dispatch_rule_id",

@@ -246,6 +246,7 @@ class Direction:
                 raise NoAudioError(f"the sound card does not open: {error}") from error
 
     def _close_device(self) -> None:
+        """Close the device for good; sound that is not played is dropped."""
         with self._lock:
             self._closed = True
             stream, self._stream = self._stream, None
@@ -360,6 +361,7 @@ def check_devices(chosen: ChosenDevices | None = None) -> None:
 
 
 def _import_sounddevice() -> ModuleType:
+    """Return the module; raise `NoAudioError` if it or PortAudio is not installed."""
     try:
         import sounddevice  # noqa: PLC0415 - an optional extra that loads PortAudio
     except ModuleNotFoundError as error:

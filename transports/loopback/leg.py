@@ -211,6 +211,7 @@ class _Input(BaseInputTransport):
         await super().cleanup()
 
     async def _stop_speaking(self) -> None:
+        """Silence the caller, and end the task that plays their audio unless it is this one."""
         self._mouth.shut()
         task, self._speaking = self._speaking, None
         if task and task is not asyncio.current_task():

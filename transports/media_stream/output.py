@@ -63,6 +63,7 @@ class InOrder(Generic[Piece]):
         return self._take_from(self._next)
 
     def _take_from(self, place: int) -> list[Piece]:
+        """Return the pieces that are complete from a place on, and move on behind them."""
         ready: list[Piece] = []
         while place in self._early:
             ready.append(self._early.pop(place))
@@ -383,6 +384,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         return written
 
     async def _write_audio_sleep(self) -> None:
+        """Wait so that at most `lead_s` of audio is ahead of the far end's playback."""
         # In this class, `_next_send_time` is the time when the far end will have played
         # everything; an interruption resets it. Pipecat's own pacing starts from now after a late
         # write, so each of our stalls would cause a gap for the caller.

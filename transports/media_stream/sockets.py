@@ -108,6 +108,7 @@ class MediaSockets:
             await self._run_call(websocket, admitted, leg)
 
     def _make_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
+        """Return the leg of a started stream; the caller's codec is the one in its start."""
         stream = Stream(
             dialect=self.dialect,
             stream_id=started.stream_sid,

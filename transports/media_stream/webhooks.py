@@ -135,6 +135,8 @@ class Webhooks:
         """
 
         def add(path: str, answer: AnswerForm[FormT]) -> None:
+            """Add a route that answers signed forms with a call's id, and refuses all others."""
+
             async def take(request: Request) -> Response:
                 body = await self.body(request)
                 if isinstance(body, Response):

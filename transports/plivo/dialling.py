@@ -233,6 +233,7 @@ class PlivoCarrier:
         return request_uuid
 
     def _dial_fields(self, request: DialRequest) -> Mapping[str, Any]:
+        """Return the fields that request a call; it rings for up to `patience_s`."""
         ref = urlencode({"dial": request.dial_id})
         status = f"{self.rest.public_url}{STATUS_PATH}?{ref}"
         fields = {

@@ -104,6 +104,7 @@ class PlivoRest:
 
     @property
     def _rest_client(self) -> RestClient:
+        """Plivo's API of this account; a response without a body is no error."""
         auth_id = self.auth_id.get_secret_value()
         return RestClient(
             carrier="plivo",

@@ -241,6 +241,7 @@ class PlivoRoutes:
         return await self._tokens.admit(started, started.parameters.get("token", ""))
 
     def _is_signed(self, request: Request, path: str, form: Form) -> bool:
+        """Return whether Plivo signed a form, for any of the addresses that lead to us."""
         nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
         if not nonce or len(nonce) > MAX_NONCE_CHARS:
             return False

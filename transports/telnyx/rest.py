@@ -211,6 +211,7 @@ class TelnyxRest:
 
     @property
     def _rest_client(self) -> RestClient:
+        """Telnyx's API, version 2."""
         return RestClient(
             carrier="telnyx",
             url=f"{self.api_url.rstrip('/')}/v2",

@@ -21,6 +21,7 @@ from transports.media_stream.messages import (
 
 
 def _read_start(fields: Fields) -> Message:
+    """Read a `start` message; `INCOMPLETE` without a valid stream and call."""
     start = part(fields, "start")
     stream_sid, call_sid = either(start, fields, "streamSid"), start.get("callSid")
     if not (is_id(stream_sid) and is_id(call_sid)):

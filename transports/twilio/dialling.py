@@ -100,6 +100,7 @@ class TwilioCarrier:
             return _found_call(await self.rest.ask("GET", _path_of_call(provider_call_id))).cost
 
     def _dial_fields(self, request: DialRequest) -> list[tuple[str, str]]:
+        """Return the form that requests a call; it rings for `patience_s`, at most `MAX_RING_S`."""
         ref = urlencode({"dial": request.dial_id})
         status = f"{self.rest.public_url}{STATUS_PATH}?{ref}"
         fields = [

@@ -212,6 +212,7 @@ class TwilioRest:
 
     @property
     def _rest_client(self) -> RestClient:
+        """Twilio's API of this account."""
         account = quote(self.account_sid, safe="")
         return RestClient(
             carrier="twilio",

@@ -161,6 +161,7 @@ class TwilioRoutes:
         )
 
     def _is_signed(self, request: Request, path: str, form: Form) -> bool:
+        """Return whether Twilio signed a form, for any of the addresses that lead to us."""
         return is_signed(
             self._validator,
             form,
@@ -171,6 +172,7 @@ class TwilioRoutes:
         )
 
     def _reply_with(self, form: Form, answer: Instructions) -> Response:
+        """Return the TwiML of an answer to a webhook; an ended call is told to hang up."""
         over = VoiceResponse()
         over.hangup()
         return reply(

@@ -226,6 +226,7 @@ class BrowserConnection(SmallWebRTCConnection):
 
         @self._pc.on("datachannel")
         def accept(channel: RTCDataChannel) -> None:
+            """Let the first data channel's messages through a check; close every other channel."""
             channels.append(channel)
             listeners = _remove_listeners(channel)
             if len(channels) == 1:

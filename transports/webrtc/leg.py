@@ -174,6 +174,7 @@ class _WebrtcInput(SmallWebRTCInputTransport):
     """Pipecat's input; sound also counts as a sign of life."""
 
     async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
+        """Record that audio arrived, which proves that the browser is there; then pass it on."""
         connection = self._client._webrtc_connection  # noqa: SLF001 - Pipecat shows it nowhere
         if isinstance(connection, BrowserConnection):
             connection.quiet.note()
