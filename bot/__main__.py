@@ -17,7 +17,7 @@ from bot.cli.doctor import check_setup
 from bot.cli.evidence import write_post_mortem
 from bot.cli.export import export_record
 from bot.cli.forget import erase_caller
-from bot.cli.inbox import manage_inbox
+from bot.cli.inbox import show_or_change_inbox
 from bot.cli.init import write_first_configuration
 from bot.cli.mic import talk_by_microphone
 from bot.cli.providers import manage_providers
@@ -57,7 +57,7 @@ app.command("alerts")(send_test_alert)
 app.command("db")(upgrade_database)
 app.command("evidence")(write_post_mortem)
 app.command("forget")(erase_caller)
-app.command("inbox")(manage_inbox)
+app.command("inbox")(show_or_change_inbox)
 app.command("export")(export_record)
 app.command("sip")(register_numbers)
 app.command("campaign")(manage_campaign)

@@ -163,7 +163,7 @@ class DialRun:
                 await self.queue.release(self.dial)  # from now on, the guard holds the campaign
             return None  # without a call, the breakers have nothing to count
         try:
-            await self._confirm_dial()
+            await self._confirm_or_withdraw_dial()
         except DialWithdrawnError:  # the dial is settled or released
             return None
         async with self._keep_lease():
@@ -211,7 +211,7 @@ class DialRun:
         except BaseExceptionGroup as group:  # it holds one exception, from the block
             raise group.exceptions[0] from None
 
-    async def _confirm_dial(self) -> None:
+    async def _confirm_or_withdraw_dial(self) -> None:
         """Check that the carrier may be asked to dial now, and store the time in the claim.
 
         Called before the call is prepared, and again right before each request to the carrier.
@@ -268,7 +268,8 @@ class DialRun:
             to=self.dial.number,
             campaign=self.campaign.name,
             patience_s=self.settings.ring_s,
-            confirm=self._confirm_dial,  # again, because the carrier's client may delay the dial
+            # Confirmed again, because the carrier's client may delay the dial.
+            confirm=self._confirm_or_withdraw_dial,
             wait=partial(wait_to_ask, self.dial.id, calls=self.calls, pool=self.pool),
             take_turn=self.pool.take_turn,
         )

@@ -212,7 +212,7 @@ def run_import(
         say("nothing was changed: this was a preview")
     if refused.rows:
         say(f"all refused rows are in {path}")
-    return DONE if tally.taken else FAILED
+    return DONE if tally.in_campaign else FAILED
 
 
 async def _fetch_and_import(

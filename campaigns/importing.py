@@ -130,7 +130,7 @@ class ImportTally:
     )
 
     @property
-    def taken(self) -> int:
+    def in_campaign(self) -> int:
         """How many of the rows are contacts of the campaign now."""
         return self.added + self.updated + self.known
 

@@ -20,7 +20,7 @@ ActionArgument: TypeAlias = Annotated[
 ]
 
 
-def manage_inbox(
+def show_or_change_inbox(
     action: ActionArgument = None,
     call_id: Annotated[
         str | None, typer.Argument(metavar="CALL", show_default=False, help="The call's id.")

@@ -53,6 +53,7 @@ def root_of(url: str) -> str:
 
 
 def _origin_of_url(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    """Return scheme, host and port of a URL, with the scheme's usual port if it names none."""
     return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
 
 

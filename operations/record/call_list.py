@@ -140,7 +140,7 @@ def _select_listed_calls() -> Select[Any]:
 
 
 def _conditions_of_filter(wanted: CallFilter) -> list[ColumnElement[bool]]:
-    """Return the conditions of a search, all of which must hold; no value, no condition."""
+    """Return the conditions of a search; all of them must hold, and an empty filter has none."""
     found: list[ColumnElement[bool]] = []
     if wanted.since is not None:
         found.append(CALLS.c.started_at >= wanted.since)

@@ -272,7 +272,7 @@ class ExotelRoutes:
 
 
 def _carried_call(started: Started, dial_id: str) -> CarriedCall:
-    """Return who calls whom in a started stream; with a dial's id, we have called."""
+    """Return the numbers and direction of a started stream; a dial's id marks an outbound call."""
     if not dial_id:
         return CarriedCall(call_ref=started.call_sid, caller=started.caller, called=started.called)
     # Exotel's `from` is the party that it calls first: in an outbound call, the callee.

@@ -63,7 +63,7 @@ class InOrder(Generic[Piece]):
         return self._take_from(self._next)
 
     def _take_from(self, place: int) -> list[Piece]:
-        """Return the pieces that are complete from a place on, and move on behind them."""
+        """Return the pieces that are ready from a place on; the next place comes after them."""
         ready: list[Piece] = []
         while place in self._early:
             ready.append(self._early.pop(place))

@@ -356,7 +356,7 @@ class TelnyxRoutes:
 
 
 def _carried_call(call_id: str, payload: dict[str, Any], dial_id: str = "") -> CarriedCall:
-    """Return who calls whom in a webhook; with a dial's id, we have called."""
+    """Return a webhook's numbers and direction; a dial's id marks an outbound call."""
     return CarriedCall(
         call_ref=call_id,
         caller=text(payload, "from"),

@@ -23,6 +23,7 @@ def step(notes: Notes, heard: Understood) -> Turn:
 
 
 def _repeat_last(notes: Notes, heard: Understood) -> Turn:
+    """Say the last answer again, or the greeting if there is none."""
     del heard
     return notes, ReceptionistAnswer(text=f"I said: {notes.last or GREETING}")
 
