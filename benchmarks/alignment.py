@@ -80,11 +80,11 @@ class Speaker:
         """Return a sentence in a voice, `pace` times as fast as usual."""
         key = (text, voice, pace)
         if key not in self._spoken:
-            speak = self._flite if voice in flite.VOICES else self._espeak
+            speak = self._speak_with_flite if voice in flite.VOICES else self._speak_with_espeak
             self._spoken[key] = speak(text, language, voice, pace)
         return self._spoken[key]
 
-    def _flite(self, text: str, language: str, voice: str, pace: float) -> Spoken:
+    def _speak_with_flite(self, text: str, language: str, voice: str, pace: float) -> Spoken:
         samples, rate_hz, words = flite.speak(text, voice, stretch=1 / pace)
         names = [sayable(name) for name, _, _ in words]
         if names != [sayable(word) for word in text.split()]:
@@ -98,7 +98,7 @@ class Speaker:
             times=tuple((start_s, end_s) for _, start_s, end_s in words),
         )
 
-    def _espeak(self, text: str, language: str, voice: str, pace: float) -> Spoken:
+    def _speak_with_espeak(self, text: str, language: str, voice: str, pace: float) -> Spoken:
         samples, events = self._engine.speak(
             text, [voice], words_per_minute=round(WORDS_PER_MINUTE * pace), pitch=50
         )
@@ -177,7 +177,7 @@ def judge(cuts: int, seed: int) -> list[Judged]:
         known = [at for at in spoken.times if at is not None]
         cut_s = chance.uniform(known[0][0] + MARGIN_S, known[-1][1])
         rate_hz = chance.choice(RATES_HZ)
-        counts = [_count(spoken.times, cut_s, share) for share in (1.0, 0.5)]
+        counts = [_count_spoken(spoken.times, cut_s, share) for share in (1.0, 0.5)]
         if None in counts:
             continue  # within words that espeak-ng speaks as one, there is no truth
         whole, heard = (count or 0 for count in counts)
@@ -194,14 +194,16 @@ def judge(cuts: int, seed: int) -> list[Judged]:
     return judged
 
 
-def _count(times: Sequence[tuple[float, float] | None], cut_s: float, share: float) -> int | None:
+def _count_spoken(
+    times: Sequence[tuple[float, float] | None], cut_s: float, share: float
+) -> int | None:
     """Return how many words are spoken by then, at least by this share; `None` if unknown."""
     moments = [None if at is None else at[0] + share * (at[1] - at[0]) for at in times]
     count = max((n for n, at in enumerate(moments, 1) if at is not None and at <= cut_s), default=0)
     return None if None in moments[max(0, count - 1) : count + 1] else count
 
 
-def _row(name: str, differences: Sequence[int]) -> str:
+def _result_row(name: str, differences: Sequence[int]) -> str:
     exact = sum(difference == 0 for difference in differences)
     lost = sum(difference > 0 for difference in differences)
     far = sum(abs(difference) > 1 for difference in differences)
@@ -218,9 +220,9 @@ def print_cuts(judged: Sequence[Judged], *, misses: bool) -> bool:
         for name in (f"{engine}, {item.spoken.language}", f"pace {pace}"):
             groups.setdefault(name, []).append(item)
     for name, items in sorted(groups.items()):
-        print(_row(name, [item.aligned for item in items]))
-    print(_row("all", [item.aligned for item in judged]))
-    print(_row("all, estimated", [item.estimated for item in judged]))
+        print(_result_row(name, [item.aligned for item in items]))
+    print(_result_row("all", [item.aligned for item in judged]))
+    print(_result_row("all, estimated", [item.estimated for item in judged]))
     for item in judged if misses else ():
         if item.aligned:
             print(
@@ -249,7 +251,11 @@ def print_cost(seed: int, runs: int) -> bool:
 
     align()
     threads.clear()
-    late = [asyncio.run(_latest(work)) for _ in range(runs) for work in (align, _wait)]
+    late = [
+        asyncio.run(_worst_timer_delay(work))
+        for _ in range(runs)
+        for work in (align, _sleep_in_thread)
+    ]
     thread_s, loop_s, control_s = (
         float(np.median(values)) for values in (threads, late[::2], late[1::2])
     )
@@ -258,11 +264,11 @@ def print_cost(seed: int, runs: int) -> bool:
     return thread_s <= MAX_THREAD_S and loop_s <= MAX_LOOP_S
 
 
-def _wait() -> None:
+def _sleep_in_thread() -> None:
     time.sleep(MAX_THREAD_S)
 
 
-async def _latest(work: Callable[[], None]) -> float:
+async def _worst_timer_delay(work: Callable[[], None]) -> float:
     """Return by how much a timer of a millisecond is late, at most, during work in a thread."""
     working = asyncio.get_running_loop().run_in_executor(None, work)
     latest_s = 0.0

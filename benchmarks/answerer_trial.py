@@ -156,11 +156,13 @@ async def try_greeting(
         piece = rendered.pcm[at : at + PIECE_BYTES]
         await watch.hear_sound(InputAudioRawFrame(piece, RATE_HZ, 1))
         for text, final in recognise(now, piece, speaks=watch.ear.speaking):
-            await watch.read(_frame(text, final=final))
+            await watch.read(_transcription_frame(text, final=final))
     return Trial(rendered=rendered, done=tuple(watch.done))
 
 
-def _frame(text: str, *, final: bool) -> TranscriptionFrame | InterimTranscriptionFrame:
+def _transcription_frame(
+    text: str, *, final: bool
+) -> TranscriptionFrame | InterimTranscriptionFrame:
     kind = TranscriptionFrame if final else InterimTranscriptionFrame
     return kind(text, "", "")
 

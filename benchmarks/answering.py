@@ -38,7 +38,7 @@ WORDS: Final = ("spoken", "misheard", "sphinx", "none")
 
 def main() -> int:
     """Measure and print; return 1 if a target was missed."""
-    options = _options()
+    options = _parse_options()
     logs.set_up(level="ERROR", folder=None)
     sets = ("known", "held-out") if options.greetings == "both" else (options.greetings,)
     met = [_measure_set(name, options) for name in sets]
@@ -47,13 +47,13 @@ def main() -> int:
 
 def _measure_set(name: str, options: argparse.Namespace) -> bool:
     """Measure and print one set; return whether its targets are met."""
-    trials = asyncio.run(_measure(name, options.words, options.seeds))
+    trials = asyncio.run(_try_greetings(name, options.words, options.seeds))
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{name} greetings, words {options.words}")
     if options.each:
         console.print(_trial_table(trials))
     met = True
-    for what, value, target, reached in _figures(trials):
+    for what, value, target, reached in _judged_figures(trials):
         console.print(f"  {what}: {value}; target {target}: {'met' if reached else 'NOT met'}")
         met = met and reached
     for what, value in _further_figures(trials):
@@ -61,19 +61,20 @@ def _measure_set(name: str, options: argparse.Namespace) -> bool:
     return met
 
 
-async def _measure(name: str, words: str, seeds: int) -> list[Trial]:
+async def _try_greetings(name: str, words: str, seeds: int) -> list[Trial]:
+    """Return the trials of all greetings; misheard words are tried with several seeds."""
     models, engine = VoiceModels.load(), Espeak(private=True, seed=1)
     found: list[Trial] = []
     for greeting in read_greetings(name):
         rendered = render(greeting, engine)
         for seed in range(seeds if words == "misheard" else 1):
             speech = models.vad(TurnSettings())
-            recognise = _recogniser(words, seed)(rendered)
+            recognise = _recogniser_for(words, seed)(rendered)
             found.append(await try_greeting(rendered, speech, recognise))
     return found
 
 
-def _recogniser(words: str, seed: int) -> Callable[[RenderedGreeting], Recognise]:
+def _recogniser_for(words: str, seed: int) -> Callable[[RenderedGreeting], Recognise]:
     kinds: dict[str, Callable[[RenderedGreeting], Recognise]] = {
         "spoken": words_as_spoken,
         "misheard": lambda rendered: words_misheard(rendered, seed),
@@ -83,9 +84,9 @@ def _recogniser(words: str, seed: int) -> Callable[[RenderedGreeting], Recognise
     return kinds[words]
 
 
-def _figures(trials: Sequence[Trial]) -> list[tuple[str, str, str, bool]]:
+def _judged_figures(trials: Sequence[Trial]) -> list[tuple[str, str, str, bool]]:
     """Return what is judged: its name, value and target, and whether the target is met."""
-    people, machines = _split(trials)
+    people, machines = _people_and_machines(trials)
     hung_up_on = [person for person in people if person.treated_as_machine]
     found = [machine for machine in machines if machine.right_s is not None]
     share = len(found) / len(machines)
@@ -111,7 +112,7 @@ def _figures(trials: Sequence[Trial]) -> list[tuple[str, str, str, bool]]:
 
 def _further_figures(trials: Sequence[Trial]) -> list[tuple[str, str]]:
     """Return the names and values of figures that are not judged."""
-    people, machines = _split(trials)
+    people, machines = _people_and_machines(trials)
     right = [machine.right_s for machine in machines if machine.right_s is not None]
     greeted = [person.opened_s for person in people if person.opened_s is not None]
     talked_to = sum(1 for machine in machines if machine.opened_s is not None)
@@ -143,7 +144,7 @@ def _recognisable_in_time(machines: Sequence[Trial]) -> list[Trial]:
     return [machine for machine in machines if machine.recognisable_s <= DECIDED_S]
 
 
-def _split(trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
+def _people_and_machines(trials: Sequence[Trial]) -> tuple[list[Trial], list[Trial]]:
     people = [trial for trial in trials if trial.who.value == "human"]
     return people, [trial for trial in trials if trial.who.value != "human"]
 
@@ -168,7 +169,7 @@ def _p95(values: Sequence[float]) -> float:
     return sorted(values)[max(0, math.ceil(0.95 * len(values)) - 1)] if values else math.nan
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure who is taken for a machine.")
     parser.add_argument("--words", choices=WORDS, default="spoken")
     parser.add_argument("--greetings", choices=("known", "held-out", "both"), default="both")

@@ -35,12 +35,13 @@ FIRST_VOICE: Final = "cartesia"
 
 def main() -> int:
     """Measure and print; return 0, or 1 if a run missed the target."""
-    options = _options()
+    options = _parse_options()
     logs.set_up(level="WARNING", folder=None)
-    return asyncio.run(_measure(options))
+    return asyncio.run(_measure_runs(options))
 
 
-async def _measure(options: argparse.Namespace) -> int:
+async def _measure_runs(options: argparse.Namespace) -> int:
+    """Play all runs, print each and the verdict, and write the JSON; return the exit code."""
     console = Console(soft_wrap=True, highlight=False)
     sides = (OURS, STOCK) if options.beside else (OURS,)
     workers = options.workers if await takes_workers() else ""
@@ -53,11 +54,11 @@ async def _measure(options: argparse.Namespace) -> int:
                     result = await _run_once(side, kind, options, folder=Path(folder) / "server")
                     found.append({"run": number, "side": side, "workers": kind, **result})
                     console.print(
-                        f"run {number} {side}: {_describe(result, callers=options.callers)}"
+                        f"run {number} {side}: {_describe_run(result, callers=options.callers)}"
                     )
                     for item in result["wrong"]:
                         console.print(f"    {item}")
-    good = [_good(row, callers=options.callers) for row in found if row["side"] == OURS]
+    good = [_is_good(row, callers=options.callers) for row in found if row["side"] == OURS]
     beside = f", {options.busy} other busy processes" if options.busy else ""
     verdict = "met" if all(good) else "MISSED"
     console.print(
@@ -70,11 +71,11 @@ async def _measure(options: argparse.Namespace) -> int:
     return 0 if all(good) else 1
 
 
-def _good(result: dict[str, Any], *, callers: int) -> bool:
+def _is_good(result: dict[str, Any], *, callers: int) -> bool:
     return result["whole"] == callers and result["greeting_s"] <= GREETING_S
 
 
-def _describe(result: dict[str, Any], *, callers: int) -> str:
+def _describe_run(result: dict[str, Any], *, callers: int) -> str:
     firsts = (
         f"first word p50 {seconds(result['p50_s'])}, worst {seconds(result['worst_s'])} "
         f"(any speech {seconds(result['speech_s'])})"
@@ -105,7 +106,9 @@ async def _run_once(
         side=side, workers=workers, calls=options.callers, turns=1, delays=options.delays
     )
     try:
-        evidence = await load.put_load(settings, folder=folder, callers=callers, meanwhile=_break)
+        evidence = await load.put_load(
+            settings, folder=folder, callers=callers, meanwhile=_break_voice
+        )
     except CommandError as broken:
         nothing = {"greeting_s": NEVER_S, "p50_s": NEVER_S, "worst_s": NEVER_S}
         nothing |= {"speech_s": NEVER_S, "gap_s": 0.0}
@@ -127,7 +130,7 @@ async def _run_once(
     }
 
 
-async def _break(site: Any, groups: Sequence[Any]) -> None:
+async def _break_voice(site: Any, groups: Sequence[Any]) -> None:
     """Break the voice once all callers have been greeted, then let them speak."""
 
     await asyncio.gather(*(group.wait_until_greeted() for group in groups))
@@ -137,7 +140,7 @@ async def _break(site: Any, groups: Sequence[Any]) -> None:
         group.go(ask_at)
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Callers at once while the first voice dies.")
     parser.add_argument("--callers", type=int, default=8, help="default 8")
     parser.add_argument("--runs", type=int, default=5, help="in a row, default 5")

@@ -32,7 +32,7 @@ def bare_worker(
     Metrics, RTVI and turn tracking are off, so that it is as fast as possible.
     """
     agent = settings.agent_for("")
-    stt, llm, tts = _services(settings, agent, leg.facts.sample_rate_hz)
+    stt, llm, tts = _first_services(settings, agent, leg.facts.sample_rate_hz)
     analyzer = pipecats_detector(models, settings.turn)
     pair = LLMContextAggregatorPair(
         LLMContext(messages=[]),
@@ -74,7 +74,7 @@ def bare_worker(
     return worker, analyzer
 
 
-def _services(settings: Settings, agent: AgentSettings, rate_hz: int) -> list[FrameProcessor]:
+def _first_services(settings: Settings, agent: AgentSettings, rate_hz: int) -> list[FrameProcessor]:
     """Return the three first rungs as Pipecat's own services."""
     built: list[FrameProcessor] = []
     for stage in STAGES:

@@ -144,15 +144,18 @@ class CheapLine:
         """
         try:
             async with asyncio.timeout(CONNECTED_S):
-                await self._connect()
+                await self._connect_call()
             group = await self._stack.enter_async_context(asyncio.TaskGroup())
         except BaseException:
             await self._stack.aclose()
             raise
-        self._tasks = [group.create_task(self._talk()), group.create_task(self._listen())]
+        self._tasks = [
+            group.create_task(self._send_sound()),
+            group.create_task(self._receive_until_over()),
+        ]
         return self
 
-    async def _connect(self) -> None:
+    async def _connect_call(self) -> None:
         """Post the webhook, open the media socket that its answer names, and begin the stream."""
         script = self._script
         self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
@@ -163,11 +166,11 @@ class CheapLine:
             public_url=script.url,
             auth_token=script.auth_token,
         )
-        await self._open(twiml)
+        await self._open_stream(twiml)
         self._started_at = asyncio.get_running_loop().time()
         self.held.connected_s = self._started_at - self.held.rang_at
 
-    async def _open(self, instructions: CallInstructions) -> None:
+    async def _open_stream(self, instructions: CallInstructions) -> None:
         url = (instructions.stream_url or "").replace("http", "ws", 1)
         self._socket = await self._session.ws_connect(url, max_msg_size=0)
         self._instructions, self._chunk = instructions, 0
@@ -182,7 +185,7 @@ class CheapLine:
         if self.over.is_set() or self._instructions.action is None:
             return False
         self.held.lost_s.append(self.now_s)
-        self._receive('{"event":"clear"}')
+        self._take_message('{"event":"clear"}')
         self._marks.clear()
         script = self._script
         server = AgentServer(
@@ -200,7 +203,7 @@ class CheapLine:
                 if instructions.stream_url is None:
                     return False
                 self._phone = replace(self._phone, stream_sid="MZ" + secrets.token_hex(16))
-                await self._open(instructions)
+                await self._open_stream(instructions)
         except (
             NotConnectedError,
             aiohttp.ClientError,
@@ -260,7 +263,7 @@ class CheapLine:
             ):
                 return
 
-    async def _talk(self) -> None:
+    async def _send_sound(self) -> None:
         """Send speech or silence every 20 ms, and return due marks, until the call is over."""
         ticks, worst_s = 0, 0.0
         while not self.over.is_set():
@@ -270,8 +273,8 @@ class CheapLine:
             speaking = bool(self._to_say)
             payload = self._to_say.pop() if speaking else SILENCE
             with contextlib.suppress(ConnectionError, RuntimeError):  # the reader sees the reason
-                await self._socket.send_str(_media(self._chunk, payload, sid))
-                await self._echo(sid)
+                await self._socket.send_str(_media_message(self._chunk, payload, sid))
+                await self._echo_due_marks(sid)
             if speaking and not self._to_say:
                 self._said_s = self.now_s
                 self._said.set()
@@ -282,23 +285,23 @@ class CheapLine:
             await asyncio.sleep(max(0.0, ticks * TICK_S - self.now_s))
         self._said.set()
 
-    async def _echo(self, sid: str) -> None:
+    async def _echo_due_marks(self, sid: str) -> None:
         while self._marks and self._marks[0][0] <= self.now_s:
             _, name = self._marks.pop(0)
             await self._socket.send_json(
                 {"event": "mark", "mark": {"name": name}, "streamSid": sid, "sequenceNumber": "1"}
             )
 
-    async def _listen(self) -> None:
+    async def _receive_until_over(self) -> None:
         is_open = True
         while is_open:
             async for message in self._socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
-                    self._receive(message.data)
+                    self._take_message(message.data)
             is_open = await self._open_again()
         self.over.set()
 
-    def _receive(self, text: str) -> None:
+    def _take_message(self, text: str) -> None:
         """Record a message, and note when its sound will have been played."""
         event = EVENT.search(text)
         now_s = self.now_s
@@ -321,7 +324,7 @@ class CheapLine:
                 pass
 
 
-def _media(chunk: int, payload: str, sid: str) -> str:
+def _media_message(chunk: int, payload: str, sid: str) -> str:
     track = f'"track":"inbound","chunk":"{chunk}","timestamp":"{chunk * 20}"'
     head = f'"event":"media","sequenceNumber":"{chunk + 1}","streamSid":"{sid}"'
     return f'{{{head},"media":{{{track},"payload":"{payload}"}}}}'

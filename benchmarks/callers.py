@@ -70,16 +70,16 @@ class Crowd:
 
     async def calls(self) -> list[HeldCall]:
         """Wait until the last call, or the process, has ended; return all calls."""
-        while await self._next() != "done":
+        while await self._next_signal() != "done":
             pass
         return self._ended
 
     async def wait_until_greeted(self) -> None:
         """Wait until each caller has been greeted or has given up, or the process has ended."""
-        while await self._next() not in ("greeted", "done"):
+        while await self._next_signal() not in ("greeted", "done"):
             pass
 
-    async def _next(self) -> str:
+    async def _next_signal(self) -> str:
         """Return the next signal, `done` at the end of the process; keep calls sent before it."""
         while True:
             try:
@@ -135,7 +135,9 @@ async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
     sender = _Sender(pipe)
     signal = _StartSignal(sender, len(plan.callers)) if plan.asks_on_signal else None
     gone = asyncio.Event()
-    asyncio.get_running_loop().add_reader(pipe.fileno(), lambda: _read(pipe, signal, gone))
+    asyncio.get_running_loop().add_reader(
+        pipe.fileno(), lambda: _read_start_signal(pipe, signal, gone)
+    )
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_call_as_planned(sender, plan, caller, signal=signal))
@@ -155,7 +157,9 @@ async def _cancel_when_gone(gone: asyncio.Event, tasks: Sequence[asyncio.Task[No
         task.cancel()
 
 
-def _read(pipe: Connection, signal: "_StartSignal | None", gone: asyncio.Event) -> None:
+def _read_start_signal(
+    pipe: Connection, signal: "_StartSignal | None", gone: asyncio.Event
+) -> None:
     try:
         _, at = pipe.recv()
     except EOFError:

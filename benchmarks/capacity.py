@@ -26,14 +26,14 @@ WIDE: Final = 210  # columns of a table that goes to a file
 
 def main() -> int:
     """Measure, print and write; return 0, or 1 if fewer calls than required passed."""
-    options = _options()
+    options = _parse_options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="WARNING", folder=None)
-    return asyncio.run(_measure(options))
+    return asyncio.run(_measure_capacity(options))
 
 
-async def _measure(options: argparse.Namespace) -> int:
+async def _measure_capacity(options: argparse.Namespace) -> int:
     from benchmarks import capacity_report, load  # noqa: PLC0415 - after the log's rules
     from benchmarks.busy import busy  # noqa: PLC0415
     from lab.drill.servers import takes_workers  # noqa: PLC0415
@@ -44,12 +44,12 @@ async def _measure(options: argparse.Namespace) -> int:
     workers = options.workers if await takes_workers() else ("",)
     if workers == ("",):
         console.print("this `holdline serve` has no --workers: it is one process in every run")
-    circumstances = await _circumstances()
+    circumstances = await _run_circumstances()
     runs: list[Any] = []
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         async with busy(options.busy):
-            for side, kind, calls in _order(options, workers):
+            for side, kind, calls in _ordered_runs(options, workers):
                 settings = load.Load(
                     side=side,
                     workers=kind,
@@ -71,7 +71,9 @@ async def _measure(options: argparse.Namespace) -> int:
     return 0 if capacity_report.met(runs) else 1
 
 
-def _order(options: argparse.Namespace, workers: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+def _ordered_runs(
+    options: argparse.Namespace, workers: Sequence[str]
+) -> Iterator[tuple[str, str, int]]:
     """Yield the runs (side, workers, calls): for each number of calls all sides in turn.
 
     The sides take turns in going first.
@@ -85,7 +87,7 @@ def _order(options: argparse.Namespace, workers: Sequence[str]) -> Iterator[tupl
             yield side, kind, calls
 
 
-async def _circumstances() -> dict[str, str]:
+async def _run_circumstances() -> dict[str, str]:
     from lab.drill.runner import describe_machine, read_commit  # noqa: PLC0415
     from runtime import clock  # noqa: PLC0415
 
@@ -111,7 +113,7 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure how many calls a server carries.")
     parser.add_argument("--beside", choices=[STOCK], help="measure this, too, in the same runs")
     parser.add_argument("--calls", type=_numbers, help="at once, as 1,4,8")

@@ -145,10 +145,10 @@ def page(runs: Sequence[LoadRun], *, circumstances: Mapping[str, Any], cores: in
         circumstances: `machine`, `commit`, `began`, `options`.
         cores: The number of the machine's cores.
     """
-    return "\n".join(_lines(runs, circumstances, cores=cores)) + "\n"
+    return "\n".join(_report_lines(runs, circumstances, cores=cores)) + "\n"
 
 
-def _lines(
+def _report_lines(
     runs: Sequence[LoadRun], circumstances: Mapping[str, Any], *, cores: int
 ) -> Iterator[str]:
     yield "# How many calls a machine carries"

@@ -105,7 +105,7 @@ def main() -> int:
 def _try_door(name: str, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="holdline-door-") as folder:
         try:
-            return 0 if asyncio.run(_measure(name, options, Path(folder))) else 1
+            return 0 if asyncio.run(_measure_line(name, options, Path(folder))) else 1
         except TimeoutError:
             print(f"{name:12} unproven: not measured within {LIMIT_S:g} s")
         except (UnprovenError, CommandError, ConnectionError, ExceptionGroup) as why:
@@ -113,7 +113,7 @@ def _try_door(name: str, options: argparse.Namespace) -> int:
     return 3
 
 
-async def _measure(name: str, options: argparse.Namespace, folder: Path) -> bool:
+async def _measure_line(name: str, options: argparse.Namespace, folder: Path) -> bool:
     """Measure one line; return whether its targets are met."""
     good, healthy_s = True, None
     rows = {row.name: row for row in FULL}
@@ -133,7 +133,9 @@ async def _measure(name: str, options: argparse.Namespace, folder: Path) -> bool
                 await play(rig, run)
             for target in rows[row].targets:
                 measured = run.measures[target.measure]
-                good &= _meets(f"{name:12}{row}", target, measured, door.line_s, healthy_s)
+                good &= _print_and_judge(
+                    f"{name:12}{row}", target, measured, door.line_s, healthy_s
+                )
     return good
 
 
@@ -204,7 +206,9 @@ def _print_answers(name: str, turns: Sequence[EarTurn]) -> bool:
 # -- rows
 
 
-def _meets(name: str, target: Target, value: float, line_s: float, healthy_s: float | None) -> bool:
+def _print_and_judge(
+    name: str, target: Target, value: float, line_s: float, healthy_s: float | None
+) -> bool:
     """Print a measure and its target; return whether it is met, or could not be judged."""
     text, limit, note = f"{name}: {target.measure} {value:.3f}", target.worst, ""
     if target.over and healthy_s is None:
@@ -224,7 +228,7 @@ def _meets(name: str, target: Target, value: float, line_s: float, healthy_s: fl
 
 
 @asynccontextmanager
-async def _sip(folder: Path) -> AsyncIterator[Door]:
+async def _open_sip(folder: Path) -> AsyncIterator[Door]:
     with running_media_server(folder) as server:
         await server.add_number()
         line_s = statistics.median(await measure_line(server, folder / "line"))
@@ -232,14 +236,14 @@ async def _sip(folder: Path) -> AsyncIterator[Door]:
 
 
 @asynccontextmanager
-async def _browser(_: Path) -> AsyncIterator[Door]:
+async def _open_browser(_: Path) -> AsyncIterator[Door]:
     page = await measure_page()
     line_s = statistics.median(page.round_s)
     yield Door(open_rig=open_browser_rig, line_s=line_s, held_s=page.buffer_s)
 
 
 @asynccontextmanager
-async def _carrier(_: Path) -> AsyncIterator[Door]:
+async def _open_carrier(_: Path) -> AsyncIterator[Door]:
     """Open the carrier's line, for answers only: the drill itself plays its rows on it."""
     yield Door(open_rig=_carrier_rig, line_s=2 * PACKET_S, rows=False)
 
@@ -258,7 +262,7 @@ async def _carrier_rig(row: Row, folder: Path) -> AsyncIterator[Rig]:
 
 
 @asynccontextmanager
-async def _microphone(folder: Path) -> AsyncIterator[Door]:
+async def _open_microphone(folder: Path) -> AsyncIterator[Door]:
     yield Door(open_rig=_microphone_rig, line_s=await measure_card(folder), rows=False)
 
 
@@ -284,10 +288,10 @@ async def _microphone_rig(row: Row, folder: Path) -> AsyncIterator[Rig]:
 
 
 DOORS: Final[Mapping[str, Callable[[Path], AbstractAsyncContextManager[Door]]]] = {
-    "sip": _sip,
-    "browser": _browser,
-    "carrier": _carrier,
-    "microphone": _microphone,
+    "sip": _open_sip,
+    "browser": _open_browser,
+    "carrier": _open_carrier,
+    "microphone": _open_microphone,
 }
 
 

@@ -166,10 +166,10 @@ class Place:
 
     async def until_all_work(self) -> None:
         """Wait until all workers are ready."""
-        await becomes(lambda: self._alive() >= self.workers, within_s=STARTS_S)
+        await becomes(lambda: self._count_alive() >= self.workers, within_s=STARTS_S)
         await asyncio.sleep(SETTLED_S)
 
-    def _alive(self) -> int:
+    def _count_alive(self) -> int:
         return sum(
             Path(f"/proc/{pid}").exists()
             for served in self.servers
@@ -187,16 +187,16 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the audio of runs that missed")
     options = parser.parse_args()
     logs.set_up(level="ERROR", folder=None)
-    codes = [_try(door, fault, options) for door in options.doors for fault in options.faults]
+    codes = [_try_fault(door, fault, options) for door in options.doors for fault in options.faults]
     return 3 if 3 in codes else max(codes)
 
 
-def _try(name: str, fault: str, options: argparse.Namespace) -> int:
+def _try_fault(name: str, fault: str, options: argparse.Namespace) -> int:
     """Measure and print one line and fault; return 0, 1 if the target was missed, or 3."""
     print(f"{name}, {fault}, {options.workers} workers, load {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory(prefix="holdline-dying-") as folder:
         try:
-            found = asyncio.run(_measure(name, fault, options, Path(folder)))
+            found = asyncio.run(_measure_deaths(name, fault, options, Path(folder)))
         except (
             UnprovenError,
             CommandError,
@@ -216,39 +216,39 @@ def _try(name: str, fault: str, options: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-async def _measure(
+async def _measure_deaths(
     name: str, fault: str, options: argparse.Namespace, folder: Path
 ) -> Sequence[Death]:
     deaths = []
-    async with _open(DOORS[name], options.workers, folder) as place:
+    async with _open_place(DOORS[name], options.workers, folder) as place:
         for number in range(options.runs):
             await place.until_all_work()
             into_s = FAULT_AFTER_S[number % len(FAULT_AFTER_S)]
-            death = await run_once(place, partial(_signal, SIGNALS[fault]), into_s)
+            death = await run_once(place, partial(_send_signal, SIGNALS[fault]), into_s)
             show_death(number, death)
             await keep_missed(death, options.keep, f"{name}-{fault}-{number}")
             deaths.append(death)
     return deaths
 
 
-async def _signal(fault: signal.Signals, pid: int) -> None:
+async def _send_signal(fault: signal.Signals, pid: int) -> None:
     os.kill(pid, fault)
 
 
 async def keep_missed(death: Death, folder: Path | None, name: str) -> None:
     """Write what was heard in a run that missed to the folder, if there is one."""
     if folder and death.sound is not None and not death.whole:
-        await asyncio.to_thread(_write, death, folder / f"{name}.wav")
+        await asyncio.to_thread(_write_death, death, folder / f"{name}.wav")
 
 
-def _write(death: Death, file: Path) -> None:
+def _write_death(death: Death, file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(file, death.sound, RATE_HZ)
     file.with_suffix(".txt").write_text("\n".join(death.heard))
 
 
 @asynccontextmanager
-async def _open(
+async def _open_place(
     open_door: Callable[[Path], AbstractAsyncContextManager[OpenDoor]], workers: int, folder: Path
 ) -> AsyncIterator[Place]:
     """Open a line, and run a lab and a server for it, during the block."""
@@ -305,25 +305,25 @@ async def run_once(place: Place, fault: Fault, into_s: float, *, lasts_s: float 
         lasts_s: The second question is asked no earlier than so long after the fault.
     """
     death, runs_before = Death(), len(place.tool_runs())
-    earlier_calls = {entry["call_id"] for entry in _entries(place, set())}
+    earlier_calls = {entry["call_id"] for entry in _new_entries(place, set())}
     telephone = place.door.ring(place.url)
     try:
         async with asyncio.timeout(RUN_S):
             async with telephone:
-                times = await _talk(place, telephone, fault, into_s, lasts_s=lasts_s)
+                times = await _talk_through_fault(place, telephone, fault, into_s, lasts_s=lasts_s)
                 sound, began_at = telephone.heard(), telephone.started_at
-            await becomes(lambda: "CallEnded" in _events(place, earlier_calls), within_s=20.0)
+            await becomes(lambda: "CallEnded" in _new_events(place, earlier_calls), within_s=20.0)
     except (TimeoutError, ConnectionError, ExceptionGroup) as broken:
         death.wrong = f"{type(broken).__name__} {broken}".strip()
         return death
     death.tools = len(place.tool_runs()) - runs_before
-    death.calls = len({entry["call_id"] for entry in _entries(place, earlier_calls)})
-    if (ends := _events(place, earlier_calls).count("CallEnded")) != 1:
+    death.calls = len({entry["call_id"] for entry in _new_entries(place, earlier_calls)})
+    if (ends := _new_events(place, earlier_calls).count("CallEnded")) != 1:
         death.wrong = f"{ends} ends in the record"
     since_s = began_at - place.lab.started_at_s
     await _ask_lab(place, death, since_s, times)
     sent = await sent_between(place.control, since_s, since_s + times.end_s)
-    await asyncio.to_thread(_judge, death, sound, sent, times, place.door.path)
+    await asyncio.to_thread(_judge_death, death, sound, sent, times, place.door.path)
     return death
 
 
@@ -337,7 +337,7 @@ class Times:
     end_s: float
 
 
-async def _talk(
+async def _talk_through_fault(
     place: Place, telephone: Telephone, fault: Fault, into_s: float, *, lasts_s: float
 ) -> Times:
     """Ask, break something `into_s` after the answer began, hear the rest, and ask again.
@@ -353,10 +353,10 @@ async def _talk(
         raise ConnectionError("no answer was heard")
     if len(place.tool_runs()) == before:
         raise ConnectionError("the tool did not run")
-    gaps = len(_gaps(place))  # until another worker has taken over the call
+    gaps = len(_continued_calls(place))  # until another worker has taken over the call
     fault_s = telephone.now_s
     await fault(place.tool_runs()[-1])
-    await becomes(lambda: len(_gaps(place)) > gaps)
+    await becomes(lambda: len(_continued_calls(place)) > gaps)
     await ear.hear_some(0.3, since_s=telephone.now_s, within_s=10.0)
     while telephone.now_s - telephone.bursts()[-1][1] < QUIET_S:
         await ear.wait(0.1)
@@ -367,7 +367,7 @@ async def _talk(
     return Times(asked_s=asked_s, fault_s=fault_s, rested_s=rested_s, end_s=telephone.now_s)
 
 
-def _judge(death: Death, sound: Pcm, sent: list[Sent], times: Times, path: EarPath) -> None:
+def _judge_death(death: Death, sound: Pcm, sent: list[Sent], times: Times, path: EarPath) -> None:
     """Find in the recording what was heard of the answer, and add it to `death`."""
     answer = sound[round(times.asked_s * RATE_HZ) : round(times.rested_s * RATE_HZ)]
     words = heard_words(answer, reply_words(sent, ANSWER), line=path)
@@ -376,7 +376,7 @@ def _judge(death: Death, sound: Pcm, sent: list[Sent], times: Times, path: EarPa
     if early and (first := _count_covered(early, bare_words(ANSWER))):
         before = compare_words(early, " ".join(ANSWER.split()[:first]))
         death.torn = before[0]
-        death.missing = _without(death.missing, death.torn)
+        death.missing = _without_words(death.missing, death.torn)
     death.sound = sound
     death.heard = [f"{word.text} {times.asked_s + word.at_s:.2f}" for word in words]
     death.heard.append(f"fault {times.fault_s:.2f}")
@@ -397,7 +397,7 @@ def _count_covered(early: Sequence[RecordedWord], answer: Sequence[str]) -> int:
     return max((block.a + block.size for block in same if block.size), default=0)
 
 
-def _without(words: Sequence[str], others: Sequence[str]) -> list[str]:
+def _without_words(words: Sequence[str], others: Sequence[str]) -> list[str]:
     left = list(words)
     for word in others:
         if word in left:
@@ -427,20 +427,20 @@ def _is_of_call(details: Mapping[str, Any]) -> bool:
     return "messages" in details and details["caller"] != [PROMPT]
 
 
-def _entries(place: Place, earlier_calls: set[str]) -> list[dict[str, Any]]:
+def _new_entries(place: Place, earlier_calls: set[str]) -> list[dict[str, Any]]:
     entries = [entry for served in place.servers for entry in entries_of(served)]
     return [entry for entry in entries if entry["call_id"] not in earlier_calls]
 
 
-def _events(place: Place, earlier_calls: set[str]) -> list[str]:
-    return [entry["event"] for entry in _entries(place, earlier_calls)]
+def _new_events(place: Place, earlier_calls: set[str]) -> list[str]:
+    return [entry["event"] for entry in _new_entries(place, earlier_calls)]
 
 
-def _gaps(place: Place) -> list[dict[str, Any]]:
+def _continued_calls(place: Place) -> list[dict[str, Any]]:
     """Return the entries about calls that another process continued."""
     return [
         entry
-        for entry in _entries(place, set())
+        for entry in _new_entries(place, set())
         if entry["event"] == "CallStarted" and entry["gap_s"]
     ]
 
@@ -463,13 +463,15 @@ def show_death(number: int, death: Death) -> None:
 
 
 @asynccontextmanager
-async def _carrier(line: Twilio | TelnyxLine | PlivoLine, folder: Path) -> AsyncIterator[OpenDoor]:
+async def _open_carrier(
+    line: Twilio | TelnyxLine | PlivoLine, folder: Path
+) -> AsyncIterator[OpenDoor]:
     async with line.prepare(folder) as tree:
         yield OpenDoor(ring=line.carrier, tree=tree)
 
 
 @asynccontextmanager
-async def _livekit(folder: Path) -> AsyncIterator[OpenDoor]:
+async def _open_livekit(folder: Path) -> AsyncIterator[OpenDoor]:
     numbers = itertools.count(1)
     with running_media_server(folder) as server:
         await server.add_number()
@@ -488,7 +490,7 @@ async def _livekit(folder: Path) -> AsyncIterator[OpenDoor]:
 
 
 @asynccontextmanager
-async def _browser(folder: Path) -> AsyncIterator[OpenDoor]:
+async def _open_browser(folder: Path) -> AsyncIterator[OpenDoor]:
     del folder
     with pytest.MonkeyPatch.context() as patch:  # WebRTC does not offer 127.0.0.1
         patch.setattr("aioice.ice.get_host_addresses", _loopback_only)
@@ -496,18 +498,18 @@ async def _browser(folder: Path) -> AsyncIterator[OpenDoor]:
 
 
 @asynccontextmanager
-async def _chromium(folder: Path) -> AsyncIterator[OpenDoor]:
+async def _open_chromium(folder: Path) -> AsyncIterator[OpenDoor]:
     del folder
     yield OpenDoor(ring=BrowserTelephone, tree={}, path=BROWSER)
 
 
 DOORS: Final = {
-    "twilio": partial(_carrier, Twilio()),
-    "telnyx": partial(_carrier, TelnyxLine()),
-    "plivo": partial(_carrier, PlivoLine()),
-    "livekit": _livekit,
-    "browser": _browser,
-    "chromium": _chromium,
+    "twilio": partial(_open_carrier, Twilio()),
+    "telnyx": partial(_open_carrier, TelnyxLine()),
+    "plivo": partial(_open_carrier, PlivoLine()),
+    "livekit": _open_livekit,
+    "browser": _open_browser,
+    "chromium": _open_chromium,
 }
 USUAL_DOORS: Final = [name for name in DOORS if name != "chromium"]
 

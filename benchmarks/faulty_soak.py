@@ -84,13 +84,14 @@ def run(options: Namespace) -> int:
         return 2
     folder = options.out.resolve() / "machines"
     folder.mkdir(parents=True)
-    asyncio.run(_soak(options, folder))
-    text = _report(options.out)
+    asyncio.run(_run_soak(options, folder))
+    text = _write_report(options.out)
     print(text, end="")
     return 1 if "MISSED" in text else 0
 
 
-def _report(out: Path) -> str:
+def _write_report(out: Path) -> str:
+    """Write the report of the records so far, and return it."""
     written = (out / "records.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
     text = "\n".join(soak_report.lines([json.loads(line) for line in written])) + "\n"
     (out / "report.txt").write_text(text, encoding="utf-8")
@@ -148,12 +149,12 @@ class Soak:
                 await hold_call(self.script, held, questions=questions, cue=cue)
             except* (OSError, ValueError, SyntaxError) as broken:  # an answer that is no XML
                 held.error = repr(broken.exceptions)
-            task = asyncio.create_task(self._judge(held, self.now_s))
+            task = asyncio.create_task(self._judge_call(held, self.now_s))
             self.judging.add(task)
             task.add_done_callback(self.judging.discard)
             await asyncio.sleep(BETWEEN_S)
 
-    async def _judge(self, held: HeldCall, end_s: float) -> None:
+    async def _judge_call(self, held: HeldCall, end_s: float) -> None:
         loop = asyncio.get_running_loop()
         judge = partial(judge_call, held, started_at=self.began_at)
         judged = await loop.run_in_executor(self.judges, judge)
@@ -180,12 +181,12 @@ class Soak:
             at_s, wrong = self.now_s, ""
             try:
                 await self.fleet.start_killed()  # if that went wrong before
-                await self._suffer(name)
+                await self._cause_fault(name)
             except (OSError, RuntimeError, TimeoutError, CommandError) as broken:
                 wrong = repr(broken)
             self.note("fault", name=name, at_s=at_s, until_s=self.now_s, wrong=wrong)
 
-    async def _suffer(self, name: str) -> None:
+    async def _cause_fault(self, name: str) -> None:
         """Cause a fault, and return when it is over.
 
         Only machine b is killed, so that the processes of machine a live through the whole run.
@@ -229,12 +230,14 @@ class Soak:
     async def measure(self) -> None:
         """Record the resources of all processes repeatedly; write the report each minute."""
         for number in range(10**9):
-            for sample in await asyncio.to_thread(_samples, self.fleet):
+            for sample in await asyncio.to_thread(_resource_samples, self.fleet):
                 self.note("process", at_s=self.now_s, **sample)
             if number % 6 == 0:
                 await self._note_sizes()
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self.judges, _report, self.out)  # not in this process
+                await loop.run_in_executor(
+                    self.judges, _write_report, self.out
+                )  # not in this process
             await asyncio.sleep(max(0.0, (number + 1) * SAMPLE_S - self.now_s))
 
     async def _note_sizes(self) -> None:
@@ -243,21 +246,21 @@ class Soak:
             held = await connection.fetchval("SELECT pg_database_size(current_database())")
         finally:
             await connection.close()
-        logs = sum(map(_size, self.fleet.folder.glob("*/logs/**/*")))
+        logs = sum(map(_file_size, self.fleet.folder.glob("*/logs/**/*")))
         self.note(
             "size", at_s=self.now_s, calls=self.calls, logs_mb=logs / MB, database_mb=held / MB,
             load=os.getloadavg()[0],
         )  # fmt: skip
 
 
-def _size(path: Path) -> int:
+def _file_size(path: Path) -> int:
     try:
         return path.stat().st_size if path.is_file() else 0
     except FileNotFoundError:
         return 0  # it was deleted meanwhile
 
 
-def _samples(fleet: Fleet) -> list[dict[str, Any]]:
+def _resource_samples(fleet: Fleet) -> list[dict[str, Any]]:
     """Return the resources of each process of each machine."""
     found: list[dict[str, Any]] = []
     for machine in fleet.machines:
@@ -280,12 +283,12 @@ def _samples(fleet: Fleet) -> list[dict[str, Any]]:
     return found
 
 
-async def _soak(options: Namespace, folder: Path) -> None:
+async def _run_soak(options: Namespace, folder: Path) -> None:
     """Run for the planned time, or until SIGTERM; then judge the calls that have ended."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with _opened(options, folder) as soak, asyncio.TaskGroup() as group:
+    async with _open_soak(options, folder) as soak, asyncio.TaskGroup() as group:
         soak.note("start", at_s=0.0, seats=SEATS * len(NAMES), callers=CALLERS, seed=options.seed)
         tasks = [
             group.create_task(soak.measure()),
@@ -306,7 +309,7 @@ async def _soak(options: Namespace, folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _opened(options: Namespace, folder: Path) -> AsyncIterator[Soak]:
+async def _open_soak(options: Namespace, folder: Path) -> AsyncIterator[Soak]:
     async with AsyncExitStack() as stack:
         database = await stack.enter_context(running_postgres()).fresh_url()
         stores = await stack.enter_async_context(AsyncExitStack())

@@ -43,7 +43,7 @@ class _Voice(ctypes.Structure):
 
 
 @functools.cache
-def _library(name: str) -> ctypes.CDLL:
+def _load_library(name: str) -> ctypes.CDLL:
     path = ctypes.util.find_library(name)
     if path is None:
         raise OSError(f"lib{name} is not installed; apt-get install flite")
@@ -51,10 +51,10 @@ def _library(name: str) -> ctypes.CDLL:
 
 
 @functools.cache
-def _flite() -> Any:
-    library: Any = _library("flite")
+def _load_flite() -> Any:
+    library: Any = _load_library("flite")
     for name in ("flite_usenglish", "flite_cmulex"):
-        _library(name)
+        _load_library(name)
     for name in _POINTERS:
         getattr(library, name).restype = ctypes.c_void_p
     library.utt_wave.restype = ctypes.POINTER(_Wave)
@@ -65,8 +65,8 @@ def _flite() -> Any:
 
 
 @functools.cache
-def _voice(name: str) -> int:
-    register: Any = getattr(_library(f"flite_cmu_us_{name}"), f"register_cmu_us_{name}")
+def _load_voice(name: str) -> int:
+    register: Any = getattr(_load_library(f"flite_cmu_us_{name}"), f"register_cmu_us_{name}")
     register.restype = ctypes.c_void_p
     return register(None)
 
@@ -84,7 +84,7 @@ def speak(
     Raises:
         OSError: Flite is not installed.
     """
-    flite, spoken = _flite(), ctypes.c_void_p(_voice(voice))
+    flite, spoken = _load_flite(), ctypes.c_void_p(_load_voice(voice))
     features = ctypes.cast(spoken, ctypes.POINTER(_Voice)).contents.features
     flite.feat_set_float(ctypes.c_void_p(features), b"duration_stretch", ctypes.c_float(stretch))
     utterance = ctypes.c_void_p(flite.flite_synth_text(text.encode(), spoken))

@@ -60,10 +60,10 @@ BEEP: Final = (1000, 0.5)
 def read_greetings(name: str) -> tuple[Greeting, ...]:
     """Return the greetings of a set: `known`, or `held-out`."""
     text = (DATA / f"{name.replace('-', '_')}_greetings.yaml").read_text(encoding="utf-8")
-    return tuple(map(_greeting, yaml.safe_load(text)))
+    return tuple(map(_greeting_from_entry, yaml.safe_load(text)))
 
 
-def _greeting(entry: dict[str, Any]) -> Greeting:
+def _greeting_from_entry(entry: dict[str, Any]) -> Greeting:
     says = tuple(tuple(say) if isinstance(say, list) else say for say in entry["says"])
     return Greeting(**(entry | {"who": Answerer(entry["who"]), "says": says}))
 
@@ -77,7 +77,7 @@ def render(greeting: Greeting, engine: Espeak, *, seed: int = 7) -> RenderedGree
         at_s = sum(map(len, pieces)) / RATE_HZ
         match say:
             case str():
-                sound, spoken = _speak(say, greeting, engine)
+                sound, spoken = _speak_greeting(say, greeting, engine)
                 pieces.append(sound)
                 words += [(at_s + after_s, word) for after_s, word in spoken]
             case (hz, length_s):
@@ -91,7 +91,9 @@ def render(greeting: Greeting, engine: Espeak, *, seed: int = 7) -> RenderedGree
     return RenderedGreeting(greeting=greeting, pcm=pcm, words=tuple(words))
 
 
-def _speak(text: str, greeting: Greeting, engine: Espeak) -> tuple[Pieces, list[tuple[float, str]]]:
+def _speak_greeting(
+    text: str, greeting: Greeting, engine: Espeak
+) -> tuple[Pieces, list[tuple[float, str]]]:
     """Return speech, and when each word ends, in seconds."""
     samples, starts = engine.speak(text, [greeting.voice], words_per_minute=greeting.pace, pitch=50)
     sound = soxr.resample(samples.astype(np.float64) / 32768, engine.rate_hz, RATE_HZ)

@@ -93,15 +93,15 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="holdline-lost-") as folder:
             try:
                 with running_media_server(Path(folder)) as server:
-                    found = asyncio.run(_measure(server, how, options.times, Path(folder)))
+                    found = asyncio.run(_measure_crashes(server, how, options.times, Path(folder)))
             except UnprovenError as why:
                 print(f"unproven: {why}")
                 return 3
-        good &= _print(how, found)
+        good &= _print_and_judge(how, found)
     return 0 if good else 1
 
 
-async def _measure(
+async def _measure_crashes(
     server: MediaServer, how: str, times: int, folder: Path
 ) -> Sequence[LostServer | None]:
     found: list[LostServer | None] = []
@@ -123,7 +123,9 @@ async def _crash_during_answer(server: MediaServer, how: str, phone: SipPhone) -
     await phone.until("CALL_ESTABLISHED", within_s=LIMIT_S)
     greeted = await phone.until_heard(_has_greeted, within_s=LIMIT_S)
     await phone.say(caller_says(QUESTION))
-    await phone.until_heard(lambda sound: _voiced(sound[greeted.size :]).size, within_s=LIMIT_S)
+    await phone.until_heard(
+        lambda sound: _voiced_pieces(sound[greeted.size :]).size, within_s=LIMIT_S
+    )
     await asyncio.sleep(CRASH_AFTER_S)
     clock, died_at = asyncio.get_running_loop().time, datetime.now().astimezone()
     before, lost_at = phone.heard().size, clock()
@@ -139,7 +141,7 @@ async def _crash_during_answer(server: MediaServer, how: str, phone: SipPhone) -
             await asyncio.sleep(0.02)
     heard_s = phone.heard_at(before + at) - lost_at
     await phone.hang_up()
-    moments = {name: _moment(server.folder, name, died_at) for name in MARKS}
+    moments = {name: _logged_after_s(server.folder, name, died_at) for name in MARKS}
     return LostServer(
         opened_s=moments["opened"],
         gateway_s=moments["gateway"],
@@ -149,7 +151,7 @@ async def _crash_during_answer(server: MediaServer, how: str, phone: SipPhone) -
     )
 
 
-def _voiced(sound: np.ndarray) -> np.ndarray:
+def _voiced_pieces(sound: np.ndarray) -> np.ndarray:
     """Return the indexes of the 20 ms pieces in which a voice is audible."""
     pieces = np.abs(sound[: sound.size // SAMPLES * SAMPLES].astype(int)).reshape(-1, SAMPLES)
     return np.flatnonzero(pieces.max(axis=1) > LOUD)
@@ -157,18 +159,18 @@ def _voiced(sound: np.ndarray) -> np.ndarray:
 
 def _has_greeted(sound: np.ndarray) -> bool:
     """Return whether there was over half a second of voice, and then over a second of silence."""
-    voiced = _voiced(sound)
+    voiced = _voiced_pieces(sound)
     return voiced.size > 25 and (sound.size // SAMPLES - int(voiced[-1])) > 50
 
 
 def _first_new_sound(sound: np.ndarray) -> int | None:
     """Return the first audible sample after `BUFFERED_S`; `None` if there is none."""
-    voiced = _voiced(sound)
+    voiced = _voiced_pieces(sound)
     later = voiced[voiced * SAMPLES > BUFFERED_S * RATE_HZ]
     return int(later[0]) * SAMPLES if later.size else None
 
 
-def _moment(folder: Path, name: str, died_at: datetime) -> float:
+def _logged_after_s(folder: Path, name: str, died_at: datetime) -> float:
     """Return when a mark was logged, in seconds after the crash; NaN if it was not.
 
     Of several lines, the first one counts for `opened`, and the last one for the others.
@@ -176,7 +178,7 @@ def _moment(folder: Path, name: str, died_at: datetime) -> float:
     file, words, detail = MARKS[name]
     times = [
         (at - died_at).total_seconds()
-        for at, line in _lines(folder / file)
+        for at, line in _dated_lines(folder / file)
         if at > died_at and words in line and detail in line
     ]
     if not times:
@@ -184,7 +186,7 @@ def _moment(folder: Path, name: str, died_at: datetime) -> float:
     return times[0] if name == "opened" else times[-1]
 
 
-def _lines(path: Path) -> Iterator[tuple[datetime, str]]:
+def _dated_lines(path: Path) -> Iterator[tuple[datetime, str]]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         stamp = line.partition("\t")[0]
         try:
@@ -193,7 +195,7 @@ def _lines(path: Path) -> Iterator[tuple[datetime, str]]:
             continue
 
 
-def _print(how: str, found: Sequence[LostServer | None]) -> bool:
+def _print_and_judge(how: str, found: Sequence[LostServer | None]) -> bool:
     """Print the times of each crash; return whether all callers heard the agent in time."""
     print(f"the server {how}; seconds each part took:")
     print("".join(f"{name:>10}" for name in PARTS))

@@ -101,15 +101,15 @@ def main() -> int:
     found: list[dict[str, Any]] = []
     good = True
     for door in options.doors:
-        with _folder(options.keep, door) as folder:
-            good &= asyncio.run(_measure(door, options, folder, found))
+        with _kept_or_temporary_folder(options.keep, door) as folder:
+            good &= asyncio.run(_measure_faults(door, options, folder, found))
         if options.json:
             options.json.write_text(json.dumps(found, indent=1))
     return 0 if good else 1
 
 
 @contextmanager
-def _folder(keep: Path | None, door: str) -> Iterator[Path]:
+def _kept_or_temporary_folder(keep: Path | None, door: str) -> Iterator[Path]:
     """Yield an empty folder for the servers of a line: one that is kept, or a temporary one."""
     with tempfile.TemporaryDirectory(prefix="holdline-machines-") as temporary:
         folder = Path(temporary) if keep is None else keep / f"{door}-servers"
@@ -117,13 +117,13 @@ def _folder(keep: Path | None, door: str) -> Iterator[Path]:
         yield folder
 
 
-async def _measure(
+async def _measure_faults(
     door: str, options: argparse.Namespace, folder: Path, found: list[dict[str, Any]]
 ) -> bool:
     """Measure all faults over one kind of line; return whether all targets were met."""
     moments = random.Random(options.seed)  # noqa: S311 - no secret
     good = True
-    async with _open(door, folder) as (place, fleet):
+    async with _open_fleet(door, folder) as (place, fleet):
         for name in options.faults:
             fault = FAULTS[name]
             print(f"{door}, {name}, load {os.getloadavg()[0]:.1f}", flush=True)
@@ -162,7 +162,7 @@ def _sum_up(deaths: Sequence[Death], fault: MachineFault) -> bool:
 # -- machines
 
 
-def _run(*command: str) -> None:
+def _run_command(*command: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our commands
 
 
@@ -209,19 +209,19 @@ class Machine:
 
     def connect(self) -> None:
         """Make the namespace and the cable."""
-        _run("ip", "netns", "add", self.namespace)
-        _run("ip", "link", "add", self.cable, "type", "veth", "peer", "name", self.inner)
-        _run("ip", "link", "set", self.inner, "netns", self.namespace)
-        _run("ip", "address", "add", f"{self.outside}/24", "dev", self.cable)
-        _run("ip", "link", "set", self.cable, "up")
+        _run_command("ip", "netns", "add", self.namespace)
+        _run_command("ip", "link", "add", self.cable, "type", "veth", "peer", "name", self.inner)
+        _run_command("ip", "link", "set", self.inner, "netns", self.namespace)
+        _run_command("ip", "address", "add", f"{self.outside}/24", "dev", self.cable)
+        _run_command("ip", "link", "set", self.cable, "up")
         inside = ("ip", "-n", self.namespace)
-        _run(*inside, "address", "add", f"{self.host}/24", "dev", self.inner)
-        _run(*inside, "link", "set", self.inner, "up")
-        _run(*inside, "link", "set", "lo", "up")
+        _run_command(*inside, "address", "add", f"{self.host}/24", "dev", self.inner)
+        _run_command(*inside, "link", "set", self.inner, "up")
+        _run_command(*inside, "link", "set", "lo", "up")
 
     def disconnect(self) -> None:
         """Remove the namespace, and the cable with it."""
-        _run("ip", "netns", "delete", self.namespace)
+        _run_command("ip", "netns", "delete", self.namespace)
 
     def plug(self, *, is_in: bool) -> None:
         """Put the cable into the machine, or take it out.
@@ -229,7 +229,9 @@ class Machine:
         It is the machine's end: without ours, the route would be gone, and packets would leave
         by the default route.
         """
-        _run("ip", "-n", self.namespace, "link", "set", self.inner, "up" if is_in else "down")
+        _run_command(
+            "ip", "-n", self.namespace, "link", "set", self.inner, "up" if is_in else "down"
+        )
 
     @property
     def processes(self) -> list[int]:
@@ -307,9 +309,9 @@ class Fleet:
         machine.plug(is_in=False)
         if fault.is_frozen:
             machine.signal(signal.SIGSTOP)
-        self.returns = asyncio.create_task(self._return(machine, fault))
+        self.returns = asyncio.create_task(self._bring_back(machine, fault))
 
-    async def _return(self, machine: Machine, fault: MachineFault) -> None:
+    async def _bring_back(self, machine: Machine, fault: MachineFault) -> None:
         await asyncio.sleep(fault.back_after_s)
         machine.plug(is_in=True)
         machine.signal(signal.SIGCONT)
@@ -331,7 +333,7 @@ class Fleet:
 
 
 @asynccontextmanager
-async def _open(door: str, folder: Path) -> AsyncIterator[tuple[Place, Fleet]]:
+async def _open_fleet(door: str, folder: Path) -> AsyncIterator[tuple[Place, Fleet]]:
     """Open a line to three machines behind one HAProxy, with one Redis."""
     runs = folder / "runs.txt"
     async with AsyncExitStack() as stack:
@@ -392,13 +394,13 @@ async def open_fleet(
         for machine in machines:
             await stack.enter_async_context(fleet.connected(machine, ports))
         await asyncio.gather(*map(fleet.start, machines))
-        stack.enter_context(_haproxy(front, folder, machines=len(machines)))
+        stack.enter_context(_run_haproxy(front, folder, machines=len(machines)))
         await answers(url)
         yield fleet
 
 
 @contextmanager
-def _haproxy(port: int, folder: Path, *, machines: int) -> Iterator[None]:
+def _run_haproxy(port: int, folder: Path, *, machines: int) -> Iterator[None]:
     """Run HAProxy with the documented configuration, without TLS."""
     text = CONFIGURATION.read_text(encoding="utf-8")
     text = re.sub(r"bind :443 \S+ crt \S+ ", f"bind 127.0.0.1:{port} ", text)

@@ -33,28 +33,28 @@ class Playback:
         self.seamless = np.zeros(0, np.int16)
         self._seams: list[int] = []  # where each stretch begins in the seamless audio
         self._places: list[int] = []  # where each stretch begins in the played audio
-        self._join(_play(arrivals))
+        self._join_pieces(_played_pieces(arrivals))
 
-    def _join(self, pieces: list[tuple[int, bytes]]) -> None:
+    def _join_pieces(self, pieces: list[tuple[int, bytes]]) -> None:
         """Join the pieces: as they were played, and without the holes shorter than `HOLE_S`."""
         parts: list[Pcm] = []
         seam, end = 0, 0
         for start, payload in pieces:
             if start - end >= HOLE_S * RATE_HZ:
-                self._begin(seam, end)
+                self._begin_part(seam, end)
                 parts.append(np.zeros(start - end, np.int16))
                 seam += start - end
-            self._begin(seam, start)
+            self._begin_part(seam, start)
             sound = decode(payload)
             kept = sound[: max(0, self.played.size - start)]
             self.played[start : start + kept.size] = kept
             parts.append(sound)
             seam, end = seam + sound.size, start + sound.size
-        self._begin(seam, end)  # the silence after the last sound
+        self._begin_part(seam, end)  # the silence after the last sound
         rest = max(0, self.played.size - end)
         self.seamless = np.concatenate([np.zeros(0, np.int16), *parts, np.zeros(rest, np.int16)])
 
-    def _begin(self, seam: int, place: int) -> None:
+    def _begin_part(self, seam: int, place: int) -> None:
         self._seams.append(seam)
         self._places.append(place)
 
@@ -70,7 +70,7 @@ class Playback:
         return min(self._seams[at] + max(0, place - self._places[at]), until)
 
 
-def _play(arrivals: Iterable[tuple[float, str, str]]) -> list[tuple[int, bytes]]:
+def _played_pieces(arrivals: Iterable[tuple[float, str, str]]) -> list[tuple[int, bytes]]:
     """Return the pieces that were played, each as the position of its first sample and its mu-law.
 
     Positions are in samples; mu-law has one byte for each.

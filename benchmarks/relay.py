@@ -23,8 +23,8 @@ async def relay(port: int, *, away_s: float, at: tuple[str, int] = (HOST, 0)) ->
             await asyncio.sleep(2 * away_s)
             far_reader, far_writer = await asyncio.open_connection(HOST, port)
             async with asyncio.TaskGroup() as ways:
-                ways.create_task(_carry(reader, far_writer, away_s=away_s))
-                ways.create_task(_carry(far_reader, writer, away_s=away_s))
+                ways.create_task(_carry_delayed(reader, far_writer, away_s=away_s))
+                ways.create_task(_carry_delayed(far_reader, writer, away_s=away_s))
         except* OSError:
             writer.close()
 
@@ -33,7 +33,7 @@ async def relay(port: int, *, away_s: float, at: tuple[str, int] = (HOST, 0)) ->
         yield server.sockets[0].getsockname()[1]
 
 
-async def _carry(
+async def _carry_delayed(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, away_s: float
 ) -> None:
     """Pass on what comes from one side, each piece `away_s` later; then close the other side."""

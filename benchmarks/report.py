@@ -30,14 +30,14 @@ def show(
     beside: str = "bare Pipecat",
 ) -> None:
     """Print how the time of the answers is split, and our own part of it."""
-    console.print(_parts(ours, theirs, beside))
-    console.print(_others(ours, theirs, beside))
+    console.print(_parts_table(ours, theirs, beside))
+    console.print(_others_table(ours, theirs, beside))
     found = compare(ours, theirs)
-    console.print(f"own overhead  Holdline {_ms(found.ours)}   {beside} {_ms(found.theirs)}")
-    unwaited = [_ms(spread([turn.unwaited_s for turn in turns])) for turns in (ours, theirs)]
+    console.print(f"own overhead  Holdline {_in_ms(found.ours)}   {beside} {_in_ms(found.theirs)}")
+    unwaited = [_in_ms(spread([turn.unwaited_s for turn in turns])) for turns in (ours, theirs)]
     console.print(f"  without waiting for further words: {unwaited[0]}   {beside} {unwaited[1]}")
     console.print(f"ratio of the medians {found.ratio:.2f}")
-    console.print(f"Holdline minus {beside}, pair by pair: {_ms(found.difference)}")
+    console.print(f"Holdline minus {beside}, pair by pair: {_in_ms(found.difference)}")
     first = [spread([turn.v2v_s for turn in turns]) for turns in (ours, theirs)]
     p50, p95 = (getattr(first[0], at) / getattr(first[1], at) for at in ("p50_s", "p95_s"))
     console.print(f"first word, Holdline's divided by {beside}'s: p50 {p50:.2f}, p95 {p95:.2f}")
@@ -45,7 +45,7 @@ def show(
     for reason, count in aside.most_common():
         console.print(f"  {count} x {reason}")
     verdict = "met" if found.within_target else "MISSED"
-    console.print(f"target {_ms(TARGET)}: {verdict}")
+    console.print(f"target {_in_ms(TARGET)}: {verdict}")
 
 
 def as_json(
@@ -55,8 +55,8 @@ def as_json(
     return {
         "comparison": asdict(compare(ours, theirs)),
         "set_aside": dict(aside),
-        "holdline": [_turn(account) for account in ours],
-        "bare_pipecat": [_turn(account) for account in theirs],
+        "holdline": [_turn_fields(account) for account in ours],
+        "bare_pipecat": [_turn_fields(account) for account in theirs],
     }
 
 
@@ -65,11 +65,11 @@ def within_target(ours: Sequence[Account], theirs: Sequence[Account]) -> bool:
     return compare(ours, theirs).within_target
 
 
-def _turn(account: Account) -> dict[str, Any]:
+def _turn_fields(account: Account) -> dict[str, Any]:
     return {**asdict(account), "own_s": account.own_s}
 
 
-def _parts(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> Table:
+def _parts_table(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> Table:
     table = Table(title=f"{len(ours)} healthy turns a side, ms: p50 / p95")
     table.add_column("until")
     for side in ("Holdline", beside):
@@ -77,14 +77,14 @@ def _parts(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> T
         table.add_column("of which own", justify="right")
     for part in PARTS:
         cells = [
-            _ms(spread([values[part] for values in side]))
+            _in_ms(spread([values[part] for values in side]))
             for turns in (ours, theirs)
             for side in ([turn.parts for turn in turns], [turn.own for turn in turns])
         ]
         table.add_row(PART_NAMES[part], *cells)
     table.add_section()
     totals = [
-        _ms(spread(values))
+        _in_ms(spread(values))
         for turns in (ours, theirs)
         for values in ([turn.v2v_s for turn in turns], [turn.own_s for turn in turns])
     ]
@@ -92,7 +92,7 @@ def _parts(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> T
     return table
 
 
-def _others(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> Table:
+def _others_table(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> Table:
     table = Table(title="what others were busy with, ms: p50 / p95")
     table.add_column("part")
     table.add_column("Holdline", justify="right")
@@ -100,9 +100,9 @@ def _others(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> 
     parts = dict.fromkeys(part for turn in (*ours, *theirs) for part in turn.others)
     for part in parts:  # an answer that began early may not have waited for the turn detector
         spreads = [spread([turn.others.get(part, 0.0) for turn in side]) for side in (ours, theirs)]
-        table.add_row(part, *map(_ms, spreads))
+        table.add_row(part, *map(_in_ms, spreads))
     return table
 
 
-def _ms(found: Spread) -> str:
+def _in_ms(found: Spread) -> str:
     return f"{found.p50_s * 1000:.1f} / {found.p95_s * 1000:.1f}"

@@ -63,14 +63,14 @@ ALLOWED_GROWTH: Final[Mapping[str, float]] = {
 
 def main() -> int:
     """Measure and print; return 0, 1 if the target was missed, 2 without a number of calls."""
-    options = _options()
+    options = _parse_options()
     logs.set_up(level="WARNING", folder=None)
     if options.faults:
         return faulty_soak.run(options)
-    return asyncio.run(_measure(options))
+    return asyncio.run(_measure_soak(options))
 
 
-async def _measure(options: argparse.Namespace) -> int:
+async def _measure_soak(options: argparse.Namespace) -> int:
     console = Console(soft_wrap=True, highlight=False)
     calls = options.calls or _share_of_capacity(console)
     if calls is None:
@@ -114,7 +114,7 @@ def _share_of_capacity(console: Console) -> int | None:
     return max(1, math.floor(CAPACITY_SHARE * max(held, default=1)))
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Hold calls for a long time.")
     parser.add_argument("--minutes", type=float, default=30.0, help="default 30")
     parser.add_argument("--calls", type=int, help="at once; default 80 %% of the measured capacity")
@@ -271,13 +271,14 @@ def lines(found: SoakFindings) -> Iterator[str]:
     )
     yield "cores: " + ", ".join(f"{name} {share:.2f}" for name, share in found.shares.items())
     for name, trend in found.slopes.items():
-        yield f"{name}: {_describe(trend, minutes=found.minutes, allowed=ALLOWED_GROWTH[name])}"
+        allowed = ALLOWED_GROWTH[name]
+        yield f"{name}: {_describe_slope(trend, minutes=found.minutes, allowed=allowed)}"
     yield from (f"calls that ended early, {line}" for line in found.errors)
     drifting = ", ".join(found.drifting) or "nothing"
-    yield f"drifting: {drifting}; turns lost: {figures.not_whole}: {_verdict(good=found.good)}"
+    yield f"drifting: {drifting}; turns lost: {figures.not_whole}: {_verdict_word(good=found.good)}"
 
 
-def _describe(found: Slope | None, *, minutes: float, allowed: float) -> str:
+def _describe_slope(found: Slope | None, *, minutes: float, allowed: float) -> str:
     if found is None:
         return "too few measurements"
     change = f"{found.a_minute:+.4f} a minute, give or take {found.give_or_take:.4f}"
@@ -285,7 +286,7 @@ def _describe(found: Slope | None, *, minutes: float, allowed: float) -> str:
     return f"from {found.start:.2f}, {change}; {over}"
 
 
-def _verdict(*, good: bool) -> str:
+def _verdict_word(*, good: bool) -> str:
     return "met" if good else "MISSED"
 
 

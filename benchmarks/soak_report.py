@@ -49,14 +49,14 @@ def common_slope(processes: Iterable[Points]) -> Slope | None:
         minutes: dict[int, Points] = defaultdict(list)
         for at_s, value in points:
             minutes[int(at_s // 60)].append((at_s, value))
-        means = [_mean(minute) for minute in minutes.values()]
+        means = [_mean_point(minute) for minute in minutes.values()]
         if len(means) > 2:
-            at, level = _mean(means)
+            at, level = _mean_point(means)
             moved += [(at_s - at, value - level) for at_s, value in means]
     return slope(moved) if len(moved) > 4 else None
 
 
-def _mean(points: Points) -> tuple[float, float]:
+def _mean_point(points: Points) -> tuple[float, float]:
     at, level = (sum(item) / len(points) for item in zip(*points, strict=True))
     return at, level
 
@@ -80,14 +80,16 @@ def lines(records: Sequence[Record]) -> Iterator[str]:
         ends = [call | {"began_s": call["end_s"]} for call in kinds["call"] if call["error"]]
         early = [call for call in ends if is_in_fault(call, faults) == in_fault]
         turns = [turn for turn in kinds["turn"] if is_in_fault(turn, faults) == in_fault]
-        yield from _heard(early, turns, in_fault=in_fault)
+        yield from _heard_lines(early, turns, in_fault=in_fault)
         if not in_fault:
             yield from _first_words(turns, over_s)
-    yield from _processes(kinds["process"], over_s)
-    yield from _growth(kinds["size"])
+    yield from _process_lines(kinds["process"], over_s)
+    yield from _growth_lines(kinds["size"])
 
 
-def _heard(early: Sequence[Record], turns: Sequence[Record], *, in_fault: bool) -> Iterator[str]:
+def _heard_lines(
+    early: Sequence[Record], turns: Sequence[Record], *, in_fault: bool
+) -> Iterator[str]:
     place = "in faults" if in_fault else "outside faults"
     not_whole = [turn for turn in turns if not turn["whole"]]
     early_word, turns_word = (
@@ -113,7 +115,7 @@ def _first_words(turns: Sequence[Record], over_s: float) -> Iterator[str]:
         yield f"first word over the run, s: {found}"
 
 
-def _processes(samples: Sequence[Record], over_s: float) -> Iterator[str]:
+def _process_lines(samples: Sequence[Record], over_s: float) -> Iterator[str]:
     """Yield the slopes of the processes of each machine and role."""
     roles: dict[str, dict[int, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for sample in samples:
@@ -137,7 +139,7 @@ def _young_until(life: Sequence[Record]) -> float:
     return float(life[0]["at_s"]) + YOUNG_S
 
 
-def _growth(sizes: Sequence[Record]) -> Iterator[str]:
+def _growth_lines(sizes: Sequence[Record]) -> Iterator[str]:
     """Yield what each call adds to the logs and the database, in both halves of the run."""
     if len(sizes) < 3:
         return

@@ -71,7 +71,7 @@ for line in urllib.request.urlopen(sys.argv[1]):
 
 def main() -> int:
     """Measure and print; return 0, 1 if a target was missed, 3 if a verdict is *cannot tell*."""
-    options = _options()
+    options = _parse_options()
     console = Console(soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         logs.set_up(level="INFO", folder=Path(folder) / "logs")
@@ -101,20 +101,20 @@ def write(path: Path, found: Found, figures: Figures) -> None:
     path.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the cost of events.")
     parser.add_argument("--calls", type=int, default=10, help="at once, default 10")
     parser.add_argument(
         "--facts", type=int, default=6000, help="events emitted one by one, default 6000"
     )
-    parser.add_argument("--pairs", type=_even, default=20, help="of windows, default 20")
+    parser.add_argument("--pairs", type=_even_number, default=20, help="of windows, default 20")
     parser.add_argument("--turns", type=int, default=1, help="of each call a window, default 1")
     parser.add_argument("--seed", type=int, default=11, help="of the windows' order, default 11")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything, window by window")
     return parser.parse_args()
 
 
-def _even(text: str) -> int:
+def _even_number(text: str) -> int:
     number = int(text)
     if number < 2 or number % 2:
         raise argparse.ArgumentTypeError(f"{text} is not an even number of at least 2")
@@ -172,9 +172,9 @@ async def measure(plan: Plan) -> Found:
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     async with (
         lab_process(options=options) as lab,
-        _process(lab, plan, url) as (process, counted),
-        _serve(process, listening),
-        _console(url, found),
+        _open_process(lab, plan, url) as (process, counted),
+        _serve_carriers(process, listening),
+        _open_console(url, found),
     ):
         found.facts = await tell_facts(process, plan.facts)
         found.listeners = await listeners_cost(process)
@@ -191,7 +191,7 @@ async def _hold_calls(
 ) -> None:
     """Measure one window after the other, while all callers talk."""
     start_at = clock.monotonic() + START_DELAY_S
-    async with crowds(script_for(url), _callers(plan), start_at=start_at):
+    async with crowds(script_for(url), _caller_plans(plan), start_at=start_at):
         await asyncio.sleep(START_DELAY_S + plan.calls * RING_S + SETTLED_S)
         found.calls = plan.calls - process.switchboard.free_seats
         for told in (True, False):  # not judged, because one-time work happens in these windows
@@ -206,7 +206,7 @@ async def _hold_calls(
         found.on_the_line = found.calls == plan.calls
 
 
-def _callers(plan: Plan) -> list[CallerPlan]:
+def _caller_plans(plan: Plan) -> list[CallerPlan]:
     """Return callers who each ask the same question every few seconds, so all windows are alike."""
     length_s = (len(plan.order) + 2) * (plan.window_s + WARM_S) + plan.calls * RING_S + 30.0
     return [
@@ -221,7 +221,7 @@ def _callers(plan: Plan) -> list[CallerPlan]:
 
 
 @asynccontextmanager
-async def _process(
+async def _open_process(
     lab: RunningLab, plan: Plan, url: str
 ) -> AsyncIterator[tuple[Process, EntryCounter]]:
     """Prepare a process for calls, with all listeners of a server and the record's database."""
@@ -255,7 +255,7 @@ async def _process(
 
 
 @asynccontextmanager
-async def _serve(process: Process, listening: socket.socket) -> AsyncIterator[None]:
+async def _serve_carriers(process: Process, listening: socket.socket) -> AsyncIterator[None]:
     """Serve carriers and the console during the block, as a server does."""
     async with asyncio.TaskGroup() as tasks:
         app = application(process, tasks, Extras())
@@ -274,7 +274,7 @@ async def _serve(process: Process, listening: socket.socket) -> AsyncIterator[No
 
 
 @asynccontextmanager
-async def _console(url: str, found: Found) -> AsyncIterator[None]:
+async def _open_console(url: str, found: Found) -> AsyncIterator[None]:
     """Open the console in another process during the block; count its messages afterwards."""
     page = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PAGE, f"{url}/api/live?calls=1", stdout=asyncio.subprocess.PIPE

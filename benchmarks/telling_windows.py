@@ -330,9 +330,9 @@ class Switch:
         self._on = True
         self._emitter = emitter
         self._emit_for = emitter.emit_for
-        emitter.emit_for = self._timed
+        emitter.emit_for = self._timed_emit
 
-    def _timed(self, call_id: str) -> Emit:
+    def _timed_emit(self, call_id: str) -> Emit:
         """Return the `emit` of a call, timed; it does nothing while events are off."""
         emit = self._emit_for(call_id)
 
@@ -372,7 +372,7 @@ async def measure_window(
         garbage.clear()
         before, entries, began = time.process_time(), counted.entries, time.monotonic()
         counted_s = account.loop_s + account.threads_s
-        lags, owed = await _lags(began, length_s, account)
+        lags, owed = await _loop_lags(began, length_s, account)
         lasted_s = time.monotonic() - began
         return Window(
             told=told,
@@ -386,7 +386,7 @@ async def measure_window(
         )
 
 
-async def _lags(
+async def _loop_lags(
     began_s: float, length_s: float, account: Account
 ) -> tuple[list[float], list[float]]:
     """Return how late the loop was at each tick, and the part that may be due to events.

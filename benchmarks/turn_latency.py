@@ -22,7 +22,7 @@ DELAYS: Final = ("usual", "quick")
 
 def main() -> int:
     """Measure and print; return 0, or 1 if a target was missed."""
-    options = _options()
+    options = _parse_options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="WARNING", folder=None)
@@ -91,11 +91,11 @@ def _measure_read(console: Console, options: argparse.Namespace) -> tuple[bool, 
     return latency_report.show_clips(console, found), latency_report.clips_as_json(found)
 
 
-def _options() -> argparse.Namespace:
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure turns.")
     parser.add_argument("--turns", type=int, default=100, help="of each side, default 100")
-    parser.add_argument("--only", type=_names, default=PARTS, help="any of own,heard,read")
-    parser.add_argument("--delays", type=_names, default=DELAYS, help="any of usual,quick")
+    parser.add_argument("--only", type=_part_names, default=PARTS, help="any of own,heard,read")
+    parser.add_argument("--delays", type=_part_names, default=DELAYS, help="any of usual,quick")
     parser.add_argument("--clips", type=Path, metavar="FOLDER", help="of people reading")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything, part by part")
     parser.add_argument(
@@ -110,7 +110,7 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _part_names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
 
