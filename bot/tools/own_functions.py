@@ -5,12 +5,14 @@ import inspect
 import json
 import operator
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Final, cast, get_origin
+from types import SimpleNamespace
+from typing import Any, Final, cast, get_origin, get_type_hints
 
 import docstring_parser
 from pydantic import TypeAdapter, ValidationError
@@ -179,32 +181,60 @@ def _fillable_parameters(function: Callable[..., Any]) -> Sequence[inspect.Param
 
     Left out are those that a partial fills, and those with a default and a type that JSON cannot
     express, such as a client. Others by name (`**others`) can only be filled if the settings list
-    them.
+    them. The type of the result is not read: it may exist for type checkers alone.
 
     Raises:
         ValueError: A parameter cannot be filled, or the signature cannot be read.
     """
     try:
-        declared = inspect.signature(function, eval_str=True)
+        declared = _signature(function)
     except Exception as error:  # annotations are the owner's code
         why = f"{type(error).__name__}: {error}; give its `parameters`"
         raise ValueError(f"has no signature to read: {why}") from error
+    names = getattr(
+        _wrapped_function(inspect.unwrap(_wrapped_function(function))), "__globals__", {}
+    )
     filled = function.keywords if isinstance(function, partial) else {}
     usable: list[inspect.Parameter] = []
-    for item in declared.parameters.values():
+    for declared_item in declared.parameters.values():
+        item, wrong = _evaluated(declared_item, names)
         if item.kind is item.VAR_POSITIONAL or item.name in filled:
             continue
-        if item.kind is item.VAR_KEYWORD:
+        if item.kind is item.VAR_KEYWORD and not wrong:
             if "Unpack" in repr(get_origin(item.annotation)):  # `typing_extensions` has its own
                 raise ValueError(f"has `**{item.name}` with a type; name its parameters instead")
             usable.append(item)
             continue
-        wrong = _why_unusable(item)
+        wrong = wrong or _why_unusable(item)
         if wrong and item.default is item.empty:
             raise ValueError(f"has the parameter `{item.name}`, {wrong}")
         if not wrong:
             usable.append(item.replace(kind=item.KEYWORD_ONLY))
     return usable
+
+
+def _signature(function: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
+    """Return the signature; types that do not exist at run time stay names."""
+    if sys.version_info >= (3, 14):  # which evaluates the others here
+        from annotationlib import Format  # noqa: PLC0415 - new in 3.14
+
+        names = {"annotation_format": Format.FORWARDREF}
+        return inspect.signature(function, follow_wrapped=follow_wrapped, **names)
+    return inspect.signature(function, follow_wrapped=follow_wrapped)
+
+
+def _evaluated(item: inspect.Parameter, names: dict[str, Any]) -> tuple[inspect.Parameter, str]:
+    """Return a parameter with its type in place of the type's name; else why it has none."""
+    if item.annotation is item.empty:
+        return item, ""
+    holder = SimpleNamespace(__annotations__={item.name: item.annotation})
+    try:
+        hints = get_type_hints(holder, names, include_extras=True)
+    except Exception as error:  # noqa: BLE001 - annotations are the owner's code
+        why = f"{type(error).__name__}: {clean(str(error), 100)}"
+        cure = "import it also at run time, or give its `parameters`"
+        return item, f"whose type cannot be read ({why}); {cure}"
+    return item.replace(annotation=hints[item.name]), ""
 
 
 def _refuse_hidden(function: Callable[..., Any], named: Sequence[inspect.Parameter]) -> None:
@@ -227,7 +257,7 @@ def _refuse_other_names(function: Callable[..., Any], names: Iterable[str]) -> N
         ValueError: The settings list other names, or a decorator passes none on.
     """
     try:
-        outer = inspect.signature(function, follow_wrapped=False)
+        outer = _signature(function, follow_wrapped=False)
     except (TypeError, ValueError):  # written in C
         return
     try:

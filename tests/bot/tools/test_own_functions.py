@@ -125,6 +125,21 @@ async def test_whatever_can_be_called_is_a_tool(
         assert await at_desk.use(tool.name, arguments) == {"result": told}
 
 
+@pytest.mark.parametrize("name", ["for_checkers", "decorated_for_checkers"])
+async def test_types_for_type_checkers_alone_are_needed_only_in_required_parameters(
+    name: str,
+) -> None:
+    typed_functions.GOT.clear()
+    tool = entry(name)
+    async with desk(tool) as at_desk:
+        arguments = {"guests": [{"name": "Ann"}]}
+        assert list(tool.parameters["properties"]) == ["guests"]
+        assert await at_desk.use(name, arguments) == {"result": None}
+
+    (got,) = typed_functions.GOT
+    assert got == ([typed_functions.Guest(name="Ann")], ())
+
+
 async def test_an_entry_point_is_looked_up_once_and_not_in_every_call() -> None:
     typed_functions.Shop.looked_up = 0
     for count in (1, 2):

@@ -503,7 +503,11 @@ def test_an_entry_point_that_is_no_function_is_refused_at_once(name: str) -> Non
     [
         ("tests.bot.tools.raising_module:x", "cannot be loaded: KeyError: 'CRM_URL'"),
         ("tests.bot.tools.exiting_module:x", "cannot be loaded: SystemExit: CRM_URL is not set"),
-        (f"{HERE}:named_nowhere", "NameError: name 'Decimal' is not defined; give its `parame"),
+        (
+            f"{HERE}:named_nowhere",
+            "`amount`, whose type cannot be read (NameError: name 'Decimal' is not defined); import"
+            " it also at run time, or give its `parameters`",
+        ),
     ],
 )
 def test_an_owners_module_that_fails_is_named(place: str, said: str) -> None:

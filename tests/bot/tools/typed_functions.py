@@ -7,10 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Annotated, Any, Literal, Optional, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, Unpack
 
 from pydantic import BaseModel, Field
 from typing_extensions import Doc, TypedDict
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 GOT: list[Any] = []
 
@@ -75,6 +78,14 @@ def one_crust(crust: Literal["thin"], pair: tuple[int, str]) -> str:
 def invite(guest: Guest) -> str:
     """Invite a guest."""
     return guest.name
+
+
+def for_checkers(
+    guests: list["Guest"], price: "Decimal | None" = None, *prices: "Decimal"
+) -> "Decimal | None":
+    """Use types by their names; one of them does not exist at run time."""
+    GOT.append((guests, prices))
+    return price
 
 
 def needs_connection(connection: Connection) -> None:
@@ -176,6 +187,9 @@ def hiding(function: Callable[..., Any]) -> Callable[..., Any]:
 def hidden(count: int) -> int:
     """Count."""
     return count
+
+
+decorated_for_checkers = functools.wraps(for_checkers)(hiding(for_checkers))
 
 
 class Visit(TypedDict):
