@@ -168,10 +168,10 @@ _IN_CHOICES: Final = re.compile(
 
 def _citation(match: re.Match[str], place: MarkPlace) -> Replacement | None:
     """Return how to remove a citation; `None` for the number of a key or a choice: "press [1]"."""
-    said, word = place.said, match[1] or ""  # of `[gate4]`
-    is_key = _AFTER_KEY.search(said) or _AFTER_KEY.search(f"{said} {word}")
-    is_choice = match[2] in "'\u2019" or (not word and _IN_CHOICES.search(said))  # "[1]'e bas"
-    return None if is_key or is_choice else Replacement(len(match[0]))
+    has_word = match[0][1].isalpha()  # `[doc1]`
+    is_choice = match[1] in "'\u2019" or (not has_word and _IN_CHOICES.search(place.said))
+    is_key = is_choice or _AFTER_KEY.search(place.said)  # "[1]'e bas"
+    return None if is_key else Replacement(len(match[0]))
 
 
 def _direction(match: re.Match[str], _place: MarkPlace) -> Replacement | None:

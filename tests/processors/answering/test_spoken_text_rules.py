@@ -176,6 +176,7 @@ CITATIONS = [
     '<|start_of_cite|>{"document_id": "1"}<|end_of_cite|>.',
     "</co: 0:[1,2]>.",
     " [Doc2] [doc 1].",
+    " [search_result_2][kb:12].",
 ]
 KEYS = [
     "Press [1] for sales, [2] for support, or [3] to hold.",
@@ -199,6 +200,8 @@ KEYS = [
     "Your total is [45].",
     "Codes [12] and [34].",
     "Your code is [abc123].",
+    "The password is [abc123].",
+    "Use [tulip-7] or [Anna:12] to sign in.",
     "Go to [gate4] and then to [room12].",
     "Write to [info@hotel.com].",
     "Visit [hotel.com] or [shop.name], please.",
