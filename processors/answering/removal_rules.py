@@ -34,7 +34,7 @@ NAMES: Final = {
 }
 """By kind: patterns of parts of the names of tags, tokens and keys in JSON."""
 _WORD_BEFORE: Final = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*(?::\d+)?)([\s`:]*)$")
-_NO_WORD: Final = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]")  # `find_room`, `findRoom`
+NO_WORD: Final = re.compile(r"[a-z0-9]_[a-z0-9]|[a-z][A-Z]")  # `find_room`, `findRoom`
 _ANNOUNCEMENT: Final = re.compile(
     r"(?i)(?:^|(?<=\n)|(?<=[.!?\u2026] ))"  # it begins a line or a sentence
     + filled(r"(?:(?:%call_label%\s*[\w.]+\s*\n\s*)?%call_label%|%call_beginnings%)\s*$")
@@ -90,11 +90,17 @@ class MarkPlace:
 
     @property
     def name_and_space(self) -> str:
-        """The word directly before the mark, or before its space if that is no ordinary word."""
+        """The word directly before the mark, or before its space if that is no ordinary word.
+
+        With the name of a module, as in `api.book`, but not with the last word of a sentence.
+        """
         match = _WORD_BEFORE.search(self.said)
         if match is None:
             return ""
-        return match[0] if not match[2] or self.is_tool_name(match[1]) else ""
+        *modules, name = match[1].split(".")
+        while modules and (self.is_tool_name(modules[-1]) or NAMES["calls"].search(modules[-1])):
+            name = f"{modules.pop()}.{name}"
+        return name + match[2] if not match[2] or self.is_tool_name(name) else ""
 
     def announcement(self, name: str) -> str:
         """Return the words before a call that announce it; `name` is what follows them."""
@@ -104,7 +110,7 @@ class MarkPlace:
     def is_tool_name(self, word: str) -> bool:
         """Return whether a word is the name of a tool, offered or not."""
         bare = word.rpartition(".")[2]
-        return bare in self.tools or _NO_WORD.search(word) is not None
+        return bare in self.tools or NO_WORD.search(word) is not None
 
 
 def until(pattern: str) -> EndFinder:

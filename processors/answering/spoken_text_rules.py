@@ -17,7 +17,14 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from processors.answering.mark_rules import CELL, ITEM, MARKS, TextMark, first_object_end
-from processors.answering.removal_rules import LOOK_BACK, Effect, MarkPlace, Replacement
+from processors.answering.removal_rules import (
+    LOOK_BACK,
+    NO_WORD,
+    Effect,
+    MarkPlace,
+    Replacement,
+    until,
+)
 
 MAX_HELD: Final = 200  # characters; the longest tag seen has 90
 MAX_KEPT: Final = 8_000  # characters of a removed tool call; a longer one is not run
@@ -29,7 +36,7 @@ _BEGINS: Final = frozenset({"line", "item", "sentence"})
 _LEFT_BY_WORDS: Final = _BEGINS | {"start", "other", "called"}
 _IN_WORD: Final = re.compile(r"[\w.]")
 _DOMAIN: Final = re.compile(r"(?<![\w@.-])(?:[a-z0-9-]+\.)+[a-z]{2,24}$")
-_ARGUMENTS_FOLLOW: Final = re.compile(r"[^\w.!?,;<({\[][^.!?,;<({\[]{0,40}\{|\s*\n\s*\{")
+_ARGUMENTS_FOLLOW: Final = re.compile(r"(?:[^\w.!?,;<({\[][^.!?,;<({\[]{0,40}|\s*\n\s*)(?=\{)")
 _BETWEEN: Final = re.compile(r"[^\w.!?,;<({\[][^.!?,;<({\[]{0,40}")  # name and arguments
 _SPACE: Final = re.compile(r"\s{1,4}")
 # Complete texts: a value of code; a stage direction, in whatever words.
@@ -290,9 +297,11 @@ class SpokenText:
                 continue
             rest = self._held[len(name) :]
             if match := _ARGUMENTS_FOLLOW.match(rest):
-                over, call = first_object_end(), f"{name}{match[0]}"
+                over = until("```") if "```" in match[0] else first_object_end()
+                call = f"{name}{match[0]}"
                 return Replacement(len(call), "", over, call, Effect.LABEL, is_template=True)
-            between = _BETWEEN if not name.isalpha() else _SPACE
+            is_word = name.isalpha() and not NO_WORD.search(name)
+            between = _SPACE if is_word else _BETWEEN
             if between.fullmatch(rest):
                 return None
         return _NO_NAME

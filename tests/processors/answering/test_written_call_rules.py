@@ -164,6 +164,25 @@ def test_words_before_a_call_are_spoken(name: str) -> None:
     assert read(f"One moment. {FORMS[name]}", tools=TOOLS) == ("One moment.", RUNS)
 
 
+@pytest.mark.parametrize(
+    "name", ["JSON", "GLM 4", "labels for all parts", "Qwen 2", "a fence", "Hermes", "code"]
+)
+@pytest.mark.parametrize("tool", ["check_order", "bookTable"])
+def test_words_after_a_call_are_spoken(name: str, tool: str) -> None:
+    given = {"order": 'Ann\'s {y}: "no"'}
+    call = FORMS[name].replace(GIVEN, json.dumps(given)).replace("check_order", tool)
+    said, calls = read(f"{call}\nWe open.", tools={tool: ORDER})
+    assert said == "We open."
+    assert calls == ([(tool, given)] if name != "code" else [(tool, {"order": "77"})])
+
+
+@pytest.mark.parametrize("name", ["code", "Mistral, its tokens stripped", "GLM 4", "a fence"])
+@pytest.mark.parametrize("module", ["", "functions.", "my_api."])
+def test_the_last_word_of_a_sentence_is_no_module(name: str, module: str) -> None:
+    text = f"We open at nine.{module if name != 'a fence' else ''}{FORMS[name]}"
+    assert read(text, tools=TOOLS) == ("We open at nine.", RUNS)
+
+
 @pytest.mark.parametrize("words", ["Your call is noted:", "We sell tools:", "x = 5.", "Five: "])
 def test_words_that_announce_no_call_are_spoken(words: str) -> None:
     assert read(words, tools=TOOLS) == (words.strip(), [])
