@@ -134,7 +134,7 @@ def _to_tool(match: re.Match[str], _place: MarkPlace) -> Replacement:
     """Return a call whose recipient is named in a message's header."""
     has_no_tokens = match.string[match.end()] == "{"
     end = first_object_end() if has_no_tokens else until(r"<\|(?:call|end|return)\|>")
-    return _call(match[0], end, None, size=len(match[0]))
+    return _call(match[0], end, Effect.LABEL, size=len(match[0]))
 
 
 def first_object_end() -> EndFinder:

@@ -35,7 +35,8 @@ _BAR: Final = r"[|\uff5c]"
 _VENDOR: Final = re.compile(
     rf"(</?)(?:{_BAR}[^<>\s|\uff5c]{{1,20}}{_BAR}|[\w-]{{1,20}}:)(?=[A-Za-z])"
 )
-_QUOTE_TOKEN: Final = re.compile(rf"</?escape>|<{_BAR}\"{_BAR}>")
+_QUOTED: Final = re.compile(rf"(<escape>|<{_BAR}\"{_BAR}>)(.*?)(?:\1|</escape>)", re.DOTALL)
+_NAMESPACE: Final = re.compile(r"\]<\][\w.:-]{1,24}\[>\[")  # MiniMax's, before each tag
 _CURLY: Final = re.compile("[\u201c-\u201f]")  # typographic quotation marks
 _TAG: Final = re.compile(
     r"<(/?)([A-Za-z_][\w.-]*)(?:=\s*[\"']?([^\s\"'>/]+)[\"']?)?"
@@ -60,7 +61,8 @@ def find_calls(text: str, tools: Tools) -> list[Call]:
     """
     if not tools:
         return []
-    text = _QUOTE_TOKEN.sub('"', _VENDOR.sub(r"\1", text))
+    text = _VENDOR.sub(r"\1", _NAMESPACE.sub("", text))
+    text = _QUOTED.sub(lambda found: json.dumps(found[2]), text)
     return list(_calls_in_tags(_elements(text), tools)) or list(_scan(text, tools))
 
 

@@ -65,6 +65,11 @@ FORMS = {
     "Claude": tagged(""),
     "Claude with a namespace": tagged("ns:"),
     "MiniMax": tagged("minimax:"),
+    "MiniMax with its tokens": f"]~b]ai\n{tagged('minimax:')}[e~[",
+    "MiniMax with a token before each tag": tagged("").replace("<", "]<]minimax[>[<"),
+    "MiniMax with arguments as tags": ']<]x[>[<tool_call>]<]x[>[<invoke name="check_order">'
+    "]<]x[>[<order>77]<]x[>[</order>]<]x[>[</invoke>]<]x[>[</tool_call>",
+    "tags in brackets": f'[tool_call]{{"check_order": {GIVEN}}}[/tool_call]',
     "Mistral": f'[TOOL_CALLS] [{{"name": "check_order", "arguments": {GIVEN}}}]',
     "Mistral, newer": f"[TOOL_CALLS]check_order[ARGS]{GIVEN}",
     "Mistral, with an id": f"[TOOL_CALLS]check_order[CALL_ID]a1[ARGS]{GIVEN}",
@@ -100,6 +105,7 @@ FORMS = {
     f"{GIVEN}<|call|>",
     "channels, by role": "<|start|>assistant to=functions.check_order<|channel|>commentary json"
     f"<|message|>{GIVEN}<|call|>",
+    "a channel, without its tokens": f"commentary to=functions.check_order json{GIVEN}",
     "channels, without their tokens": "They want it.assistantcommentary to=functions.check_order "
     f"json{GIVEN}",
     "an element after thoughts": 'Thought: I look.\n<code>\ncheck_order(order="77")\n</code>',
@@ -225,6 +231,29 @@ def test_only_valid_arguments_of_the_named_tool_are_run(text: str) -> None:
 )
 def test_a_tool_without_arguments_can_be_called(text: str) -> None:
     assert read(text, tools=TOOLS) == ("", [("hang_up", {})])
+
+
+@pytest.mark.parametrize("name", ["Gemma 3", "Gemma 4"])
+def test_a_value_between_tokens_may_contain_quotes(name: str) -> None:
+    value = "O'Brien's \"no. 7\", {x}"
+    call = FORMS[name].replace("77", value)
+    assert read(call, tools=TOOLS) == ("", [("check_order", {"order": value})])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"<|start_of_role|>assistant<|end_of_role|>{FORMS['Hermes']}",
+        f"]~b]ai\n{FORMS['MiniMax']}[e~[\n]~b]user\nAnd?",
+        f"\ncommentary to=functions.check_order json{GIVEN}",
+    ],
+)
+def test_a_call_in_a_new_message_is_run_after_words(text: str) -> None:
+    assert read(f"One moment. {text}", tools=TOOLS) == ("One moment.", RUNS)
+
+
+def test_an_action_with_its_input_in_brackets_is_not_spoken() -> None:
+    assert read("Action: Lookup[opening hours]\nWe open.", tools=TOOLS) == ("We open.", [])
 
 
 def test_each_argument_in_tags_inside_of_tokens_is_read() -> None:
