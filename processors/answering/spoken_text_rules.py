@@ -44,6 +44,12 @@ _VALUE: Final = re.compile(r"(?i)(?:null|none|nil|undefined|nan|n/a|true|false)[
 _DIRECTION: Final = re.compile(
     r"\([^()\[\]{}\"]*\)[.!]?|\[[^()\[\]{}\"]*\][.!]?|\*{1,2}[^\W\d_A-Z][^*\n]*\*{1,2}[.!]?"
 )
+# A tag, a token or a call that the end of the text cuts off: "<tool_ca", "[TOOL", "[find_roo".
+_CUT_OFF: Final = re.compile(
+    r"<(?:[/!|\uff5c][^>]*|[A-Za-z_][^>]*(?<![.!?,;]))?|\u25c1[^\u25b7]*|\][~!<].*|\[\|.*"
+    r"|[\[{]+(?:[\s\"']*|/?[A-Z_]+|\w+_\w*)|to=[A-Za-z].*"
+    r"|(?i:action)\s*:\s*(?:\w+_\w*|[^\n]*\n.*)?"
+)
 _IN_CHANNELS: Final = frozenset({"<|channel|>", "<|message|>"})
 _OF_OTHERS: Final = ("special_tokens", "other")  # the mark that begins a turn of another
 _NO_NAME: Final = Replacement(0)
@@ -198,6 +204,17 @@ class SpokenText:
             self._drain(ended=True)
         return self._new
 
+    def _is_cut_off(self, held: str) -> bool:
+        """Return whether text at the end is the beginning of a tag, a token or a call."""
+        if _IN_WORD.match(self._before[-1:]) and held[:1].isalnum():
+            return False
+        bare = held.lstrip("[{")
+        if bare and any(name.startswith(bare) for name in self._tools):
+            return bare != held or ("_" in bare and bare not in self._tools)
+        if re.fullmatch(r"\(\s*[\w.]*", held):
+            return self._place.is_tool_name(self._place.name_and_space.strip(" `:"))
+        return _CUT_OFF.fullmatch(held) is not None
+
     def _add(self, character: str, *, ended: bool = False) -> None:
         """Add a character, to the held text or to the removed text."""
         if self._has_ended:
@@ -248,6 +265,10 @@ class SpokenText:
     def _drain(self, *, ended: bool = False) -> None:
         """Decide as much of the held text as possible; at the end ignore the added line break."""
         while self._held and self._removing is None and not (ended and self._held == "\n"):
+            if ended and self._is_cut_off(self._held.removesuffix("\n")):
+                self._carry_out(Effect.CALL if self._held[0] == "(" else Effect.LABEL)
+                self._held = ""
+                break
             found = self._decide()
             if found is None and len(self._held) <= MAX_HELD and not ended:
                 break

@@ -1,6 +1,7 @@
 """Tool calls that a model writes as text are found by their structure, and never spoken."""
 
 import json
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -231,6 +232,29 @@ def test_only_valid_arguments_of_the_named_tool_are_run(text: str) -> None:
 )
 def test_a_tool_without_arguments_can_be_called(text: str) -> None:
     assert read(text, tools=TOOLS) == ("", [("hang_up", {})])
+
+
+@pytest.mark.parametrize(
+    "form", [form for form in FORMS.values() if re.match(r"[<{]|\[[A-Z_]{2}", form)]
+)
+@pytest.mark.parametrize("part", [0.01, 0.15, 0.4, 0.7])
+def test_a_call_that_is_cut_off_is_not_spoken(form: str, part: float) -> None:
+    cut_off = form[: 1 + int(part * len(form))]
+    assert read(f"One moment. {cut_off}", tools=TOOLS)[0] == "One moment."
+
+
+@pytest.mark.parametrize(
+    "cut_off", ["check_o", "check_order(", "check_order(ord", "[TOOL_CA", "<t"]
+)
+def test_the_beginning_of_a_call_is_not_spoken(cut_off: str) -> None:
+    assert read(f"One moment. {cut_off}", tools=TOOLS) == ("One moment.", [])
+
+
+@pytest.mark.parametrize(
+    "text", ["if a <b.", "We open (at", "hotel (", "[Anna", "Use check_order", "x [auto=b"]
+)
+def test_words_at_an_end_that_begin_no_call_are_spoken(text: str) -> None:
+    assert read(text, tools=TOOLS) == (text.replace("[", ""), [])
 
 
 @pytest.mark.parametrize("name", ["Gemma 3", "Gemma 4"])
