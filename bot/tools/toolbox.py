@@ -53,7 +53,18 @@ TELL_LATE: Final = (
 MOVED: Final = "it was not done: the call goes on elsewhere"
 RESULT_LIMIT: Final = 4_000  # characters of a result for the model
 MESSAGE_CHARACTERS: Final = 300  # of an error's message in the log
-_SHORT_TEXT: Final = Repr()
+
+
+class _ShortText(Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        """Return a number; Python refuses to write one of more than 4,300 digits."""
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"a number of {x.bit_length()} bits"
+
+
+_SHORT_TEXT: Final = _ShortText()
 _SHORT_TEXT.maxlevel = 3
 _SHORT_TEXT.maxdict = _SHORT_TEXT.maxlist = _SHORT_TEXT.maxtuple = 20
 _SHORT_TEXT.maxstring = _SHORT_TEXT.maxother = 200
@@ -393,6 +404,8 @@ def shorten(result: Any) -> Any:
     such as keys that are tuples, becomes a short text: the tool's work is done, and a model that
     was told of a failure would repeat it.
     """
+    if isinstance(result, str):
+        result = result[: RESULT_LIMIT + 1]  # the encoder makes one piece of a text
     pieces: list[str] = []
     length = 0
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain_content)
