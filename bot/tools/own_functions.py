@@ -7,7 +7,7 @@ import operator
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache, partial
@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
 from bot.tools.owner_threads import OwnerBusy, in_owner_loop, in_thread
-from bot.tools.toolbox import ArgumentsRefused, Run, Tool, ToolFailed, shorten
+from bot.tools.toolbox import RESULT_LIMIT, ArgumentsRefused, Run, Tool, ToolFailed, shorten
 from calls.caller import clean
 from configuration.agent import ToolSettings
 from operations.telemetry import logs
@@ -366,26 +366,44 @@ def _run_of(own: _OwnFunction) -> Run:
 
         async def later(begun: Any = None) -> Any:
             begun = own.function(**_checked_arguments(own, arguments)) if begun is None else begun
-            return shorten(await begun)
+            return shorten(await _settled(begun))
 
         def now() -> Any:
             result = own.function(**_checked_arguments(own, arguments))
             if isinstance(result, Future):  # of an executor, which does the work
                 result = cast("Future[Any]", result).result()
             # A decorated asynchronous function may not look like one.
-            return result if inspect.isawaitable(result) else shorten(result)
+            return result if _is_pending(result) else shorten(result)
 
         try:
             if is_asynchronous:
                 return await in_owner_loop(later)
             result = await in_thread(now, free_threads)
-            if inspect.isawaitable(result):
+            if _is_pending(result):
                 return await in_owner_loop(partial(later, result))
         except OwnerBusy as busy:
             raise ToolFailed(str(busy)) from busy
         return result
 
     return run
+
+
+def _is_pending(result: Any) -> bool:
+    return inspect.isawaitable(result) or isinstance(result, AsyncIterable)
+
+
+async def _settled(result: Any) -> Any:
+    """Return what a result gives in the end, such as a coroutine that nobody awaited."""
+    while inspect.isawaitable(result):
+        result = await result
+    if not isinstance(result, AsyncIterable):
+        return result
+    items: list[Any] = []
+    async for item in cast("AsyncIterable[Any]", result):
+        items.append(item)
+        if len(items) == RESULT_LIMIT:
+            break
+    return items
 
 
 def _checked_arguments(own: _OwnFunction, arguments: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -147,7 +147,9 @@ def _result_or_raise(outcome: Outcome) -> Any:
     value, error = outcome
     if error is None:
         return value
-    if isinstance(error, Exception | SystemExit):
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration):
+        error = error.__cause__  # raised in a coroutine; only it knows the place
+    if isinstance(error, Exception | SystemExit) and not isinstance(error, StopIteration):
         raise error
     # Any other, such as a CancelledError, would end the task that waits for the tool.
     stopped = RuntimeError(f"it was stopped from inside by {type(error).__name__}")

@@ -170,6 +170,7 @@ async def test_a_function_that_takes_any_names_gets_those_of_the_settings(name: 
         ("tuples as keys", "{('Elm', 1): 'free'}"),
         ("itself", "[[[[...]]]]"),
         ("no number", "[nan]"),
+        ("a huge number", "a number of 16610 bits"),
     ],
 )
 async def test_a_result_that_json_cannot_express_is_told_by_its_content(
@@ -177,6 +178,13 @@ async def test_a_result_that_json_cannot_express_is_told_by_its_content(
 ) -> None:
     async with desk(entry("gives")) as at_desk:
         assert await at_desk.use("gives", {"kind": kind}) == {"result": told}
+
+
+@pytest.mark.parametrize("name", ["forgets_to_await", "forgets_it_in_a_thread"])
+async def test_what_a_function_forgot_to_await_is_awaited(name: str) -> None:
+    async with desk(entry(name)) as at_desk:
+        assert await at_desk.use(name, {"kind": "a coroutine"}) == {"result": "2 small"}
+        assert await at_desk.use(name, {"kind": "a generator"}) == {"result": [1, 2]}
 
 
 async def test_a_result_without_a_text_is_no_failure() -> None:
@@ -306,6 +314,13 @@ def test_a_tool_that_cannot_be_used_is_told_in_one_line_with_the_cure(
         ("raises_unspeakably", "Unspeakable", "its text raises RuntimeError", "raises_unspeakably"),
         ("raises_unusually", "RuntimeError", "stopped from inside by Unusual", "raises_unusually"),
         ("raises_unusually_later", "RuntimeError", "by Unusual", "raises_unusually_later"),
+        ("raises_stop_iteration", "RuntimeError", "by StopIteration", "raises_stop_iteration"),
+        (
+            "raises_stop_iteration_later",
+            "RuntimeError",
+            "by StopIteration",
+            "raises_stop_iteration_later",
+        ),
         ("raises_timeout", "TimeoutError", "the database is slow", "raises_timeout"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import functools
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -236,6 +236,7 @@ def gives(kind: str) -> Any:
         "tuples as keys": lambda: {("Elm", 1): "free"},
         "itself": lambda: circle,
         "no number": lambda: [float("nan")],
+        "a huge number": lambda: 10**5000,
         "no text": lambda: {"name": Unspeakable()},
     }
     return kinds[kind]()
@@ -245,6 +246,21 @@ def submitted(count: int) -> Any:
     """Give the work to an executor."""
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(double, count=count)
+
+
+async def _counts() -> AsyncIterator[int]:
+    yield 1
+    yield 2
+
+
+async def forgets_to_await(kind: str) -> Any:
+    """Return what must still be awaited."""
+    return {"a coroutine": lambda: order_later(2), "a generator": _counts}[kind]()
+
+
+def forgets_it_in_a_thread(kind: str) -> Any:
+    """Do the same in a thread."""
+    return forgets_to_await(kind) if kind == "a coroutine" else _counts()
 
 
 desk = PriceList()
@@ -267,6 +283,16 @@ def raises() -> None:
 async def raises_later() -> None:
     """Raise in a library, later."""
     date.fromisoformat("no date")
+
+
+def raises_stop_iteration() -> None:
+    """Look for what is not there."""
+    next(iter(()))
+
+
+async def raises_stop_iteration_later() -> None:
+    """Do the same in the owner's loop."""
+    next(iter(()))
 
 
 class Unusual(BaseException):  # as pytest's and gevent's are
