@@ -127,7 +127,7 @@ def _arguments(match: re.Match[str], place: MarkPlace) -> Replacement:
 
 def _react(match: re.Match[str], _place: MarkPlace) -> Replacement:
     """Return an action and its input, which is JSON, a fence or a line, as a call."""
-    return _call(match[0], _end_of_input(), None, size=len(match[0]))
+    return _call(match[0], _end_of_input(), Effect.LABEL, size=len(match[0]))
 
 
 def _to_tool(match: re.Match[str], _place: MarkPlace) -> Replacement:

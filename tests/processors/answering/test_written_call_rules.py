@@ -190,6 +190,18 @@ def test_the_last_word_of_a_sentence_is_no_module(name: str, module: str) -> Non
     assert read(text, tools=TOOLS) == ("We open at nine.", RUNS)
 
 
+@pytest.mark.parametrize("name", ["ReAct", "ReAct with thoughts", "ReAct in a fence"])
+@pytest.mark.parametrize("between", [" ", "\n", "\n\n"])
+def test_thoughts_before_an_action_after_words_are_not_spoken(name: str, between: str) -> None:
+    assert read(f"One moment.{between}{FORMS[name]}", tools=TOOLS) == ("One moment.", RUNS)
+
+
+def test_a_plan_before_an_action_is_taken_back() -> None:
+    call = FORMS["Command R"]
+    assert read(f"Plan: I will look.\n{call}", tools=TOOLS) == ("", RUNS)
+    assert read("Plan: we meet at nine.", tools=TOOLS) == ("Plan: we meet at nine.", [])
+
+
 @pytest.mark.parametrize("words", ["Your call is noted:", "We sell tools:", "x = 5.", "Five: "])
 def test_words_that_announce_no_call_are_spoken(words: str) -> None:
     assert read(words, tools=TOOLS) == (words.strip(), [])
