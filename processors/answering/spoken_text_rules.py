@@ -354,7 +354,9 @@ class SpokenText:
         """Remove the characters from the held text, and say what is said for them."""
         written, self._held = self._held[: found.size], self._held[found.size :]
         self._before = (self._before + written)[-2:]
-        self._carry_out(found.effect)
+        label = self._carry_out(found.effect)
+        if found.call_prefix == "" and not self._tools.isdisjoint(re.findall(r"[\w-]+", label)):
+            found = replace(found, call_prefix=label)  # it names the tool
         said = self._spaced(found.said)
         self._note_place(written, said)
         self._say(said)
@@ -366,8 +368,12 @@ class SpokenText:
         for character in held:
             self._add(character)
 
-    def _carry_out(self, effect: Effect | None) -> None:
-        """Take back or end text as a mark requires; an end before any text is ignored."""
+    def _carry_out(self, effect: Effect | None) -> str:
+        """Take back or end text as a mark requires; an end before any text is ignored.
+
+        Returns the words that announced a call, which are taken back.
+        """
+        label = ""
         match effect:
             case Effect.THOUGHTS:
                 self._take_back(self._said)
@@ -383,6 +389,7 @@ class SpokenText:
                 self.signs = self.signs and (self._said > 0 or not label + name)
             case _:
                 pass
+        return label
 
     @property
     def _tail(self) -> str:

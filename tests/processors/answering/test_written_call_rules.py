@@ -202,6 +202,13 @@ def test_a_plan_before_an_action_is_taken_back() -> None:
     assert read("Plan: we meet at nine.", tools=TOOLS) == ("Plan: we meet at nine.", [])
 
 
+@pytest.mark.parametrize(
+    "label", ["Function call: search\nArguments:", "Tool: search\nWith the parameters:"]
+)
+def test_a_label_may_name_a_tool_that_is_a_word(label: str) -> None:
+    assert read(f"{label} {GIVEN}", tools=TOOLS) == ("", [("search", {"order": "77"})])
+
+
 @pytest.mark.parametrize("words", ["Your call is noted:", "We sell tools:", "x = 5.", "Five: "])
 def test_words_that_announce_no_call_are_spoken(words: str) -> None:
     assert read(words, tools=TOOLS) == (words.strip(), [])
