@@ -31,6 +31,12 @@ _SENTENCE_END: Final = re.compile(r"[.!?\n\u2026\u3002\uff1f\uff01]+")
 _CLAUSE_END: Final = re.compile(r"[,.;:!?\n\u2026\u3001\u3002\uff0c\uff1a\uff1b\uff1f\uff01]")
 _SHORTEST: Final = 4  # words of a sentence that may ask for digits (chosen)
 _WORDS_BETWEEN: Final = 2  # the parts of a name, as in "the number of your order" (chosen)
+# Words for secrets. Another one may be recorded in clear if the sentence names a parameter, too.
+_SECRET: Final = re.compile(
+    r"\b(?:pin|pincode|cvv|cvc|otp|secret|clave|senha|parola)\b|passw|passcode|kennwort|geheim"
+    r"|contrase|mot de passe|wachtwoord|has\u0142|\u015fifre"
+    r"|\u043f\u0430\u0440\u043e\u043b|\b\u043f\u0438\u043d\b"  # Russian
+)
 _NAME_PART: Final = re.compile(r"[^\W\d_][^\W\d_A-Z]*")
 
 
@@ -48,7 +54,8 @@ def waiting(question: str, asked: Iterable[DigitsAsked], language: str) -> list[
 
     A number in the words decides: it must be the only one, and the parameter's length. Without one,
     the words must name the parameter. One that is not named is returned as a sensitive one: "your
-    four-digit PIN" may be for another tool, or for none.
+    four-digit PIN" may be for another tool, or for none. So is each one if the words mention a
+    secret that is not in its name: "the PIN for your order number".
     """
     latest = _latest_sentence(question)
     clauses = [_TOKEN.findall(clause.casefold()) for clause in _CLAUSE_END.split(latest)]
@@ -57,8 +64,11 @@ def waiting(question: str, asked: Iterable[DigitsAsked], language: str) -> list[
     known = facts.numbers if facts else dict[str, int]()
     numbers = {number for word in words if (number := _number_from_word(word, known)) >= MIN_NUMBER}
     named = [(item, _is_named(item.name, clauses)) for item in asked]
+    secrets = _SECRET.findall(latest.casefold())
     return [
-        item if is_named else replace(item, sensitive=True)
+        item
+        if is_named and all(secret in item.name.casefold() for secret in secrets)
+        else replace(item, sensitive=True)
         for item, is_named in named
         if (numbers == {item.length} if numbers else is_named)
     ]

@@ -70,6 +70,9 @@ def hidden(asked: DigitsAsked) -> DigitsAsked:
         ("en", "And your order number?", [ORDER]),
         ("en", "And your order number, all 4 digits?", [ORDER]),
         ("en", "And the four-digit PIN of your card?", [hidden(ORDER)]),
+        ("en", "Please key in the PIN, not the order number.", [hidden(ORDER)]),
+        ("en", "Your order number is right, so key in your four-digit PIN.", [hidden(ORDER)]),
+        ("de", "Das geheime Wort zu Ihrem Code, bitte.", [hidden(CODE)]),
         ("de", "Bitte tippen Sie die sechsstellige Zahl ein.", [hidden(CODE)]),
         ("de-AT", "Ihr Code, bitte.", [CODE]),
         ("es", "Los seis d\u00edgitos, por favor.", [hidden(CODE)]),
@@ -101,6 +104,11 @@ def test_a_tool_waits_for_its_digits_if_the_agent_asks_for_them(
     language: str, question: str, asked: list[DigitsAsked]
 ) -> None:
     assert waiting(question, (CODE, ORDER), language) == asked
+
+
+def test_a_parameter_that_is_a_secret_by_its_name_is_as_its_tool_says() -> None:
+    pin = replace(CODE, name="pin")
+    assert waiting("Please key in your PIN now.", (pin,), "en") == [pin]
 
 
 def test_a_pause_ends_an_entry() -> None:
