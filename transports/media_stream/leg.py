@@ -145,6 +145,9 @@ class StreamLeg(PlainLeg):
     A ring order ends the stream, and the call waits for its caller as after a lost line.
     `note_transfer_result` brings the carrier's result.
 
+    Attributes:
+        stream_ids: The carrier's ids of the streams that this leg has had.
+
     Args:
         websocket: Accepted; this leg is its only user from here on.
         call: The carrier's information about the call.
@@ -182,6 +185,7 @@ class StreamLeg(PlainLeg):
             moves=patience is not None and patience.returns_within_s > 0,
             transfers=transfer is not None or ring is not None,
         )
+        self.stream_ids = {stream.stream_id}
         self._control, self._transfer, self._ring = control, transfer, ring
         self._hung_up = self.is_moved = False
         self._transferred = False  # the caller talks to another person, so we must not hang up
@@ -239,6 +243,7 @@ class StreamLeg(PlainLeg):
         request had taken effect.
         """
         self._transfer_unresolved = False
+        self.stream_ids.add(stream_id)
         if self._transfer_unconfirmed:
             self.note_transfer_result("failed")
         line, previous = self._line, self._line.socket

@@ -163,6 +163,7 @@ class StreamedCalls:
         over: bool = False,
         by: str = "",
         handed_on: Handover | None = None,
+        stream_id: str = "",
     ) -> Whereabouts | None:
         """Return the process that has a call, and tell it the carrier's reports, on which it acts.
 
@@ -173,9 +174,15 @@ class StreamedCalls:
             over: Whether the carrier reports that the call has ended.
             by: Who ended it, as the carrier names it; empty if the carrier does not report it.
             handed_on: The result of a transfer, if the carrier reports one.
+            stream_id: The stream that the carrier reports as ended; empty if it does not say which.
         """
         answers = await self._pool.peers.ask_all(
-            self._question, call_sid=call_sid, over=over, by=by[:MAX_BY_CHARS], handed_on=handed_on
+            self._question,
+            call_sid=call_sid,
+            over=over,
+            by=by[:MAX_BY_CHARS],
+            handed_on=handed_on,
+            stream_id=stream_id,
         )
         found = [Whereabouts(**answer) for answer in answers if answer]
         return min(found, key=lambda item: item.moved, default=None)
@@ -212,6 +219,9 @@ class StreamedCalls:
         if leg is None or leg.is_moved:
             return None
         if await is_taken(leg):  # it goes on in another process, which this news is not for
+            stream_id = asked.get("stream_id")  # an older version does not send it
+            if stream_id and stream_id not in leg.stream_ids:
+                return None  # the other process had that stream, and has lost it
             return asdict(Whereabouts(worker=self._pool.name, goes_on=False, moved=True))
         if asked["handed_on"]:
             leg.note_transfer_result(asked["handed_on"])
@@ -332,6 +342,7 @@ class StreamTokens:
         over: bool = False,
         handed_on: Handover | None = None,
         news_id: str = "",
+        stream_id: str = "",
     ) -> Instructions:
         """Return the pass for the next stream of a call after one has ended, or why it gets none.
 
@@ -347,8 +358,11 @@ class StreamTokens:
             news_id: The id of the webhook, so that a repeated one does not count as another loss;
                 empty if the carrier asks only while the call has no stream. Then a call that
                 another process has taken up from this one was lost there, too.
+            stream_id: The stream that has ended; empty if the carrier does not say which.
         """
-        found = await self.streamed_calls.find(call.call_ref, over=over, handed_on=handed_on)
+        found = await self.streamed_calls.find(
+            call.call_ref, over=over, handed_on=handed_on, stream_id=stream_id
+        )
         is_lost = found is None or (found.moved and not news_id)
         if found is not None and (found.goes_on or (found.moved and not is_lost)):
             return await self._go_on(call, found)

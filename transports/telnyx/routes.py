@@ -98,7 +98,7 @@ class TelnyxStreams:
         also to a process that does not know the call. A call without our state belongs to another
         application. A call of another machine may go on there.
         """
-        answer = await self.tokens.follow(call, news_id=news_id)
+        answer = await self.tokens.follow(call, news_id=news_id, stream_id=_stream_in(payload))
         if isinstance(answer, StreamPass):
             return await self.open(call.call_ref, answer, command_id=news_id)
         if isinstance(answer, Announcement):
@@ -250,8 +250,7 @@ class TelnyxRoutes:
         if event in STREAM_OVER:
             call = _carried_call(call_id, payload, ref)
             # Both "streaming.failed" and "streaming.stopped" may report the same loss.
-            stream_id = text(payload, "stream_id")
-            loss_id = stream_id if is_id(stream_id) else news_id
+            loss_id = _stream_in(payload) or news_id
             return await self._streams.follow(call, payload, news_id=loss_id, is_ours=is_ours)
         if event == SPOKEN:
             calls = self._tokens.streamed_calls
@@ -365,6 +364,12 @@ def _carried_call(call_id: str, payload: dict[str, Any], dial_id: str = "") -> C
         dial_id=dial_id,
         attestation=attestation_of(payload),
     )
+
+
+def _stream_in(payload: dict[str, Any]) -> str:
+    """Return the id of the stream that an event is about; empty if there is none."""
+    stream_id = text(payload, "stream_id")
+    return stream_id if is_id(stream_id) else ""
 
 
 def _read_event(body: bytes) -> tuple[str, dict[str, Any], str]:

@@ -112,6 +112,30 @@ async def test_a_call_whose_taker_dies_goes_on_where_the_first_machine_has_just_
     assert again.parked.state
 
 
+async def follow_telnyx(tokens: StreamTokens, stream_id: str) -> Any:
+    return await tokens.follow(CALL, news_id=stream_id, stream_id=stream_id)
+
+
+async def test_news_of_its_takers_stream_is_a_loss_for_a_machine_that_has_just_woken() -> None:
+    a, b = machines(2)
+    lost = await begun(a, await a.hold_seat(CALL))
+    await begun(b, await follow_telnyx(b, "first"))
+    leg: Any = SimpleNamespace(
+        facts=CALL,
+        parked=lost.parked,
+        is_moved=False,
+        may_come_back=True,
+        stream_ids={"before", "first"},
+    )
+    with a.streamed_calls.findable(leg):
+        for late in ("before", "first"):
+            assert await follow_telnyx(a, late) is TurnedAway.GOES_ON
+        again = await begun(a, await follow_telnyx(a, "of b"))  # b has lost it
+
+    assert again.parked
+    assert again.parked.state
+
+
 @pytest.mark.parametrize("dial", [{}, {"dial": "d-1"}])
 async def test_exotels_next_stream_is_admitted_where_the_first_machine_has_just_woken(
     dial: dict[str, str],
