@@ -1,6 +1,7 @@
 """An excerpt of the words of a call: its beginning and its end, one utterance per line."""
 
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from calls.caller import clean
@@ -54,3 +55,21 @@ class Excerpt:
         while self._tail_room < 0:
             self._tail_room += len(self._tail.popleft())
             self._cut = True
+
+    def following(self, record: Iterable[tuple[str, str]]) -> "Excerpt":
+        """Return an excerpt of the words on record, by speaker, and then of ours; see `joined`."""
+        whole = Excerpt()
+        for speaker, said in record:
+            whole.add(speaker, said)
+        before, own = ([*it._head, *it._tail] for it in (whole, self))  # noqa: SLF001 - of this class
+        for line in joined(before, own)[len(before) :]:
+            whole.add(*line.split(": ", 1))
+        whole._cut |= self._cut
+        return whole
+
+
+def joined(before: list[str], own: list[str]) -> list[str]:
+    """Return both in a row; an end of `before` with which `own` begins is there once."""
+    most = min(len(before), len(own))
+    shared = next(n for n in range(most, -1, -1) if before[len(before) - n :] == own[:n])
+    return [*before, *own[shared:]]

@@ -41,7 +41,7 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
-from calls.excerpt import Excerpt
+from calls.excerpt import Excerpt, joined
 from calls.leg_events import AnswererHeard, LegAnswered, LegEnded, LegRinging
 from calls.operations_events import DoNotCallOwed, DoNotCallTakenBack, DoNotCallWanted
 from calls.timeline import PARTS, Phase
@@ -267,6 +267,17 @@ class CallState:
         while len(self.turns) > TURNS_KEPT:
             del self.turns[min(self.turns)]
         return found
+
+    def add_record(self, words: Sequence[tuple[str, str]]) -> None:
+        """Put the words on record, from before the call was resumed here, in front of ours.
+
+        Args:
+            words: Speaker (Person or Agent) and text of each utterance; may include some of ours.
+        """
+        if self.excerpt is not None:
+            self.excerpt = self.excerpt.following(words)
+        said = [text for speaker, text in words if speaker == "Person"]
+        self.said = deque(joined(said, list(self.said)), maxlen=SAID_KEPT)
 
     def go_on(self) -> None:
         """Undo the end: a call that was given up is back. For a new call, this changes nothing."""

@@ -36,6 +36,7 @@ from operations.database.database import Database, StorageError
 from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
 from operations.keep_running import UNWELL_S
 from operations.moments import iso
+from operations.record.reader import add_recorded_words
 
 
 def with_written(known: CallResult, written: WrittenResult, call: CallState) -> CallResult:
@@ -230,7 +231,12 @@ class AfterCalls:
         return True
 
     async def _with_basic_result(self, call: CallState, ended_s: float) -> EndedCall:
-        """Return an ended call with its report, purpose and the result without a model."""
+        """Return an ended call with its report, purpose and the result without a model.
+
+        Raises:
+            StorageError: The words of a resumed call cannot be read.
+        """
+        await add_recorded_words(self._results.database, call)
         report = report_of(call, ended_s=ended_s, written=partial(one_reading, region=self._region))
         purpose = await self._purpose_or_default(call.dial_id)
         result = CallResult(

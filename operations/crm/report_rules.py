@@ -38,12 +38,17 @@ def report_of(call: CallState, *, ended_s: float, written: Callable[[str], str] 
         length_s=round(ended.length_s, 3) if ended else 0.0,
         turns=call.answers,
         ended_s=ended_s,
-        summary=_summary_of_words(call.said, call.verdict),
+        summary=summary_of(call),
         callback=(wanted.when or "as soon as possible") if wanted else "",
         reason=wanted.reason if wanted else "",
         verdict=call.verdict,
         why=call.why,
     )
+
+
+def summary_of(call: CallState) -> str:
+    """Return a summary of a call without a model."""
+    return _summary_of_words(call.said, call.verdict)
 
 
 def report_of_cut(row: Mapping[str, Any], *, written: Callable[[str], str] = str) -> CrmReport:

@@ -12,6 +12,7 @@ from calls.entry import Entry
 from calls.events import CallEnded
 from calls.known_calls import KnownCalls
 from calls.operations_events import CallReported
+from calls.state import CallState
 from contacts.numbers import one_reading
 from fallbacks.failure import Kind, ServiceError
 from fallbacks.retrying import MAX_REST_S, rest_s
@@ -19,10 +20,11 @@ from operations.backlog import Backlog
 from operations.crm.crm_outbox import CrmOutbox, LentReport
 from operations.crm.customer import CrmReport
 from operations.crm.port import STAGE, Crm
-from operations.crm.report_rules import report_of
+from operations.crm.report_rules import report_of, summary_of
 from operations.database.database import StorageError
 from operations.database.row_outbox import LAST_TRY_S
 from operations.keep_running import UNWELL_S, keep_repeating
+from operations.record.reader import add_recorded_words
 from operations.remote import remote_failure
 from operations.retrying import Retries, run_with_retries
 
@@ -37,11 +39,13 @@ class QueuedReport:
     Attributes:
         due_s: The earliest time to send it; `None` for now.
         replaces: Whether it replaces the waiting report with the same key.
+        call: The call whose words are its summary, also those of other processes; may be `None`.
     """
 
     report: CrmReport
     due_s: float | None = None
     replaces: bool = False
+    call: CallState | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,7 +65,8 @@ class CrmReporter:
         call = self._calls.add(entry)
         if call and call.started and isinstance(entry.event, CallEnded):
             written = partial(one_reading, region=self.region)
-            self.add(report_of(call, ended_s=self.utc_s(), written=written))
+            report = report_of(call, ended_s=self.utc_s(), written=written)
+            self._queue_report(QueuedReport(report=report, call=call))
 
     def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
         """Queue a report, to be sent at `due_s` at the earliest; `None` for now."""
@@ -106,8 +111,12 @@ class CrmReporter:
         """Store a report in the outbox, or complete the stored one that it replaces."""
         if queued.replaces:
             await self.outbox.complete(queued.report, now=self.utc_s())
-        else:
-            await self.outbox.put(queued.report, now=self.utc_s(), due_s=queued.due_s)
+            return
+        report = queued.report
+        if queued.call:
+            await add_recorded_words(self.outbox.database, queued.call)
+            report = replace(report, summary=summary_of(queued.call))
+        await self.outbox.put(report, now=self.utc_s(), due_s=queued.due_s)
 
 
 class CrmPoster:

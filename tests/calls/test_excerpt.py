@@ -140,3 +140,27 @@ def test_a_long_line_at_the_end_may_drop_several_short_ones() -> None:
         *short[4:],
         long,
     ]
+
+
+@pytest.mark.parametrize(
+    ("record", "own", "text"),
+    [
+        ((), ("c",), "Person: c"),
+        (("a", "b"), (), "Person: a\nPerson: b"),
+        (("a", "b"), ("c",), "Person: a\nPerson: b\nPerson: c"),
+        (("a", "b", "c"), ("b", "c", "d"), "Person: a\nPerson: b\nPerson: c\nPerson: d"),
+        (("a", "b", "b"), ("b", "b"), "Person: a\nPerson: b\nPerson: b"),
+        (("a", "b"), ("a", "b"), "Person: a\nPerson: b"),
+        (("a: b",), ("a: b", "c"), "Person: a: b\nPerson: c"),
+    ],
+)
+def test_words_of_the_record_come_before_our_own_once(
+    record: tuple[str, ...], own: tuple[str, ...], text: str
+) -> None:
+    call = call_after(*map(person, own))
+    for _ in range(2):  # a database that failed meanwhile is asked again
+        call.add_record([("Person", words) for words in record])
+
+    assert call.excerpt
+    assert call.excerpt.text == text
+    assert list(call.said) == [line.partition(": ")[2] for line in text.splitlines()[-2:]]

@@ -167,11 +167,18 @@ class Bench:
         call_id: str = "c1",
         words: Sequence[str] = (),
         caller: str = NUMBER,
+        began_at: str = "",
     ) -> None:
-        """End a call with these events."""
+        """End a call with these events; one with `began_at` was resumed."""
         said = [TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text=word) for word in words]
         facts: list[Event] = [
-            CallStarted(transport="twilio", agent="desk", caller=caller, called="+15550100"),
+            CallStarted(
+                transport="twilio",
+                agent="desk",
+                caller=caller,
+                called="+15550100",
+                began_at=began_at,
+            ),
             *said,
             *events,
             CallEnded(reason="caller_hung_up", length_s=30.0),

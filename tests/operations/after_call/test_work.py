@@ -5,9 +5,11 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from calls.events import Event, UsageMeasured
 from calls.operations_events import CallSummarised, DoNotCallWanted
@@ -15,6 +17,7 @@ from operations.after_call.work import CallPurpose
 from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.customer import CrmReport
 from operations.database.database import Database
+from operations.database.tables import MESSAGES
 from tests.kit.clock import always
 from tests.operations.after_call.bench import (
     BEGIN_S,
@@ -30,6 +33,7 @@ from tests.operations.after_call.bench import (
 pytestmark = pytest.mark.virtual_time
 
 WORDS = ("This is Ada, I need another date.", "Call me tomorrow at nine.")
+BEGAN = "2026-11-21T16:00:00+00:00"
 PLAIN = "The caller said: This is Ada, I need another date. Call me tomorrow at nine."
 TOMORROW_S = 1_795_356_000.0  # 22 November 2026, 9:00 in New York
 
@@ -59,6 +63,49 @@ async def told_of(bench: Bench, count: int = 1) -> list[CallSummarised]:
 async def due(outbox: CrmOutbox, at_s: float) -> CrmReport | None:
     lent = await outbox.lend(now_s=always(at_s))
     return lent.report if lent else None
+
+
+async def recorded(database: Database, role: str, text: str) -> None:
+    row = {"call_id": "c1", "turn": 1, "role": role, "text": text, "spans": []}
+    async with database.transaction() as connection:
+        await connection.execute(insert(MESSAGES).values(at=datetime.fromisoformat(BEGAN), **row))
+
+
+@pytest.mark.parametrize("own", [(), WORDS[1:]], ids=["silent since", "spoke since"])
+async def test_a_resumed_calls_result_knows_the_words_before(
+    tmp_path: Path, own: tuple[str, ...]
+) -> None:
+    async with simulated_model() as model:
+        bench = Bench(url_of(tmp_path), pen=pen_of(model))
+        await recorded(bench.database, "caller", WORDS[0])
+        await recorded(bench.database, "agent", "When may we call?")
+        async with working(bench):
+            await bench.call(words=own, began_at=BEGAN)
+            await told_of(bench)
+        (asked,) = model.asked
+
+    transcript = f"Person: {WORDS[0]}\nAgent: When may we call?"
+    assert (
+        "\n".join((transcript, *(f"Person: {it}" for it in own)))
+        in asked["messages"][-1]["content"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("began_at", "summary"), [(BEGAN, PLAIN), ("", f"The caller said: {WORDS[1]}")]
+)
+async def test_a_resumed_calls_summary_without_a_model_has_the_words_before(
+    tmp_path: Path, began_at: str, summary: str
+) -> None:
+    bench = Bench(url_of(tmp_path))
+    await recorded(bench.database, "caller", WORDS[0])
+    async with working(bench):
+        await bench.call(words=WORDS[1:], began_at=began_at)
+        await told_of(bench)
+        result = await bench.results.find("c1")
+
+    assert result
+    assert result.summary == summary
 
 
 async def test_a_model_gives_a_calls_result(tmp_path: Path) -> None:

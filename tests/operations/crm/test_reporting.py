@@ -3,9 +3,11 @@
 import asyncio
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from calls.entry import Entry
 from calls.events import CallbackWanted, CallEnded, CallStarted, Event, TranscriptFinal
@@ -16,6 +18,7 @@ from operations.crm.port import availability_of
 from operations.crm.reporting import CrmPoster, CrmReporter
 from operations.crm.rest import HUBSPOT, RestCrm
 from operations.database.database import Database
+from operations.database.tables import MESSAGES
 from operations.retrying import Retries
 from tests.operations.crm.register import register_at
 
@@ -214,6 +217,27 @@ async def test_an_ended_call_is_reported_with_its_result(tmp_path: Path) -> None
     assert owed.summary == "The caller said: I need a new appointment."
     assert (owed.number, owed.outcome, owed.length_s) == ("+15550142", "caller_hung_up", 30.0)
     assert (owed.callback, owed.reason) == ("tomorrow", "an appointment")
+
+
+async def test_a_resumed_call_is_reported_with_the_words_of_the_record(tmp_path: Path) -> None:
+    outbox = CrmOutbox(Database(url_of(tmp_path)))
+    reporter = CrmReporter(outbox=outbox, utc_s=lambda: 1000.0)
+    row = {"call_id": "c1", "turn": 1, "role": "caller", "text": "I need an invoice.", "spans": []}
+    began = datetime(2026, 11, 21, 16, 0, tzinfo=UTC)
+    async with outbox.database.transaction() as connection:
+        await connection.execute(insert(MESSAGES).values(at=began, **row))
+    facts: list[Event] = [
+        CallStarted(transport="twilio", agent="desk", began_at=began.isoformat()),
+        CallEnded(reason="caller_hung_up", length_s=30.0),
+    ]
+
+    for number, event in enumerate(facts, 1):
+        await reporter.hear(Entry(call_id="c1", number=number, at="", event=event))
+    assert await reporter.write()
+    (owed,) = await outbox.pending()
+    await outbox.database.close()
+
+    assert owed.summary == "The caller said: I need an invoice."
 
 
 CUT = CrmReport(
