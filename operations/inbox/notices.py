@@ -1,6 +1,6 @@
 """Sends a notice of each callback and message in the inbox through the alert channels.
 
-Of several machines with one store, only one sends at a time.
+Of several machines with one store or one database, only one sends at a time.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Final
 
 from configuration.alerts import AlertsSettings
 from fallbacks.failure import ServiceError, Severity
+from operations.database.database_lock import locked
 from operations.database.row_outbox import LAST_TRY_S
 from operations.inbox.store import Inbox, InboxEntry
 from operations.keep_running import at_work, keep_running
@@ -63,8 +64,9 @@ class InboxNotices:
         """Send until cancelled."""
         while True:
             if self._leads() and not self._quiet(self._utc_s()):
-                async with self._turn() as is_ours:
-                    if is_ours:
+                in_database = locked(self._inbox.database, "notices of the inbox")
+                async with self._turn() as is_ours, in_database as is_only:
+                    if is_ours and is_only:
                         await self.send_waiting()
             await asyncio.sleep(ROUND_EVERY_S)
 

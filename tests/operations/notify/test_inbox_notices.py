@@ -1,7 +1,7 @@
 """Notices of callbacks and messages: once by each channel, without numbers, later if refused."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,11 +30,15 @@ NUMBER = "+15551230101"
 @pytest.fixture
 async def inbox(tmp_path: Path) -> AsyncIterator[Inbox]:
     async with Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db") as database:
-        asked_at = datetime.fromtimestamp(NOW - 60, UTC)
-        await Callbacks(database).add(
-            Callback(call_id="c1", number=NUMBER, reason="a new contract", asked_at=asked_at)
-        )
+        await want_callback(database)
         yield Inbox(database)
+
+
+async def want_callback(database: Database) -> None:
+    asked_at = datetime.fromtimestamp(NOW - 60, UTC)
+    await Callbacks(database).add(
+        Callback(call_id="c1", number=NUMBER, reason="a new contract", asked_at=asked_at)
+    )
 
 
 def notices(
@@ -111,6 +115,19 @@ async def test_a_channel_that_limits_its_rate_rests_and_delays_no_other(inbox: I
 
 
 async def test_of_two_machines_only_one_sends_at_a_time(inbox: Inbox) -> None:
+    assert await sent_by_two([inbox, inbox], peers=NoPeers()) == ["once"]
+
+
+async def test_of_two_machines_with_one_database_only_one_sends_at_a_time(
+    postgres_url: str,
+) -> None:
+    async with Database(postgres_url) as database, Database(postgres_url) as other:
+        await want_callback(database)
+        assert await sent_by_two([Inbox(database), Inbox(other)]) == ["once"]
+
+
+async def sent_by_two(machines: Sequence[Inbox], peers: Peers | None = None) -> list[str]:
+    """Send from two machines at once, with these `peers` or each with its own; return what."""
     asked, all_asked = list[str](), asyncio.Event()
 
     async def post(_post: ChannelPost, _text: AlertText) -> str:
@@ -118,13 +135,16 @@ async def test_of_two_machines_only_one_sends_at_a_time(inbox: Inbox) -> None:
         await all_asked.wait()
         return "1"
 
-    peers, slow = NoPeers(), Channel(name="slow", edits=False, place="", post=post)
-    machines = [notices(inbox, slow, peers=peers) for _ in range(2)]
+    slow = Channel(name="slow", edits=False, place="", post=post)
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(machine.run()) for machine in machines]
+        running = [
+            tasks.create_task(notices(machine, slow, peers=peers).run()) for machine in machines
+        ]
+        async with asyncio.timeout(10):
+            while not asked:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         all_asked.set()
         for item in running:
             item.cancel()
-
-    assert asked == ["once"]
+    return asked
