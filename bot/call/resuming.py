@@ -1,8 +1,8 @@
 """Saves what another process needs to resume a call, and resumes one."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -232,10 +232,17 @@ def take_up(pipeline: CallPipeline, state: ResumeState, *, now: float) -> None:
     if pipeline.opt_out:
         restores["opt_out"] = partial(list_again, pipeline.opt_out)
     for name in restores.keys() & state.under_way.keys():
-        try:
+        with _left_out_if_damaged(name):
             restores[name](state.under_way[name])
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
-            logger.error("{} of a resumed call cannot be restored: {!r}", name, error)
+
+
+@contextmanager
+def _left_out_if_damaged(name: str) -> Iterator[None]:
+    """Log an error of a part of a resumed call that cannot be restored; the call goes on."""
+    try:
+        yield
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        logger.error("{} of a resumed call cannot be restored: {!r}", name, error)
 
 
 async def speak_first(
@@ -249,8 +256,9 @@ async def speak_first(
     """
     under_way = before.under_way if before else {}
     if before and (ending := under_way.get("ending")):
-        await pipeline.worker.queue_frame(_rest_of_goodbye(before, ending, agent.farewell))
-        return
+        with _left_out_if_damaged("ending"):
+            await pipeline.worker.queue_frame(_rest_of_goodbye(before, ending, agent.farewell))
+            return
     step, rest = next_step(before) if before else (Next.LISTEN, "")
     disclosed = DISCLOSURE not in under_way
     if "opening" in under_way or not (disclosed or step is Next.ASK):
@@ -261,8 +269,9 @@ async def speak_first(
         for frame in opening_frames(agent, resumed=resumed, disclosed=disclosed, owed=is_owed):
             await pipeline.tts.queue_frame(frame)
     transfer = under_way.get("transfer")
-    if transfer and pipeline.transfer and await pipeline.transfer.restore(transfer):
-        return
+    with _left_out_if_damaged("transfer"):
+        if transfer and pipeline.transfer and await pipeline.transfer.restore(transfer):
+            return
     if step is Next.SAY:
         await pipeline.tts.queue_frame(TTSSpeakFrame(rest))
     elif step is Next.ASK:

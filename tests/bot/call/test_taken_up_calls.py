@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from calls.resume import UNSAVED_ENTRIES, ResumeState
 from campaigns.order_gate import LEASE_S, RENEW_S, Order
 from operations.database.database import Database
 from runtime import clock
-from tests.bot.call.transfer.transfer_bench import RATE_HZ, Telephone, pool
+from tests.bot.call.transfer.transfer_bench import RATE_HZ, WARM, People, Telephone, pool
 from tests.kit.dials import orders_of
 from transports.leg import MOVED
 from transports.parked import ParkedCall
@@ -68,6 +69,30 @@ async def test_an_unconfirmed_notice_is_repeated(tmp_path: Path) -> None:
         await there.until(lambda: len(there.events(AgentSaid)) > 1)
 
         assert [event.text for event in there.events(AgentSaid)] == [NOTICE, BACK]
+
+
+@pytest.mark.parametrize(
+    ("part", "kept"),
+    [
+        ("ending", "x"),
+        ("ending", {"reason": "shutdown"}),
+        ("transfer", 5),
+        ("transfer", {"to": "desk"}),
+        ("keys", 5),
+    ],
+)
+async def test_a_part_that_cannot_be_restored_is_left_out(
+    tmp_path: Path, part: str, kept: Any
+) -> None:
+    caller = lost()
+    assert caller.parked
+    assert caller.parked.state
+    caller.parked.state = replace(caller.parked.state, under_way={part: kept})
+    agent = WARM | {"resumed": BACK}
+    async with pool(tmp_path, agent=agent, people=People(), caller=caller) as there:
+        await there.until(lambda: there.events(AgentSaid) or there.events(CallEnded))
+
+        assert [event.text for event in there.events(AgentSaid)] == [BACK]
 
 
 async def test_the_numbers_of_the_lost_process_are_not_reused(tmp_path: Path) -> None:
