@@ -129,9 +129,9 @@ class _RecordingWatch(AnswererWatch):
     ) -> None:
         """Drop the frame."""
 
-    async def _do(self, actions: Sequence[AnsweringAction]) -> None:
+    async def _carry_out(self, actions: Sequence[AnsweringAction]) -> None:
         self.done += [(round(self._now(), 3), action) for action in actions]
-        await super()._do(actions)
+        await super()._carry_out(actions)
 
 
 async def try_greeting(

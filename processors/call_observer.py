@@ -108,7 +108,7 @@ class CallObserver(BaseObserver):
         self._timeline = timeline
         self._turn = turn
         self._floor = floor
-        floor.listeners.append(self._follow)
+        floor.listeners.append(self._on_floor_event)
         self._provider_of = provider_of
         self._clock_offset_s: float | None = None
         self._awaited: set[type[Frame]] = set()  # types whose first frame of this turn is pending
@@ -139,9 +139,9 @@ class CallObserver(BaseObserver):
         kind = type(data.frame)
         if data.direction is FrameDirection.DOWNSTREAM or kind is ErrorFrame:
             if reading := READINGS.get(kind):
-                self._say(*reading(data.frame, self._locate(data)))
+                self._publish(*reading(data.frame, self._seen_at(data)))
             elif reader := self._frame_readers.get(kind):
-                reader(data.frame, data, self._locate(data).at_s)
+                reader(data.frame, data, self._seen_at(data).at_s)
         self._emit_heard()
 
     def heard(self, at_s: float) -> None:
@@ -157,25 +157,25 @@ class CallObserver(BaseObserver):
         """Publish the first audible sample that `heard` recorded, if that is pending."""
         if self._heard_at_s is not None:
             at_s, self._heard_at_s = self._heard_at_s, None
-            self._say(*self._timeline.heard(at_s))
+            self._publish(*self._timeline.heard(at_s))
 
     def notice(self, event: Event) -> None:
         """Tell the timeline to measure a turn that stayed open from the end of its wait."""
         if isinstance(event, DictationHeard):
             self._timeline.handle(event)
 
-    def _follow(self, event: FloorEvent) -> None:
+    def _on_floor_event(self, event: FloorEvent) -> None:
         """Publish that the caller began or stopped speaking."""
         if isinstance(event, CallerStarted | CallerStopped):
             self._emit_heard()
-            self._say(event)
+            self._publish(event)
 
     def ended(self) -> None:
         """Record that the call is over; publish words that still wait for corrections."""
         self._emit_said()
-        self._say(*self.phase.transition_to(Phase.ENDED, "call_ended"))
+        self._publish(*self.phase.transition_to(Phase.ENDED, "call_ended"))
 
-    def _locate(self, data: FramePushed) -> Seen:
+    def _seen_at(self, data: FramePushed) -> Seen:
         """Return when and where a frame was pushed, and the state of the call.
 
         The pipeline's clock started at an unknown moment, and frames wait in the observer's queue.
@@ -195,14 +195,17 @@ class CallObserver(BaseObserver):
             provider_of=self._provider_of,
         )
 
-    def _say(self, *events: Event) -> None:
+    def _publish(self, *events: Event) -> None:
         """Publish events, and pass each to the timeline."""
         for event in events:
             self._emit(event)
             self._timeline.handle(event)
 
     def _note_question(self, _frame: Frame, data: FramePushed, at_s: float) -> None:
-        """Publish that the caller's turn is decided, if the model is asked about its words."""
+        """Publish that the caller's turn is decided, if the model is asked about its words.
+
+        This gives the turn its number, and begins the phase of processing.
+        """
         if not self._floor.unanswered:  # a tool's result, or a reply that our own code requested
             return
         if isinstance(data.source, LLMAssistantAggregator):  # it only stores the heard words
@@ -210,8 +213,8 @@ class CallObserver(BaseObserver):
         self._floor.model_asked()
         self._awaited = {LLMTextFrame, TTSAudioRawFrame}
         self._turn.number = self._timeline.number + 1
-        self._say(TurnDecided(turn=self._timeline.number + 1, at_s=at_s))
-        self._say(*self.phase.transition_to(Phase.PROCESSING, "turn_decided"))
+        self._publish(TurnDecided(turn=self._timeline.number + 1, at_s=at_s))
+        self._publish(*self.phase.transition_to(Phase.PROCESSING, "turn_decided"))
 
     def _note_first_token(self, frame: LLMTextFrame, data: FramePushed, at_s: float) -> None:
         """Publish the first word of a turn's answer."""
@@ -219,7 +222,7 @@ class CallObserver(BaseObserver):
             self._awaited.discard(LLMTextFrame)
             turn = self._timeline.number
             provider = self._provider_of(data.source.name)
-            self._say(FirstToken(turn=turn, at_s=at_s, provider=provider))
+            self._publish(FirstToken(turn=turn, at_s=at_s, provider=provider))
 
     def _note_first_speech(self, frame: TTSAudioRawFrame, data: FramePushed, at_s: float) -> None:
         """Publish the first audio of a turn's answer; note what kind of audio the output plays."""
@@ -229,12 +232,12 @@ class CallObserver(BaseObserver):
             self._awaited.discard(TTSAudioRawFrame)
             turn = self._timeline.number
             provider = self._provider_of(data.source.name)
-            self._say(FirstSpeech(turn=turn, at_s=at_s, provider=provider))
+            self._publish(FirstSpeech(turn=turn, at_s=at_s, provider=provider))
 
     def _note_agent_turn(
         self, frame: LLMContextAssistantTurnFrame, _data: FramePushed, _at_s: float
     ) -> None:
-        """Publish what the agent said; first wait for corrections if the caller interrupted it."""
+        """Publish what the agent said; after an interruption, wait for corrections of it."""
         self._emit_said()
         self._said = AgentSaid(turn=self._timeline.number, text=frame.text)
         interrupted = self._interruption
@@ -259,34 +262,40 @@ class CallObserver(BaseObserver):
         """Publish the agent's words that wait for corrections, as they are now."""
         said, self._said = self._said, None
         if said and said.text:
-            self._say(said)
+            self._publish(said)
 
     def _note_speech(self, _frame: Frame, _data: FramePushed, _at_s: float) -> None:
-        """Begin another speech of the agent; words of the last one wait no longer."""
+        """Publish the words of the agent's last speech, and begin the phase of speaking."""
         self._emit_said()
         self._interruption = None
         self._cut_short = False
         self._played.clear()
-        self._say(*self.phase.transition_to(Phase.SPEAKING, "agent_speaks"))
+        self._publish(*self.phase.transition_to(Phase.SPEAKING, "agent_speaks"))
 
     def _note_interruption(self, frame: Frame, _data: FramePushed, at_s: float) -> None:
-        """Publish a barge-in if the agent was speaking; ignore an interruption by our own code."""
+        """Publish a barge-in if the agent was speaking, and begin the phase of listening.
+
+        An interruption by our own code is ignored.
+        """
         if frame.metadata.get(WITHDRAWN):
             return  # no caller interrupted the agent
         self._interruption = frame
         if self.phase.current_state is Phase.SPEAKING:
             self._cut_short = True
-            self._say(BargedIn(turn=self._timeline.number, at_s=at_s))
-        self._say(*self.phase.transition_to(Phase.LISTENING, "caller_speaks"))
+            self._publish(BargedIn(turn=self._timeline.number, at_s=at_s))
+        self._publish(*self.phase.transition_to(Phase.LISTENING, "caller_speaks"))
 
     def _note_silence(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
-        """Publish the end of the turn, unless only our own speech was played."""
+        """Begin the phase of listening; publish the end of the turn, unless an answer is pending.
+
+        It is if only our own speech, a filler or a clip, was played.
+        """
         if self.phase.current_state is Phase.SPEAKING:
-            self._say(*self.phase.transition_to(Phase.LISTENING, "agent_has_spoken"))
+            self._publish(*self.phase.transition_to(Phase.LISTENING, "agent_has_spoken"))
         if self._played == {ClipAudioRawFrame}:
             return  # only a filler or clip; the answer is still pending
         turn = self._timeline.number
-        self._say(TurnEnded(turn=turn, at_s=at_s, interrupted=self._cut_short))
+        self._publish(TurnEnded(turn=turn, at_s=at_s, interrupted=self._cut_short))
 
 
 class UnkeptWords:

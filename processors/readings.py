@@ -57,7 +57,8 @@ def usage(data: MetricsData) -> tuple[str, dict[str, Any]] | None:
     return (found[0], found[1](data)) if found else None
 
 
-def _tokens(data: LLMUsageMetricsData) -> dict[str, Any]:
+def _token_amounts(data: LLMUsageMetricsData) -> dict[str, Any]:
+    """Return the tokens of one answer, as fields of `UsageMeasured`."""
     return {
         "prompt_tokens": data.value.prompt_tokens,
         "completion_tokens": data.value.completion_tokens,
@@ -65,22 +66,25 @@ def _tokens(data: LLMUsageMetricsData) -> dict[str, Any]:
     }
 
 
-def _characters(data: TTSUsageMetricsData) -> dict[str, Any]:
+def _character_amounts(data: TTSUsageMetricsData) -> dict[str, Any]:
+    """Return the characters that a voice was given, as fields of `UsageMeasured`."""
     return {"characters": data.value}
 
 
-def _seconds(data: STTUsageMetricsData) -> dict[str, Any]:
+def _audio_amounts(data: STTUsageMetricsData) -> dict[str, Any]:
+    """Return the seconds of audio that a recogniser was given, as fields of `UsageMeasured`."""
     return {"audio_s": data.value.audio_seconds}
 
 
 USES: Final[Mapping[type, tuple[str, Callable[[Any], dict[str, Any]]]]] = {
-    LLMUsageMetricsData: ("llm", _tokens),
-    TTSUsageMetricsData: ("tts", _characters),
-    STTUsageMetricsData: ("stt", _seconds),
+    LLMUsageMetricsData: ("llm", _token_amounts),
+    TTSUsageMetricsData: ("tts", _character_amounts),
+    STTUsageMetricsData: ("stt", _audio_amounts),
 }
 
 
 def _read_transcript(frame: TranscriptionFrame, seen: Seen) -> Iterable[Event]:
+    """Yield the event of a final transcript, which belongs to the turn that is not decided yet."""
     heard = frame.result if isinstance(frame.result, Heard) else Heard()
     yield TranscriptFinal(
         turn=seen.turn + 1,
@@ -98,12 +102,14 @@ def _read_key(_frame: InputDTMFFrame, _seen: Seen) -> Iterable[Event]:
 
 
 def _read_entry(frame: KeyedFrame, seen: Seen) -> Iterable[Event]:
+    """Yield a keypad entry as the transcript of the turn that is not decided yet."""
     yield TranscriptFinal(
         turn=seen.turn + 1, at_s=seen.at_s, provider=KEYPAD, text=frame.recorded, language=None
     )
 
 
 def _read_error(frame: ErrorFrame, seen: Seen) -> Iterable[Event]:
+    """Yield the event of a service's error; none if the stage has reported it already."""
     if isinstance(frame.exception, NoModelLeftError):
         return  # already reported: each rung's failure, and that no rung is left
     source = frame.processor.name if frame.processor else seen.source
@@ -116,6 +122,7 @@ def _read_error(frame: ErrorFrame, seen: Seen) -> Iterable[Event]:
 
 
 def _read_metrics(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
+    """Yield an event for each measured use of a provider in a frame."""
     for value in frame.data:
         if measured := usage(value):
             stage, amounts = measured

@@ -182,7 +182,12 @@ class AnsweringCourse:
         return self.await_pause("words", now)
 
     def meet_machine(self, cue: Cue, now: float) -> Actions:
-        """Decide for a machine by its words: an assistant, a menu or a mailbox."""
+        """Note that a machine answered, and return the report of it.
+
+        An assistant is told who calls; a mailbox gets our message after its greeting, if we have
+        one; otherwise we hang up at the end of the greeting. The later steps are returned by other
+        methods.
+        """
         answerer = BY_CUE[cue]
         self._full = self._full or cue is Cue.FULL
         self.by_words, self.since = True, now
@@ -201,11 +206,13 @@ class AnsweringCourse:
         return (SayWho(),)
 
     def leave_message(self, now: float, *, at_end: bool) -> Actions:
-        """Leave a message after the greeting; hang up if there is none, or the mailbox is full.
+        """Return the action that leaves a message.
+
+        Hang up if there is none, or the mailbox is full.
 
         Args:
             now: Monotonic, in seconds.
-            at_end: Whether the greeting has ended; if not, wait for its end.
+            at_end: Whether the greeting has ended; if not, only wait for its end.
         """
         if self._full or not self._leaves_message:
             return self.part()

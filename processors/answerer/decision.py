@@ -55,7 +55,8 @@ class AnswererJudge:
     def words(self, text: str, now: float, *, final: bool) -> Actions:
         """Record a transcript of one utterance: all of it so far, or the final one.
 
-        It is ignored before the call is answered, before any speech since then, and after the end.
+        Return the actions. It is ignored before the call is answered, before any speech since then,
+        and after the end.
         """
         course = self._course
         inactive = course.state in (AnsweringState.RINGING, AnsweringState.OVER)
@@ -65,7 +66,10 @@ class AnswererJudge:
         return self.tick(now)
 
     def beep(self, now: float) -> Actions:
-        """Record that a single tone has ended; it is ignored if it cannot be a mailbox's beep."""
+        """Record that a single tone has ended; return the actions.
+
+        There are none if it cannot be a mailbox's beep. After one, we leave the message or hang up.
+        """
         course = self._course
         if course.state is AnsweringState.PARTING:
             return course.part()
@@ -78,7 +82,11 @@ class AnswererJudge:
         return (*actions, *stops, *course.leave_message(now, at_end=True))
 
     def carrier_says(self, answerer: str, now: float) -> Actions:
-        """Record the carrier's verdict, as a value of Twilio's `AnsweredBy`; others are ignored."""
+        """Record the carrier's verdict, which also means that the call was answered.
+
+        Return the actions. `answerer` is a value of Twilio's `AnsweredBy`; others are ignored, and
+        so is a late verdict.
+        """
         course = self._course
         self.answered(now)
         if course.state not in (AnsweringState.LISTENING, AnsweringState.PAUSING):
@@ -101,15 +109,18 @@ class AnswererJudge:
 
 def _due_at(course: AnsweringCourse) -> float | None:
     """Return when to act: at a time limit, or sooner after enough silence; `None` if never."""
-    limit_at, silence_s = _waits(course)
+    limit_at, silence_s = _time_limits(course)
     quiet_at = course.heard.quiet_since if silence_s else None
     if limit_at is None or quiet_at is None:
         return limit_at
     return min(limit_at, quiet_at + silence_s)
 
 
-def _waits(course: AnsweringCourse) -> tuple[float | None, float]:
-    """Return the time limit, and the silence that ends the wait sooner; 0 if none does."""
+def _time_limits(course: AnsweringCourse) -> tuple[float | None, float]:
+    """Return when to decide at the latest, and after which silence sooner.
+
+    The moment is monotonic, `None` for no limit; the silence is in seconds, 0 for none.
+    """
     rules, heard, limit_at, silence_s = course.rules, course.heard, None, 0.0
     match course.state:
         case AnsweringState.LISTENING:
@@ -142,6 +153,7 @@ def _end_s(course: AnsweringCourse) -> float:
 
 
 def _is_due(course: AnsweringCourse, now: float) -> bool:
+    """Return whether the time limit, or the silence that ends the wait, has come."""
     due_at = _due_at(course)
     return due_at is not None and now >= due_at
 
@@ -172,8 +184,11 @@ def _is_mailbox_beep(course: AnsweringCourse, now: float) -> bool:
     return heard.cues.beeps and (enough or heard.cues.hinted)
 
 
-def _judge(course: AnsweringCourse, now: float) -> Actions:
-    """Decide whether a machine speaks, or a person who has paused."""
+def _judge_speech(course: AnsweringCourse, now: float) -> Actions:
+    """Return the actions for a definite phrase of a machine, or for a pause after speech.
+
+    None while it is unclear and the time limit has not come.
+    """
     heard = course.heard
     cue = heard.cues.definite
     if cue and not (cue is Cue.SCREENING and course.screened):  # the assistant was told before
@@ -191,7 +206,7 @@ def _judge(course: AnsweringCourse, now: float) -> Actions:
 
 
 def _judge_time(course: AnsweringCourse, now: float) -> Actions:
-    """Decide at the time limit, if there was no pause."""
+    """Return the actions at the time limit, if there was no pause; none before it."""
     if course.state is AnsweringState.PAUSING:
         return course.open(now) if now >= _talker_at(course) else ()
     if now < _limit_at(course):
@@ -209,7 +224,10 @@ def _meet_machine(course: AnsweringCourse, cue: Cue, now: float) -> Actions:
 
 
 def _await_machine_end(course: AnsweringCourse, now: float) -> Actions:
-    """Hang up on a recording; greet an answerer who pauses sooner or says a person's words."""
+    """Return the actions while a machine's greeting runs, before we hang up.
+
+    We hang up on a recording. An answerer who pauses sooner, or says a person's words, is greeted.
+    """
     if course.heard.person_after_all:
         return course.take_back(now)
     if course.heard.is_recording(course.rules, now):
@@ -246,7 +264,10 @@ def _tell_who(course: AnsweringCourse, now: float) -> Actions:
 
 
 def _look_back(course: AnsweringCourse, now: float) -> Actions:
-    """Check whether we are talking to a machine after all."""
+    """Return the actions if we have been talking to a machine after all.
+
+    If that can no longer turn out, this ends the watch (`settle`).
+    """
     heard, rules = course.heard, course.rules
     quiet = heard.since is None and now >= course.watched_until
     if quiet or now >= course.since + rules.watch_s:
@@ -261,8 +282,8 @@ def _look_back(course: AnsweringCourse, now: float) -> Actions:
 
 
 STEPS: Final[Mapping[AnsweringState, Callable[[AnsweringCourse, float], Actions]]] = {
-    AnsweringState.LISTENING: _judge,
-    AnsweringState.PAUSING: _judge,
+    AnsweringState.LISTENING: _judge_speech,
+    AnsweringState.PAUSING: _judge_speech,
     AnsweringState.ASKED: _tell_who,
     AnsweringState.MAILBOX: _await_beep,
     AnsweringState.PARTING: _await_machine_end,

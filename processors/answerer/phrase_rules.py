@@ -68,12 +68,12 @@ class Cues:
     @property
     def definite(self) -> Cue | None:
         """The machine that is ahead of a person by one conclusive sentence, or `None`."""
-        return self._ahead(ALONE)
+        return self._machine_ahead_by(ALONE)
 
     @property
     def certain(self) -> Cue | None:
         """The machine that is ahead by two conclusive sentences, or `None`."""
-        return self._ahead(2 * ALONE)
+        return self._machine_ahead_by(2 * ALONE)
 
     @property
     def sure(self) -> bool:
@@ -99,8 +99,8 @@ class Cues:
         """Whether a beep after these words would be that of a mailbox."""
         return BEEP_POINTS + self.points.get(Cue.VOICEMAIL, 0) - self.person - self.greets >= ALONE
 
-    def _ahead(self, points: int) -> Cue | None:
-        """Return the first machine in `MACHINES` that is ahead of a person by these points."""
+    def _machine_ahead_by(self, points: int) -> Cue | None:
+        """Return the first of `MACHINES` that is at least `points` ahead of a person, or `None`."""
         for machine in MACHINES:
             if self.points.get(machine, 0) - self.person >= points:
                 return machine
@@ -108,7 +108,7 @@ class Cues:
 
 
 def unaccented(text: str) -> str:
-    """Return words in lower case, without accents and punctuation."""
+    """Return words in lower case, without accents, apostrophes and punctuation, for comparison."""
     small = _LATIN.sub(
         lambda letter: unicodedata.normalize("NFD", letter[0])[0],
         text.lower().translate(str.maketrans(_LETTERS)),

@@ -82,7 +82,9 @@ class BeepDetector:
         self._hz = 0.0  # its frequency
 
     def hear(self, pcm: bytes) -> bool:
-        """Return whether a beep ended in this piece.
+        """Add audio.
+
+        Return whether a beep ended in it. An incomplete window is kept for the next piece.
 
         Args:
             pcm: 16-bit mono.
@@ -263,7 +265,7 @@ class AnswererWatch(SoundPath):
 
     async def act(self, now: float) -> None:
         """Carry out the actions that are due by now."""
-        await self._do(self.judge.tick(now))
+        await self._carry_out(self.judge.tick(now))
 
     async def wait_for_person(self) -> None:
         """Begin to listen, and wait until there is a person to greet."""
@@ -281,18 +283,21 @@ class AnswererWatch(SoundPath):
 
     async def carrier_says(self, answerer: str) -> None:
         """Use the carrier's verdict on who answered; detection begins if it has not yet."""
-        await self._do(self.judge.carrier_says(answerer, self._now()))
+        await self._carry_out(self.judge.carrier_says(answerer, self._now()))
         self._alarm.ring()
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Analyse audio during detection; pass it on during a conversation."""
+        """Analyse audio during detection, and carry out what follows from it.
+
+        The audio is passed on only if a conversation had begun before it.
+        """
         withheld = self.judge.listens  # before the analysis, which may begin the conversation
         if not self.judge.over:
             now = self._now()
             if await self.ear.hear(frame.audio):
                 await self._note_voice(now)
             if self.ear.hear_beep(frame.audio):
-                await self._do(self.judge.beep(now))
+                await self._carry_out(self.judge.beep(now))
             self._alarm.ring()
         if not withheld:
             await self.hand_on(frame)
@@ -332,7 +337,7 @@ class AnswererWatch(SoundPath):
     async def _note_voice(self, now: float) -> None:
         """Record that speech began or ended; before a conversation, report it to the STT stage.
 
-        The call's own VAD, which otherwise reports it, gets no audio then.
+        The call's own VAD, which reports it later, gets no audio before a conversation.
         """
         if self.ear.speaking:
             self.judge.voiced(now - self.ear.late_s)
@@ -353,14 +358,18 @@ class AnswererWatch(SoundPath):
         if withheld and final:
             self._first_words.keep(frame.text)
         if not self.judge.over:
-            await self._do(self.judge.words(frame.text, self._now(), final=final))
+            await self._carry_out(self.judge.words(frame.text, self._now(), final=final))
             self._alarm.ring()  # not in `act`, where the alarm would wake itself forever
         if self._opened.is_set() and not self.judge.listens:  # a late transcript
             self._first_words.hand_over(self._remember)
         return not withheld
 
-    async def _do(self, actions: Sequence[AnsweringAction]) -> None:
-        """Carry out the actions in order; a message for a mailbox is sent, not waited for."""
+    async def _carry_out(self, actions: Sequence[AnsweringAction]) -> None:
+        """Carry out the actions in order; a message for a mailbox is sent, not waited for.
+
+        A person's arrival releases the withheld words and sets `_opened`; other actions say
+        something, stop our speech, or end the call.
+        """
         for action in actions:
             match action:
                 case Decide():
@@ -380,12 +389,13 @@ class AnswererWatch(SoundPath):
                         Away.ANSWERER, away=False
                     )  # if no voice can speak, the silence ends the call
                     self.leaving = True
-                    await self._say(_uninterruptible(self._plan.message))
+                    await self._say(_uninterruptible_speech(self._plan.message))
                 case PartFromMachine():
                     await self._end_call(action.answerer.value)
 
 
 def _event_of(action: Decide) -> AnswererHeard:
+    """Return the event that reports a decision."""
     return AnswererHeard(
         answerer=action.answerer.value,
         why=action.why,
@@ -394,7 +404,7 @@ def _event_of(action: Decide) -> AnswererHeard:
     )
 
 
-def _uninterruptible(text: str) -> TTSSpeakFrame:
+def _uninterruptible_speech(text: str) -> TTSSpeakFrame:
     """Return speech that no barge-in interrupts."""
     speech = TTSSpeakFrame(text)
     speech.interruptible = False

@@ -70,7 +70,10 @@ class Memory(LLMContext):
         return [*messages, cast("LLMContextMessage", {"role": "user", "content": words})]
 
     def add_message(self, message: LLMContextMessage) -> None:
-        """Append a message; the caller's words may be joined to the caller's last message."""
+        """Append a message.
+
+        The caller's words are joined to the last message if no answer came between.
+        """
         match message:
             case {"role": "user", "content": str(words)}:
                 messages = self.with_words(words)
@@ -110,13 +113,17 @@ class ContextWindow(FrameProcessor):
         self._emit = emit
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Shorten a request that is too long, and request a summary in time; pass frames on."""
+        """Pass each frame on; a request for an answer is first cut to the window.
+
+        After a request that goes down to the model and is nearly too long, ask for a summary of the
+        conversation.
+        """
         await super().process_frame(frame, direction)
         if not isinstance(frame, LLMContextFrame):
             await self.push_frame(frame, direction)
             return
         needs_summary = self._needs_summary(frame.context)  # before it is cut
-        frame.context = self._fit(frame.context)
+        frame.context = self._cut_and_report(frame.context)
         await self.push_frame(frame, direction)
         if needs_summary and direction is FrameDirection.DOWNSTREAM:
             await self.push_frame(LLMSummarizeContextFrame())  # handled after the answer's speech
@@ -135,8 +142,8 @@ class ContextWindow(FrameProcessor):
         enough = len(conversation) >= SUMMARY_KEEPS + SUMMARY_WORTH
         return enough and sum(map(estimate, conversation)) >= room * SUMMARISE_AT
 
-    def _fit(self, context: LLMContext) -> LLMContext:
-        """Return the context as it may be sent, and publish if it was cut."""
+    def _cut_and_report(self, context: LLMContext) -> LLMContext:
+        """Return the context, cut to the window if it is too long; then emit `ContextShortened`."""
         shorter, fitted = fit_context(context, self._limit_tokens)
         if fitted.shortened:
             self._emit(
@@ -150,7 +157,10 @@ class ContextWindow(FrameProcessor):
 
 
 def fit_context(context: LLMContext, limit_tokens: int) -> tuple[LLMContext, Fitted]:
-    """Return the context as it may be sent, unchanged if it fits, and how it was cut."""
+    """Return the context, cut to `limit_tokens` if it is longer, and how it was cut.
+
+    The given context is not changed. A cut copy lacks messages that are specific to one vendor.
+    """
     messages = [
         cast("Mapping[str, Any]", message)
         for message in context.messages

@@ -54,14 +54,14 @@ class ReplyLimit:
             return ""
         before = len(self._sentence)
         self._sentence += text
-        self._sentence_letters += _letters(text)
+        self._sentence_letters += _spoken_letters(text)
         start = max(0, before - 8)  # an end may have begun up to 8 characters earlier
         used = 0
         while match := _ENDS.search(self._sentence, start):
-            self._check(self._sentence[: match.end()])
+            self._count_sentence_and_judge_end(self._sentence[: match.end()])
             self._sentence, used = self._sentence[match.end() :], used + match.end()
             start = 0
-            self._sentence_letters = _letters(self._sentence)
+            self._sentence_letters = _spoken_letters(self._sentence)
             if self.reason:
                 return text[: max(0, used - before)]
         over = self._written + self._sentence_letters > OVERRUN * self._max_letters
@@ -75,31 +75,34 @@ class ReplyLimit:
         """Forget the last characters, as if they had never been written."""
         while characters >= len(self._sentence) and self._complete:
             sentence = self._complete.pop()
-            self._count(sentence, -1)
+            self._add_to_counts(sentence, -1)
             self._sentence = sentence + self._sentence
         self._sentence = self._sentence[: max(0, len(self._sentence) - characters)]
-        self._sentence_letters = _letters(self._sentence)
+        self._sentence_letters = _spoken_letters(self._sentence)
 
-    def _check(self, sentence: str) -> None:
-        """Count a complete sentence; set the reason if the reply must end with it."""
+    def _count_sentence_and_judge_end(self, sentence: str) -> None:
+        """Count a complete sentence; set `reason` if the reply must end after it."""
         self._complete.append(sentence)
-        words = self._count(sentence, 1)
+        words = self._add_to_counts(sentence, 1)
         if self._written >= self._max_letters:
             self.reason = "too long"
         elif self._seen[words] >= SAME:
             self.reason = "the same sentence again"
 
-    def _count(self, sentence: str, times: int) -> str:
-        """Count a sentence, -1 times if it is withdrawn; return its words, as they are compared."""
-        self._written += times * _letters(sentence)
+    def _add_to_counts(self, sentence: str, times: int) -> str:
+        """Add a sentence to the counts, or subtract it with `times=-1`.
+
+        Return its normalised words.
+        """
+        self._written += times * _spoken_letters(sentence)
         words = [word for token in sentence.split() if (word := sayable(token))]
-        wide = _letters(sentence) - len(sentence)
+        wide = _spoken_letters(sentence) - len(sentence)
         is_long = len(words) >= SAME_WORDS or wide >= 2 * WIDE * SAME_WORDS
         self._seen[" ".join(words)] += times * is_long
         return " ".join(words)
 
 
-def _letters(text: str) -> int:
+def _spoken_letters(text: str) -> int:
     """Return the length of a text, in letters of an alphabet that take the same time to say."""
     if text.isascii():
         return len(text)
@@ -183,10 +186,13 @@ class Answer:
         return bool(_SENTENCE.search(self.whole))
 
     def start_attempt(self, attempt: int) -> str:
-        """Start another attempt; text of the previous one that is still held is discarded.
+        """Start another attempt's text; forget text of the previous one that was not passed on.
+
+        The last word is taken back if it may be incomplete; `taken_back` says by how many
+        characters.
 
         Returns:
-            The text that it must continue; if empty, it gets the same request as the first.
+            The text that the attempt must continue; if empty, it gets the first one's request.
         """
         self.taken_back = self._incomplete_length()
         self._said = self._said[: len(self._said) - self.taken_back]
@@ -199,42 +205,53 @@ class Answer:
         return self.said
 
     def write(self, attempt: int, text: str) -> str:
-        """Add an attempt's text; return the text to pass on now, which may be empty."""
+        """Add an attempt's text; return the text to pass on now, which may be empty.
+
+        Text of an attempt that is not the current one is ignored. The first words of a continuation
+        are held until it is clear how many of them repeat what was said.
+        """
         if attempt != self._attempt:
             return ""
-        self._hold(self._text.write(text))
+        self._hold_text(self._text.write(text))
         if self._comparing:
             words = UNIT.findall("".join(_WHOLE.findall(self._held)))
             dropped = count_repeated(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=False)
             if dropped is None:
                 return ""
-            self._drop(dropped)
+            self._drop_repeated_words(dropped)
         return self._pass_on()
 
     def finish(self, attempt: int) -> str:
-        """End the answer; return the last text to pass on, empty for another attempt's end."""
+        """End the answer; return the last text to pass on.
+
+        The end of an attempt that is not the current one changes nothing and returns "".
+        """
         if attempt != self._attempt:
             return ""
         self.end_text(attempt)
         if self._comparing:
             words = UNIT.findall(self._held)
             dropped = count_repeated(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=True)
-            self._drop(dropped or 0)
+            self._drop_repeated_words(dropped or 0)
         self._complete = True
         return self._pass_on()
 
     def end_text(self, attempt: int) -> None:
         """End an attempt's text, before `finish`, so that `has_words` is final."""
         if attempt == self._attempt and not self._ended:
-            self._hold(self._text.finish())
+            self._hold_text(self._text.finish())
             self._ended = True
 
     def has_words(self, attempt: int) -> bool:
         """Return whether the current attempt has written words that were not taken back."""
         return attempt != self._attempt or bool(sayable(self._said[self._others :] + self._held))
 
-    def _hold(self, text: str) -> None:
-        """Hold the next cleaned text, after what it takes back of the text before it."""
+    def _hold_text(self, text: str) -> None:
+        """Add cleaned text to the held text, after removing what the cleaner has taken back.
+
+        What it takes back may be longer than the held text; the rest is removed from the text that
+        was passed on, and counted in `withdrawn`.
+        """
         taken_back, self._text.taken_back = self._text.taken_back, 0
         from_held = min(taken_back, len(self._held))
         self._held = self._held[: len(self._held) - from_held] + text
@@ -253,8 +270,11 @@ class Answer:
         closed = _CLOSED.search(last) and not _GOES_ON.search(last)
         return 0 if closed else len(last)
 
-    def _drop(self, words: int) -> None:
-        """Drop the first words of the held text, which were already said."""
+    def _drop_repeated_words(self, words: int) -> None:
+        """Remove the first `words` words of the held text, and stop comparing it.
+
+        They repeat the last words that were passed on.
+        """
         self._comparing = False
         units, last = list(UNIT.finditer(self._held))[:words], UNIT.findall(self._said)[-1]
         end = units[-1].end() if units else 0
@@ -263,7 +283,10 @@ class Answer:
         self._held = self._held[end:].lstrip()
 
     def _pass_on(self) -> str:
-        """Return the held text, as far as the limit allows, after a space if one is needed."""
+        """Return the held text, as far as the limit allows, and record it as said.
+
+        If it follows another attempt's text, a space is put between them if one is needed.
+        """
         text, self._held = self._held, ""
         if not self._said:
             text = text.lstrip()
@@ -324,6 +347,7 @@ def _is_figure(word: str) -> bool:
 
 
 def _common_start(old: list[str], spoken: list[str]) -> int:
+    """Return how many words both lists begin with in common."""
     pairs = list(zip(old, spoken, strict=False))
     return next((n for n, (left, right) in enumerate(pairs) if left != right), len(pairs))
 

@@ -186,19 +186,20 @@ class Answering:
         return (*less, *self._carry_out(self.attempting.start(self._until(now), now), now))
 
     def write(self, attempt: int, text: str, now: float) -> tuple[AnswerAction, ...]:
-        """Pass on content of an attempt; empty text stands for a piece of a tool call.
+        """Return the actions for an attempt's content.
 
-        A text that exceeds a limit of the answer ends it, and what follows its words is dropped.
+        Empty text stands for a piece of a tool call. Text that exceeds a limit of the answer ends
+        it after the last word within the limit.
         """
         self.attempting.until = self._until(now)
         progressed = Progressed(attempt=attempt)
         actions = self._carry_out(self.attempting.handle(progressed, now), now)
         text = self.answer.write(attempt, text) if text else ""
         if not self.answer.limit.reason:
-            return (*actions, *_write(self.answer, attempt, text))
+            return (*actions, *_text_action(self.answer, attempt, text))
         finished = self.attempting.handle(Finished(attempt=attempt), now)
         ended = map(_without_end, self._carry_out(finished, now))
-        return (*actions, *_write(self.answer, attempt, text), *ended)
+        return (*actions, *_text_action(self.answer, attempt, text), *ended)
 
     def finish(
         self, attempt: int, now: float, *, wrote: Wrote = Wrote.WORDS, text: str = ""
@@ -225,7 +226,7 @@ class Answering:
                 self.attempting.policy.stage, self._asked[attempt], self._wordless
             )
             self._wordless += 1
-            return (ended, *self._fail(Failed(attempt=attempt, failure=failure), now))
+            return (ended, *self._note_failure(Failed(attempt=attempt, failure=failure), now))
         is_cut = wrote is Wrote.PART and not self.answer.at_sentence_end
         if is_cut and self._parts < MAX_PARTS:
             self._parts += 1
@@ -245,7 +246,7 @@ class Answering:
         """Decide on another event of an attempt."""
         self.attempting.until = self._until(now)
         if isinstance(event, Failed):
-            return self._fail(event, now)
+            return self._note_failure(event, now)
         return self._carry_out(self.attempting.handle(event, now), now)
 
     def tick(self, now: float) -> tuple[AnswerAction, ...]:
@@ -275,8 +276,12 @@ class Answering:
         self._recheck_at = None
         return self._carry_out(self.attempting.cancel("caller"), now)
 
-    def _fail(self, event: Failed, now: float) -> tuple[AnswerAction, ...]:
-        """Decide on a failure, and remember whether the rung refused the request's content."""
+    def _note_failure(self, event: Failed, now: float) -> tuple[AnswerAction, ...]:
+        """Decide on a failure, and note what it says about the request.
+
+        It is noted who refused the content (`_refusers`), who may have (`_suspects`), and whether a
+        failure may pass (`_transient`).
+        """
         failure = event.failure
         self._transient |= not failure.permanent
         refused = failure.scope in OF_REQUEST
@@ -289,9 +294,10 @@ class Answering:
         return self._carry_out(self.attempting.handle(event, now), now)
 
     def _may_ask_with_less(self) -> bool:
-        """Return whether a rung refused the content, so that less of it may be accepted.
+        """Return whether less of the conversation may be sent, as its content may be the cause.
 
-        If words were said, another rung's failure is not overlooked: that rung may continue.
+        It may be if every rung refused, or if one did and no words were said. Once words were said,
+        a rung that failed otherwise may still continue the answer.
         """
         judged = self.refused or (bool(self._refusers) and not self.answer.whole)
         uncertain = self._wordless > 0 or not self._refusers
@@ -307,7 +313,7 @@ class Answering:
         left out was the cause.
         """
         ended = [action for action in actions if not _ends_stage(action)]
-        done = self._perform(ended, now, rest="")
+        done = self._stage_actions(ended, now, rest="")
         judges, certain = self._refusers or self._suspects, bool(self._refusers)
         self._refusers, self._suspects = set(), set()
         self._step += 1
@@ -322,12 +328,15 @@ class Answering:
         exhausted = any(isinstance(action, Exhausted) for action in actions)
         if exhausted and self._may_ask_with_less():
             return self._ask_with_less(actions, now)
-        return self._perform(actions, now, rest=rest)
+        return self._stage_actions(actions, now, rest=rest)
 
-    def _perform(
+    def _stage_actions(
         self, actions: Iterable[AttemptAction], now: float, *, rest: str
     ) -> tuple[AnswerAction, ...]:
-        """Update the answer, and return the actions for the stage; `rest` goes before `Done`."""
+        """Return the stage's actions for those of the attempts.
+
+        Update the answer's text and the notes. `rest` is the text that is written before `Done`.
+        """
         done: list[AnswerAction] = []
         for action in actions:
             match action:
@@ -344,7 +353,7 @@ class Answering:
                     taken_back = self.answer.taken_back
                     done.append(UseModel(provider=action.provider, taken_back=taken_back))
                 case Done():
-                    done += [*_write(self.answer, action.attempt, rest), action]
+                    done += [*_text_action(self.answer, action.attempt, rest), action]
                 case Stop():
                     self._transient |= action.because == "late"
                     self._all_refused &= action.because != "late"
@@ -396,8 +405,11 @@ def _report_empty(attempting: Attempting, *, asks_again: bool) -> EmitEvent:
     return EmitEvent(AnswerEmpty(stage=stage, attempts=attempts, asks_again=asks_again))
 
 
-def _write(answer: Answer, attempt: int, text: str) -> tuple[WriteText, ...]:
-    """Return the action that passes text on, and takes back what the answer has withdrawn."""
+def _text_action(answer: Answer, attempt: int, text: str) -> tuple[WriteText, ...]:
+    """Return the action that writes text and takes back what was withdrawn; empty for neither.
+
+    It resets `answer.withdrawn`.
+    """
     taken_back, answer.withdrawn = answer.withdrawn, 0
     action = WriteText(attempt=attempt, text=text, taken_back=taken_back)
     return (action,) if text or taken_back else ()

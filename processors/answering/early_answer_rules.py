@@ -90,32 +90,32 @@ class EarlyAnswer:
         self._hopeless = ""  # this turn's words if no rung could answer them
 
     def words(self, words: str, *, complete: bool) -> tuple[EarlyAction, ...]:
-        """Record the caller's words in this turn, and ask if they are new.
+        """Record the caller's words in this turn; return the actions for new words.
 
         Args:
             words: The words transcribed so far.
             complete: Whether no more words are expected.
         """
         self._words, self._complete = words, complete
-        return self._update()
+        return self._ask_or_drop()
 
     def pause(self) -> tuple[EarlyAction, ...]:
         """Record that the caller has paused, and ask if there are words."""
         self._may_ask = True
-        return self._update()
+        return self._ask_or_drop()
 
     def drop(self, because: DropReason) -> tuple[EarlyAction, ...]:
         """Drop the pending answer, and do not ask again before the next pause."""
         self._may_ask = False
         self._hopeless = bare_words(self._asked_for) if because == "exhausted" else self._hopeless
-        return self._drop(because)
+        return self._drop_question(because)
 
     def asked(self, question: EarlyQuestion) -> None:
         """Record the pending early question."""
         self.question = question
 
     def decide(self, question: EarlyQuestion) -> DropReason | None:
-        """Compare the early question with that of the decided turn, and prepare for the next turn.
+        """Compare the early question with that of the decided turn, and reset for the next turn.
 
         Returns:
             The difference; `None` if there is none, or if there was no early question.
@@ -124,14 +124,18 @@ class EarlyAnswer:
         self._may_ask, self._words, self._complete, self._hopeless = False, "", True, ""
         return None if early is None else early.differs(question)
 
-    def _update(self) -> tuple[EarlyAction, ...]:
-        """Ask about new words, if the budget allows it; drop the answer to other words."""
+    def _ask_or_drop(self) -> tuple[EarlyAction, ...]:
+        """Return the actions that drop an answer to other words, and ask about the new ones.
+
+        It asks only while the caller pauses, if the words are complete, and if the budget allows
+        it, which is then used.
+        """
         if not self._may_ask:
             return ()
         outdated = self.question is not None and bare_words(self._asked_for) != bare_words(
             self._words
         )
-        dropped = self._drop("words") if outdated else ()
+        dropped = self._drop_question("words") if outdated else ()
         words = bare_words(self._words)
         if self.question is not None or not self._complete or words in ("", self._hopeless):
             return dropped
@@ -140,6 +144,7 @@ class EarlyAnswer:
         self._asked_for = self._words
         return (*dropped, PrepareAnswer(self._words))
 
-    def _drop(self, because: DropReason) -> tuple[DropAnswer, ...]:
+    def _drop_question(self, because: DropReason) -> tuple[DropAnswer, ...]:
+        """Forget the question; return the action that drops its answer, or none."""
         early, self.question = self.question, None
         return (DropAnswer(because),) if early else ()

@@ -97,10 +97,13 @@ class PreparedAnswer:
         # Unbounded, because a rung that had to wait for the decision would seem to stall.
         self._parts: asyncio.Queue[ChatCompletionChunk | Writer | Exception | None]
         self._parts = asyncio.Queue()
-        self._task = owner.create_task(self._pull(), "ask early")
+        self._task = owner.create_task(self._read_into_queue(), "ask early")
 
     async def chunks(self, change_writer: ChangeWriter) -> AsyncIterator[ChatCompletionChunk]:
-        """Use the answer: yield the chunks that have come, and the others as they come.
+        """Yield the chunks that have come, then the others as they come.
+
+        From now on the answer counts as used. `change_writer` is called where another rung begins
+        to write.
 
         Raises:
             NoModelLeftError: No rung is available.
@@ -130,8 +133,11 @@ class PreparedAnswer:
         """Return how much sooner its first word is ready, or will be, than if it were asked now."""
         return (now if self.wrote_at is None else self.wrote_at) - self.asked_at
 
-    async def _pull(self) -> None:
-        """Read the answer into the queue; its error is raised by `chunks`."""
+    async def _read_into_queue(self) -> None:
+        """Read the answer into the queue, which ends with `None` or the error that `chunks` raises.
+
+        Runs in a task of its own. An unexpected error is raised here as well.
+        """
         try:
             async for chunk in self.answer.chunks():
                 if self.wrote_at is None:
@@ -153,6 +159,7 @@ class PreparedAnswer:
             self.calls_tool = not delta.content
 
     async def _change_writer(self, provider: str, taken_back: int) -> None:
+        """Record which rung writes, and queue that for the reader of `chunks`."""
         self.writer = provider
         self._parts.put_nowait(Writer(provider, taken_back))
 
@@ -225,6 +232,7 @@ class AnswerBill:
     def _emit_reported(
         self, provider: str, model: str, usage: CompletionUsage, *, turn: int
     ) -> None:
+        """Emit the usage that the rung reported for one request."""
         details = usage.prompt_tokens_details  # some servers send none
         self._emit(
             UsageMeasured(
@@ -241,6 +249,7 @@ class AnswerBill:
     def _emit_estimate(
         self, provider: str, *, prompt_tokens: int, completion_tokens: int, turn: int
     ) -> None:
+        """Emit an estimate of the usage of one request, marked as estimated."""
         self._emit(
             UsageMeasured(
                 turn=turn,
@@ -314,22 +323,24 @@ class EarlyAnswers:
         self._closing: set[asyncio.Task[None]] = set()
         self._number = 0  # the turn that the answer is for
         self._parts: list[TextPartForConcatenation] = []
-        floor.listeners.append(self._follow)
+        floor.listeners.append(self._on_floor_event)
 
     def take(self, context: LLMContext) -> PreparedAnswer | None:
-        """Return the prepared answer if it answers this question, or `None`; drop any other.
+        """Return the prepared answer if it answers this question, else `None`.
 
-        Called once for each request of the LLM stage, which it counts; it sets `refused`.
+        Called once for each request of the LLM stage. It counts the request in the budget, drops an
+        answer to another question, sets `refused` (every rung has refused this question already),
+        and emits `EarlyAnswerTaken` for an answer that it returns.
         """
         self._budget.note()
-        question = question_of(context)
+        question = early_question_from(context)
         difference = self._decision.decide(question)
         refused, self._refused = self._refused, None
         self.refused = refused is not None and not refused.differs(question)
         if self._prepared is None:
             return None
         if difference:
-            self._drop(difference)
+            self._bill_and_close_answer(difference)
             return None
         prepared, self._prepared = self._prepared, None
         self._budget.settle(extra=0)
@@ -347,24 +358,27 @@ class EarlyAnswers:
 
     async def close(self) -> None:
         """Drop an unused answer, and wait until the requests of all dropped answers have ended."""
-        self._do(self._decision.drop("ended"))
+        self._carry_out(self._decision.drop("ended"))
         await asyncio.gather(*self._closing)
 
-    def _follow(self, event: FloorEvent) -> None:
-        """Process a change of the floor."""
+    def _on_floor_event(self, event: FloorEvent) -> None:
+        """Collect the turn's words.
+
+        Ask when the caller pauses, and drop the answer when they resume.
+        """
         match event:
             case WordsCame():
                 if event.final and event.text.strip():
                     self._parts.append(TextPartForConcatenation(event.text, event.spaced))
                 self._note_words()
             case TurnEndPredicted():
-                self._do(self._decision.pause())
+                self._carry_out(self._decision.pause())
             case CallerStopped():
                 self._note_words()
-                self._do(self._decision.pause())
+                self._carry_out(self._decision.pause())
             case CallerStarted() | CallerResumed():
                 self._note_words()
-                self._do(self._decision.drop("caller"))
+                self._carry_out(self._decision.drop("caller"))
             case TurnClosed():  # the words are in the conversation now
                 self._parts = []
             case _:
@@ -375,18 +389,22 @@ class EarlyAnswers:
         words = concatenate_aggregated_text(self._parts)
         dictates = self._dictation.pause_s(words, asked=self._memory.last_said) > 0.0
         complete = self._floor.transcribed and not dictates
-        self._do(self._decision.words(words, complete=complete))
+        self._carry_out(self._decision.words(words, complete=complete))
 
-    def _do(self, actions: Iterable[EarlyAction]) -> None:
+    def _carry_out(self, actions: Iterable[EarlyAction]) -> None:
+        """Ask for early answers, and drop them."""
         for action in actions:
             match action:
                 case PrepareAnswer():
-                    self._prepare(action.words)
+                    self._ask_early(action.words)
                 case DropAnswer():
-                    self._drop(action.because)
+                    self._bill_and_close_answer(action.because)
 
-    def _prepare(self, words: str) -> None:
-        """Ask for an answer to these words, unless that would have to wait for a place."""
+    def _ask_early(self, words: str) -> None:
+        """Ask for an answer to these words, and emit `EarlyAnswerAsked`.
+
+        If no rung has a free place, nothing is asked, and the reserved budget is returned.
+        """
         if not self._has_room():
             self._budget.settle(extra=0)
             return
@@ -396,7 +414,7 @@ class EarlyAnswers:
         )
         context = fit_context(full, self._window_tokens)[0]
         self._number = self._turn.number + 1
-        self._decision.asked(question_of(context))
+        self._decision.asked(early_question_from(context))
         self._emit(EarlyAnswerAsked(turn=self._number))
         self._prepared = PreparedAnswer(
             context,
@@ -408,18 +426,22 @@ class EarlyAnswers:
         )
 
     def _give_up(self, failed: PreparedAnswer) -> None:
-        """Drop an answer that no rung could give; remember the question if all refused it.
+        """Drop an answer that every rung failed to give; remember the question if all refused it.
 
-        One that was dropped before may still fail, until its task has been cancelled.
+        An answer that was dropped before may report this too; it is ignored.
         """
         if failed is not self._prepared:
             return
         if failed.answer.answering.surely_refused:
             self._refused = self._decision.question
-        self._do(self._decision.drop("exhausted"))
+        self._carry_out(self._decision.drop("exhausted"))
 
-    def _drop(self, because: DropReason) -> None:
-        """Drop the prepared answer, if any: publish its usage, and close it in a task."""
+    def _bill_and_close_answer(self, because: DropReason) -> None:
+        """Drop the prepared answer, if any, for the reason `because`.
+
+        Its usage and `EarlyAnswerDropped` are emitted, the budget is charged for its requests, and
+        a background task closes it.
+        """
         prepared, self._prepared = self._prepared, None
         if prepared is None:
             return
@@ -440,10 +462,10 @@ class EarlyAnswers:
         )
 
 
-def question_of(context: LLMContext) -> EarlyQuestion:
-    """Return the question in a context, for comparison.
+def early_question_from(context: LLMContext) -> EarlyQuestion:
+    """Return the question in a context in a form that can be compared later.
 
-    Messages are converted to text, because some change in place later, such as a tool's result.
+    Its messages are kept as text, because some change in place later, such as a tool's result.
     """
     *before, last = context.messages or [{}]
     asked = last.get("content") if isinstance(last, dict) and last.get("role") == "user" else None

@@ -58,7 +58,7 @@ class TextMark:
     effect: Effect | None = None
 
     def find(self, text: str, at: int, place: MarkPlace) -> Replacement | None:
-        """Return how to replace the mark at `at`, if it is complete there."""
+        """Return how to replace the mark at `at`; `None` if no complete mark begins there."""
         match = self.whole.match(text, at)
         if match is None:
             return None
@@ -78,7 +78,7 @@ class TextMark:
         return self.begun.fullmatch(text, at) is not None
 
 
-def _call(
+def _call_removal(
     prefix: str,
     end: EndFinder,
     effect: Effect | None = Effect.CALL,
@@ -86,7 +86,15 @@ def _call(
     size: int = 0,
     read: Callable[[str], Replacement] | None = None,
 ) -> Replacement:
-    """Return how to remove what may be a call, up to `end`, after a mark of `size` characters."""
+    """Return a removal up to `end` that keeps the removed text as a possible tool call.
+
+    Args:
+        prefix: Text to put before the removed text, such as the tool's name.
+        end: Finds the end of the removed text.
+        effect: What the removal changes in the text before it.
+        size: The length of the mark itself, in characters.
+        read: Reads the removed text once it is complete; `None` if it holds no words to say.
+    """
     found = Replacement(size, removes_until=end, call_prefix=prefix, effect=effect)
     return replace(found, is_template=True, read_removed=read)
 
@@ -97,44 +105,51 @@ def _end_of_brackets() -> EndFinder:
     return lambda text: len(text) if brackets.close(text[-1]) else None
 
 
-def _json(_match: re.Match[str], place: MarkPlace) -> Replacement:
-    """Return JSON: the arguments of the tool named before it, or else a call or an answer."""
+def _read_json_mark(_match: re.Match[str], place: MarkPlace) -> Replacement:
+    """Return the removal of JSON.
+
+    After a tool's name, it is that tool's arguments. Otherwise it is a call or an answer, which is
+    decided once it is complete.
+    """
     if name := place.name_and_space:
-        return _call(name, _end_of_brackets())
+        return _call_removal(name, _end_of_brackets())
     read = partial(answer_in_json, place.tools)
-    return _call("", _end_of_brackets(), Effect.LABEL, read=read)
+    return _call_removal("", _end_of_brackets(), Effect.LABEL, read=read)
 
 
-def _fence(match: re.Match[str], place: MarkPlace) -> Replacement:
-    """Return a fence up to its closing marks: it may hold a call, an answer or code."""
+def _read_fence(match: re.Match[str], place: MarkPlace) -> Replacement:
+    """Return the removal of a fence up to its closing marks; it may hold a call or an answer."""
     end, read = until(re.escape(match[0])), partial(answer_in_fence, place.tools)
-    return _call("", end, Effect.LABEL, size=len(match[0]), read=read)
+    return _call_removal("", end, Effect.LABEL, size=len(match[0]), read=read)
 
 
-def _code(match: re.Match[str], place: MarkPlace) -> Replacement | None:
-    """Return a call in code, such as `book(day="Monday")`; only its brackets follow."""
+def _read_code_call(match: re.Match[str], place: MarkPlace) -> Replacement | None:
+    """Return the removal of a call in code, such as `book(day="Monday")`, from its bracket on.
+
+    `None` if the brackets are ordinary text.
+    """
     name = place.name_and_space
     has_arguments = re.match(r"\w+\s*[=:]|\{|[\w.]+\(", match[1] or "")
     if not (has_arguments or place.is_tool_name(name)):
         return None
-    return _call(name, _end_of_brackets())
+    return _call_removal(name, _end_of_brackets())
 
 
-def _arguments(match: re.Match[str], place: MarkPlace) -> Replacement:
-    """Return Mistral's `[ARGS]`, which stands between a tool's name and its arguments."""
-    return _call(f"{place.name_and_space} ", first_object_end(), size=len(match[0]))
+def _read_arguments_token(match: re.Match[str], place: MarkPlace) -> Replacement:
+    """Return the removal of Mistral's `[ARGS]`, between a tool's name and its arguments."""
+    return _call_removal(f"{place.name_and_space} ", first_object_end(), size=len(match[0]))
 
 
-def _react(match: re.Match[str], _place: MarkPlace) -> Replacement:
-    """Return an action and its input, which is JSON, a fence or a line, as a call."""
-    return _call(match[0], _end_of_input(), Effect.LABEL, size=len(match[0]))
+def _read_react_action(match: re.Match[str], _place: MarkPlace) -> Replacement:
+    """Return the removal of an action and its input, which is JSON, a fence or a line."""
+    return _call_removal(match[0], _end_of_input(), Effect.LABEL, size=len(match[0]))
 
 
 def _to_tool(match: re.Match[str], _place: MarkPlace) -> Replacement:
     """Return a call whose recipient is named in a message's header."""
     has_no_tokens = match.string[match.end()] == "{"
     end = first_object_end() if has_no_tokens else until(r"<\|(?:call|end|return)\|>")
-    return _call(match[0], end, Effect.LABEL, size=len(match[0]))
+    return _call_removal(match[0], end, Effect.LABEL, size=len(match[0]))
 
 
 def first_object_end() -> EndFinder:
@@ -166,7 +181,7 @@ _IN_CHOICES: Final = re.compile(
 )
 
 
-def _citation(match: re.Match[str], place: MarkPlace) -> Replacement | None:
+def _read_citation(match: re.Match[str], place: MarkPlace) -> Replacement | None:
     """Return how to remove a citation; `None` for the number of a key or a choice: "press [1]"."""
     has_word = match[0][1].isalpha()  # `[doc1]`
     is_choice = match[1] in "'\u2019" or (not has_word and _IN_CHOICES.search(place.said))
@@ -174,34 +189,39 @@ def _citation(match: re.Match[str], place: MarkPlace) -> Replacement | None:
     return None if is_key else Replacement(len(match[0]))
 
 
-def _direction(match: re.Match[str], _place: MarkPlace) -> Replacement | None:
+def _read_stage_direction(match: re.Match[str], _place: MarkPlace) -> Replacement | None:
     """Return how to replace a stage direction; `None` for emphasis within a sentence."""
     goes_on = (match[2] or "").islower()
     return Replacement(len(match[0])) if match[1].islower() and not goes_on else None
 
 
-def _entity(match: re.Match[str], _place: MarkPlace) -> Replacement:
+def _read_html_entity(match: re.Match[str], _place: MarkPlace) -> Replacement:
+    """Return how to replace an entity such as `&amp;` with its character."""
     return Replacement(len(match[0]), html.unescape(match[0]))
 
 
 _READERS: Final[Mapping[str, Callable[[re.Match[str], MarkPlace], Replacement | None]]] = {
     "tag": tag,
     "token": token,
-    "json": _json,
-    "fence": _fence,
-    "code": _code,
-    "arguments": _arguments,
-    "react": _react,
+    "json": _read_json_mark,
+    "fence": _read_fence,
+    "code": _read_code_call,
+    "arguments": _read_arguments_token,
+    "react": _read_react_action,
     "to": _to_tool,
-    "entity": _entity,
-    "direction": _direction,
-    "citation": _citation,
+    "entity": _read_html_entity,
+    "direction": _read_stage_direction,
+    "citation": _read_citation,
 }
 """Functions for marks whose replacement a template cannot describe."""
 
 
-def _mark(row: dict[str, str]) -> TextMark:
-    """Return a mark; one of words may begin with each of their beginnings."""
+def _mark_from_row(row: dict[str, str]) -> TextMark:
+    """Return the mark that a row of `marks.yaml` describes.
+
+    A mark that consists of words is found in any case, also while only their first letters have
+    come.
+    """
     row = {key: filled(text) for key, text in row.items()}
     effect = Effect[row.pop("effect")] if "effect" in row else None
     labels, after = row.pop("words", ""), row.pop("after", "")
@@ -217,4 +237,4 @@ def _mark(row: dict[str, str]) -> TextMark:
     return TextMark(whole=whole, begun=begun, effect=effect, **row)
 
 
-MARKS: Final = tuple(map(_mark, DATA["marks"]))
+MARKS: Final = tuple(map(_mark_from_row, DATA["marks"]))

@@ -120,7 +120,7 @@ class ModelAnswer:
             await self._updates.put(update)
             alarm.ring()
 
-        await self._do(self.answering.start(self.clock()), report)
+        await self._carry_out(self.answering.start(self.clock()), report)
         while not self.answering.over:
             wake_at = self.answering.wake_at
             now = await alarm.wait(wake_at if self._updates.empty() else self.clock())
@@ -129,7 +129,7 @@ class ModelAnswer:
             else:
                 due = wake_at is not None and now >= wake_at
                 actions = self.answering.tick(now) if due else ()
-            for chunk in await self._do(actions, report):
+            for chunk in await self._carry_out(actions, report):
                 yield chunk
 
     async def close(self) -> None:
@@ -139,19 +139,19 @@ class ModelAnswer:
                 if isinstance(action, EmitEvent):
                     self.emit(action.fact)
         for attempt in tuple(self._streams):
-            await self._drop(attempt)
+            await self._forget_and_cancel(attempt)
 
     def use(self, context: LLMContext) -> None:
         """Set the question of the decided turn; from now on, refused messages may be left out."""
-        self.context, self._whole = context, _messages(context)
+        self.context, self._whole = context, _messages_of(context)
         self._ways = () if self.accepted.in_vain else ways_out(self._whole, self.accepted)
         self.answering.leaves_out = len(self._ways)
 
     def note_accepted(self) -> None:
-        """Record which messages a rung has accepted, if one did."""
+        """If a rung accepted the request, record its messages for the whole call."""
         if not self.answering.accepted:
             return
-        whole = _messages(self.context)
+        whole = _messages_of(self.context)
         part = self._parts.get(self.answering.attempting.winner or 0)
         self.accepted.note(part.messages if part else whole, whole)
         if part and part.halved:
@@ -185,13 +185,13 @@ class ModelAnswer:
         return (*self._ended, *due)
 
     def _read_update(self, update: ModelUpdate, now: float) -> tuple[AnswerAction, ...]:
-        """Decide on an attempt's update."""
+        """Return the actions for what an attempt reports; none if the attempt has ended."""
         stream, attempt = self._streams.get(update.attempt), update.attempt
         if stream is None:
             return ()  # the attempt has ended
         match update.what:
             case None:
-                actions = self._finish(attempt, stream, now)
+                actions = self._end_stream(attempt, stream, now)
             case AtGate.REFUSED:
                 del self._streams[attempt]
                 actions = self.answering.handle(Dropped(attempt=attempt, because="limit"), now)
@@ -201,20 +201,24 @@ class ModelAnswer:
                 actions = self.answering.handle(begun, now)
             case Exception() as error:
                 failure = self.models[stream.provider].failure_of(error, flowing=stream.spoke)
-                actions = self._fail(attempt, self._mendable(failure, stream), now)
+                actions = self._end_failed_attempt(
+                    attempt, self._as_too_long_if_possible(failure, stream), now
+                )
             case chunk:
                 text = stream.keep(chunk)
                 actions = () if text is None else self.answering.write(attempt, text, now)
         return actions
 
-    def _finish(self, attempt: int, stream: ModelStream, now: float) -> tuple[AnswerAction, ...]:
-        """Decide on the end of an attempt's stream."""
+    def _end_stream(
+        self, attempt: int, stream: ModelStream, now: float
+    ) -> tuple[AnswerAction, ...]:
+        """Return the actions after a stream's end, which completes the answer or is a failure."""
         text = stream.last_text(runs=lambda written: bool(self.written_calls(written)))
         failure = _failure_of_end(stream, must_speak=self.request.tool_choice == NO_CALLS)
         if stream.wrote is Wrote.PART:
             logger.warning("{}: an answer used up the model's tokens", stream.provider)
         if failure:
-            return self._fail(attempt, failure, now)
+            return self._end_failed_attempt(attempt, failure, now)
         wrote = stream.wrote if text or not self._is_withdrawn(attempt, stream) else Wrote.NOTHING
         if wrote is Wrote.NOTHING and not stream.goes_on and _is_answered(self.request):
             wrote = Wrote.SIGNS  # complete, but silent: there is nothing to add
@@ -229,22 +233,30 @@ class ModelAnswer:
         return not (answer.has_words(attempt) or self.written_calls(answer.written_calls))
 
     def _note_answered(self, attempt: int) -> None:
+        """Record that an attempt's rung has accepted the request, which is billed from then on."""
         if stream := self._streams.get(attempt):
             stream.answered = True
 
-    def _fail(self, attempt: int, failure: Failure, now: float) -> tuple[AnswerAction, ...]:
-        """Forget a failed attempt, which is billed if it was answered, and decide what follows."""
+    def _end_failed_attempt(
+        self, attempt: int, failure: Failure, now: float
+    ) -> tuple[AnswerAction, ...]:
+        """Forget a failed attempt, which is billed if it was answered.
+
+        Return the actions that follow.
+        """
         stream = self._streams.pop(attempt)
         if stream.answered:
             self._ended.append(stream.billed)
         return self.answering.handle(Failed(attempt=attempt, failure=failure), now)
 
-    async def _do(
+    async def _carry_out(
         self,
         actions: Iterable[AnswerAction],
         report: Callable[[ModelUpdate], Awaitable[None]],
     ) -> list[ChatCompletionChunk]:
         """Carry out the actions in order; return the chunks to pass on.
+
+        `report` is called by the requests that are begun here, from their tasks.
 
         Raises:
             NoModelLeftError: The answer is given up.
@@ -255,16 +267,16 @@ class ModelAnswer:
                 case EmitEvent():
                     self.emit(action.fact)
                 case LeaveMessageOut() | Ask():
-                    self._begin(action, report)
+                    self._ask_or_set_messages(action, report)
                 case UseModel():
                     await self._leave_out(action.provider)
                     await self.change_writer(action.provider, action.taken_back)
                 case WriteText():
-                    chunks += await _write(
+                    chunks += await _withdraw_and_write(
                         self._streams[action.attempt], action, self.change_writer
                     )
                 case Done() | Stop():
-                    chunks += await self._end(action)
+                    chunks += await self._end_request(action)
                 case Exhausted():
                     self.accepted.in_vain = self._kept is not None
                     raise NoModelLeftError(
@@ -278,30 +290,30 @@ class ModelAnswer:
             await self.on_left_out(self._whole, self._kept)
             self.on_left_out = None
 
-    def _mendable(self, failure: Failure, stream: ModelStream) -> Failure:
+    def _as_too_long_if_possible(self, failure: Failure, stream: ModelStream) -> Failure:
         """Return a refusal as one of too long a request, if it may be that.
 
-        Servers say in too many ways that a request is too long. So each refusal of a long request
-        is taken for that, until the rung has refused half of it, too.
+        Any other failure as it is. Servers say in too many ways that a request is too long. So each
+        refusal of a long request is taken for that, until the rung has refused half of it, too.
         """
         if failure.kind not in REFUSALS or failure.scope not in OF_REQUEST:
             return failure
         certain = TOO_LONG in failure.reason
-        too_long = not stream.halved and (certain or halved(_messages(self.request)) is not None)
+        too_long = not stream.halved and (certain or halved(_messages_of(self.request)) is not None)
         scope = Scope.PAYLOAD if too_long else failure.scope
         return replace(failure, scope=scope, same_rung=too_long)
 
-    def _begin(
+    def _ask_or_set_messages(
         self, action: LeaveMessageOut | Ask, report: Callable[[ModelUpdate], Awaitable[None]]
     ) -> None:
-        """Ask a rung in a task of its own, or set what is left out of the next requests."""
+        """Ask a rung in a new task, or choose which messages later requests leave out."""
         if isinstance(action, LeaveMessageOut):
             self._kept = self._ways[action.step - 1] if action.step else None
             return
-        context = self._fitted(action)
+        context = self._request_for(action)
         if context is not self.context:
             self._parts[action.attempt] = Part(
-                provider=action.provider, messages=_messages(context), halved=action.mended
+                provider=action.provider, messages=_messages_of(context), halved=action.mended
             )
         attempting, place = self.answering.attempting, None
         answer_so_far = self.answering.answer.whole if self._kept is None else ""
@@ -310,7 +322,7 @@ class ModelAnswer:
             place = GatePlace(gate=gate, call=attempting.call, until=action.wait_until)
         pump = follow(
             self.models[action.provider],
-            _continued(context, answer_so_far),
+            _with_request_to_continue(context, answer_so_far),
             number=action.attempt,
             report=report,
             on_answered=partial(self._note_answered, action.attempt),
@@ -326,25 +338,32 @@ class ModelAnswer:
             beginning=SpokenText(self.answering.answer.rule, tools=self.answering.answer.tools),
         )
 
-    def _fitted(self, action: Ask) -> LLMContext:
-        """Return the request as a rung can take it: with half of the conversation if mended."""
+    def _request_for(self, action: Ask) -> LLMContext:
+        """Return the request for the rung to ask.
+
+        It is shortened to what this rung has accepted before. With `action.mended`, half of the
+        conversation is left out.
+        """
         request = self.request
-        messages = _messages(request)
+        messages = _messages_of(request)
         if limit := self.accepted.fits.get(action.provider):
             messages = list(fit_conversation(messages, limit).messages)
         if action.mended:
             fitted = halved(messages) or fit(messages, int(self.window_tokens * HALF))
             messages = list(fitted.messages)
-        return replaced(request, messages) if messages != _messages(request) else request
+        return replaced(request, messages) if messages != _messages_of(request) else request
 
-    async def _drop(self, attempt: int) -> None:
-        """Forget an attempt, and cancel its request if it is in progress."""
+    async def _forget_and_cancel(self, attempt: int) -> None:
+        """Forget an attempt, if it is known, and cancel its request if that is in progress."""
         stream = self._streams.pop(attempt, None)
         if stream and not stream.task.done():
             await self.owner.cancel_task(stream.task)
 
-    async def _end(self, action: Done | Stop) -> list[ChatCompletionChunk]:
-        """End a request; after `Done`, return the chunks that follow its words."""
+    async def _end_request(self, action: Done | Stop) -> list[ChatCompletionChunk]:
+        """End a request, and bill it if it was answered; after `Done`, return its last chunks.
+
+        These are tool calls and usage. An unknown attempt has none.
+        """
         stream = self._streams.get(action.attempt)
         if stream is None:
             return []
@@ -353,14 +372,14 @@ class ModelAnswer:
         outrun = isinstance(action, Stop) and action.because == "outrun" and stream.asked
         if stream.answered or outrun:
             self._ended.append(stream.billed)
-        await self._drop(action.attempt)
+        await self._forget_and_cancel(action.attempt)
         return last
 
 
-async def _write(
+async def _withdraw_and_write(
     stream: ModelStream, action: WriteText, change_writer: ChangeWriter
 ) -> list[ChatCompletionChunk]:
-    """Take back what the action withdraws, and return the chunks with its text."""
+    """Take back what the action withdraws; return the chunks of its text."""
     if action.taken_back:
         await change_writer(stream.provider, action.taken_back)
     return stream.text_chunks(action.text) if action.text else []
@@ -389,7 +408,7 @@ def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
 
 def _is_answered(context: LLMContext) -> bool:
     """Return whether a request ends with the agent's own words, as a stock bot may send one."""
-    last = _messages(context)[-1:]
+    last = _messages_of(context)[-1:]
     return bool(last) and last[0]["role"] == "assistant" and not last[0].get("tool_calls")
 
 
@@ -398,19 +417,22 @@ def offered(context: LLMContext) -> Sequence[FunctionSchema]:
     return context.tools.standard_tools if is_given(context.tools) else []
 
 
-def _continued(context: LLMContext, said: str) -> LLMContext:
+def _with_request_to_continue(context: LLMContext, said: str) -> LLMContext:
     """Return the context with the words already said and a request to continue."""
     if not said:
         return context
     spoken = {"role": "assistant", "content": said}
     note = {"role": "developer", "content": CUT_OFF}
-    return replaced(context, [*_messages(context), spoken, note])
+    return replaced(context, [*_messages_of(context), spoken, note])
 
 
 def replaced(
     context: LLMContext, messages: Sequence[Message], *, speaks: bool = False
 ) -> LLMContext:
-    """Return the context with other messages; if the model `speaks`, it may not call tools."""
+    """Return a copy of the context with other messages.
+
+    If `speaks`, the model may call no tools, so it must answer in words.
+    """
     silent = speaks and is_given(context.tools)
     return LLMContext(
         messages=cast("list[LLMContextMessage]", list(messages)),
@@ -419,5 +441,6 @@ def replaced(
     )
 
 
-def _messages(context: LLMContext) -> list[Message]:
+def _messages_of(context: LLMContext) -> list[Message]:
+    """Return the messages of a context as a new list."""
     return [cast("Message", message) for message in context.messages]

@@ -139,7 +139,10 @@ class ModelStream:
         return Wrote.SIGNS if self.beginning.signs and self.finish != "length" else Wrote.NOTHING
 
     def last_text(self, *, runs: Callable[[Sequence[str]], bool]) -> str:
-        """Return held text if the end of the stream shows that it is an answer; else nothing.
+        """Return the held text if the stream's end shows that it is an answer, else "".
+
+        Held text is what might have been a mark or a tool call. If it is returned, the attempt
+        counts as having spoken.
 
         Args:
             runs: Returns whether removed texts contain tool calls that can be run.
@@ -220,7 +223,9 @@ async def follow(
     on_answered: Callable[[], None],
     place: GatePlace | None = None,
 ) -> None:
-    """Ask a rung when it has a place for the request, and report its chunks.
+    """Ask a rung, as soon as it has a place for the request, and report its chunks.
+
+    Ends when the stream ends. An error of the rung is reported, not raised.
 
     Args:
         model: The rung's model.
@@ -250,13 +255,17 @@ async def follow(
 async def _pass_on(
     answer: AsyncIterator[ChatCompletionChunk], *, number: int, report: Report
 ) -> None:
-    """Report an answer's chunks and its end; an error after its `finish_reason` is ignored."""
+    """Report an answer's chunks, then its end or its error.
+
+    An error after `finish_reason` is an end. After `finish_reason`, only usage is due; it is
+    awaited for `USAGE_S` seconds.
+    """
     finished = False
     try:
         async with asyncio.timeout(None) as patience, aclosing(answer) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 await report(ModelUpdate(number, _check_types(chunk)))
-                finished = finished or _finishes(chunk)
+                finished = finished or _is_last_before_usage(chunk)
                 if finished:
                     patience.reschedule(asyncio.get_running_loop().time() + USAGE_S)
     except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
@@ -283,7 +292,7 @@ def _check_types(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
     return chunk
 
 
-def _finishes(chunk: ChatCompletionChunk) -> bool:
+def _is_last_before_usage(chunk: ChatCompletionChunk) -> bool:
     """Return whether a chunk ends the answer, so that only usage follows."""
     return bool(chunk.choices) and chunk.choices[0].finish_reason in FINISHES
 

@@ -67,7 +67,8 @@ def ways_out(messages: Sequence[Message], accepted: Accepted) -> tuple[Kept, ...
     """Return what can be sent after refusals, each time with less than before.
 
     First, the turns since the last accepted request are left out, but not the agent's words before
-    them; then those as well; then everything.
+    them; then those as well; then everything. In each result, `None` stands for a message that is
+    left out.
     """
     fixed = [message["role"] == "system" for message in messages]
     users = [at for at, message in enumerate(messages) if message["role"] == "user"]
@@ -110,10 +111,10 @@ def _without_content(message: Message, *, everything: bool) -> Message | None:
         return {**message, "content": FAILED if content.startswith('{"error"') else WITHHELD}
     if message["role"] != "assistant" or not message.get("tool_calls"):
         return None
-    calls = [_bare(call) if everything else call for call in message["tool_calls"]]
+    calls = [_without_arguments(call) if everything else call for call in message["tool_calls"]]
     return {"role": "assistant", "tool_calls": calls}
 
 
-def _bare(call: Mapping[str, Any]) -> dict[str, Any]:
+def _without_arguments(call: Mapping[str, Any]) -> dict[str, Any]:
     """Return a tool call without its arguments."""
     return {**call, "function": {**call["function"], "arguments": "{}"}}

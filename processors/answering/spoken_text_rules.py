@@ -120,6 +120,7 @@ def _is_picture(character: str, before: str) -> bool:
 
 
 def _is_emoji(character: str) -> bool:
+    """Return whether a character is a picture or part of one, which no voice can say."""
     if not ("\u2190" <= character < "\u3000" or character >= "\U0001f000"):
         return False  # units of measure, such as \u00b0 and \u33a1, are spoken
     return unicodedata.category(character) in ("So", "Sk", "Cf")
@@ -187,21 +188,25 @@ class SpokenText:
         """Add text in pieces of any size; return the text to say now."""
         self._new = ""
         for character in text:
-            self._add(character)
+            self._add_character(character)
         return self._new
 
     def finish(self) -> str:
-        """End the text; return the last text to say."""
+        """End the text; return the last text to say.
+
+        Text that was held for a mark which never ended is said. `calls` then holds all possible
+        tool calls.
+        """
         self._new = ""
-        self._add("\n", ended=True)
-        self._drain(ended=True)
+        self._add_character("\n", ended=True)
+        self._decide_held_text(ended=True)
         if self._removing and not self._has_ended:  # it was not closed
             self._note_removed(self._removing, self._removed_text)
-            self._drain(ended=True)
+            self._decide_held_text(ended=True)
         if self._only_words and not any(item.isalnum() for item in self._place.said):
             self._held, self._only_words = f"{self._only_words}\n", ""
             self._has_ended, self._removing = False, None
-            self._drain(ended=True)
+            self._decide_held_text(ended=True)
         return self._new
 
     def _is_cut_off(self, held: str) -> bool:
@@ -215,19 +220,22 @@ class SpokenText:
             return self._place.is_tool_name(self._place.name_and_space.strip(" `:"))
         return _CUT_OFF.fullmatch(held) is not None
 
-    def _add(self, character: str, *, ended: bool = False) -> None:
-        """Add a character, to the held text or to the removed text."""
+    def _add_character(self, character: str, *, ended: bool = False) -> None:
+        """Add a character to what is said, to the held text, or to the text of a removal.
+
+        Only an ordinary character is said at once.
+        """
         if self._has_ended:
             return
         if self._removing is None and not self._held and self._is_plain(character):
             self._before = self._before[-1:] + character
             self._places -= _LEFT_BY_WORDS
             self._follows_removal, self._cited, self.signs = False, False, True
-            self._say(character)
+            self._append_said(character)
             return
         if self._removing is None:
             self._held += character
-            self._drain(ended=ended)
+            self._decide_held_text(ended=ended)
             return
         self._removed_text += character
         find_end = self._removing.removes_until
@@ -240,7 +248,7 @@ class SpokenText:
         mark, removed, rest = self._removing, self._removed_text[:end], self._removed_text[end:]
         self._removing, self._removed_text = None, ""
         self._note_removed(mark, removed, rest)
-        self._drain(ended=ended)
+        self._decide_held_text(ended=ended)
 
     def _is_plain(self, character: str) -> bool:
         """Return whether a letter or digit begins neither a mark nor a tool's name."""
@@ -249,7 +257,13 @@ class SpokenText:
         return self._before[-1:].isalnum() or character not in self._first
 
     def _note_removed(self, mark: Replacement, removed: str, rest: str = "") -> None:
-        """Keep removed text that may be a call, and read again what may be the answer."""
+        """Use the text that a mark removed: keep a possible call, and say the answer in it.
+
+        Args:
+            mark: The removal.
+            removed: The removed text.
+            rest: Text after it, which is held again.
+        """
         if mark.call_prefix is not None:
             self.calls.append(mark.call_prefix + removed)
             self._places.add("called")
@@ -260,21 +274,21 @@ class SpokenText:
         self._only_words = self._only_words or found.only_words
         self._held = found.words + rest
         if found.effect or found.removes_until:
-            self._take(found)
+            self._apply(found)
 
-    def _drain(self, *, ended: bool = False) -> None:
+    def _decide_held_text(self, *, ended: bool = False) -> None:
         """Decide as much of the held text as possible; at the end ignore the added line break."""
         while self._held and self._removing is None and not (ended and self._held == "\n"):
             if ended and self._is_cut_off(self._held.removesuffix("\n")):
                 self._carry_out(Effect.CALL if self._held[0] == "(" else Effect.LABEL)
                 self._held = ""
                 break
-            found = self._decide()
+            found = self._next_replacement()
             if found is None and len(self._held) <= MAX_HELD and not ended:
                 break
-            self._take(found or Replacement(1, self._held[0]))
+            self._apply(found or Replacement(1, self._held[0]))
 
-    def _decide(self) -> Replacement | None:
+    def _next_replacement(self) -> Replacement | None:
         """Return how to replace the first held characters; `None` if more text is needed."""
         text, at, first = self._before + self._held, len(self._before), self._held[0]
         if (named := self._read_name(text[at - 1 : at])) is not _NO_NAME:
@@ -288,7 +302,7 @@ class SpokenText:
             if mark.may_be(text, at):
                 return None
         is_picture = "emoji" in self._keys and _is_picture(first, self._before)
-        closes = first == "\n" and self._closes and self._last.isalnum()
+        closes = first == "\n" and self._closes and self._last_nonspace.isalnum()
         return Replacement(1, "" if is_picture else ".\n" if closes else first)
 
     def _marks_for(self, first: str) -> list[TextMark]:
@@ -336,37 +350,43 @@ class SpokenText:
         return not self._goes_on if number == 1 else number == previous + 1
 
     def _note_mark(self, mark: TextMark, first: str, written: str) -> None:
-        """Update where the text after a mark is; see `TextMark.where`."""
+        """Note where the text after a mark is (see `TextMark.where`), such as in a list item.
+
+        `written` is the mark's text. A space before a table cell is taken back.
+        """
         if mark.where == "item" or (mark.said == CELL and mark.where != "row"):
             self._closes = True
             self._places.discard("sentence")  # emphasis in an item is not a stage direction
             self._places |= {"row"} if first == "|" else set[str]()
         if mark.key == "links" and first in "hw<":
             self._places.add("address")
-        if mark.said == CELL and self._tail == " ":
+        if mark.said == CELL and self._last_character == " ":
             self._take_back(1)
         self._cited = mark.effect is Effect.CITED
         place = self._place
         place.struck = self._said > 0 and (place.struck or written == "<s>")
         place.channels = place.channels or written in _IN_CHANNELS
 
-    def _take(self, found: Replacement) -> None:
-        """Remove the characters from the held text, and say what is said for them."""
+    def _apply(self, found: Replacement) -> None:
+        """Carry out a replacement of the first held characters, and say what replaces them.
+
+        If it also removes what follows, the rest of the held text is read as a part of the removal.
+        """
         written, self._held = self._held[: found.size], self._held[found.size :]
         self._before = (self._before + written)[-2:]
         label = self._carry_out(found.effect)
         if found.call_prefix == "" and not self._tools.isdisjoint(re.findall(r"[\w-]+", label)):
             found = replace(found, call_prefix=label)  # it names the tool
-        said = self._spaced(found.said)
+        said = self._spaced_text(found.said)
         self._note_place(written, said)
-        self._say(said)
+        self._append_said(said)
         if found.removes_until is None:
             self.signs = self.signs or not (found.is_template or written.isspace())
             return
         # The text held after the mark is read again, because it is part of the removed text.
         self._removing, held, self._held = found, self._held, ""
         for character in held:
-            self._add(character)
+            self._add_character(character)
 
     def _carry_out(self, effect: Effect | None) -> str:
         """Take back or end text as a mark requires; an end before any text is ignored.
@@ -392,16 +412,17 @@ class SpokenText:
         return label
 
     @property
-    def _tail(self) -> str:
+    def _last_character(self) -> str:
         """The last character that is said."""
         return self._place.said[-1:]
 
     @property
-    def _last(self) -> str:
+    def _last_nonspace(self) -> str:
         """The last character that is said and is not white space."""
         return self._place.said.rstrip()[-1:]
 
-    def _say(self, said: str) -> None:
+    def _append_said(self, said: str) -> None:
+        """Append text to what `write` and `finish` return; remember its end for later marks."""
         self._new += said
         self._said += len(said)
         self._place.said = (self._place.said + said)[-MAX_WORD:]
@@ -414,13 +435,18 @@ class SpokenText:
         self._said -= characters
         self._place.said = self._place.said[: max(0, len(self._place.said) - characters)]
 
-    def _spaced(self, said: str) -> str:
-        """Return the text to say, without a second space where text was removed."""
+    def _spaced_text(self, said: str) -> str:
+        """Return the text to say, without a second space where text was removed.
+
+        It may take back a space before a punctuation mark, and notes whether a removal came last.
+        """
         if said == CELL:
-            said = ", " if self._last.isalnum() else " "
-        if self._cited and said and said in ".,;:!?" and self._tail == " ":
+            said = ", " if self._last_nonspace.isalnum() else " "
+        if self._cited and said and said in ".,;:!?" and self._last_character == " ":
             self._take_back(1)
-        doubled = self._tail in ("", "\n") or (self._tail == " " and said != "\n")
+        doubled = self._last_character in ("", "\n") or (
+            self._last_character == " " and said != "\n"
+        )
         if said.isspace() and self._follows_removal and doubled:
             return ""
         self._follows_removal = not said or (self._follows_removal and said.isspace())
@@ -428,15 +454,20 @@ class SpokenText:
         return said
 
     def _note_place(self, written: str, said: str) -> None:
-        """Update where the next character is; see `TextMark.where`."""
+        """Note where the next character is (see `TextMark.where`).
+
+        `written` is the text that the model wrote last, `said` what was said for it.
+        """
         if written == "\n":
-            self._goes_on = (self._last.isalnum() or self._last == ",") and not self._closes
+            self._goes_on = (
+                self._last_nonspace.isalnum() or self._last_nonspace == ","
+            ) and not self._closes
             self._goes_on = self._goes_on and not self._before.isspace()
             self._places, self._closes = set(_BEGINS), False
-            if self.calls or self._last in _ENDINGS:
+            if self.calls or self._last_nonspace in _ENDINGS:
                 self._places.add("other")
         elif said and not said.isspace():
             self._places -= _LEFT_BY_WORDS
         elif written.isspace():
             self._places -= {"address"}
-            self._places |= {"sentence"} if self._last in _ENDINGS else set[str]()
+            self._places |= {"sentence"} if self._last_nonspace in _ENDINGS else set[str]()

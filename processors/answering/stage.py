@@ -102,19 +102,19 @@ class SeparateAnswers:
         *others, last = self._usable_roomy_first() or [speaker]
         wait_s = PLACE_WAIT_S if each_s is None else min(PLACE_WAIT_S, each_s)
         for name in others:
-            async with self._place(name, wait_s=wait_s) as free:
+            async with self._place_at_gate(name, wait_s=wait_s) as free:
                 if not free:
                     continue
                 began_at = self._now()
                 try:
                     async with asyncio.timeout(each_s):
-                        return await self._infer(name, context, **kwargs)
+                        return await self._ask_and_bill(name, context, **kwargs)
                 except Exception as error:  # noqa: BLE001 - the provider's edge: the next is asked
                     failure = self._models[name].failure_of(error, flowing=False)
                     known = self._policy.availability.of("llm", name).as_known(failure)
                     self._emit(AttemptFailed.of(known, after_s=self._now() - began_at))
-        async with self._place(last, wait_s=wait_s) as free, asyncio.timeout(each_s):
-            return await self._infer(last, context, **kwargs) if free else None
+        async with self._place_at_gate(last, wait_s=wait_s) as free, asyncio.timeout(each_s):
+            return await self._ask_and_bill(last, context, **kwargs) if free else None
 
     def _usable_roomy_first(self) -> list[str]:
         """Return the usable rungs, those with a free place first, else in order of preference."""
@@ -123,7 +123,7 @@ class SeparateAnswers:
         return sorted(usable, key=lambda name: name in gates and not gates[name].has_room)
 
     @asynccontextmanager
-    async def _place(self, name: str, *, wait_s: float) -> AsyncIterator[bool]:
+    async def _place_at_gate(self, name: str, *, wait_s: float) -> AsyncIterator[bool]:
         """Hold a place at a rung while the block runs; yield False if there was none in time."""
         gate = self._policy.gates.get(name)
         if gate is None:
@@ -137,8 +137,11 @@ class SeparateAnswers:
             if ticket is not None:
                 gate.leave(ticket)
 
-    async def _infer(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
-        """Ask one rung, and publish its estimated usage: none is reported for such answers."""
+    async def _ask_and_bill(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
+        """Return one rung's answer, and emit its estimated usage; none is reported for it.
+
+        `None` or an empty text if the rung gave no words. Raises the rung's own errors.
+        """
         answer = await self._models[name].infer(context, **kwargs)
         asked = f"{kwargs.get('system_instruction') or ''}{context.messages}"
         self._bill.emit_estimated(name, asked=asked, answered=answer or "")
@@ -225,7 +228,7 @@ class LlmStage(OpenAILLMService):
 
     async def get_chat_completions(self, context: LLMContext) -> Any:
         """Return the stream of one answer, from any rung."""
-        return _without_half_sentence(self._answer(context), self.push_frame)
+        return _without_half_sentence(self._answer_and_bill(context), self.push_frame)
 
     async def run_inference(
         self, context: LLMContext, *args: Any, each_s: float | None = None, **kwargs: Any
@@ -285,7 +288,9 @@ class LlmStage(OpenAILLMService):
         """Report nothing: `AnswerBill` publishes the usage of every request of an answer."""
         del tokens
 
-    async def _answer(self, context: LLMContext) -> AsyncGenerator[ChatCompletionChunk, None]:
+    async def _answer_and_bill(
+        self, context: LLMContext
+    ) -> AsyncGenerator[ChatCompletionChunk, None]:
         """Yield one answer, prepared early or asked for now, and then calls written as text.
 
         However it ends, its usage is published, its requests are ended, and what a rung accepted is
@@ -325,7 +330,11 @@ class LlmStage(OpenAILLMService):
         *,
         refused: bool = False,
     ) -> ModelAnswer:
-        """Return an answer that is not asked for yet; `refused` as for `Answering`."""
+        """Return an answer that has not been requested yet.
+
+        `emit` gets its events, `change_writer` is called where another rung begins to write, and
+        `refused` says that every rung has refused this question already.
+        """
         written = self._new_answer()
         written.tools = frozenset(tool.name for tool in offered(context))
 
@@ -392,7 +401,13 @@ def _limit_tool_calls(context: LLMContext) -> LLMContext:
 
 
 async def _leave_out(stage: LlmStage, refused: Sequence[Message], kept: Kept) -> None:
-    """Replace refused messages in the conversation; with them, every later answer would fail."""
+    """Replace refused messages in the conversation; with them, every later answer would fail.
+
+    Args:
+        stage: Pushes the frame that changes the conversation.
+        refused: The messages of the refused request.
+        kept: For each of them what replaces it; `None` removes it.
+    """
     logger.warning("every model refused what came since the last answer: it is left out")
     pairs = zip(refused, kept, strict=True)
     changed = {id(message): left for message, left in pairs if left is not message}
@@ -405,7 +420,7 @@ async def _leave_out(stage: LlmStage, refused: Sequence[Message], kept: Kept) ->
 
 
 def _calls_to_run(answer: ModelAnswer) -> list[ChatCompletionChunk]:
-    """Return the allowed calls among texts that a model wrote, and log how many are run."""
+    """Return the allowed calls among texts that a model wrote; log a warning if it wrote any."""
     written = answer.answering.answer.written_calls
     calls = answer.written_calls(written)
     if written:

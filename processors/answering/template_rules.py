@@ -76,13 +76,22 @@ class Element:
         *,
         effect: Effect | None = None,
     ) -> Replacement:
-        """Return how to remove it, perhaps with the text after it, which is then read."""
+        """Return the element's removal.
+
+        Args:
+            removes_until: Finds the end of text that is removed with it; `None` for none.
+            read_removed: Reads that text once it is complete, because it may hold words to say.
+            effect: What the removal changes in the text before it.
+        """
         size = len(self.written)
         found = Replacement(size, "", removes_until, effect=effect, read_removed=read_removed)
         return replace(found, is_template=True)
 
     def end_of_content(self, kind: str) -> EndFinder | None:
-        """Return a function that finds the end of its content; `None` if it has none."""
+        """Return a function that finds the end of the element's content; `None` if it has none.
+
+        `kind` is the row of `names` in `marks.yaml` by which closing tokens are known.
+        """
         if not self.opens:
             return None
         if self.is_token:
@@ -100,7 +109,7 @@ def tag(match: re.Match[str], place: MarkPlace) -> Replacement | None:
     is_end = _END_TAG.fullmatch(name) is not None and match[2] not in place.tools
     ends = bool(match[1]) or is_end
     opens = not ends and not match[0].endswith("/>")
-    return _replaced(Element(match[0], match[2], name, opens, ends, place))
+    return _replacement_of(Element(match[0], match[2], name, opens, ends, place))
 
 
 def token(match: re.Match[str], place: MarkPlace) -> Replacement | None:
@@ -108,10 +117,11 @@ def token(match: re.Match[str], place: MarkPlace) -> Replacement | None:
     name = name_parts(next(filter(None, match.groups())))
     has_slash = match[0].strip("<\u25c1" + _BARS).startswith("/")
     ends = has_slash or bool(match[2]) or _has_end_in_name(name)
-    return _replaced(Element(match[0], "", name, not ends, ends, place))
+    return _replacement_of(Element(match[0], "", name, not ends, ends, place))
 
 
-def _replaced(element: Element) -> Replacement | None:
+def _replacement_of(element: Element) -> Replacement | None:
+    """Return the replacement by the first of `_RULES` that applies; `None` without one."""
     for key, applies, replaced in _RULES:
         if key in element.place.keys and applies(element):
             return replaced(element)
@@ -176,6 +186,7 @@ def _take_header_back(element: Element) -> Replacement:
 
 
 def _holds_thoughts(element: Element) -> bool:
+    """Return whether an element holds the model's thoughts, by its name or its type."""
     names = "_".join((element.name, *_TYPE.findall(element.written.lower())))
     return NAMES["thoughts"].search(names) is not None
 
@@ -212,7 +223,7 @@ def _holds_call(element: Element) -> bool:
 
 
 def _keep_call(element: Element) -> Replacement:
-    """Remove the call that it begins, and keep it to be run; remove another part alone."""
+    """Return the removal that keeps a call to be run; a part that begins none is only removed."""
     if element.ends or (element.is_token and "sep" in element.name):
         return element.removed()
     end = element.end_of_content("calls") or until("")  # a tag alone is complete
@@ -235,6 +246,7 @@ def _end_with_turn(element: Element) -> Replacement:
 
 
 def _ends_answer(element: Element) -> bool:
+    """Return whether an element ends the answer, such as `</s>`; not one that strikes text out."""
     if element.place.channels and element.name in ("end", "s"):
         return False
     is_s = element.name == "s" and not element.is_token and element.ends
@@ -259,6 +271,7 @@ def _remove_role_or_end(element: Element) -> Replacement:
 
 
 def _after_role_or_word(word: str) -> Replacement:
+    """Return what to do with the word after a mark: a role is removed, any other word is said."""
     found = _after_role(word)
     is_role = found.effect or re.match(r"(?i)(?:assistant|model)\b", word)
     return found if is_role else Replacement(0, words=word)

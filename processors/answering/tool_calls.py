@@ -59,6 +59,7 @@ class _Call:
     arguments: str = ""
 
     def add(self, piece: ChoiceDeltaToolCall) -> None:
+        """Add a piece; the first id and name count, because some servers repeat them."""
         self.call_id = self.call_id or piece.id or ""
         if piece.function is not None:
             self.name = self.name or piece.function.name or ""  # some repeat it in every piece
@@ -149,7 +150,8 @@ class ToolCalls:
                     id=ids[index],
                     type="function",
                     function=ChoiceDeltaToolCallFunction(
-                        name=without_halves(call.name), arguments=_sendable(call.arguments)
+                        name=without_halves(call.name),
+                        arguments=_without_lone_surrogates(call.arguments),
                     ),
                 )
             )
@@ -157,7 +159,7 @@ class ToolCalls:
         ]
 
     def _call_of(self, piece: ChoiceDeltaToolCall) -> _Call:
-        """Return the call that a piece belongs to, which may be a new one."""
+        """Return the call that a piece belongs to; a piece that begins a call adds a new one."""
         latest = self._latest.get(piece.index)
         if latest is None or latest.is_before(piece):
             name = piece.function.name if piece.function else ""
@@ -167,6 +169,7 @@ class ToolCalls:
         return latest
 
     def _chunk_of(self, call: ChoiceDeltaToolCall) -> ChatCompletionChunk:
+        """Return a chunk with one call, in the form of the model's own chunks."""
         assert self._form is not None  # noqa: S101 - set with the first call
         choice = self._form.choices[0].model_copy(update={"delta": ChoiceDelta(tool_calls=[call])})
         return self._form.model_copy(update={"choices": [choice], "usage": None})
@@ -182,7 +185,7 @@ def _ids_of(calls: Iterable[_Call], taken: Iterable[str]) -> list[str]:
     return ids
 
 
-def _sendable(arguments: str) -> str:
+def _without_lone_surrogates(arguments: str) -> str:
     """Return arguments without lone surrogates, which no model would accept later."""
     return without_halves(json.dumps(json.loads(arguments or NO_ARGUMENTS), ensure_ascii=False))
 
@@ -203,7 +206,7 @@ def calls_in_text(
             by_form[form, key] += 1
             if by_form[form, key] > made[key]:
                 made[key] += 1
-                _add_written(calls, call, index=made.total())
+                _add_call(calls, call, index=made.total())
     return calls.whole()
 
 
@@ -216,7 +219,8 @@ def _form_of(text: str, call: Call) -> str:
     return "".join(f"{before} {after}".split())
 
 
-def _add_written(calls: ToolCalls, call: Call, *, index: int) -> None:
+def _add_call(calls: ToolCalls, call: Call, *, index: int) -> None:
+    """Add a complete call to `calls` as if it had come in one chunk, at position `index`."""
     name, arguments = call
     function = ChoiceDeltaToolCallFunction(name=name, arguments=json.dumps(arguments))
     piece = ChoiceDeltaToolCall(index=index, function=function)

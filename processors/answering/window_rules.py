@@ -52,7 +52,7 @@ def estimate(message: Message) -> int:
     Four ASCII characters count as one token, and so does each other character. For English, this is
     right within about a fifth; for other languages, it is too high.
     """
-    return _PER_MESSAGE + sum(_tokens(text) for text in _texts(message))
+    return _PER_MESSAGE + sum(_estimated_tokens(text) for text in _texts_of(message))
 
 
 def fit(messages: Sequence[Message], limit_tokens: int) -> Fitted:
@@ -60,7 +60,7 @@ def fit(messages: Sequence[Message], limit_tokens: int) -> Fitted:
     before = sum(map(estimate, messages))
     if before <= limit_tokens:
         return Fitted(messages=tuple(messages), tokens_before=before, tokens_after=before)
-    kept = _cut(messages, limit_tokens)
+    kept = _messages_that_fit(messages, limit_tokens)
     after = sum(map(estimate, kept))
     return Fitted(messages=tuple(kept), tokens_before=before, tokens_after=after)
 
@@ -82,16 +82,19 @@ def conversation_tokens(messages: Sequence[Message]) -> int:
     return sum(estimate(message) for message in messages if message["role"] != "system")
 
 
-def _cut(messages: Sequence[Message], limit_tokens: int) -> list[Message]:
-    """Return the messages to keep: system, summary, the turns that fit, and the newest turn."""
+def _messages_that_fit(messages: Sequence[Message], limit_tokens: int) -> list[Message]:
+    """Return the messages to keep: system, summary, the turns that fit, and the newest turn.
+
+    The newest turn is always kept, shortened if necessary.
+    """
     system = [message for message in messages if message["role"] == "system"]
     rest = [message for message in messages if message["role"] != "system"]
     summary = rest[:1] if rest and is_summary(rest[0]) else []
-    turns = _turns(rest[len(summary) :])
+    turns = _split_turns(rest[len(summary) :])
     left = limit_tokens - sum(map(estimate, system))
     if not turns:
-        return [*system, *_shorten(summary, left)]
-    newest = _squeeze(turns[-1], left)
+        return [*system, *_cut_texts(summary, left)]
+    newest = _shorten_turn(turns[-1], left)
     left -= sum(map(estimate, newest))
     head = summary if sum(map(estimate, summary)) <= left else []
     left -= sum(map(estimate, head))
@@ -99,6 +102,7 @@ def _cut(messages: Sequence[Message], limit_tokens: int) -> list[Message]:
 
 
 def _newest_that_fit(turns: Sequence[list[Message]], left: int) -> list[Message]:
+    """Return the messages of the newest turns that fit in `left` tokens, in their order."""
     kept: list[Message] = []
     for turn in reversed(turns):
         left -= sum(map(estimate, turn))
@@ -108,48 +112,55 @@ def _newest_that_fit(turns: Sequence[list[Message]], left: int) -> list[Message]
     return kept
 
 
-def _turns(messages: Sequence[Message]) -> list[list[Message]]:
+def _split_turns(messages: Sequence[Message]) -> list[list[Message]]:
     """Split a conversation before each message of the caller."""
-    return _split(messages, lambda message: message["role"] == "user")
+    return _split_before(messages, lambda message: message["role"] == "user")
 
 
-def _steps(turn: Sequence[Message]) -> list[list[Message]]:
+def _split_steps(turn: Sequence[Message]) -> list[list[Message]]:
     """Split a turn into removable steps: a message, or tool calls with their results."""
-    return _split(turn, lambda message: message["role"] != "tool")
+    return _split_before(turn, lambda message: message["role"] != "tool")
 
 
-def _split(messages: Sequence[Message], begins: Callable[[Message], bool]) -> list[list[Message]]:
+def _split_before(
+    messages: Sequence[Message], begins: Callable[[Message], bool]
+) -> list[list[Message]]:
+    """Split a list before each message for which `begins` is true."""
     starts = [at for at, message in enumerate(messages) if at == 0 or begins(message)]
     return [list(messages[a:b]) for a, b in pairwise([*starts, len(messages)])]
 
 
-def _squeeze(turn: list[Message], left: int) -> list[Message]:
-    """Shorten the newest turn until it fits: first its texts, then its older steps."""
-    steps = _steps(turn)
+def _shorten_turn(turn: list[Message], left: int) -> list[Message]:
+    """Return a turn's messages, shortened to `left` tokens: first the texts, then the older steps.
+
+    The result may be longer if even one step does not fit.
+    """
+    steps = _split_steps(turn)
     while True:
         flat = [item for step in steps for item in step]
-        short = _shorten(flat, left)
+        short = _cut_texts(flat, left)
         if sum(map(estimate, short)) <= left or len(steps) <= 1:
             return short
         steps.pop(1)  # the oldest step after the caller's words, which open the turn
 
 
-def _shorten(messages: Sequence[Message], left: int) -> list[Message]:
+def _cut_texts(messages: Sequence[Message], left: int) -> list[Message]:
     """Cut all texts to the same length, the greatest that fits; shorter texts stay."""
-    low, high = 0, max((len(_content(message)) for message in messages), default=0)
+    low, high = 0, max((len(_content_text(message)) for message in messages), default=0)
     if sum(map(estimate, messages)) <= left:
         return list(messages)
     while low < high:  # find the greatest `low` that fits
         middle = (low + high + 1) // 2
-        if sum(estimate(_clip(message, middle)) for message in messages) <= left:
+        if sum(estimate(_cut_text(message, middle)) for message in messages) <= left:
             low = middle
         else:
             high = middle - 1
-    return [_clip(message, low) for message in messages]
+    return [_cut_text(message, low) for message in messages]
 
 
-def _clip(message: Message, characters: int) -> Message:
-    content = _content(message)
+def _cut_text(message: Message, characters: int) -> Message:
+    """Return a message with its text cut to a length; the same message if that is not shorter."""
+    content = _content_text(message)
     if len(content) <= characters + len(CUT):  # cutting would not make it shorter
         return message
     return {**message, "content": content[:characters].rstrip() + CUT}
@@ -157,20 +168,23 @@ def _clip(message: Message, characters: int) -> Message:
 
 def is_summary(message: Message) -> bool:
     """Return whether a message stands for older turns."""
-    return message["role"] == "user" and _content(message).startswith(SUMMARY)
+    return message["role"] == "user" and _content_text(message).startswith(SUMMARY)
 
 
-def _content(message: Message) -> str:
+def _content_text(message: Message) -> str:
+    """Return a message's content as text; empty without content."""
     content = message.get("content")
     return content if isinstance(content, str) else "" if content is None else str(content)
 
 
-def _texts(message: Message) -> list[str]:
+def _texts_of(message: Message) -> list[str]:
+    """Return all texts of a message: its content, and the names and arguments of its tool calls."""
     calls = [item.get("function", {}) for item in message.get("tool_calls") or ()]
     named = [str(call.get(key, "")) for call in calls for key in ("name", "arguments")]
-    return [_content(message), *named]
+    return [_content_text(message), *named]
 
 
-def _tokens(text: str) -> int:
+def _estimated_tokens(text: str) -> int:
+    """Return an estimate of a text's tokens; each character that is not ASCII counts as one."""
     ascii_characters = sum(item.isascii() for item in text)
     return -(-ascii_characters // _ASCII_PER_TOKEN) + len(text) - ascii_characters

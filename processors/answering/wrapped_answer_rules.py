@@ -24,7 +24,10 @@ _ENDS_OF_JSON: Final = ("", '"}', "}")  # the answer may have been cut off
 
 
 def answer_in_json(tools: Set[str], text: str) -> Replacement:
-    """Return the answer that a model wrote as JSON; nothing for a call or other data."""
+    """Return what to say of JSON that a model wrote; nothing is said of a call or other data.
+
+    JSON that was cut off is completed first. `tools` are the names of the offered tools.
+    """
     for end in _ENDS_OF_JSON:
         with suppress(*UNREADABLE):
             value = read_json(text + end, 0)[0]
@@ -38,7 +41,10 @@ def answer_in_json(tools: Set[str], text: str) -> Replacement:
 
 
 def _answer_of(value: Any, tools: Set[str]) -> Replacement:
-    """Return the answer in a JSON value, or the only sentence in it."""
+    """Return how to say the answer in a JSON value, or else its only sentence.
+
+    The sentence is said only if the model wrote nothing else (`only_words`).
+    """
     if answer := _answer_in(value, tools):
         return Replacement(0, words=answer)
     items = {name_parts(str(key)): item for key, item in as_object(value).items()}
@@ -95,7 +101,11 @@ def _is_sentence(text: str) -> bool:
 
 
 def answer_in_fence(tools: Set[str], text: str) -> Replacement:
-    """Return the words in a fence of text or markup; nothing for code."""
+    """Return what to say of a fence's text (with its closing marks); nothing is said of code.
+
+    Only text in a fence for plain text is certainly the answer; other text is said if nothing else
+    was. `tools` are the names of the offered tools.
+    """
     content = re.sub(r"[`~]{3,}$", "", text)
     info, line, rest = content.partition("\n")
     if not line or " " in info.strip():

@@ -63,12 +63,14 @@ def find_calls(text: str, tools: Tools) -> list[Call]:
         return []
     text = _VENDOR.sub(r"\1", _NAMESPACE.sub("", text))
     text = _QUOTED.sub(lambda found: json.dumps(found[2]), text)
-    return list(_calls_in_tags(_elements(text), tools)) or list(_scan(text, tools))
+    return list(_calls_in_tags(_outermost_elements(text), tools)) or list(
+        _calls_in_json_and_code(text, tools)
+    )
 
 
 def looks_like_call(value: Any) -> bool:
     """Return whether a JSON value is a call, or contains one, of whichever tool."""
-    items = _items(value)
+    items = _items_of(value)
     if items:
         return all(map(looks_like_call, items))
     given = as_object(value)
@@ -80,7 +82,8 @@ def as_object(value: Any) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
-def _items(value: Any) -> Sequence[Any]:
+def _items_of(value: Any) -> Sequence[Any]:
+    """Return the items of a list; none for any other value."""
     return cast("Sequence[Any]", value) if isinstance(value, list) else ()
 
 
@@ -151,8 +154,11 @@ def _nearly_json(piece: str) -> Any:
         return json.loads(re.sub(r",(\s*[}\]])", r"\1", quoted), strict=False)
 
 
-def _scan(text: str, tools: Tools) -> Iterator[Call]:
-    """Yield the calls in JSON and code."""
+def _calls_in_json_and_code(text: str, tools: Tools) -> Iterator[Call]:
+    """Yield the calls in JSON and code, in their order; at most `MAX_TRIED` places are read.
+
+    A JSON value may also be the arguments of a tool that is named shortly before it.
+    """
     names = "|".join(map(re.escape, tools))
     begins = re.compile(rf"[{{\[]|(?<![\w.])(?:\w+[.:])*({names})(?:\.\w+)?\s*\(")
     named = re.compile(rf"(?<!\w)({names})(?!\w)")
@@ -164,7 +170,7 @@ def _scan(text: str, tools: Tools) -> Iterator[Call]:
         try:
             if name := match[1]:
                 at = closing(text, match.end() - 1)
-                calls = _valid(
+                calls = _valid_call(
                     name, _code_arguments(text[match.end() - 1 : at], tools[name]), tools
                 )
             else:
@@ -184,13 +190,13 @@ def _scan(text: str, tools: Tools) -> Iterator[Call]:
 
 def _named_before(names: Sequence[str], arguments: Any, tools: Tools) -> list[Call]:
     """Return the call of the tool that is named last before its arguments, if it is valid."""
-    return _valid(names[-1], arguments, tools) if names else []
+    return _valid_call(names[-1], arguments, tools) if names else []
 
 
 def _calls_in_json(value: Any, tools: Tools, depth: int = 0) -> list[Call]:
     """Return the call that a JSON value is, or else the calls within it."""
     given = as_object(value)
-    inner = [*_items(value), *given.values()] if depth < MAX_DEPTH else []
+    inner = [*_items_of(value), *given.values()] if depth < MAX_DEPTH else []
     if found := _call_of_object(given, tools):
         return found
     wraps = any(isinstance(given.get(key), Mapping) for key in _WRAPS)
@@ -200,12 +206,18 @@ def _calls_in_json(value: Any, tools: Tools, depth: int = 0) -> list[Call]:
 
 
 def _call_of_object(value: Mapping[str, Any], tools: Tools) -> list[Call]:
-    """Return the call that an object is: its keys may name the tool, or their values."""
+    """Return the call that an object is, in a list; empty if it is none.
+
+    A key may name the tool, with the arguments as its value, or a value under a key such as `name`.
+    """
     for key, item in value.items():
-        if isinstance(item, Mapping) and (found := _valid(key, item, tools)):
+        if isinstance(item, Mapping) and (found := _valid_call(key, item, tools)):
             return found
         if isinstance(item, str) and _names_tool(key):
-            calls = (_valid(_bare(item), given, tools) for given in _arguments_beside(key, value))
+            calls = (
+                _valid_call(_bare_name(item), given, tools)
+                for given in _arguments_beside(key, value)
+            )
             if found := next(filter(None, calls), list[Call]()):
                 return found
     return []
@@ -229,13 +241,16 @@ def _holds_arguments(key: Any) -> bool:
     return _HOLDS_ARGUMENTS.search(str(key).lower()) is not None
 
 
-def _bare(name: str) -> str:
+def _bare_name(name: str) -> str:
     """Return a tool's name without a namespace or a number, as in `functions.book:0`."""
     return re.sub(r":\d+$", "", name.strip()).rpartition(".")[2]
 
 
-def _valid(name: str, arguments: Any, tools: Tools) -> list[Call]:
-    """Return the call, if the tool is offered and the arguments fit its schema."""
+def _valid_call(name: str, arguments: Any, tools: Tools) -> list[Call]:
+    """Return the call in a list.
+
+    An empty one if no such tool is offered, or the arguments are wrong.
+    """
     schema = tools.get(name)
     if schema is None:
         return []
@@ -275,10 +290,15 @@ def _code_arguments(piece: str, schema: Mapping[str, Any]) -> Any:
         return _nearly_json(piece[1:-1].strip())
     placed = zip(schema.get("properties") or {}, call.args, strict=False)
     named = [(item.arg, item.value) for item in call.keywords if item.arg]
-    return {name: _literal(node) for name, node in [*placed, *named]}
+    return {name: _literal_value(node) for name, node in [*placed, *named]}
 
 
-def _literal(node: ast.expr) -> Any:
+def _literal_value(node: ast.expr) -> Any:
+    """Return the value of a literal, also of JSON's and JavaScript's words for it.
+
+    Raises:
+        ValueError: It is no literal.
+    """
     if isinstance(node, ast.Name) and node.id in _LITERALS:
         return _LITERALS[node.id]
     return ast.literal_eval(node)
@@ -296,7 +316,7 @@ class _Element:
     inner: "list[_Element]" = field(default_factory=list["_Element"])
 
 
-def _elements(text: str) -> list[_Element]:
+def _outermost_elements(text: str) -> list[_Element]:
     """Return the outermost elements; one that is not closed ends where the outer one does."""
     root = _Element(name="", value="", attributes={}, begins=0)
     open_elements = [root]
@@ -326,27 +346,33 @@ def _calls_in_tags(elements: Sequence[_Element], tools: Tools) -> Iterator[Call]
 
 
 def _call_of(element: _Element, tools: Tools) -> list[Call]:
-    """Return the call that an element is, if it names a tool, and its content the arguments."""
+    """Return the call that an element is, in a list; empty if no part of it names an offered tool.
+
+    The arguments are read from inner tags, from JSON in its content, or else from its attributes.
+    """
     lead = re.match(r"\s*([\w.:]+)\s*(?=[<{\n]|$)", element.content)
     named = [element.value, *element.attributes.values(), element.name, lead[1] if lead else ""]
     named += [inner.content for inner in element.inner]
-    name = next((bare for name in named if (bare := _bare(name)) in tools), None)
+    name = next((bare for name in named if (bare := _bare_name(name)) in tools), None)
     if name is None:
         return []
-    pairs = _pairs(element.inner, name)
-    beside = {key: item for key, item in element.attributes.items() if _bare(item) != name}
-    given: list[Any] = [_typed(pairs, tools[name])] if pairs else []
+    pairs = _arguments_in_tags(element.inner, name)
+    beside = {key: item for key, item in element.attributes.items() if _bare_name(item) != name}
+    given: list[Any] = [_as_schema_types(pairs, tools[name])] if pairs else []
     if begins := re.search(r"[{\[]", element.content):
         with suppress(*UNREADABLE):
             given.append(read_json(element.content, begins.start())[0])
-    given += [] if given else [_typed(beside, tools[name])]
+    given += [] if given else [_as_schema_types(beside, tools[name])]
     return next(
-        (call for arguments in given if (call := _valid(name, arguments, tools))), list[Call]()
+        (call for arguments in given if (call := _valid_call(name, arguments, tools))), list[Call]()
     )
 
 
-def _pairs(elements: Sequence[_Element], tool: str) -> dict[str, str]:
-    """Return the names and values of arguments in tags."""
+def _arguments_in_tags(elements: Sequence[_Element], tool: str) -> dict[str, str]:
+    """Return arguments by their names, from tags such as `<day>` or pairs of a key and a value.
+
+    Texts that are only the tool's name are left out.
+    """
     pairs = dict[str, str]()
     key = ""
     for element in elements:
@@ -357,19 +383,20 @@ def _pairs(elements: Sequence[_Element], tool: str) -> dict[str, str]:
         elif not named and element.name.lower().endswith("key"):
             key = text
         elif element.inner and not named:
-            pairs |= _pairs(element.inner, tool)
-        elif _bare(text) != tool:
+            pairs |= _arguments_in_tags(element.inner, tool)
+        elif _bare_name(text) != tool:
             pairs[named or element.name] = text
     return pairs
 
 
-def _typed(pairs: Mapping[str, str], schema: Mapping[str, Any]) -> dict[str, Any]:
+def _as_schema_types(pairs: Mapping[str, str], schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments written in tags as their schema's types; a wrong one stays a string."""
     properties: Mapping[str, Any] = schema.get("properties") or {}
     return {key: _as_type(text, properties.get(key) or {}) for key, text in pairs.items()}
 
 
 def _as_type(text: str, schema: Mapping[str, Any]) -> Any:
+    """Return a text as its schema's type; the text itself if it cannot be read as that."""
     if "string" in (schema.get("type") or "string"):
         return text
     try:

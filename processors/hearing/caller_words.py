@@ -49,7 +49,11 @@ class TurnLanguage:
         self._words = Counter[str]()  # the number of words in this turn, by language
 
     def heard(self, text: str, language: str | None) -> bool:
-        """Count a result; return whether the turn's language has changed."""
+        """Count the words of a result in a language.
+
+        Return whether the turn's language has changed. The turn's language, `current`, is the one
+        with the most words. Without a language nothing changes.
+        """
         if not language:
             return False
         self._words[language] += len(text.split())
@@ -99,20 +103,23 @@ class CallerLanguage(SoundPath):
         match frame:
             case StartFrame() if not self._is_first:
                 await self.push_frame(frame, direction)
-                await self._switch(self._language.current)
+                await self._switch_language(self._language.current)
                 return
             case TranscriptionFrame():
                 language = str(frame.language) if frame.language else None
                 if self._language.heard(frame.text, language):
-                    await self._switch(self._language.current)
+                    await self._switch_language(self._language.current)
             case UserStartedSpeakingFrame() | UserStoppedSpeakingFrame():
                 self._language.turn_over()
             case _:
                 pass
         await self.push_frame(frame, direction)
 
-    async def _switch(self, language: str) -> None:
-        """Tell the call's own speech and each voice; no interruption drops the change."""
+    async def _switch_language(self, language: str) -> None:
+        """Set the language of the call's own speech and of each voice.
+
+        No interruption drops the change.
+        """
         self._follow(language)
         for voice in self._voices:
             change = TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=voice)
@@ -202,7 +209,7 @@ class WordlessTurns:
         self._hold_line = hold_line
         self._interrupted = False  # the agent was interrupted since the last turn
         self._asked = False  # the caller was asked to repeat
-        user.add_event_handler("on_user_turn_stopped", self._end)
+        user.add_event_handler("on_user_turn_stopped", self._on_turn_stopped)
 
     def notice(self, event: Event) -> None:
         """Record whether the agent was interrupted since the last turn."""
@@ -214,8 +221,15 @@ class WordlessTurns:
             case _:
                 pass
 
-    async def _end(self, _user: object, _strategy: Any, message: UserTurnStoppedMessage) -> None:
-        """Act on a turn without a transcript; after any other turn, only reset the state."""
+    async def _on_turn_stopped(
+        self, _user: object, _strategy: Any, message: UserTurnStoppedMessage
+    ) -> None:
+        """End a turn without a transcript; after a turn with words, only reset the state.
+
+        The cut speech is resumed, the model is asked, the caller is asked to repeat, or nothing
+        happens. If the sound had cancelled the end of the call, the call is ended after the resumed
+        speech.
+        """
         if message.content:
             self._asked = False
             self._asides.turn_over(worded=True)
@@ -231,7 +245,7 @@ class WordlessTurns:
         )
         goodbye = self._floor.revoked
         if after is AfterSound.RESUME and goodbye != SILENT:
-            await self._resume()
+            await self._resume_cut_speech()
             if goodbye is not None:  # the end of the call was cancelled, too
                 await self._user.push_frame(PartFrame(reason=goodbye))
             return
@@ -245,8 +259,8 @@ class WordlessTurns:
             case _:
                 self._hold_line.note_nothing_said()
 
-    async def _resume(self) -> None:
-        """Say the rest of the interrupted speech, or let the model write it."""
+    async def _resume_cut_speech(self) -> None:
+        """Push the rest of the interrupted speech, or let the model write it if it is not known."""
         rest = self._asides.resume()
         if rest is not None:
             self._hold_line.note_nothing_said()
@@ -286,11 +300,11 @@ class CallerWords(SoundPath):
         self._left = limit
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Clean transcripts in place and pass everything on."""
+        """Clean transcripts in place and pass everything on; our own echo becomes empty."""
         await super().process_frame(frame, direction)
         match frame:
             case TranscriptionFrame():
-                self._bound(frame)
+                self._clean_and_limit(frame)
                 frame = self._without_aside(frame)
             case InterimTranscriptionFrame():
                 frame.text = clean(frame.text, self._limit)
@@ -310,8 +324,11 @@ class CallerWords(SoundPath):
         self._left += len(frame.text)  # it does not count towards the turn's limit
         return AsideFrame(text=frame.text, kind=kind, finalized=frame.finalized)
 
-    def _bound(self, frame: TranscriptionFrame) -> None:
-        """Clean a transcript and cut it to the turn's limit; report the first cut in a turn."""
+    def _clean_and_limit(self, frame: TranscriptionFrame) -> None:
+        """Clean a transcript in place, and cut it to the characters that are left in this turn.
+
+        The first cut in a turn is reported as `InputRefused`.
+        """
         had_room = self._left > 0
         too_long = len(frame.text.strip()) > self._left
         frame.text = clean(frame.text, self._left)

@@ -106,7 +106,7 @@ class CallerHearing:
             policy,
             numbers=turn.attempts,
             offered=offered,
-            hears=lambda name: _hears(self.feeds[name]),
+            hears=lambda name: _is_fed_without_attempt(self.feeds[name]),
         )
         self.utterance: CallerUtterance | None = None
         self._transcripts = Transcripts()
@@ -133,13 +133,19 @@ class CallerHearing:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def tick(self, now: float) -> tuple[HearingAction, ...]:
-        """Return the actions that are due by now; our own stalls do not make a rung mute."""
+        """Return the actions that are due by now, and count the failures of mute rungs.
+
+        A rung is mute if it sends no results although it should; our own stalls do not count. While
+        words are pending, the turn is kept open.
+        """
         self._policy.lag.count_stall(now)
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
             mute = feed.attempt is not None and feed.found_mute(now)
             if mute and _in_progress(self.utterance):
-                actions += self.fail(feed.provider, _failure(Symptom.NO_RESULTS, feed), now)
+                actions += self.fail(
+                    feed.provider, _failure_from_symptom(Symptom.NO_RESULTS, feed), now
+                )
         utterance = _in_progress(self.utterance)
         if utterance is None:
             return tuple(actions)
@@ -158,9 +164,10 @@ class CallerHearing:
         return tuple(actions)
 
     def hear(self, sound: bytes, now: float) -> tuple[HearingAction, ...]:
-        """Keep the caller's next audio, 16-bit mono, and send it to the open feeds.
+        """Keep the caller's next audio, 16-bit mono.
 
-        From time to time, also look for a better rung. Old audio is dropped between utterances.
+        Return the actions that send it to the open feeds. From time to time, also look for a better
+        rung. Old audio is dropped between utterances.
         """
         self.sound.push(sound)
         utterance = self.utterance
@@ -252,7 +259,10 @@ class CallerHearing:
         return (*actions, PassOn(new_text=new_text))
 
     def fail(self, provider: str, failure: Failure, now: float) -> tuple[HearingAction, ...]:
-        """Reconnect a rung that failed; if it was asked, its attempt has failed."""
+        """Return the actions after a rung failed: reconnect it, and ask another if it was asked.
+
+        Outside an attempt, the failure is counted here, except a time-out that we may have caused.
+        """
         feed = self.feeds[provider]
         utterance, attempt = _in_progress(self.utterance), feed.attempt
         feed.attempt, feed.waits = None, False
@@ -272,7 +282,7 @@ class CallerHearing:
         self.feeds[provider].opening.note_started(now)
 
     def connected(self, provider: str, now: float) -> tuple[HearingAction, ...]:
-        """Record that a rung can receive audio, and feed it if it is needed."""
+        """Record that a rung can receive audio; return the actions that feed it if it is needed."""
         utterance, feed = self.utterance, self.feeds[provider]
         feed.connected = True
         feed.opening.end()
@@ -292,7 +302,7 @@ class CallerHearing:
     def _carry_out(
         self, actions: tuple[AttemptAction, ...], now: float
     ) -> tuple[HearingAction, ...]:
-        """Carry out the actions of `Attempting` on the feeds; return those for the stage."""
+        """Carry out the attempts' actions on the feeds; return those left for the stage."""
         done: list[HearingAction] = []
         for action in actions:
             match action:
@@ -309,7 +319,7 @@ class CallerHearing:
                         action.attempt, replayed=replayed, from_s=from_s
                     )
                 case Stop():
-                    done += _drop(self.feeds[action.provider], action)
+                    done += _end_attempts_feed(self.feeds[action.provider], action)
                 case Exhausted():
                     done += _pass_on_guess(self._transcripts)
                 case Done():
@@ -320,12 +330,16 @@ class CallerHearing:
         return tuple(done)
 
     def _feed_next_rung(self, now: float) -> tuple[HearingAction, ...]:
-        """Between utterances, feed the rung that will be asked next; count overdue connections."""
+        """Between utterances, return the actions that feed the rung which will be asked next.
+
+        It takes the place of the rung that got the audio. Overdue first connections are counted as
+        failures, also within an utterance.
+        """
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
             if feed.attempt is None and feed.opening.note_overdue(now):
                 actions += _count_failure(
-                    _failure(Symptom.NO_ANSWER, feed), self._policy, self._turn, now
+                    _failure_from_symptom(Symptom.NO_ANSWER, feed), self._policy, self._turn, now
                 )
         if _in_progress(self.utterance):
             return tuple(actions)
@@ -345,7 +359,7 @@ class CallerHearing:
         return (*actions, *best.start_feed(self.sound, from_s, now))
 
 
-def _hears(feed: Feed) -> bool:
+def _is_fed_without_attempt(feed: Feed) -> bool:
     """Return whether a rung has no attempt, but already gets the caller's audio.
 
     Such a rung may transcribe the next words even if no rung may be asked because other calls
@@ -375,8 +389,11 @@ def _pass_on_guess(transcripts: Transcripts) -> tuple[PassOn, ...]:
     return (PassOn(new_text, guess=True),) if new_text else ()
 
 
-def _drop(feed: Feed, stop: Stop) -> tuple[HearingAction, ...]:
-    """End an attempt's feed, unless its rung has been asked again since."""
+def _end_attempts_feed(feed: Feed, stop: Stop) -> tuple[HearingAction, ...]:
+    """Return the actions that end an attempt's feed; none if its rung has been asked again since.
+
+    A rung that was late is reconnected as well, because its stream may be stuck.
+    """
     if feed.attempt != stop.attempt:
         return ()
     ended = feed.end()
@@ -390,14 +407,18 @@ def _in_progress(utterance: CallerUtterance | None) -> CallerUtterance | None:
     return utterance if utterance is not None and not utterance.attempting.over else None
 
 
-def _failure(symptom: Symptom, feed: Feed) -> Failure:
+def _failure_from_symptom(symptom: Symptom, feed: Feed) -> Failure:
+    """Return the failure that a symptom of this feed's recogniser means."""
     return failed(classify_symptom(symptom), "stt", provider=feed.provider)
 
 
 def _count_failure(
     failure: Failure, policy: StagePolicy, turn: Turn, now: float
 ) -> tuple[EmitEvent, ...]:
-    """Count a failure outside an attempt, such as a lost standby, and return its events."""
+    """Count a failure outside an attempt, such as a lost standby, in the availability of its rung.
+
+    Returns the events to emit; none if the rung is already known to be unavailable.
+    """
     rung = policy.availability.of(policy.stage, failure.provider)
     permit = rung.permit(now)
     if permit is None:
@@ -412,7 +433,7 @@ def _new_text(heard: Heard, written: str, *, transcripts: Transcripts, writing: 
     Args:
         heard: The result, without words from an earlier feed.
         written: The text of the whole result.
-        transcripts: The transcripts passed on before; a final result is added.
+        transcripts: The transcripts passed on before; a final result is added to them.
         writing: The attempt whose words are used.
     """
     if not heard.text:

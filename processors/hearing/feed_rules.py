@@ -141,6 +141,7 @@ class Liveness:
         self._steady = 0
 
     def _count_from(self, now_s: float) -> None:
+        """Restart the measurement of results and audio, from this time on the provider's clock."""
         self._lived_at = self._fed_until_s = now_s
         self._starved_s = 0.0
 

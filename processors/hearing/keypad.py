@@ -87,11 +87,11 @@ class Keypad(SoundPath):
         if isinstance(frame, EndFrame | CancelFrame):
             await self._alarm.stop()
         if isinstance(frame, InputDTMFFrame):
-            await self._press(frame.button.value)
+            await self._give_key_to_owner(frame.button.value)
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
-                self._alarm.start(self, lambda: self._entry.wake_at, self._tick)
+                self._alarm.start(self, lambda: self._entry.wake_at, self._end_due_entry)
             case UserStartedSpeakingFrame():
                 await self._add_entry(self._entry.end())
             case _:
@@ -109,8 +109,11 @@ class Keypad(SoundPath):
         is_entry = key not in self._own_keys or self._entry.wake_at is not None
         return "entry" if is_entry else "agent"
 
-    async def _press(self, key: str) -> None:
-        """Give a key to its owner and report it; one for the menu discards an entry in progress."""
+    async def _give_key_to_owner(self, key: str) -> None:
+        """Add a key to the entry if it belongs there, and report key and owner to the floor.
+
+        A key for the menu discards an entry in progress.
+        """
         owner = self._owner_of(key)
         if owner == "menu":
             self._entry.end()
@@ -119,7 +122,7 @@ class Keypad(SoundPath):
         self._floor.key_pressed(key, owner)
 
     async def _add_key(self, key: str) -> None:
-        """Add a key to the entry; the first key of an entry interrupts the agent."""
+        """Add a key to the entry, which it may complete; the first key interrupts the agent."""
         if self._entry.wake_at is None:
             await self.broadcast_interruption()
         asked = self._asked()
@@ -129,11 +132,16 @@ class Keypad(SoundPath):
         await self._add_entry(self._entry.press(key, self._now()))
         self._alarm.ring()
 
-    async def _tick(self, now: float) -> None:
+    async def _end_due_entry(self, now: float) -> None:
+        """Add the entry to the conversation if it is complete by now, because no digit followed."""
         await self._add_entry(self._entry.tick(now))
 
     async def _add_entry(self, entry: str | None) -> None:
-        """Add an entry to the conversation; ask the model, unless the caller's turn is open."""
+        """Add a complete entry to the conversation, as the caller's words.
+
+        `None` or "" does nothing. Outside a caller's turn, it interrupts the agent, and the model
+        is asked.
+        """
         if not entry:
             return
         if not self._floor.turn_open:

@@ -78,16 +78,17 @@ class SoundRing:
         Some recognisers process audio hardly faster than real time, so silence at the beginning
         would delay them by its whole length.
         """
-        loud = LOUD * max(map(_peak, self.since(noticed_s)[:JUDGED_CHUNKS]), default=0)
+        loud = LOUD * max(map(_peak_of, self.since(noticed_s)[:JUDGED_CHUNKS]), default=0)
         at_s = from_s
         for chunk in self.since(from_s):
-            if at_s >= noticed_s or _peak(chunk) > loud:
+            if at_s >= noticed_s or _peak_of(chunk) > loud:
                 break
             at_s += self.seconds(len(chunk))
         return max(from_s, min(at_s, noticed_s) - SOFT_S)
 
 
-def _peak(sound: bytes) -> int:
+def _peak_of(sound: bytes) -> int:
+    """Return the loudest absolute sample of 16-bit audio; 0 without samples."""
     whole = memoryview(sound[: len(sound) // 2 * 2]).cast("h")
     return max(map(abs, whole), default=0)
 
@@ -159,6 +160,7 @@ class Transcripts:
         """Record a final transcript as delivered, and return its new part.
 
         The new part is empty if the attempt is not the current one, or if all words were delivered.
+        Words with times are compared by time, others by text.
         """
         if attempt != self._attempt:
             return ""

@@ -92,7 +92,7 @@ class RecogniserRung(Rung):
         self._supervised = service if isinstance(service, Supervised) else None
         self.reconnector: Reconnector | None = None
         if self._supervised:
-            connect, clock = self._connect, stage.now
+            connect, clock = self._open_new_stream, stage.now
             self.reconnector = Reconnector(name, connect, clock=clock, allowed=allowed)
         _disable_own_reconnect(service)
 
@@ -141,8 +141,11 @@ class RecogniserRung(Rung):
             self.reconnector.backoff.down(self._stage.now())
             self.reconnector.start_reconnecting(self._stage)
 
-    async def _connect(self) -> bool:
-        """Open a new stream, and report it to the stage; return whether it is open."""
+    async def _open_new_stream(self) -> bool:
+        """Open a new stream, report it to the stage, and return whether it is open.
+
+        False if the service reconnects by itself. Called by `reconnector`.
+        """
         connected = self._supervised is not None and await self._supervised.reconnect()
         if connected:
             await self._stage.report((self, None))

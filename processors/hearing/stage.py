@@ -82,7 +82,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         seats = {name: Seat(policy.gates.get(name)) for name in rungs}
 
         def may_reconnect(name: str) -> bool:
-            return self._hearing.feeds[name].waits or _usable(policy, name, clock())
+            return self._hearing.feeds[name].waits or _is_usable(policy, name, clock())
 
         self._rungs = {
             name: RecogniserRung(
@@ -155,12 +155,12 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
             await self.hear_sound(frame)
             return
         if isinstance(frame, STTMuteFrame):
-            await self._follow(self._mute.set(mute=frame.mute))
+            await self._on_vad_report(self._mute.set(mute=frame.mute))
             return  # the services get silence; muted, they would look as if they had failed
         if _is_for(self._services, frame):
             await _send_to_all(self._rungs.values(), frame, settles=True)
             return
-        _end(self._rungs.values(), frame)
+        _end_rungs_at_call_end(self._rungs.values(), frame)
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
@@ -170,31 +170,34 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
             case UserStoppedSpeakingFrame():
                 await _send_to_all(self._rungs.values(), frame)
             case VADUserStartedSpeakingFrame() | PauseBegan() | VADUserStoppedSpeakingFrame():
-                await self._follow(self._mute.report(frame))
+                await self._on_vad_report(self._mute.report(frame))
             case _:
                 pass  # including interruptions, which must not stop a recogniser
 
-    async def _follow(self, report: SpeechReport | None) -> None:
-        """Act on a report of the call's own VAD, and keep it to be sent to recognisers."""
+    async def _on_vad_report(self, report: SpeechReport | None) -> None:
+        """Give a report of the call's VAD to the decision, and carry out what follows.
+
+        `None` does nothing. A start or a stop is kept, because recognisers get it with their audio.
+        """
         if report is None:
             return
         async with self.working():
             match report:
                 case VADUserStartedSpeakingFrame():
                     self._marks[True] = report
-                    await self._do(self._hearing.begin_speech(report.start_secs, self.now()))
+                    await self._carry_out(self._hearing.begin_speech(report.start_secs, self.now()))
                 case VADUserStoppedSpeakingFrame():
                     self._marks[False] = report
-                    await self._do(self._hearing.stop_speech(report.stop_secs, self.now()))
+                    await self._carry_out(self._hearing.stop_speech(report.stop_secs, self.now()))
                 case PauseBegan():
-                    await self._do(self._hearing.pause_speech())
+                    await self._carry_out(self._hearing.pause_speech())
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Pass a piece of audio on, and feed the recognisers."""
         await self.hand_on(frame)
         sound = bytes(len(frame.audio)) if self._mute.muted else frame.audio
         async with self.lock:  # not `working`: fifty pieces a second never make `wake_at` earlier
-            await self._do(self._hearing.hear(sound, self.now()))
+            await self._carry_out(self._hearing.hear(sound, self.now()))
 
     async def handle(self, report: RecogniserEvent, now: float) -> None:
         """Pass a recogniser's event to the decision, and carry out the actions."""
@@ -203,27 +206,29 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
             case TranscriptionFrame() | InterimTranscriptionFrame():
                 frame.metadata["rung"] = rung.name
                 result = self._hearing.read_result(rung.name, heard_in(frame), now)
-                await self._do(result, frame)
+                await self._carry_out(result, frame)
             case ErrorFrame():
                 failure = recogniser_failure_of(frame, rung.name)
                 rung.seat.learn(failure)
-                await self._do(self._hearing.fail(rung.name, failure, now))
+                await self._carry_out(self._hearing.fail(rung.name, failure, now))
             case MetricsFrame():
-                frame.data = _reported(frame.data, rung.name, in_use=rung.name == self.writer)
+                frame.data = _relabelled(frame.data, rung.name, in_use=rung.name == self.writer)
                 if frame.data:
                     await self.push_frame(frame)
             case _ if rung.connected:
                 rung.note_connected()
-                await self._do(self._hearing.connected(rung.name, now))
+                await self._carry_out(self._hearing.connected(rung.name, now))
             case _:
                 pass  # it is set up but not connected, or has lost the connection again
 
     async def tick(self, now: float) -> None:
         """Do what is due by now."""
-        await self._do(self._hearing.tick(now))
+        await self._carry_out(self._hearing.tick(now))
 
-    async def _do(self, actions: Iterable[HearingAction], result: Transcript | None = None) -> None:
-        """Carry out the actions in order.
+    async def _carry_out(
+        self, actions: Iterable[HearingAction], result: Transcript | None = None
+    ) -> None:
+        """Carry out the actions in order: emit events, pass words on, feed and connect rungs.
 
         Args:
             actions: The actions.
@@ -238,12 +243,15 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
                 case KeepTurnOpen():  # Pipecat waits again after an interim result without words
                     await self.push_frame(InterimTranscriptionFrame("", "", time_now_iso8601()))
                 case Ask() | Reconnect():
-                    await self._connect(action)
+                    await self._connect_or_reconnect(action)
                 case MarkSpeech() | FeedSound() | FlushWords() | AskForWords():
-                    await self._send(action)
+                    await self._send_to_rung(action)
 
     async def _pass_on(self, action: PassOn, result: Transcript | None) -> None:
-        """Pass on the result, or the one passed on last as a final one; cut to its new text."""
+        """Push a result with its new text; for a guess, push the last pushed result as a final one.
+
+        Without a result, nothing is pushed.
+        """
         frame = _final_of(self._passed_on) if action.guess else result
         if frame is None:
             return
@@ -252,8 +260,13 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         self._passed_on = frame
         await self.push_frame(frame)
 
-    async def _send(self, action: MarkSpeech | FeedSound | FlushWords | AskForWords) -> None:
-        """Send a rung audio or a report; a VAD stop makes it flush its words."""
+    async def _send_to_rung(
+        self, action: MarkSpeech | FeedSound | FlushWords | AskForWords
+    ) -> None:
+        """Send a rung audio or a report, or make it finalise its words.
+
+        A stop of the VAD does that.
+        """
         rung = self._rungs[action.provider]
         match action:
             case FeedSound():
@@ -265,15 +278,18 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
             case AskForWords():
                 rung.ask_for_words()
 
-    async def _connect(self, action: Ask | Reconnect) -> None:
-        """Connect or reconnect a rung; for the first connection, it must have a free place."""
+    async def _connect_or_reconnect(self, action: Ask | Reconnect) -> None:
+        """Reconnect a rung, at once if it is asked, or connect it for the first time.
+
+        Without a free place for a first connection, the attempt ends.
+        """
         rung = self._rungs[action.provider]
         if rung.opened:
             rung.reconnect(hurry=isinstance(action, Ask))
         elif rung.open():
             self._hearing.opened(rung.name, self.now())
         elif isinstance(action, Ask):
-            await self._do(self._hearing.no_place(action.attempt, self.now()))
+            await self._carry_out(self._hearing.no_place(action.attempt, self.now()))
 
 
 def _final_of(guess: Transcript | None) -> TranscriptionFrame | None:
@@ -290,16 +306,18 @@ def _final_of(guess: Transcript | None) -> TranscriptionFrame | None:
 async def _send_to_all(
     rungs: Iterable[RecogniserRung], frame: Frame, *, settles: bool = False
 ) -> None:
+    """Send a frame to each rung; with `settles`, as settings, which a rung may apply later."""
     for rung in rungs:
         await (rung.pipe.settle(frame) if settles else rung.pipe.send(frame))
 
 
-def _usable(policy: StagePolicy, name: str, now: float) -> bool:
+def _is_usable(policy: StagePolicy, name: str, now: float) -> bool:
+    """Return whether a rung may be asked now."""
     return policy.availability.of(policy.stage, name).at(now).usable
 
 
-def _end(rungs: Iterable[RecogniserRung], frame: Frame) -> None:
-    """Close the rungs' connections if this frame ends the call."""
+def _end_rungs_at_call_end(rungs: Iterable[RecogniserRung], frame: Frame) -> None:
+    """End the rungs' pipelines if this frame ends the call."""
     if isinstance(frame, EndFrame | CancelFrame):
         for rung in rungs:
             rung.pipe.end(frame)
@@ -319,7 +337,7 @@ async def _broadcast_timing(stage: FrameProcessor, service: FrameProcessor) -> N
         await stage.broadcast_frame_instance(service.service_metadata_frame())
 
 
-def _reported(measured: Iterable[MetricsData], name: str, *, in_use: bool) -> list[MetricsData]:
+def _relabelled(measured: Iterable[MetricsData], name: str, *, in_use: bool) -> list[MetricsData]:
     """Return a rung's measurements under its own name; only what is billed if it is not in use."""
     return [
         metrics_data.model_copy(update={"processor": name})

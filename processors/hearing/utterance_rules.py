@@ -127,7 +127,7 @@ class CallerUtterance:
         return self.start(now)
 
     def stop(self, at_s: float, vad_delay_s: float, now: float) -> tuple[AttemptAction, ...]:
-        """Record that the caller stopped.
+        """Record that the caller stopped; return the actions, which may complete the utterance.
 
         Args:
             at_s: When the VAD reported it, in seconds of the caller's audio.
@@ -152,7 +152,10 @@ class CallerUtterance:
         )
 
     def read_result(self, attempt: int, heard: Heard, now: float) -> tuple[AttemptAction, ...]:
-        """Decide on a result, with times of the caller's audio; it may complete the utterance."""
+        """Record an attempt's result, and return the actions.
+
+        The result may complete the utterance. Its times are seconds of the caller's audio.
+        """
         self.attempting.until = self.until(now)
         self._lived_at[attempt] = self._lag.provider_s(now)
         event = Progressed(attempt=attempt) if heard.text else SignOfLife(attempt=attempt)
@@ -176,9 +179,9 @@ class CallerUtterance:
         return self.attempting.tick(now)
 
     def ask(self, feed: Feed, ask: Ask, sound: SoundRing, now: float) -> tuple[FeedAction, ...]:
-        """Ask a recogniser to transcribe the utterance: at once, or when it is connected.
+        """Return the actions that ask a recogniser for the utterance, if possible at once.
 
-        If it returns `Ask`, connect the rung, and then call `feed`.
+        If they contain `Ask`, connect the rung, and then call `feed`.
         """
         again = feed.attempt is not None  # it is late, and asked a second time
         feed.attempt = ask.attempt
@@ -194,7 +197,10 @@ class CallerUtterance:
         return (ask,)
 
     def feed(self, feed: Feed, sound: SoundRing, now: float) -> tuple[FeedAction, ...]:
-        """Feed a recogniser from the first word without a transcript, unless it has that audio."""
+        """Return the actions that feed a recogniser from the first word without a transcript.
+
+        If it has that audio already, only the mark of speech is sent.
+        """
         feed.waits = False
         from_s = max(replay_from_s(self.began_s, sound.start_s), self.not_before_s)
         if feed.open and feed.from_s <= from_s:

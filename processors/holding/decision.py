@@ -144,7 +144,7 @@ class HoldDecision:
         """When to call `tick`, or `None`."""
         if self._floor.parting:
             return self.outage.wake_at
-        return earliest(*(at for at, _ in self._rules))
+        return earliest(*(at for at, _ in self._rules_in_order))
 
     def picked_up(self, now: float) -> None:
         """Record that the other party has picked up: the call and the caller's time begin."""
@@ -152,13 +152,19 @@ class HoldDecision:
         self._silence.start(now)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
-        """Return the actions for an event."""
+        """Record an event, and return the actions for it.
+
+        After a final goodbye, only events of `AFTER_GOODBYE` count. Most speech is decided by
+        `tick`.
+        """
         if self._floor.parting:
             return self.outage.handle(event, now) if isinstance(event, AFTER_GOODBYE) else ()
         self._note_sign(event, now)
         match event:
             case StageExhausted() | AttemptFailed() | AttemptStarted():
-                _expect(event, now, holding=self._holding, announcements=self._announcements)
+                _update_expectations(
+                    event, now, holding=self._holding, announcements=self._announcements
+                )
                 return ()  # an outage is announced later, by `tick`
             case AttemptWon():
                 return self._note_won(event, now)
@@ -195,22 +201,22 @@ class HoldDecision:
         if self._floor.parting:
             due = self.outage.tick(now)
             return tuple(item for item in due if isinstance(item, HangUp | KeepMessage))
-        for at, act in self._rules:
+        for at, act in self._rules_in_order:
             if at is not None and now >= at and (actions := act(now)):
                 return actions
         return ()
 
     @property
-    def _rules(self) -> tuple[Rule, ...]:
+    def _rules_in_order(self) -> tuple[Rule, ...]:
         """The rules in their order; see above."""
         away, outage = bool(self._floor.away), self.outage
         return (
             (None if away else self._length.wake_at, self._length.tick),
-            (self._announcements.wake_at, self._announce),
+            (self._announcements.wake_at, self._announce_outage),
             (outage.wake_at, outage.tick),
-            (None if outage.in_charge else self._holding.wake_at, self._hold),
+            (None if outage.in_charge else self._holding.wake_at, self._hold_the_line),
             (self.rhythm.wake_at, self.rhythm.tick),
-            (self._result_at, self._deliver),
+            (self._result_at, self._deliver_results),
             (None if away or outage.step else self._silence.wake_at, self._silence.tick),
         )
 
@@ -221,8 +227,11 @@ class HoldDecision:
             return None
         return max(self._floor.quiet_since, self.result_since) + RESULT_QUIET_S
 
-    def _announce(self, now: float) -> Actions:
-        """Let the outage menu speak about the stage that is due, in place of the answer."""
+    def _announce_outage(self, now: float) -> Actions:
+        """Let the outage menu speak about the stage that is due, in place of the answer.
+
+        Empty if no stage is due. The answer is no longer awaited then.
+        """
         stage = self._announcements.due(now)
         if stage is None:
             return ()
@@ -230,16 +239,18 @@ class HoldDecision:
         found = StageExhausted(stage=stage, attempts=0)
         return self.outage.handle(found, now)
 
-    def _hold(self, now: float) -> Actions:
+    def _hold_the_line(self, now: float) -> Actions:
+        """Return the fillers or clips that are due because the answer is late."""
         says = self._holding.tick(now)
         return tuple(SpeakFor(situations=HELD_WITH[say], then=Then.HOLD) for say in says)
 
-    def _deliver(self, _: float) -> Actions:
+    def _deliver_results(self, _: float) -> Actions:
+        """Return the action that gives the model late results of tools, and stop waiting for it."""
         self.result_since = None
         return (DeliverResults(),)
 
     def _note_sign(self, event: LineEvent, now: float) -> None:
-        """Record what restarts the time of a silent caller."""
+        """Restart a silent caller's time after a sign of life or a transfer."""
         match event:
             case CallerStarted():
                 self._silence.sound_began(event.at_s)
@@ -293,7 +304,7 @@ class HoldDecision:
                 pass
 
 
-def _expect(
+def _update_expectations(
     event: StageExhausted | AttemptFailed | AttemptStarted,
     now: float,
     *,

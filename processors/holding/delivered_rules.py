@@ -49,7 +49,10 @@ class DeliveredWords:
         self._waiting.append((self._position_s, text if spaced else f" {text}"))
 
     def played(self, now: float) -> None:
-        """Record that the line plays audible audio of an answer; nothing is missing before."""
+        """Record that the line plays an answer's sound, and forget the words played so far.
+
+        Nothing can be missing before the first such report.
+        """
         if not self._reports:
             self._reports, self._checked_at = True, now
             self._watched_from = now + START_S

@@ -85,15 +85,15 @@ class Farewell(FrameProcessor):
         self._alarm: asyncio.Task[None] | None = None
 
     async def end_call(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
-        """End the call after the current answer, and after `words` if there are any.
+        """Request the end of the call, after the current answer and after `words`; return at once.
 
-        If the call is already ending, only the first `final` request has an effect. A goodbye that
-        takes too long is cut off: see `patience_s`.
+        Sets `floor.ending`, and starts a timer that cuts off a goodbye which takes longer than
+        `patience_s`. If the call is already ending, only the first `final` request has an effect.
 
         Args:
             reason: As in `CallEnded`: agent_hung_up, silence, max_length, failed, shutdown.
             words: Spoken last, verbatim; `None` if the goodbye is already in progress.
-            final: The call ends even if the caller speaks now.
+            final: The call ends even if the caller speaks now; else a barge-in cancels the end.
         """
         if self._floor.ending is not None and (self._final or not final):
             return
@@ -115,9 +115,12 @@ class Farewell(FrameProcessor):
         return ending if self._floor.ending else {}
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass frames on, except those of `_withholds`; send a requested end after the answer."""
+        """Pass frames on, unless they are withheld; after an answer, send a requested end.
+
+        It tells the floor when the model writes, and when an interruption drops the reply.
+        """
         await super().process_frame(frame, direction)
-        if await self._withholds(frame, direction):
+        if await self._is_withheld_or_request(frame, direction):
             return
         await self.push_frame(frame, direction)
         match frame:
@@ -144,8 +147,8 @@ class Farewell(FrameProcessor):
         await super().cleanup()
         await self._stop_alarm()
 
-    async def _withholds(self, frame: Frame, direction: FrameDirection) -> bool:
-        """Return whether a frame must not be passed on; handle it if it is a `PartFrame`.
+    async def _is_withheld_or_request(self, frame: Frame, direction: FrameDirection) -> bool:
+        """Return whether a frame must not be passed on; a `PartFrame` is carried out here.
 
         After a final goodbye, answers are dropped: the caller may go on speaking. While the call is
         ending, so are contexts from below, which would make the model answer a tool's result. The
@@ -161,7 +164,10 @@ class Farewell(FrameProcessor):
         return from_below and self._floor.ending is not None
 
     async def _send_end(self) -> None:
-        """Send the last words and the end to the TTS stage, if requested and not sent yet."""
+        """Push the last words and the end to the TTS stage, if requested and not sent yet.
+
+        A final end sets `floor.parting`: from then on, no answer is spoken.
+        """
         if self._floor.ending is None or self._end_sent:
             return
         self._end_sent, self._floor.parting = True, self._final
@@ -174,7 +180,10 @@ class Farewell(FrameProcessor):
         await self.push_frame(end)
 
     async def _drop_interrupted(self) -> None:
-        """After a barge-in, cancel the end of the call; if it is final, send it at once instead."""
+        """After a barge-in, cancel the end of the call, and note its reason in `floor.revoked`.
+
+        If the end is final, it is sent at once instead.
+        """
         if self._final:
             self._end_sent = self._floor.parting  # an earlier, not final goodbye has been dropped
             await self._send_end()
@@ -198,6 +207,7 @@ class Farewell(FrameProcessor):
             await self._end(self._floor.ending)
 
     async def _stop_alarm(self) -> None:
+        """Cancel the time limit of the goodbye, unless it is what calls this."""
         alarm, self._alarm = self._alarm, None
         if alarm is not None and alarm is not asyncio.current_task():
             await self.cancel_task(alarm)

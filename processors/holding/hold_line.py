@@ -126,7 +126,7 @@ class HoldLine(FrameProcessor):
             self, self.decision, self.voice, alarm, words=words, choices=menu, farewell=farewell
         )
         self.delivered = self._executor.delivered
-        floor.listeners.append(self._follow)
+        floor.listeners.append(self._on_floor_event)
 
     def note_answered(self) -> None:
         """Record that the caller hears something else: no answer is pending any more."""
@@ -206,7 +206,10 @@ class HoldLine(FrameProcessor):
         self.voice.speaker.rate_hz = self._executor.tones.rate_hz = setup.audio_out_sample_rate
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Read a frame and pass it on; drop an answer after a menu choice or the goodbye."""
+        """Pass a frame on and tell the decision; drop an answer after a menu choice or the goodbye.
+
+        Before the end of the call, words that are left for the local voice are said.
+        """
         await super().process_frame(frame, direction)
         if self.decision.outage.has_the_line and drop_answer(frame, self._line, self._now()):
             return
@@ -220,7 +223,7 @@ class HoldLine(FrameProcessor):
                 await self._executor.stop()
             case _:
                 note_delivered(frame, self.delivered)
-                self._read(frame)
+                self._note_frame(frame)
 
     async def cleanup(self) -> None:
         """Stop; publish the words that were heard, and store a message in progress."""
@@ -230,8 +233,11 @@ class HoldLine(FrameProcessor):
         for action in self.decision.outage.give_up_message():
             await self._executor.do(action)
 
-    def _follow(self, event: FloorEvent) -> None:
-        """Process a change of the floor at once."""
+    def _on_floor_event(self, event: FloorEvent) -> None:
+        """Give a change of the floor to the decision; when the caller starts, stop our own speech.
+
+        Any other change wakes the task that carries out the actions.
+        """
         executor = self._executor
         match event:
             case CallerStarted():
@@ -248,8 +254,11 @@ class HoldLine(FrameProcessor):
             case _:
                 executor.alarm.ring()
 
-    def _read(self, frame: Frame) -> None:
-        """Tell the decision about a frame; the frame that ends an answer follows its last audio."""
+    def _note_frame(self, frame: Frame) -> None:
+        """Tell the decision about a frame, and wake the task that carries out its actions.
+
+        The frame that ends an answer comes after its last audio.
+        """
         executor, now, dry_at = self._executor, self._now(), self._line.dry_at
         answer = self.decision.answer
         match frame:

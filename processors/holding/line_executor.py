@@ -134,7 +134,7 @@ class HoldActions:
         self.alarm.start(
             self._owner,
             lambda: earliest(self.decision.wake_at, self.voice.wake_at, self.delivered.wake_at),
-            self._act,
+            self._act_on_due,
         )
 
     async def stop(self) -> None:
@@ -170,11 +170,11 @@ class HoldActions:
         """Carry out one action, and pass its result to the decision."""
         match action:
             case SpeakFor() | Prompt() | HoldSound():
-                await self._say(action)
+                await self._say_and_report(action)
             case RecordMessage() | RunMenuChoice() | KeepMessage():
-                await self._serve(action)
+                await self._serve_choice(action)
             case Goodbye() | HangUp():
-                await self._end(action)
+                await self._end_call_for(action)
             case CutLine():
                 await self._cut_line()
             case DeliverResults():
@@ -185,8 +185,11 @@ class HoldActions:
             case _:
                 assert_never(action)
 
-    async def _say(self, action: SpeakFor | Prompt | HoldSound) -> None:
-        """Say or play something; without a phrase for a waiting caller, play a tone."""
+    async def _say_and_report(self, action: SpeakFor | Prompt | HoldSound) -> None:
+        """Say or play something; a text's result goes to the decision as `Spoken`.
+
+        A prompt is emitted as an event. Without a phrase for a waiting caller, a tone is played.
+        """
         voice = self.voice
         match action:
             case SpeakFor():
@@ -202,8 +205,11 @@ class HoldActions:
             case _:
                 assert_never(action)
 
-    async def _serve(self, action: RecordMessage | RunMenuChoice | KeepMessage) -> None:
-        """Begin a message after its tone, run a choice in a task, or store a message."""
+    async def _serve_choice(self, action: RecordMessage | RunMenuChoice | KeepMessage) -> None:
+        """Begin a message after its tone, run a choice in a task, or store a message.
+
+        The result of a choice reaches the decision as `ChoiceDone`.
+        """
         match action:
             case RecordMessage():
                 begins_at, rate_hz = await self.voice.sound_tone(), self.voice.speaker.rate_hz
@@ -218,8 +224,8 @@ class HoldActions:
             case _:
                 assert_never(action)
 
-    async def _end(self, action: Goodbye | HangUp) -> None:
-        """End the call, after a goodbye if there is one."""
+    async def _end_call_for(self, action: Goodbye | HangUp) -> None:
+        """End the call: after a goodbye, or at once for `HangUp`, even if a part of it hangs."""
         if isinstance(action, HangUp):
             await self.choices.hang_up()
         else:
@@ -240,6 +246,11 @@ class HoldActions:
 
     @property
     def _end_of_call(self) -> Farewell:
+        """What ends the call.
+
+        Raises:
+            RuntimeError: The call has rules that end it, but nothing that can.
+        """
         if self._farewell is None:
             raise RuntimeError("this call has rules for silence or its length, but no farewell")
         return self._farewell
@@ -252,11 +263,12 @@ class HoldActions:
         only_protected = self.decision.outage.has_the_line
         await self.voice.speak_rest(self._take_rest, only_protected=only_protected)
 
-    async def _act(self, now: float) -> None:
-        """Say words that are missing or left over, then carry out all actions that are due.
+    async def _act_on_due(self, now: float) -> None:
+        """Say words that are missing or left over, then carry out all actions that are due by now.
 
         During an outage, the recogniser of the menu's words is started, also in a call that was
-        resumed in the middle of it, unless it cannot recognise the current language.
+        resumed in the middle of it, unless it cannot recognise the current language. Called by the
+        alarm.
         """
         self.voice.note_heard(now)
         if (missing := self.delivered.tick(now)) and not self.voice.floor.caller_speaking:
@@ -285,6 +297,7 @@ class HoldActions:
             self.queue_actions(self.decision.outage.hear(meaning, self._now()))
 
     def _take_rest(self, dry_at: float | None) -> None:
+        """Tell the decision that the local voice takes over words, and wake the task."""
         self.decision.take_rest(dry_at, self._now())
         self.alarm.ring()
 
@@ -303,9 +316,10 @@ def note_delivered(frame: Frame, delivered: DeliveredWords) -> None:
 
 
 def drop_answer(frame: Frame, line: CallerLine, now: float) -> bool:
-    """Take speech that can be interrupted off the line, for a frame that is not passed on.
+    """Drop speech of an answer that can be interrupted: take its length off the line's queue.
 
-    Return False for any other frame.
+    Returns:
+        Whether the frame was such speech, and so is not to be passed on.
     """
     if not isinstance(frame, TTSAudioRawFrame | TTSTextFrame) or not frame.interruptible:
         return False

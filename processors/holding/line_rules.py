@@ -68,7 +68,10 @@ class CallerMessage:
         return now >= self.over_at
 
     def sound(self, pcm: bytes, now: float) -> bytes:
-        """Record a piece of the caller's audio; return the part that belongs to the message."""
+        """Record a piece of the caller's audio; return the part that belongs to the message.
+
+        Empty before the message begins and after it is over. Speech during it sets `spoken`.
+        """
         if now < self._begins_at or self.over(now):
             return b""
         if (since := self._floor.caller_since) is not None:

@@ -48,6 +48,7 @@ class MenuEntry:
 
 
 def _entry_of(choice: Choice) -> MenuEntry:
+    """Return the entry of a choice: its key, its words, what is said for it, what replaces it."""
     match choice:
         case Choice.CALLBACK:
             return MenuEntry(

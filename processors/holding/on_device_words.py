@@ -89,19 +89,22 @@ class OnDeviceWords:
         return self._pending_until or 0.0
 
     def sound(self, pcm: bytes, rate_hz: int) -> None:
-        """Keep a piece of the caller's audio, once `start` was called."""
+        """Keep a piece of audio: of the utterance in progress, or else the latest `BEFORE_S`.
+
+        Before `start` it does nothing. An utterance that is too long is cut.
+        """
         if self._hearing is None:
             return
         self._rate_hz = rate_hz
         if self._spoken is not None:
-            if len(self._spoken) <= self._bytes(
+            if len(self._spoken) <= self._bytes_in(
                 MAX_SPOKEN_CHOICE_S
             ):  # one piece more shows that it is too long
                 self._spoken += pcm
             return
         self._before.append(pcm)
         self._before_bytes += len(pcm)
-        while self._before_bytes - len(self._before[0]) >= self._bytes(BEFORE_S):
+        while self._before_bytes - len(self._before[0]) >= self._bytes_in(BEFORE_S):
             self._before_bytes -= len(self._before.popleft())
 
     def began(self, *, listens: bool) -> None:
@@ -113,7 +116,7 @@ class OnDeviceWords:
     def stopped(self) -> None:
         """Queue the utterance, unless it is too long, none has begun, or the queue is full."""
         spoken, self._spoken = self._spoken, None
-        if not spoken or len(spoken) > self._bytes(MAX_SPOKEN_CHOICE_S) or self._waiting.full():
+        if not spoken or len(spoken) > self._bytes_in(MAX_SPOKEN_CHOICE_S) or self._waiting.full():
             return
         self._waiting.put_nowait(_CapturedSound(bytes(spoken), self._rate_hz))
         self._pending_until = self._now() + PENDING_S
@@ -126,7 +129,10 @@ class OnDeviceWords:
             said: Called with the meaning of each utterance; `None` if it was not a menu word.
         """
         if self._hearing is None:
-            self._hearing = owner, owner.create_task(self._hear(said), "the menu's words")
+            self._hearing = (
+                owner,
+                owner.create_task(self._recognise_queued(said), "the menu's words"),
+            )
 
     async def stop(self) -> None:
         """Stop recognising."""
@@ -135,7 +141,7 @@ class OnDeviceWords:
             owner, task = hearing
             await owner.cancel_task(task)
 
-    async def _hear(self, said: Callable[[Meaning | None], None]) -> None:
+    async def _recognise_queued(self, said: Callable[[Meaning | None], None]) -> None:
         """Load the recogniser, then recognise queued utterances until the task is cancelled."""
         await self._ear.warm()
         while True:
@@ -145,9 +151,11 @@ class OnDeviceWords:
                 self._pending_until = None
             said(meaning)
 
-    def _bytes(self, seconds: float) -> int:
+    def _bytes_in(self, seconds: float) -> int:
+        """Return the size of this many seconds of audio."""
         return round(seconds * self._rate_hz) * SAMPLE_BYTES
 
     def _forget_before(self) -> None:
+        """Forget the audio from before the utterance."""
         self._before.clear()
         self._before_bytes = 0

@@ -165,7 +165,7 @@ class OutageSteps:
         return True
 
     def _limit_of(self, step: Step, *, words: bool, deaf: bool) -> int:
-        """Return how often a step may be taken; the two menus share one limit."""
+        """Return how often a step may be taken in all; the two menus share one limit."""
         menus, steps = self._settings.menus, self._settings.steps
         has_menu = Step.KEYPAD in steps or (words and Step.WORDS in steps)
         times = {
@@ -262,19 +262,19 @@ class OutageMenu:
         self.quiet_since = now
 
     def handle(self, event: LineEvent, now: float) -> Actions:
-        """Return the actions for an event."""
+        """Record an event, and return the actions for it; none if it does not concern the menu."""
         actions: Actions = ()
         match event:
             case StageExhausted():
-                actions = self._lose(event.stage, now)
+                actions = self._stage_lost(event.stage, now)
             case AttemptWon():
-                actions = self._recover(event.stage, now)
+                actions = self._stage_recovered(event.stage, now)
             case AnswerEmpty(asks_again=True):
-                actions = (_speak(Then.NOTHING, Situation.STT, Situation.LLM),)
+                actions = (_speech_for(Then.NOTHING, Situation.STT, Situation.LLM),)
             case Spoken():
                 actions = self._note_spoken(event, now)
             case ChoiceDone():
-                actions = self._finish(event)
+                actions = self._choice_finished(event)
             case CallerStarted() | TurnBegan():  # a turn may consist of digits, or of soft words
                 self._stepped = False
             case CallerStopped() | AwayChanged(Away.PERSON):  # perhaps a cough, without a turn
@@ -295,7 +295,11 @@ class OutageMenu:
         return self._take_step(now) if self._step_at is not None and now >= self._step_at else ()
 
     def press(self, digit: str, now: float) -> Actions:
-        """Handle a digit: it ends a message, or is a choice if the menu was read last."""
+        """Return the actions for a digit, which ends a message, or is a choice.
+
+        It is a choice if keys were offered last. After an unknown digit, the menu is read again.
+        For some choices, the number is confirmed first.
+        """
         if self.message and not self._floor.parting:
             self.message.key(now)
             return (CutLine(),)
@@ -311,14 +315,14 @@ class OutageMenu:
         question = CHOICES[chosen].confirm_number if chosen else None
         if question and self._settings.reads_number and outage and outage.asked != chosen:
             outage.asked, self.quiet_since = chosen, now
-            return (CutLine(), _speak(Then.WAIT, question))
+            return (CutLine(), _speech_for(Then.WAIT, question))
         return (CutLine(), *self._take_step(now, chosen=chosen))
 
     def hear(self, meaning: Meaning, now: float) -> Actions:
-        """Handle a recognised word of the menu: a choice, a digit, yes or no.
+        """Return the actions for a recognised word of the menu: a choice, a digit, yes or no.
 
-        Nothing happens if there is no outage, the call is ending, or the menu does not listen; nor
-        for a yes or no without a question.
+        None if there is no outage, the call is ending, or the menu does not listen; nor for a yes
+        or no without a question.
         """
         outage = self._outage
         if outage is None or self._floor.parting or not self.listens:
@@ -336,7 +340,7 @@ class OutageMenu:
         outage.asked, self.quiet_since = choice, now
         outage.questions += 1
         by_number = CHOICES[choice].ask_number if self._settings.reads_number else None
-        return (CutLine(), _speak(Then.WAIT, by_number or CHOICES[choice].question))
+        return (CutLine(), _speech_for(Then.WAIT, by_number or CHOICES[choice].question))
 
     def give_up_message(self) -> Actions:
         """Store the message so far, if any: it is complete, or the caller has hung up."""
@@ -355,8 +359,8 @@ class OutageMenu:
             return None  # `CallerMessage` limits the silence in a message
         return None if self.quiet_since is None else self.quiet_since + self._settings.silence_s
 
-    def _lose(self, stage: str, now: float) -> Actions:
-        """Take a step for a turn that finds no rung in this stage.
+    def _stage_lost(self, stage: str, now: float) -> Actions:
+        """Record that a stage has no rung left; return the step of the menu for it.
 
         There is only one step in a turn, because an unstable stage would otherwise cause one clip
         after another. If an earlier outage was announced in this turn and is over, it continues:
@@ -378,8 +382,11 @@ class OutageMenu:
             self.quiet_since = now if self.quiet_since is None else self.quiet_since
         return ()
 
-    def _recover(self, stage: str, now: float) -> Actions:
-        """Resume the conversation where it was, if the announced stage works again."""
+    def _stage_recovered(self, stage: str, now: float) -> Actions:
+        """Record that a stage works again; if it was the announced one, end the outage.
+
+        The conversation then continues where it was. Returns `StageRecovered`, or nothing.
+        """
         self._down.discard(stage)
         outage = self._outage
         if outage is None or stage != outage.stage or self.has_the_line:
@@ -400,7 +407,7 @@ class OutageMenu:
             self.quiet_since = event.dry_at or now
         return ()
 
-    def _finish(self, event: ChoiceDone) -> Actions:
+    def _choice_finished(self, event: ChoiceDone) -> Actions:
         """Return the actions after a choice was carried out, or failed.
 
         If it failed and has a substitute, that is tried. Otherwise its result is announced, if
@@ -412,13 +419,16 @@ class OutageMenu:
             return _carry_out(entry.substitute, stage, has_keys=self._settings.has_keys)
         result: Actions = ()
         if event.lost:  # a message with words; an empty one is dropped without comment
-            result = (_speak(Then.NOTHING, Situation.NOT_KEPT, protected=True),)
+            result = (_speech_for(Then.NOTHING, Situation.NOT_KEPT, protected=True),)
         elif event.done and entry.said_after:
-            result = (_speak(Then.NOTHING, entry.said_after, protected=True),)
+            result = (_speech_for(Then.NOTHING, entry.said_after, protected=True),)
         return (*result, *self._say_goodbye())
 
     def _take_step(self, now: float, *, chosen: Choice | None = None) -> Actions:
-        """Take the step that the caller chose, or the one that is due."""
+        """Return the actions of the step that the caller chose, or of the one that is due.
+
+        It restarts the measured silence. Without an outage there are none; the goodbye is last.
+        """
         if self._outage is None:
             return ()
         stage, has_keys = self._outage.stage, self._settings.has_keys
@@ -434,8 +444,11 @@ class OutageMenu:
         situations = _situations_at(step, stage, several=len(self._down) > 1, has_keys=has_keys)
         why: Actions = ()
         if deaf and step in MENU and not outage.explained:
-            outage.explained, why = True, (_speak(Then.NOTHING, Situation.DEAF, Situation.DOWN),)
-        return (_step_taken(stage, step), *why, _speak(Then.WAIT, *situations))
+            outage.explained, why = (
+                True,
+                (_speech_for(Then.NOTHING, Situation.DEAF, Situation.DOWN),),
+            )
+        return (_step_taken(stage, step), *why, _speech_for(Then.WAIT, *situations))
 
     def _say_goodbye(self) -> Actions:
         """Return the actions for a goodbye and the hang-up; none if they were returned before."""
@@ -443,11 +456,12 @@ class OutageMenu:
             return ()
         self.over = True
         stage = self._outage.stage if self._outage else ""
-        goodbye = _speak(Then.HANG_UP, Situation.GOODBYE, protected=True)
+        goodbye = _speech_for(Then.HANG_UP, Situation.GOODBYE, protected=True)
         return (_step_taken(stage, Step.GOODBYE), goodbye)
 
 
-def _speak(then: Then, *situations: Situation, protected: bool = False) -> SpeakFor:
+def _speech_for(then: Then, *situations: Situation, protected: bool = False) -> SpeakFor:
+    """Return the action that says a text for the first of these situations that has one."""
     return SpeakFor(situations=situations, then=then, protected=protected)
 
 
@@ -471,4 +485,7 @@ def _carry_out(choice: Choice, stage: str, *, has_keys: bool) -> Actions:
     if choice is not Choice.MESSAGE:
         return (RunMenuChoice(choice=choice, stage=stage),)
     after_tone = () if has_keys else (Situation.MESSAGE_WORDS,)
-    return (_speak(Then.NOTHING, *after_tone, Situation.MESSAGE, protected=True), RecordMessage())
+    return (
+        _speech_for(Then.NOTHING, *after_tone, Situation.MESSAGE, protected=True),
+        RecordMessage(),
+    )

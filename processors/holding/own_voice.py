@@ -205,9 +205,9 @@ class ChoiceActions:
         choice = action.choice if isinstance(action, RunMenuChoice) else Choice.MESSAGE
         try:
             if isinstance(action, KeepMessage):
-                done = await self._keep(action.message)
+                done = await self._keep_message(action.message)
                 return ChoiceDone(choice=choice, done=done, lost=action.message.spoken and not done)
-            done = await self._choose(action.choice, UNANSWERED.get(action.stage, ""))
+            done = await self._run_choice(action.choice, UNANSWERED.get(action.stage, ""))
         except Exception as broken:  # noqa: BLE001 - the caller must hear what comes next
             logger.opt(exception=broken).error("the choice {} failed", choice.value)
             lost = isinstance(action, KeepMessage) and action.message.spoken
@@ -218,7 +218,11 @@ class ChoiceActions:
         """End the call."""
         await self._choices.hang_up(OUTAGE)
 
-    async def _choose(self, choice: DeskChoice, reason: str) -> bool:
+    async def _run_choice(self, choice: DeskChoice, reason: str) -> bool:
+        """Connect to a person or store a callback; return whether that succeeded.
+
+        The wish for a person, and a stored callback, are emitted as events.
+        """
         match choice:
             case Choice.PERSON:
                 self._emit(PersonWanted(turn=self._turn.number, reason=reason))
@@ -230,7 +234,11 @@ class ChoiceActions:
             case _:
                 assert_never(choice)
 
-    async def _keep(self, message: CallerMessage) -> bool:
+    async def _keep_message(self, message: CallerMessage) -> bool:
+        """Store a message, and emit `MessageLeft`; return whether it was stored.
+
+        A message without words is dropped.
+        """
         if not message.spoken:
             await self._choices.drop_message()
             return False
@@ -263,7 +271,9 @@ class Phrases:
     def choose(
         self, situations: tuple[Situation, ...], *, topical: bool, again: bool = False
     ) -> FallbackText | None:
-        """Return a text for the first situation that has one left.
+        """Return a text for the first situation that has one left, filled in; else `None`.
+
+        It counts as played. Repeats are used only if no situation has an unused text.
 
         Args:
             situations: What happened, in order of preference.
@@ -428,29 +438,31 @@ class OwnVoice:
         self.speaker.cut()
         self._rest = deque((rest for rest in self._rest if rest[1]), maxlen=self._rest.maxlen)
         for sentence in self._unheard.cut(self.clock()):
-            self._publish(sentence)
+            self._publish_heard(sentence)
 
     def end(self) -> None:
         """Publish the words that were heard: the line ends."""
         now = self.clock()
         for sentence in (*self._unheard.heard(now), *self._unheard.cut(now, line_ends=True)):
-            self._publish(sentence)
+            self._publish_heard(sentence)
 
     def note_heard(self, now: float) -> None:
         """Publish the sentences that were heard to the end."""
         for sentence in self._unheard.heard(now):
-            self._publish(sentence)
+            self._publish_heard(sentence)
 
     def _expect_heard(
         self, text: str, length_s: float, *, by: str, kept: bool, protected: bool
     ) -> None:
+        """Track a sentence that is on the line; its heard words are published later."""
         sentence = OwnSentence(
             text=text, by=by, turn=self._turn.number, kept=kept, protected=protected
         )
         self._unheard.add(sentence, length_s)
         self._on_added()
 
-    def _publish(self, sentence: OwnSentence) -> None:
+    def _publish_heard(self, sentence: OwnSentence) -> None:
+        """Emit heard words as `AgentSaid`, and add them to the context if they are to be kept."""
         if sentence.kept:
             self._add_to_context(sentence.text)
         self.emit(AgentSaid(turn=sentence.turn, text=sentence.text, by=sentence.by))

@@ -142,7 +142,7 @@ class PendingAnswer:
         self._holding.expect_nothing()
 
     def sounded(self, dry_at: float, now: float, *, audible: bool = True) -> None:
-        """Record audio of the answer on the line.
+        """Record audio of the answer on the line; if audible, the answer counts as heard.
 
         Args:
             dry_at: When its last audible sample is played.
@@ -191,6 +191,7 @@ class PendingAnswer:
 
     @property
     def _is_pending(self) -> bool:
+        """Return whether an answer to the caller's turn is expected."""
         if self._over or self._announcements.deaf:  # words and the turn's end may both be missing
             return True
         if not self._floor.worded:  # perhaps a cough, which gets no answer

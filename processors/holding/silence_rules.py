@@ -81,7 +81,10 @@ class Silence:
 
     @property
     def wake_at(self) -> float | None:
-        """When to call `tick`, or `None`."""
+        """When the next prompt or goodbye is due, or `None` while the time does not run.
+
+        It does not run before the call begins, after the goodbye, or in a turn with words.
+        """
         floor = self._floor
         waits = floor.worded and (floor.caller_speaking or floor.turn_open)
         if self._started_at is None or self._parting or waits:

@@ -78,11 +78,11 @@ class OwnWords:
         cut = [entry for entry in self._waiting if line_ends or not entry.protected]
         kept = [entry for entry in self._waiting if not line_ends and entry.protected]
         self._waiting = deque(replace(entry, end_s=min(entry.end_s, end_s)) for entry in kept)
-        found = [replace(entry, text=_beginning(entry, heard_s)) for entry in cut]
+        found = [replace(entry, text=_heard_beginning(entry, heard_s)) for entry in cut]
         return [entry for entry in found if entry.text]
 
 
-def _beginning(sentence: OwnSentence, heard_s: float) -> str:
+def _heard_beginning(sentence: OwnSentence, heard_s: float) -> str:
     """Return the words heard up to `heard_s`, as if all words took the same time."""
     words = [unit.end() for unit in UNIT.finditer(sentence.text)]
     length_s = max(sentence.end_s - sentence.begin_s, 0.001)
@@ -187,7 +187,7 @@ def utterances_of(texts: Mapping[str, Any]) -> tuple[FallbackText, ...]:
             continue
         for name, entries in cast(Mapping[str, Any], situations).items():
             try:
-                found += _read(str(language), str(name), entries)
+                found += _texts_of_situation(str(language), str(name), entries)
             except ValueError as error:
                 wrong.append(str(error))
     if wrong:
@@ -195,15 +195,19 @@ def utterances_of(texts: Mapping[str, Any]) -> tuple[FallbackText, ...]:
     return tuple(found)
 
 
-def _read(language: str, name: str, entries: object) -> Iterator[FallbackText]:
-    """Yield the texts of a situation; raise `ValueError` if one is invalid."""
+def _texts_of_situation(language: str, name: str, entries: object) -> Iterator[FallbackText]:
+    """Yield the texts of a situation in one language.
+
+    Raises:
+        ValueError: The situation or an entry is invalid.
+    """
     where = f"{language}.{name}"
     if name not in set(Situation):
         raise ValueError(f"{where} is not a situation ({', '.join(Situation)})")
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{where} is {entries!r}; expected a list of texts")
     for number, entry in enumerate(cast(list[Any], entries)):
-        text, topics = _parts(entry)
+        text, topics = _text_and_topics(entry)
         if not text or not isinstance(topics, list):
             raise ValueError(f"{where}[{number}] is {entry!r}; expected a text, or text and when")
         yield FallbackText(
@@ -215,8 +219,11 @@ def _read(language: str, name: str, entries: object) -> Iterator[FallbackText]:
         )
 
 
-def _parts(entry: object) -> tuple[str, object]:
-    """Return an entry's text, empty if the entry is invalid, and its topics, not checked yet."""
+def _text_and_topics(entry: object) -> tuple[str, object]:
+    """Return an entry's text and its topics; the text is empty if the entry is invalid.
+
+    The topics are not checked yet.
+    """
     if not isinstance(entry, Mapping):
         return (entry.strip() if isinstance(entry, str) else "", [])
     fields = cast(Mapping[str, Any], entry)

@@ -79,10 +79,11 @@ class RungGate:
             self._call_in()  # it admits one ticket at most
 
     async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
-        """Wait for a place until the deadline; return the ticket to leave with, or `None`.
+        """Wait for a place until the deadline.
 
-        `None` also if the pace or the provider's pause alone would take too long, or if the places
-        may not be used any more.
+        Return the ticket for `leave`, or `None` without a place. It is `None` at once if the pace
+        or the provider's pause alone would take too long, and also if the places may not be used
+        any more. `on_full` is called if the gate is full.
         """
         now = self._clock()
         ticket = self._limiter.join(call, until=until, now=now)

@@ -73,8 +73,8 @@ class RungPipeline:
         self._ended = asyncio.Event()
         self._pipe = Pipeline(
             [service],
-            source=PipelineSource(self._receive, name=f"{service.name}::above"),
-            sink=PipelineSink(self._receive, name=f"{service.name}::below"),
+            source=PipelineSource(self._on_output, name=f"{service.name}::above"),
+            sink=PipelineSink(self._on_output, name=f"{service.name}::below"),
         )
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
@@ -87,7 +87,7 @@ class RungPipeline:
         """
         self._owner = owner
         self._start = asyncio.get_running_loop().create_future()
-        self._do(self._bring_up(dataclasses.replace(setup, observer=None)), "set up")
+        self._run_in_task(self._bring_up(dataclasses.replace(setup, observer=None)), "set up")
 
     def start(self, frame: StartFrame) -> None:
         """Start the service as soon as it is set up; no effect before `setup`, or a second time."""
@@ -104,7 +104,7 @@ class RungPipeline:
         return True
 
     async def settle(self, frame: Frame) -> bool:
-        """Apply settings, now or when the service is ready; ignore another service's.
+        """Apply settings now, or keep them until the service is ready; ignore another service's.
 
         Returns whether the service got them now.
         """
@@ -134,7 +134,7 @@ class RungPipeline:
     def end(self, frame: EndFrame | CancelFrame) -> None:
         """Begin to close the service's connection, and accept no more frames; return at once."""
         if self.ready.is_set() and not self._ending:
-            self._do(self._pipe.queue_frame(frame), "end")
+            self._run_in_task(self._pipe.queue_frame(frame), "end")
         self._ending = True
 
     async def cleanup(self, *, within_s: float = STOP_S) -> None:
@@ -160,7 +160,10 @@ class RungPipeline:
             logger.warning("{}: releasing it raised {!r}", self.name, error)
 
     async def _bring_up(self, setup: FrameProcessorSetup) -> None:
-        """Set the service up, wait for `start`, and report that it is ready."""
+        """Set the service up, wait for `start`, and report readiness through `on_ready`.
+
+        Settings that came before are sent first.
+        """
         await self._pipe.setup(setup)
         assert self._start  # noqa: S101 - made by `setup`, which began this
         await self._pipe.queue_frame(await self._start)
@@ -170,8 +173,12 @@ class RungPipeline:
         if self._on_ready:
             await self._on_ready(self)
 
-    async def _receive(self, frame: Frame, direction: FrameDirection) -> None:
-        """Give the service's frame to `output`, unless it is late; note the fence and the end."""
+    async def _on_output(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass the service's frame to `output`, unless it belongs to work that was muted.
+
+        Its start frame is dropped. The returning `_fence` ends the muted work; an end frame sets
+        `_ended`.
+        """
         match frame:
             case StartFrame():
                 pass
@@ -185,7 +192,7 @@ class RungPipeline:
             case _:
                 pass  # late output
 
-    def _do(self, work: Coroutine[Any, Any, None], what: str) -> None:
+    def _run_in_task(self, work: Coroutine[Any, Any, None], what: str) -> None:
         """Run work in a task of the stage, which `cleanup` cancels."""
         assert self._owner  # noqa: S101 - `setup` comes first in a processor's life
         task = self._owner.create_task(work, f"{self.name}: {what}")
@@ -194,9 +201,10 @@ class RungPipeline:
 
 
 def settings_for(service: FrameProcessor, delta: Any) -> Any:
-    """Return changes of settings as a rung's service takes them.
+    """Return changed settings as this service can take them.
 
-    The model and the voice in settings of a vendor's own class are only for services of that class.
+    The model and the voice in settings of a vendor's own class are only for services of that class;
+    for others they are removed.
     """
     if type(delta) in (*ANY_VENDORS, type(getattr(service, "_settings", None))):
         return delta

@@ -45,7 +45,10 @@ class Rung:
         self._setup_args = (owner, setup)
 
     def open(self) -> bool:
-        """Begin to connect, once; return False before `setup`, or without a place for this call."""
+        """Begin to connect, unless that was done; return whether it has begun.
+
+        False before `setup`, or if the rung has no free place for this call.
+        """
         if self.opened:
             return True
         if self._setup_args is None or not self.seat.take():
@@ -202,7 +205,9 @@ class Reconnector:
     def start_reconnecting(self, owner: TaskOwner) -> None:
         """Begin to reconnect, unless that has begun or `close` was called; return at once."""
         if not self.busy and not self._closed:
-            self._task = owner.create_task(self._run(), f"{self._name}: reconnect")
+            self._task = owner.create_task(
+                self._retry_until_connected(), f"{self._name}: reconnect"
+            )
 
     def hurry(self) -> None:
         """Make the next try without a wait, because an attempt waits for it."""
@@ -215,8 +220,11 @@ class Reconnector:
         if task is not None:
             await owner.cancel_task(task)
 
-    async def _run(self) -> None:
-        """Try after each wait until it is connected; skip a try that is not allowed."""
+    async def _retry_until_connected(self) -> None:
+        """Wait, then connect, until it is connected; skip a try that is not allowed now.
+
+        Runs in a task of its own. The waits increase; `hurry` ends one.
+        """
         while True:
             due_at = self._now() + self.backoff.next_s()
             if await self._hurry.wait(due_at) < due_at:
@@ -241,7 +249,7 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
         class EchoStage(Stage[Heard]):
             async def handle(self, report: Heard, now: float) -> None:
                 for action in self._decision.handle(report, now):
-                    await self._do(action)
+                    await self._carry_out(action)
 
             async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
                 await super().process_frame(frame, direction)
@@ -288,7 +296,7 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
 
     def watch(self) -> None:
         """Start the stage's own task, which handles reports and timers."""
-        self.alarm.start(self, self._next_at, self._act)
+        self.alarm.start(self, self._next_at, self._handle_reports_and_tick)
 
     async def stop_watching(self) -> None:
         """End the stage's own task."""
@@ -297,8 +305,8 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
     def _next_at(self) -> float | None:
         return self.wake_at if self._inbox.empty() else self.now()
 
-    async def _act(self, now: float) -> None:
-        """Handle the waiting reports, then call `tick` if it is due, all under the lock."""
+    async def _handle_reports_and_tick(self, now: float) -> None:
+        """Handle the reports in the inbox, then call `tick` if it is due, all under the lock."""
         async with self.lock:
             while not self._inbox.empty():
                 await self.handle(self._inbox.get_nowait(), self.now())

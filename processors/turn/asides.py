@@ -14,7 +14,7 @@ from pipecat.frames.frames import DataFrame, TTSSpeakFrame
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from calls.events import CallerStarted
-from calls.resume import CutSpeech, OwedWords, unheard
+from calls.resume import CutSpeech, SpeechSinceInterruption, unheard
 from processors.turn.backchannel_rules import Aside, aside_of, first_sentence
 from processors.turn.floor import Floor, FloorEvent, TurnBegan
 
@@ -57,7 +57,7 @@ class Asides:
     def __init__(
         self,
         memory: LLMContext,
-        speech: OwedWords,
+        speech: SpeechSinceInterruption,
         *,
         floor: Floor,
         clock: Callable[[], float],
@@ -85,11 +85,11 @@ class Asides:
         self._over_agent = False  # the caller's latest sound began while the agent was audible
         self.words_heard = False
         self._resumed = 0  # how often speech was resumed since the last turn with words
-        floor.listeners.append(self._follow)
+        floor.listeners.append(self._on_floor_event)
 
     def has_cut(self) -> bool:
         """Return whether the caller interrupted speech before its end was heard."""
-        return self._speech.cut is not None and bool(self._rest(self._speech.cut))
+        return self._speech.cut is not None and bool(self._unheard_rest(self._speech.cut))
 
     def aside(self, text: str) -> Aside | None:
         """Return why these words are not a turn, and remember that; `None` if they are one."""
@@ -116,7 +116,7 @@ class Asides:
         return aside_of(
             text,
             heard=f"{last_text} {self.partial()}",
-            rest=self._rest(current) if current else "",
+            rest=self._unheard_rest(current) if current else "",
             over_agent=self._over_agent if spoken else recently_audible,
             spoken=spoken,
             echoes=self._echoes(),
@@ -129,7 +129,7 @@ class Asides:
         Called once for each cut: the cut is forgotten, and the resumption is counted.
         """
         cut, self._speech.cut = self._speech.cut, None
-        rest = self._rest(cut) if cut else ""
+        rest = self._unheard_rest(cut) if cut else ""
         self.words_heard = False
         self._resumed += 1
         if cut is None or not cut.written:
@@ -148,14 +148,21 @@ class Asides:
         if worded:
             self._resumed = 0
 
-    def _follow(self, event: FloorEvent) -> None:
+    def _on_floor_event(self, event: FloorEvent) -> None:
+        """Note whether the caller began over the agent's speech.
+
+        Forget an echo at a turn's start.
+        """
         if isinstance(event, CallerStarted):
             self._over_agent = self._floor.agent_sounds_until >= event.at_s - ECHO_LATE_S
         elif isinstance(event, TurnBegan):
             self.words_heard = False  # an echo before this turn is not part of it
 
-    def _rest(self, cut: CutSpeech) -> str:
-        """Return the part of interrupted speech that the caller did not hear."""
+    def _unheard_rest(self, cut: CutSpeech) -> str:
+        """Return the part of interrupted speech that the caller did not hear.
+
+        Empty if a summary has replaced the messages that tell what was heard.
+        """
         if cut.since is None:
             return cut.text
         messages = self._memory.messages

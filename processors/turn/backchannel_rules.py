@@ -94,7 +94,7 @@ def repeats(text: str, said: str, *, spoken: bool) -> bool:
 
 
 def _count_common(words: list[str], recent: list[str]) -> int:
-    """Return the length of the longest common subsequence."""
+    """Return the length of the longest common subsequence of two lists of words."""
     row = [0] * (len(recent) + 1)
     for word in words:
         previous_row, row = row, [0]

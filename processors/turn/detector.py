@@ -163,7 +163,7 @@ class TurnJudges:
         """Request an analysis of a call's audio; the call's earlier, waiting request is dropped."""
         pending = PendingJudgement(AnalysisRequest(call, due_at))
         self._waiting[pending.request] = (pending, examine)
-        self._skip(self._queue.add(pending.request))
+        self._skip_waiting(self._queue.add(pending.request))
         self._start_due()
         return pending
 
@@ -171,23 +171,28 @@ class TurnJudges:
         """Drop a request that is no longer needed; an analysis that has started continues."""
         self._queue.drop(pending.request)
         if not pending.began:
-            self._skip(pending.request)
+            self._skip_waiting(pending.request)
 
     def close(self) -> None:
         """Shut the threads down, without waiting."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start_due(self) -> None:
-        """Drop the requests that would end too late, and start the most urgent ones."""
+        """Drop the requests that would end too late, and start the most urgent ones in threads.
+
+        A dropped request has no result.
+        """
         for late in self._queue.expire(self._now()):
-            self._skip(late)
+            self._skip_waiting(late)
         while (request := self._queue.take()) is not None:
             pending, examine = self._waiting.pop(request)
             pending.began = True
             begun_at = self._now()
-            self._run(examine).add_done_callback(partial(self._finish, pending, begun_at))
+            self._run(examine).add_done_callback(
+                partial(self._deliver_and_start_next, pending, begun_at)
+            )
 
-    def _finish(
+    def _deliver_and_start_next(
         self, pending: PendingJudgement, begun_at: float, done: "asyncio.Future[Any]"
     ) -> None:
         """Deliver an analysis's result, `None` if it failed, and start the next ones.
@@ -202,8 +207,8 @@ class TurnJudges:
         pending.end(None if done.cancelled() or error is not None else done.result())
         self._start_due()
 
-    def _skip(self, request: AnalysisRequest | None) -> None:
-        """Deliver no result for a request, if it was still waiting."""
+    def _skip_waiting(self, request: AnalysisRequest | None) -> None:
+        """Deliver no result for a request if it has not been started; `None` does nothing."""
         if request is not None and (waiting := self._waiting.pop(request, None)):
             pending, _ = waiting
             pending.end(None)
@@ -220,9 +225,9 @@ TellPause: TypeAlias = Callable[[type[PauseFrame]], None]
 
 
 def silence_of(vad: VADAnalyzer) -> float | None:
-    """Return how long the caller has paused in an utterance, in seconds; 0 if speaking.
+    """Return how long the caller has paused, in seconds; 0 while they speak.
 
-    `None` if the utterance is over, or has not begun.
+    `None` if the VAD is not in an utterance.
     """
     match vad._vad_state:  # noqa: SLF001 - Pipecat reports only the final decision
         case VADState.SPEAKING:
@@ -383,7 +388,10 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         super().clear()
 
     async def _wait_for_result(self, until: float) -> Judgement | None:
-        """Return the result of the analysis in progress, or `None` if there is none in time."""
+        """Return the result of the analysis in progress, or `None` if there is none by `until`.
+
+        That analysis is over then: one that is late is dropped.
+        """
         if self._analysis is None:
             return None
         judgement = None
@@ -397,11 +405,11 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
 
     def _start_analysis(self, due_at: float, padding_s: float = 0.0) -> PendingJudgement:
         """Request an analysis of the turn so far and `padding_s` of silence after it."""
-        examine = partial(self._run_model, self._sound(), round(padding_s * self.sample_rate))
+        examine = partial(self._run_model, self._turn_audio(), round(padding_s * self.sample_rate))
         return self._judges.ask(self, examine, due_at=due_at)
 
-    def _sound(self) -> list[NDArray[np.int16]]:
-        """Return the audio to analyse, the end of the turn, without copying it."""
+    def _turn_audio(self) -> list[NDArray[np.int16]]:
+        """Return the end of the turn's audio, which is analysed, in pieces that are not copied."""
         lead_s = self._params.pre_speech_ms / 1000 + self._vad_start_secs
         since = self._speech_start_time - lead_s
         missing = round(self._params.max_duration_secs * self.sample_rate)  # samples
@@ -425,7 +433,11 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
     def _emit_decision(
         self, judgement: Judgement | None, *, finished: bool, early: bool, waited_s: float
     ) -> None:
-        """Publish a decision, with the analyses that were dropped since the last one."""
+        """Emit `PauseJudged`, with the analyses that were dropped since the last one.
+
+        Without a judgement, silence has decided. `early` says that it was made before the VAD's
+        report, `waited_s` how long the decision took.
+        """
         dropped, self._dropped = self._dropped, []
         self._emit(
             PauseJudged(
@@ -441,6 +453,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
 
 
 def _metrics_of(judgement: Judgement | None) -> TurnMetricsData | None:
+    """Return Pipecat's metrics of a judgement; `None` without one."""
     if judgement is None:
         return None
     return TurnMetricsData(

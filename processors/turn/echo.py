@@ -39,11 +39,11 @@ class Track:
         """Add samples at number `start`, or at the end if that is later; a gap is silence."""
         start = max(start, self.end)
         if gap := min(start - self.end, self._kept.size):
-            self._write(np.zeros(gap), start - gap)
-        self._write(samples, start)
+            self._write_to_ring(np.zeros(gap), start - gap)
+        self._write_to_ring(samples, start)
         self.end = start + samples.size
 
-    def _write(self, values: Samples | Floats, start: int) -> None:
+    def _write_to_ring(self, values: Samples | Floats, start: int) -> None:
         """Write into the ring at number `start`, over the oldest samples."""
         while values.size:
             place = start % self._kept.size
@@ -104,9 +104,9 @@ class EchoEar:
         return self._last_at is not None and self._now() - self._last_at <= FRESH_S
 
     def begins(self) -> bool:
-        """Return whether the caller's latest audio is an echo; if so, store its delay."""
+        """Return whether the caller's latest audio is an echo; if so, store its delay and time."""
         size = round(COMPARED_S * self._rate_hz)
-        theirs, latest = self._latest(size), round(LATEST_S * self._rate_hz)
+        theirs, latest = self._latest_from_caller(size), round(LATEST_S * self._rate_hz)
         ours = self._ours.between(self._end_for_agent() - size - latest, self._end_for_agent())
         found = match(theirs, ours)
         if found is None:
@@ -119,10 +119,13 @@ class EchoEar:
         return True
 
     def goes_on(self, size: int) -> bool:
-        """Return whether the last `size` samples match ours at the known delay; adjust it."""
+        """Return whether the last `size` samples match ours at the known delay.
+
+        If so, the delay is adjusted. False if no echo was found before.
+        """
         if self.delay is None:
             return False
-        theirs, drift = self._latest(size), round(DRIFT_S * self._rate_hz)
+        theirs, drift = self._latest_from_caller(size), round(DRIFT_S * self._rate_hz)
         end = self._end_for_agent() - self.delay + drift
         found = match(theirs, self._ours.between(end - size - 2 * drift, end))
         if found is None:
@@ -134,7 +137,8 @@ class EchoEar:
         self._last_at = self._now()
         return True
 
-    def _latest(self, size: int) -> Floats:
+    def _latest_from_caller(self, size: int) -> Floats:
+        """Return the last `size` samples of the caller's audio."""
         return self._theirs.between(self._theirs.end - size, self._theirs.end)
 
     def _end_for_agent(self) -> int:

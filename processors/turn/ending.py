@@ -104,6 +104,7 @@ class TurnOpener(SoundPath):
         self._floor.caller_stopped(stopped_at, now)
 
     def _note_words(self, frame: InterimTranscriptionFrame | TranscriptionFrame) -> None:
+        """Give a transcript to the floor."""
         final, spaced = isinstance(frame, TranscriptionFrame), frame.includes_inter_frame_spaces
         self._floor.words(frame.text, final=final, spaced=spaced)
 
@@ -238,7 +239,10 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
     async def trigger_user_turn_stopped(
         self, *, enable_user_speaking_frames: bool | None = None
     ) -> None:
-        """End the turn; if words are pending or the caller may be dictating, check again later."""
+        """End the turn, unless words are pending or the caller may be dictating.
+
+        Then check later.
+        """
         left_s = GRACE_S if self._words_pending() else self._more_s(" ".join(self._words))
         if left_s <= 0.0:
             await super().trigger_user_turn_stopped(
@@ -261,7 +265,10 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         return await super().process_frame(frame)
 
     async def _maybe_trigger_user_turn_stopped(self) -> None:
-        """End a turn without words if its sound has interrupted the agent; else ask Pipecat."""
+        """End a turn without words if its sound has interrupted the agent; else let Pipecat decide.
+
+        If the recogniser has sent all words, Pipecat need not wait for a final transcript.
+        """
         if self._vad_stopped and self._text and self._has_all_words():
             self._transcript_finalized = True
         silent = self._vad_stopped and self._timeout_expired and not self._text
@@ -271,10 +278,12 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
             await super()._maybe_trigger_user_turn_stopped()
 
     async def _reset(self) -> None:
+        """Forget the turn's words, too."""
         self._words = []
         await super()._reset()
 
     async def _handle_input_audio(self, frame: InputAudioRawFrame) -> None:
+        """Report audio while the caller speaks, after Pipecat has processed it."""
         await super()._handle_input_audio(frame)
         if self._vad_user_speaking:
             self._on_sound()
@@ -283,13 +292,15 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         """Decide in a task, because later frames would wait for the decision here."""
         await self._stop_deciding()
         self._vad_user_speaking, self._vad_stopped = False, True
-        self._deciding = self.task_manager.create_task(self._decide(frame), f"{self}: decide")
+        self._deciding = self.task_manager.create_task(
+            self._decide_on_stop(frame), f"{self}: decide"
+        )
 
-    async def _decide(self, frame: VADUserStoppedSpeakingFrame) -> None:
+    async def _decide_on_stop(self, frame: VADUserStoppedSpeakingFrame) -> None:
         """Let Pipecat decide; then wait for the recogniser only until it has all words.
 
-        The stage learns of the stop a moment after this rule. If the recogniser's own endpointing
-        has finished the utterance before, no further result comes that would end the turn here.
+        If the recogniser's own endpointing finished the utterance before the VAD's report, no
+        further result comes that would end the turn here.
         """
         await super()._handle_vad_user_stopped_speaking(frame)
         while self._timeout_task is not None and not self._has_all_words():  # noqa: ASYNC110 - the stage pushes no frame then
@@ -298,6 +309,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
             await self._maybe_trigger_user_turn_stopped()
 
     async def _discard_pending_end_of_turn(self) -> None:
+        """Stop waiting for the recogniser as well."""
         await self._stop_deciding()
         await super()._discard_pending_end_of_turn()
 

@@ -208,19 +208,19 @@ class Floor:
         self._begin_words()
         self.tools.clear()
         self.caller_since, self._untranscribed = now, True
-        self._emit(CallerStarted(at_s=now))
+        self._tell_listeners(CallerStarted(at_s=now))
 
     def turn_end_predicted(self) -> None:
         """Record that the turn detector predicts the end of the turn in a pause."""
-        self._emit(TurnEndPredicted())
+        self._tell_listeners(TurnEndPredicted())
 
     def caller_resumed(self) -> None:
         """Record that the caller goes on after a pause that was too short for the VAD."""
         self._untranscribed = True
-        self._emit(CallerResumed())
+        self._tell_listeners(CallerResumed())
 
     def caller_stopped(self, at: float, now: float) -> None:
-        """Record that the VAD no longer hears speech.
+        """Record that the VAD no longer hears speech; an answer is pending from now on.
 
         Args:
             at: When the last voiced sample came.
@@ -229,7 +229,7 @@ class Floor:
         self.caller_since, self._untranscribed = None, False  # the sound may contain no words
         self.stopped_at, self.quiet_at = at, now
         self.unanswered, self.reply_audible = True, False
-        self._emit(CallerStopped(at_s=at, noticed_at_s=now))
+        self._tell_listeners(CallerStopped(at_s=at, noticed_at_s=now))
 
     def words(self, text: str, *, final: bool, spaced: bool = False) -> None:
         """Record a result of the recogniser.
@@ -247,11 +247,11 @@ class Floor:
         if final:
             self._final_words = self.words_so_far
             self.unanswered, self._untranscribed = True, False
-        self._emit(WordsCame(text=text, final=final, spaced=spaced))
+        self._tell_listeners(WordsCame(text=text, final=final, spaced=spaced))
 
     def key_pressed(self, key: str, owner: KeyOwner) -> None:
         """Record a key."""
-        self._emit(KeyGiven(key, owner))
+        self._tell_listeners(KeyGiven(key, owner))
 
     def keyed(self, now: float) -> None:
         """Record a keypad entry; outside a turn, the entry is a turn of its own."""
@@ -260,20 +260,20 @@ class Floor:
         if not self.turn_open:
             self.stopped_at = self.quiet_at = now
             self.reply_audible = False
-            self._emit(TurnBegan())
-            self._emit(CallerStopped(at_s=now, noticed_at_s=now))
+            self._tell_listeners(TurnBegan())
+            self._tell_listeners(CallerStopped(at_s=now, noticed_at_s=now))
 
     def turn_began(self) -> None:
         """Record that the caller's turn has begun."""
         self.turn_open = True
-        self._emit(TurnBegan())
+        self._tell_listeners(TurnBegan())
 
     def turn_ended(self, now: float) -> None:
         """Record that the caller's turn is over."""
         self.turn_open, self.turn_over_at = False, now
         self._between_turns, self._interim = True, False
         self.words_so_far = self._final_words = ""
-        self._emit(TurnClosed())
+        self._tell_listeners(TurnClosed())
 
     def model_asked(self) -> None:
         """Record that the model was asked about what the caller has said."""
@@ -291,7 +291,7 @@ class Floor:
     def reply_dropped(self) -> None:
         """Record that the caller interrupted the model, which writes no reply any more."""
         self.set_reply(ReplyState.WRITING, more=False)
-        self._emit(WorkChanged())
+        self._tell_listeners(WorkChanged())
 
     def tool_runs(self, call: str, now: float, *, runs: bool) -> None:
         """Record that the model waits for a tool, or has its result."""
@@ -301,17 +301,19 @@ class Floor:
     def set_away(self, why: Away, *, away: bool) -> None:
         """Record that the caller leaves the agent or is back."""
         (self.away.add if away else self.away.discard)(why)
-        self._emit(AwayChanged(why))
+        self._tell_listeners(AwayChanged(why))
 
     def _note_work(self, now: float) -> None:
+        """Record when a model or a tool began or ended its work, and tell the listeners."""
         self.worked_at = now
-        self._emit(WorkChanged())
+        self._tell_listeners(WorkChanged())
 
     def _begin_words(self) -> None:
         """Forget the last turn's words at the first speech, word or digit of a new turn."""
         if self._between_turns:
             self._between_turns = self.worded = False
 
-    def _emit(self, event: FloorEvent) -> None:
+    def _tell_listeners(self, event: FloorEvent) -> None:
+        """Call each listener with the event, at once and in order."""
         for listen in self.listeners:
             listen(event)

@@ -35,14 +35,14 @@ def of(kind: type, found: Replayed) -> Sequence[object]:
 async def test_an_exception_ends_only_its_own_call_and_with_a_goodbye(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bound = CallerWords._bound
+    bound = CallerWords._clean_and_limit
 
     def break_on_hours(self: CallerWords, frame: TranscriptionFrame) -> None:
         if "hours" in frame.text:
             raise RuntimeError("our own mistake")
         bound(self, frame)
 
-    monkeypatch.setattr(CallerWords, "_bound", break_on_hours)
+    monkeypatch.setattr(CallerWords, "_clean_and_limit", break_on_hours)
     notes = KeptEntries()
     async with near_process(tmp_path / "logs", notes) as process:
         broken, whole = await asyncio.gather(

@@ -90,4 +90,4 @@ async def test_a_choice_that_nothing_carries_out_is_an_error_and_not_a_callback(
     actions = ChoiceActions(desk, emit=list[Event]().append, turn=Turn(budget_s=1.5))
 
     with pytest.raises(AssertionError):
-        await actions._choose(Choice.MESSAGE, "")  # pyright: ignore[reportArgumentType]
+        await actions._run_choice(Choice.MESSAGE, "")  # pyright: ignore[reportArgumentType]
