@@ -138,7 +138,7 @@ def patience_s(rung: RungSpec, text: str) -> float:
 
 
 def checked_samples(answer: BatchAnswer, rung: RungSpec, text: str) -> bytes:
-    """Return an answer's samples, which can be the requested speech.
+    """Return an answer's samples, if they can be the requested speech.
 
     Args:
         answer: Its body is linear, 16-bit, little-endian, mono, at the rung's rate.

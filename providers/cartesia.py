@@ -116,7 +116,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
 
 
 def _read_probe(message: Mapping[str, Any]) -> Verdict:
-    """Return whether a message has audible audio; an end before that is a failure."""
+    """Return whether a message has audible audio; an error, or an end before that, is a finding."""
     match message.get("type"):
         case "chunk":
             return is_audible(message.get("data"))

@@ -36,6 +36,7 @@ def _facts_in_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _provider_from_row(row: Mapping[str, Any]) -> Provider:
+    """Return the provider that a row of `kinds.yaml` describes."""
     facts = _facts_in_row(row)
     own: dict[str, Any] = {name: value for name, value in row.items() if name not in facts}
     own |= {name: f"{_PACKAGE}.{own[name]}" for name in ("module", "requests") if name in own}

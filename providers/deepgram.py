@@ -182,7 +182,7 @@ class DeepgramRung(DeepgramSTTService):
         direction: FrameDirection = FrameDirection.DOWNSTREAM,
         callback: FrameCallback | None = None,
     ) -> None:
-        """Count the queued audio: later audio must not overtake it."""
+        """Queue a frame as Pipecat does, and count audio, which later audio must not overtake."""
         self._queued_pieces += isinstance(frame, InputAudioRawFrame)
         await super().queue_frame(frame, direction, callback)
 
@@ -204,7 +204,7 @@ class DeepgramRung(DeepgramSTTService):
                     await connection.send_media(audio)
             except TimeoutError:
                 self._connection = None
-                await self._emit(failed(Kind.TIMEOUT, "stt", provider=self._rung_name))
+                await self._push_failure(failed(Kind.TIMEOUT, "stt", provider=self._rung_name))
             except ConnectionClosed:
                 self._connection = None  # its listener reports the reason
         yield None
@@ -223,10 +223,13 @@ class DeepgramRung(DeepgramSTTService):
             self._connection = None
             self._connection_settled.set()
         moment = Moment.FLOWING if self._answered else Moment.ASKED
-        await self._emit(stream_failure_of(self._ended_by, self._rung_name, moment=moment))
+        await self._push_failure(stream_failure_of(self._ended_by, self._rung_name, moment=moment))
 
     async def _run_connection_or_retry(self) -> None:
-        """Run a connection; retry without alternatives if the model does not support them."""
+        """Run a connection until it ends; repeat it if the model does not support alternatives.
+
+        From then on, none are requested.
+        """
         try:
             await self._run_connection()
         except ApiError as error:
@@ -245,7 +248,10 @@ class DeepgramRung(DeepgramSTTService):
         return {**options, "request_options": {"additional_query_parameters": query}}
 
     async def _run_connection(self) -> None:
-        """Open a stream and read it until it ends; an end without an error is noted as one."""
+        """Open a stream and read it until it ends; `_ended_by` says why, also after a clean close.
+
+        The call's audio goes to it as long as `_connection` is set.
+        """
         keep_alive: asyncio.Task[None] | None = None
         connect = self._client.listen.v1.connect(**self._build_connect_kwargs())
         try:
@@ -281,7 +287,10 @@ class DeepgramRung(DeepgramSTTService):
         await super().push_frame(frame, direction)
 
     async def _on_message(self, message: Any) -> None:
-        """Let Pipecat handle a message; if supervised, push results without words as well."""
+        """Let Pipecat handle a message; if supervised, push results without words as well.
+
+        A rejected message of ours is logged.
+        """
         await super()._on_message(message)
         if not self.supervised:
             return
@@ -310,7 +319,8 @@ class DeepgramRung(DeepgramSTTService):
                 rejection,
             )
 
-    async def _emit(self, failure: Failure) -> None:
+    async def _push_failure(self, failure: Failure) -> None:
+        """Push a failure to the stage, as an error frame."""
         error = error_of(failure)
         await self.push_error(str(error), exception=error)
 
@@ -336,6 +346,7 @@ def heard_of(message: Any, text: str) -> Heard:
 
 
 def _end_s(message: Any) -> float | None:
+    """Return where the audio of a result ends, in seconds of the stream; `None` if unknown."""
     start_s, length_s = getattr(message, "start", None), getattr(message, "duration", None)
     if isinstance(start_s, float | int) and isinstance(length_s, float | int):
         return start_s + length_s

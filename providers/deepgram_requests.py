@@ -94,7 +94,10 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
 
 
 def _recording_query(rung: RungSpec, recording: WholeRecording) -> dict[str, str | int]:
-    """Return the query for a whole recording; without a language, Deepgram detects it."""
+    """Return the query for a whole recording.
+
+    Without a language, Deepgram detects it.
+    """
     query: dict[str, str | int] = {
         "model": rung.model or MODEL,
         "smart_format": "true",
@@ -134,6 +137,11 @@ def _transcript_from_answer(body: Any, rung: RungSpec, recording: WholeRecording
 
 
 def _checked_text(reading: Mapping[str, Any]) -> str:
+    """Return the text of a reading.
+
+    Raises:
+        KeyError, TypeError: It has none, or it is no text.
+    """
     text = reading["transcript"]
     if not isinstance(text, str):
         raise TypeError("transcript is not text")
@@ -141,11 +149,17 @@ def _checked_text(reading: Mapping[str, Any]) -> str:
 
 
 def _confidence_of(item: Mapping[str, Any]) -> float | None:
+    """Return the confidence of a word or reading, 0 to 1; `None` if it has none."""
     confidence = item.get("confidence")
     return None if confidence is None else float(confidence)
 
 
 def _heard_word(word: Mapping[str, Any]) -> HeardWord:
+    """Return a word of an answer with its times and its confidence.
+
+    Raises:
+        KeyError, TypeError, ValueError: A part is missing or has the wrong type.
+    """
     return HeardWord(
         text=str(word.get("punctuated_word") or word["word"]),
         start_s=float(word["start"]),

@@ -96,7 +96,10 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
     async def _report_words(
         self, ear: VoiceEar, context: VoiceContext, message: Mapping[str, Any]
     ) -> None:
-        """Report a message's words; times count from the start of the context's audio."""
+        """Report a message's words; times count from the start of the context's audio.
+
+        `_timed` keeps where this message's words end, because the next message's times follow.
+        """
         context_before, base_s = self._timed
         base_s = base_s if context_before is context else 0.0
         words = list(timed_words(_alignment_in_message(message)))

@@ -116,17 +116,17 @@ class LocalSTTService(STTService):
     async def stop(self, frame: EndFrame) -> None:
         """End the recogniser."""
         await super().stop(frame)
-        await self._close()
+        await self._stop_results_and_process()
 
     async def cancel(self, frame: CancelFrame) -> None:
         """End the recogniser."""
         await super().cancel(frame)
-        await self._close()
+        await self._stop_results_and_process()
 
     async def cleanup(self) -> None:
         """End the recogniser if it still runs."""
         await super().cleanup()
-        await self._close()
+        await self._stop_results_and_process()
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         """Pass audio to the recogniser; results arrive separately. A gap is reported once."""
@@ -138,7 +138,7 @@ class LocalSTTService(STTService):
         yield None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Begin and finish utterances with the VAD."""
+        """Pass frames on; begin and finish utterances with the VAD's reports."""
         await super().process_frame(frame, direction)
         match frame:
             case VADUserStartedSpeakingFrame():
@@ -211,7 +211,8 @@ class LocalSTTService(STTService):
         await self.emit_stt_usage_metrics()
         await self.push_frame(_final_frame(result, self._user_id, self._settings))
 
-    async def _close(self) -> None:
+    async def _stop_results_and_process(self) -> None:
+        """Stop passing results on, and end the recogniser's process."""
         task, self._results_task = self._results_task, None
         if task is not None:
             await self.cancel_task(task)
@@ -219,12 +220,14 @@ class LocalSTTService(STTService):
 
 
 def _interim_frame(result: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
+    """Return an interim result as a transcript."""
     return InterimTranscriptionFrame(
         result.text, user_id, time_now_iso8601(), _language_of_settings(settings)
     )
 
 
 def _final_frame(result: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
+    """Return a final result as a transcript, with its other readings."""
     others = (OtherReading(text=alternative) for alternative in result.alternatives)
     return TranscriptionFrame(
         result.text,
@@ -236,6 +239,10 @@ def _final_frame(result: SphinxResult, user_id: str, settings: STTSettings) -> F
 
 
 def _language_of_settings(settings: STTSettings) -> Language | None:
+    """Return the language to name in transcripts; `None` if Pipecat does not know it.
+
+    The recogniser hears English if the call's language is `multi`.
+    """
     spoken = str(settings.language)
     if spoken == "multi":
         return Language.EN

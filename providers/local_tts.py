@@ -126,9 +126,10 @@ def speak(text: str, voices: Sequence[str], *, manner: Manner, rate_hz: int) -> 
 def _words_with_samples(
     text: str, events: Sequence[tuple[int, int]], *, total: int
 ) -> list[tuple[str, float]]:
-    """Return each blank-separated word and its first sample.
+    """Return each blank-separated word and its first sample, of `total` in the sound.
 
-    Punctuation alone belongs to the word before it, because it is not spoken.
+    Punctuation alone belongs to the word before it, because it is not spoken. `events` are
+    espeak-ng's places in the text and their samples.
     """
     tokens = [(match.start(), match.group()) for match in WORD.finditer(text)]
     if not tokens:
@@ -296,7 +297,10 @@ class LocalTTSService(TTSService):
         await super().process_frame(frame, direction)
 
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
-        """Change the voice or language; if espeak-ng lacks it, report that and keep the old one."""
+        """Change the voice or language; return the changed settings, as Pipecat's method.
+
+        If espeak-ng lacks the voice, that is reported as an error, and the old one stays.
+        """
         voice = delta.voice if is_given(delta.voice) else self._settings.voice
         language = delta.language if is_given(delta.language) else self._settings.language
         try:
@@ -310,6 +314,7 @@ class LocalTTSService(TTSService):
 def _speak_with_settings(
     sentence: str, settings: TTSSettings, *, manner: Manner, rate_hz: int
 ) -> SpokenSentence:
+    """Return a sentence in the voice of these settings; blocks for a few milliseconds."""
     voices = names(str(settings.voice), str(settings.language))
     return speak(sentence, voices, manner=manner, rate_hz=rate_hz)
 
@@ -365,6 +370,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
 
 
 def _makes_sound(rung: RungSpec) -> bool:
+    """Return whether two words in the rung's voice have sound; blocks for a few milliseconds."""
     voices = names(rung.voice or VOICE, rung.language)
     manner = Manner(**rung.options)
     return bool(speak(WORDS, voices, manner=manner, rate_hz=rung.sample_rate_hz).samples.any())
@@ -386,6 +392,7 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
 
 
 def _speak_all(rung: RungSpec, text: str) -> bytes:
+    """Return a text as 16-bit audio in the rung's voice; blocks for some ms a sentence."""
     voices, manner = names(rung.voice or VOICE, rung.language), Manner(**rung.options)
     spoken = (
         speak(piece, voices, manner=manner, rate_hz=rung.sample_rate_hz)
@@ -427,4 +434,9 @@ def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None
 def _samples_of_sentence(
     sentence: str, voice: str, language: str, manner: Manner, rate_hz: int
 ) -> Samples:
+    """Return a sentence as samples at `rate_hz`; blocks for a few milliseconds.
+
+    Raises:
+        UnknownVoiceError: espeak-ng lacks the voice or the language.
+    """
     return speak(sentence, names(voice, language), manner=manner, rate_hz=rate_hz).samples

@@ -76,7 +76,10 @@ class MenuEar:
         await self._process.close()
 
     async def _get_answer(self, pcm: bytes) -> SphinxResult:
-        """Return the process's answer; without one, end the process and return an empty answer."""
+        """Return the process's answer; without one, end the process and return an empty answer.
+
+        Failures in a row are counted. The next request starts another process.
+        """
         reason, answered = "no answer in time", False
         try:
             async with asyncio.timeout(MENU_WORD_S):

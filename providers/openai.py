@@ -59,7 +59,7 @@ class EventStream(SSEDecoder):
                 if event.data.lstrip().startswith(DONE):
                     yield ServerSentEvent(data=FINISHED)
                     yield ServerSentEvent(data=DONE)
-                elif read := self._read(event):
+                elif read := self._normalised_event(event):
                     yield read
         finally:
             if self._malformed:
@@ -69,7 +69,7 @@ class EventStream(SSEDecoder):
                     self._malformed,
                 )
 
-    def _read(self, event: ServerSentEvent) -> ServerSentEvent | None:
+    def _normalised_event(self, event: ServerSentEvent) -> ServerSentEvent | None:
         """Return an event in a form that the SDK reads; `None` if it is not part of the answer."""
         text = event.data.strip()
         data: object = text
@@ -188,7 +188,7 @@ class OneTryOpenAI(OpenAILLMService):
     def build_chat_completion_params(
         self, params_from_context: OpenAILLMInvocationParams
     ) -> dict[str, Any]:
-        """Return a request as this server accepts it."""
+        """Return a request in the form that this server accepts."""
         params = super().build_chat_completion_params(params_from_context)
         if self._client.is_plain:
             params.pop(USAGE, None)

@@ -51,7 +51,7 @@ def openai_servers() -> Mapping[str, OpenAIServer]:
 
 
 def server_at(url: str, *, name: str = "") -> OpenAIServer:
-    """Return the server in the table at a rung's address, or one without peculiarities.
+    """Return the server in the table at a rung's address; one without peculiarities otherwise.
 
     Any server may run in a private network, so there the beginning of the rung's name decides.
     """
@@ -92,5 +92,6 @@ def strict(messages: Iterable[Any]) -> Iterator[Any]:
 
 
 def _strict_id(call_id: str) -> str:
+    """Return a tool call's id as strict servers accept it; the same for the same id."""
     is_valid = STRICT_ID.fullmatch(call_id)
     return call_id if is_valid else hashlib.sha256(call_id.encode()).hexdigest()[:9]

@@ -137,9 +137,10 @@ class Prober:
             await asyncio.sleep(SUSPICION_CHECK_S)
 
     async def _probe_and_record(self, probe: Probe) -> None:
-        """Send one probe, emit its result, and record the result in the rung's availability.
+        """Send one probe, emit its result, and record it in the rung's availability.
 
-        A time-out that our own lag caused is emitted, too, but not recorded.
+        `last` and `answered` are set as well. A time-out that our own lag caused is emitted, too,
+        but not recorded. During a trial request of a call, nothing is sent.
         """
         permit = self.availability.permit(self._clock(), probe=True)
         if permit is None:  # a trial request is in progress, whose result will tell as much
@@ -242,6 +243,7 @@ class Prober:
             self._emit(event)
 
     def _emit_probe(self, probe: LastProbe) -> None:
+        """Emit the result of a probe as `ProviderProbed`."""
         self._emit(
             ProviderProbed(
                 stage=self._rung.stage,

@@ -65,6 +65,7 @@ STATUS_MEANINGS: Mapping[int, str] = {
 
 
 async def _body_of_answer(answer: aiohttp.ClientResponse) -> object:
+    """Return the beginning of an answer's body, parsed if it is JSON."""
     text = (await answer.content.read(MAX_BODY_BYTES)).decode(errors="replace")
     try:
         return parse_json(text)
@@ -130,7 +131,7 @@ class Question:
 
 
 async def ask_socket(question: Question, rung: RungSpec, *, timeout_s: float) -> None:
-    """Send the request and return when the answer has arrived.
+    """Open a websocket, send the request, and return when the answer has arrived.
 
     Raises:
         ProbeFailedError: There was no answer; holds the failure. The text names the host and the
@@ -179,6 +180,7 @@ async def _exchange_messages(question: Question, rung: RungSpec, socket: ClientC
 
 
 def _text_of(message: str | bytes) -> str:
+    """Return the provider's text in a message; empty if it is not JSON."""
     try:
         return message_of(parse_json(message))
     except ValueError:
@@ -186,6 +188,7 @@ def _text_of(message: str | bytes) -> str:
 
 
 def _judge_message(question: Question, message: str | bytes) -> Verdict:
+    """Return the question's verdict on a message; one that is no JSON object is garbage."""
     try:
         parsed = parse_json(message)
     except ValueError:
@@ -210,6 +213,7 @@ def _refusal_error(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
 
 
 def _close_error(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
+    """Return the close of a probe's socket as the probe's error."""
     code, reason = code_and_reason(closed)
     found = classify_close(rung.symptoms, code, reason, stage=rung.stage, moment=Moment.ASKED)
     return _probe_error(rung, found, f"closed with {code} {reason}")

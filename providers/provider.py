@@ -115,7 +115,7 @@ class ProbeFailedError(Exception):
         return isinstance(self.__cause__, TimeoutError)
 
     def failure(self, rung: RungSpec) -> Failure:
-        """Return the error as a failure of the probed rung."""
+        """Return the error as a failure of the probed rung, classified unless that was done."""
         if self._failure is not None:
             return self._failure
         if self.status is None:

@@ -119,6 +119,7 @@ class Recogniser:
             self._kept_samples -= len(self._kept.popleft())
 
     def _drop_kept(self) -> None:
+        """Forget the audio from before an utterance."""
         self._kept.clear()
         self._kept_samples = 0
 
@@ -159,6 +160,7 @@ class Recogniser:
         )
 
     def _other_readings(self, best: str) -> tuple[str, ...]:
+        """Return the most likely readings of the ended utterance without the best one."""
         others = dict.fromkeys(self._decoder.readings(2 * ALTERNATIVES))
         others.pop(best, None)
         return tuple(others)[:ALTERNATIVES]

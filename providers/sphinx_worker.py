@@ -36,7 +36,10 @@ def command(kind: Command, content: bytes = b"") -> bytes:
 
 
 def answer_commands(commands: BinaryIO, answers: BinaryIO) -> None:
-    """Answer commands until they end, or loading the models fails."""
+    """Load the models, then execute commands until they end.
+
+    The first result says whether the models were loaded. If not, nothing else is executed.
+    """
     # Imported here: the calls' process needs the constants above but no recogniser.
     from providers.sphinx import Recogniser  # noqa: PLC0415
 
@@ -56,6 +59,7 @@ def answer_commands(commands: BinaryIO, answers: BinaryIO) -> None:
 def _execute_command(
     recogniser: "Recogniser", kind: Command, content: bytes, *, answers: BinaryIO
 ) -> None:
+    """Execute one command of the parent, and write its results."""
     match kind:
         case Command.AUDIO:
             for result in recogniser.hear(content):
@@ -80,6 +84,7 @@ def _read_command(commands: BinaryIO) -> tuple[Command, bytes] | None:
 
 
 def _write_result(answers: BinaryIO, result: SphinxResult) -> None:
+    """Send a result to the parent at once."""
     answers.write(result.as_json())
     answers.flush()
 

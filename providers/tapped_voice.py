@@ -138,6 +138,7 @@ class VoiceTap:
 
     @property
     def _current_moment(self) -> Moment:
+        """What is in progress: nothing, a request without audio so far, or audio."""
         if self.context is None:
             return Moment.IDLE
         return Moment.FLOWING if self.context.flowing else Moment.ASKED
@@ -310,14 +311,19 @@ class TappedVoice(ClosedVoice):
                     if ear:
                         await self.tap.report_closed(ear, closed, socket=socket)
                     raise
-                converted = await self._report(ear, message)
+                converted = await self._report_and_convert(ear, message)
                 if converted is not None:
                     return converted
 
         socket.recv = receive_and_report  # type: ignore[method-assign]
 
-    async def _report(self, ear: VoiceEar | None, message: str | bytes) -> str | bytes | None:
-        """Report a message; return it as Pipecat should get it, or `None` if it should not."""
+    async def _report_and_convert(
+        self, ear: VoiceEar | None, message: str | bytes
+    ) -> str | bytes | None:
+        """Report a message; return it as Pipecat should get it, or `None` if it should not.
+
+        One that cannot be read is reported as garbage, and goes to Pipecat unchanged.
+        """
         try:
             parsed = parse_json(message)
             converted = self.convert_for_pipecat(parsed)

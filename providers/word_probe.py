@@ -62,7 +62,10 @@ async def ask_for_word(
 async def _name_tool(
     model: AskedModel, rung: RungSpec, failure: Failure, *, ends_at: float
 ) -> Failure:
-    """Return the failure with the name of the tool that is refused when it is offered alone."""
+    """Return the failure, with the name of the tool that is refused when it is offered alone.
+
+    It is unchanged if no tool is refused alone, or the time is over at `ends_at`.
+    """
     for tool in rung.tools[:MAX_TOOLS]:
         left_s = ends_at - asyncio.get_running_loop().time()
         if left_s <= 0:
@@ -109,6 +112,7 @@ async def _ask_once(
 
 
 def _is_word(chunk: ChatCompletionChunk) -> bool:
+    """Return whether a chunk has text or a tool call."""
     delta = chunk.choices[0].delta if chunk.choices else None
     return bool(delta and (delta.tool_calls or (delta.content or "").strip()))
 
@@ -118,5 +122,6 @@ def _symptom_failure(symptom: Symptom, rung: RungSpec) -> Failure:
 
 
 def _probe_error(rung: RungSpec, failure: Failure) -> ProbeFailedError:
+    """Return a failure as the probe's error, which names the host."""
     host = urlsplit(rung.url).netloc or rung.name
     return ProbeFailedError(f"{host}: {failure.reason or failure.kind}", failure=failure)

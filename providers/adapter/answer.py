@@ -64,7 +64,7 @@ class PipecatAnswer:
             self.fail(failed(classify_symptom(Symptom.GARBAGE), "llm", provider=self._rung.name))
         elif text:
             self._flowing = self._flowing or bool(text.strip())
-            await self._put(ChoiceDelta(content=text))
+            await self._put_piece(ChoiceDelta(content=text))
 
     async def call(self, calls: Any) -> None:
         """Add complete tool calls, unless their pieces were read from the stream."""
@@ -74,7 +74,7 @@ class PipecatAnswer:
             self._calls += 1
 
     def use(self, tokens: LLMTokenUsage) -> None:
-        """Record the usage, unless it is zero.
+        """Record the usage, unless it is zero; a later report replaces it.
 
         Some services count cached tokens apart, but all in the total.
         """
@@ -91,7 +91,13 @@ class PipecatAnswer:
         )
 
     def fail(self, error: BaseException | Failure, *, text: str = "", category: Any = None) -> None:
-        """Record a failure; only the first one says what happened."""
+        """Record a failure; only the first one counts.
+
+        Args:
+            error: The exception, or a failure that is known already.
+            text: The sentence that Pipecat reports.
+            category: Pipecat's own classification, if it has one.
+        """
         if isinstance(error, Failure):
             self.failure = self.failure or error
         elif self.failure is None:
@@ -102,7 +108,10 @@ class PipecatAnswer:
             )
 
     async def tapped(self, stream: Any) -> AsyncIterator[Any]:
-        """Pass on an SDK's stream, read in it what Pipecat's service leaves out, and close it."""
+        """Pass on an SDK's stream, and close it at the end.
+
+        What Pipecat's service leaves out is read here: usage, several tool calls, why it ended.
+        """
         self.stream = stream
         self._read_headers(getattr(stream, "response", None))
         self.note_response()
@@ -134,7 +143,7 @@ class PipecatAnswer:
             # An empty chunk wakes the reader, which waits for `ENDING_S` from then on. If the queue
             # is full, it is not waiting.
             if not self._chunks.full():
-                self._chunks.put_nowait(self._chunk(None))
+                self._chunks.put_nowait(self._chunk_with(None))
 
     async def end(self) -> None:
         """Record that the service has nothing more to say."""
@@ -149,7 +158,7 @@ class PipecatAnswer:
         delta = choice.delta
         if delta and delta.tool_calls:
             self._streams_calls = True
-            await self._put(ChoiceDelta.model_construct(tool_calls=delta.tool_calls))
+            await self._put_piece(ChoiceDelta.model_construct(tool_calls=delta.tool_calls))
         if delta and delta.refusal and not delta.content:
             await self.write(delta.refusal)
         self.say_why(choice.finish_reason)
@@ -177,13 +186,18 @@ class PipecatAnswer:
         """Add a tool call, or the next piece of one; `index` says which call it belongs to."""
         function = ChoiceDeltaToolCallFunction(name=name, arguments=arguments)
         piece = ChoiceDeltaToolCall(index=index, id=call_id, type="function", function=function)
-        await self._put(ChoiceDelta(tool_calls=[piece]))
+        await self._put_piece(ChoiceDelta(tool_calls=[piece]))
 
-    async def _put(self, delta: ChoiceDelta) -> None:
+    async def _put_piece(self, delta: ChoiceDelta) -> None:
+        """Add a piece to the queue; wait while it is full.
+
+        Raises:
+            asyncio.CancelledError: The answer was abandoned, but its service goes on.
+        """
         if self.is_left:  # the service goes on after its cancellation
             raise asyncio.CancelledError
         self.note_response()
-        await self._chunks.put(self._chunk(delta))
+        await self._chunks.put(self._chunk_with(delta))
 
     def note_response(self) -> None:
         """Record that the response has begun."""
@@ -192,6 +206,10 @@ class PipecatAnswer:
             self._on_answered()
 
     def _read_headers(self, response: Any) -> None:
+        """Give a response's headers, such as rate limits, to the listener.
+
+        Do nothing without any.
+        """
         headers: Any = getattr(response, "headers", None)
         if headers:
             self._on_headers(headers)
@@ -221,13 +239,13 @@ class PipecatAnswer:
             says_why: Whether an end without a reason is a cut. Otherwise it is an ordinary end.
         """
         if self._usage:
-            yield self._chunk(None, usage=self._usage)
+            yield self._chunk_with(None, usage=self._usage)
         reason = self.reason or ("" if says_why else "stop")
         if reason:
             finish = end_reasons().get(reason.lower(), reason)
-            yield self._chunk(ChoiceDelta(), finish=finish)
+            yield self._chunk_with(ChoiceDelta(), finish=finish)
 
-    def _chunk(
+    def _chunk_with(
         self, delta: ChoiceDelta | None, *, finish: str | None = None, usage: Any = None
     ) -> ChatCompletionChunk:
         """Return a chunk with a piece of the answer; without a piece, it has no choice."""

@@ -39,7 +39,7 @@ class LateSession:
         """Send a request, without redirects and through the proxy of its URL."""
         asked.setdefault("allow_redirects", False)
         asked.setdefault("proxy", proxy_for(str(url)))
-        return self._session.request(method, url, **asked)
+        return self._shared_or_own_session.request(method, url, **asked)
 
     get = partialmethod(request, "GET")
     post = partialmethod(request, "POST")
@@ -49,7 +49,7 @@ class LateSession:
     def ws_connect(self, url: Any, **asked: Any) -> Any:
         """Open a websocket through the proxy of its URL."""
         asked.setdefault("proxy", proxy_for(str(url)))
-        return self._session.ws_connect(url, **asked)
+        return self._shared_or_own_session.ws_connect(url, **asked)
 
     async def close(self) -> None:
         """Close its own session, if it has one."""
@@ -57,10 +57,11 @@ class LateSession:
             await self._own.close()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
+        return getattr(self._shared_or_own_session, name)
 
     @property
-    def _session(self) -> aiohttp.ClientSession:
+    def _shared_or_own_session(self) -> aiohttp.ClientSession:
+        """Return the process's session, or else one of our own, which is opened if necessary."""
         kept = kept_session()
         if kept is not None:
             return kept
@@ -84,7 +85,7 @@ def build_service(rung: RungSpec, part: type, **own: Any) -> Any:
     """
     cls = load_class(rung.service, rung.stage)
     try:
-        return _construct(cls, rung, part, own)
+        return _construct_without_retries(cls, rung, part, own)
     except (Exception, KeyboardInterrupt):
         raise
     except BaseException as error:  # a `SystemExit` of one rung must not end all calls
@@ -92,13 +93,15 @@ def build_service(rung: RungSpec, part: type, **own: Any) -> Any:
         raise UnusableServiceError(f"its constructor raised {what}") from error
 
 
-def _construct(cls: type, rung: RungSpec, part: type, own: Mapping[str, Any]) -> Any:
-    """Call the constructor with the arguments that it takes, and turn off retries."""
+def _construct_without_retries(
+    cls: type, rung: RungSpec, part: type, own: Mapping[str, Any]
+) -> Any:
+    """Construct the service with the arguments that it takes, and turn off its retries."""
     described = describe(cls)
     given, session = arguments(described, rung), LateSession()
     fixed = {"name": rung.name, described.places["session"]: session, **OWN, **own}
     given |= {name: value for name, value in fixed.items() if name in described.parameters}
-    service = _joined(part, cls)(rung=rung, **given)
+    service = _class_with_part(part, cls)(rung=rung, **given)
     service.late_session = session
     _turn_off_retries(service, rung, sets_url=not described.places["url"])
     return service
@@ -142,7 +145,8 @@ def why_rate_is_rejected(rung: RungSpec) -> str:
 
 
 @cache
-def _joined(part: type, cls: type) -> Any:
+def _class_with_part(part: type, cls: type) -> Any:
+    """Return Pipecat's class with the adapter's part in front of it; the same one each time."""
     behind = getattr(part, "behind", None)  # a part may also stand between a class and its base
     bases = (SessionOwner, part, cls, *((behind,) if behind else ()))
     return type(f"Rung{cls.__name__}", bases, {})

@@ -84,13 +84,13 @@ def service_failure(
     """
     if isinstance(error, ServiceError):
         return error.failure
-    signs = _signs(error, rung, moment=moment, text=text, category=category)
+    signs = _findings_by_sign(error, rung, moment=moment, text=text, category=category)
     found = next((sign for sign in signs if sign is not None), UNKNOWN)
     if moment is Moment.FLOWING and found.kind in INTERRUPTED:
         found = replace(found, kind=INTERRUPTED[found.kind])
     status = extract_http_status_code(error) if error else None
     parts = (type(error).__name__ if error else "error", status, category and category.value)
-    headers = _headers(error)
+    headers = _response_headers(error)
     return failed(
         found,
         rung.stage,
@@ -101,7 +101,7 @@ def service_failure(
     )
 
 
-def _signs(
+def _findings_by_sign(
     error: BaseException | None,
     rung: RungSpec,
     *,
@@ -109,7 +109,7 @@ def _signs(
     text: str,
     category: ErrorCategory | None,
 ) -> Iterator[Finding | None]:
-    """Yield what each sign says, the surest first; `None` if it is missing."""
+    """Yield what each sign says, the surest first; `None` if a sign is missing or unclear."""
     told = getattr(error, "body", None) or getattr(error, "details", None)
     text = text or str(error or "")
     said = told or text
@@ -117,12 +117,12 @@ def _signs(
     if status and status >= 400:  # an error inside an answer comes with a status of 200
         yield classify_http(rung.symptoms, status, said)
     elif told:
-        yield _known(classify_message(rung.symptoms, told, moment=moment))
+        yield _unless_unknown(classify_message(rung.symptoms, told, moment=moment))
     if isinstance(error, ConnectionClosed):
         code, reason = code_and_reason(error)
         yield classify_close(rung.symptoms, code, reason, stage=rung.stage, moment=moment)
     yield CATEGORIES.get(category) if category else None
-    yield _known(classify_error(error)) if isinstance(error, Exception) else None
+    yield _unless_unknown(classify_error(error)) if isinstance(error, Exception) else None
     if in_text := status_in(text):
         yield classify_http(rung.symptoms, in_text, text)
     yield classify_message(rung.symptoms, said, moment=moment)
@@ -142,10 +142,12 @@ def status_in(text: str) -> int | None:
     return next(map(int, known), None)
 
 
-def _known(found: Finding) -> Finding | None:
+def _unless_unknown(found: Finding) -> Finding | None:
+    """Return a finding; `None` if it says only that the error is unknown."""
     return None if found.unknown else found
 
 
-def _headers(error: BaseException | None) -> Mapping[str, str]:
+def _response_headers(error: BaseException | None) -> Mapping[str, str]:
+    """Return the headers of the response that an exception holds; empty without one."""
     headers: Any = getattr(getattr(error, "response", None), "headers", None) or {}
     return {str(name): str(value) for name, value in headers.items()}

@@ -27,7 +27,7 @@ class LoneService:
         self._rate_hz = rate_hz
         self._tasks = TaskManager()
         self._ended = asyncio.Event()
-        source, sink = PipelineSource(self._receive), PipelineSink(self._receive)
+        source, sink = PipelineSource(self._on_output), PipelineSink(self._on_output)
         self._pipe = Pipeline([service], source=source, sink=sink)
 
     async def send(self, frame: Frame) -> None:
@@ -35,7 +35,7 @@ class LoneService:
         await self._pipe.queue_frame(frame)
 
     async def __aenter__(self) -> Self:
-        """Set the service up and start it."""
+        """Set the service up and start it; if that fails, clean it up and raise the error."""
         rate_hz = self._rate_hz
         try:
             await self._pipe.setup(
@@ -50,34 +50,38 @@ class LoneService:
             start = StartFrame(audio_in_sample_rate=rate_hz, audio_out_sample_rate=rate_hz)
             await self._pipe.queue_frame(start)
         except BaseException:
-            await self._release()
+            await self._clean_up_and_cancel()
             raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """End and release it, each in time."""
-        await _within(END_SERVICE_S, self._pipe.queue_frame(CancelFrame()))
-        await _within(END_SERVICE_S, self._ended.wait())
-        await self._release()
+        await _await_within(END_SERVICE_S, self._pipe.queue_frame(CancelFrame()))
+        await _await_within(END_SERVICE_S, self._ended.wait())
+        await self._clean_up_and_cancel()
 
-    async def _release(self) -> None:
+    async def _clean_up_and_cancel(self) -> None:
         """Clean the service up, and cancel the tasks that it has left."""
-        await _within(END_SERVICE_S, self._pipe.cleanup())
+        await _await_within(END_SERVICE_S, self._pipe.cleanup())
         tasks = self._tasks.current_tasks()
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=END_SERVICE_S)
 
-    async def _receive(self, frame: Frame, _direction: FrameDirection) -> None:
+    async def _on_output(self, frame: Frame, _direction: FrameDirection) -> None:
+        """Put the service's frame into `out`; a cancel frame shows that the service has ended."""
         if isinstance(frame, CancelFrame):
             self._ended.set()
         elif not isinstance(frame, StartFrame):
             self.out.put_nowait(frame)
 
 
-async def _within(seconds: float, work: Coroutine[Any, Any, object]) -> None:
-    """Wait for work in time; errors at the end of a service change nothing any more."""
+async def _await_within(seconds: float, work: Coroutine[Any, Any, object]) -> None:
+    """Wait for work, and cancel it after `seconds`; its errors are only logged.
+
+    At the end of a service, they change nothing any more.
+    """
     task = asyncio.get_running_loop().create_task(work, name="a service's work")
     await asyncio.wait({task}, timeout=seconds)
     if not task.cancel() and not task.cancelled() and (error := task.exception()):

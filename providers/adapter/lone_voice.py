@@ -90,13 +90,13 @@ class KeepingEar:
 async def speak_alone(
     rung: RungSpec, make: Make, text: str, *, within_s: float, enough: int = 0
 ) -> bytes:
-    """Return the sound of a text at the rung's rate.
+    """Return the sound of a text at the rung's rate, 16-bit mono.
 
     Args:
         rung: The rung.
         make: Builds the service; it may take long, so it runs in a thread.
         text: The text.
-        within_s: For everything.
+        within_s: The limit for building, connecting and speaking together.
         enough: Return as soon as so many bytes have come; 0 stands for all.
 
     Raises:
@@ -123,7 +123,10 @@ async def speak_alone(
 
 
 async def ask_lone_voice(lone: LoneService, ear: KeepingEar, text: str) -> None:
-    """Ask for a text once the voice is ready, however late; ask for nothing if it has failed."""
+    """Wait until the voice is ready, without a limit, then send it a text.
+
+    If it fails before, nothing is sent.
+    """
     while not (ear.ready or ear.failure):
         ear.told.clear()
         await ear.told.wait()
@@ -164,10 +167,10 @@ async def probe_voice(rung: RungSpec, make: Make, *, timeout_s: float) -> None:
         failure = failed(classify_symptom(symptom), "tts", provider=rung.name, reason=f"{symptom}")
     except ServiceError as error:
         failure = error.failure
-    raise ProbeFailedError(_sentence(rung, failure, timeout_s), failure=failure)
+    raise ProbeFailedError(_sentence_for_probe(rung, failure, timeout_s), failure=failure)
 
 
-def _sentence(rung: RungSpec, failure: Failure, timeout_s: float) -> str:
+def _sentence_for_probe(rung: RungSpec, failure: Failure, timeout_s: float) -> str:
     """Return why a probe failed, in one line."""
     status = next((code for code in STATUS_MEANINGS if f"{code}" in failure.reason.split()), None)
     if status is not None:

@@ -1,5 +1,4 @@
 """Any of Pipecat's model services as a rung; an answer is read at the places where it leaves."""
-# ruff: noqa: D102 - methods that override Pipecat's
 
 import asyncio
 from collections import deque
@@ -50,7 +49,7 @@ class SharedModel:
 
     async def close(self) -> None:
         """Close the connections."""
-        await _close(self.client)
+        await _close_sdk_client(self.client)
 
 
 class RungModel(AnswerPlaces):
@@ -122,7 +121,7 @@ class RungModel(AnswerPlaces):
                 found += [choice.delta.content for choice in chunk.choices]
             self._raise_failure(answer)
         if end_reasons().get(answer.reason.lower()) == "content_filter":
-            raise error_of(_refused(self._rung))
+            raise error_of(_refusal_of(self._rung))
         return "".join(text for text in found if text) or None
 
     def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
@@ -157,10 +156,13 @@ class RungModel(AnswerPlaces):
     def _at_work(
         self, answer: PipecatAnswer, work: Callable[[], Awaitable[None]]
     ) -> Iterator[None]:
-        """Let the service work on an answer during the block, and no longer."""
+        """During the block, let the service work on an answer, in a task of its own.
+
+        After the block, the task is cancelled; a service that ignores this is abandoned.
+        """
         self._answer_tasks = self._answer_tasks or TaskManager()
         task = self._answer_tasks.create_task(
-            self._work(answer, work), f"{self._rung.name} answers"
+            self._answer_in_task(answer, work), f"{self._rung.name} answers"
         )
         try:
             yield
@@ -172,10 +174,17 @@ class RungModel(AnswerPlaces):
                     self._see_off(answer, task), f"{self._rung.name} leaves"
                 )
 
-    async def _work(self, answer: PipecatAnswer, work: Callable[[], Awaitable[None]]) -> None:
-        """Set the service up if necessary, and let it answer; every error becomes its failure."""
+    async def _answer_in_task(
+        self, answer: PipecatAnswer, work: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Set the service up if necessary, and let it answer; the answer is ended here.
+
+        Every error becomes the answer's failure, except a cancellation that we caused.
+        """
         try:
-            await self._prepare()  # before `ANSWER` is set: tasks that it starts outlive the answer
+            await (
+                self._set_up_once()
+            )  # before `ANSWER` is set: tasks that it starts outlive the answer
             ANSWER.set(answer)
             await work()
         except asyncio.CancelledError:
@@ -187,17 +196,20 @@ class RungModel(AnswerPlaces):
         await answer.end()
 
     async def _see_off(self, answer: PipecatAnswer, task: asyncio.Task[None]) -> None:
-        """Abandon a service that goes on after its cancellation, and close its connection."""
+        """Abandon a service that goes on after its cancellation, and close its connection.
+
+        Waits up to `LEFT_S` for its end.
+        """
         await asyncio.wait({task}, timeout=LEFT_S)
         if task.done():
             return
         logger.warning("{}: it ignores that its answer was cancelled", self._rung.name)
         await answer.hang_up()
         if self._shared_client is None:
-            await _close(getattr(self, "_client", None))
+            await _close_sdk_client(getattr(self, "_client", None))
 
-    async def _prepare(self) -> None:
-        """Set the service up, once; no pipeline does it."""
+    async def _set_up_once(self) -> None:
+        """Set up and start the service before its first answer; no pipeline does it."""
         async with self._rung_preparing:
             if self._rung_prepared or self._answer_tasks is None:
                 return
@@ -211,7 +223,10 @@ class RungModel(AnswerPlaces):
             self._rung_prepared = True
 
     def _own_view(self, context: LLMContext) -> LLMContext:
-        """Return the conversation with the private entries of this vendor only."""
+        """Return the conversation as this service takes it.
+
+        It has the private entries of this vendor only, and strict roles if the service needs them.
+        """
         messages = [item for item in context.messages if not isinstance(item, LLMSpecificMessage)]
         if is_strict(f"{self._rung.service} {self.asks_for}"):
             messages = [*strict(messages)]
@@ -235,6 +250,7 @@ class RungModel(AnswerPlaces):
     # -- its client
 
     def create_client(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the client that calls share, or else a new one, as Pipecat's method."""
         if self._shared_client is None:
             return cast("Any", super()).create_client(*args, **kwargs)
         self._client = self._shared_client
@@ -247,7 +263,7 @@ class RungModel(AnswerPlaces):
             self._client = None  # others use it
         await super().cleanup()
         if self._shared_client is None:
-            await _close(client)
+            await _close_sdk_client(client)
 
 
 async def _logging_errors(closing: Awaitable[None], name: str) -> None:
@@ -260,7 +276,7 @@ async def _logging_errors(closing: Awaitable[None], name: str) -> None:
         logger.warning("{}: closing it raised {}", name, type(error).__name__)
 
 
-async def _close(client: Any) -> None:
+async def _close_sdk_client(client: Any) -> None:
     """Close an SDK's client; leave any other alone. A `TimeoutError` is raised after the limit."""
     client = getattr(client, "aio", client)  # Google's has an asynchronous half
     close = getattr(client, "aclose", None) or getattr(client, "close", None)
@@ -278,7 +294,10 @@ def _is_sdk(client: Any) -> bool:
 
 
 def build(rung: RungSpec) -> Any:
-    """Return the model of a rung; its SDK makes no retries and follows no redirect."""
+    """Return the model of a rung; its SDK makes no retries and follows no redirect.
+
+    Raises what `build_service` raises.
+    """
     own: dict[str, Any] = {"retry_on_timeout": False, "stream_idle_timeout_secs": rung.timeout_s}
     if isinstance(rung.shared, SharedModel) and hasattr(rung.shared.client, "with_options"):
         own["client"] = rung.shared.client
@@ -346,7 +365,7 @@ async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
     if finish is None:
         raise error_of(failed(Kind.CUT, "llm", provider=rung.name, reason="it gave no reason"))
     if finish not in ("stop", "length"):
-        raise error_of(_refused(rung))
+        raise error_of(_refusal_of(rung))
     return PenAnswer(
         text="".join(texts),
         model=model.asks_for,
@@ -356,6 +375,7 @@ async def write(rung: RungSpec, question: PenQuestion) -> PenAnswer:
     )
 
 
-def _refused(rung: RungSpec) -> Failure:
+def _refusal_of(rung: RungSpec) -> Failure:
+    """Return the failure of a rung that refused a request because of its content."""
     found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
     return failed(found, "llm", provider=rung.name, reason="refused to answer")

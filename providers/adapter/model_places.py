@@ -100,6 +100,7 @@ class AnswerPlaces(FrameProcessor):
     async def _create_converse_stream(
         self, answer: PipecatAnswer, *args: Any, **kwargs: Any
     ) -> Any:
+        """Return Bedrock's response, whose stream the answer reads first."""
         response = await cast("Any", super())._create_converse_stream(*args, **kwargs)
         return response | {"stream": answer.tapped(response["stream"])}
 

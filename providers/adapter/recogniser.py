@@ -99,7 +99,7 @@ class HearingPart(ConnectedPart):
         direction: FrameDirection = FrameDirection.DOWNSTREAM,
         callback: FrameCallback | None = None,
     ) -> None:
-        """Count the queued audio: later audio must not overtake it."""
+        """Queue a frame as Pipecat does, and count audio, which later audio must not overtake."""
         self._queued += isinstance(frame, InputAudioRawFrame)
         await super().queue_frame(frame, direction, callback)
 
@@ -111,16 +111,19 @@ class HearingPart(ConnectedPart):
     async def process_audio_frame(
         self, frame: InputAudioRawFrame, direction: FrameDirection
     ) -> None:
-        """Send audio at the service's rate."""
+        """Send audio at the service's rate, and count it as no longer queued."""
         self._billed = isinstance(frame, DirectSound)
         try:
-            await self._hear(self.resampler.take(frame.audio, frame.sample_rate), direction)
+            await self._send_audio(self.resampler.take(frame.audio, frame.sample_rate), direction)
         finally:
             self._queued -= not self._billed
             self._billed = False
 
-    async def _hear(self, sound: bytes, direction: FrameDirection) -> None:
-        """Send audio unless the connection is over; report one that blocks or cancels itself."""
+    async def _send_audio(self, sound: bytes, direction: FrameDirection) -> None:
+        """Send audio at the service's rate, unless the connection is over.
+
+        A service that blocks for `SEND_S`, or cancels its own work, has failed, which is reported.
+        """
         if not sound or self.over:
             return
         self.stream.send(len(sound) / 2 / self.sample_rate)
@@ -138,13 +141,16 @@ class HearingPart(ConnectedPart):
             await self._report_error(error)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Record what the caller does, and that the call ends, before the service does."""
+        """Record what the caller does, and that the call ends, before the service gets the frame.
+
+        At the end of speech, audio that was held back is sent first.
+        """
         match frame:
             case VADUserStartedSpeakingFrame():
                 self.stream.note_utterance()
                 self._stop_settling()
             case VADUserStoppedSpeakingFrame():
-                await self._hear(self.resampler.drain(), direction)
+                await self._send_audio(self.resampler.drain(), direction)
                 self._note_request(frame)
             case EndFrame() | CancelFrame():
                 self.over, self._end_frame = True, frame
@@ -164,13 +170,14 @@ class HearingPart(ConnectedPart):
         self.stream.note_request(cancelled=cancelled and self.supervised)
         if not self.reader.counts and frame.stop_secs:
             self._stop_settling()
-            self._settling = self.create_task(self._settle(), "settle")
+            self._settling = self.create_task(self._report_end_of_words(), "settle")
 
     def _stop_settling(self) -> None:
+        """Stop waiting for further words."""
         if self._settling is not None:
             self._settling.cancel()
 
-    async def _settle(self) -> None:
+    async def _report_end_of_words(self) -> None:
         """After the usual time for a final result, report that there are no further words."""
         usual_s = self.service_metadata_frame().ttfs_p99_latency
         await asyncio.sleep(min(usual_s or SETTLE_MAX_S, SETTLE_MAX_S))
@@ -183,7 +190,7 @@ class HearingPart(ConnectedPart):
         """Push a frame; put our own result into a transcript, and drop one that is not wanted."""
         match frame:
             case TranscriptionFrame() | InterimTranscriptionFrame():
-                if self.over or not await self._read(frame):
+                if self.over or not await self._annotate(frame):
                     return
             case EndFrame() | CancelFrame() if frame is self._end_frame:
                 pass
@@ -194,11 +201,11 @@ class HearingPart(ConnectedPart):
                 pass
         await super().push_frame(frame, direction)
 
-    async def _read(self, frame: TranscriptionFrame | InterimTranscriptionFrame) -> bool:
-        """Put our result into a transcript; return whether it is wanted.
+    async def _annotate(self, frame: TranscriptionFrame | InterimTranscriptionFrame) -> bool:
+        """Put our own result into a transcript; return whether the transcript is wanted.
 
         It is not if it belongs to audio that is not wanted any more, or is impossible, which is
-        reported as a failure.
+        reported as a failure. A final one may answer our request to finish.
         """
         self.pushed = True
         try:

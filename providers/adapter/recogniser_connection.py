@@ -66,14 +66,15 @@ async def within(seconds: float, work: Coroutine[Any, Any, object]) -> Exception
     if not task.done():
         logger.warning("a recogniser ignores its cancellation; it is abandoned")
         _abandoned.add(task)
-        task.add_done_callback(_forget)
+        task.add_done_callback(_forget_abandoned)
     if not task.done() or task.cancelled():
         return TimeoutError()
     error = task.exception()
     return error if isinstance(error, Exception) else None
 
 
-def _forget(task: "asyncio.Task[Any]") -> None:
+def _forget_abandoned(task: "asyncio.Task[Any]") -> None:
+    """Forget a task that has ended after all; read its error, which is logged otherwise."""
     _abandoned.discard(task)
     if not task.cancelled():
         task.exception()  # it is awaited no more
@@ -115,7 +116,7 @@ class ConnectedPart(STTService):
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Connect, which Pipecat's services do here; a failure is reported."""
-        self._begin()
+        self._reset_for_connection()
         limit_s = LOAD_S if self.rung.facts.is_local else CONNECT_S
         await self._report_error(await within(limit_s, super().setup(setup)))
         self.resampler = Resampler(self.sample_rate)
@@ -130,7 +131,7 @@ class ConnectedPart(STTService):
         if getattr(self, "_receive_task", None) is not None:  # left over: it would not be replaced
             await within(LEAVE_S, self.cancel_task(own._receive_task))  # noqa: SLF001
             own._receive_task = None  # noqa: SLF001 - as all of Pipecat's services name it
-        self._begin()
+        self._reset_for_connection()
         await self.set_usable(True)
         if self.in_segments:
             own._segment_queue = asyncio.Queue()  # noqa: SLF001 - of Pipecat's base class
@@ -144,8 +145,8 @@ class ConnectedPart(STTService):
         self.end()
         await within(LEAVE_S, super().cleanup())
 
-    def _begin(self) -> None:
-        """Prepare for a connection: the old one's audio and requests do not count for it."""
+    def _reset_for_connection(self) -> None:
+        """Reset the state: the old connection's audio and requests do not count for the new one."""
         self._number += 1
         self.over = self._goes_on = False
         self.note, self.pushed = Note(), True
@@ -166,7 +167,10 @@ class ConnectedPart(STTService):
             transport.abort()
 
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> Any:
-        """Connect as Pipecat does, but soon give up, and tap the new socket."""
+        """Connect as Pipecat does, but give up after `REOPEN_S`, and tap the new socket.
+
+        Each message is read here before Pipecat gets it, and an unexpected close is reported.
+        """
         kwargs.setdefault("compression", None)
         kwargs.setdefault("open_timeout", REOPEN_S)
         if secure := tls_for(uri):
@@ -219,7 +223,10 @@ class ConnectedPart(STTService):
             await self.report(found, "an error message")
 
     async def _settle_note(self) -> None:
-        """Report a message that Pipecat pushed no transcript for: an answer, or a sign of life."""
+        """Report a message that Pipecat pushed no transcript for: an answer, or a sign of life.
+
+        Called when the service reads the next message.
+        """
         if self.pushed or self.over or not self.supervised:
             return
         now = time_now_iso8601()
@@ -244,6 +251,7 @@ class ConnectedPart(STTService):
         return False
 
     async def _report_close(self, code: int, reason: str) -> None:
+        """Report the close of a socket as a failure, which ends the connection."""
         symptoms, moment = self.rung.symptoms, self.moment
         await self.report(classify_close(symptoms, code, stage="stt", moment=moment), reason)
 
@@ -275,17 +283,20 @@ class ConnectedPart(STTService):
         """Report an error as a failure; whether to ask again is not the service's decision."""
         del force_treat_as_permanent
         if not self._goes_on:
-            await self._send(failure_in(error, self.rung, moment=self.moment))
+            await self._push_failure_and_end(failure_in(error, self.rung, moment=self.moment))
 
     async def _report_error(self, error: BaseException | None) -> None:
+        """Report an error as a failure, which ends the connection; `None` is none."""
         if error is not None:
-            await self._send(service_failure(error, self.rung, moment=self.moment))
+            await self._push_failure_and_end(service_failure(error, self.rung, moment=self.moment))
 
     async def report(self, found: Finding, reason: str) -> None:
         """Report that the connection failed, unless that was reported."""
-        await self._send(failed(found, "stt", provider=self.rung.name, reason=reason))
+        await self._push_failure_and_end(
+            failed(found, "stt", provider=self.rung.name, reason=reason)
+        )
 
-    async def _send(self, failure: Failure) -> None:
+    async def _push_failure_and_end(self, failure: Failure) -> None:
         """Push a failure upstream and end the connection; do nothing if it has ended already."""
         if self.over:
             return

@@ -103,7 +103,7 @@ class SonioxReader(PlainReader):
         """Return whether the message ends with `<fin>`, and how much audio was processed."""
         tokens: Sequence[Mapping[str, Any]] = message["tokens"]
         answers = any(token["text"] == "<fin>" for token in tokens if token["is_final"])
-        return Note(answers=answers, end_s=_seconds(message.get("total_audio_proc_ms")))
+        return Note(answers=answers, end_s=_seconds_of(message.get("total_audio_proc_ms")))
 
     def words(self, result: Any) -> tuple[HeardWord, ...]:
         """Return the words that the tokens form: a token with a leading space begins one.
@@ -113,7 +113,7 @@ class SonioxReader(PlainReader):
         words: list[HeardWord] = []
         for token in result:
             text: str = token["text"]
-            start_s, end_s = _seconds(token.get("start_ms")), _seconds(token.get("end_ms"))
+            start_s, end_s = _seconds_of(token.get("start_ms")), _seconds_of(token.get("end_ms"))
             if start_s is None or end_s is None:
                 return ()
             confidence = token.get("confidence")
@@ -145,7 +145,7 @@ class AssemblyReader(PlainReader):
             return Note(hears=message["type"] == "SpeechStarted")
         ends = bool(message["end_of_turn"])
         words = message["words"]
-        end_s = _seconds(words[-1]["end"]) if ends and words else None
+        end_s = _seconds_of(words[-1]["end"]) if ends and words else None
         end_s = None if end_s is None else end_s + TURN_SILENCE_S
         return Note(answers=ends, end_s=end_s, hears=True)
 
@@ -190,7 +190,8 @@ def is_error(message: Mapping[str, Any]) -> bool:
     return named or any(message.get(key) for key in _ERROR_KEYS)
 
 
-def _seconds(milliseconds: object) -> float | None:
+def _seconds_of(milliseconds: object) -> float | None:
+    """Return milliseconds as seconds; `None` for anything but a number."""
     if isinstance(milliseconds, bool) or not isinstance(milliseconds, int | float):
         return None
     return milliseconds / 1000

@@ -42,7 +42,7 @@ HASTE: Final = 4.0  # how much faster than it was spoken a recording is sent (ch
 
 
 async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
-    """Let it hear half a second of speech; words, or the answer to our request, are enough.
+    """Let the service hear half a second of speech; words, or its answer to our request, pass.
 
     Raises:
         ProbeFailedError: It cannot be reached, fails, or does not answer in time.
@@ -50,7 +50,7 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
     host = urlsplit(rung.url).netloc or rung.service.rpartition(":")[2]
     sound = await asyncio.to_thread(_speech_in, rung.language or "en")
     service = build(replace(rung, sample_rate_hz=RATE_HZ))
-    results = _recognise(service, sound)
+    results = _results_for(service, sound)
     try:
         async with asyncio.timeout(timeout_s), aclosing(results):
             async for result in results:
@@ -62,11 +62,13 @@ async def probe_real(rung: RungSpec, *, timeout_s: float) -> None:
         text = f"{host} did not answer within {timeout_s:g} s"
         raise ProbeFailedError(text, failure=failure) from error
     except ServiceError as error:
-        raise ProbeFailedError(f"{host} {_told(error.failure)}", failure=error.failure) from error
+        raise ProbeFailedError(
+            f"{host} {_words_for_failure(error.failure)}", failure=error.failure
+        ) from error
 
 
-def _told(failure: Failure) -> str:
-    """Return what happened: a status and its meaning, or the reason."""
+def _words_for_failure(failure: Failure) -> str:
+    """Return what happened, for a sentence: a status and its meaning, or else the reason."""
     status = next((int(word) for word in failure.reason.split() if word.isdecimal()), 0)
     return f"answered {status}{STATUS_MEANINGS.get(status, '')}" if status else failure.reason
 
@@ -81,19 +83,21 @@ def _speech_in(language: str) -> bytes:
 
 
 async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
-    """Return what a recording says.
+    """Return what a recording says, as one text and as words with times.
+
+    The audio is sent faster than real time; the limit is twice its length and the rung's time-out.
 
     Raises:
         ServiceError: The file is unreadable, or the recogniser fails or is too slow.
     """
     try:
-        sound = await asyncio.to_thread(_decode, recording.content)
+        sound = await asyncio.to_thread(_decode_recording, recording.content)
     except soundfile.LibsndfileError as error:
         unreadable = finding(Kind.BAD_REQUEST, Scope.PAYLOAD)
         raise rung_error(unreadable, rung, "the recording cannot be read") from error
     spec = replace(rung, language=recording.language or rung.language)
     length_s = len(sound) / 2 / RATE_HZ
-    results = _recognise(build(replace(spec, sample_rate_hz=RATE_HZ)), sound)
+    results = _results_for(build(replace(spec, sample_rate_hz=RATE_HZ)), sound)
     finals: list[Result] = []
     try:
         async with asyncio.timeout(rung.timeout_s + 2 * length_s), aclosing(results):
@@ -115,7 +119,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
     )
 
 
-def _decode(content: bytes) -> bytes:
+def _decode_recording(content: bytes) -> bytes:
     """Return a sound file as 16-bit mono samples at `RATE_HZ`."""
     samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
@@ -124,7 +128,7 @@ def _decode(content: bytes) -> bytes:
     return np.clip(mono * 32768.0, -32768, 32767).astype("<i2").tobytes()
 
 
-async def _recognise(service: HearingPart, sound: bytes) -> AsyncGenerator[Result]:
+async def _results_for(service: HearingPart, sound: bytes) -> AsyncGenerator[Result]:
     """Yield the results for a piece of audio as they come, without an end.
 
     Raises:
@@ -132,7 +136,7 @@ async def _recognise(service: HearingPart, sound: bytes) -> AsyncGenerator[Resul
     """
     service.supervised = True
     async with LoneService(service, rate_hz=RATE_HZ) as alone:
-        work = _send(alone, sound)
+        work = _send_as_line(alone, sound)
         sending = asyncio.get_running_loop().create_task(work, name="send audio")
         try:
             while True:
@@ -145,10 +149,10 @@ async def _recognise(service: HearingPart, sound: bytes) -> AsyncGenerator[Resul
             sending.cancel()
 
 
-async def _send(alone: LoneService, sound: bytes) -> None:
+async def _send_as_line(alone: LoneService, sound: bytes) -> None:
     """Send audio, then silence without end, as a line does: some need it to finish."""
     await alone.send(VADUserStartedSpeakingFrame(start_secs=0.0))
-    for piece in _pieces(sound):
+    for piece in _pieces_of(sound):
         await alone.send(InputAudioRawFrame(piece, RATE_HZ, 1))
         await asyncio.sleep(PIECE_S / HASTE)
     await alone.send(VADUserStoppedSpeakingFrame(stop_secs=PIECE_S))
@@ -157,6 +161,7 @@ async def _send(alone: LoneService, sound: bytes) -> None:
         await asyncio.sleep(PIECE_S)
 
 
-def _pieces(sound: bytes) -> Iterator[bytes]:
+def _pieces_of(sound: bytes) -> Iterator[bytes]:
+    """Yield audio in pieces of `PIECE_S`; the last one may be shorter."""
     for start in range(0, len(sound), len(SILENCE)):
         yield sound[start : start + len(SILENCE)]

@@ -76,7 +76,11 @@ class RecogniserStream:
         self._cancelled, self._heard_at = False, -math.inf
 
     def finish(self, *, answers: bool) -> FinalAnswer:
-        """Record a final result; `answers`: it may be the answer to a request."""
+        """Record a final result; return what it says about the audio.
+
+        If it may answer a request (`answers`), it answers the oldest one, or all of a service that
+        does not answer each.
+        """
         self.open_words = False
         if not answers or not self._asked:
             return FinalAnswer()

@@ -57,7 +57,7 @@ def load_class(service: str, stage: Stage) -> type:
     Raises:
         UnusableServiceError: There is none that a rung of this stage can use.
     """
-    module, name, found = _import(service)
+    module, name, found = _import_service(service)
     if not inspect.isclass(found):
         known = tuple(name for name, item in vars(module).items() if _stage_of(item))
         known = known or _modules_in(module)
@@ -75,7 +75,7 @@ def load_class(service: str, stage: Stage) -> type:
     return found
 
 
-def _import(service: str) -> tuple[ModuleType, str, Any]:
+def _import_service(service: str) -> tuple[ModuleType, str, Any]:
     """Import the module of a service; return it, the class's name, and the class or `None`.
 
     Raises:
@@ -178,13 +178,13 @@ class ServiceClass:
 
 @cache
 def describe(cls: type) -> ServiceClass:
-    """Return what the constructor of a class takes."""
-    parameters = dict(_parameters(cls))
+    """Return what the constructor of a class takes, and where it takes keys, URLs and the like."""
+    parameters = dict(_constructor_parameters(cls))
     pairs = (("settings", "Settings"), ("params", "InputParams"))
     given = [(name, own) for name, own in pairs if name in parameters and hasattr(cls, own)]
     settings_in, own = given[0] if given else ("", "")
     settings_class = getattr(cls, own) if own else None
-    settings = dict(_settings(settings_class))
+    settings = dict(_settings_fields(settings_class))
     places: dict[str, str] = {}
     for value, names in PLACES.items():
         as_settings = [name for name in names.get("settings", ()) if name in settings]
@@ -200,7 +200,7 @@ def describe(cls: type) -> ServiceClass:
     )
 
 
-def _parameters(cls: type) -> Iterator[tuple[str, inspect.Parameter]]:
+def _constructor_parameters(cls: type) -> Iterator[tuple[str, inspect.Parameter]]:
     """Yield the parameters that a constructor takes, those of its base classes included."""
     seen: set[str] = set()
     for owner in (item for item in cls.__mro__ if "__init__" in vars(item)):
@@ -228,7 +228,7 @@ def _keywords_passed_up(owner: type) -> set[str]:
     return {keyword.arg for call in inner for keyword in call.keywords if keyword.arg}
 
 
-def _settings(cls: Any) -> Iterator[tuple[str, Any]]:
+def _settings_fields(cls: Any) -> Iterator[tuple[str, Any]]:
     """Yield the settings in a class, and their types as far as they can be read."""
     try:
         hints = get_type_hints(cls)
@@ -254,7 +254,7 @@ def arguments(service: ServiceClass, rung: RungSpec) -> dict[str, Any]:
         "rate_hz": rung.rate_hz or rung.sample_rate_hz,
         "model": rung.model,
         "voice": rung.voice,
-        "language": None if rung.language == "multi" else _language(rung.language),
+        "language": None if rung.language == "multi" else _language_or_code(rung.language),
         "instructions": rung.instructions,
     }
     given, settings = dict[str, Any](), dict[str, Any]()
@@ -263,22 +263,25 @@ def arguments(service: ServiceClass, rung: RungSpec) -> dict[str, Any]:
         is_setting = name in service.settings and name in PLACES[value].get("settings", ())
         (settings if is_setting else given)[name] = values[value]
     for name, stated in rung.options.items():
-        settings[name] = _structured(service.settings.get(name), stated)
+        settings[name] = _as_wanted_class(service.settings.get(name), stated)
     for name, stated in rung.init.items():
-        given[name] = _structured(getattr(service.parameters.get(name), "annotation", None), stated)
+        given[name] = _as_wanted_class(
+            getattr(service.parameters.get(name), "annotation", None), stated
+        )
     if service.settings_class and settings:
         given[service.settings_in] = service.settings_class(**settings)
     return given
 
 
-def _language(tag: str) -> str:
+def _language_or_code(tag: str) -> str:
+    """Return a tag as Pipecat's `Language`; the tag itself if Pipecat does not know it."""
     try:
         return Language(tag)
     except ValueError:
         return tag
 
 
-def _structured(hint: Any, value: Any) -> Any:
+def _as_wanted_class(hint: Any, value: Any) -> Any:
     """Return a mapping as the class that the service takes in its place, if it takes one."""
     for cls in (hint, *get_args(hint)) if isinstance(value, dict) else ():
         if inspect.isclass(cls) and (is_dataclass(cls) or issubclass(cls, BaseModel)):

@@ -42,7 +42,10 @@ class LoadedVoice:
         self._service = service
 
     def copy(self, rung: RungSpec) -> Any:
-        """Return the voice of one call, with its own rate and the settings of the first one."""
+        """Return the voice of one call, with its own rate and a copy of the first one's settings.
+
+        The model or client is shared; other attributes are taken over, and the session is its own.
+        """
         given = dict(self._service.constructed)
         given["settings"] = copy.deepcopy(given.get("settings"))
         if given.get("sample_rate"):
@@ -68,7 +71,7 @@ def _own_rate(rung: RungSpec) -> RungSpec:
     return replace(rung, rate_hz=rung.rate_hz or rung.facts.rate_hz(rung.sample_rate_hz))
 
 
-def _build(rung: RungSpec, part: type[VoicePart]) -> Any:
+def _build_with_part(rung: RungSpec, part: type[VoicePart]) -> Any:
     """Build the service with our part in front of its class; its client follows no redirect."""
     forbid_redirects()
     service = build_service(rung, part, append_trailing_space=True)
@@ -84,7 +87,7 @@ def build(rung: RungSpec) -> Any:
     if isinstance(rung.shared, LoadedVoice):
         return rung.shared.copy(rung)
     is_socket = issubclass(load_class(rung.service, "tts"), WebsocketTTSService)
-    return _build(rung, SocketPart if is_socket else VoicePart)
+    return _build_with_part(rung, SocketPart if is_socket else VoicePart)
 
 
 def share(rung: RungSpec) -> SharedService | None:
@@ -96,7 +99,7 @@ def share(rung: RungSpec) -> SharedService | None:
     if issubclass(cls, WebsocketTTSService):
         return None
     try:
-        service = _build(_own_rate(rung), SharedPart)
+        service = _build_with_part(_own_rate(rung), SharedPart)
     except Exception as error:  # noqa: BLE001 - a call reports it when it builds the service
         logger.warning("{}: its constructor raised {}", rung.name, type(error).__name__)
         return None

@@ -95,7 +95,7 @@ class VoicePart(Service):
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Set the service up, and report whether it is connected."""
-        await self._open(super().setup(setup))
+        await self._connect_and_report(super().setup(setup))
 
     async def start(self, frame: StartFrame) -> None:
         """Start the service, which may connect only now."""
@@ -127,7 +127,7 @@ class VoicePart(Service):
             if self.reports.ear and hasattr(self, "_connect"):
                 await self.reports.ear.connecting()
                 await self._disconnect_for_good()
-                await self._open(self._connect(), within_s=REOPEN_S + ABANDON_S)
+                await self._connect_and_report(self._connect(), within_s=REOPEN_S + ABANDON_S)
             elif self.reports.ear and self._cannot_be_silenced:
                 await self.reports.ear.unreachable(self.reports.invalid(CANNOT_BE_SILENCED))
             elif self.reports.ear:
@@ -148,7 +148,7 @@ class VoicePart(Service):
                 await self._apply_settings(direction)
                 self.reports.start_attempt(frame.metadata.get(ATTEMPT, 0))
                 if self._cannot_be_silenced:
-                    await self._fail(self.reports.invalid(CANNOT_BE_SILENCED))
+                    await self._report_failure(self.reports.invalid(CANNOT_BE_SILENCED))
             case InterruptionFrame():
                 self.reports.forget()
             case _:
@@ -163,7 +163,7 @@ class VoicePart(Service):
     ) -> None:
         """Push a frame; report sound that the service pushes without a context."""
         if isinstance(frame, TTSAudioRawFrame) and TOLD not in frame.metadata:
-            for item in await self._take(self.reports.newest, frame):
+            for item in await self._report_item(self.reports.newest, frame):
                 await super().push_frame(item, direction)
             return
         await super().push_frame(frame, direction)
@@ -179,7 +179,7 @@ class VoicePart(Service):
             permanent = force_treat_as_permanent or failure.permanent
             await super().push_error_frame(error, permanent)
         else:
-            await self._fail(failure)
+            await self._report_failure(failure)
 
     async def set_usable(self, is_usable: bool) -> None:  # noqa: FBT001 - Pipecat's own signature
         """Keep the service usable: the stage decides whether it is."""
@@ -201,17 +201,19 @@ class VoicePart(Service):
     ) -> None:
         """Synthesise a text; an error that escapes from it is reported like any other."""
         try:
-            checked = self._checked(context_id, generator)
+            checked = self._check_items(context_id, generator)
             await super().tts_process_generator(context_id, checked)
         except InvalidOutputError as error:
-            await self._fail(self.reports.invalid(error))
+            await self._report_failure(self.reports.invalid(error))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # a `SystemExit` of one rung must not end all calls
             stop_if_cancelled()  # else the service raised `CancelledError` itself
             if self.reports.ear is None:
                 raise
-            await self._fail(service_failure(error, self._rung, moment=self.reports.moment))
+            await self._report_failure(
+                service_failure(error, self._rung, moment=self.reports.moment)
+            )
         stop_if_cancelled()
 
     async def start_tts_usage_metrics(self, text: str) -> None:
@@ -236,7 +238,7 @@ class VoicePart(Service):
             if not self.reports.is_late(context_id):
                 await self.push_error_frame(frame)
             return
-        for item in await self._take(context_id, frame):
+        for item in await self._report_item(context_id, frame):
             await super().append_to_audio_context(context_id, item)
 
     async def on_turn_context_completed(self) -> None:
@@ -245,7 +247,7 @@ class VoicePart(Service):
         try:
             await self.reports.end_text()
         except InvalidOutputError as error:
-            await self._fail(self.reports.invalid(error))
+            await self._report_failure(self.reports.invalid(error))
 
     async def on_audio_context_interrupted(self, context_id: str) -> None:
         """Let the service cancel a context, within a limit."""
@@ -271,8 +273,11 @@ class VoicePart(Service):
                 return
         await super().cancel_task(task, timeout)
 
-    async def _take(self, name: str | None, item: Any) -> list[Any]:
-        """Report an item; return what Pipecat should get: nothing if it is late or invalid."""
+    async def _report_item(self, name: str | None, item: Any) -> list[Any]:
+        """Report an item of a context to the stage; return the items that Pipecat should get.
+
+        None if the item is late or invalid; an invalid one is reported as a failure.
+        """
         reports = self.reports
         is_output = isinstance(item, AudioRawFrame | WordTimestamp)
         if reports.ear is not None and is_output and reports.is_late(name):
@@ -285,11 +290,11 @@ class VoicePart(Service):
                 if not reports.is_late(name):
                     await reports.report(str(name), part)
         except InvalidOutputError as error:
-            await self._fail(reports.invalid(error))
+            await self._report_failure(reports.invalid(error))
             return []
         return items
 
-    async def _checked(
+    async def _check_items(
         self, name: str, generator: AsyncGenerator[Frame | None, None]
     ) -> AsyncGenerator[Frame | None, None]:
         """Yield what `run_tts` yields; put samples together that were torn between two pieces.
@@ -311,32 +316,47 @@ class VoicePart(Service):
         if torn:
             raise InvalidOutputError("half a sample", classify_symptom(Symptom.ODD_AUDIO))
 
-    async def _fail(self, failure: Failure) -> None:
-        """Report a failure: of a connection that is being opened, or of the attempt."""
+    async def _report_failure(self, failure: Failure) -> None:
+        """Report a failure: of the connection that is being opened, or else of the attempt.
+
+        Of one connection, only the first outcome is reported.
+        """
         if not self._opening:
             await self.reports.fail(failure)
         elif self.reports.ear is not None and not self._settled:
             self._settled = True
             await self.reports.ear.unreachable(failure)
 
-    async def _open(self, work: Coroutine[Any, Any, None], within_s: float | None = None) -> None:
-        """Let the service connect, and report the outcome unless its socket has."""
+    async def _connect_and_report(
+        self, work: Coroutine[Any, Any, None], within_s: float | None = None
+    ) -> None:
+        """Let the service connect, and report the outcome, unless its socket has reported it.
+
+        Without a listener, an error is raised.
+
+        Args:
+            work: The service's own connecting.
+            within_s: The time limit; `None` for the default one of `within`.
+        """
         self._settled = False
         with self._may_connect():
             try:
                 if not await within(work, within_s):
-                    await self._fail(
+                    await self._report_failure(
                         service_failure(TimeoutError(), self._rung, moment=Moment.IDLE)
                     )
             except Exception as error:
                 if self.reports.ear is None:
                     raise
-                await self._fail(service_failure(error, self._rung, moment=Moment.IDLE))
+                await self._report_failure(service_failure(error, self._rung, moment=Moment.IDLE))
         if not self._settled and self.reports.ear is not None:
             await self.reports.ear.connected()
 
     async def _disconnect_for_good(self) -> None:
-        """Disconnect; abandon a service that takes too long. Its errors mean nothing any more."""
+        """Disconnect, and abort the socket; errors of a connection that ends so are only logged.
+
+        A service that takes too long is abandoned.
+        """
         self._settled = True
         with self._may_connect():
             try:
@@ -363,6 +383,7 @@ class VoicePart(Service):
 
     @contextmanager
     def _may_connect(self) -> Iterator[None]:
+        """During the block, let the service open connections; blocks may be nested."""
         self._opening += 1
         try:
             yield
@@ -377,7 +398,10 @@ class SocketPart(VoicePart):
     _was_connected = False
 
     async def _websocket_connect(self, uri: str, **kwargs: Any) -> Any:
-        """Connect as Pipecat does, with a shorter timeout, and report the socket's end."""
+        """Connect as Pipecat does, with a shorter time-out, and report how it goes.
+
+        The listener is told of the beginning, of a failure, and later of the socket's end.
+        """
         if secure := tls_for(uri):
             kwargs.setdefault("ssl", secure)
         ear = self.reports.ear
@@ -393,7 +417,7 @@ class SocketPart(VoicePart):
         except asyncio.CancelledError:
             await ear.lost(None)
             raise
-        self._tap(socket, ear)
+        self._report_socket_end(socket, ear)
         return socket
 
     async def _connect_websocket(self) -> None:
@@ -414,16 +438,21 @@ class SocketPart(VoicePart):
         return False
 
     async def _handle_interruption(self, frame: InterruptionFrame, direction: Any) -> None:
+        """Interrupt as Pipecat does, but do not let the service reconnect by itself."""
         if isinstance(self, InterruptibleTTSService) and self.reports.ear is not None:
             self._bot_speaking = self._tts_started = False  # it would reconnect by itself
         await super()._handle_interruption(frame, direction)
 
     async def _disconnect(self) -> None:
+        """Disconnect as Pipecat does; abort the socket if that takes too long.
+
+        The end of this socket is no longer reported.
+        """
         self._ended_socket = self._websocket
         if not await within(super()._disconnect()):
             abort(self)
 
-    def _tap(self, socket: ClientConnection, ear: VoiceEar) -> None:
+    def _report_socket_end(self, socket: ClientConnection, ear: VoiceEar) -> None:
         """Report the end of a socket, by wrapping `recv`, which iteration uses, too."""
         receive = socket.recv
 

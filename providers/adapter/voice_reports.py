@@ -141,19 +141,19 @@ class AttemptReports(VoiceTap):
                 self._word_s = max(start_s, self._word_s)
                 await ear.word(context.attempt, str(item.word), start_s=start_s)
             case None:
-                await self._end(name)
+                await self._end_context(name)
             case _:
                 pass
 
     async def end_text(self) -> None:
-        """Record that no text follows.
+        """Record that no text follows; if all sound has come, report the end of the attempt.
 
         Raises:
             InvalidOutputError: The attempt ends before its sound, or its words go beyond it.
         """
         self._text_ended = True
         self._open = set() if self.is_inline else self._open
-        await self._finish()
+        await self._report_end_if_over()
 
     async def fail(self, failure: Failure) -> None:
         """Report a failure of the attempt in progress and forget it; log one that concerns none."""
@@ -168,15 +168,19 @@ class AttemptReports(VoiceTap):
         """Return invalid output as a failure."""
         return self._failure_of_voice(error.found, str(error))
 
-    async def _end(self, name: str) -> None:
-        """End the sound of a context; an end before any sound raises `InvalidOutputError`."""
+    async def _end_context(self, name: str) -> None:
+        """End the sound of one context, and the attempt if it was the last.
+
+        Raises:
+            InvalidOutputError: It ends before any sound, or words go beyond the sound.
+        """
         if name in self._open:
             self._open.discard(name)
             if self.context and not self.context.flowing and not self.is_inline:
                 raise InvalidOutputError("an end before the sound", END_TOO_SOON)
-        await self._finish()
+        await self._report_end_if_over()
 
-    async def _finish(self) -> None:
+    async def _report_end_if_over(self) -> None:
         """Report the end of the attempt once its text and all of its contexts have ended.
 
         Raises:
