@@ -355,41 +355,41 @@ class Attempting:
         if self.policy.hedges is not None:
             self.policy.hedges.note()
         self._ask_next(now)
-        return self._flush()
+        return self._take_actions()
 
     def handle(self, event: AttemptEvent, now: float) -> tuple[AttemptAction, ...]:
-        """Decide on an event of an attempt; events of an ended attempt are ignored."""
+        """Return the actions for an event of an attempt; none if the attempt has ended."""
         attempt = self._running.get(event.attempt)
         if attempt is None or self.over:
             return ()
         match event:
             case Progressed():
-                self._progress(attempt, event, now)
+                self._use_output(attempt, event, now)
             case SignOfLife() | Paused() | Resumed():
                 self._events += attempt.watch(event, now)
             case Finished():
-                self._finish(attempt, now)
+                self._complete(attempt, now)
             case Failed():
-                self._fail(attempt, event, now)
+                self._count_failure_and_ask_next(attempt, event, now)
             case Dropped():
-                self._drop(attempt, event.because, now)
-        return self._flush()
+                self._drop_uncounted(attempt, event.because, now)
+        return self._take_actions()
 
     def tick(self, now: float) -> tuple[AttemptAction, ...]:
         """Return the actions that are due by now; our own stalls do not make a rung late."""
         self.policy.lag.count_stall(now)
         while not self.over and (at := self.wake_at) is not None and at <= now:
-            self._do_due(now)
-        return self._flush()
+            self._act_on_due(now)
+        return self._take_actions()
 
     def cancel(self, because: CancelReason) -> tuple[AttemptAction, ...]:
         """End the request and stop its attempts; none of them counts as failed. May be repeated."""
         running, self._running, self._planned_ask, self.over = self._running, {}, None, True
         for attempt in running.values():
-            self._stop(attempt, because)
-        return self._flush()
+            self._report_stop(attempt, because)
+        return self._take_actions()
 
-    def _do_due(self, now: float) -> None:
+    def _act_on_due(self, now: float) -> None:
         """Ask the rung whose wait is over, or act on the silence of the first attempt due.
 
         An attempt that is late already ends as failed. Otherwise a second rung is asked if that is
@@ -399,14 +399,14 @@ class Attempting:
         if self._planned_ask is not None and self._planned_ask[0] <= now:
             (_, planned), self._planned_ask = self._planned_ask, None
             if planned.provider in self._choice.ranked(self.until, now):
-                self._ask(planned, now)
+                self._start_attempt(planned, now)
             else:
                 self._ask_next(now)
             return
         due = ((attempt, attempt.due_at(self.until)) for attempt in self._running.values())
         attempt = next(attempt for attempt, at in due if at is not None and at <= now)
         if attempt.late:
-            self._abandon(attempt, attempt.silence_kind, now)
+            self._fail_silent(attempt, attempt.silence_kind, now)
             return
         is_hedge = now < self.policy.lag.moment_of(attempt.late_at)
         running = [other.provider for other in self._running.values()]
@@ -416,12 +416,15 @@ class Attempting:
             attempt.late = True
             self._events += attempt.rung.suspect(attempt.silence_kind, now)
         if second is not None:
-            self._ask(second, now)
+            self._start_attempt(second, now)
         if not is_hedge and len(self._running) == 1:  # no race was permitted
             attempt.replaceable = self._choice.can_replace(self.until, running, now)
 
-    def _progress(self, attempt: LiveAttempt, event: Progressed, now: float) -> None:
-        """Use this attempt's output from now on, and end all others: the late ones as failed."""
+    def _use_output(self, attempt: LiveAttempt, event: Progressed, now: float) -> None:
+        """Use this attempt's output from now on, and end all others: the late ones as failed.
+
+        If it is not the rung that was expected, that is reported as a failover.
+        """
         others = [other for other in self._running.values() if other is not attempt]
         attempt.watch(event, now)
         self._planned_ask = None
@@ -432,26 +435,32 @@ class Attempting:
             self._events += attempt.won(now, expected=expected)
         for other in others:
             if other.late:
-                self._abandon(other, other.silence_kind, now)
+                self._fail_silent(other, other.silence_kind, now)
             else:
                 del self._running[other.number]
-                self._stop(other, "outrun")
+                self._report_stop(other, "outrun")
 
-    def _fail(self, attempt: LiveAttempt, event: Failed, now: float) -> None:
-        """Count a failure and ask the next rung; a time-out caused by our own stall is dropped."""
+    def _count_failure_and_ask_next(self, attempt: LiveAttempt, event: Failed, now: float) -> None:
+        """End an attempt that failed, count its failure for all calls, and ask the next rung.
+
+        A time-out that our own stall has caused is not counted.
+        """
         if attempt.is_our_lag(event, now):
-            self._drop(attempt, "lag", now)
+            self._drop_uncounted(attempt, "lag", now)
             return
-        self._remove(attempt)
+        self._forget_attempt(attempt)
         self._choice.note_failure(attempt.provider, event.failure)
         heard_words = event.heard_words
         self._events += attempt.failed(event.failure, now, call=self.call, heard_words=heard_words)
         self._ask_next(now)
 
-    def _finish(self, attempt: LiveAttempt, now: float) -> None:
-        """Complete the request and stop its other attempts; without output, it may have failed."""
+    def _complete(self, attempt: LiveAttempt, now: float) -> None:
+        """Count the attempt's success, complete the request, and stop its other attempts.
+
+        An end without output is a failure, unless the stage permits it (`silent_end_ok`).
+        """
         if not attempt.spoke and not self.policy.pace.silent_end_ok:
-            self._abandon(attempt, Kind.SILENT, now)
+            self._fail_silent(attempt, Kind.SILENT, now)
             return
         del self._running[attempt.number]
         self.winner = attempt.number
@@ -461,14 +470,14 @@ class Attempting:
         # `cancel` returns the events and actions collected above together with its own.
         self._actions = [*self.cancel("outrun")]
 
-    def _drop(
+    def _drop_uncounted(
         self, attempt: LiveAttempt, because: Literal["limit", "lag", "length"], now: float
     ) -> None:
         """End an attempt without counting a failure.
 
         Its rung may be asked again, unless it had no free place.
         """
-        self._remove(attempt)
+        self._forget_attempt(attempt)
         if because == "limit":
             self._events.append(attempt.limit_reached(asked=False, now=now))
             full = failed(Kind.RATE_LIMITED, self.policy.stage, provider=attempt.provider)
@@ -479,9 +488,9 @@ class Attempting:
         if because == "limit" or not self._running:
             self._ask_next(now)
 
-    def _abandon(self, attempt: LiveAttempt, kind: Kind, now: float) -> None:
-        """End a silent attempt as failed, and ask the next rung if necessary."""
-        self._remove(attempt)
+    def _fail_silent(self, attempt: LiveAttempt, kind: Kind, now: float) -> None:
+        """End a silent attempt as failed, of this kind, and ask the next rung if necessary."""
+        self._forget_attempt(attempt)
         number, provider = attempt.number, attempt.provider
         self._choice.note_failure(provider, None)
         failure = failed(kind, self.policy.stage, provider=provider)
@@ -489,13 +498,15 @@ class Attempting:
         self._actions.append(Stop(attempt=number, provider=provider, because="late"))
         self._ask_next(now)
 
-    def _stop(self, attempt: LiveAttempt, because: CancelReason) -> None:
+    def _report_stop(self, attempt: LiveAttempt, because: CancelReason) -> None:
+        """Collect the event and the action that end an attempt which has not failed."""
         self._events.append(attempt.dropped(because))
         self._actions.append(
             Stop(attempt=attempt.number, provider=attempt.provider, because=because)
         )
 
-    def _remove(self, attempt: LiveAttempt) -> None:
+    def _forget_attempt(self, attempt: LiveAttempt) -> None:
+        """Remove an attempt from those in progress; if it was the winner, there is none now."""
         del self._running[attempt.number]
         self.winner = None if self.winner == attempt.number else self.winner
 
@@ -511,15 +522,18 @@ class Attempting:
         if found is not None and found.wait_s > 0:
             self._planned_ask = (now + found.wait_s, replace(found, wait_s=0.0))
         elif found is not None:
-            self._ask(found, now)
+            self._start_attempt(found, now)
         elif not self._running:
             self.over = True
             exhausted = StageExhausted(stage=self.policy.stage, attempts=self.attempts)
             self._events.append(exhausted)
             self._actions.append(Exhausted(attempts=self.attempts))
 
-    def _ask(self, chosen: NextRung, now: float) -> None:
-        """Start an attempt; if the rung gives no permit any more, ask the next rung."""
+    def _start_attempt(self, chosen: NextRung, now: float) -> None:
+        """Collect the request to a rung, as an attempt in progress with the next number.
+
+        If the rung gives no permit any more, the next rung is asked instead.
+        """
         policy, provider, number = self.policy, chosen.provider, next(self._numbers)
         availability = self._choice.note_start(chosen)
         rung = policy.availability.of(policy.stage, provider)
@@ -560,7 +574,8 @@ class Attempting:
             then_s=self.policy.then_s,
         )
 
-    def _flush(self) -> tuple[AttemptAction, ...]:
+    def _take_actions(self) -> tuple[AttemptAction, ...]:
+        """Return what was collected since the last call, events first, and forget it."""
         events, actions = self._events, self._actions
         self._events, self._actions = [], []
         return (*map(EmitEvent, events), *actions)

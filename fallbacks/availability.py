@@ -201,7 +201,7 @@ class RungAvailability:
             state = RungState.RESTING if admits else RungState.OUT
             reason, until = Reason.RATE_LIMIT, self.rests_until
         elif admits:
-            state, reason, until = _admitted(now, self.doubted_until, suspect=suspect)
+            state, reason, until = _state_when_admitted(now, self.doubted_until, suspect=suspect)
         elif on_trial:
             state, reason = RungState.OUT, Reason.TRIAL
         elif self.breaker.probe_succeeded:
@@ -317,7 +317,15 @@ class RungAvailability:
     def _count_failure(
         self, permit: Permit, now: float, *, trip: bool, retires: bool, pause_s: float
     ) -> tuple[AvailabilityEvent, ...]:
-        """Let the breaker count a failure, or open it at once; see `failed`."""
+        """Let the breaker count a failure, or open it at once; return the events.
+
+        Args:
+            permit: The permit of the attempt or probe.
+            now: Monotonic, in seconds.
+            trip: Whether to open at once.
+            retires: Whether only a person can end the outage, so the rung is probed less often.
+            pause_s: The wait that the provider asked for; a long one is the breaker's rest.
+        """
         outage_s = pause_s if pause_s > MAX_PAUSE_S else None
         long_s = self.breaker.settings.slow_s if retires else outage_s
         if now >= self.served_until and self.breaker.state is State.CLOSED:
@@ -484,7 +492,11 @@ class RungAvailability:
     def _rest_after_limit(
         self, permit: Permit, failure: Failure, *, now: float, chance: float, proven: bool
     ) -> tuple[AvailabilityEvent, ...]:
-        """Rest after a rate limit; a proved one above `MAX_PAUSE_S` opens the breaker instead."""
+        """Do not ask the rung for a while after a rate limit; return the events.
+
+        A proved limit above `MAX_PAUSE_S` opens the breaker instead. `chance`, 0 to 1, spreads the
+        length if the provider named none.
+        """
         length_s = rest_s(failure.retry_after_s, self._rate_limits, chance=chance)
         self._rate_limits += 1
         if length_s > MAX_PAUSE_S:
@@ -499,6 +511,7 @@ class RungAvailability:
         return (RungRested(stage=self.stage, provider=self.provider, rest_s=length_s),)
 
     def _forget_failures(self) -> None:
+        """Forget counted failures, and doubts about the rate limit."""
         self._rate_limits = self._invalid_answers = self._uncounted_probes = 0
         self.doubted_until = -math.inf
         self._proofs.clear()
@@ -513,7 +526,7 @@ class RungAvailability:
         )
 
 
-def _admitted(
+def _state_when_admitted(
     now: float, doubted_until: float, *, suspect: bool
 ) -> tuple[RungState, Reason | None, float | None]:
     """Return a rung's state, with reason and end, while its breaker admits all callers."""
@@ -616,9 +629,10 @@ class AvailabilityTable:
         ttfb_s: float | None = None,
         call: Hashable = None,
     ) -> tuple[AvailabilityEvent, ...]:
-        """Record a success of the rung at `place`: its stage and its name.
+        """Record a success of the rung at `place`, its stage and its name; return the events.
 
-        If that ends its retirement, retired rungs with its key or account are reset.
+        If that ends its retirement (an outage that only a person ends), retired rungs with its key
+        or account are reset. The other arguments are those of `RungAvailability.succeeded`.
         """
         rung = self._rungs[place]
         was_retired = rung.retired
@@ -665,6 +679,7 @@ class AvailabilityTable:
     def _rungs_sharing(
         self, rung: RungAvailability, shares: Callable[[Place, Place], bool]
     ) -> list[RungAvailability]:
+        """Return the other rungs for which `shares` is true, such as those with the same key."""
         own = self._places[rung.stage, rung.provider]
         return [
             self._rungs[key]

@@ -37,7 +37,14 @@ class AttemptFailed:
     def of(
         cls, failure: Failure, *, after_s: float = 0.0, attempt: int = 0, heard_words: int = 0
     ) -> "AttemptFailed":
-        """Return the event for a failure."""
+        """Return the event for a failure.
+
+        Args:
+            failure: The failure.
+            after_s: Seconds from the request to the failure.
+            attempt: The attempt's number; 0 outside an attempt.
+            heard_words: How many words of the attempt were used before it failed.
+        """
         return cls(
             stage=failure.stage,
             provider=failure.provider,

@@ -109,7 +109,11 @@ def finding(
     harmless: bool = False,
     goes_on: bool = False,
 ) -> Finding:
-    """Return a finding of this kind; arguments left out come from the kind's verdict."""
+    """Return a finding of this kind; arguments left out come from the kind's verdict.
+
+    `unknown` marks a symptom that no table names, `harmless` an end that is no failure of the
+    provider, `goes_on` an error after which the stream continues.
+    """
     verdict = VERDICTS[kind]
     return Finding(
         kind=kind,
@@ -159,7 +163,16 @@ def failed(
     retry_after_s: float | None = None,
     same_rung: bool = True,
 ) -> Failure:
-    """Return the failure of one rung, from a finding or only a kind."""
+    """Return the failure of one rung, from a finding or only a kind.
+
+    Args:
+        found: What was observed.
+        stage: `stt`, `llm` or `tts`.
+        provider: The rung's name.
+        reason: For the operator; no secret, and no words of a caller.
+        retry_after_s: The wait that the provider asked for; `None` if it named none.
+        same_rung: Whether the same rung may be asked again.
+    """
     cause = finding(found) if isinstance(found, Kind) else found
     return Failure(
         kind=cause.kind,

@@ -373,6 +373,7 @@ class RungChoice:
         return again is not None
 
     def _repeatable_at_once(self, until: Deadline, now: float) -> str | None:
+        """Return the first rung that may be asked again without a wait; `None` if there is none."""
         found = (rung for rung, wait_s in self._repeatable_rungs(until, now) if wait_s == 0)
         return next(found, None)
 

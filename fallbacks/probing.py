@@ -131,6 +131,7 @@ class Probing:
             self._record_failure(now)
 
     def _record_failure(self, now: float) -> None:
+        """Count a failed probe, and plan the next one after a longer wait."""
         self._failed_in_a_row += 1
         self._plan_next_probe(now)
 
@@ -138,12 +139,17 @@ class Probing:
         self._next_at = now + self._wait_s() if self._settings.interval_s > 0 else None
 
     def _wait_s(self) -> float:
+        """Return the seconds until the next probe; they grow with each failure while doubted."""
         if not self._doubted:
             return self._settings.interval_s * (1 if self._asks_cheaply else REAL_EVERY)
         steps = self._settings.steps_s
         return steps[min(self._failed_in_a_row, len(steps) - 1)]
 
     def _can_afford_real_probe(self, now: float) -> bool:
+        """Return whether one more real probe stays within the daily cost.
+
+        Forget those a day old.
+        """
         while self._paid and self._paid[0] <= now - DAY_S:
             self._paid.popleft()
         return (len(self._paid) + 1) * self._settings.cost <= self._settings.daily_cost

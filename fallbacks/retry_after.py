@@ -75,6 +75,7 @@ def duration_s(text: str) -> float | None:
 
 
 def _seconds_from_text(value: str | None, unit_s: float) -> float | None:
+    """Return a number in a header, in units of `unit_s`; `None` if it is not a positive one."""
     try:
         return _if_positive(float(value or "") * unit_s)
     except ValueError:
@@ -82,6 +83,7 @@ def _seconds_from_text(value: str | None, unit_s: float) -> float | None:
 
 
 def _until_date(value: str | None, utc_s: float) -> float | None:
+    """Return the seconds from `utc_s` until an HTTP date; `None` if invalid or not later."""
     date_s = _date_s(value)
     return None if date_s is None else _if_positive(date_s - utc_s)
 
@@ -98,6 +100,7 @@ def _date_s(value: str | None) -> float | None:
 
 
 def _seconds_in_message(message: str) -> float | None:
+    """Return the wait that an error's text names; `None` if it names none."""
     found = _HINT.search(message)
     if found is None:
         return None

@@ -98,6 +98,7 @@ class Rounds:
         return min(waits, default=None)
 
     def _is_due(self, provider: str, now: float) -> bool:
+        """Return whether a rung may be asked now; one that is given up may not."""
         at = self._due_at.get(provider, now)
         return at is not None and now >= at
 

@@ -156,7 +156,10 @@ class SharedRung:
                 pass
 
     def _knows_more(self, report: RungReport, ends_at: float) -> bool:
-        """Return whether ours is a longer rest than that of a report, or a retirement as well."""
+        """Return whether our rest or our outage lasts longer than the one in a report.
+
+        `ends_at` is when the report's rest ends. A retirement that only we know of counts, too.
+        """
         rung = self.rung
         if report.aspect is Aspect.REST:
             return rung.rests_until > ends_at + SAME_REST_S

@@ -52,7 +52,11 @@ class Symptom(StrEnum):
 
 
 def symptom_row(row: Mapping[str, str]) -> SymptomRow:
-    """Return a row of `symptoms.yaml`, in which lists are separated by blanks."""
+    """Return a row of `symptoms.yaml`, in which lists are separated by blanks.
+
+    Raises:
+        ValueError, KeyError: A value is unknown, or `is` is missing.
+    """
     flags = ("permanent", "unknown", "harmless", "goes_on")
     return SymptomRow(
         found=finding(

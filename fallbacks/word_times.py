@@ -172,6 +172,7 @@ class WordFollower:
             yield "".join(letters for letters, _ in pieces[at:]), since_s
 
     def _find_ahead(self, letters: str) -> int | None:
+        """Return the index of the next word with these letters, a few words ahead; else `None`."""
         start = self._current + 1
         ahead = range(start, min(start + _LOOK_AHEAD_WORDS, len(self._words)))
         return next((n for n in ahead if self._words[n].letters == letters), None)
@@ -395,7 +396,7 @@ class WordTimes:
             word.end_s = max(at_s, word.start_s)
 
     def _guess_s(self, index: int) -> float:
-        """Estimate when a word of a voice without word times begins, by the letters before it."""
+        """Return when a word of a voice without word times begins, estimated from the letters."""
         while self.filled < index and self.words[self.filled].end_s is not None:
             self.filled += 1
         base = min(index, self.filled)  # the words before it have times
