@@ -307,12 +307,14 @@ class AgentSettings(Section):
 
     @model_validator(mode="after")
     def _check_verification(self) -> Self:
+        """Check that a tool can verify callers, if something depends on that."""
         if self.after_verification and not any(tool.verifies for tool in self.tools):
             raise ValueError("`after_verification` needs one of `tools` with `verifies: true`")
         return self
 
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
+        """Check that each key's action is known, and that there is a person to connect to."""
         for key, action in self.keys.items():
             if action == PERSON and not self.destinations:
                 raise ValueError(f"`keys.{key}` is `person`, but `destinations` is empty")

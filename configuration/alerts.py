@@ -56,7 +56,7 @@ class TelegramSettings(Section):
 
     @field_validator("chat_id", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
+    def _number_as_text(cls, value: Any) -> Any:
         """Accept a chat's number as well as its name: YAML reads `-100123` as a number."""
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 

@@ -127,6 +127,7 @@ class WindowSettings(Section):
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
+        """Check that the hours begin before they end."""
         if self.begin >= self.end:
             raise ValueError("`begin` must be before `end`, on one day")
         return self

@@ -68,9 +68,10 @@ def _check_stages(layers: Layers) -> Iterator[Problem]:
 def _check_rung(
     layers: Layers, key: Key, *, stage: Stage, rung: dict[str, Any]
 ) -> Iterator[Problem]:
-    """Check a rung's kind, its URL, and that no key goes to a foreign host by default.
+    """Yield the problems of a rung: its kind, service and URL, and a key that has no variable.
 
-    Of a rung whose kind is unknown, nothing else is checked.
+    A vendor's usual key is not sent to a foreign host. Of a rung whose kind is unknown, nothing
+    else is checked.
     """
     kind, known = rung.get("kind"), kinds(stage)
     if kind not in known:
@@ -150,6 +151,7 @@ def needs_key(stage: Stage, rung: Mapping[str, Any]) -> bool:
 
 
 def _host_of_url(url: str) -> str:
+    """Return the host in a URL; empty if it has none or is invalid."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
@@ -216,6 +218,7 @@ def _reachable_hosts(layers: Layers) -> Iterator[str]:
 
 
 def _is_on_loopback(url: str) -> bool:
+    """Return whether a URL's host is loopback; also for an invalid URL."""
     try:
         return is_loopback(urlsplit(url).hostname or "localhost")
     except ValueError:
@@ -265,6 +268,7 @@ def _check_plain(layers: Layers, key: Key, carried: str) -> Iterator[Problem]:
 
 
 def _check_databases(layers: Layers) -> Iterator[Problem]:
+    """Check the addresses of the database, of shared health and of the store."""
     for key, trouble in (
         (("resilience", "share"), share_trouble),
         (("storage", "url"), storage_trouble),
@@ -292,6 +296,7 @@ def _check_telnyx(layers: Layers) -> Iterator[Problem]:
 
 
 def _is_ed25519(text: str) -> bool:
+    """Return whether a text is 32 bytes in base64, the length of an Ed25519 key."""
     try:
         return len(base64.b64decode(text, validate=True)) == 32
     except ValueError:
@@ -340,6 +345,7 @@ def _check_placeholders(layers: Layers) -> Iterator[Problem]:
 
 
 def _check_files(layers: Layers) -> Iterator[Problem]:
+    """Check that the files which the configuration names exist."""
     for key in (("prices", "file"), ("hold", "utterances"), ("crm", "file")):
         file = layers.value_at(key)
         if isinstance(file, str) and not _is_file(file):
@@ -347,6 +353,7 @@ def _check_files(layers: Layers) -> Iterator[Problem]:
 
 
 def _is_file(name: str) -> bool:
+    """Return whether a file of this name exists and can be seen."""
     try:
         return Path(name).is_file()
     except OSError:  # the name is too long, or its folder is not accessible

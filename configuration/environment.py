@@ -67,10 +67,11 @@ def service_manager() -> str:
 
 
 def take_handed_sockets() -> int:
-    """Return how many listening sockets systemd has passed, and hide them from child processes.
+    """Return how many listening sockets systemd has passed to this process.
 
-    The sockets are the file descriptors from 3 on: see sd_listen_fds(3). The result is 0 if they
-    are meant for another process, and at any further call.
+    The sockets are the file descriptors from 3 on: see sd_listen_fds(3). The variables are removed,
+    so that child processes do not take them too, and any further call returns 0. So does a call in
+    a process that they are not meant for.
     """
     count, process = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
     os.environ.pop("LISTEN_FDNAMES", None)

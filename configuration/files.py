@@ -189,6 +189,7 @@ def value_of(text: str) -> Any:
 
 
 def _is_json(text: str) -> bool:
+    """Return whether a text is JSON."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -202,6 +203,7 @@ def _as_yaml(text: str) -> str:
 
 
 def _join_surrogates(pair: re.Match[str]) -> str:
+    """Return one YAML escape in place of the two JSON escapes of a character."""
     backslashes, high, low = pair.groups()
     code_point = (int(high, 16) - 0xD800) * 0x400 + int(low, 16) - 0xDC00 + 0x10000
     return f"{backslashes}\\U{code_point:08x}"

@@ -89,6 +89,7 @@ def why_unwritable(folder: Path) -> str | None:
 
 
 def _unwritable_folder_problems(loaded: Loaded) -> Iterator[Problem]:
+    """Yield a problem for each folder that cannot be written; missing folders are created."""
     for key, folder in _folders_written_to(loaded):
         if why := why_unwritable(folder):
             held = shown(str(loaded.layers.value_at(key)))

@@ -210,6 +210,7 @@ def _set_item(items: list[Any], index: str | int, value: Any) -> bool:
 
 
 def _copy_tree(value: Any) -> Any:
+    """Return a deep copy of mappings and lists; other values are shared."""
     if isinstance(value, dict):
         return {key: _copy_tree(item) for key, item in value.items()}
     return [_copy_tree(item) for item in value] if isinstance(value, list) else value

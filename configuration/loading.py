@@ -136,6 +136,7 @@ def _find_own_modules(layers: Layers, file: Path) -> None:
 
 
 def _is_importable(place: str) -> bool:
+    """Return whether the module of an entry point exists; also for a text that is no name."""
     try:
         return importlib.util.find_spec(re.split("[.:]", place)[0]) is not None
     except (ImportError, ValueError):  # no name of a module, which is reported later
@@ -143,6 +144,7 @@ def _is_importable(place: str) -> bool:
 
 
 def _merge_flags(layers: Layers, flags: Mapping[str, Any]) -> None:
+    """Set the values of flags, by dotted key; `None` sets nothing."""
     for name, value in flags.items():
         if value is not None:
             layers.put(tuple(name.split(".")), value, where=f"flag --{name.split('.')[-1]}")
@@ -184,5 +186,6 @@ def _in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def _sort_key(problem: Problem) -> tuple[int, str, int]:
+    """Return what orders problems: those with a line by file and line, then all others."""
     name, _, line = problem.where.rpartition(":")
     return (0, name, int(line)) if line.isdigit() else (1, problem.where, 0)

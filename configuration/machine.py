@@ -153,6 +153,7 @@ def _memory_groups(groups: Path, proc: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def _physical_bytes(proc: Path) -> int | None:
+    """Return the machine's memory; `None` if the system does not say it."""
     kilobytes = _read_field(proc / "meminfo", "MemTotal:")
     if kilobytes is not None:
         return kilobytes * 1024
@@ -163,6 +164,7 @@ def _physical_bytes(proc: Path) -> int | None:
 
 
 def _read_number(path: Path) -> int | None:
+    """Return the number in a file; `None` if it has none ("max": no limit) or cannot be read."""
     try:
         text = path.read_text().strip()
     except OSError:

@@ -97,6 +97,7 @@ def _section_lines(loaded: Loaded, value: Any, key: Key, *, depth: int) -> Itera
 
 
 def _named_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the names and values of a mapping's items or of a section's fields."""
     if isinstance(value, Mapping):
         yield from value.items()
     else:
@@ -105,6 +106,7 @@ def _named_parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_section(value: Any) -> bool:
+    """Return whether a value is a section, or a mapping of sections."""
     return isinstance(value, BaseModel) or (
         isinstance(value, Mapping) and any(isinstance(item, BaseModel) for item in value.values())
     )
@@ -122,6 +124,7 @@ def _is_secret_field(section: Any, name: str) -> bool:
 
 
 def _not_set(section: Any, name: str) -> str:
+    """Return that a secret is not set, with the variable that would set it."""
     variable = getattr(section, f"{name}_env", None)
     return f"not set ({variable})" if variable else "not set"
 

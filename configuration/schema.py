@@ -78,7 +78,7 @@ def problems_of(error: ValidationError, layers: Layers) -> Iterator[Problem]:
 
 
 def _describe_error(error: ErrorDetails, key: Key) -> str:
-    """Return what is wrong with the value at a key, or with the key itself."""
+    """Return the line about an error: the key, what is wrong with it or its value, the cure."""
     if error["type"] == "extra_forbidden":
         return f"{dotted(key)} is unknown; {_suggest_key(key)}"
     if error["type"] == "missing":

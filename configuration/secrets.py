@@ -45,6 +45,7 @@ def configured_secrets(settings: Settings) -> Iterator[str]:
 
 
 def _secrets_in(value: Any) -> Iterator[str]:
+    """Yield the text of each secret in a section, mapping or list, at any depth."""
     match value:
         case SecretStr():
             yield value.get_secret_value()
@@ -233,7 +234,7 @@ def _secret_fields_of_carriers(layers: Layers) -> Iterator[tuple[Key, type[BaseM
 
 
 def _secret_fields_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:
-    """Yield the same for rungs, tools and ICE servers."""
+    """Yield the same as `_secret_fields`, for rungs, tools and ICE servers."""
     for stage in STAGES:
         for key, rung in layers.items_at(("stages", stage), list):
             if isinstance(rung, dict):

@@ -142,6 +142,7 @@ class CrmSettings(Section):
     @field_validator("token")
     @classmethod
     def _check_signing_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Refuse a token of `kind: webhook` that is not a signing secret."""
         if value and info.data.get("kind") == "webhook":
             try:
                 signing_key(value.get_secret_value())
@@ -151,6 +152,7 @@ class CrmSettings(Section):
 
     @model_validator(mode="after")
     def _require_parts(self) -> Self:
+        """Check that a kind of CRM has the address and the mapping that it needs."""
         if self.kind in ("rest", "webhook") and self.url is None:
             raise ValueError(f"`kind: {self.kind}` needs `url`")
         if self.kind == "rest" and self.mapping is None:
@@ -287,6 +289,7 @@ class TracesSettings(Section):
 
     @model_validator(mode="after")
     def _check_installed(self) -> "TracesSettings":
+        """Check that the packages for traces are installed, if they are enabled."""
         missing = [need for need in TRACES_PACKAGES if self.enabled and not _is_installed(need)]
         if missing:
             cure = f"install it with {install_command('holdline[traces]')}"
@@ -295,6 +298,7 @@ class TracesSettings(Section):
 
 
 def _is_installed(package: str) -> bool:
+    """Return whether a distribution of this name is installed."""
     try:
         version(package)
     except PackageNotFoundError:

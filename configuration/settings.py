@@ -452,6 +452,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _hand_out_texts(self) -> Self:
+        """Give each agent the owner's texts, for sentences that have no key of their own."""
         if texts := _own_texts({"hold": {"utterances": self.hold.utterances}}):
             for agent in self.all_agents:
                 agent.use_texts(texts)
@@ -490,7 +491,7 @@ def _merge_agent(
 
 
 def english_sentences(settings: Settings) -> Iterator[str]:
-    """Yield a line for each agent of another language with sentences in English.
+    """Yield a warning for each agent of another language that would say sentences in English.
 
     Sentences that the configuration sets itself are its owner's.
     """

@@ -39,6 +39,7 @@ def every_key(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator
 
 
 def _annotation_at(key: Key) -> Any:
+    """Return the type of the value at a key; `None` if there is no such key."""
     annotation: Any = Settings
     for part in key:
         annotation = _part_of(annotation, part)

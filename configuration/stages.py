@@ -175,6 +175,7 @@ class StagesSettings(Section):
 
     @model_validator(mode="after")
     def _compare_rungs(self) -> "StagesSettings":
+        """Let each rung count the rungs of its stage with its kind and service."""
         for stage, rung in self.rungs():
             rung.compare(getattr(self, stage))
         return self

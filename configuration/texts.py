@@ -118,7 +118,7 @@ def english_in(language: str, texts: Sequence[FallbackText]) -> Iterator[Situati
 
 
 def file_to_translate(language: str, texts: Sequence[FallbackText]) -> str:
-    """Return a texts file for a language: its own texts, and English ones where it has none."""
+    """Return a texts file (YAML) for a language: its own texts, and English ones for the rest."""
     situations: dict[str, list[Any]] = {}
     for text in in_language(texts, language):
         when = {"when": list(text.topics), "text": text.text}

@@ -70,6 +70,7 @@ def signing_key(secret: str) -> bytes:
 
 
 def _check_signing_secret(secret: SecretStr | None) -> SecretStr | None:
+    """Refuse a signing secret without its prefix, too short, or not in base64; none is valid."""
     text = secret.get_secret_value() if secret else ""
     try:
         is_valid = len(signing_key(text)) >= MIN_SIGNING_BYTES
@@ -184,6 +185,7 @@ def _as_day_time(value: Any) -> Any:
 
 
 def _check_zone(value: str) -> str:
+    """Refuse a time zone that this machine does not know."""
     try:
         ZoneInfo(value)
     except (ValueError, OSError, ZoneInfoNotFoundError) as error:
