@@ -71,6 +71,10 @@ def _find_rate(usage: UsageMeasured, table: PriceTable) -> Rate | None:
 
 
 def _part_cost(amount: float, price: float | None, unit: float) -> float | None:
+    """Return the cost of an amount at a price per `unit`.
+
+    `None` if it has no price, 0 for nothing.
+    """
     if amount == 0:
         return 0.0
     return None if price is None else amount * price / unit
@@ -205,6 +209,7 @@ class CostMeter:
 
 
 def _add_usage(turn: TurnCosted, usage: UsageMeasured) -> TurnCosted:
+    """Return the cost of a turn with this usage added; `None` as its sum if a price is unknown."""
     unknown = [unpriced(usage)] if usage.cost is None else []
     return replace(
         turn,

@@ -75,6 +75,7 @@ class KnownCalls:
         return call
 
     def _keep_as_ended(self, call: CallState) -> None:
+        """Move a call from `live` to `ended`, and drop the oldest ended calls above the limit."""
         if self.live.pop(call.call_id, None):
             self.ended[call.call_id] = call
         while len(self.ended) > self._keep_ended:
@@ -87,6 +88,10 @@ class KnownCalls:
         self._remember_dropped_id(oldest)
 
     def _remember_dropped_id(self, call_id: str) -> None:
+        """Remember that a call was dropped, so that its late events start no new one.
+
+        Only the latest `MAX_DROPPED_IDS` are remembered.
+        """
         self._dropped_ids[call_id] = None
         while len(self._dropped_ids) > MAX_DROPPED_IDS:
             del self._dropped_ids[next(iter(self._dropped_ids))]

@@ -48,10 +48,11 @@ class Outcome:
 def spread(values: Sequence[float]) -> Spread:
     """Return the percentiles of at least one value."""
     ordered = sorted(values)
-    return Spread(p50_s=_percentile(ordered, 0.50), p95_s=_percentile(ordered, 0.95))
+    return Spread(p50_s=_nearest_rank(ordered, 0.50), p95_s=_nearest_rank(ordered, 0.95))
 
 
-def _percentile(ordered: Sequence[float], share: float) -> float:
+def _nearest_rank(ordered: Sequence[float], share: float) -> float:
+    """Return the value at a share, 0 to 1, of values in ascending order; there must be one."""
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 

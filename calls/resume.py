@@ -157,7 +157,7 @@ class CutSpeech:
     written: bool  # whether the text is complete
 
 
-class OwedWords:
+class SpeechSinceInterruption:
     """The agent's words since the last interruption, whether they were heard or not.
 
     Attributes:

@@ -106,7 +106,11 @@ def dialled(outcome: str, reason: str) -> str:
 def held(reason: str, *, on_outage: str) -> str:
     """Return why a running campaign waits and what it does; empty for an unknown reason.
 
-    `on_outage` matters only while a stage is down. An ordinary reason has no cure.
+    An ordinary reason has no cure.
+
+    Args:
+        reason: A code.
+        on_outage: What the campaign does while a stage is down; used only for such a reason.
     """
     why = HELD.get(reason, "")
     if not why or reason in ORDINARY:
@@ -220,7 +224,8 @@ def sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 
-def _say_failure(fields: Mapping[str, Any], vendors: Vendors) -> str:
+def _failure_sentence(fields: Mapping[str, Any], vendors: Vendors) -> str:
+    """Return the sentence about the failure in an event's fields."""
     stage = str(fields.get("stage", ""))
     name = str(fields.get("provider") or fields.get("rung") or "")
     kind = str(fields.get("kind", "error"))
@@ -228,7 +233,8 @@ def _say_failure(fields: Mapping[str, Any], vendors: Vendors) -> str:
     return explain(kind, reason, vendor_at(vendors, stage, name))
 
 
-def _say_incident(fields: Mapping[str, Any], _: Vendors) -> str:
+def _incident_sentence(fields: Mapping[str, Any], _: Vendors) -> str:
+    """Return the sentence about an incident: what it is, what callers get, and the cure."""
     stage, rung, kind = (str(fields.get(name, "")) for name in ("stage", "rung", "kind"))
     title = headline(stage, rung, kind, str(fields.get("reason", "")))
     parts = (title, str(fields.get("then", "")), cure_of(kind, title))
@@ -248,9 +254,9 @@ def _say_turn_verdict(fields: Mapping[str, Any], _: Vendors) -> str:
 
 EVENTS: Final[Mapping[str, Callable[[Mapping[str, Any], Vendors], str]]] = {
     **dict.fromkeys(
-        ("AttemptFailed", "Suspected", "RetriesExhausted", "ProviderFailed"), _say_failure
+        ("AttemptFailed", "Suspected", "RetriesExhausted", "ProviderFailed"), _failure_sentence
     ),
-    **dict.fromkeys(("IncidentBegan", "IncidentGrew"), _say_incident),
+    **dict.fromkeys(("IncidentBegan", "IncidentGrew"), _incident_sentence),
     "IncidentEnded": _say_incident_end,
     "StageExhausted": lambda fields, _: STAGE_DOWN.get(fields["stage"], ""),
     "StepTaken": lambda fields, _: phrase(CHOICES, fields["step"]),
@@ -267,7 +273,7 @@ EVENTS: Final[Mapping[str, Callable[[Mapping[str, Any], Vendors], str]]] = {
 }
 
 
-def say(event: str, fields: Mapping[str, Any], vendors: Vendors) -> str:
+def event_sentence(event: str, fields: Mapping[str, Any], vendors: Vendors) -> str:
     """Return the sentence for the codes in an event; empty if there is none.
 
     Args:

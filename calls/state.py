@@ -118,7 +118,10 @@ class TurnState:
 
 
 def share_words(spoken: Sequence[tuple[str, float]], words: int) -> list[Span]:
-    """Distribute heard words by the voices' estimates, in order; the last voice gets the rest."""
+    """Distribute heard words by the voices' estimates, in order; the last voice gets the rest.
+
+    `spoken` has each voice and its estimated number of words; voices without words are left out.
+    """
     spans: list[Span] = []
     rest = words
     for number, (provider, estimated) in enumerate(spoken, start=1):
@@ -314,6 +317,7 @@ def failed_provider(event: Event) -> str | None:
 
 
 def _on_call_started(call: CallState, event: CallStarted, _: str) -> None:
+    """Record the start; a call that was resumed keeps its first time, and goes on."""
     call.started = event
     call.call_ref = event.call_ref or call.call_ref
     call.outbound = call.outbound or event.direction == "outbound"
@@ -323,6 +327,7 @@ def _on_call_started(call: CallState, event: CallStarted, _: str) -> None:
 
 
 def _on_call_ended(call: CallState, event: CallEnded, at: str) -> None:
+    """Record the first end of a call, and the verdict on it."""
     if call.ended is None:
         call.ended, call.ended_at = event, at
         call.note_verdict(event.verdict, event.why, at)
@@ -345,6 +350,7 @@ def _on_outbound_call_began(call: CallState, event: OutboundCallBegan, _: str) -
 
 
 def _leg_changed(call: CallState, event: LegRinging | LegAnswered | LegEnded, _: str) -> None:
+    """Record the leg's reference, whether we dialled it, and how it ended."""
     call.call_ref = call.call_ref or event.call_ref
     call.outbound = call.outbound or bool(event.ref)
     if isinstance(event, LegEnded):
@@ -368,11 +374,13 @@ def _early_answer(call: CallState, event: EarlyAnswerAsked | EarlyAnswerDropped,
 
 
 def _on_turn_decided(call: CallState, event: TurnDecided, at: str) -> None:
+    """Begin a turn; its answer has not been spoken yet."""
     call.turn, call.spoke_on = event.turn, False
     call.find_turn(event.turn, at)
 
 
 def _on_transcript_final(call: CallState, event: TranscriptFinal, at: str) -> None:
+    """Add the caller's words, and the recogniser that wrote them."""
     call.said.append(event.text)
     if call.excerpt is not None:
         call.excerpt.add("Person", event.text)
@@ -381,11 +389,13 @@ def _on_transcript_final(call: CallState, event: TranscriptFinal, at: str) -> No
 
 
 def _output_began(call: CallState, event: FirstToken | FirstSpeech, at: str) -> None:
+    """Record which model or voice the turn's answer comes from."""
     if turn := call.find_turn(event.turn, at):
         turn.providers["llm" if isinstance(event, FirstToken) else "tts"] = event.provider
 
 
 def _on_answer_heard(call: CallState, event: AnswerHeard, at: str) -> None:
+    """Add the time to an answer and its parts, in seconds, to the call and to the turn."""
     call.v2v_s.append(event.v2v_s)
     call.parts_s.extend(PART_VALUES(event.parts))
     if turn := call.find_turn(event.turn, at):
@@ -393,6 +403,7 @@ def _on_answer_heard(call: CallState, event: AnswerHeard, at: str) -> None:
 
 
 def _on_turn_judged(call: CallState, event: TurnJudged, at: str) -> None:
+    """Record the verdict on a turn, and take it into the verdict on the call."""
     turn = call.find_turn(event.turn, at)
     if turn:
         turn.verdict, turn.why = event.verdict, event.why
@@ -400,11 +411,16 @@ def _on_turn_judged(call: CallState, event: TurnJudged, at: str) -> None:
 
 
 def _turn_ended(call: CallState, event: TurnEnded, at: str) -> None:
+    """Record whether the caller interrupted the turn's answer."""
     if turn := call.find_turn(event.turn, at):
         turn.interrupted = event.interrupted
 
 
 def _on_agent_said(call: CallState, event: AgentSaid, _: str) -> None:
+    """Add the agent's words to the excerpt, and divide them among the voices of the turn.
+
+    Words of a clip or of the local voice belong to no provider's voice.
+    """
     if call.excerpt is not None:
         call.excerpt.add("Agent", event.text)
     turn = call.turns.get(event.turn)
@@ -413,6 +429,10 @@ def _on_agent_said(call: CallState, event: AgentSaid, _: str) -> None:
 
 
 def _on_usage_measured(call: CallState, event: UsageMeasured, at: str) -> None:
+    """Add usage to the bill and the sums of the call and the turn.
+
+    The characters of a voice are kept as an estimate of the words that it spoke.
+    """
     call.bill.add(event)
     call.prompt_tokens += event.prompt_tokens
     call.completion_tokens += event.completion_tokens
@@ -433,6 +453,7 @@ def _on_turn_costed(call: CallState, event: TurnCosted, _: str) -> None:
 
 
 def _on_attempt_won(call: CallState, event: AttemptWon, at: str) -> None:
+    """Record the rung in use, for the call and the turn; its stage is up again."""
     call.providers[event.stage] = event.provider
     call.won.append((event.stage, event.attempt))
     if turn := call.find_turn(call.turn_at(event.stage), at):
@@ -441,6 +462,7 @@ def _on_attempt_won(call: CallState, event: AttemptWon, at: str) -> None:
 
 
 def _attempt_failed(call: CallState, event: AttemptFailed, at: str) -> None:
+    """Record the latest failure, count it, and record how many words of the voice were heard."""
     call.last_failure = event
     if provider := failed_provider(event):
         call.failures[provider] += 1
@@ -458,11 +480,13 @@ def _on_rung_chosen(call: CallState, event: RungChosen, _: str) -> None:
 
 
 def _on_stage_exhausted(call: CallState, event: StageExhausted, _: str) -> None:
+    """Record that a stage is down, with the worst severity so far."""
     if call.down.get(event.stage) != Severity.CRITICAL:  # the worst severity is kept
         call.down[event.stage] = event.severity
 
 
 def _on_stage_recovered(call: CallState, event: StageRecovered | AttemptWon, _: str) -> None:
+    """Record that a stage is up again; once none is down, the call is in no step of the menu."""
     call.down.pop(event.stage, None)
     call.step = call.step if call.down else ""
 
@@ -478,6 +502,7 @@ def _on_callback_wanted(call: CallState, event: CallbackWanted, _: str) -> None:
 def _do_not_call(
     call: CallState, event: DoNotCallWanted | DoNotCallOwed | DoNotCallTakenBack, _: str
 ) -> None:
+    """Record whether the other party wants no more calls; it may be taken back."""
     call.no_more_calls = not isinstance(event, DoNotCallTakenBack)
 
 

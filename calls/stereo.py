@@ -54,7 +54,8 @@ class Side:
     def take_back(self, until_s: float) -> None:
         """Remove inserted silence, the latest first, so that the channel ends at `until_s`.
 
-        Audio is never removed, nor silence that was taken: so the channel may stay longer.
+        Audio is never removed, nor silence that `take` has returned: so the channel may stay
+        longer.
         """
         excess = self._samples_over(until_s)
         while excess > 0 and self._padding:
@@ -127,6 +128,7 @@ class Stereo:
         return self._take_interleaved()
 
     def _take_interleaved(self) -> bytes:
+        """Remove the audio that both sides have, and return it as 16-bit stereo."""
         samples = min(self._caller.waiting_bytes, self._agent.waiting_bytes) // SAMPLE_BYTES
         return interleaved(self._caller.take(samples), self._agent.take(samples))
 

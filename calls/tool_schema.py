@@ -65,6 +65,7 @@ def for_model(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_digits(parameter: Any) -> Any:
+    """Return a parameter with its own key `digits` turned into a pattern of JSON schema."""
     if not _is_object(parameter) or "digits" not in parameter:
         return parameter
     others = {key: value for key, value in parameter.items() if key != "digits"}

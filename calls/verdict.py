@@ -217,9 +217,9 @@ class VerdictMeter:
         return () if self.turn.published else (self._judge_turn(self.turn, now, ended=ended),)
 
     def _judge_turn(self, turn: HeardTurn, now: float, *, ended: bool = False) -> TurnJudged:
-        """Judge a turn, and note its verdict; return the event to publish, for once.
+        """Judge a turn, and note its verdict for the call; return the event, and mark it published.
 
-        If the caller has resumed, the wait for an answer ended then, else now.
+        If the caller has resumed, the wait for an answer ended then, else at `now`.
         """
         turn.published = True
         resumed = self.next_turn is not None and not ended
@@ -279,7 +279,11 @@ def _on_agent_said(meter: VerdictMeter, event: AgentSaid, now: float) -> None:
 
 
 def _on_attempt_won(meter: VerdictMeter, event: AttemptWon, now: float) -> None:
-    """Record the voice that is used; an answer after a clip makes the turn late, not hurt."""
+    """Record the voice that is used; an answer after a clip makes the turn late, not hurt.
+
+    `apology` is the stage whose clip the caller has heard, and `model_back` whether a model has
+    answered since.
+    """
     turn = meter.turn
     if event.stage == "llm":
         meter.model_back = True

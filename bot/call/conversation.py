@@ -21,7 +21,7 @@ from bot.call.models import VoiceModels
 from calls.entry import Emit
 from calls.events import ContextShortened, Event
 from calls.line import CallerLine
-from calls.resume import OwedWords
+from calls.resume import SpeechSinceInterruption
 from calls.turn import Turn
 from configuration.agent import AgentSettings, system_text
 from configuration.settings import TurnSettings
@@ -89,7 +89,7 @@ class Dialogue:
         models: VoiceModels,
         judges: TurnJudges,
         stt: SttStage,
-        speech: OwedWords,
+        speech: SpeechSinceInterruption,
         line: CallerLine,
         floor: Floor,
         turn: Turn,

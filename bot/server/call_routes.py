@@ -22,9 +22,9 @@ from calls.sentences import (
     WHYS,
     Vendors,
     cure_of,
+    event_sentence,
     explain,
     phrase,
-    say,
     vendor_at,
 )
 from operations.database.database import StorageError
@@ -333,7 +333,7 @@ def _happening_as_json(row: HappeningRow, vendors: Vendors) -> dict[str, Any]:
     data = {key: value for key, value in row.data.items() if key not in HIDDEN_FIELDS}
     place = {"number": row.number, "at": row.at, "event": row.kind}
     entry = with_iso_times({"call_id": row.call_id, **data, **place})
-    says = say(row.kind, entry, vendors)
+    says = event_sentence(row.kind, entry, vendors)
     return entry | {"says": says} if says else entry
 
 

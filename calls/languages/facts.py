@@ -108,17 +108,22 @@ def languages() -> Mapping[str, LanguageFacts]:
     """Return all languages by tag. The files are part of the program, and read once."""
     names = sorted(item.name for item in files(PACKAGE).iterdir() if item.name.endswith(".yaml"))
     tags = [name.removesuffix(".yaml") for name in names]
-    return {tag: _language(tag, read_data(__name__, f"{tag}.yaml")) for tag in tags}
+    return {tag: _facts_in_file(tag, read_data(__name__, f"{tag}.yaml")) for tag in tags}
 
 
-def _language(tag: str, values: Mapping[str, Any]) -> LanguageFacts:
-    """Return the facts in a file; raise `KeyError` for a key that is no attribute."""
+def _facts_in_file(tag: str, values: Mapping[str, Any]) -> LanguageFacts:
+    """Return the facts in a file about the language `tag`.
+
+    Raises:
+        KeyError: A key is no attribute of `LanguageFacts`.
+        AttributeError, ValueError: A value has the wrong form.
+    """
     known = {key.name: key.default for key in fields(LanguageFacts)}
     facts: dict[str, Any] = {
         key: frozenset(value.split()) if isinstance(known[key], frozenset) else value
         for key, value in values.items()
     }
-    facts |= {key: dict(_numbered(values.get(key, {}))) for key in ("numbers", "repeats")}
+    facts |= {key: dict(_words_with_numbers(values.get(key, {}))) for key in ("numbers", "repeats")}
     phrases = values.get("backchannels", "").split("|")
     facts["backchannels"] = frozenset(phrase.strip() for phrase in phrases) - {""}
     facts["machines"] = {
@@ -128,7 +133,7 @@ def _language(tag: str, values: Mapping[str, Any]) -> LanguageFacts:
     return LanguageFacts(tag=tag, **facts)
 
 
-def _numbered(words: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    """Yield each word with its number."""
+def _words_with_numbers(words: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Yield each word with its number, from lists of words by number."""
     for number, alternatives in words.items():
         yield from ((word, int(number)) for word in alternatives.split())

@@ -73,9 +73,10 @@ def stop_ends(before: str, after: str, tag: str) -> bool:
 
 
 def known_end(text: str, tag: str) -> int:
-    """Return the index after the first stop that ends a sentence after an abbreviation; 0 if none.
+    """Return the index after the first stop that ends a sentence although it abbreviates a word.
 
-    A library that takes "etc." or the Spanish "No." for an abbreviation misses these.
+    0 if there is none. A library that takes "etc." or the Spanish "No." for an abbreviation only
+    misses these.
     """
     facts = language_of(tag) or NO_FACTS
     known = facts.closing | facts.words
@@ -84,7 +85,9 @@ def known_end(text: str, tag: str) -> int:
         words = before[-_LOOK_BACK:].rstrip(".").split()
         if not words or not after[0].isupper() or _is_initial(words):
             continue
-        if {_plain(words[-1]), _spelled(words)} & known and stop_ends(before, after, tag):
+        if {_without_marks(words[-1]), _joined_abbreviation(words)} & known and stop_ends(
+            before, after, tag
+        ):
             return len(before)
     return 0
 
@@ -114,8 +117,15 @@ def _is_ordinal(words: list[str], following: str, facts: LanguageFacts, *, grows
 
 
 def _is_abbreviation(words: list[str], word: str, first: str, facts: LanguageFacts) -> bool:
-    """Return whether a word before a stop is an abbreviation that ends no sentence here."""
-    spelled = _spelled(words)
+    """Return whether a word before a stop is an abbreviation that ends no sentence here.
+
+    Args:
+        words: The words before the stop.
+        word: The last one in lower case, without its prefix.
+        first: The first character of the next word; empty if there is none.
+        facts: The facts about the language.
+    """
+    spelled = _joined_abbreviation(words)
     closes = spelled in facts.closing and not _is_initial(words)
     may_end = closes or (word in facts.closing - facts.abbreviations)
     if may_end or (len(word) > 1 and _DOTTED.fullmatch(word)):
@@ -142,15 +152,16 @@ def _is_initial(words: list[str]) -> bool:
     return len(word) == 1 and word.isupper()
 
 
-def _plain(word: str) -> str:
+def _without_marks(word: str) -> str:
+    """Return a word without the marks around it, in lower case."""
     return word.strip(_MARKS).casefold()
 
 
-def _spelled(words: list[str]) -> str:
+def _joined_abbreviation(words: list[str]) -> str:
     """Return the abbreviation at the end, written together: `z.b` for `z. B`."""
     last = words[-1].strip(_MARKS)
     if len(words) > 1 and len(words[-2].strip(_MARKS)) <= 3 and words[-2].endswith("."):
-        return f"{_spelled(words[:-1])}.{last}".casefold()
+        return f"{_joined_abbreviation(words[:-1])}.{last}".casefold()
     return last.rstrip(".").casefold()
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from calls.entry import Entry
 from calls.events import AnswerHeard, BargedIn
 from calls.known_calls import KnownCalls
-from calls.sentences import CHOICES, Vendors, explain, phrase, say, vendor_at
+from calls.sentences import CHOICES, Vendors, event_sentence, explain, phrase, vendor_at
 from calls.state import STAGES, CallState, failed_provider
 from fallbacks.events import AttemptFailed, AttemptWon, RungChosen
 from operations.masking import ending, mask_number, without_words
@@ -302,7 +302,7 @@ class Live:
 
     def _as_json(self, shown: Entry) -> dict[str, Any]:
         fields = shown.as_json()
-        says = say(fields["event"], fields, self._vendors)
+        says = event_sentence(fields["event"], fields, self._vendors)
         return fields | {"says": says} if says else fields
 
     @contextmanager

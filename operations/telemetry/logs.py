@@ -23,7 +23,7 @@ from calls.events import Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.known_calls import KnownCalls
 from calls.leg_events import HandedOver, LegEnded
-from calls.sentences import Vendors, say
+from calls.sentences import Vendors, event_sentence
 from fallbacks.data_files import read_data
 from fallbacks.events import BreakerMoved, RungFollowed
 from fallbacks.failure import Severity
@@ -368,7 +368,7 @@ def _line_of(entry: Entry, hide: Callable[[Entry], Entry], fields: Fields, vendo
     more = ((field, fields[field]) for field in CONTEXT_FIELDS if field not in shown)
     context = "".join(f" {field}={value}" for field, value in more if value is not None)
     line = json.dumps(shown, ensure_ascii=False)
-    text = say(name, shown, vendors)
+    text = event_sentence(name, shown, vendors)
     return f"{fields['call_id'] or 'process'} {name}{context} {f'{text} ' if text else ''}{line}"
 
 

@@ -29,7 +29,7 @@ _load_lock: Final = threading.Lock()
 
 
 @functools.cache
-def _engine() -> Espeak:
+def _own_espeak() -> Espeak:
     """Return this module's own copy: the local voice need not wait while a reference is spoken."""
     return Espeak(private=True)
 
@@ -43,7 +43,7 @@ def reference_of(words: Sequence[str], text: str, language: str) -> Reference:
         ValueError: It speaks no word of the text.
     """
     with _load_lock:
-        engine = _engine()
+        engine = _own_espeak()
     samples, events = engine.speak(
         text, voice_names(language, TIMBRE), words_per_minute=WORDS_PER_MINUTE, pitch=PITCH
     )
@@ -68,7 +68,9 @@ def align_sound(asked: AlignSound, *, language: str, rate_hz: int) -> tuple[floa
     pcm = asked.pcm[: SAMPLE_BYTES * round(min(until_s, 2 * MAX_ALIGNED_S) * rate_hz)]
     length_s = len(pcm) / SAMPLE_BYTES / rate_hz
     pcm += bytes(SAMPLE_BYTES * round(END_S * rate_hz)) if asked.ended else b""
-    words, text = _limited(asked, characters=round(length_s * MAX_CHARACTERS) + SPARE_CHARACTERS)
+    words, text = _words_that_fit(
+        asked, characters=round(length_s * MAX_CHARACTERS) + SPARE_CHARACTERS
+    )
     if not words:
         return None
     try:
@@ -85,8 +87,11 @@ def align_sound(asked: AlignSound, *, language: str, rate_hz: int) -> tuple[floa
     return tuple(asked.from_s + min(word.end_s, length_s) for word in aligned[:spoken])
 
 
-def _limited(asked: AlignSound, *, characters: int) -> tuple[tuple[str, ...], str]:
-    """Return the words that may be in the sound, and their text."""
+def _words_that_fit(asked: AlignSound, *, characters: int) -> tuple[tuple[str, ...], str]:
+    """Return the words that the first `characters` of the text contain, and their text.
+
+    A sound that ends early cannot contain more of them.
+    """
     end = 0
     for count, word in enumerate(asked.words):
         end = asked.text.index(word, end) + len(word)

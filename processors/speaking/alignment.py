@@ -133,13 +133,13 @@ def align(
     duration_s = len(samples) / rate_hz
     if not words or duration_s < WINDOW_S or float(np.abs(samples).max()) < QUIETEST:
         return [AlignedWord(text=w, start_s=0.0, end_s=0.0, confidence=0.0) for w in words]
-    power = _powers(samples, rate_hz)
-    kept, _ = _without_pauses(_silent(power), np.zeros(1, np.intp), steps=SOUND_PAUSE_STEPS)
+    power = _band_powers(samples, rate_hz)
+    kept, _ = _without_pauses(_silent_steps(power), np.zeros(1, np.intp), steps=SOUND_PAUSE_STEPS)
     paced, prior = _at_all_paces(reference, steps=len(kept), share=share)
-    sound, _ = _features(power, prior)
+    sound, _ = _features_and_voice(power, prior)
     asked = len(kept) if until_s is None else int(np.searchsorted(kept * STEP_S, until_s))
     # (step, word): the probability that the word is over
-    reached = _follow(sound[kept], paced, asked=max(1, asked))
+    reached = _word_end_probabilities(sound[kept], paced, asked=max(1, asked))
     kept = kept[:asked]
     places = np.append(kept * STEP_S, duration_s if until_s is None else until_s)
     crossed = np.where(reached[-1] >= LIKELY, np.argmax(reached >= LIKELY, axis=0), len(kept))
@@ -151,14 +151,15 @@ def align(
     ]
 
 
-def _mel(frequency: float) -> float:
+def _mel_of(frequency: float) -> float:
+    """Return a frequency in Hz on the mel scale."""
     return 2595.0 * float(np.log10(1.0 + frequency / 700.0))
 
 
 @functools.cache
-def _filters() -> Floats:
+def _mel_filters() -> Floats:
     """Return triangular filters on the mel scale: (frequency, band)."""
-    mels = np.linspace(_mel(LOW_HZ), _mel(HIGH_HZ), BANDS + 2)
+    mels = np.linspace(_mel_of(LOW_HZ), _mel_of(HIGH_HZ), BANDS + 2)
     corners = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
     frequencies = np.arange(FFT // 2 + 1)[:, None] * RATE_HZ / FFT
     rising = (frequencies - corners[:-2]) / (corners[1:-1] - corners[:-2])
@@ -166,8 +167,8 @@ def _filters() -> Floats:
     return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
 
 
-def _powers(samples: Floats, rate_hz: int) -> Floats:
-    """Return the power in each band: (step, band)."""
+def _band_powers(samples: Floats, rate_hz: int) -> Floats:
+    """Return the power in each band: (step, band). Samples are floats from -1 to 1."""
     if rate_hz != RATE_HZ:
         samples = soxr.resample(samples, rate_hz, RATE_HZ, quality="LQ")
     width, hop = round(WINDOW_S * RATE_HZ), round(STEP_S * RATE_HZ)
@@ -175,7 +176,7 @@ def _powers(samples: Floats, rate_hz: int) -> Floats:
     padded = np.pad(samples, (width // 2, width))
     windows = np.lib.stride_tricks.sliding_window_view(padded, width)[: steps * hop : hop]
     spectra = np.fft.rfft(windows * np.hanning(width).astype(np.float32), FFT)
-    return (np.square(spectra.real) + np.square(spectra.imag)) @ _filters()
+    return (np.square(spectra.real) + np.square(spectra.imag)) @ _mel_filters()
 
 
 _COSINES: Final = np.cos(
@@ -184,13 +185,13 @@ _COSINES: Final = np.cos(
 _LIFTER: Final = (1.0 + 3.0 * np.sin(np.pi * np.arange(CEPSTRA) / 22.0)).astype(np.float32)
 
 
-def _features(power: Floats, prior: Floats | None = None) -> tuple[Floats, Floats]:
+def _features_and_voice(power: Floats, prior: Floats | None = None) -> tuple[Floats, Floats]:
     """Return cepstra and their changes, without the voice's own mean and range; and these two.
 
     The shapes are (step, feature) and (2, cepstrum). The first coefficient is replaced by the
     energy. The mean of a short sound is not reliable, so the `prior` of the reference counts, too.
     """
-    peak = _peak(power)
+    peak = _loud_power(power)
     loud = np.log(power.sum(axis=1) / peak + FLOOR)
     cepstra = np.log(power / peak + FLOOR) @ _COSINES
     cepstra[:, 0] = loud
@@ -208,16 +209,24 @@ def _features(power: Floats, prior: Floats | None = None) -> tuple[Floats, Float
     return np.hstack([scaled, change * CHANGE_WEIGHT]).astype(np.float32), usual
 
 
-def _peak(power: Floats) -> float:
+def _loud_power(power: Floats) -> float:
+    """Return the power of the loud steps (95th percentile); never zero."""
     return float(np.percentile(power.sum(axis=1), 95)) + 1e-9
 
 
-def _silent(power: Floats) -> npt.NDArray[np.bool_]:
-    return power.sum(axis=1) < SILENT * _peak(power)
+def _silent_steps(power: Floats) -> npt.NDArray[np.bool_]:
+    """Return for each step whether it is silent, compared with the loud ones."""
+    return power.sum(axis=1) < SILENT * _loud_power(power)
 
 
 def _at_all_paces(reference: Reference, *, steps: int, share: float) -> tuple[_Paced, Floats]:
-    """Return what `_follow` needs of the reference, and the mean of its voice."""
+    """Return the reference stretched to each pace, with its transitions, and its voice's mean.
+
+    Args:
+        reference: The text in another voice.
+        steps: The length of the sound to be aligned.
+        share: How much of a word must be spoken before it counts as over.
+    """
     features, silent, ends, usual = _steps_of(reference, steps=steps, share=share)
     length = min(round(len(features) * PACES[-1]), round(AHEAD * steps) + AHEAD_STEPS)
     stretched = np.zeros((len(PACES), length, features.shape[1]), np.float32)
@@ -248,9 +257,9 @@ def _steps_of(
     edge = np.zeros(round(EDGE_S * reference.rate_hz), np.float32)
     useful = round((AHEAD * steps + AHEAD_STEPS) / PACES[0] * STEP_S * reference.rate_hz)
     samples = reference.samples[:useful].astype(np.float32) / 32768
-    power = _powers(np.concatenate([edge, samples, edge]), reference.rate_hz)
-    features, usual = _features(power)
-    silent = _silent(power)
+    power = _band_powers(np.concatenate([edge, samples, edge]), reference.rate_hz)
+    features, usual = _features_and_voice(power)
+    silent = _silent_steps(power)
     over_s = [*reference.starts_s[1:], len(reference.samples) / reference.rate_hz]
     moments_s = share * np.array(over_s) + (1.0 - share) * np.array(reference.starts_s)
     ends = np.round((moments_s + EDGE_S) / STEP_S).astype(np.intp)
@@ -262,7 +271,13 @@ def _steps_of(
 def _without_pauses(
     silent: npt.NDArray[np.bool_], ends: Indices, *, steps: int
 ) -> tuple[Indices, Indices]:
-    """Return the steps to keep, with short pauses only; and where words end in them, in sound."""
+    """Return the steps to keep, with only short pauses, and where words end among them.
+
+    Args:
+        silent: For each step, whether it is silent.
+        ends: For each word, the step after its last one.
+        steps: The length to which pauses are cut.
+    """
     places = np.arange(len(silent))
     before = np.maximum.accumulate(np.where(silent, -1, places))
     after = np.minimum.accumulate(np.where(silent, len(silent), places)[::-1])[::-1]
@@ -272,7 +287,7 @@ def _without_pauses(
     return np.flatnonzero(keep), new[before[np.maximum(ends - 1, 0)] + 1]
 
 
-def _follow(sound: Floats, paced: _Paced, *, asked: int) -> Floats:
+def _word_end_probabilities(sound: Floats, paced: _Paced, *, asked: int) -> Floats:
     """Return for each step of the sound the probability that it is beyond the end of each word.
 
     The shape is (step, word). Only the first `asked` steps are followed; what comes after them
@@ -285,7 +300,7 @@ def _follow(sound: Floats, paced: _Paced, *, asked: int) -> Floats:
     state[:, :START_STEPS] = 1.0
     for first in range(0, len(sound), BLOCK):
         near = _reachable_places(state, steps=BLOCK)
-        likely = _likelihoods(sound[first : first + BLOCK], paced.features[:, near])
+        likely = _step_likelihoods(sound[first : first + BLOCK], paced.features[:, near])
         moves = _moves_near(paced, near)
         parts = np.empty_like(moves)  # allocated once for many steps
         sums = [(parts[0, by:], parts[by, :-by]) for by in range(1, len(parts))]
@@ -310,7 +325,7 @@ def _follow(sound: Floats, paced: _Paced, *, asked: int) -> Floats:
 def _with_hindsight(state: Floats, after: Floats, paced: _Paced) -> Floats:
     """Return the probability that a position is beyond each word's end, given what comes after."""
     near = _reachable_places(state, steps=len(after))
-    likely = _likelihoods(after, paced.features[:, near])
+    likely = _step_likelihoods(after, paced.features[:, near])
     moves = _moves_near(paced, near)
     fits = np.ones(likely.shape[1], np.float32)
     for step in range(len(after) - 1, -1, -1):
@@ -351,8 +366,11 @@ def _share_beyond(states: Floats, paced: _Paced, near: slice) -> Floats:
     return 1.0 - before[:, np.arange(len(places))[:, None], places].sum(axis=1)
 
 
-def _likelihoods(sound: Floats, reference: Floats) -> Floats:
-    """Return how alike each step of the sound and of the reference are: (step, position)."""
+def _step_likelihoods(sound: Floats, reference: Floats) -> Floats:
+    """Return how alike each step of the sound and each place of the reference are.
+
+    The shape is (step, position); 1 is the best match of a step.
+    """
     paces, places, _ = reference.shape
     # One product for each pace: BLAS would divide a larger one among threads.
     products = np.empty((len(sound), paces, places), np.float32)

@@ -46,9 +46,9 @@ class Captions(BaseObserver):
         match data.frame:
             case TTSTextFrame() as frame if data.source.name == self._output:
                 if frame.append_to_context is not self._kept:
-                    self._close()
+                    self._close_caption()
                     self._kept = frame.append_to_context
-                self._hear(frame)
+                self._add_word(frame)
                 self._show_text("agent", self._spoken, final=False)
             case InterimTranscriptionFrame() as frame if data.first_push:
                 self._show_text("caller", frame.text, final=False)
@@ -57,24 +57,24 @@ class Captions(BaseObserver):
             case LLMContextAssistantTurnFrame() as frame if data.first_push:
                 if self._kept:
                     self._spoken = frame.text
-                self._close()
+                self._close_caption()
             case _:
                 pass
 
     def notice(self, event: Event) -> None:
         """Show the call's own speech: a filler, a clip, the outage menu, a goodbye."""
         if isinstance(event, AgentSaid) and event.by:
-            caption = _caption("agent", event.text, final=True)
+            caption = _caption_message("agent", event.text, final=True)
             if self._names_voices:
                 caption["voices"] = [{"provider": event.by, "words": event.text}]
             self._show(caption)
 
-    def _close(self) -> None:
+    def _close_caption(self) -> None:
         """Show the agent's words so far as final, and begin another caption."""
         self._show_text("agent", self._spoken, final=True)
         self._spoken, self._voices = "", []
 
-    def _hear(self, frame: TTSTextFrame) -> None:
+    def _add_word(self, frame: TTSTextFrame) -> None:
         """Add a word to the caption, and to the part of the provider that spoke it."""
         spaced = frame.includes_inter_frame_spaces
         self._spoken = join_speech(self._spoken, frame.text, spaced=spaced)
@@ -89,13 +89,14 @@ class Captions(BaseObserver):
         """Show a caption, unless it is blank; name the providers if there are several."""
         if not text.strip():
             return
-        caption = _caption(who, text, final=final)
+        caption = _caption_message(who, text, final=final)
         if who == "agent" and len(self._voices) > 1 and self._names_voices:
             caption["voices"] = [dict(voice) for voice in self._voices]
         self._show(caption)
 
 
-def _caption(who: str, text: str, *, final: bool) -> dict[str, Any]:
+def _caption_message(who: str, text: str, *, final: bool) -> dict[str, Any]:
+    """Return the message for the caller's screen that shows words of one side."""
     return {"type": "said", "who": who, "text": text.strip(), "final": final}
 
 

@@ -33,7 +33,7 @@ class FirstClause:
     def end(self, text: str, now: float) -> int:
         """Return how many characters of the text the voice may get now; 0 for none.
 
-        The model's pace is measured from the first call with text.
+        The model's pace is measured from the first call with text. Only whole words count.
         """
         if self._rule is None or not text.strip():
             return 0
@@ -69,5 +69,6 @@ def _end_of(text: str, words: int) -> int:
 
 
 def _may_end(clause: str) -> bool:
+    """Return whether a voice may pause after a clause: it ends with a word, outside quotes."""
     words = clause.split()
     return bool(words) and bool(_LAST.match(words[-1])) and _OPEN.isdisjoint(clause)

@@ -192,8 +192,8 @@ class SpokenUtterance:
         """Ask the first rung to speak the sentences so far."""
         self._until = self._until.no_sooner_than(now + NEXT_VOICE_S)
         self._ledger.hand_over(f"{text} ")
-        self._follow(self._attempting.start(self._until, now), now)
-        return self._settle(now)
+        self._carry_out(self._attempting.start(self._until, now), now)
+        return self._release_and_collect(now)
 
     def add(self, sentence: str, now: float) -> tuple[SpeechAction, ...]:
         """Add a sentence, and give it to the voices that are working; ignore it if it is over."""
@@ -202,14 +202,14 @@ class SpokenUtterance:
             for live in self._live.values():
                 live.ends.append(len(self._ledger.words.words))
                 self._actions.append(AddSentence(provider=live.provider, sentence=sentence))
-        return self._settle(now)
+        return self._release_and_collect(now)
 
     def end_text(self, now: float) -> tuple[SpeechAction, ...]:
         """Record that no sentence follows, and tell the voices; a second call changes nothing."""
         if self.accepts:
             self.accepts = False
             self._actions += [EndText(provider=live.provider) for live in self._live.values()]
-        return self._settle(now)
+        return self._release_and_collect(now)
 
     @property
     def released_s(self) -> float:
@@ -233,9 +233,9 @@ class SpokenUtterance:
     def interrupt(self, now: float) -> tuple[SpeechAction, ...]:
         """Drop the rest: the caller speaks."""
         if not self.over:
-            self._follow(self._attempting.cancel("caller"), now)
-            self._end()
-        return self._settle(now)
+            self._carry_out(self._attempting.cancel("caller"), now)
+            self._end_utterance()
+        return self._release_and_collect(now)
 
     def handle(self, event: VoiceEvent | SoundAligned, now: float) -> tuple[SpeechAction, ...]:
         """Decide on a voice's event; events of an ended attempt are ignored."""
@@ -245,18 +245,21 @@ class SpokenUtterance:
             self._deferred.append(event)
             self._work_off(now)
         self._begin_alignment(now)
-        return self._settle(now)
+        return self._release_and_collect(now)
 
     def tick(self, now: float) -> tuple[SpeechAction, ...]:
-        """Return the actions that are due by now; none once the utterance is over."""
+        """Return the actions that are due by now; none once the utterance is over.
+
+        During an alignment, nothing else is decided until its time limit.
+        """
         if self.over:
             return ()
         self._begin_alignment(now)
         if self._align_until is None or self._align_until <= now:
             self._end_alignment(now)
         if self._align_until is not None:
-            return self._settle(now)
-        self._follow(self._attempting.tick(now), now)
+            return self._release_and_collect(now)
+        self._carry_out(self._attempting.tick(now), now)
         if not self.over and self._stuck_at is not None and self._stuck_at <= now:
             self._give_up(now)
         if (idle_until := self._idle_until) is not None and idle_until <= now:
@@ -264,10 +267,10 @@ class SpokenUtterance:
                 return self.end_text(now)
             if self._ledger.sent:
                 self._end_voice(now)
-        return self._settle(now)
+        return self._release_and_collect(now)
 
     def _work_off(self, now: float) -> None:
-        """Decide on the events that waited, in order, until one needs an alignment."""
+        """Decide on the events that waited, in order, until one must wait for an alignment."""
         while self._deferred and self._align_until is None:
             event = self._deferred[0]
             live = None if self.over else self._live.get(event.attempt)
@@ -275,10 +278,13 @@ class SpokenUtterance:
                 return
             self._deferred.popleft()
             if live:
-                self._handle(event, live, now)
+                self._handle_attempt_event(event, live, now)
 
     def _aligns_first(self, event: VoiceEvent, live: _Live, now: float) -> bool:
-        """Ask for an alignment if an event ends doubtful words; return whether the event waits."""
+        """Return whether an event must wait for an alignment, which is then requested.
+
+        Events that end a part of the speech wait if it is doubtful which words were spoken.
+        """
         ledger = self._ledger
         if isinstance(event, Failed | Dropped):
             return ledger.alignable and self._ask_alignment(now)
@@ -346,7 +352,11 @@ class SpokenUtterance:
         return asked
 
     def _judge_times(self, aligned: SoundAligned, now: float) -> None:
-        """Ignore a voice's word times from now on if its words lie elsewhere in its sound."""
+        """Compare reported word times with an alignment.
+
+        If the words lie elsewhere in the sound, the voice's times are ignored from now on, and an
+        event reports it. Events that waited for the alignment go on.
+        """
         rejected = self._check.judge(aligned)
         is_current = aligned.attempt == self._voice and not self.over
         if rejected:
@@ -359,7 +369,11 @@ class SpokenUtterance:
             self._end_alignment(now)
 
     def _take_alignment(self, aligned: SoundAligned, now: float) -> None:
-        """Use a result to check reported times, to count the words heard, or as word times."""
+        """Use an alignment for what it was requested for.
+
+        It checks reported times, counts the words that an interrupted caller heard, or gives the
+        words of a voice without times theirs.
+        """
         if aligned.asked.reported_s is not None:
             self._judge_times(aligned, now)
         elif aligned.asked.heard_s is not None:
@@ -384,27 +398,30 @@ class SpokenUtterance:
         self._awaited = self._align_until = None
         self._work_off(now)
 
-    def _handle(self, event: VoiceEvent, live: _Live, now: float) -> None:
-        """Decide on an event of an attempt in progress."""
+    def _handle_attempt_event(self, event: VoiceEvent, live: _Live, now: float) -> None:
+        """Decide on an event of an attempt in progress, `live`; actions are collected."""
         in_use = event.attempt == self._voice
         match event:
             case SoundCame() | WordTimed():
-                self._collect(event, live, now)
+                self._add_output(event, live, now)
             case Finished():
                 self._end_text(event, live, now)
             case Failed() if in_use and not self._ledger.rest:  # all of its audio has arrived
                 self._end_voice(now)
             case Failed() | Dropped():
-                self._drop(event.attempt)
+                self._end_attempt(event.attempt)
                 if isinstance(event, Failed):
                     heard = self._outlet.released_words - self._first_word if in_use else 0
                     event = replace(event, heard_words=max(0, heard))
-                self._follow(self._attempting.handle(event, now), now)
+                self._carry_out(self._attempting.handle(event, now), now)
             case Paused() | Resumed():
-                self._follow(self._attempting.handle(event, now), now)
+                self._carry_out(self._attempting.handle(event, now), now)
 
     def _end_text(self, event: Finished, live: _Live, now: float) -> None:
-        """Decide on the end of the next text, or of all, if the voice has spoken it."""
+        """Decide on the end of a voice's next text, or of all of it.
+
+        If the voice has left words unspoken, it fails instead.
+        """
         ledger, part = self._ledger, live.part
         words, sound_s = ledger.measure(part)
         in_use = event.attempt == self._voice
@@ -419,13 +436,19 @@ class SpokenUtterance:
         live.first, live.from_s, live.aligned = part[1], ledger.received_s, False
         del live.ends[:1]
         if not event.more:
-            self._follow(self._attempting.handle(event, now), now)
+            self._carry_out(self._attempting.handle(event, now), now)
 
     def _end_early(self, attempt: int, live: _Live, now: float, *, reason: str = "") -> None:
         """Fail a voice that left words unspoken, so that the next one is asked for them.
 
         If two voices leave the same number of words unspoken, the text is at fault, and the
         utterance ends: the local voice gets the rest. See `StagePolicy.unspoken`.
+
+        Args:
+            attempt: The voice's attempt.
+            live: The attempt in progress.
+            now: Monotonic, in seconds.
+            reason: Why, for the failure; may be empty.
         """
         unspoken, _ = self._ledger.words.measure_untimed(self._ledger.received_s)
         voices = self._unspoken.setdefault(unspoken, set())
@@ -441,7 +464,7 @@ class SpokenUtterance:
             found = replace(found, scope=Scope.REQUEST if live.cut else found.scope)
             again = len(voices) < 2
             failure = failed(found, "tts", provider=live.provider, reason=reason, same_rung=again)
-            self._handle(Failed(attempt=attempt, failure=failure), live, now)
+            self._handle_attempt_event(Failed(attempt=attempt, failure=failure), live, now)
 
     @property
     def _stuck_at(self) -> float | None:
@@ -454,13 +477,17 @@ class SpokenUtterance:
 
     def _give_up(self, now: float) -> None:
         """End the utterance without blaming a voice; the local voice gets the rest."""
-        self._follow(self._attempting.cancel("text"), now)
+        self._carry_out(self._attempting.cancel("text"), now)
         attempts = self._attempting.attempts
         exhausted = StageExhausted(stage="tts", attempts=attempts, severity=Severity.MEDIUM)
-        self._follow((EmitEvent(exhausted), Exhausted(attempts=attempts)), now)
+        self._carry_out((EmitEvent(exhausted), Exhausted(attempts=attempts)), now)
 
-    def _collect(self, came: SoundCame | WordTimed, live: _Live, now: float) -> None:
-        """Add a voice's audio or word time; hold it if the voice is not chosen yet."""
+    def _add_output(self, came: SoundCame | WordTimed, live: _Live, now: float) -> None:
+        """Add a voice's audio or word time, or hold it if the voice is not in use.
+
+        Repeated and wrong word times are dropped. Audible sound counts as progress of the attempt.
+        A voice in use that left words out fails.
+        """
         is_report = isinstance(came, WordTimed)
         if came == live.last or (is_report and self._check.ignores(live.provider)):
             return  # a repeated report, or one that is not right
@@ -475,21 +502,21 @@ class SpokenUtterance:
             live.held.append(came)
         if isinstance(came, SoundCame) and came.speaking:
             live.spoke_at = now
-            self._follow(self._attempting.handle(Progressed(attempt=came.attempt), now), now)
+            self._carry_out(self._attempting.handle(Progressed(attempt=came.attempt), now), now)
             if came.attempt == self._voice:
                 # The voice was late, and continues.
                 self._outlet.hold_s = self._ledger.asked_from = None
         if came.attempt == self._voice and self._ledger.words.follower.left_out:
             self._end_early(came.attempt, live, now, reason="words were left out")
 
-    def _follow(self, actions: tuple[AttemptAction, ...], now: float) -> None:
-        """Carry out the actions of `Attempting`, and collect actions for the stage."""
+    def _carry_out(self, actions: tuple[AttemptAction, ...], now: float) -> None:
+        """Carry out the actions of `Attempting`, and collect those for the stage."""
         for action in actions:
             match action:
                 case EmitEvent():
                     self._actions.append(action)
                 case Ask():
-                    self._ask(action)
+                    self._ask_voice(action)
                 case Use():
                     live, self._voice = self._live[action.attempt], action.attempt
                     self._attempting.policy.unspoken = None
@@ -502,13 +529,14 @@ class SpokenUtterance:
                     self._check.check_voice_from(action.attempt, action.provider, self._first_word)
                     self._actions.append(action)
                 case Stop():
-                    self._drop(action.attempt)
+                    self._end_attempt(action.attempt)
                 case Done() | Exhausted():
                     self._actions += self._outlet.release_last(now)
                     self._actions.append(EndSpeech(unsaid=self._ledger.rest))
-                    self._end()
+                    self._end_utterance()
 
-    def _end(self) -> None:
+    def _end_utterance(self) -> None:
+        """End the utterance: it takes no text, and the sources of its word times are reported."""
         self.accepts, self.over = False, True
         self._ledger.count_times()
         if not self._counts_heard:
@@ -527,11 +555,14 @@ class SpokenUtterance:
             )
             self._actions.append(EmitEvent(timed))
 
-    def _ask(self, ask: Ask) -> None:
-        """Ask a rung for the rest; meanwhile, release only words that have arrived."""
+    def _ask_voice(self, ask: Ask) -> None:
+        """Collect the request to a rung to speak the rest; its earlier attempt is ended.
+
+        Until the rung is in use, only words that have arrived are released.
+        """
         earlier = [n for n, live in self._live.items() if live.provider == ask.provider]
         for attempt in earlier:  # a rung has one attempt at a time
-            self._drop(attempt)
+            self._end_attempt(attempt)
         if self._voice != NO_VOICE and self._outlet.hold_s is None:
             self._outlet.hold()
         ends = [len(self._ledger.words.words)]
@@ -545,8 +576,11 @@ class SpokenUtterance:
             )
         )
 
-    def _drop(self, attempt: int) -> None:
-        """End an attempt and mute its voice; if that was in use, hold its incomplete word."""
+    def _end_attempt(self, attempt: int) -> None:
+        """End an attempt and mute its voice; if it was in use, hold its incomplete word.
+
+        An attempt that has ended is ignored.
+        """
         live = self._live.pop(attempt, None)
         if live is not None:
             self._actions.append(MuteVoice(provider=live.provider))
@@ -556,11 +590,15 @@ class SpokenUtterance:
     def _end_voice(self, now: float) -> None:
         """End the utterance: the voice sent every word, but then failed or reported no end."""
         self._ledger.done(self._voice)
-        self._drop(self._voice)
-        self._follow(self._attempting.handle(Finished(attempt=self._voice), now), now)
+        self._end_attempt(self._voice)
+        self._carry_out(self._attempting.handle(Finished(attempt=self._voice), now), now)
 
-    def _settle(self, now: float) -> tuple[SpeechAction, ...]:
-        """Release audio, update whether the voice is idle, and return all actions."""
+    def _release_and_collect(self, now: float) -> tuple[SpeechAction, ...]:
+        """Release audio, update `idle`, and return all actions that were collected.
+
+        A voice in use becomes idle when it has spoken all of its text, which `Attempting` is told.
+        The deadline is moved to the end of the audio on the line.
+        """
         if not self.over and self._voice != NO_VOICE:
             self._actions += self._outlet.release(now)
             self._until = self._until.no_sooner_than(self._line.dry_at + NEXT_VOICE_S)
@@ -571,7 +609,7 @@ class SpokenUtterance:
                 resumed = Resumed(attempt=self._voice, still_silent=live.idle_ends == live.ends)
                 live.idle_since, live.idle_ends = None if pending else now, live.ends[:]
                 event = resumed if pending else Paused(attempt=self._voice)
-                self._follow(self._attempting.handle(event, now), now)
+                self._carry_out(self._attempting.handle(event, now), now)
         voice = self._live.get(self._voice)
         self.idle = self.over or (voice is not None and voice.idle_since is not None)
         actions, self._actions = tuple(self._actions), []

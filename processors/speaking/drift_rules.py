@@ -63,7 +63,7 @@ class TimeCheck:
             if at > self._first and _ends_sentence(words, at - 1):
                 if received_s < start_s + AHEAD_S:
                     break
-                if self._is_new or not _fits(words, kept, self._first, at, start_s):
+                if self._is_new or not _agree_with_pauses(words, kept, self._first, at, start_s):
                     self._seen = at + 1
                     self._left -= 1
                     return True
@@ -73,7 +73,10 @@ class TimeCheck:
         return False
 
     def doubts_end(self, words: WordTimes, kept: KeptSound, audible_s: float) -> bool:
-        """Return whether the last sentence of a voice that has ended must be checked."""
+        """Return whether the last sentence of a voice that has ended must be checked.
+
+        `True` uses up all checks of the voice.
+        """
         last = len(words.words)
         while last > self._first and not words.words[last - 1].letters:
             last -= 1
@@ -81,13 +84,13 @@ class TimeCheck:
         if not self._left or end_s is None or not words.timed:
             return False
         is_off = abs(audible_s - end_s) > DRIFT_S
-        if self._is_new or is_off or not _fits(words, kept, self._first, last, None):
+        if self._is_new or is_off or not _agree_with_pauses(words, kept, self._first, last, None):
             self._left = 0
             return True
         return False
 
     def judge(self, aligned: SoundAligned) -> WordTimesRejected | None:
-        """Learn from an alignment if a voice's times are right; return an event if they are not.
+        """Record for all calls if a voice's times are right; return an event if they are not.
 
         Two alignments in a row must tell that they are not: a single one may be wrong. One without
         a result counts as agreement.
@@ -132,14 +135,24 @@ def _ends_sentence(words: WordTimes, at: int) -> bool:
     return words.words[at].text.rstrip(QUOTES).endswith(SENTENCE_ENDS)
 
 
-def _fits(words: WordTimes, kept: KeptSound, first: int, after: int, next_s: float | None) -> bool:
-    """Return whether the reported times of a sentence agree with the pauses of its sound."""
+def _agree_with_pauses(
+    words: WordTimes, kept: KeptSound, first: int, after: int, next_s: float | None
+) -> bool:
+    """Return whether the reported times of a sentence agree with the pauses of its sound.
+
+    Args:
+        words: The words of the utterance.
+        kept: The sound.
+        first: The sentence's first word.
+        after: The word after its last one.
+        next_s: When that word begins; `None` at the end.
+    """
     loud = _loud_steps(kept.pcm, kept.rate_hz)
     for word in words.words[first:after]:
         if word.start_s is None or word.end_s is None or not word.letters:
             continue
         is_long = word.end_s - word.start_s >= LEAST_WORD_S
-        heard = loud[_step(word.start_s, kept) : _step(word.end_s, kept)]
+        heard = loud[_step_at(word.start_s, kept) : _step_at(word.end_s, kept)]
         if is_long and heard and not any(heard):
             return False
     end_s = words.end_s(after - 1)
@@ -147,11 +160,12 @@ def _fits(words: WordTimes, kept: KeptSound, first: int, after: int, next_s: flo
         return True
     return any(
         abs(begin_s - end_s) <= DRIFT_S and abs(until_s - next_s) <= DRIFT_S
-        for begin_s, until_s in _pauses(loud, kept.from_s)
+        for begin_s, until_s in _pauses_of(loud, kept.from_s)
     )
 
 
-def _step(at_s: float, kept: KeptSound) -> int:
+def _step_at(at_s: float, kept: KeptSound) -> int:
+    """Return the index of the step of the kept sound at a moment of the utterance."""
     return max(0, round((at_s - kept.from_s) / STEP_S))
 
 
@@ -162,7 +176,7 @@ def _loud_steps(pcm: bytes, rate_hz: int) -> list[bool]:
     return [max(step) > AUDIBLE or min(step) < -AUDIBLE for step in steps]
 
 
-def _pauses(loud: Sequence[bool], from_s: float) -> Iterator[tuple[float, float]]:
+def _pauses_of(loud: Sequence[bool], from_s: float) -> Iterator[tuple[float, float]]:
     """Yield when each pause of the sound begins and ends, in seconds of the utterance."""
     at_s = from_s
     for is_loud, steps in groupby(loud):

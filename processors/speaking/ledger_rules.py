@@ -125,14 +125,17 @@ class SpeechLedger:
 
     @property
     def arrived(self) -> int:
-        """The index of the first word whose audio has not fully arrived."""
+        """The index of the first word whose audio has not fully arrived; it never decreases.
+
+        While another voice is asked, it is the word from which that one was asked.
+        """
         voice = self._voice
         if self.asked_from is not None:
             return max(self.asked_from, voice.done)
         voice.arrived = max(voice.arrived, voice.done)
         if self.settled:
             return voice.arrived
-        share = self._share
+        share = self._careful_share
         while voice.arrived < len(self.words.words) and _has_arrived(self, voice.arrived, share):
             voice.arrived += 1
         return voice.arrived
@@ -165,8 +168,11 @@ class SpeechLedger:
         return self._voice.done < len(self.words.words)
 
     @property
-    def _share(self) -> float:
-        """The share of the usual time after which an untimed word has certainly been spoken."""
+    def _careful_share(self) -> float:
+        """The share of the usual time after which an untimed word has certainly been spoken.
+
+        It is more careful while no alignment of the latest audio was tried.
+        """
         voice = self._voice
         if voice.tried_s < voice.received_s:
             return 1.0
@@ -188,7 +194,7 @@ class SpeechLedger:
         """
         words, first = self.words.words, self.arrived
         pending = range(first, len(words))
-        if not self.words.timed and self._share == CAREFUL_UNKNOWN:
+        if not self.words.timed and self._careful_share == CAREFUL_UNKNOWN:
             return all(_has_arrived(self, at, 1.0) for at in pending)
         mute = not any(words[at].letters for at in pending)  # no voice reports a dash at the end
         arrived_s = self.received_s + ROUNDING_S
@@ -341,7 +347,10 @@ class SpeechLedger:
 
 
 def _has_arrived(ledger: SpeechLedger, at: int, share: float = 1.0) -> bool:
-    """Return whether the audio of a word has certainly arrived, or was released anyway."""
+    """Return whether the audio of a word has certainly arrived, or was released anyway.
+
+    `share` is the share of the usual time that an untimed word is given.
+    """
     words = ledger.words.words
     if not words[at].letters:
         if at > 0:
@@ -391,7 +400,7 @@ class SoundOutlet:
         return self._line.dry_at - LEAD_S + DRAIN_S
 
     def add(self, came: SoundCame | WordTimed) -> None:
-        """Add an event of the current voice."""
+        """Record audio or a word time of the current voice; keep the audio until its release."""
         if isinstance(came, WordTimed):
             self.ledger.word(came.attempt, came.text, start_s=came.start_s, end_s=came.end_s)
         else:
@@ -446,21 +455,26 @@ class SoundOutlet:
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:
         """Release all words that have arrived: no more audio will come."""
         released = self._release_until(self.ledger.keep_s, now)
-        return [*released, *map(self._word, range(self.released_words, self.ledger.arrived))]
+        return [*released, *map(self._word_action, range(self.released_words, self.ledger.arrived))]
 
     def _release_until(self, until_s: float, now: float) -> list[PlaySound | PlayWord]:
+        """Release the audio up to `until_s` of the utterance, each word in the middle of its sound.
+
+        Returns the actions in order, and updates the ledger.
+        """
         released: list[PlaySound | PlayWord] = []
         while (
             heard_s := self.ledger.words.middle_s(self.released_words)
         ) is not None and heard_s <= until_s:
             released += self._release_sound(heard_s, now)
-            released.append(self._word(self.released_words))
+            released.append(self._word_action(self.released_words))
             self.released_words += 1
         released += self._release_sound(until_s, now)
         self.ledger.released_s = self._released / self._rate_hz
         return released
 
-    def _word(self, at: int) -> PlayWord:
+    def _word_action(self, at: int) -> PlayWord:
+        """Return the action that counts a word as heard."""
         text, spaced = as_written(self.ledger.words.words, at)
         return PlayWord(word=text, spaced=spaced)
 

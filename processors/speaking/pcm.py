@@ -33,7 +33,7 @@ class Pieces:
         self._spoke = False
 
     def take(self, piece: bytes) -> bytes:
-        """Return the whole samples available now; drop a piece that was sent twice.
+        """Return the whole samples available now, and keep half a one; drop a repeated piece.
 
         Two consecutive pieces of real speech are never identical.
         """

@@ -155,7 +155,7 @@ class VoiceRung(Rung):
         self._voice = cast("Voice", service)
         self._waiting: list[Frame] = []
         self.reconnector = Reconnector(
-            name, self._connect, clock=stage.now, backoff=Backoff(retries_itself=True)
+            name, self._reconnect_voice, clock=stage.now, backoff=Backoff(retries_itself=True)
         )
         self._voice.listen(self)
 
@@ -203,11 +203,11 @@ class VoiceRung(Rung):
 
     async def add(self, sentence: str) -> None:
         """Give the voice another sentence, after the text that waits for the connection."""
-        await self._send(_text_frame(sentence))
+        await self._send_or_hold(_text_frame(sentence))
 
     async def end_text(self) -> None:
         """Tell the voice that no sentence follows."""
-        await self._send(LLMFullResponseEndFrame())
+        await self._send_or_hold(LLMFullResponseEndFrame())
 
     async def mute(self) -> None:
         """End the attempt; if the voice has got its text, stop the voice."""
@@ -216,7 +216,7 @@ class VoiceRung(Rung):
         if sent:
             await self.pipe.mute()
 
-    async def _send(self, frame: Frame) -> None:
+    async def _send_or_hold(self, frame: Frame) -> None:
         """Send a frame, or add it to those that wait for the connection."""
         if self._waiting:
             self._waiting.append(frame)
@@ -322,7 +322,10 @@ class VoiceRung(Rung):
             await self._stage.report(Failed(attempt=waited, failure=failure))
 
     async def lost(self, failure: Failure | None) -> None:
-        """Record the loss, reconnect in the background, and fail an attempt that was using it."""
+        """Record the loss of the connection, and reconnect in the background.
+
+        An attempt that used the connection fails, with `failure` or as closed while idle.
+        """
         self.connection.lost()
         asked = self.attempt if self.due_at is None else None
         self._restore_connection(failure)
@@ -334,7 +337,7 @@ class VoiceRung(Rung):
     async def _is_ready(self, _pipe: RungPipeline) -> None:
         await self.send_waiting_frames()
 
-    async def _connect(self) -> bool:
+    async def _reconnect_voice(self) -> bool:
         """Reconnect, unless that is in progress; return whether the connection is open."""
         if not self.connection.up and not self.connection.is_connecting:
             await self._voice.revive()
@@ -355,6 +358,7 @@ class VoiceRung(Rung):
             await self._stage.report(Failed(attempt=self.attempt, failure=failure))
 
     def _restore_connection(self, failure: Failure | None) -> None:
+        """Reconnect in the background; the failure, if any, limits the seat and the next try."""
         if failure:
             self.seat.learn(failure)
         permanent = failure is not None and failure.permanent

@@ -37,7 +37,7 @@ from pipecat.utils.text.base_text_aggregator import Aggregation, TextType
 from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
 
 from calls.languages.sentence_rules import known_end, stop_ends
-from calls.resume import OwedWords
+from calls.resume import SpeechSinceInterruption
 from fallbacks.ladder import ClauseRule
 from fallbacks.word_times import CHARACTER_S, sayable
 from processors.speaking.clause_rules import FirstClause, hurried_end
@@ -115,7 +115,10 @@ class SpokenPiece:
         return (*actions, *(utterance.end_text(now) if self.closed else ()))
 
     def add(self, sentence: str | None, now: float) -> tuple[SpeechAction, ...]:
-        """Add a sentence, or end the text if it is `None`; no actions before `start_with`."""
+        """Add a sentence, or end the text if it is `None`; return the utterance's actions.
+
+        Before `start_with`, the text is only kept, and there are none.
+        """
         if self.utterance and sentence is not None:
             return self.utterance.add(sentence, now)
         if self.utterance:
@@ -154,6 +157,7 @@ class SpokenPiece:
         return frames
 
     def _start_frames(self) -> list[Frame]:
+        """Return the frame that begins the speech; none if it was begun."""
         if self.begun:
             return []
         started = TTSStartedFrame(context_id=self.context_id)
@@ -272,12 +276,14 @@ class Sentences(SimpleTextAggregator):
             yield sentence
         if _is_complete(self._text, self.language) and (sentence := await self.flush()):
             yield sentence
-        elif self._first and (clause := self._release(self._first.end(self._text, self._now()))):
+        elif self._first and (
+            clause := self._release_clause(self._first.end(self._text, self._now()))
+        ):
             yield clause
 
     def hurry(self) -> Aggregation | None:
         """Release the complete words of a sentence whose beginning was released, or `None`."""
-        return self._release(hurried_end(self._text)) if self._begun else None
+        return self._release_clause(hurried_end(self._text)) if self._begun else None
 
     async def flush(self) -> Aggregation | None:
         """Release all of the collected text; `None` if there is none."""
@@ -289,12 +295,12 @@ class Sentences(SimpleTextAggregator):
         self._first, self._begun, self._examined = None, False, 0
         await super().handle_interruption()
 
-    def _release(self, end: int) -> Aggregation | None:
-        """Release the first `end` characters as a clause, and keep the rest."""
+    def _release_clause(self, end: int) -> Aggregation | None:
+        """Return the first `end` characters as a clause, and keep the rest; `None` for 0."""
         if end == 0:
             return None
         clause, rest = self._text[:end].strip(), self._text[end:]
-        self._collect(rest)
+        self._replace_collected(rest)
         self._first, self._begun = None, True
         return Aggregation(text=clause, type=TextType.SENTENCE)
 
@@ -315,7 +321,7 @@ class Sentences(SimpleTextAggregator):
             self._lookahead_state = state.AWAITING_CHARACTER if is_sign else self._lookahead_state
             return None
         sentence, rest = self._text[:end].strip(" "), self._text[end:]
-        self._collect(rest)
+        self._replace_collected(rest)
         return Aggregation(text=sentence, type=TextType.SENTENCE)
 
     def holds(self, characters: int) -> bool:
@@ -325,9 +331,9 @@ class Sentences(SimpleTextAggregator):
     def take_back(self, characters: int | None) -> None:
         """Discard the last characters, `None` for all, unless they are part of a sentence."""
         kept = 0 if characters is None else max(0, len(self._text) - characters)
-        self._collect(self._text[:kept])
+        self._replace_collected(self._text[:kept])
 
-    def _collect(self, text: str) -> None:
+    def _replace_collected(self, text: str) -> None:
         """Replace the collected text; if it ends with a sign, a sentence may end there."""
         self._text, self._examined = text, 0
         pending = text.rstrip()[-1:] in SENTENCE_ENDING_PUNCTUATION and bool(text)
@@ -370,7 +376,7 @@ class SpeechQueue:
         self._floor = floor
         self._entries: deque[Frame | SpokenPiece] = deque()
         self._open: SpokenPiece | None = None  # gets the next sentence of the reply
-        self.speech = OwedWords()
+        self.speech = SpeechSinceInterruption()
         self._before_reply = 0  # characters of `speech` that are not of the latest reply
 
     @property
@@ -401,14 +407,18 @@ class SpeechQueue:
                     commits=frame.append_to_context and ReplyState.QUEUING not in self._floor.reply,
                     interruptible=frame.interruptible,
                 )
-                return [*self._close(), *self._say(frame.text, piece), *self._close()]
+                return [
+                    *self._close_open_piece(),
+                    *self._add_sentence(frame.text, piece),
+                    *self._close_open_piece(),
+                ]
             case TextFrame() if _is_to_be_spoken(frame):
                 return await self._add_text(frame)
             case TakeBackFrame():
                 self._sentences.take_back(None if frame.unfinished else frame.characters)
                 return []
             case LLMFullResponseEndFrame() | EndFrame() | StopFrame():
-                completed = await self._complete()
+                completed = await self._end_reply_text()
                 self._entries.append(frame)
                 return completed
             case _:
@@ -426,7 +436,7 @@ class SpeechQueue:
     def hurry(self) -> list[Said]:
         """Queue the complete words so far of a sentence whose beginning was released."""
         words = self._sentences.hurry()
-        return self._say(words.text) if words else []
+        return self._add_sentence(words.text) if words else []
 
     def next_entry(self) -> Frame | SpokenPiece | None:
         """Return the first entry, unless it is speech in progress; remove it if it is a frame.
@@ -458,7 +468,10 @@ class SpeechQueue:
         self._begin_reply()
 
     async def interrupt(self) -> list[SpokenPiece]:
-        """Drop collected text and interruptible entries; return the pieces of speech among them."""
+        """Drop collected text and interruptible entries; return the pieces of speech among them.
+
+        The floor is told that no more speech of the reply is queued.
+        """
         await self._sentences.handle_interruption()
         dropped = [entry for entry in self._entries if entry.interruptible]
         self._entries = deque(entry for entry in self._entries if not entry.interruptible)
@@ -471,24 +484,31 @@ class SpeechQueue:
         return [entry for entry in dropped if isinstance(entry, SpokenPiece)]
 
     def _begin_reply(self) -> None:
+        """Record that a reply is being queued, and find out how soon a voice may begin it."""
         self._floor.set_reply(ReplyState.QUEUING, more=True)
         self._sentences.begin_reply(self._clause_rule())
 
-    async def _complete(self) -> list[Said]:
+    async def _end_reply_text(self) -> list[Said]:
+        """End the text of a reply; return what that adds, and the end of the open piece."""
         self._floor.set_reply(ReplyState.QUEUING, more=False)
         last = await self._sentences.flush()
-        return [*(self._say(last.text) if last else ()), *self._close()]
+        return [*(self._add_sentence(last.text) if last else ()), *self._close_open_piece()]
 
     async def _add_text(self, frame: TextFrame) -> list[Said]:
+        """Add text to the open piece; return the sentences that it completes."""
         if isinstance(frame, AggregatedTextFrame):
-            return self._say(frame.text)
+            return self._add_sentence(frame.text)
         said: list[Said] = []
         async for sentence in self._sentences.aggregate(frame.text):
-            said += self._say(sentence.text)
+            said += self._add_sentence(sentence.text)
         return said
 
-    def _say(self, sentence: str, piece: SpokenPiece | None = None) -> list[Said]:
-        """Add a sentence to the open piece, or to `piece` or a new one; return what was added."""
+    def _add_sentence(self, sentence: str, piece: SpokenPiece | None = None) -> list[Said]:
+        """Add a sentence to the open piece, or to `piece` or a new one.
+
+        Returns what was added, and the end of a piece that had no room. A text that is not to be
+        spoken adds nothing.
+        """
         if not sayable(sentence):
             return []  # only marks, which no voice speaks
         closed: list[Said] = []
@@ -496,18 +516,20 @@ class SpeechQueue:
             self._open = piece or SpokenPiece()
             self._entries.append(self._open)
         elif not self._open.has_room(sentence, self._queued_s()):
-            closed = self._close()
+            closed = self._close_open_piece()
             self._open = SpokenPiece(follows=True)
             self._entries.append(self._open)
         words = sentence if self._open.append_to_context else ""
         self.speech.add(words, protected=not self._open.interruptible)
         return [*closed, (self._open, sentence)]
 
-    def _close(self) -> list[Said]:
+    def _close_open_piece(self) -> list[Said]:
+        """End the open piece, if any; return its end, an entry without a sentence."""
         piece, self._open = self._open, None
         return [(piece, None)] if piece else []
 
 
 def _is_to_be_spoken(frame: TextFrame) -> bool:
+    """Return whether a frame's text is for a voice; transcripts and spoken words are not."""
     other = isinstance(frame, TranscriptionFrame | InterimTranscriptionFrame | TTSTextFrame)
     return not other and not frame.skip_tts

@@ -163,7 +163,7 @@ class TtsStage(Stage[VoiceEvent]):
         await super().cleanup()
         await self.stop_watching()
         if self._spoken.utterance:
-            self._plan(self._spoken, self._spoken.utterance.interrupt(self.now()))
+            self._queue_actions(self._spoken, self._spoken.utterance.interrupt(self.now()))
         for task in tuple(self._alignments):
             await self.cancel_task(task)
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
@@ -184,7 +184,7 @@ class TtsStage(Stage[VoiceEvent]):
                 for rung in self._rungs.values():
                     rung.start(frame)
             case _ if isinstance(frame, SystemFrame) or direction is FrameDirection.UPSTREAM:
-                _end(self._rungs.values(), frame)
+                _end_rungs_with_call(self._rungs.values(), frame)
                 await self.push_frame(frame, direction)
             case TTSUpdateSettingsFrame():
                 for rung in self._rungs.values():
@@ -192,13 +192,13 @@ class TtsStage(Stage[VoiceEvent]):
             case _:
                 async with self.working():
                     for piece, sentence in await self.queue.add(frame):
-                        self._plan(piece, piece.add(sentence, self.now()))
+                        self._queue_actions(piece, piece.add(sentence, self.now()))
                     await self._go_on()
 
     async def handle(self, report: VoiceEvent, now: float) -> None:
         """Pass a voice's event to the latest utterance, and carry out the actions."""
         if self._spoken.utterance:
-            self._plan(self._spoken, self._spoken.utterance.handle(report, now))
+            self._queue_actions(self._spoken, self._spoken.utterance.handle(report, now))
             await self._go_on()
 
     async def tick(self, now: float) -> None:
@@ -207,7 +207,7 @@ class TtsStage(Stage[VoiceEvent]):
             if given_up := rung.give_up(now):
                 await self.handle(given_up, now)
         if self._spoken.utterance:
-            self._plan(self._spoken, self._spoken.utterance.tick(now))
+            self._queue_actions(self._spoken, self._spoken.utterance.tick(now))
         await self._go_on()
 
     async def _take_back(
@@ -218,14 +218,14 @@ class TtsStage(Stage[VoiceEvent]):
         If some of the words taken back are part of a piece, the whole reply is withdrawn.
         """
         if isinstance(frame, InterruptionFrame):
-            await self._interrupt(frame, direction)
+            await self._stop_and_pass_on(frame, direction)
         elif self.queue.withdraws(frame):
-            await self._withdraw()
+            await self._withdraw_reply()
         else:
             await self.queue.add(frame)
 
-    async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
-        """Flush the line, stop interruptible speech and pass the frame on; other speech continues.
+    async def _stop_and_pass_on(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
+        """Flush the line, stop interruptible speech and push the frame; other speech goes on.
 
         If a caller interrupted, the frame's metadata says how many corrections of the words that
         were heard will follow.
@@ -242,13 +242,13 @@ class TtsStage(Stage[VoiceEvent]):
             frame.metadata[CORRECTIONS] = self._align_heard(unplayed_s)
         for piece in stopped:
             if piece.utterance:
-                self._plan(piece, piece.utterance.interrupt(now))
+                self._queue_actions(piece, piece.utterance.interrupt(now))
         await self._go_on()
 
     def _align_heard(self, unplayed_s: float) -> int:
-        """Find out how much the caller heard of a voice without word times before interrupting.
+        """Queue requests to find out how much an interrupted caller heard of an untimed voice.
 
-        The requests for this are queued. Only the two latest pieces are considered.
+        Only the two latest pieces are considered.
 
         Returns:
             How many corrections of what was heard will follow.
@@ -261,11 +261,11 @@ class TtsStage(Stage[VoiceEvent]):
             if piece.append_to_context:
                 asked = utterance.align_heard(unplayed_s)
                 corrections += len(asked)
-                self._plan(piece, asked)
+                self._queue_actions(piece, asked)
             unplayed_s -= utterance.released_s
         return corrections
 
-    async def _withdraw(self) -> None:
+    async def _withdraw_reply(self) -> None:
         """Stop the reply so far, which was no speech, and remove what was heard from the context.
 
         Only the processors below are interrupted: the model goes on writing.
@@ -273,13 +273,16 @@ class TtsStage(Stage[VoiceEvent]):
         said = self.queue.reply
         interruption = InterruptionFrame()
         interruption.metadata[WITHDRAWN] = True
-        await self._interrupt(interruption, FrameDirection.DOWNSTREAM)
+        await self._stop_and_pass_on(interruption, FrameDirection.DOWNSTREAM)
         self.queue.begin_again()
         await self.push_frame(LLMMessagesTransformFrame(partial(without_words, said)))
         await self.push_frame(LLMFullResponseStartFrame())
 
-    def _plan(self, piece: SpokenPiece, actions: Iterable[SpeechAction]) -> None:
-        """Queue actions; publish events at once, because an interruption may drop the queue."""
+    def _queue_actions(self, piece: SpokenPiece, actions: Iterable[SpeechAction]) -> None:
+        """Queue actions for `_go_on`; emit events at once, as an interruption may drop the queue.
+
+        The turn is told when audio is queued.
+        """
         for action in actions:
             if isinstance(action, EmitEvent):
                 self._emit(action.fact)
@@ -289,25 +292,28 @@ class TtsStage(Stage[VoiceEvent]):
             self._to_do.append((piece, action))
 
     async def _go_on(self) -> None:
-        """Carry out the queued actions in order, and start the next entries; needs the lock."""
+        """Carry out the queued actions in order, and start the next pieces; needs the lock.
+
+        Sentences that wait are spoken early if the line is about to fall silent.
+        """
         now = self.now()
         if self._spoken.starved and now >= self._line.dry_at - HURRY_S:
             for piece, sentence in self.queue.hurry():  # so that the line does not fall silent
-                self._plan(piece, piece.add(sentence, now))
+                self._queue_actions(piece, piece.add(sentence, now))
         while True:
             entry = self.queue.next_entry()
             waits = self.queue.waiting and now < self._line.dry_at - NEXT_S
             if isinstance(entry, SpokenPiece) and not waits:
-                self._begin(entry)
+                self._start_piece(entry)
             elif isinstance(entry, Frame):
                 self._to_do.append(entry)
             elif self._to_do:
-                await self._do(self._to_do.popleft())
+                await self._carry_out(self._to_do.popleft())
             else:
                 return
 
-    def _begin(self, piece: SpokenPiece) -> None:
-        """Start a piece, preferably with the voice that was used before."""
+    def _start_piece(self, piece: SpokenPiece) -> None:
+        """Start a piece of speech, preferably with the voice that was used before."""
         attempting = Attempting(
             self._policy,
             numbers=self._turn.attempts,
@@ -324,13 +330,13 @@ class TtsStage(Stage[VoiceEvent]):
             protected=not piece.interruptible,
         )
         self._before, self._spoken = self._spoken, piece
-        self._plan(piece, piece.start_with(utterance, now))
+        self._queue_actions(piece, piece.start_with(utterance, now))
 
-    async def _do(self, entry: ToDo) -> None:
-        """Pass on a frame, or carry out an action; words left unsaid go to `say_unsaid`."""
+    async def _carry_out(self, entry: ToDo) -> None:
+        """Push a frame, or carry out an action; unsaid words go to `say_unsaid`."""
         match entry:
             case Frame():
-                _end(self._rungs.values(), entry)
+                _end_rungs_with_call(self._rungs.values(), entry)
                 await self.push_frame(entry)
             case (piece, AskVoice() | AddSentence() | EndText() | MuteVoice() as action):
                 await self._tell_voice(piece, action)
@@ -351,12 +357,12 @@ class TtsStage(Stage[VoiceEvent]):
             correction.metadata[CORRECTIONS] = 1
             await self.push_frame(correction)
             return
-        task = self.create_task(self._align(piece, action), f"{self.name}: align")
+        task = self.create_task(self._align_and_report(piece, action), f"{self.name}: align")
         self._alignments.add(task)
         task.add_done_callback(self._alignments.discard)
 
-    async def _align(self, piece: SpokenPiece, asked: AlignSound) -> None:
-        """Align a voice's sound in a thread, and tell the utterance."""
+    async def _align_and_report(self, piece: SpokenPiece, asked: AlignSound) -> None:
+        """Align a voice's sound in a thread, tell the utterance, and carry out what follows."""
         rung = self._rungs.get(self.speaker or "")
         language = getattr(rung.pipe.service, "text_aggregation_language", None) if rung else None
         aligned = await align_in_thread(
@@ -367,7 +373,7 @@ class TtsStage(Stage[VoiceEvent]):
         )
         async with self.working():
             if piece.utterance:
-                self._plan(piece, piece.utterance.handle(aligned, self.now()))
+                self._queue_actions(piece, piece.utterance.handle(aligned, self.now()))
             await self._go_on()
 
     async def _tell_voice(
@@ -379,7 +385,7 @@ class TtsStage(Stage[VoiceEvent]):
             case AskVoice():
                 event = await rung.speak(action)
                 if event and piece.utterance:
-                    self._plan(piece, piece.utterance.handle(event, self.now()))
+                    self._queue_actions(piece, piece.utterance.handle(event, self.now()))
             case AddSentence():
                 await rung.add(action.sentence)
             case EndText():
@@ -388,8 +394,8 @@ class TtsStage(Stage[VoiceEvent]):
                 await rung.mute()
 
 
-def _end(rungs: Iterable[VoiceRung], frame: Frame) -> None:
-    """Begin to close the rungs' connections if this frame ends the call."""
+def _end_rungs_with_call(rungs: Iterable[VoiceRung], frame: Frame) -> None:
+    """End the rungs' pipelines, without waiting, if this frame ends the call."""
     if isinstance(frame, EndFrame | CancelFrame):
         for rung in rungs:
             rung.pipe.end(frame)
@@ -418,6 +424,7 @@ def _outlasts_interruption(entry: ToDo) -> bool:
 def _voice_rungs(
     stage: TtsStage, rungs: Mapping[str, FrameProcessor], policy: StagePolicy
 ) -> dict[str, VoiceRung]:
+    """Return the rungs by name, each with its own seat at the gate of its name."""
     return {
         name: VoiceRung(
             name,

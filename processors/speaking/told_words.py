@@ -41,6 +41,7 @@ def as_heard(
 
 
 def _text_of(words: Sequence[tuple[str, bool]]) -> str:
+    """Return words as one text; each comes with whether it has its own spaces."""
     return functools.reduce(
         lambda text, word: join_speech(text, word[0], spaced=word[1]), words, ""
     )

@@ -12,8 +12,8 @@ from calls.resume import (
     CutSpeech,
     KeptTool,
     Next,
-    OwedWords,
     ResumeState,
+    SpeechSinceInterruption,
     conversation,
     next_step,
     tool_key,
@@ -145,7 +145,7 @@ def test_an_interrupted_tool_does_not_stay_in_progress(
 
 def test_a_speech_begins_at_the_conversations_end_and_ends_with_an_interruption() -> None:
     messages = ["Hello."]
-    speech = OwedWords()
+    speech = SpeechSinceInterruption()
     speech.length = lambda: len(messages)
 
     speech.add("We open at nine.")
@@ -175,7 +175,7 @@ def test_an_interruption_keeps_what_it_cuts_off(
     cut: CutSpeech | None, *, must: bool, protected: bool
 ) -> None:
     messages = ["Hello."]
-    speech = OwedWords()
+    speech = SpeechSinceInterruption()
     speech.length = lambda: len(messages)
     speech.add(NOTICE, protected=must)
     speech.add(HOURS)
@@ -187,7 +187,7 @@ def test_an_interruption_keeps_what_it_cuts_off(
 
 
 def test_speech_after_a_protected_sentence_is_cut_off_twice() -> None:
-    speech = OwedWords()
+    speech = SpeechSinceInterruption()
     speech.add(NOTICE, protected=True)
     for _ in range(2):
         speech.add(HOURS)

@@ -19,11 +19,11 @@ from calls.sentences import (
     callers_get,
     cure_of,
     dialled,
+    event_sentence,
     explain,
     headline,
     held,
     paused,
-    say,
     sentence,
     vendor_at,
 )
@@ -207,7 +207,7 @@ def test_each_incident_has_a_headline(
     ],
 )
 def test_an_event_is_described_in_words(event: str, said: dict[str, str], says: str) -> None:
-    assert say(event, said, VENDORS) == says
+    assert event_sentence(event, said, VENDORS) == says
 
 
 def test_a_campaign_says_why_it_waits_and_what_to_do() -> None:

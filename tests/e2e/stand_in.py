@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from bot.server.credentials import Identity, Role
 from bot.server.pages.site import asset_routes, client_routes, console_routes
-from calls.sentences import say
+from calls.sentences import event_sentence
 from tests.e2e.severing import sever
 from transports.webrtc import ice_restart
 from transports.webrtc.ice_restart import names_in, transports_of
@@ -96,7 +96,7 @@ class StandIn:
 
     def emit(self, **entry: Any) -> None:
         """Put an entry on the live feed, with its sentence."""
-        says = say(str(entry.get("event")), entry, {})
+        says = event_sentence(str(entry.get("event")), entry, {})
         self._live.put_nowait(entry | {"says": says} if says else entry)
 
     def show_calls(self, live: list[dict[str, Any]]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from calls.events import Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentEvent, IncidentGrew
-from calls.sentences import Vendor, cure_of, say
+from calls.sentences import Vendor, cure_of, event_sentence
 from fallbacks.events import (
     AttemptFailed,
     BreakerMoved,
@@ -212,7 +212,7 @@ def test_workers_that_notice_one_or_both_make_one_alert_with_the_cure() -> None:
 def test_the_log_names_the_cure_of_the_vendor_and_not_of_the_kind() -> None:
     fields = {"stage": "stt", "rung": "deepgram", "kind": "network", "reason": BOTH}
 
-    assert CURE in say("IncidentGrew", fields, VENDORS)
+    assert CURE in event_sentence("IncidentGrew", fields, VENDORS)
     assert cure_of(Kind.NETWORK, "Deepgram cannot be reached") != cure_of(Kind.NETWORK, BOTH)
 
 

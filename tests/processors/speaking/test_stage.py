@@ -215,7 +215,9 @@ async def test_a_word_without_its_time_does_not_silence_the_call(
         await talk.reply(*TEXT.split())
         await talk.until(lambda: talk.kept_of(TTSAudioRawFrame))
         odd = {"type": "timestamps", "context_id": service.tap.context.name}
-        await service._report(service._ear, json.dumps({**odd, "word_timestamps": times}))
+        await service._report_and_convert(
+            service._ear, json.dumps({**odd, "word_timestamps": times})
+        )
         await talk.until(lambda: talk.said)
         await talk.reply("And", "again.")
         await talk.until(lambda: len(talk.said) == 2)

@@ -6,7 +6,7 @@ import pytest
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from calls.line import CallerLine
-from calls.resume import OwedWords
+from calls.resume import SpeechSinceInterruption
 from processors.turn.asides import Asides
 from processors.turn.backchannel_rules import Aside
 from processors.turn.floor import Floor
@@ -24,7 +24,7 @@ class EchoLine:
         memory = LLMContext(messages=[{"role": "assistant", "content": SAID}])
         self.asides = Asides(
             memory,
-            OwedWords(),
+            SpeechSinceInterruption(),
             floor=self.floor,
             clock=lambda: self.now,
             echoes=lambda: True,
