@@ -120,7 +120,7 @@ def _check_url(value: str, *, pattern: str) -> str:
 
 
 def _check_base_url(value: str) -> str:
-    """Refuse a URL to which no path can be appended."""
+    """Refuse a URL to which no path can be appended, because it has a query or a fragment."""
     if "?" in value or "#" in value:
         raise _no_match(HTTP_URL)
     return value

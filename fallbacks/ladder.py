@@ -72,7 +72,10 @@ class Allowance:
         self._recent.append(False)
 
     def take(self) -> bool:
-        """Return whether an extra attempt is allowed, and count it if so."""
+        """Return whether an extra attempt is allowed, and count it if so.
+
+        Extra attempts may be a share of the recent ones, and at least as many as the floor.
+        """
         allowed = self.spent < max(self._floor, int(self._share * len(self._recent)))
         if allowed:
             self._recent.append(True)

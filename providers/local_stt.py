@@ -395,7 +395,11 @@ async def _collect_finals(process: SphinxProcess, rung: RungSpec) -> list[Sphinx
 
 
 async def _send_utterance(process: SphinxProcess, pcm: bytes) -> None:
-    """Send an utterance in pieces, and wait after each until the process has read most of it."""
+    """Send an utterance's commands and audio, at the pace at which the process reads.
+
+    Raises:
+        OSError: The process has ended.
+    """
     process.send(Command.BEGIN)
     piece = round(RATE_HZ * PIECE_S) * 2
     for start in range(0, len(pcm), piece):

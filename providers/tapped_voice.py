@@ -224,7 +224,7 @@ class TappedVoice(ClosedVoice):
         return message
 
     def create_context_id(self) -> str:
-        """Return the context of the next text, and remember its attempt."""
+        """Return the context of the next text; if it is new, it becomes the one being spoken."""
         name = super().create_context_id()
         if self.tap.context is None or self.tap.context.name != name:
             self.tap.context = VoiceContext(name, self._attempt)

@@ -30,7 +30,10 @@ _SESSIONS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSe
 
 @asynccontextmanager
 async def open_connections() -> AsyncIterator[None]:
-    """Keep connections of this event loop open between requests, until the block ends."""
+    """During the block, keep connections of this event loop open between requests.
+
+    Blocks may be nested; the inner one has its own connections.
+    """
     loop = asyncio.get_running_loop()
     before = _SESSIONS.get(loop)
     connector = aiohttp.TCPConnector(

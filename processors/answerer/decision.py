@@ -239,9 +239,10 @@ def _await_machine_end(course: AnsweringCourse, now: float) -> Actions:
 
 
 def _await_beep(course: AnsweringCourse, now: float) -> Actions:
-    """Leave the message after a recorded greeting without a beep; hang up if the mailbox is full.
+    """Return the actions while we wait for a mailbox's beep.
 
-    If the greeting may be a person's, talk to them instead.
+    After a recorded greeting without a beep, the message is left; if the mailbox is full, we hang
+    up. If the greeting may be a person's, we talk to them instead.
     """
     heard = course.heard
     if course.by_words and heard.person_after_all:

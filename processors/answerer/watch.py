@@ -306,6 +306,7 @@ class AnswererWatch(SoundPath):
         """Withhold audio and words before a conversation; pass everything else on.
 
         Final transcripts that were withheld are kept, and handed over when a conversation begins.
+        After a message for a mailbox, the call is ended.
         """
         await super().process_frame(frame, direction)
         match frame:

@@ -46,9 +46,10 @@ class ReplyLimit:
         self._seen: Counter[str] = Counter()
 
     def take(self, text: str) -> str:
-        """Return the part of the next text that is within the limit; empty once it is exceeded.
+        """Add the next text; return the part of it within the limit, empty once that is exceeded.
 
-        `reason` says which limit; it is set by the text that exceeds it.
+        `reason` says which limit was exceeded. A reply ends after a sentence if possible, else
+        after a word; sentences are counted, because a repeated one ends the reply.
         """
         if self.reason:
             return ""

@@ -203,7 +203,7 @@ class LlmStage(OpenAILLMService):
         del args, kwargs
 
     def answer_early(self, memory: Memory, floor: Floor, dictation: Dictation) -> None:
-        """Ask early from now on, if that is enabled.
+        """Ask early from now on, if that is enabled; sets `early`.
 
         Args:
             memory: The conversation so far.
@@ -368,7 +368,10 @@ class LlmStage(OpenAILLMService):
             await self.push_frame(TakeBackFrame(characters=taken_back))
 
     def _has_room(self) -> bool:
-        """Return whether the next rung would be asked without a wait."""
+        """Return whether the next rung would be asked without a wait.
+
+        False if none may be asked.
+        """
         now = self._now()
         ranked = rank(self._policy.usable(now), self._turn.until(now), now=now)
         first = next(iter(ranked), None)

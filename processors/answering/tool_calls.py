@@ -86,7 +86,7 @@ class _Call:
         return False
 
     def broken(self, *, cut: bool) -> str:
-        """Return why it cannot be run; empty if it can.
+        """Return why the call cannot be run; empty if it can.
 
         Args:
             cut: Whether the model ran out of tokens, so that missing arguments may have been cut

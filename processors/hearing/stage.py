@@ -149,7 +149,11 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass frames on, except settings for the recognisers; handle the VAD's reports."""
+        """Pass frames on, and give the VAD's reports to the decision.
+
+        Audio goes to `hear_sound`; settings for the recognisers and requests to mute the caller are
+        carried out and not passed on.
+        """
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
@@ -200,7 +204,10 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
             await self._carry_out(self._hearing.hear(sound, self.now()))
 
     async def handle(self, report: RecogniserEvent, now: float) -> None:
-        """Pass a recogniser's event to the decision, and carry out the actions."""
+        """Pass a recogniser's event to the decision, and carry out the actions.
+
+        An error also limits the rung's seat; measurements are pushed under the rung's name.
+        """
         rung, frame = report
         match frame:
             case TranscriptionFrame() | InterimTranscriptionFrame():

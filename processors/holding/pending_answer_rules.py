@@ -191,7 +191,7 @@ class PendingAnswer:
 
     @property
     def _is_pending(self) -> bool:
-        """Return whether an answer to the caller's turn is expected."""
+        """Whether an answer to the caller's turn is expected."""
         if self._over or self._announcements.deaf:  # words and the turn's end may both be missing
             return True
         if not self._floor.worded:  # perhaps a cough, which gets no answer

@@ -196,7 +196,10 @@ class SpokenUtterance:
         return self._release_and_collect(now)
 
     def add(self, sentence: str, now: float) -> tuple[SpeechAction, ...]:
-        """Add a sentence, and give it to the voices that are working; ignore it if it is over."""
+        """Add a sentence, and give it to the voices that are working; return all actions.
+
+        After the end of the utterance, it is ignored.
+        """
         if not self.over:
             self._ledger.hand_over(f"{sentence} ")
             for live in self._live.values():
@@ -342,7 +345,10 @@ class SpokenUtterance:
         )
 
     def _ask_check(self, part: Part | None = None) -> AlignSound | None:
-        """Ask for an alignment of words whose reported times are in doubt; `None` if impossible."""
+        """Collect a request to align words whose reported times are in doubt; return it.
+
+        `None` if their sound is not complete.
+        """
         asked = self._request_alignment(part=part)
         if asked:
             words = range(asked.first, asked.first + len(asked.words))

@@ -91,7 +91,10 @@ class EchoEar:
             self._ours.put(samples, round(self._now() * self._rate_hz))
 
     def hear_caller(self, samples: Samples) -> None:
-        """Record the caller's next samples."""
+        """Record the caller's next samples, and when they came.
+
+        `_offset_s` is the moment of sample 0, by the earliest arrival since the last gap.
+        """
         end = self._theirs.end + samples.size
         offset_s = self._now() - end / self._rate_hz
         has_gap = offset_s > self._offset_s + LATEST_S  # audio is missing, as in a replaced stream

@@ -46,7 +46,10 @@ class SoundPath(FrameProcessor):
         direction: FrameDirection = FrameDirection.DOWNSTREAM,
         callback: FrameCallback | None = None,
     ) -> None:
-        """Process audio at once; queue other frames."""
+        """Process audio at once, in `hear_sound`; queue other frames.
+
+        Audio is queued, too, until the processor has started and all audio before it was processed.
+        """
         if not isinstance(frame, InputAudioRawFrame):
             await super().queue_frame(frame, direction, callback)
         elif self._flows and not self._cancelling:

@@ -68,7 +68,11 @@ class RecogniserStream:
         self._cancelled = cancelled
 
     def note_utterance(self) -> None:
-        """Record that the caller speaks: after a cancellation, pending results are late."""
+        """Record that the caller speaks; requests of earlier utterances are no longer of use.
+
+        A service that answers each request still answers them after a cancellation: these results
+        count as late.
+        """
         if self._cancelled and self._counts:
             self._late = len(self._asked)
         if not self._counts:

@@ -375,7 +375,10 @@ class VoicePart(Service):
             await self.reconnect()
 
     async def _apply_settings(self, direction: FrameDirection) -> None:
-        """Apply settings that arrived during an attempt, which must not change then."""
+        """Apply the settings that were held back during an attempt, and forget that attempt.
+
+        The service may connect again for them.
+        """
         while self._held_settings:
             self.reports.forget()
             with self._may_connect():
