@@ -502,7 +502,7 @@ def _on_callback_wanted(call: CallState, event: CallbackWanted, _: str) -> None:
 def _do_not_call(
     call: CallState, event: DoNotCallWanted | DoNotCallOwed | DoNotCallTakenBack, _: str
 ) -> None:
-    """Record whether the other party wants no more calls; it may be taken back."""
+    """Record whether the other party wants no further calls; a later event may withdraw that."""
     call.no_more_calls = not isinstance(event, DoNotCallTakenBack)
 
 

@@ -679,7 +679,7 @@ class AvailabilityTable:
     def _rungs_sharing(
         self, rung: RungAvailability, shares: Callable[[Place, Place], bool]
     ) -> list[RungAvailability]:
-        """Return the other rungs for which `shares` is true, such as those with the same key."""
+        """Return the other rungs that share something with a rung; `shares` compares two places."""
         own = self._places[rung.stage, rung.provider]
         return [
             self._rungs[key]

@@ -395,7 +395,7 @@ async def _collect_finals(process: SphinxProcess, rung: RungSpec) -> list[Sphinx
 
 
 async def _send_utterance(process: SphinxProcess, pcm: bytes) -> None:
-    """Send an utterance's commands and audio, at the pace at which the process reads.
+    """Send an utterance's commands and audio, and wait after each piece until most of it is read.
 
     Raises:
         OSError: The process has ended.

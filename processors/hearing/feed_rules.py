@@ -118,7 +118,10 @@ class Liveness:
         self._count_from(self._lag.provider_s(now))
 
     def wrote(self, now: float, *, words: bool) -> None:
-        """Record a result, with words or without."""
+        """Record a result, with words or without; silence is measured from now on.
+
+        Only results without words in a row, each in time, show that the recogniser sends at a pace.
+        """
         now_s = self._lag.provider_s(now)
         in_time = not words and now_s - self._lived_at <= RESULT_GAP_S
         self._steady = self._steady + 1 if in_time else 0

@@ -50,7 +50,7 @@ class SoundRing:
         return sound_bytes / self._rate
 
     def push(self, sound: bytes) -> None:
-        """Add a chunk; the oldest are dropped beyond the limit."""
+        """Add a chunk of 16-bit audio; above the limit, the oldest chunks are dropped."""
         self._chunks.append(sound)
         self._end += len(sound)
         while self._end - self._first > self._kept_bytes and len(self._chunks) > 1:

@@ -176,7 +176,7 @@ class PendingAnswer:
             self._holding.answered()  # the model has nothing more to say
 
     def cut_off(self, *, withdrawn_at: float | None = None) -> None:
-        """Record that the agent's speech or work was cut off.
+        """Record that the agent's speech or work was cut off; no tool and no reply is left.
 
         Args:
             withdrawn_at: When the words so far were withdrawn, because they were no answer, so that

@@ -95,7 +95,7 @@ class KeptSound:
 
     @property
     def length_s(self) -> float:
-        """How long it is, in seconds."""
+        """The length of the sound that is kept, in seconds."""
         return len(self._pcm) / SAMPLE_BYTES / self.rate_hz
 
     def start_voice(self, first: int, from_s: float) -> None:

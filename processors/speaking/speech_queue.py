@@ -434,7 +434,10 @@ class SpeechQueue:
         return self._sentences.hurriable
 
     def hurry(self) -> list[Said]:
-        """Queue the complete words so far of a sentence whose beginning was released."""
+        """Take the complete words of a sentence whose beginning was released; return what they add.
+
+        Called when the line is about to fall silent. Empty without such words.
+        """
         words = self._sentences.hurry()
         return self._add_sentence(words.text) if words else []
 

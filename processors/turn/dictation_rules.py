@@ -45,7 +45,11 @@ _LEADS: Final = re.compile(
 
 
 def is_dictating(text: str) -> bool:
-    """Return whether the end of a text suggests that more of a number or spelling follows."""
+    """Return whether the end of a text suggests that more of a number or spelling follows.
+
+    It does after a digit or a letter, after words such as "at" and "dot", and after a lead such as
+    "my number is"; but not if the word before a single digit shows that it counts something.
+    """
     words = [found.strip(_MARKS) for found in _PIECE.findall(text.casefold())]
     words = [word for word in words if word]
     if not words:

@@ -420,7 +420,7 @@ class SocketPart(VoicePart):
         except asyncio.CancelledError:
             await ear.lost(None)
             raise
-        self._report_socket_end(socket, ear)
+        self._wrap_receiving(socket, ear)
         return socket
 
     async def _connect_websocket(self) -> None:
@@ -455,8 +455,12 @@ class SocketPart(VoicePart):
         if not await within(super()._disconnect()):
             abort(self)
 
-    def _report_socket_end(self, socket: ClientConnection, ear: VoiceEar) -> None:
-        """Report the end of a socket, by wrapping `recv`, which iteration uses, too."""
+    def _wrap_receiving(self, socket: ClientConnection, ear: VoiceEar) -> None:
+        """Replace the socket's `recv`, so that its end is reported to the listener, once.
+
+        Iterating over the socket uses `recv`, too. An end that `_disconnect` has caused is not
+        reported.
+        """
         receive = socket.recv
 
         async def receive_and_report(decode: bool | None = None) -> Any:  # noqa: FBT001 - websockets' own signature
