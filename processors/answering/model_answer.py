@@ -407,9 +407,19 @@ def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
 
 
 def _is_answered(context: LLMContext) -> bool:
-    """Return whether a request ends with the agent's own words, as a stock bot may send one."""
-    last = _messages_of(context)[-1:]
-    return bool(last) and last[0]["role"] == "assistant" and not last[0].get("tool_calls")
+    """Return whether a request ends with the agent's own words, as a stock bot may send one.
+
+    Words directly after a tool's result do not count: Pipecat puts those before the call there.
+    """
+    messages = _messages_of(context)
+    while messages and _is_spoken(messages[-1]):
+        messages.pop()
+    after_tool = bool(messages) and messages[-1]["role"] == "tool"
+    return len(messages) < len(context.messages) and not after_tool
+
+
+def _is_spoken(message: Message) -> bool:
+    return message["role"] == "assistant" and not message.get("tool_calls")
 
 
 def offered(context: LLMContext) -> Sequence[FunctionSchema]:

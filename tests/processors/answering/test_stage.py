@@ -374,6 +374,23 @@ async def test_a_model_that_adds_nothing_to_the_agents_words_is_asked_once_and_s
     assert not it.told_of(AttemptFailed)
 
 
+async def test_an_empty_answer_to_a_tools_result_is_replaced_if_words_came_before_the_call() -> (
+    None
+):
+    call = {"id": "1", "type": "function", "function": {"name": "hours", "arguments": "{}"}}
+    since: list[Any] = [
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "nine"},
+        {"role": "assistant", "content": "Let me see."},  # where Pipecat puts them
+    ]
+    standby = writing(ANSWER, finish="stop")
+    async with writing(finish="stop") as url, standby as next_url, bench() as it:
+        it.urls |= {"openai": url, "openai-b": next_url}
+        answer = await it.ask(LLMContext(messages=[*question().messages, *since]))
+
+    assert answer == ANSWER
+
+
 @pytest.mark.parametrize(
     ("parts", "whole"),
     [
