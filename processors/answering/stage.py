@@ -272,7 +272,8 @@ class LlmStage(OpenAILLMService):
             tool_call_id=call.tool_call_id,
             arguments=call.arguments,
             result=self.stopped_tool,
-            properties=FunctionCallResultProperties(run_llm=run_llm),
+            # `None`: when the other calls of the same answer are over, too, as for other results.
+            properties=FunctionCallResultProperties(run_llm=None if run_llm else False),
         )
         return call
 

@@ -19,7 +19,7 @@ from tests.bot.talk import RATE_HZ, Ear, Voice
 from tests.kit.bench import at_work, worker_of
 from tests.processors.answering.test_other_servers import END, call, calls
 from tests.processors.answering.test_stage import QUESTION, bench
-from tests.providers.scripted_model import chunk, streaming
+from tests.providers.scripted_model import choosing, chunk, streaming
 
 pytestmark = pytest.mark.virtual_time
 
@@ -52,6 +52,39 @@ async def test_the_model_is_told_that_an_interrupted_answers_tool_still_runs(
     assert json.loads(result) == GOES_ON
     assert "goes on" in result
     assert "same arguments" in result
+
+
+@pytest.mark.parametrize("other_s", [0.6, 60.0], ids=["in time", "late, too"])
+async def test_the_model_answers_once_when_all_calls_of_an_answer_are_over(other_s: float) -> None:
+    wanted = calls(
+        call("look_up", "{}", number="a", index=0), call("other", "{}", number="b", index=1)
+    )
+    asked = list[list[str]]()
+
+    def answer(body: dict[str, Any]) -> list[Any]:
+        asked.append([item["content"] for item in body["messages"] if item["role"] == "tool"])
+        return [chunk({"content": "Sorry."}), END] if asked[-1] else [wanted, END]
+
+    async def other(params: FunctionCallParams) -> None:
+        await asyncio.sleep(other_s)
+        await params.result_callback("done")
+
+    async with choosing(answer) as url, bench() as it:
+        it.urls["openai"] = url
+        second = FunctionSchema("other", "Something else.", properties={}, required=[])
+        tools = ToolsSchema(standard_tools=[LOOK_UP, second])
+        context = LLMContext(messages=list(QUESTION), tools=tools)  # type: ignore[arg-type]
+        stage = it.stage()
+        stage.register_function("look_up", forever, timeout_secs=0.2)
+        stage.register_function("other", other, timeout_secs=1.0)
+        worker = worker_of(stage, LLMContextAggregatorPair(context).assistant(), rate_hz=RATE_HZ)
+        async with at_work(worker, limit_s=10):
+            await worker.queue_frame(LLMContextFrame(context))
+            await asyncio.sleep(2.0)
+            await worker.queue_frame(CancelFrame())
+
+    over = json.dumps("done" if other_s < 1.0 else GOES_ON)
+    assert asked == [[], [json.dumps(GOES_ON), over]]
 
 
 def test_the_replaced_part_of_pipecat_still_exists() -> None:
