@@ -149,7 +149,8 @@ class RungAvailability:
         out_at: When an operator last changed `out`, perhaps before this process was started.
         served_until: Until then, failed probes do not count, because a caller was served.
         proven_at: When a failure was last proved not to be due to one call's content.
-        healthy_at: When a request or a probe last succeeded, in any process.
+        healthy_at: When the latest request or probe that succeeded began, or when another process
+            last found the rung healthy.
     """
 
     def __init__(
@@ -274,6 +275,7 @@ class RungAvailability:
             self.retired = False
             if moved:  # a proven outage is over, for every call
                 self._strikes.clear()
+            self.healthy_at = max(self.healthy_at, permit.asked_at)
             return (*moved, *self.clear(now))
         return moved
 
@@ -359,7 +361,7 @@ class RungAvailability:
 
     def clear(self, now: float) -> tuple[AvailabilityEvent, ...]:
         """Clear the suspicion; return its event, or nothing if there was no suspicion."""
-        self.cause, self.healthy_at = "", max(self.healthy_at, now)
+        self.cause = ""
         if self.suspect_since is None:
             return ()
         after_s, self.suspect_since = max(0.0, now - self.suspect_since), None
@@ -406,6 +408,7 @@ class RungAvailability:
         if kind is not None:
             self.suspect(kind, min(now, since))
         elif self.breaker.state is State.CLOSED:  # else this process has its own reason
+            self.healthy_at = max(self.healthy_at, min(now, since))
             self.clear(min(now, since))
 
     def follow_breaker(

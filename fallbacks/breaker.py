@@ -81,6 +81,7 @@ class Permit:
     number: int
     era: int  # the number of transitions before it was given, not counting ends of a rest
     probe: bool
+    asked_at: float  # when it was given; monotonic, in seconds
 
 
 class Breaker:
@@ -132,7 +133,7 @@ class Breaker:
             hears: The rung already gets the caller's audio on an open stream. It may then go on in
                 any state, and the result counts only while the breaker is closed.
         """
-        permit = Permit(number=self._permits + 1, era=self._era, probe=probe)
+        permit = Permit(number=self._permits + 1, era=self._era, probe=probe, asked_at=now)
         if self.state is not State.CLOSED and not hears:
             replaces_probe = self.state is State.HALF_OPEN and not self.settings.probing
             if not (probe or last_resort or replaces_probe):

@@ -181,7 +181,7 @@ class StagePolicy:
         return any(rung.proven_at >= at for rung in rungs)
 
     def has_served_since(self, at: float, providers: Iterable[str]) -> bool:
-        """Return whether each of these rungs has succeeded since then."""
+        """Return whether each of these rungs has answered a request that began since then."""
         rungs = (self.availability.of(self.stage, provider) for provider in providers)
         return all(rung.healthy_at >= at for rung in rungs)
 

@@ -527,6 +527,18 @@ def test_a_message_at_which_the_only_model_fails_is_omitted_once_it_has_served_m
     assert (LeaveMessageOut() in did) is left_out
 
 
+def test_an_answer_asked_for_before_does_not_show_that_the_only_model_serves_meanwhile() -> None:
+    answering, availability = ladder("a", leaves_out=True)
+    permit = availability.of("llm", "a").permit(NOW)
+    assert permit
+    did = list(answering.start(NOW + 0.01))
+    availability.succeeded(("llm", "a"), permit, now=NOW + 0.05, call="another")
+    for attempt in (1, 2, 3):
+        did += answering.handle(failure(attempt, "a", Kind.OVERLOADED), NOW + attempt / 10)
+
+    assert LeaveMessageOut() not in did
+
+
 def test_a_second_refusal_without_that_message_is_an_outage() -> None:
     answering, _ = ladder("a", leaves_out=True)
     answering.start(NOW)
