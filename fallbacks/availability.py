@@ -175,6 +175,7 @@ class RungAvailability:
         self.out, self.out_at = False, -math.inf
         self.served_until = self.proven_at = self.healthy_at = -math.inf
         self._rate_limits = 0  # in a row
+        self._pause_named_at = -math.inf  # when a rate limit last named its length
         self._invalid_answers = 0  # in a row
         self._uncounted_probes = 0  # failed probes since the last success that do not count yet
         self._suspect_kind: Kind | None = None  # of the failure that made it suspect
@@ -266,7 +267,7 @@ class RungAvailability:
         self._strikes.pop(call, None)
         if ttfb_s is not None:
             self.latency.add(ttfb_s)
-        self._forget_failures()
+        self._forget_failures(permit.asked_at)
         if not permit.probe:
             self.served_until = now + SERVED_S
         self._paused_until = now
@@ -502,6 +503,8 @@ class RungAvailability:
         """
         length_s = rest_s(failure.retry_after_s, self._rate_limits, chance=chance)
         self._rate_limits += 1
+        if failure.retry_after_s is not None:
+            self._pause_named_at = now
         if length_s > MAX_PAUSE_S:
             if proven:
                 return self.breaker.failed(permit, now, trip=True, rest_s=length_s)
@@ -513,11 +516,18 @@ class RungAvailability:
             self.doubted_until = now + length_s
         return (RungRested(stage=self.stage, provider=self.provider, rest_s=length_s),)
 
-    def _forget_failures(self) -> None:
-        """Forget counted failures, and doubts about the rate limit."""
-        self._rate_limits = self._invalid_answers = self._uncounted_probes = 0
-        self.doubted_until = -math.inf
+    def _forget_failures(self, asked_at: float = math.inf) -> None:
+        """Forget counted failures after a success of a request that was sent at `asked_at`.
+
+        A request from before a rate limit that named a pause does not end the pause.
+        """
+        self._invalid_answers = self._uncounted_probes = 0
+        limited = self._proofs.get(Kind.RATE_LIMITED, set())
         self._proofs.clear()
+        if asked_at < self._pause_named_at:
+            self._proofs[Kind.RATE_LIMITED] = limited
+        else:
+            self._rate_limits, self.doubted_until = 0, -math.inf
 
     def _with_severity(self, moved: tuple[BreakerMoved, ...]) -> tuple[BreakerMoved, ...]:
         """Return the events, with a high severity if only a person can fix the rung."""

@@ -357,6 +357,25 @@ def test_a_limit_that_only_one_call_has_met_leaves_the_rung_to_callers_without_a
     assert (asked.permit(1.3, last_resort=True) is None) is (asked.breaker.state is State.CLOSED)
 
 
+@pytest.mark.parametrize(
+    ("pause_s", "state", "next_state"),
+    [(7.0, RungState.OPEN, RungState.RESTING), (None, RungState.READY, RungState.OPEN)],
+)
+def test_an_answer_asked_for_before_a_limit_does_not_end_the_pause_that_it_named(
+    pause_s: float | None, state: RungState, next_state: RungState
+) -> None:
+    asked, limited = rung(), failure(Kind.RATE_LIMITED, retry_after_s=pause_s)
+    early = leave(asked)
+    asked.failed(leave(asked), limited, now=1.0, call="a")
+    asked.succeeded(early, 1.5, call="c")
+    before = asked.at(1.6).state
+    last_resort = asked.permit(1.7, last_resort=True)
+    assert last_resort
+    asked.failed(last_resort, limited, now=1.8, call="b")
+
+    assert (before, asked.at(1.9).state) == (state, next_state)
+
+
 def test_a_success_ends_a_limit_that_only_one_call_has_met() -> None:
     asked = rung()
     asked.failed(leave(asked), failure(Kind.RATE_LIMITED), now=1.0, call="a")
