@@ -4,6 +4,7 @@ A sound or word of another context than those of the attempt in progress is late
 Output that no healthy voice produces is a failure of kind `protocol`.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -23,6 +24,9 @@ from providers.tapped_voice import VoiceContext, VoiceTap
 QUALITY: Final = "LQ"  # holds back 25 to 41 ms at 8 kHz, and "HQ" up to 101 ms (measured)
 BACK_S: Final = 0.05  # how far a word may begin before the last one: vendors round (chosen)
 BEYOND_S: Final = 0.5  # how far a word may begin after the end of the sound (chosen)
+SOUND_FILE: Final = re.compile(  # how a file begins; two equal headers of MP3, which is compressed
+    rb"RIFF|ID3|OggS|fLaC|(\xff[\xe2\xe3\xf2\xf3\xfa\xfb].).{21,6000}?\1", re.DOTALL
+)
 END_TOO_SOON: Final = finding(Kind.PROTOCOL, Scope.REQUEST)  # perhaps no voice says this text
 
 
@@ -108,6 +112,8 @@ class AttemptReports(VoiceTap):
         if isinstance(item, AudioRawFrame):
             check_sound_frame(item)
             if self.context:
+                if not self.context.flowing and SOUND_FILE.match(item.audio):
+                    raise InvalidOutputError("a sound file in place of 16-bit samples")
                 self.context.flowing = True
             pcm = self._sounds.add(item.audio, item.sample_rate)
         elif item is None or isinstance(item, TTSStoppedFrame):

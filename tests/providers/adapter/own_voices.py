@@ -27,6 +27,13 @@ TIMES: dict[str, list[tuple[str, float]]] = {
     "backwards": [("one", 0.0), ("two", 0.4), ("three", 0.1)],
     "beyond": [("one", 0.0), ("two", 9.0)],
 }
+FILES: dict[str, bytes] = {
+    **{begins: begins.encode() for begins in ("RIFF", "ID3.", "OggS", "fLaC")},
+    "MP3": b"\xff\xfb\x90\x64".ljust(418, b"U")
+    + b"\xff\xfb\x92\x64".ljust(418, b"U")
+    + b"\xff\xfb\x90\x64".ljust(418, b"U"),
+    "MP3 of a low rate": b"\xff\xf3\xe4\xc4".ljust(480, b"U") * 2,
+}
 
 
 def tone(seconds: float, rate_hz: int = RATE_HZ) -> bytes:
@@ -83,6 +90,9 @@ class InlineVoice(TTSService):
                 TTSAudioRawFrame(pcm[at : at + 4001], rate_hz, 1) for at in range(0, 32000, 4001)
             ],
             "odd": [TTSAudioRawFrame(pcm[:-1], rate_hz, 1)],
+            **{
+                name: [TTSAudioRawFrame(begins + pcm, rate_hz, 1)] for name, begins in FILES.items()
+            },
             "text": ["sound"],
             "ends": [EndFrame()] if self.plan == "ends" else [],
             "cancelled": [CancelFrame()] if self.plan == "cancelled" else [],

@@ -29,7 +29,7 @@ from providers.facts import RungFacts
 from providers.provider import ProbeFailedError, RungSpec
 from tests.kit.bench import Bench, running
 from tests.kit.waiting import until
-from tests.providers.adapter.own_voices import HERE, LoadedOnce, tone
+from tests.providers.adapter.own_voices import FILES, HERE, LoadedOnce, tone
 from tests.providers.test_tapped_voice import Ear, change
 
 pytestmark = pytest.mark.virtual_time
@@ -135,6 +135,17 @@ async def test_what_no_healthy_voice_produces_is_a_failure_of_the_protocol(plan:
         bench.service.plan = "speak"  # type: ignore[attr-defined]
         await bench.put(*attempt(2, "One two."))
         await told(ear, lambda items: 2 in items)
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16000])
+@pytest.mark.parametrize("file", FILES)
+async def test_a_sound_file_fails_before_it_is_played_as_samples(file: str, rate_hz: int) -> None:
+    async with heard(rung(plan=file, rate_hz=rate_hz)) as (bench, ear):
+        await bench.put(*attempt(1, "One two.", "Three."))
+        await told(ear, lambda items: failures(ear) or 1 in items)
+
+    assert [failure.kind for failure in failures(ear)] == [Kind.PROTOCOL]
+    assert sound_s(ear, 1) == 0
 
 
 @pytest.mark.parametrize(
