@@ -18,6 +18,9 @@ TURN_HELD_S: Final = 1.0  # between two delays of a turn's end: Pipecat ends it 
 # How long to wait for a final result before the interim one is used: finals take 0.1 to 0.3 s, and
 # an answer must be heard after 1.5 s (chosen).
 FINAL_RESULT_S: Final = 0.7
+# How much later it may still come, when the caller speaks again. The agent has hardly said anything
+# by then to which the caller would answer with the same words (chosen).
+LATE_FINAL_S: Final = 0.8
 # The last interim result often comes before the end of the last word. Without times, it counts as
 # complete if the caller spoke for no longer than this after it (chosen: a short word).
 UNTIMED_S: Final = 0.3

@@ -29,7 +29,13 @@ from fallbacks.classification import classify_symptom
 from fallbacks.events import AttemptFailed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.ladder import StagePolicy, rank
-from fallbacks.stt_times import BETTER_RUNG_EVERY_S, FINAL_RESULT_S, TURN_HELD_S, UNTIMED_S
+from fallbacks.stt_times import (
+    BETTER_RUNG_EVERY_S,
+    FINAL_RESULT_S,
+    LATE_FINAL_S,
+    TURN_HELD_S,
+    UNTIMED_S,
+)
 from fallbacks.symptoms import Symptom
 from processors.hearing.feed_rules import AskForWords, Feed, FeedAction, Reconnect
 from processors.hearing.replay_rules import SoundRing, Transcripts
@@ -117,6 +123,7 @@ class CallerHearing:
         self._stopped_s = 0.0  # when the VAD last reported a stop, in seconds of the caller's audio
         # When the caller stopped, words were passed on, or the turn's end was delayed: the latest.
         self._last_event_at = 0.0
+        self._final_until = 0.0  # until when the final result of a guess may follow
 
     @property
     def wake_at(self) -> float | None:
@@ -153,6 +160,7 @@ class CallerHearing:
         guess_at = _guess_at(utterance, self._transcripts, self._last_event_at)
         if winner is not None and guess_at is not None and now >= guess_at:
             actions += _pass_on_guess(self._transcripts)
+            self._final_until = now + LATE_FINAL_S
             actions += self._carry_out(
                 utterance.attempting.handle(Finished(attempt=winner), now), now
             )
@@ -197,7 +205,7 @@ class CallerHearing:
         self.utterance = utterance = CallerUtterance(
             self._begin, began_s=began_s, not_before_s=not_before_s, turn=self._turn
         )
-        self._transcripts.start_utterance()
+        self._transcripts.start_utterance(final_pending=now <= self._final_until)
         actions = list(self._carry_out(utterance.start(now), now))
         for feed in self.feeds.values():
             if feed.attempt is None and utterance.attempting.over:

@@ -134,9 +134,15 @@ class Transcripts:
         )
         return max(starts, default=0.0)
 
-    def start_utterance(self) -> None:
-        """Start another utterance, with the same recogniser."""
-        self._delivered, self._repeatable, self.guess = [], [], None
+    def start_utterance(self, *, final_pending: bool = False) -> None:
+        """Start another utterance, with the same recogniser.
+
+        Args:
+            final_pending: Whether the final result of a delivered guess may still arrive. It may
+                also begin with that, and go on with words of this utterance.
+        """
+        self._delivered, self.guess = [], None
+        self._repeatable = self._repeatable if final_pending else []
         self._until_s = self._until_s or 0.0
 
     def use_recogniser(self, attempt: int, *, replayed: bool, from_s: float = 0.0) -> None:
@@ -154,7 +160,8 @@ class Transcripts:
         """
         self._attempt = attempt
         words = (heard_word for heard_word in self._delivered if heard_word.end_s > from_s)
-        self._repeatable = [heard_word.text for heard_word in words] if replayed else []
+        if replayed or self._delivered:  # otherwise it may repeat the last utterance's guess
+            self._repeatable = [heard_word.text for heard_word in words] if replayed else []
 
     def deliver(self, attempt: int, text: str, *, words: Sequence[HeardWord] = ()) -> str:
         """Record a final transcript as delivered, and return its new part.

@@ -587,6 +587,11 @@ def asks(bench: Bench, *, guessed: str = WHOLE, heard_s: float = 1.0) -> float:
     return bench.now - 0.2
 
 
+def passed_on(actions: list[HearingAction]) -> list[PassOn]:
+    """Return the results that were delivered."""
+    return [action for action in actions if isinstance(action, PassOn)]
+
+
 def guesses(actions: list[HearingAction]) -> list[str | None]:
     """Return the guesses that were delivered as final."""
     return [action.new_text for action in actions if isinstance(action, PassOn) and action.guess]
@@ -657,14 +662,32 @@ def test_a_final_after_its_guess_was_used_is_not_written_again() -> None:
 @pytest.mark.parametrize(
     ("final", "new"), [(WHOLE, []), (f"{WHOLE} today?", [PassOn("today?")])], ids=["same", "longer"]
 )
+@pytest.mark.parametrize("goes_on", [False, True], ids=["silent", "speaks again"])
 def test_only_the_part_missing_from_its_guess_is_delivered_of_a_final_without_word_times(
-    final: str, new: list[PassOn]
+    final: str, new: list[PassOn], *, goes_on: bool
 ) -> None:
     bench = up()
     asks(bench)
 
     assert guesses(bench.pass_s(0.9)) == [WHOLE]
-    assert bench.write("a", final) == new
+    if goes_on:
+        bench.begin()
+        bench.pass_s(0.3)
+    assert passed_on(bench.write("a", final)) == new
+    assert passed_on(bench.write("a", WHOLE)) == [PassOn(None)]  # said again
+
+
+@pytest.mark.parametrize("after_s", [0.2, 1.5])
+def test_the_words_of_a_guess_are_delivered_again_if_they_are_said_again(after_s: float) -> None:
+    bench = up()
+    asks(bench)
+    assert guesses(bench.pass_s(0.9)) == [WHOLE]
+    if after_s < 1.0:
+        bench.write("a", WHOLE)  # its final result
+    bench.pass_s(after_s)
+    bench.begin()
+
+    assert passed_on(bench.write("a", WHOLE)) == [PassOn(None)]
 
 
 def test_a_guess_that_lacks_the_end_waits_for_another_recogniser() -> None:
