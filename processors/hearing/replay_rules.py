@@ -185,6 +185,8 @@ class Transcripts:
         guess, self.guess, attempt = self.guess, None, self._attempt
         if guess is None or attempt is None:
             return ""
+        if not self._delivered:  # without final results, the same words were said again
+            self._repeatable = []
         new_text = self.deliver(attempt, guess.text, words=guess.words)
         self._repeatable = guess.text.split()  # the final result may still arrive
         return new_text

@@ -690,6 +690,16 @@ def test_the_words_of_a_guess_are_delivered_again_if_they_are_said_again(after_s
     assert passed_on(bench.write("a", WHOLE)) == [PassOn(None)]
 
 
+def test_words_said_again_are_kept_if_the_recogniser_sends_no_final_results() -> None:
+    bench = up()
+    asks(bench)
+    assert guesses(bench.pass_s(0.9)) == [WHOLE]
+    bench.pass_s(0.2)
+    asks(bench)
+
+    assert guesses(bench.pass_s(0.9)) == [WHOLE]
+
+
 def test_a_guess_that_lacks_the_end_waits_for_another_recogniser() -> None:
     bench = up()
     asks(bench, guessed="What are", heard_s=-0.4)
