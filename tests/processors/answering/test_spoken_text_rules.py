@@ -202,6 +202,8 @@ KEYS = [
     "Your code is [abc123].",
     "The password is [abc123].",
     "Use [tulip-7] or [Anna:12] to sign in.",
+    "Park at [P12], [p3] or [KB:12].",
+    "Your locker is [KB12].",
     "Go to [gate4] and then to [room12].",
     "Write to [info@hotel.com].",
     "Visit [hotel.com] or [shop.name], please.",
