@@ -139,6 +139,12 @@ async def _outcome_of_work(work: Work, begun: "Future[None]") -> Outcome:
         return None, raised
 
 
+# Python's words for a StopIteration in a coroutine or generator. An owner's error has others.
+_RAISED_STOP_ITERATION: Final = tuple(
+    (f"{kind} raised StopIteration",) for kind in ("coroutine", "generator", "async generator")
+)
+
+
 def _result_or_raise(outcome: Outcome) -> Any:
     """Return the value or raise the error.
 
@@ -147,8 +153,9 @@ def _result_or_raise(outcome: Outcome) -> Any:
     value, error = outcome
     if error is None:
         return value
-    if isinstance(error, RuntimeError) and isinstance(error.__cause__, StopIteration):
-        error = error.__cause__  # raised in a coroutine; only it knows the place
+    is_pythons = isinstance(error, RuntimeError) and error.args in _RAISED_STOP_ITERATION
+    if is_pythons and isinstance(error.__cause__, StopIteration):
+        error = error.__cause__  # only it knows the place
     if isinstance(error, Exception | SystemExit) and not isinstance(error, StopIteration):
         raise error
     # Any other, such as a CancelledError, would end the task that waits for the tool.

@@ -321,6 +321,12 @@ def test_a_tool_that_cannot_be_used_is_told_in_one_line_with_the_cure(
             "by StopIteration",
             "raises_stop_iteration_later",
         ),
+        (
+            "raises_from_stop_iteration",
+            "RuntimeError",
+            "no free table",
+            "raises_from_stop_iteration",
+        ),
         ("raises_timeout", "TimeoutError", "the database is slow", "raises_timeout"),
     ],
 )

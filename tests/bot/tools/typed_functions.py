@@ -295,6 +295,14 @@ async def raises_stop_iteration_later() -> None:
     next(iter(()))
 
 
+def raises_from_stop_iteration() -> None:
+    """Say in an own error what was not there."""
+    try:
+        next(iter(()))
+    except StopIteration as error:
+        raise RuntimeError("no free table") from error
+
+
 class Unusual(BaseException):  # as pytest's and gevent's are
     """No `Exception`."""
 
