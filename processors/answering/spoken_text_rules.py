@@ -46,9 +46,9 @@ _DIRECTION: Final = re.compile(
 )
 # A tag, a token or a call that the end of the text cuts off: "<tool_ca", "[TOOL", "[find_roo".
 _CUT_OFF: Final = re.compile(
-    r"<(?:[/!|\uff5c][^>]*|[A-Za-z_][^>]*(?<![.!?,;]))?|\u25c1[^\u25b7]*|\][~!<].*|\[\|.*"
+    r"<(?:[/!|\uff5c][^>]*|[A-Za-z_][^>]*(?<![.!?,;]))?|\u25c1[^\u25b7]*|\](?:[~<]|!.).*|\[\|.*"
     r"|[\[{]+(?:[\s\"']*|/?[A-Z_]+|\w+_\w*)|to=[A-Za-z].*"
-    r"|(?i:action)\s*:\s*(?:\w+_\w*|[^\n]*\n.*)?"
+    r"|(?i:action)\s*:\s*(?:\w+_\w*\s*|[\w.`\"]+\s*\n\s*A[\w ]{0,11}\s*)?"
 )
 _IN_CHANNELS: Final = frozenset({"<|channel|>", "<|message|>"})
 _OF_OTHERS: Final = ("special_tokens", "other")  # the mark that begins a turn of another
@@ -217,7 +217,8 @@ class SpokenText:
         if bare and any(name.startswith(bare) for name in self._tools):
             return bare != held or ("_" in bare and bare not in self._tools)
         if re.fullmatch(r"\(\s*[\w.]*", held):
-            return self._place.is_tool_name(self._place.name_and_space.strip(" `:"))
+            name = self._place.name_and_space.strip(" `:")
+            return not self._before[-1:].isspace() and self._place.is_tool_name(name)
         return _CUT_OFF.fullmatch(held) is not None
 
     def _add_character(self, character: str, *, ended: bool = False) -> None:

@@ -270,10 +270,25 @@ def test_the_beginning_of_a_call_is_not_spoken(cut_off: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["if a <b.", "We open (at", "hotel (", "[Anna", "Use check_order", "x [auto=b"]
+    "text",
+    [
+        *("if a <b.", "We open (at", "hotel (", "[Anna", "Use check_order", "x [auto=b"),
+        *("Our iPhones (new", "Please search (it", "Action: pay\n"),
+    ],
 )
 def test_words_at_an_end_that_begin_no_call_are_spoken(text: str) -> None:
-    assert read(text, tools=TOOLS) == (text.replace("[", ""), [])
+    assert read(text, tools=TOOLS) == (text.strip().replace("[", ""), [])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Is it [yes]!", "Is it yes!"),
+        ('{"answer": "Next action: pay.\\nWe open at nine', "Next action: pay.\nWe open at nine"),
+    ],
+)
+def test_words_in_brackets_at_an_end_are_spoken(text: str, said: str) -> None:
+    assert read(text, tools=TOOLS) == (said, [])
 
 
 @pytest.mark.parametrize("name", ["Gemma 3", "Gemma 4"])
