@@ -196,6 +196,13 @@ def test_thoughts_before_an_action_after_words_are_not_spoken(name: str, between
     assert read(f"One moment.{between}{FORMS[name]}", tools=TOOLS) == ("One moment.", RUNS)
 
 
+@pytest.mark.parametrize("between", [" ", "\n"])
+@pytest.mark.parametrize("after", ["\n", "\n\n", "\nFinal Answer: "])
+def test_words_after_the_line_of_a_thought_are_spoken(between: str, after: str) -> None:
+    said, _ = read(f"Good.{between}Thought: it is free.{after}We open.", tools=TOOLS)
+    assert said.split() == ["Good.", "We", "open."]
+
+
 def test_a_plan_before_an_action_is_taken_back() -> None:
     call = FORMS["Command R"]
     assert read(f"Plan: I will look.\n{call}", tools=TOOLS) == ("", RUNS)
