@@ -395,7 +395,9 @@ def _is_pending(result: Any) -> bool:
 async def _settled(result: Any) -> Any:
     """Return what a result gives in the end, such as a coroutine that nobody awaited."""
     while inspect.isawaitable(result):
-        result = await result
+        awaited, result = result, await result
+        if result is awaited:  # as Redis's clients and pipelines, which would go on for ever
+            break
     if not isinstance(result, AsyncIterable):
         return result
     items: list[Any] = []

@@ -187,6 +187,12 @@ async def test_what_a_function_forgot_to_await_is_awaited(name: str) -> None:
         assert await at_desk.use(name, {"kind": "a generator"}) == {"result": [1, 2]}
 
 
+async def test_what_gives_itself_when_awaited_does_not_block_other_tools() -> None:
+    async with desk(entry("forgets_to_await")) as at_desk:
+        told = await at_desk.use("forgets_to_await", {"kind": "itself"})
+        assert told == {"result": "a pipeline"}
+
+
 async def test_a_result_without_a_text_is_no_failure() -> None:
     async with desk(entry("gives")) as at_desk:
         told = await at_desk.use("gives", {"kind": "no text"})

@@ -2,7 +2,7 @@
 
 import functools
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -253,9 +253,23 @@ async def _counts() -> AsyncIterator[int]:
     yield 2
 
 
+class Pipeline:
+    """Is its own result, as Redis's pipelines are."""
+
+    def __await__(self) -> Generator[Any, Any, "Pipeline"]:
+        """Do nothing."""
+        yield from ()
+        return self
+
+    def __repr__(self) -> str:
+        """Return a short text."""
+        return "a pipeline"
+
+
 async def forgets_to_await(kind: str) -> Any:
     """Return what must still be awaited."""
-    return {"a coroutine": lambda: order_later(2), "a generator": _counts}[kind]()
+    kinds = {"a coroutine": lambda: order_later(2), "a generator": _counts, "itself": Pipeline}
+    return kinds[kind]()
 
 
 def forgets_it_in_a_thread(kind: str) -> Any:
