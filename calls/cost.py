@@ -97,6 +97,7 @@ class Bill:
     """Adds up priced usage; keeps eight bytes per turn, and no events."""
 
     def __init__(self) -> None:
+        """Begin without usage: the total is 0, and the currency unknown."""
         self.currency = ""
         self._turns = array("d")  # NaN if unknown, whatever is added
         self._after_call = 0.0  # the cost of usage after the call, which belongs to no turn

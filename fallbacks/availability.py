@@ -162,6 +162,7 @@ class RungAvailability:
         settings: BreakerSettings | None = None,
         prior_s: float = PRIOR_S,
     ) -> None:
+        """Begin healthy, with a closed breaker; `prior_s` is the latency assumed at first."""
         self.stage = stage
         self.provider = provider
         self.breaker = Breaker(stage, provider, now=now, settings=settings)

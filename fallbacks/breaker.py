@@ -103,6 +103,7 @@ class Breaker:
     def __init__(
         self, stage: str, provider: str, *, now: float, settings: BreakerSettings | None = None
     ) -> None:
+        """Begin closed at `now` (monotonic, in seconds), without failures or permits."""
         self.stage = stage
         self.provider = provider
         self.settings = settings or BreakerSettings()

@@ -96,6 +96,7 @@ class Dialogue:
         emit: Emit,
         clock: Clock,
     ) -> None:
+        """Build the memory, the VAD and the turn detector, and listen to the floor."""
         self._clock = clock
         self.memory = Memory(heard_s=lambda: line.heard_s(clock()))
         self.echo = EchoEar(clock)

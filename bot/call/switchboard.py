@@ -58,6 +58,7 @@ class Switchboard:
     """
 
     def __init__(self, *, seats: int, make_call: Callable[[Leg], RunningCall], emit: Emit) -> None:
+        """Begin without calls."""
         self._seats = seats
         self._make_call = make_call
         self._taken = 0

@@ -96,6 +96,7 @@ class Tools:
         verified: Callable[[], None] = lambda: None,
         words: StoredWords | None = None,
     ) -> None:
+        """Collect the tools that this call may use, and their schemas; run none."""
         can_transfer = people is not None and bool(people.names)
         tools = () if can_transfer else (_no_transfer_tool(turn, emit),)
         tools += (_callback_tool(callbacks, turn=turn, emit=emit), *more)

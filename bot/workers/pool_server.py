@@ -293,6 +293,7 @@ class PoolServer:
         values: "KeyValueStore | SharedValues",
         claims: "SharedClaims | None" = None,
     ) -> None:
+        """Begin without workers, claims or answers; `receive` adds each worker."""
         self.workers: dict[str, Worker] = {}
         self._admission = admission
         self._quotas = quotas

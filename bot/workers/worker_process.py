@@ -39,6 +39,7 @@ class Worker:
     """A process that answers calls; `start` starts it."""
 
     def __init__(self, parameters: WorkerParameters) -> None:
+        """Hold the parameters and an unconnected wire; no process starts before `start`."""
         self.number = parameters.number
         self.name = f"w{parameters.number}"
         self._parameters = parameters

@@ -76,6 +76,7 @@ class Instance:
     tempo: ClassVar[Tempo] = Tempo(ttfb_s=0.1, rate=50.0, source="chosen; a subclass has its own")
 
     def __init__(self, name: str, *, api_key: str | None = None, core: Core | None = None) -> None:
+        """Prepare the server, its delays and its faults, without listening on a port."""
         core = core or Core()
         self.name = name
         self.api_key = api_key or f"{self.kind}-{secrets.token_hex(12)}"

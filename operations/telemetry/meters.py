@@ -68,6 +68,7 @@ class Meters:
     telling_waits: Gauge
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        """Register every meter in `registry`, and set it as an attribute of its name."""
         self._local: Collection[str] = ()
         for name, described in METERS.items():
             setattr(self, name, _make_meter(name, described, registry))

@@ -83,6 +83,7 @@ class PreparedAnswer:
         clock: Callable[[], float],
         on_exhausted: Callable[["PreparedAnswer"], None],
     ) -> None:
+        """Start the task that asks and reads; `make` creates the answer, `owner` the task."""
         self.context = context
         self.asked_at = clock()
         self.wrote_at: float | None = None
@@ -304,6 +305,7 @@ class EarlyAnswers:
         floor: Floor,
         dictation: Dictation,
     ) -> None:
+        """Listen to the floor, whose events ask early; no answer is prepared yet."""
         self._memory = memory
         self._budget = budget
         self._make = make

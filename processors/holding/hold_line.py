@@ -105,6 +105,7 @@ class HoldLine(FrameProcessor):
         clock: Callable[[], float],
         farewell: Farewell | None = None,
     ) -> None:
+        """Wire the decision, the voice and the executor together, and listen to the floor."""
         super().__init__(name="local")  # events name the local voice as the provider of its speech
         self._phrases, self._line, self._now = phrases, line, clock
         alarm, words = Alarm(clock), OnDeviceWords(ear, clock=clock)

@@ -115,6 +115,7 @@ class HoldActions:
         choices: ChoiceActions,
         farewell: Farewell | None,
     ) -> None:
+        """Begin with an empty queue of actions; `start` starts the task that runs them."""
         self.decision = decision
         self.voice = voice
         self.words = words

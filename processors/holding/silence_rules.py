@@ -64,6 +64,7 @@ class Silence:
         goodbye: str,
         work_limit_s: float = WORK_LIMIT_S,
     ) -> None:
+        """Begin with the time stopped, until `start`; the durations are in seconds."""
         self._prompted = 0  # prompts since the caller's last words
         self._floor = floor
         self._after_s = prompt_after_s

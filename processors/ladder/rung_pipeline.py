@@ -59,6 +59,7 @@ class RungPipeline:
         output: Output,
         on_ready: Ready | None = None,
     ) -> None:
+        """Build the pipeline around the service; `setup` begins to start it."""
         self.name = name
         self.service = service
         self.ready = asyncio.Event()

@@ -115,6 +115,7 @@ class TtsStage(Stage[VoiceEvent]):
         floor: Floor | None = None,
         say_unsaid: Unsaid | None = None,
     ) -> None:
+        """Wrap each service in a rung, and begin with an empty queue; connect nothing."""
         super().__init__(clock=clock)
         self.speaker: str | None = None
         self._say_unsaid = say_unsaid

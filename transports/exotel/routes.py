@@ -188,6 +188,7 @@ class ExotelRoutes:
     """
 
     def __init__(self, host: CarrierHost, *, authenticator: ExotelAuthenticator) -> None:
+        """Register two media sockets and the status callback in `router`; start nothing."""
         self._host = host
         self._authenticator = authenticator
         self._webhooks = Webhooks("exotel", host.emit)

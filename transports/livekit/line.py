@@ -69,6 +69,7 @@ class LivekitLine:
     """
 
     def __init__(self, place: RoomPlace, *, clock: Clock) -> None:
+        """Create our sound's source, and callbacks that do nothing; `open` joins the room."""
         self.place = place
         self.clock = clock
         self.source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=LEAD_MS)

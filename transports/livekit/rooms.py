@@ -66,6 +66,7 @@ class LivekitRooms:
     def __init__(
         self, *, url: str, api_key: SecretStr, api_secret: SecretStr, server_id: str
     ) -> None:
+        """Open an HTTP session, which `close` ends; no request is sent yet."""
         self.url = url
         self._server_id = server_id
         self._key, self._secret = api_key.get_secret_value(), api_secret.get_secret_value()

@@ -42,6 +42,7 @@ class StreamTransport(FastAPIWebsocketTransport):
     """Pipecat's transport with our input and output."""
 
     def __init__(self, websocket: WebSocket, line: StreamLine) -> None:
+        """Build the input and output, and declare the `on_gone` event; no task starts."""
         self._line = line
         rate_hz = line.stream.rate_hz
         params = FastAPIWebsocketParams(
@@ -173,6 +174,7 @@ class StreamLeg(PlainLeg):
         transfer: TransferOrder | None = None,
         ring: RingOrder | None = None,
     ) -> None:
+        """Build the line and the transport around the socket; nothing is read or sent yet."""
         self.facts = LegFacts(
             transport=stream.dialect.carrier,
             sample_rate_hz=stream.rate_hz,

@@ -198,6 +198,7 @@ class StreamLine:
         clock: Callable[[], float],
         patience: LinePatience,
     ) -> None:
+        """Begin with the stream up, no marks and no audio sent; no message is read or sent."""
         self.socket = StreamSocket(websocket)
         self.stream = stream
         self.emit = emit

@@ -175,6 +175,7 @@ class PlivoRoutes:
         content_type: str,
         patience: LinePatience | None = None,
     ) -> None:
+        """Register four signed webhooks and the media socket in `router`; start nothing."""
         self._host, self._auth_token, self._content_type = host, auth_token, content_type
         self._orders = PlivoRingOrders(rest=rest, key_values=host.pool.key_values)
         self._tokens = StreamTokens(host, "plivo", patience or LinePatience())

@@ -206,6 +206,7 @@ class TelnyxRoutes:
         utc_s: Callable[[], float],
         patience: LinePatience | None = None,
     ) -> None:
+        """Register the webhook's route and the media socket in `router`; start nothing."""
         self._key, self._rest, self._utc_s = key, rest, utc_s
         self._webhooks = Webhooks("telnyx", host.emit)
         self._tokens = tokens = StreamTokens(host, "telnyx", patience or LinePatience())

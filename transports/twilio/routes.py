@@ -87,6 +87,7 @@ class TwilioRoutes:
         patience: LinePatience | None = None,
         people: TwilioPeople | None = None,
     ) -> None:
+        """Register three signed webhooks and the media socket in `router`; start nothing."""
         self._host, self._people = host, people
         self._validator = RequestValidator(auth_token.get_secret_value())
         self._tokens = StreamTokens(host, "twilio", patience or LinePatience())

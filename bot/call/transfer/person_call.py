@@ -133,6 +133,7 @@ class PersonCall:
         turn: Turn,
         emit: Emit,
     ) -> None:
+        """Build the pipeline of the person's leg, with a ladder of voices; `run` starts it."""
         self._leg = leg
         self._texts = shared.last_resort.texts(language)
         self._rate_hz = rate_hz = leg.facts.sample_rate_hz

@@ -84,6 +84,7 @@ class Transfer:
         turn: Turn,
         emit: Emit,
     ) -> None:
+        """Listen to the floor for the agent's keys, which begin an attempt later."""
         self.waiting, self.sound = waiting, JoinedSound()
         floor.listeners.append(self._follow_key)
         self.shared, self.leg, self.agent = shared, leg, agent
@@ -338,6 +339,15 @@ class TransferAttempt:
     def __init__(
         self, transfer: Transfer, how: How, to: Destination, *, ring_s: float, reason: str
     ) -> None:
+        """Record when the attempt began; no task starts, and no one is called yet.
+
+        Args:
+            transfer: The call's transfers, whose leg, gate and clock the attempt uses.
+            how: The kind of transfer.
+            to: The destination.
+            ring_s: How long the person may be rung, in seconds.
+            reason: Why the caller is transferred.
+        """
         self.from_menu = False  # the menu itself offers a callback or says goodbye
         self._transfer = transfer
         self._decision = TransferDecision(how, ring_s=ring_s)

@@ -89,6 +89,7 @@ class WaitingLine(FrameProcessor):
         line: CallerLine,
         clock: Callable[[], float],
     ) -> None:
+        """Begin with a caller who is neither waiting nor connected; play nothing."""
         super().__init__()
         self.together = False
         self._phrases = phrases

@@ -73,6 +73,7 @@ class TelnyxAccount(LoopbackServer):
     """
 
     def __init__(self) -> None:
+        """Create new keys, and register the REST routes in `app`; start no server."""
         super().__init__()
         self.api_key = "KEY" + secrets.token_hex(16)
         self.commands: list[tuple[str, str, dict[str, Any]]] = []

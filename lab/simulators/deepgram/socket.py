@@ -123,6 +123,7 @@ class DeepgramSocket:
         ears: EarStream | KnownStream,
         limits: StreamLimits,
     ) -> None:
+        """Prepare the parts that read audio and send results; `run` serves the stream."""
         self._instance = instance
         self._ws = stream.ws
         self._request = stream.admission.request
