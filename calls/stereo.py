@@ -45,7 +45,7 @@ class Side:
         return len(self._sound)
 
     def pad(self, until_s: float) -> None:
-        """Append silence up to `until_s`."""
+        """Append silence up to `until_s` of the recording; do nothing if it is as long already."""
         missing = self._samples_over(until_s)
         if missing < 0:
             self._padding.append((self._end_in_samples, -missing))

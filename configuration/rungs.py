@@ -51,7 +51,7 @@ def rung_of(
         kind=settings.kind,
         url=_url_of(settings) or vendor.url,
         sample_rate_hz=sample_rate_hz,
-        language=settings.language or spoken(agent.language, stage),
+        language=settings.language or language_for_stage(agent.language, stage),
         model=settings.model,
         voice=settings.voice,
         api_key=settings.api_key.get_secret_value() if settings.api_key else "",
@@ -170,7 +170,7 @@ def vendors_of(settings: Settings) -> Vendors:
     )
 
 
-def spoken(language: str, stage: Stage) -> str:
+def language_for_stage(language: str, stage: Stage) -> str:
     """Return an agent's language for a stage; `en` for `multi`, which only recognisers accept."""
     return "en" if language == DETECTED and stage != "stt" else language
 

@@ -308,11 +308,12 @@ class RungAvailability:
         self.cause = " ".join((failure.kind, *STATUS.findall(failure.reason)[:1]))
         by_content = _content_may_be_cause(failure, probe=permit.probe)
         pause_s = 0.0 if failure.permanent else failure.retry_after_s or 0.0
+        # A proven failure opens the breaker without waiting for more if it is grave or rests long.
         trip = proven and (self._opens_at_once(permit, failure) or pause_s > MAX_PAUSE_S)
         if not trip and (by_content or not failure.verdict.counts):
             self.breaker.take_back(permit)  # the breaker does not count it
             return suspected
-        retires = trip and failure.permanent and not by_content
+        retires = trip and failure.permanent and not by_content  # only a person can fix it
         return (
             *suspected,
             *self._count_failure(permit, now, trip=trip, retires=retires, pause_s=pause_s),

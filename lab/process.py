@@ -160,7 +160,9 @@ async def lab_process(
     theirs.close()
     try:
         lab = await _receive_description(ours)
-        instances = [_with_rung(item, options) for item in lab.instances] if options else None
+        instances = (
+            [_with_rung_options(item, options) for item in lab.instances] if options else None
+        )
         yield replace(lab, pid=process.pid or 0, instances=instances or lab.instances)
     finally:
         ours.close()  # the lab ends when its pipe closes, even if this process is killed
@@ -170,8 +172,8 @@ async def lab_process(
             await asyncio.to_thread(process.join, STOP_S)
 
 
-def _with_rung(instance: Mapping[str, Any], options: LabOptions) -> Mapping[str, Any]:
-    """Return an instance with what is configured differently in its rung."""
+def _with_rung_options(instance: Mapping[str, Any], options: LabOptions) -> Mapping[str, Any]:
+    """Return an instance with its rung's options; `path` is appended to its URL."""
     rung = dict(options.rungs.get(instance["name"], {}))
     return {**instance, "url": instance["url"] + rung.pop("path", ""), **rung}
 

@@ -38,7 +38,7 @@ from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
 from configuration.agent import AgentSettings
-from configuration.rungs import DETECTED, follows_caller, spoken
+from configuration.rungs import DETECTED, follows_caller, language_for_stage
 from contacts.numbers import as_dialled
 from operations.stored_words import StoredWords
 from processors.answerer.answerer_rules import AnsweringPlan
@@ -199,7 +199,7 @@ class CallPipeline:
         self.requests = requests_of(self, self._shared, facts, call_id=self._call_id, end=self._end)
         self.phrases = Phrases(
             chooser=Chooser(last_resort.utterances),
-            language=spoken(self._agent.language, "tts"),
+            language=language_for_stage(self._agent.language, "tts"),
             number=digit_by_digit(facts.other_party),
         )
         voice = call_voice(

@@ -44,7 +44,7 @@ from calls.events import Event
 from calls.sentences import cure_of, explain, vendor_at
 from calls.turn import Turn
 from configuration.agent import AgentSettings
-from configuration.rungs import rung_of, spoken, vendors_of
+from configuration.rungs import language_for_stage, rung_of, vendors_of
 from configuration.settings import Settings
 from fallbacks.events import AttemptFailed, StageExhausted
 from fallbacks.word_times import sayable
@@ -186,7 +186,9 @@ class TextCall:
         self._told = ""  # the latest failure: a model is asked several times
         self._turn = Turn(budget_s=settings.latency.budget_s)
         self._memory = Memory(heard_s=lambda: 0.0)
-        self._screen = _Screen(show, turn=self._turn, language=spoken(agent.language, "tts"))
+        self._screen = _Screen(
+            show, turn=self._turn, language=language_for_stage(agent.language, "tts")
+        )
         self.tools = Tools(
             agent,
             callbacks=_NothingKept(facts.other_party),

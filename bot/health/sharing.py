@@ -17,7 +17,7 @@ from bot.health.policies import credential
 from calls.entry import Emit
 from calls.events import ShareLost, ShareRegained
 from configuration.database_urls import LOCAL, SHARES
-from configuration.rungs import spoken
+from configuration.rungs import language_for_stage
 from configuration.settings import Settings
 from fallbacks.availability import AvailabilityTable, RungAvailability
 from fallbacks.breaker import State
@@ -242,7 +242,7 @@ def places(settings: Settings) -> dict[tuple[str, str], str]:
             credential(rung, stage),
             rung.model,
             rung.voice,
-            rung.language or spoken(settings.agent.language, stage),
+            rung.language or language_for_stage(settings.agent.language, stage),
             getattr(rung, "alternatives", 1),
             rung.options,
             *((rung.service, rung.init, rung.settings, rung.rate_hz) if rung.service else ()),

@@ -281,7 +281,7 @@ class PoolAdmission:
 
     @property
     def taken(self) -> int:
-        """How many seats are taken."""
+        """How many seats are taken, by calls in progress or reserved for calls to come."""
         return len(self._reserved) + sum(len(worker.calls) for worker in self.workers.values())
 
     def open(self, worker: int, now: float) -> None:

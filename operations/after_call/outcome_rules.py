@@ -110,9 +110,9 @@ def outcome_without_model(call: CallState) -> str:
     if call.callback is not None:
         return "callback"
     # The words of a resumed call may be in another process, but the number of its answers is known.
-    return "unclear" if spoke(call) or call.answers else "not_reached"
+    return "unclear" if other_party_spoke(call) or call.answers else "not_reached"
 
 
-def spoke(call: CallState) -> bool:
+def other_party_spoke(call: CallState) -> bool:
     """Return whether the other party said something."""
     return call.excerpt is not None and call.excerpt.spoke

@@ -25,8 +25,8 @@ from operations.after_call.outcome_rules import (
     SUMMARY_CHARACTERS,
     CallResult,
     codes_of,
+    other_party_spoke,
     outcome_without_model,
-    spoke,
 )
 from operations.backlog import Backlog
 from operations.crm.customer import CrmReport
@@ -218,7 +218,7 @@ class AfterCalls:
             logger.error("a call's result is not stored yet: {}", error)
             return False
         self._ended.remove_first(first)
-        is_model_asked = self._pen is not None and spoke(call)
+        is_model_asked = self._pen is not None and other_party_spoke(call)
         if self._reporter:
             due_s = ended_s + self._within_s + REPORT_MARGIN_S if is_model_asked else None
             self._reporter.add(reported(ended.report, ended.result), due_s=due_s)
@@ -245,7 +245,7 @@ class AfterCalls:
             campaign=purpose.campaign,
             outcome=outcome_without_model(call),
             summary=clean(report.summary, SUMMARY_CHARACTERS),
-            why="no_words" if not spoke(call) else "no_model",
+            why="no_words" if not other_party_spoke(call) else "no_model",
             ended_s=ended_s,
         )
         return EndedCall(report=report, call=call, result=result, purpose=purpose)

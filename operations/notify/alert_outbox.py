@@ -53,7 +53,7 @@ class ReportedEvent:
     holder: str
 
 
-def write_fact(fact: AlertEvent) -> str:
+def fact_as_json(fact: AlertEvent) -> str:
     """Return a report as JSON."""
     return json.dumps({"fact": type(fact).__name__, **asdict(fact)})
 
@@ -146,7 +146,7 @@ class AlertOutbox:
             {
                 "at_s": fact.at_s,
                 "holder": fact.holder,
-                "fact": write_fact(fact.fact),
+                "fact": fact_as_json(fact.fact),
             }
             for fact in facts
         ]

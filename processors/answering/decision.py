@@ -204,7 +204,7 @@ class Answering:
     def finish(
         self, attempt: int, now: float, *, wrote: Wrote = Wrote.WORDS, text: str = ""
     ) -> tuple[AnswerAction, ...]:
-        """Decide on the end of an attempt's answer.
+        """Decide what follows the end of an attempt's stream, and return the actions.
 
         The end of the stream completes the answer, unless it is empty, or truncated inside a
         sentence. A continuation after a complete sentence may be empty.

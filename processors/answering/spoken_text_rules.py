@@ -224,7 +224,12 @@ class SpokenText:
     def _add_character(self, character: str, *, ended: bool = False) -> None:
         """Add a character to what is said, to the held text, or to the text of a removal.
 
-        Only an ordinary character is said at once.
+        Only an ordinary character is said at once. One that may begin a mark is held until the
+        characters after it decide. After a written end, all are ignored.
+
+        Args:
+            character: The next character as written.
+            ended: Whether the text ends here; the character is then the line break after it.
         """
         if self._has_ended:
             return
@@ -242,7 +247,7 @@ class SpokenText:
         find_end = self._removing.removes_until
         end = find_end(self._removed_text) if find_end else None
         if end is None:
-            if len(self._removed_text) > MAX_KEPT:
+            if len(self._removed_text) > MAX_KEPT:  # too long to be read; only its end matters
                 self._removing = replace(self._removing, call_prefix=None, read_removed=None)
                 self._removed_text = self._removed_text[-LOOK_BACK:]
             return

@@ -78,7 +78,11 @@ class Holding:
 
     @property
     def wake_at(self) -> float | None:
-        """When to call `tick`, or `None`."""
+        """When to call `tick`, in seconds like its `now`; `None` if nothing may have to be said.
+
+        After speech in this turn, that is when the line has been silent for `silence_s`. Otherwise
+        it is when a clip is due, if there was a filler in a recent turn; else when a filler is due.
+        """
         waits = self.pending_since is not None or self.goes_on
         if waits and self._dry_at is not None:
             return self._dry_at + self.settings.silence_s
@@ -91,6 +95,7 @@ class Holding:
             clip_at = self.pending_since + self.settings.clip_s
             later_s = AT_ONCE_S if hopeless else self.settings.first_s
             return max(clip_at, decided_at + later_s)
+        # A filler. It waits for a first word that is expected before the last moment for a filler.
         first_at = max(self.pending_since + self.settings.first_s, decided_at + AT_ONCE_S)
         last_at = max(self.pending_since + self.settings.last_s, decided_at + PREPARED_S)
         expected = () if hopeless else self._expected_at

@@ -94,14 +94,15 @@ class Silence:
         since = max(counted_from, floor.agent_sounds_until, self._started_at)
         if max(since, floor.quiet_at) <= self._started_at:
             since += self._work_limit_s  # to connect the line and to begin the greeting
-        works = (
-            ReplyState.WRITING in floor.reply or floor.tools
-        ) and floor.worked_at >= self._stepped_at
-        at = since + self._after_s + (self._work_limit_s if works else 0.0)
-        enough_at = self._sound_since + SOUND_S
+        is_working = ReplyState.WRITING in floor.reply or bool(floor.tools)
+        # Work delays one step only: after that step, it must have begun or ended to count again.
+        delays = is_working and floor.worked_at >= self._stepped_at
+        due_at = since + self._after_s + (self._work_limit_s if delays else 0.0)
+        longest_sound_at = self._sound_since + SOUND_S
         if floor.caller_speaking:
-            return max(at, enough_at)
-        return max(at, min(floor.quiet_at + WORDS_S, enough_at))
+            return max(due_at, longest_sound_at)
+        transcript_at = floor.quiet_at + WORDS_S  # the words of the latest sound arrive by then
+        return max(due_at, min(transcript_at, longest_sound_at))
 
     def start(self, now: float) -> None:
         """Start the caller's time: the call was answered."""

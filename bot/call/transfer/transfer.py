@@ -25,7 +25,7 @@ from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
 from calls.turn import Turn
 from campaigns.order_gate import Order
 from configuration.agent import CALLBACK, PERSON, AgentSettings, DestinationSettings
-from configuration.rungs import spoken
+from configuration.rungs import language_for_stage
 from processors.answering.stage import LlmStage
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_executor import until_heard
@@ -91,7 +91,8 @@ class Transfer:
         self.hold_line, self._floor, self.requests = hold_line, floor, requests
         self.turn, self.emit = turn, emit
         self.people_carrier = shared.people.for_caller(leg.facts.transport)
-        self.language = spoken(agent.language, "tts")  # for the person, not the caller
+        # For the person, not the caller.
+        self.language = language_for_stage(agent.language, "tts")
         self._call_id, self._llm, self._conversation = call_id, llm, conversation
         self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None

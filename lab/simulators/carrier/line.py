@@ -162,13 +162,18 @@ class LineEcho:
     level_db: float = -24.0
 
     def audio_in_tick(self, ear: CarrierEar, ticks: int, tick_s: float) -> Pcm:
-        """Return the echo in the audio of tick number `ticks`; a tick lasts `tick_s`."""
+        """Return what is heard of the agent's audio in one tick: later by `delay_s`, and quieter.
+
+        Args:
+            ear: Holds the agent's audio since the start of the call.
+            ticks: The number of the tick, from 0.
+            tick_s: How long a tick lasts.
+        """
         rate_hz = ear.code.rate_hz
         size = round(tick_s * rate_hz)
         start = ticks * size - round(self.delay_s * rate_hz)
-        return (ear.audio_between(start, start + size) * 10 ** (self.level_db / 20)).astype(
-            np.int16
-        )
+        factor = 10 ** (self.level_db / 20)
+        return (ear.audio_between(start, start + size) * factor).astype(np.int16)
 
 
 class Handset:
