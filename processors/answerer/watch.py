@@ -352,7 +352,8 @@ class AnswererWatch(SoundPath):
     async def read(self, frame: TranscriptionFrame | InterimTranscriptionFrame) -> bool:
         """Read a transcript; return whether it belongs to the conversation.
 
-        The words of a greeting are kept, or added to a conversation that has begun meanwhile.
+        The words of a greeting are kept, or added to a conversation that has begun meanwhile. Until
+        the decision is made, it also reads the words, and its actions are carried out.
         """
         withheld = self.judge.listens or self._first_words.still_come
         final = isinstance(frame, TranscriptionFrame)

@@ -30,7 +30,7 @@ a tool two or three times a second until the call ends, and each time costs mone
 
 
 def must_speak(messages: Sequence[Any]) -> bool:
-    """Return whether the next answer must be words, because the turn has had enough tool calls.
+    """Return whether the next answer must be words, because the turn had `MAX_CALLS` tool calls.
 
     Args:
         messages: The conversation in the form of OpenAI's chat completions; other items are

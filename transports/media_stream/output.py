@@ -289,7 +289,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         Args:
             renew: Makes the output send to the other stream.
         """
-        async with self._sending:
+        async with self._sending:  # writers wait until what is repeated is in order
             renew()
             sent, now = self._line.sent, self._line.clock()
             if self._order.unheard.given_up:  # the far end does not report what it has played
