@@ -33,10 +33,10 @@ from operations.crm.customer import CrmReport
 from operations.crm.report_rules import report_of
 from operations.crm.reporting import CrmReporter
 from operations.database.database import Database, StorageError
+from operations.database.recorded_words import add_recorded_words
 from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
 from operations.keep_running import UNWELL_S
 from operations.moments import iso
-from operations.record.reader import add_recorded_words
 
 
 def with_written(known: CallResult, written: WrittenResult, call: CallState) -> CallResult:

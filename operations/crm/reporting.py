@@ -22,9 +22,9 @@ from operations.crm.customer import CrmReport
 from operations.crm.port import STAGE, Crm
 from operations.crm.report_rules import report_of, summary_of
 from operations.database.database import StorageError
+from operations.database.recorded_words import add_recorded_words
 from operations.database.row_outbox import LAST_TRY_S
 from operations.keep_running import UNWELL_S, keep_repeating
-from operations.record.reader import add_recorded_words
 from operations.remote import remote_failure
 from operations.retrying import Retries, run_with_retries
 

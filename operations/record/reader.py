@@ -9,7 +9,6 @@ from sqlalchemy import Column, Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.events import CallRecorded
-from calls.state import CallState
 from calls.verdict import CallerVerdict
 from operations.database.database import Database
 from operations.database.tables import (
@@ -185,28 +184,6 @@ class CallPage:
         files = {str(data["path"]): str(data.get("machine", "")) for data in told}
         files[self.call.recording] = files.get(self.call.recording) or self.call.machine
         return tuple(files.items())
-
-
-SPEAKERS: Final[Mapping[str, str]] = {"caller": "Person", "agent": "Agent"}
-
-
-async def add_recorded_words(database: Database, call: CallState) -> None:
-    """Add to a resumed call's words those that are on record, which other processes have heard.
-
-    Does nothing for a call that began in this process.
-
-    Raises:
-        StorageError: The database does not answer.
-    """
-    if not (call.started and call.started.began_at):
-        return
-    async with database.reading() as connection:
-        rows = await connection.execute(
-            select(MESSAGES.c.role, MESSAGES.c.text)
-            .where(MESSAGES.c.call_id == call.call_id)
-            .order_by(MESSAGES.c.id)
-        )
-        call.add_record([(SPEAKERS[row.role], row.text) for row in rows])
 
 
 Row = TypeVar("Row")
