@@ -32,6 +32,7 @@ _CALLS: Final = re.compile(ANY["of_calls"])
 _LETTERS: Final = str.maketrans({"ł": "l", "\u0131": "i", "ø": "o"})
 _OTHER_LISTS: Final = re.compile(rf"\b({ANY['other_lists']})\b")
 _BEFORE_OTHER_LIST: Final = re.compile(r"( \w+){0,3} __")  # "my number from the __"
+_NAMES_A_LIST: Final = re.compile(r"lis[tk]|lijst|elenco|спис")
 _LIST_NAMES: Final = re.compile(ANY["list_names"])
 _NO: Final = re.compile(rf"\b({ANY['noes']})\b")
 _SENTENCE: Final = re.compile(r"[^.!?\u2026\n]+[.!?\u2026\n]*")
@@ -133,7 +134,7 @@ def _find_requests(language: Language, words: str) -> Iterator[tuple[re.Match[st
     for found in re.finditer(rf"\b{language.calls}", words):
         yield found, True
     for found in re.finditer(rf"\b{language.lists}", words):
-        if not _BEFORE_OTHER_LIST.match(words, found.end()):
+        if _NAMES_A_LIST.search(found[0]) or not _BEFORE_OTHER_LIST.match(words, found.end()):
             yield found, False
 
 

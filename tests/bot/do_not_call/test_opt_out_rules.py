@@ -13,6 +13,8 @@ from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (
+        "Take my number off your list and the waiting list.",
+        "Remove me from your list, not the guest list.",
         "I don't know who you are, stop calling me.",
         "Where did you get this number, take me off your list.",
         "This number is not to be called again.",
@@ -83,6 +85,8 @@ WISHES = {
         "No quiero que me llamen.",
     ),
     "ru": (
+        "Не звоните больше в наш офис.",
+        "Не звоните моей жене.",
         "Не звоните больше по этому номеру.",
         "Больше не звоните на этот номер.",
         "Не звоните мне больше никогда.",
@@ -102,6 +106,7 @@ WISHES = {
         "Могли бы вы удалить меня из списка?",
     ),
     "de": (
+        "Streichen Sie mich aus Ihrer Mitgliederliste.",
         "Ich weiß nicht, wer Sie sind, rufen Sie mich nicht mehr an.",
         "Unterlassen Sie bitte künftig jegliche Anrufe.",
         "Ich widerspreche der telefonischen Werbung.",
@@ -128,6 +133,7 @@ WISHES = {
         "Streichen Sie uns bitte aus Ihrem System.",
     ),
     "fr": (
+        "N'appelez pas mon numéro.",
         "Ne rappelez plus ce numéro.",
         "N'appelez plus ce numéro.",
         "Je n'accepte plus vos appels.",
@@ -149,6 +155,9 @@ WISHES = {
         "Merci de retirer mon numéro de votre base de données.",
     ),
     "it": (
+        "Non mi chiami più, signora.",
+        "Non chiamate più il mio cellulare.",
+        "Non chiamate più mio marito.",
         "Non so chi siete, non chiamatemi più.",
         "Non chiamate mai più la nostra casa.",
         "Non chiamate più questo numero.",
@@ -174,6 +183,7 @@ WISHES = {
         "Não quero mais chamadas.",
     ),
     "nl": (
+        "Haal me van uw ledenlijst.",
         "Haal me van uw bellijst.",
         "Haal mij van uw lange bellijst.",
         "Kunt u mij van de lijst halen?",
@@ -187,6 +197,8 @@ WISHES = {
         "Ik wil niet meer gebeld worden.",
     ),
     "pl": (
+        "Nie dzwońcie na moją komórkę.",
+        "Nie dzwońcie więcej na telefon.",
         "Proszę więcej nie dzwonić pod ten numer.",
         "Nie dzwońcie więcej na ten numer.",
         "Czy możecie jak najszybciej usunąć mój numer z listy?",
@@ -197,6 +209,9 @@ WISHES = {
         "Proszę usunąć mój numer z listy.",
     ),
     "tr": (
+        "Eşimi aramayın.",
+        "Bu telefonu aramayın.",
+        "Bir daha annemi aramayın.",
         "Numaramı aramayın.",
         "Daha fazla arama almak istemiyorum.",
         "Verilerimi sisteminizden silin.",
@@ -293,7 +308,6 @@ OTHERS = {
     ),
     "ru": (
         "Не звоните в полицию.",
-        "Не звоните моему мужу.",
         "Мне интересно, почему вы больше не звоните.",
         "Удалите меня из списка покупок.",
         "Прошу исключить меня из списка ожидания.",
@@ -360,8 +374,6 @@ OTHERS = {
     ),
     "it": (
         "Non chiami la polizia.",
-        "Non chiamate mio marito.",
-        "Non mi chiamate signora.",
         "Mi chiedo perché non mi chiamate più.",
         "Vorrei sapere se avete cancellato il mio numero.",
         "Mi tolga dalla lista d'attesa.",
@@ -391,7 +403,6 @@ OTHERS = {
     ),
     "nl": (
         "Ik vraag me af waarom jullie niet meer bellen.",
-        "Schrap mijn naam van de deelnemerslijst.",
         "Kunt u mij van de wachtlijst halen?",
         "Kunt u mijn naam van de gastenlijst halen?",
         "Haal mijn nummer van de wacht lijst.",
@@ -404,7 +415,6 @@ OTHERS = {
     ),
     "pl": (
         "Proszę nie dzwonić na policję.",
-        "Nie dzwońcie do mojego męża.",
         "Chciałbym wiedzieć, czy usunęliście mój numer.",
         "Proszę mnie skreślić z listy oczekujących.",
         "Proszę usunąć mój numer z listy gości.",
@@ -417,7 +427,6 @@ OTHERS = {
     ),
     "tr": (
         "Polisi aramayın.",
-        "Lütfen eşimi aramayın.",
         "Kızım aranmak istemiyor.",
         "Beni işten aramayın, evden arayın.",
         "Eski numaramı silin, yenisini yazın.",
@@ -517,6 +526,7 @@ def test_a_plain_yes_is_clear(said: str) -> None:
         *("Yes, delete my number.", "Ja, lassen Sie mich in Ruhe.", "Sí, déjeme en paz."),
         *(
             "Yes, I hate you.",
+            "I am fine, thank you.",
             "Okay, whatever.",
             "Yes, keep me on the list.",
             "Ok, bye.",
