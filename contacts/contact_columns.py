@@ -74,6 +74,7 @@ MOBILE, LANDLINE = _folded_words("mobile"), _folded_words("landline")
 TELEPHONE: Final = MOBILE | LANDLINE | _folded_words("phone")
 NUMBER, MORE, NOT_NUMBER, OWNERS = map(_folded_words, ("number", "more", "not_number", "owners"))
 DO_NOT, CALL, CONTACT, MAY = map(_folded_words, ("do_not", "call", "contact", "may"))
+CHANGE: Final = _folded_words("change")
 JOINTS: Final = frozenset(["de", "del", "der", "des", "di", "do", "du", "of", "the", "van", "von"])
 ONLY_OTHER, ABOUT_PERMISSION = map(_folded_words, ("only_other", "about_permission"))
 VOCABULARY: Final = TELEPHONE | NUMBER | MORE | NOT_NUMBER | OWNERS | DO_NOT | CALL | CONTACT | MAY
@@ -150,9 +151,9 @@ def meaning_of(heading: str) -> Meaning:
     So is a column such as `(Do Not Modify) Contact`, whose values are another program's own.
     """
     words = _words_of_heading(heading)
-    note = set(_words_of_heading(found[1])) if (found := NOTE.match(heading)) else set[str]()
-    if note & DO_NOT and not note & (CALL | CONTACT | TELEPHONE):
-        return Meaning()
+    if (found := NOTE.match(heading)) and CHANGE & set(_words_of_heading(found[1])):
+        rest = meaning_of(heading[found.end() :])
+        return rest if rest.name == DO_NOT_CALL else Meaning()
     if permission := _permission_in_heading(words):
         return Meaning(permission)
     whole = WHOLE.get("".join(words)) or _owner_name(words)
@@ -174,7 +175,7 @@ def is_refusal(meaning: str, cell: str) -> bool:
     value = _folded_flag(cell)
     words = _words_of_heading(cell)
     if meaning == DO_NOT_CALL:
-        is_in = _opts_in(words) and not _denying_words(words)
+        is_in = _opts_in(words) and len(words) <= 2 and "?" not in cell
         return value not in CLEAR_NO and value != "" and not is_in
     said = {word for word in words if len(word) > 1 or len(words) == 1} & CLEAR_YES
     is_yes = (

@@ -127,6 +127,8 @@ Do not email or call;DND;不要打电话;拒绝来电;禁止致电;不联系;黑
 Avregistrerad;Må ikke ringes op;Ingen opkald;Afmeldt;Reservert;Älä soita;Puhelinkielto
 Nevolejte;Zákaz volání;Tilos hívni;Nu sunați;Blocat;Заборона дзвінків;Ne zvati;Не звънете
 ห้ามโทร;Đừng gọi;Jangan telepon;Neskambinti
+(Do not) Call;(Nicht) anrufen;(No) Llamar;(Non) contattare;(Do Not Solicit) Contact
+(Do Not Modify) Do not call
 Schwarze Liste;Auf der schwarzen Liste;Lista negra;Liste noire;В черном списке;Czarna lista
 National DNC;Is DNC?;Phone Status DNC;Not callable;Voice opt out;Phone refused;Contact suppressed
 Blacklist phone;Call restrictions;Excluir de llamadas;Opposizione chiamate;Arama engeli
@@ -207,6 +209,7 @@ def test_a_heading_about_something_else_forbids_no_call(heading: str) -> None:
         *(("do_not_call", cell, False) for cell in ("0.0", "0,00", "Zulassen", "Autoriser")),
         *(("do_not_call", cell, False) for cell in ("Opted in", "opt-in")),
         *(("do_not_call", cell, True) for cell in ("Nicht zulassen", "Not opted in", "opted out")),
+        *(("do_not_call", cell, True) for cell in ("opted in 2020, opted out 2024", "opt in?")),
         *(("may_call", cell, False) for cell in ("Zulassen", "Permitir")),
         *(("do_not_call", cell, True) for cell in ("1.0", "10.0")),
         *(("may_call", cell, True) for cell in ("0.0", "0,00", "N/D", "opted out", "Opt-Out")),
