@@ -30,6 +30,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from time import sleep as _really_sleep
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 import aiosqlite
 import pytest
@@ -172,10 +173,23 @@ def _done_elsewhere() -> Iterator[tuple[type, str]]:
         yield sys.modules["providers.menu_ear"].MenuEar, "_ask_process"
 
 
+_BEGINNING = WeakSet[aiosqlite.Connection]()  # whose thread waits until it may write
+
+
 async def _executed_here(
     connection: aiosqlite.Connection, work: Callable[..., T], *args: Any, **more: Any
 ) -> T:
     if args and args[0] == "BEGIN IMMEDIATE":
+
+        def begin() -> T:
+            try:
+                return work(*args, **more)
+            finally:
+                _BEGINNING.discard(connection)
+
+        _BEGINNING.add(connection)
+        return await _in_sqlites_thread(connection, begin)
+    if connection in _BEGINNING:  # cancelled, but the thread still waits for another writer
         return await _in_sqlites_thread(connection, work, *args, **more)
     await asyncio.sleep(0)
     if not connection._running or not connection._connection:
