@@ -34,7 +34,7 @@ PUNCTUATION: Final = "".join(  # of all scripts of living languages (Unicode, ca
 )
 ENDS: Final = re.compile(
     rf"""[{re.escape(PUNCTUATION)}()“”„«»=\d\x00-\x1f\x85\u2028\u2029]"""
-    r"""|(?<!\w)[-–—]|[-–—](?!\w)"""  # noqa: RUF001
+    r"""|(?<![^\W_])[-–—]|[-–—](?![^\W\d_])"""  # noqa: RUF001
 )
 _DATA: Final = read_data(__name__, "person_names.yaml")
 TITLES: Final = frozenset(_DATA["titles"].split())

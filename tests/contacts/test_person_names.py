@@ -1,7 +1,7 @@
 """Names from contact lists are cut to the shape of a name."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contacts.person_names import MAX_CHARACTERS, person_name, with_names_cut, without_sentences
@@ -87,6 +87,9 @@ def test_every_column_of_names_is_cut() -> None:
     assert with_names_cut(fields) == {**fields, "name": "Ann", "Vorname": "Ann"}
 
 
+@example("A-0")
+@example("A-_")
+@example("A _-B")
 @given(st.text(max_size=300))
 def test_no_name_is_a_sentence(text: str) -> None:
     name = person_name(text)
