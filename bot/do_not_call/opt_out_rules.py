@@ -7,7 +7,8 @@ calling or to take the person or their number off a list, or says that the perso
 me off speaker", "off the email list" and "off the waiting list" are not opt-outs. It must not be a
 question ("I wonder whether you still call me", too), negated, or a report of what others said, and
 a request about calls must have no time limit ("before noon"). A polite question ("Could you take me
-off your list?") counts as a request.
+off your list?") counts as a request. Recognisers write without punctuation: a request that does not
+depend on the word before it is one, whatever was asked, denied or told earlier in the same breath.
 
 A listed number is taken off only after an explicit wish and a clear yes to our question; in doubt
 it stays listed.
@@ -41,11 +42,13 @@ _APOSTROPHES: Final = re.compile("['\u2019\u02bc`]")
 _LEADS: Final = re.compile(rf"(({ANY['leads']}) )+")
 _TAG: Final = re.compile(rf"\b({ANY['tags']})$")
 _JOINTS: Final = re.compile(rf"\b({ANY['joints']})\b")
+_COMPLEMENTS: Final = re.compile(rf"({ANY['complements']})\b")
 _INDIRECT: Final = re.compile(rf"\b({ANY['indirect']})\b")
 _WONDERS: Final = re.compile(  # "se" is "whether" only here
     rf"\b({ANY['wonders']})( \w+){{0,2}} (?P<asks>{ANY['indirect']}|se)\b"
 )
-_SUBJECTS: Final = re.compile(rf"({ANY['subjects']})\b")
+_SUBJECTS: Final = re.compile(rf"({ANY['persons']}|{ANY['subjects']})\b")
+_PERSONS: Final = re.compile(rf"\b({ANY['persons']})\b")
 
 
 def wants_no_calls(said: str) -> bool:
@@ -111,31 +114,69 @@ def _is_opt_out(sentence: str) -> bool:
     words, starts = _words_and_clauses(sentence)
     is_asked = sentence.rstrip().endswith("?") and not _TAG.search(words)
     for language in LANGUAGES.values():
+        if re.search(rf"\b{language.threats}", words):
+            return True
         for found, limit_matters in _find_requests(language, words):
-            begin = max((start for start in starts if start <= found.start()), default=0)
-            before, clause = words[: found.start()], words[begin : found.start()]
-            if _is_negated_or_reported(language, before, clause):
-                continue
-            if _is_wondered(before, clause):
-                continue
-            if _is_question(language, words, found, begin, is_asked=is_asked):
+            begin = _start_of_clause(words, starts, found.start())
+            own = None if is_asked else _start_of_own(language, words, found)
+            if own is None and _is_not_asked_for(language, words, found, begin, is_asked=is_asked):
                 continue
             if _is_about_other(language, words, found):
                 continue
-            if limit_matters and _has_limit(language, words, found, starts, begin):
+            if limit_matters and _has_limit(language, words, found, starts, begin, own):
                 continue
             return True
     return False
 
 
+def _start_of_clause(words: str, starts: list[int], at: int) -> int:
+    """Return the start of a clause with what it depends on: "Ich will nicht, dass Sie …"."""
+    before = [start for start in starts if start <= at]
+    while len(before) > 1 and _COMPLEMENTS.match(words, before[-1]):
+        before.pop()
+    return before[-1]
+
+
+def _start_of_own(language: Language, words: str, found: re.Match[str]) -> int | None:
+    """Return the start of a request with its first words: "could you"; `None` if it depends.
+
+    It depends on a word directly before it, such as "why", "said" or "never". What stands further
+    before changes nothing: "I don't know why you call me stop calling me".
+    """
+    first_words = rf"(\b({language.begins}|{ANY['joints']}) )+$"
+    start = len(re.sub(first_words, "", words[: found.start()]))
+    parted = f"{words[:start].rstrip()}/ {words[start:]}"
+    return None if re.search(rf"\b{language.governs}/", parted) else start
+
+
+def _is_not_asked_for(
+    language: Language, words: str, found: re.Match[str], begin: int, *, is_asked: bool
+) -> bool:
+    """Return whether words before a request, in its clause from `begin`, make it none."""
+    before, clause = words[: found.start()], words[begin : found.start()]
+    return (
+        _is_negated_or_reported(language, before, clause)
+        or _is_wondered(before, clause)
+        or _is_question(language, words, found, begin, is_asked=is_asked)
+    )
+
+
 def _find_requests(language: Language, words: str) -> Iterator[tuple[re.Match[str], bool]]:
     """Yield each request, and whether a time limit would make it something else."""
     words = _OTHER_LISTS.sub(lambda found: "_" * len(found[0]), words)
-    for found in re.finditer(rf"\b{language.calls}", words):
+    for found in _find_all(language.calls, words):
         yield found, True
-    for found in re.finditer(rf"\b{language.lists}", words):
+    for found in _find_all(language.lists, words):
         if _NAMES_A_LIST.search(found[0]) or not _BEFORE_OTHER_LIST.match(words, found.end()):
             yield found, False
+
+
+def _find_all(pattern: str, words: str) -> Iterator[re.Match[str]]:
+    """Yield each match, also of words that belong to an earlier one."""
+    request, at = re.compile(rf"\b{pattern}"), 0
+    while found := request.search(words, at):
+        yield found
+        at = found.start() + 1
 
 
 def _is_negated_or_reported(language: Language, before: str, clause: str) -> bool:
@@ -159,9 +200,10 @@ def _is_wondered(before: str, clause: str) -> bool:
 
 def _is_about_other(language: Language, words: str, found: re.Match[str]) -> bool:
     """Return whether a request is about letters or emails, or calls are welcome."""
-    rest = f"{words[: found.start()]} {words[found.end() :]}"
-    if re.search(rf"\b{language.back}", rest):
-        return True
+    for wish in re.finditer(rf"\b{language.back}", words):
+        is_other = wish.end() <= found.start() or wish.start() >= found.end()
+        if is_other and _start_of_own(language, words, wish) is not None:
+            return True
     return bool(re.search(rf"\b{language.channels}\b", words) and not _CALLS.search(found[0]))
 
 
@@ -182,24 +224,31 @@ def _is_question(
         return True
     if begs and len(until_end[begs.end() : max(begs.end(), found.start())].split()) <= MOST_BEGGED:
         indirect = _INDIRECT.search(until_end, begs.end())  # "Can you explain why I should stop"
-        if not indirect or indirect.start() >= found.start():
-            return False
+        return indirect is not None and indirect.start() < found.start()
     return is_asked or asks is not None
 
 
 def _has_limit(
-    language: Language, words: str, found: re.Match[str], starts: list[int], begin: int
+    language: Language,
+    words: str,
+    found: re.Match[str],
+    starts: list[int],
+    begin: int,
+    own: int | None,
 ) -> bool:
     """Return whether a time or a condition limits a request.
 
     It may stand in the request's clause, which begins at `begin`, in the clause before it, or in
-    the `NEAR` words after the request.
+    the `NEAR` words after the request. If the request has its `own` start, an explanation before
+    it in the same breath limits nothing: "I am at work stop calling me".
     """
     before = [start for start in starts if start < begin]
     if before and not _SUBJECTS.match(words, before[-1]):  # "Before noon, don't call me."
         begin = before[-1]
+    elif own is not None and _SUBJECTS.match(words, begin):
+        begin = own
     ends = (start for start in starts if start >= found.end() and _SUBJECTS.match(words, start))
-    after = words[found.end() : min(ends, default=len(words))].split()[:NEAR]
+    after = _PERSONS.split(words[found.end() : min(ends, default=len(words))])[0].split()[:NEAR]
     near = f"{words[begin : found.start()]} {found[0]} {' '.join(after)}"
     return bool(re.search(rf"\b{language.limits}\b", near))
 

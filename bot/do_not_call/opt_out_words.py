@@ -22,6 +22,9 @@ class Language:
     begs: str
     denies: str
     others: str
+    begins: str
+    governs: str
+    threats: str
     channels: str
     back: str
     suspects: str

@@ -1,6 +1,9 @@
 """Opt-outs are recognised in a person's words, in each supported language."""
 # ruff: noqa: RUF001 - Russian has letters that look like Latin ones
 
+import re
+from pathlib import Path
+
 import pytest
 
 from bot.do_not_call.opt_out_rules import (
@@ -544,5 +547,22 @@ def test_other_words_withdraw_no_opt_out(said: str) -> None:
     assert not wants_calls_after_all(said)
 
 
+ONE_BREATH = [
+    line.split("\t")
+    for line in (Path(__file__).parent / "one_breath.tsv").read_text("utf-8").splitlines()
+]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_was_said_before_a_request_in_the_same_breath_does_not_hide_it(language: str) -> None:
+    """Each sentence is also tried as recognisers write it: in small letters, without marks."""
+    for tag, is_request, said in ONE_BREATH:
+        if tag == language:
+            bare = re.sub(r"[^\w\s'-]", "", said).casefold()
+            expected = (said, is_request == "yes", is_request == "yes")
+            assert (said, wants_no_calls(said), wants_no_calls(bare)) == expected
+
+
 def test_each_supported_language_is_tested() -> None:
+    assert {tag for tag, _, _ in ONE_BREATH} == LANGUAGES.keys()
     assert WISHES.keys() == OTHERS.keys() == BACK.keys() == LANGUAGES.keys()
