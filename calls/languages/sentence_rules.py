@@ -6,7 +6,8 @@ nothing. The words that decide are in the file of each language (`facts.py`):
 
 - `abbreviations` never end a sentence ("M. Dupont"), nor do words with one of the `endings`
   ("Bahnhofstr. 5"). `before_number` are words that abbreviate only
-  if a number follows ("No. 5"), like the first letters of a month ("3 févr. à midi"). `closing`
+  if a number follows ("No. 5"), like the first letters of a month if one precedes them, too ("3
+  févr. 2026", but not the Polish "Mam list. 3 dni temu"). `closing`
   ends one if a capital letter follows ("etc. Then"), and
   `words` are ordinary words that a library takes for abbreviations ("No. Hoy no").
 - Languages with `ordinal_after` or `ordinal_before` write ordinals with a stop. A number is an
@@ -133,7 +134,9 @@ def _is_abbreviation(words: list[str], word: str, first: str, facts: LanguageFac
     if {word, spelled} & facts.abbreviations or word.endswith(tuple(facts.endings)):
         return True
     if _abbreviates_before_number(word, facts) and not _is_initial(words):
-        return not first or first.isdigit() or first.islower()
+        has_day = len(words) > 1 and any(map(str.isdigit, words[-2]))  # "1er févr. 2026"
+        counts = has_day or word in facts.before_number
+        return not first or first.islower() or (first.isdigit() and counts)
     measured = len(words) > 1 and words[-2][-1:].isdigit() and first.isupper()
     if len(word) == 1 and word.upper() != word.lower():
         return word not in facts.one_letter and not measured

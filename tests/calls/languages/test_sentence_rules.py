@@ -21,6 +21,14 @@ from calls.languages.sentence_rules import sentences_of
         ("ru", "Перезвоним через час.|Потом обсудим."),
         ("ru", "Приём длится час.|Приходите."),
         ("ru", "Ехать 5 час. 30 мин. пешком.|Ждём."),
+        ("pl", "To jest pański list.|3 dni temu przyszedł."),
+        ("pl", "Teraz jest maj.|5 osób czeka."),
+        ("fi", "Hei.|5 minuuttia riittää."),
+        ("uk", "Ось ваш лист.|3 дні тому."),
+        ("pl", "Termin to 3 list. 2026 roku.|Zapraszamy."),
+        ("fr", "Le 1er févr. 2026 à midi.|Merci."),
+        ("en", "On Feb. 3 we open.|Come in."),
+        ("hu", "Ez szept. 3 lesz.|Jó."),
     ],
 )
 def test_a_text_is_cut_only_where_a_sentence_ends(language: str, sentences: str) -> None:
