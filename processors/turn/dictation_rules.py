@@ -37,6 +37,9 @@ _LARGER: Final = {  # dictated only after another digit or letter
     word for facts in _DICTATED for word, value in facts.numbers.items() if value <= 100
 }.difference(_DIGIT)
 _JOINS: Final = frozenset[str]().union(*(facts.dictated_joins for facts in _DICTATED))
+_ASIDES: Final = frozenset[str]().union(
+    *(facts.hesitations | facts.corrections for facts in _DICTATED)
+)
 _NOT_SPELLED: Final = frozenset[str]().union(*(facts.dictated_letters for facts in _DICTATED))
 _COUNTS: Final = frozenset[str]().union(*(facts.dictated_counts for facts in _DICTATED))
 _LEADS: Final = re.compile(
@@ -50,8 +53,23 @@ def is_dictating(text: str) -> bool:
     It does after a digit or a letter, after words such as "at" and "dot", and after a lead such as
     "my number is"; but not if the word before a single digit shows that it counts something.
     """
-    words = [found.strip(_MARKS) for found in _PIECE.findall(text.casefold())]
+    words = [
+        found.strip(_MARKS) for found in _PIECE.findall(text.casefold().replace("\u2019", "'"))
+    ]
     words = [word for word in words if word]
+    return _is_unfinished(words) or _is_unfinished(_without_asides(words))
+
+
+def _without_asides(words: list[str]) -> list[str]:
+    """Return words without hesitations and corrections at their end: "five no that's wrong"."""
+    until = len(words)
+    while until and words[until - 1] in _ASIDES:
+        until -= 1
+    return words[:until]
+
+
+def _is_unfinished(words: list[str]) -> bool:
+    """Return whether the last of these words are dictated."""
     if not words:
         return False
     before, last = words[:-1], words[-1]
@@ -62,7 +80,8 @@ def is_dictating(text: str) -> bool:
     # "nove um dois": a number that is also an ordinary word, after a digit
     is_number = previous in _ORDINARY and _is_spoken_digit("".join(before[-2:-1]))
     led = _LEADS.search(" ".join(before)) is not None
-    follows = spelled or is_number or led or _is_spoken_digit(previous)
+    said = _without_asides(before)
+    follows = spelled or is_number or led or (bool(said) and _is_spoken_digit(said[-1]))
     if _is_spoken_digit(last):
         return follows or previous not in _COUNTS
     if last in _LARGER:
