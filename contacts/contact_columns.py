@@ -74,6 +74,7 @@ MOBILE, LANDLINE = _folded_words("mobile"), _folded_words("landline")
 TELEPHONE: Final = MOBILE | LANDLINE | _folded_words("phone")
 NUMBER, MORE, NOT_NUMBER, OWNERS = map(_folded_words, ("number", "more", "not_number", "owners"))
 DO_NOT, CALL, CONTACT, MAY = map(_folded_words, ("do_not", "call", "contact", "may"))
+SAYS_NOT, AROUND_CALL, CALLS_MADE = map(_folded_words, ("says_not", "around_call", "calls_made"))
 CHANGE: Final = _folded_words("change")
 JOINTS: Final = frozenset(["de", "del", "der", "des", "di", "do", "du", "of", "the", "van", "von"])
 ONLY_OTHER, ABOUT_PERMISSION = map(_folded_words, ("only_other", "about_permission"))
@@ -86,8 +87,10 @@ KNOWN_UNSPACED: Final = re.compile(
 )
 NUMBER_OR_NOT: Final = frozenset(("no",))
 OPTS: Final = frozenset(("opt", "opted", "opts"))  # in or out
-# Two words deny only here; elsewhere "verme" is Turkish "giving", and "ala" is Spanish "wing".
+# Three words deny only here; elsewhere "verme" is Turkish "giving", "ala" is Spanish "wing", and
+# "bez" abbreviates the German "Bezeichnung".
 DENYING_PLACES: Final = {
+    "bez": re.compile(r"\bbez (telefon|kontakt|polacz|dzwon)"),
     "verme": re.compile(r"\bverme\Z"),
     "ala": re.compile(r"\bala( \w+)? (salli|soita|ota|hairitse)\b"),
 }
@@ -193,12 +196,19 @@ def says_do_not_call(cell: str) -> bool:
     if len(cell) > MAX_SAYING:
         return False
     # A file has millions of cells; folding is slow, and changes no letter of ASCII but its case.
-    plain = (
-        "".join(filter(str.isalnum, cell.lower()))
-        if cell.isascii()
-        else _fold_without_underscores(cell)
-    )
-    return plain in SAYS_DO_NOT_CALL
+    folded = cell.lower() if cell.isascii() else fold(cell).replace("_", " ")
+    if "".join(filter(str.isalnum, folded)) in SAYS_DO_NOT_CALL:
+        return True
+    denies = "'" in cell or not SAYS_NOT.isdisjoint(folded.split())
+    return denies and _wishes_no_calls(cell)
+
+
+@lru_cache(maxsize=1024)  # such cells are few, and repeated
+def _wishes_no_calls(cell: str) -> bool:
+    """Return whether all words of a cell belong to a wish such as `please never call`."""
+    words = frozenset(_words_of_heading(cell))
+    asks = words & CALL and (words & AROUND_CALL or words & CALL - CALLS_MADE)
+    return bool(asks and words & SAYS_NOT) and words <= CALL | SAYS_NOT | AROUND_CALL
 
 
 def is_yes_or_no(cell: str) -> bool:

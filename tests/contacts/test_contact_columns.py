@@ -135,14 +135,15 @@ Blacklist phone;Call restrictions;Excluir de llamadas;Opposizione chiamate;Arama
 Bloqueado para ligações;Telefon Aramalarına İzin Verme;Nepovolit telefonní hovory
 Заборонити телефонні дзвінки;Запретить звонки;不允许电话联络;電話を許可しない;전화 통화 허용 안 함
 Blacklisted Phone is Phone;Älä salli puhelinsoittoja;Telefonhívások tiltása;전화 안 함;전화안함
-전화안받음;Älä koskaan soita;Puhelut: älä salli"""
+전화안받음;Älä koskaan soita;Puhelut: älä salli
+Non richiamare;Niet contacteren;Bez telefonów;Не беспокоить звонками;Exclude from dialing"""
 OTHERS = """(Do Not Modify) Contact;(Nicht ändern) Kontakt;(Ne pas modifier) Contact
 (Не изменять) Контакт;Voicemail;Invoice;Call Preference;Consent given by
 Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone No
 Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter
 免费电话;联系电话;拒收邮件;不动产地址;最近通话时间;連絡先電話番号;最終架電日
 이메일 수신거부;최근 통화일;رقم الاتصال;שיחה אחרונה;Τελευταία κλήση;Senast ringd
-Nem;Ala;Nyhetsbrev;Utolsó hívás;Teléfono ala norte;Ala / ramal telefone"""
+Nem;Ala;Nyhetsbrev;Utolsó hívás;Tel.-Bez.;Teléfono ala norte;Ala / ramal telefone"""
 
 
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", OPT_OUTS))
@@ -156,7 +157,9 @@ Anruf erlaubt;Permite llamadas;Consenso chiamate;Permite ligações;Zgoda na tel
 Autoriza chamadas;Autorizza chiamate
 Callable;Contactable by phone;Voice consent;TCPA opt in;Acepta llamadas;Accetta chiamate
 Telefon Aramalarına İzin Ver;允许电话;Telefonanrufe zulassen;전화 안내 동의
-Arama İzni Verme Tarihi;Arama izni verme durumu"""
+Arama İzni Verme Tarihi;Arama izni verme durumu
+Можно звонить;Aranabilir;Kann angerufen werden;Peut être appelé;Se puede llamar;Può essere chiamato
+Pode ligar"""
 
 
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", PERMISSIONS))
@@ -248,9 +251,23 @@ def test_only_a_clear_no_below_a_permission_lists_the_numbers(
         ("vip;DNC", True),
         ("please do not call before nine, thanks", False),
         ("vip, customer", False),
+        ("Don't call again!", True),
+        ("nicht mehr anrufen", True),
+        ("ne plus rappeler", True),
+        ("não ligar mais", True),
+        ("niet meer bellen", True),
+        ("больше не звонить", True),
+        ("Bir daha aramayın", True),
+        ("vip, no more calls", True),
+        ("no calls", False),  # perhaps so far
+        ("not called", False),
+        ("no answer", False),
+        ("call declined", False),
+        ("call again", False),
+        ("nicht angerufen", False),
     ],
 )
-def test_a_tag_among_others_may_say_not_to_call(cell: str, *, says: bool) -> None:
+def test_a_cell_or_a_tag_among_others_may_say_not_to_call(cell: str, *, says: bool) -> None:
     assert says_do_not_call(cell) is says
 
 
