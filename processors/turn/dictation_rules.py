@@ -33,7 +33,10 @@ _DIGIT: Final = (
     .union(*(facts.digits.keys() | facts.repeats.keys() for facts in _DICTATED))
     .difference(_ORDINARY)
 )
-_LARGER: Final = {  # dictated only after another digit or letter
+_LARGER: Final = {  # dictated only after another digit or letter: "восемь девятьсот"
+    word for facts in _DICTATED for word, value in facts.numbers.items() if value < 1000
+}.difference(_DIGIT)
+_PAIRED: Final = {  # or after one of these; a hundred and a number are an amount, such as 250
     word for facts in _DICTATED for word, value in facts.numbers.items() if value <= 100
 }.difference(_DIGIT)
 _JOINS: Final = frozenset[str]().union(*(facts.dictated_joins for facts in _DICTATED))
@@ -85,7 +88,7 @@ def _is_unfinished(words: list[str]) -> bool:
     if _is_spoken_digit(last):
         return follows or previous not in _COUNTS
     if last in _LARGER:
-        return follows or previous in _LARGER - _ORDINARY  # in pairs
+        return follows or (last in _PAIRED and previous in _PAIRED - _ORDINARY)
     return _is_letter(last) and (follows or last not in _NOT_SPELLED)
 
 

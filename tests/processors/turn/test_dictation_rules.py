@@ -29,7 +29,7 @@ from processors.turn.dictation_rules import Dictation, is_dictating
         "nul er zes", "five no that\u2019s wrong", "zero six uh", "tres quiero decir",
         "null fünf Moment", "zéro six c'est faux", "пять ой", "my number is um",
         "cinco não desculpe", "zero due anzi", "nove um dois", "tiret du bas", "mi DNI es",
-        "mi teléfono es el seis", "alt çizgi",
+        "mi teléfono es el seis", "alt çizgi", "восемь девятьсот", "seis novecientos",
     ],
 )  # fmt: skip
 def test_a_number_or_spelling_in_progress_is_dictation(text: str) -> None:
@@ -49,7 +49,8 @@ def test_a_number_or_spelling_in_progress_is_dictation(text: str) -> None:
         "alle tre", "per due", "às cinco", "para dois", "om drie", "voor twee", "za pięć", "bir",
         "I need two", "ich brauche zwei", "necesito dos", "quero dois", "мне нужно два", "chcę dwa",
         "saat beş", "the rent is due", "hold on", "good point", "plan b for lunch",
-        "ik wil er zes", "at three no", "no sorry", "I mean it", "that's wrong", "espere",
+        "двести пятьдесят", "ik wil er zes", "at three no", "no sorry", "I mean it",
+        "that's wrong", "espere",
         "martes y de lunes", "e come mai", "и как дела", "send me an email", "a flat tire",
     ],
 )  # fmt: skip
