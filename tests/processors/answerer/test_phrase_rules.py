@@ -99,6 +99,7 @@ def test_a_machines_phrase_is_definite(said: str, found: Cue) -> None:
         "The number you dialed is wrong, this is a private home.",
         "What is the number you are calling?",
         "Ana no se encuentra disponible en este momento.",
+        "Ik zit in de auto, bel later terug.",
         "Emit me your name.",
         "What is the reason for your call?",
         "What is the purpose of this call?",
