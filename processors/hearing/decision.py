@@ -259,7 +259,11 @@ class CallerHearing:
             guess = None if heard.final or not utterance else replace(heard, end_s=end_s)
             self._transcripts.guess = guess
         new_text = _new_text(
-            heard, result.text, transcripts=self._transcripts, writing=self._writing
+            heard,
+            result.text,
+            transcripts=self._transcripts,
+            writing=self._writing,
+            stream_s=self.sound.end_s,
         )
         if new_text == "":
             return actions
@@ -435,7 +439,9 @@ def _count_failure(
     return tuple(map(EmitEvent, (AttemptFailed.of(rung.as_known(failure)), *events)))
 
 
-def _new_text(heard: Heard, written: str, *, transcripts: Transcripts, writing: int) -> str | None:
+def _new_text(
+    heard: Heard, written: str, *, transcripts: Transcripts, writing: int, stream_s: float
+) -> str | None:
     """Return the new part of a result; `None` if all of it is new, empty if nothing is.
 
     Args:
@@ -443,11 +449,12 @@ def _new_text(heard: Heard, written: str, *, transcripts: Transcripts, writing: 
         written: The text of the whole result.
         transcripts: The transcripts passed on before; a final result is added to them.
         writing: The attempt whose words are used.
+        stream_s: The length of the caller's stream so far.
     """
     if not heard.text:
         return ""
     if heard.interim:
         return None if heard.text == written else heard.text
     whole = " ".join(word.text for word in heard.words) if heard.words else heard.text
-    new = transcripts.deliver(writing, heard.text, words=heard.words)
+    new = transcripts.deliver(writing, heard.text, words=heard.words, stream_s=stream_s)
     return None if new == whole and heard.text == written else new

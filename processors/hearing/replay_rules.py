@@ -19,6 +19,7 @@ UTTERANCE_KEPT_S: Final = 30.0  # of one utterance, at most; earlier audio canno
 LOUD: Final = 0.03  # share of the loudest sample; no word begins 30 dB below it (chosen)
 JUDGED_CHUNKS: Final = 50  # chunks after speech was noticed in which to find the loudest sample
 SOFT_S: Final = 0.15  # audio before the first loud moment: a word may begin softly (chosen)
+TWICE_S: Final = 0.05  # of audio between equal results: no word was said again in it (chosen)
 MAX_DIFFERENCE: Final = 0.7  # share of the words of two transcripts of the same speech
 
 
@@ -111,6 +112,8 @@ class Transcripts:
         # Words before this time of the stream were delivered; `None` if words without times were.
         self._until_s: float | None = 0.0
         self._repeatable: list[str] = []  # delivered words that the current attempt may repeat
+        # The letters of its last final result without times, and the stream's length then.
+        self._last_final = ("", 0.0)
         self.guess: Heard | None = None
 
     @property
@@ -158,21 +161,37 @@ class Transcripts:
             replayed: Whether it got audio that another recogniser had already transcribed.
             from_s: Where its audio begins, in seconds of the stream; unused unless `replayed`.
         """
-        self._attempt = attempt
+        self._attempt, self._last_final = attempt, ("", 0.0)
         words = (heard_word for heard_word in self._delivered if heard_word.end_s > from_s)
         if replayed or self._delivered:  # otherwise it may repeat the last utterance's guess
             self._repeatable = [heard_word.text for heard_word in words] if replayed else []
 
-    def deliver(self, attempt: int, text: str, *, words: Sequence[HeardWord] = ()) -> str:
+    def deliver(
+        self,
+        attempt: int,
+        text: str,
+        *,
+        words: Sequence[HeardWord] = (),
+        stream_s: float | None = None,
+    ) -> str:
         """Record a final transcript as delivered, and return its new part.
 
         The new part is empty if the attempt is not the current one, or if all words were delivered.
-        Words with times are compared by time, others by text.
+        Words with times are compared by time, others by text. Of the same result twice at once,
+        the second is dropped.
+
+        Args:
+            attempt: The attempt that it is from.
+            text: Its text.
+            words: Its words, if they have times.
+            stream_s: The length of the caller's stream so far; `None` if it is not a result.
         """
         if attempt != self._attempt:
             return ""
         if words and self._until_s is not None:
             new = self._new_by_time(words, self._until_s)
+        elif stream_s is not None and self._was_sent_twice(text, stream_s):
+            return ""
         else:
             new_words = self._new_by_words(text.split())
             new = [HeardWord(text=item, start_s=math.inf, end_s=math.inf) for item in new_words]
@@ -190,6 +209,12 @@ class Transcripts:
         new_text = self.deliver(attempt, guess.text, words=guess.words)
         self._repeatable = guess.text.split()  # the final result may still arrive
         return new_text
+
+    def _was_sent_twice(self, text: str, stream_s: float) -> bool:
+        """Return whether a final result without times repeats the last one; remember it."""
+        (last, last_s), letters = self._last_final, letters_of(text)
+        self._last_final = letters, stream_s
+        return letters == last and stream_s - last_s < TWICE_S
 
     def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[HeardWord]:
         """Return the words that are mostly after `until_s`, and remember where they end."""

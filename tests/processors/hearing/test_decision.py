@@ -674,7 +674,33 @@ def test_only_the_part_missing_from_its_guess_is_delivered_of_a_final_without_wo
         bench.begin()
         bench.pass_s(0.3)
     assert passed_on(bench.write("a", final)) == new
+    bench.pass_s(0.1)
     assert passed_on(bench.write("a", WHOLE)) == [PassOn(None)]  # said again
+
+
+@pytest.mark.parametrize("again", ["five", "Five."])
+@pytest.mark.parametrize(("gap_s", "new"), [(0.0, []), (0.02, []), (0.2, [PassOn(None)])])
+@pytest.mark.parametrize("stops", [False, True], ids=["in the utterance", "after it"])
+def test_a_final_without_word_times_that_comes_twice_at_once_is_delivered_once(
+    again: str, gap_s: float, new: list[PassOn], *, stops: bool
+) -> None:
+    bench = up()
+    bench.begin()
+    bench.pass_s(0.6)
+    if stops:
+        bench.stop()
+
+    assert passed_on(bench.write("a", "five")) == [PassOn(None)]
+    bench.pass_s(gap_s)
+    assert passed_on(bench.write("a", again)) == new
+
+
+def test_the_final_of_a_guess_that_comes_twice_is_delivered_neither_time() -> None:
+    bench = up()
+    asks(bench)
+    assert guesses(bench.pass_s(0.9)) == [WHOLE]
+
+    assert passed_on(bench.write("a", WHOLE)) == passed_on(bench.write("a", WHOLE)) == []
 
 
 @pytest.mark.parametrize("after_s", [0.2, 1.5])
