@@ -152,6 +152,8 @@ class Answer:
         self._attempt: int | None = None
         self._others = 0  # characters of `_said` that other attempts wrote
         self._ended = False  # the current attempt's text has ended
+        self.cut_off = False
+        """Whether that end was within a written tool call, which cannot be run."""
         self.withdrawn = 0
         """The number of characters passed on that turned out to be no speech, since the reader set
         it to 0."""
@@ -200,7 +202,7 @@ class Answer:
         self.limit.take_back(self.taken_back)
         self._attempt, self._held, self._complete = attempt, "", False
         self._text = SpokenText(self.rule, tools=self.tools)
-        self._others, self._ended = len(self._said), False
+        self._others, self._ended, self.cut_off = len(self._said), False, False
         self._joins = True
         self._comparing = bool(self.said)
         return self.said
@@ -241,7 +243,7 @@ class Answer:
         """End an attempt's text, before `finish`, so that `has_words` is final."""
         if attempt == self._attempt and not self._ended:
             self._hold_text(self._text.finish())
-            self._ended = True
+            self._ended, self.cut_off = True, self._text.cut_off
 
     def has_words(self, attempt: int) -> bool:
         """Return whether the current attempt has written words that were not taken back."""

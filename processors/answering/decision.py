@@ -49,7 +49,7 @@ class Wrote(StrEnum):
     """What an answer consists of when its stream ends."""
 
     WORDS = "words"  # or a tool call
-    PART = "part"  # it is truncated, because the model ran out of tokens
+    PART = "part"  # it is truncated, such as when the model ran out of tokens
     SIGNS = "signs"  # only characters that are not spoken, such as an emoji
     NOTHING = "nothing"
 
@@ -207,7 +207,7 @@ class Answering:
         """Decide what follows the end of an attempt's stream, and return the actions.
 
         The end of the stream completes the answer, unless it is empty, or truncated inside a
-        sentence. A continuation after a complete sentence may be empty.
+        sentence or a written tool call. A continuation after a complete sentence may be empty.
 
         Args:
             attempt: The attempt's number.
@@ -227,7 +227,7 @@ class Answering:
             )
             self._wordless += 1
             return (ended, *self._note_failure(Failed(attempt=attempt, failure=failure), now))
-        is_cut = wrote is Wrote.PART and not self.answer.at_sentence_end
+        is_cut = wrote is Wrote.PART and (self.answer.cut_off or not self.answer.at_sentence_end)
         if is_cut and self._parts < MAX_PARTS:
             self._parts += 1
             dropped = Dropped(attempt=attempt, because="length")

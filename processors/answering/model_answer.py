@@ -219,18 +219,27 @@ class ModelAnswer:
             logger.warning("{}: an answer used up the model's tokens", stream.provider)
         if failure:
             return self._end_failed_attempt(attempt, failure, now)
-        wrote = stream.wrote if text or not self._is_withdrawn(attempt, stream) else Wrote.NOTHING
+        wrote = stream.wrote if text else self._end_text(attempt, stream)
         if wrote is Wrote.NOTHING and not stream.goes_on and _is_answered(self.request):
             wrote = Wrote.SIGNS  # complete, but silent: there is nothing to add
         return self.answering.finish(attempt, now, wrote=wrote, text=text)
 
-    def _is_withdrawn(self, attempt: int, stream: ModelStream) -> bool:
-        """End the text of a complete answer; return whether all its words were no speech."""
-        if stream.wrote is not Wrote.WORDS or stream.calls or stream.goes_on:
-            return False
-        answer = self.answering.answer
+    def _end_text(self, attempt: int, stream: ModelStream) -> Wrote:
+        """End the text of an answer, and return what it consists of.
+
+        That is nothing if all its words were no speech, and a part if a written call is cut off.
+        """
+        wrote, answer = stream.wrote, self.answering.answer
+        if wrote not in (Wrote.WORDS, Wrote.PART) or stream.calls:
+            return wrote
         answer.end_text(attempt)
-        return not (answer.has_words(attempt) or self.written_calls(answer.written_calls))
+        runs = bool(self.written_calls(answer.written_calls))
+        may_call = bool(answer.tools) and self.request.tool_choice != NO_CALLS
+        answer.cut_off = answer.cut_off and may_call and not runs
+        if answer.cut_off:
+            return Wrote.PART
+        is_withdrawn = not (answer.has_words(attempt) or runs or stream.goes_on)
+        return Wrote.NOTHING if wrote is Wrote.WORDS and is_withdrawn else wrote
 
     def _note_answered(self, attempt: int) -> None:
         """Record that an attempt's rung has accepted the request, which is billed from then on."""

@@ -142,6 +142,7 @@ class SpokenText:
     Attributes:
         calls: Removed texts that may be tool calls, as written.
         signs: Whether there was text outside removed blocks: words, or signs such as an emoji.
+        cut_off: Whether it ended within a tag, a token or what may be a call of an offered tool.
         taken_back: The last characters returned by earlier calls that are not to be spoken after
             all: the name of a tool whose arguments follow, or thoughts. The reader sets it to 0.
     """
@@ -163,7 +164,7 @@ class SpokenText:
         """
         self._is_turn = is_turn
         self.calls: list[str] = []
-        self.signs = False
+        self.signs = self.cut_off = False
         self.taken_back = 0
         self._keys = (rule or SpokenTextRule()).keys
         self._tools = frozenset(tools)
@@ -201,7 +202,10 @@ class SpokenText:
         self._add_character("\n", ended=True)
         self._decide_held_text(ended=True)
         if self._removing and not self._has_ended:  # it was not closed
-            self._note_removed(self._removing, self._removed_text)
+            prefix, removed = self._removing.call_prefix, self._removed_text
+            names_tool = any(name in removed for name in self._tools)
+            self.cut_off = bool(prefix) or (prefix is not None and names_tool)
+            self._note_removed(self._removing, removed)
             self._decide_held_text(ended=True)
         if self._only_words and not any(item.isalnum() for item in self._place.said):
             self._held, self._only_words = f"{self._only_words}\n", ""
@@ -287,7 +291,7 @@ class SpokenText:
         while self._held and self._removing is None and not (ended and self._held == "\n"):
             if ended and self._is_cut_off(self._held.removesuffix("\n")):
                 self._carry_out(Effect.CALL if self._held[0] == "(" else Effect.LABEL)
-                self._held = ""
+                self._held, self.cut_off = "", True
                 break
             found = self._next_replacement()
             if found is None and len(self._held) <= MAX_HELD and not ended:

@@ -579,6 +579,49 @@ async def test_a_tool_call_written_as_text_is_run_if_it_could_be_one(
     assert answer == ("One moment." if text.startswith("One") else ANSWER)
 
 
+HALF = WRITTEN_CALL[:-12]
+
+
+@pytest.mark.parametrize("finish", ["length", "stop"])
+@pytest.mark.parametrize(
+    ("text", "requests"),
+    [
+        (f"<tool_call>{HALF}", 2),
+        (HALF, 2),
+        (f"\n```json\n{HALF}", 2),
+        ('transfer_to_person(reason="as', 2),
+        ("<tool_ca", 2),
+        (f"<tool_call>{WRITTEN_CALL}", 1),
+    ],
+)
+async def test_a_written_tool_call_that_is_cut_off_after_a_sentence_is_requested_again(
+    text: str, requests: int, finish: str
+) -> None:
+    left = [f"<tool_call>{WRITTEN_CALL}</tool_call>", f"One moment. {text}"]
+
+    def write(_asked: dict[str, Any]) -> list[Any]:
+        text = left.pop()
+        return [chunk({"content": text[:14]}), chunk({"content": text[14:]}), chunk({}, finish)]
+
+    async with choosing(write) as url, bench() as it:
+        it.urls["openai"] = url
+        called = await asked_for_a_person(it)
+
+    assert called == [{"reason": "asked"}]
+    assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == ["openai"] * requests
+    assert it.told_of(AttemptFailed) == []
+
+
+@pytest.mark.parametrize("rest", ["<tool_call>{", "<think>They want"])
+async def test_an_answer_without_tools_that_is_cut_off_after_a_sentence_is_whole(rest: str) -> None:
+    events = [chunk({"content": f"We open at nine. {rest}"}), chunk({}, "length")]
+    async with streaming(*events) as url, bench() as it:
+        it.urls["openai"] = url
+        assert await it.ask() == "We open at nine."
+
+    assert len(it.told_of(AttemptStarted)) == 1
+
+
 @pytest.mark.parametrize(("value", "calls"), [("sales", 1), ("asked", 0)])
 def test_a_written_call_may_only_have_values_that_the_tool_lists(value: str, calls: int) -> None:
     tool = FunctionSchema(
