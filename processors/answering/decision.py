@@ -7,7 +7,7 @@
   repeat.
 - A request that fails alike at every rung, while no other call's request and no probe fails, is
   asked once more without the newest turns, too: they may be the cause, whatever the failure. A rung
-  alone must also have succeeded meanwhile, for another call or a probe.
+  alone must also have succeeded meanwhile, for another call or a probe, and then have failed again.
 - An answer without words, such as an emoji, is complete, but silent.
 - A request that begins late, after a slow tool or as a kept question, gets a deadline of its own,
   because fillers, which are all that the caller has heard so far, do not move the turn's deadline.
@@ -135,6 +135,7 @@ class Answering:
         self._all_refused = True  # every failure so far is such a refusal
         self._suspects: set[str] = set()  # rungs whose answers were errors that content may cause
         self._all_answered = True  # every failure so far is such an error, or a refusal
+        self._asked_anew = False  # the whole request was made once more
         self._asked: dict[int, str] = {}  # the rung of each attempt
         self._wordless = 0  # the number of empty answers
         self._parts = 0  # the number of answers truncated inside a sentence
@@ -266,7 +267,7 @@ class Answering:
             if self.attempting.failed_alike and not policy.has_failed_since(self._started_at):
                 return (Exhausted(attempts=self.attempting.attempts),)  # only this request failed
             whole = (LeaveMessageOut(step=0),) if self._step else ()
-            self.attempting, self._step = self._begin(), 0
+            self.attempting, self._step, self._asked_anew = self._begin(), 0, True
             self._refusers, self._suspects = set(), set()
             return (*whole, *self.start(now))
         return self._keep_question(now)
@@ -310,14 +311,18 @@ class Answering:
         """Ask the rungs that refused the content once more, with less of it.
 
         The others could not judge the content. If one of those that did accepts the rest, what was
-        left out was the cause.
+        left out was the cause. A rung alone may have failed by chance each time, so it is first
+        asked once more for all of it.
         """
         ended = [action for action in actions if not _ends_stage(action)]
         done = self._stage_actions(ended, now, rest="")
         judges, certain = self._refusers or self._suspects, bool(self._refusers)
         self._refusers, self._suspects = set(), set()
-        self._step += 1
         self.attempting = self._begin()
+        if not (certain or self._asked_anew or len(judges) > 1):
+            self._asked_anew = True
+            return (*done, *self.start(now))
+        self._step += 1
         self.attempting.ask_only(judges, once=not certain or self._wordless > 0)
         return (*done, *self.start(now))
 

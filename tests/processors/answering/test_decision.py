@@ -527,6 +527,24 @@ def test_a_message_at_which_the_only_model_fails_is_omitted_once_it_has_served_m
     assert (LeaveMessageOut() in did) is left_out
 
 
+@pytest.mark.parametrize(("failures", "left_out"), [(5, False), (6, True)])
+def test_the_only_model_may_fail_by_chance_before_a_message_is_omitted(
+    failures: int, *, left_out: bool
+) -> None:
+    answering, availability = ladder("a", leaves_out=True)
+    did = list(answering.start(NOW))
+    permit = availability.of("llm", "a").permit(NOW)
+    assert permit
+    availability.succeeded(("llm", "a"), permit, now=NOW + 0.05, call="another")
+    for attempt in range(1, failures + 1):
+        did += answering.handle(failure(attempt, "a", Kind.OVERLOADED), NOW + attempt / 10)
+    did += answering.write(failures + 1, "We open", NOW + 1.0)
+
+    assert (LeaveMessageOut() in did) is left_out
+    assert WriteText(attempt=failures + 1, text="We open") in did
+    assert not any(isinstance(action, Exhausted) for action in did)
+
+
 def test_an_answer_asked_for_before_does_not_show_that_the_only_model_serves_meanwhile() -> None:
     answering, availability = ladder("a", leaves_out=True)
     permit = availability.of("llm", "a").permit(NOW)
