@@ -6,8 +6,9 @@
   each without the newest turns, which models may block in silence, and then the caller is asked to
   repeat.
 - A request that fails alike at every rung, while no other call's request and no probe fails, is
-  asked once more without the newest turns, too: they may be the cause, whatever the failure. A rung
-  alone must also have succeeded meanwhile, for another call or a probe, and then have failed again.
+  asked once more without the newest turns, too: they may be the cause, whatever the failure. Of
+  several rungs, some may only have been late: their errors may be slow. A rung alone must also have
+  succeeded meanwhile, for another call or a probe, and then have failed again.
 - An answer without words, such as an emoji, is complete, but silent.
 - A request that begins late, after a slow tool or as a kept question, gets a deadline of its own,
   because fillers, which are all that the caller has heard so far, do not move the turn's deadline.
@@ -135,6 +136,7 @@ class Answering:
         self._all_refused = True  # every failure so far is such a refusal
         self._suspects: set[str] = set()  # rungs whose answers were errors that content may cause
         self._all_answered = True  # every failure so far is such an error, or a refusal
+        self._late: set[str] = set()  # rungs that were given up because they were late
         self._asked_anew = False  # the whole request was made once more
         self._asked: dict[int, str] = {}  # the rung of each attempt
         self._wordless = 0  # the number of empty answers
@@ -152,15 +154,15 @@ class Answering:
     def refused(self) -> bool:
         """Whether every rung that was asked refused the request, or failed as if it were to blame.
 
-        The latter counts if there are several, or if another request or a probe has succeeded
-        meanwhile; but not if one has failed, or if a rung has written words.
+        The latter counts if there are several, even if some were only late, or if another request
+        or a probe has succeeded meanwhile; but not if one has failed, or if a rung wrote words.
         """
         if self.surely_refused:
             return True
         if not (self._suspects and self._all_answered) or self.answer.whole:
             return False
         policy, since, rungs = self.attempting.policy, self._started_at, self._suspects
-        judged = len(rungs) > 1 or policy.has_served_since(since, rungs)
+        judged = len(rungs | self._late) > 1 or policy.has_served_since(since, rungs)
         return judged and not policy.has_failed_since(since)
 
     @property
@@ -268,7 +270,7 @@ class Answering:
                 return (Exhausted(attempts=self.attempting.attempts),)  # only this request failed
             whole = (LeaveMessageOut(step=0),) if self._step else ()
             self.attempting, self._step, self._asked_anew = self._begin(), 0, True
-            self._refusers, self._suspects = set(), set()
+            self._refusers, self._suspects, self._late = set(), set(), set()
             return (*whole, *self.start(now))
         return self._keep_question(now)
 
@@ -317,9 +319,10 @@ class Answering:
         ended = [action for action in actions if not _ends_stage(action)]
         done = self._stage_actions(ended, now, rest="")
         judges, certain = self._refusers or self._suspects, bool(self._refusers)
-        self._refusers, self._suspects = set(), set()
+        by_chance = not certain and len(judges | self._late) == 1
+        self._refusers, self._suspects, self._late = set(), set(), set()
         self.attempting = self._begin()
-        if not (certain or self._asked_anew or len(judges) > 1):
+        if by_chance and not self._asked_anew:
             self._asked_anew = True
             return (*done, *self.start(now))
         self._step += 1
@@ -362,7 +365,7 @@ class Answering:
                 case Stop():
                     self._transient |= action.because == "late"
                     self._all_refused &= action.because != "late"
-                    self._all_answered &= action.because != "late"
+                    self._late |= {action.provider} if action.because == "late" else set()
                     done.append(action)
                 case Exhausted():
                     self.answer.start_attempt(NO_ATTEMPT)

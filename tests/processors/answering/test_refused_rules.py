@@ -183,6 +183,19 @@ async def test_words_at_which_every_model_fails_alike_are_left_out(
     assert sum(map(holds_bad, call_.asked)) <= 12
 
 
+@pytest.mark.parametrize("after_s", [0.7, 1.0, 1.2, 2.0])
+async def test_words_at_which_every_model_fails_slowly_are_left_out_each_time(
+    after_s: float,
+) -> None:
+    async with refusing(503, after_s=after_s) as call_:
+        bad = f"It is {BAD}."
+        await call_.it.call(turns("Hello?", bad, "When do you open?", bad, "Thank you."))
+
+    assert call_.it.said == [ANSWER, AGAIN, ANSWER, AGAIN, ANSWER]
+    assert call_.it.heard == ["Hello?", "When do you open?", "Thank you."]
+    assert call_.is_calm()
+
+
 async def test_words_at_which_every_model_asks_for_a_pause_leave_the_models_to_other_calls() -> (
     None
 ):
