@@ -16,7 +16,8 @@ NEXT_VOICE_S: Final = 1.5  # the deadline of the next attempt, after the end of 
 # their last audio.
 NO_TEXT_S: Final = 0.5
 REPORT_END_S: Final = 0.3  # how long a voice that has sent every word may take to report its end
-# The same without word times, from its last speech: whether it has sent every word is a guess.
+# The same if it does not report when words end, from its last speech: whether it has sent every
+# word is a guess.
 UNTIMED_END_S: Final = 3.0
 # After the deadline, in real time, even if our own stalls have kept every voice from being late;
 # and as long again after a stall, to read the sockets.

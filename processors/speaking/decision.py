@@ -87,15 +87,16 @@ class _Live:
         """The text that it speaks."""
         return self.first, self.ends[0] if self.ends else self.first, self.from_s
 
-    def idle_until(self, *, accepts: bool, timed: bool) -> float | None:
+    def idle_until(self, *, accepts: bool, is_sure: bool) -> float | None:
         """Return until when it may be idle, waiting for text (`accepts`) or before its end.
 
-        Without word times, that it is idle is only an estimate, so its speech postpones the end.
+        Unless the voice has reported the end of its last word (`is_sure`), that it is idle is only
+        an estimate, so its speech postpones the end.
         """
         if self.idle_since is None:
             return None
-        since = self.idle_since if timed else max(self.idle_since, self.spoke_at)
-        return since + (NO_TEXT_S if accepts else REPORT_END_S if timed else UNTIMED_END_S)
+        since = self.idle_since if is_sure else max(self.idle_since, self.spoke_at)
+        return since + (NO_TEXT_S if accepts else REPORT_END_S if is_sure else UNTIMED_END_S)
 
 
 class SpokenUtterance:
@@ -176,8 +177,9 @@ class SpokenUtterance:
     @property
     def _idle_until(self) -> float | None:
         """Until when the voice may be idle; `None` if it is not."""
-        voice, timed = self._live.get(self._voice), self._ledger.words.timed
-        return voice.idle_until(accepts=self.accepts, timed=timed) if voice else None
+        voice, ledger = self._live.get(self._voice), self._ledger
+        is_sure = ledger.words.timed and ledger.reports_ends
+        return voice.idle_until(accepts=self.accepts, is_sure=is_sure) if voice else None
 
     @property
     def _align_at(self) -> float | None:

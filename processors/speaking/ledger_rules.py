@@ -102,6 +102,7 @@ class SpeechLedger:
         words: The words and their times.
         released_s: The seconds of audio that went to the line.
         audible_s: Up to where the audio is audible, in seconds.
+        reports_ends: Whether the current voice has reported when a word ends, not only its start.
         asked_from: The first word that another voice is asked for: until one of the two speaks, no
             report of the current voice changes what has arrived. `None` if no other one is asked.
         reported: The number of words whose times earlier voices have reported.
@@ -112,6 +113,7 @@ class SpeechLedger:
     def __init__(self) -> None:
         self.words = WordTimes()
         self.released_s = self.audible_s = 0.0
+        self.reports_ends = False
         self.asked_from: int | None = None
         self.reported = self.aligned = self.estimated = 0
         follower = self.words.begin_voice(0, 0.0, timed=True)
@@ -190,7 +192,7 @@ class SpeechLedger:
         """Whether the audio reaches the end of all words, by the voice's own word times.
 
         Word times are not exact, so the end of a word may still be missing. But a voice that sends
-        no more audio then has not stalled.
+        no more audio then has not stalled. If it reports no ends, the last word's middle is enough.
         """
         words, first = self.words.words, self.arrived
         pending = range(first, len(words))
@@ -198,7 +200,9 @@ class SpeechLedger:
             return all(_has_arrived(self, at, 1.0) for at in pending)
         mute = not any(words[at].letters for at in pending)  # no voice reports a dash at the end
         arrived_s = self.received_s + ROUNDING_S
-        ends = (words[at].end_s for at in pending if mute or words[at].letters)
+        spoken = (at for at in pending if mute or words[at].letters)
+        is_end_due = self.reports_ends or not self.words.timed
+        ends = (words[at].end_s if is_end_due else self.words.middle_s(at) for at in spoken)
         return all(end_s is not None and end_s <= arrived_s for end_s in ends)
 
     @property
@@ -235,7 +239,7 @@ class SpeechLedger:
         """
         first, base_s = self.arrived, self.keep_s
         self.count_times()
-        self.asked_from = None
+        self.asked_from, self.reports_ends = None, False
         self._earlier = (self.reported, self.aligned, self.estimated)
         follower = self.words.begin_voice(first, base_s, timed=timed)
         self.audible_s = base_s
@@ -292,6 +296,7 @@ class SpeechLedger:
         if self._voice.attempt != attempt:
             return
         self.words.timed = True
+        self.reports_ends = self.reports_ends or end_s is not None
         base_s = self.words.base_s
         end_s = None if end_s is None else end_s + base_s
         self._voice.follower.follow(said, start_s=start_s + base_s, end_s=end_s)

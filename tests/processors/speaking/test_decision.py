@@ -1000,6 +1000,46 @@ def test_a_voice_that_never_reports_its_end_is_done_anyway() -> None:
     assert len(bench.asks) == 1
 
 
+def begin_words(bench: Bench, ask: AskVoice) -> None:
+    """Let a voice report when each word begins, but not when it ends."""
+    for n, word in enumerate(TEXT.split()):
+        timed = WordTimed(attempt=ask.attempt, text=word, start_s=n * WORD / RATE_HZ)
+        bench.do(bench.speech.handle(timed, bench.now))
+
+
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("pause_s", [0.0, 1.0, 2.9])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_voice_that_reports_no_ends_of_words_has_not_stalled_in_the_last_one(
+    pause_s: float, *, closed: bool, ends: bool
+) -> None:
+    bench = Bench()
+    ask = bench.start(closed=closed)
+    begin_words(bench, ask)
+    bench.sound(ask, tone(TEXT.split())[:-PIECE])
+    bench.pass_s(pause_s)
+    bench.sound(ask, tone(TEXT.split())[-PIECE:])
+    if ends:
+        bench.pass_s(NO_TEXT_S + 0.1)
+        bench.finish(ask)
+    else:
+        bench.pass_s(NO_TEXT_S + UNTIMED_END_S + 0.1)
+
+    assert (bench.speech.over, bench.said, bench.whole[-1]) == (True, TEXT, WORD)
+    assert (bench.asks, bench.failures) == ([ask], [])
+
+
+@pytest.mark.parametrize("words", [4.2, 7.0, 7.2])
+def test_a_voice_that_reports_no_ends_of_words_is_replaced_if_it_stalls(words: float) -> None:
+    bench = Bench()
+    ask = bench.start()
+    begin_words(bench, ask)
+    bench.sound(ask, tone(TEXT.split())[: round(words * WORD)])
+    bench.pass_s(1.0)
+
+    assert bench.asks[1].rest == " ".join(TEXT.split()[int(words) :])
+
+
 def test_a_reply_that_pauses_is_closed_before_the_provider_times_out() -> None:
     bench = Bench()
     ask = bench.start("zero one", closed=False)
