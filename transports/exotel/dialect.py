@@ -56,4 +56,5 @@ EXOTEL: Final = Dialect(
     stream_key="stream_sid",
     least_bytes=MIN_BYTES,
     step_bytes=STEP_BYTES,
+    opens_again=False,
 )

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email import message_from_bytes
 from email.message import Message
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -25,7 +26,9 @@ from calls.leg_progress import StatusCallback
 from transports.announcements import WaitingCall
 from transports.exotel.dialect import EXOTEL
 from transports.exotel.dialling import MEDIA_PATH, STATUS_PATH, ending_of, is_proven
+from transports.leg import is_taken
 from transports.media_stream.leg import CarriedCall
+from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started, is_id
 from transports.media_stream.sockets import TRY_LATER, MediaSockets
 from transports.media_stream.tokens import AdmittedStream, StreamedCalls
@@ -115,6 +118,7 @@ def _name_and_text(part: Message) -> tuple[str, str]:
     return (name if isinstance(name, str) else ""), text
 
 
+RETURNS_S: Final = 5.0  # chosen: after a lost stream, Exotel takes its flow's next step at once
 DIAL_SUFFIX: Final = "/{dial}/{proof}"  # of the URLs of a call that we place
 
 
@@ -196,7 +200,11 @@ class ExotelRoutes:
         self._streamed_calls = StreamedCalls(host.pool, "exotel")
         self._parked = Parked(host.pool, "exotel")
         self._sockets = MediaSockets(
-            host=host, dialect=EXOTEL, admit=self._admit_stream, streamed_calls=self._streamed_calls
+            host=host,
+            dialect=EXOTEL,
+            admit=self._admit_stream,
+            streamed_calls=self._streamed_calls,
+            patience=LinePatience(returns_within_s=RETURNS_S),
         )
         self.router = APIRouter()
         for path in (MEDIA_PATH, MEDIA_PATH + DIAL_SUFFIX):  # inbound calls; calls that we placed
@@ -242,7 +250,10 @@ class ExotelRoutes:
             await self._progress.take(picked_up, store_key=dial_id)
         found = await self._streamed_calls.find(started.call_sid)
         if found is not None and not found.moved:
-            return Refusal(reason="call_goes_on", close_code=POLICY)
+            if dial_id or not found.goes_on:
+                return Refusal(reason="call_goes_on", close_code=POLICY)
+            if admitted := await self._stream_of_lost_leg(started):
+                return admitted
         lost = await self._parked.look(started.call_sid)
         within_s = SEAT_S if lost else 0.0
         admitted = await seat_for(started.call_sid, pool, self._host.clock, within_s=within_s)
@@ -261,6 +272,14 @@ class ExotelRoutes:
             pool.end(admitted.seat)
             return Refusal(reason="stream_used", close_code=POLICY)
         return AdmittedStream(call=_carried_call(started, dial_id), seat=admitted.seat)
+
+    async def _stream_of_lost_leg(self, started: Started) -> AdmittedStream | None:
+        """Return a stream for a leg here that has lost its own; `None` if it cannot go on there."""
+        leg = self._streamed_calls.find_resumable(started.call_sid)
+        if leg is None or leg.facts.sample_rate_hz != started.codec.rate_hz or await is_taken(leg):
+            return None
+        resume = partial(leg.resume, stream_id=started.stream_sid)
+        return AdmittedStream(call=_carried_call(started, ""), seat=0, taker=resume)
 
     def _is_authentic(self, websocket: WebSocket) -> bool:
         """Return whether a handshake is authentic; one with a dial's URL needs the dial's proof."""

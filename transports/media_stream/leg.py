@@ -184,7 +184,7 @@ class StreamLeg(PlainLeg):
             direction=call.direction,
             dial_id=call.dial_id,
             attestation=call.attestation,
-            moves=patience is not None and patience.returns_within_s > 0,
+            moves=stream.dialect.opens_again and bool(patience and patience.returns_within_s),
             transfers=transfer is not None or ring is not None,
         )
         self.stream_ids = {stream.stream_id}
@@ -227,8 +227,9 @@ class StreamLeg(PlainLeg):
 
     @property
     def may_come_back(self) -> bool:
-        """Whether the call may continue on another stream if this one is lost."""
-        return self._line.may_come_back and not self._hung_up and not self._transferred
+        """Whether the call may continue on another stream, at some carriers only after a loss."""
+        opens = self._line.stream.dialect.opens_again or self.is_lost
+        return opens and self._line.may_come_back and not (self._hung_up or self._transferred)
 
     @property
     def is_lost(self) -> bool:

@@ -319,6 +319,8 @@ class Dialect:
         ends_by_close: Whether it sends no `stop`, so that a clean close means a hang-up.
         outlives_redirect: Whether a stream continues after its call was redirected; then the
             redirect takes effect when we close the stream.
+        opens_again: Whether it asks us what follows a stream, so that we choose when the next one
+            opens. Otherwise the next step of the carrier's own flow may open it after a loss.
     """
 
     carrier: str
@@ -329,6 +331,7 @@ class Dialect:
     step_bytes: int = 1
     ends_by_close: bool = False
     outlives_redirect: bool = False
+    opens_again: bool = True
 
     def read(self, data: str | bytes) -> Message:
         """Parse one websocket message."""

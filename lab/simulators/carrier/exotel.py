@@ -41,7 +41,13 @@ STEP_BYTES: Final = 320
 
 
 class ExotelManner(CarrierManner):
-    """Exotel's behaviour: no webhook, credentials in the address, long pieces of plain samples."""
+    """Exotel's behaviour: no webhook, credentials in the address, long pieces of plain samples.
+
+    Attributes:
+        next_step: Whether the flow's next step is the same applet again.
+    """
+
+    next_step = False
 
     form = WireForm(
         number="sequence_number", stream="stream_sid", number_type=int, key={"duration": "120"}
@@ -66,6 +72,7 @@ class ExotelManner(CarrierManner):
             stream_url=f"{url}?sample-rate={self.code.rate_hz}",
             parameters={},
             said="",
+            action=url if self.next_step else None,
             headers=headers,
         )
 
@@ -76,8 +83,8 @@ class ExotelManner(CarrierManner):
         server: AgentServer,
         last: CallInstructions,
     ) -> CallInstructions:
-        """Raise `NotConnectedError`: there is no next applet."""
-        raise NotConnectedError(status=200, said="there is no next applet")
+        """Return the next applet's address, which is the same."""
+        return last
 
     def opening_messages(
         self, phone: PhoneCall, instructions: CallInstructions

@@ -140,6 +140,20 @@ async def test_exotels_second_stream_of_a_call_is_refused() -> None:
         assert it.pool.reasons() == ["call_goes_on"]
 
 
+async def test_an_exotel_call_goes_on_in_its_flows_next_step_after_a_lost_stream() -> None:
+    async with line("exotel") as it:
+        caller = it.caller()
+        caller.manner.next_step = True  # type: ignore[attr-defined]
+        async with caller:
+            call = await it.pool.call()
+            await caller.break_off()
+            await until(lambda: len(caller.lost_at) == 1)
+
+            assert await talks(caller, call)
+            assert (len(it.pool.calls), call.gone_for, it.pool.reasons()) == (1, [], [])
+            assert it.pool.seats_taken == 1
+
+
 async def test_an_exotel_call_that_returns_after_its_end_starts_over() -> None:
     async with line("exotel") as it:
         async with it.caller() as caller:

@@ -152,6 +152,34 @@ async def test_exotels_next_stream_is_admitted_where_the_first_machine_has_just_
         assert isinstance(await a._admit_stream(STARTED, socket), AdmittedStream)  # b has died
 
 
+@pytest.mark.parametrize(
+    ("dial", "is_lost", "is_here", "is_admitted"),
+    [
+        ({}, True, True, True),
+        ({}, True, False, True),
+        ({}, False, True, False),
+        ({"dial": "d-1"}, True, True, False),  # nothing follows its stream, so this is a replay
+    ],
+)
+async def test_exotels_next_stream_belongs_to_a_call_that_has_lost_its_own(
+    dial: dict[str, str], *, is_lost: bool, is_here: bool, is_admitted: bool
+) -> None:
+    a = ExotelRoutes(machines(1)[0]._host, authenticator=ExotelAuthenticator())
+    socket: Any = SimpleNamespace(path_params=dial)
+    parked = await a._parked.take(CALL.call_ref)
+    await parked.keep(ResumeState(call_id="c"))
+    rate_hz = STARTED.codec.rate_hz
+    facts = SimpleNamespace(call_ref=CALL.call_ref, sample_rate_hz=rate_hz if is_here else 16_000)
+    leg: Any = SimpleNamespace(
+        facts=facts, parked=parked, is_moved=False, may_come_back=is_lost, resume=print
+    )
+    with a._streamed_calls.findable(leg):
+        admitted = await a._admit_stream(STARTED, socket)
+
+    assert isinstance(admitted, AdmittedStream) == is_admitted
+    assert bool(getattr(admitted, "taker", None)) == (is_admitted and is_here)
+
+
 @pytest.mark.parametrize("token", ["replayed", "guessed", "of another call"])
 async def test_a_wrong_ticket_is_refused_and_the_call_does_not_notice(token: str) -> None:
     a, b = machines(2)
