@@ -13,7 +13,8 @@ from dataclasses import asdict, fields
 from itertools import takewhile
 from typing import Any, Final, cast
 
-from calls.resume import KeptTool, ResumeState, unheard
+from calls.plain_values import from_plain
+from calls.resume import ResumeState, unheard
 
 VERSION: Final = 1  # of the stored values; a process of another version declines them
 BLOCK_BYTES: Final = 2048  # of the conversation (chosen: some turns)
@@ -21,7 +22,6 @@ MAX_STATE_BYTES: Final = 4_000_000  # of all parts; a longer state is damaged or
 DEFAULTS: Final[Mapping[str, Any]] = {
     item.name: getattr(ResumeState(), item.name) for item in fields(ResumeState)
 }
-LISTS: Final = ("sensitive_said",)
 IN_PARTS: Final = ("messages", "tools", "said", "heard", "partial")
 SELDOM: Final = ("call_id", "language", "voice", "verdict", "sensitive_said", "under_way")
 # Of the messages that may be left out: three times the size of a long conversation (chosen).
@@ -93,7 +93,7 @@ def parts_of(small: Any) -> int:
         raise BadStateError("it is of another version")
     count = found.get("parts")
     if not isinstance(count, int) or count > MAX_PARTS:
-        raise BadStateError(f"it is damaged: {count!r} parts")
+        raise BadStateError(f"it is damaged: {count!r:.50} parts")
     return count
 
 
@@ -105,46 +105,47 @@ def join_parts(small: Any, parts: Sequence[Any]) -> ResumeState:
     """
     if len(parts) != parts_of(small) or any(part is None for part in parts):
         raise BadStateError("it is incomplete")
-    if len(json.dumps([small, parts])) > MAX_STATE_BYTES:
-        raise BadStateError(f"it has more than {MAX_STATE_BYTES} bytes")
     try:
+        if len(json.dumps([small, parts])) > MAX_STATE_BYTES:
+            raise BadStateError(f"it has more than {MAX_STATE_BYTES} bytes")
         return _state_from_parts(small, parts)
-    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise BadStateError(f"it is damaged: {error}") from error
 
 
 def _state_from_parts(small: Mapping[str, Any], parts: Sequence[Any]) -> ResumeState:
     """Return the state of these parts; raise some error of Python if they do not fit together."""
     said, seldom, fixed, *blocks = parts
-    messages = [message for block in blocks for message in block][: small["messages"]]
-    if len(messages) < small["messages"]:
+    count = from_plain(int, small["messages"])
+    messages = [message for block in blocks for message in block][:count]
+    if len(messages) < count:
         raise ValueError("messages are missing")
-    if not all(isinstance(message["role"], str) for message in (*fixed, *messages)):
-        raise ValueError("a message has no role")
-    given = {**small, **seldom}
-    values = {name: given[name] for name in DEFAULTS if name not in IN_PARTS and name in given}
-    for name, value in values.items():
-        if not isinstance(value, _types_of_field(name)):
-            raise ValueError(f"{name} is {value!r}")  # noqa: TRY004 - of a stored value, not an argument
+    if not all(_is_message(message) for message in (*fixed, *messages)):
+        raise ValueError("a message is incomplete")
     partial = small.get("partial", "")
     if isinstance(partial, list):
-        partial = " ".join(said.split()[partial[0] : partial[1]])
-    return ResumeState(
-        **values,
-        messages=[*fixed, *messages],
-        tools=[KeptTool(**tool) for tool in seldom["tools"]],
-        said=said,
-        heard=said[: small.get("heard_to", 0)],
-        partial=partial,
+        begin, end = from_plain(Sequence[int], partial)
+        partial = " ".join(said.split()[begin:end])
+    given = {**small, **seldom}
+    state = from_plain(
+        ResumeState,
+        {name: given[name] for name in DEFAULTS if name not in IN_PARTS and name in given}
+        | {"messages": [*fixed, *messages], "tools": seldom["tools"], "said": said}
+        | {"heard": said[: from_plain(int, small.get("heard_to", 0))], "partial": partial},
     )
+    if state.began_at > state.kept_at:
+        raise ValueError("it began after it was stored")
+    return state
 
 
-def _types_of_field(name: str) -> Any:
-    """Return the types of a field's stored value; a field whose default is `None` holds a text."""
-    default = DEFAULTS[name]
-    if name in LISTS or default is None:
-        return list if name in LISTS else str
-    return (int, float) if isinstance(default, float) else cast("Any", type(default))
+def _is_message(message: Mapping[str, Any]) -> bool:
+    """Return whether a model takes a message; raise some error of Python if it has no role."""
+    calls = message.get("tool_calls") or ()
+    functions = [call["function"] for call in calls]
+    texts = [call["id"] for call in calls]
+    texts += [function[part] for function in functions for part in ("name", "arguments")]
+    is_content = isinstance(message.get("content"), str | list | None)
+    return is_content and all(isinstance(text, str) for text in (message["role"], *texts))
 
 
 def _word_range(partial: str, said: str) -> list[int] | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, cast
 
@@ -25,6 +25,7 @@ from calls.events import (
     Event,
     TurnDecided,
 )
+from calls.plain_values import from_plain
 from calls.resume import (
     Next,
     ResumePlace,
@@ -173,9 +174,9 @@ def _plain_callback(callback: Callback) -> dict[str, str]:
     return asdict(callback) | {"asked_at": callback.asked_at.isoformat()}
 
 
-def _callback_from_plain(plain: Mapping[str, str]) -> Callback:
-    asked_at = datetime.fromisoformat(plain["asked_at"])
-    return Callback(**{**plain, "asked_at": asked_at})  # pyright: ignore[reportArgumentType]
+def _callback_from_plain(plain: Mapping[str, Any]) -> Callback:
+    asked_at = datetime.fromisoformat(plain["asked_at"]).astimezone(UTC)
+    return cast("Callback", from_plain(Callback, {**plain, "asked_at": asked_at}))
 
 
 def _ending_under_way(pipeline: CallPipeline) -> dict[str, Any]:
@@ -227,7 +228,7 @@ def take_up(pipeline: CallPipeline, state: ResumeState, *, now: float) -> None:
         "keys": pipeline.keypad.restore,
         "menu": lambda kept: pipeline.hold_line.decision.outage.restore(kept, now),
         "callbacks": lambda kept: pipeline.requests.owed.extend(map(_callback_from_plain, kept)),
-        WANTED: lambda kept: pipeline.outside(CallbackWanted(**kept)),
+        WANTED: lambda kept: pipeline.outside(from_plain(CallbackWanted, kept)),
     }
     if pipeline.opt_out:
         restores["opt_out"] = partial(list_again, pipeline.opt_out)
@@ -241,7 +242,7 @@ def _left_out_if_damaged(name: str) -> Iterator[None]:
     """Log an error of a part of a resumed call that cannot be restored; the call goes on."""
     try:
         yield
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
         logger.error("{} of a resumed call cannot be restored: {!r}", name, error)
 
 
@@ -282,10 +283,10 @@ def _rest_of_goodbye(
     state: ResumeState, ending: Mapping[str, Any], farewell: str | None
 ) -> PartFrame:
     """Return the frame that says what was not heard of a goodbye, and ends the call."""
-    unsaid = ending["words"] or ("" if state.written else farewell)
+    unsaid = from_plain(str, ending["words"]) or ("" if state.written else farewell)
     words = [unheard(state.said, state.heard), unsaid]
-    text = " ".join(filter(None, words))
-    return PartFrame(reason=ending["reason"], words=text or None, final=ending["final"])
+    text, reason = " ".join(filter(None, words)), from_plain(str, ending["reason"])
+    return PartFrame(reason=reason, words=text or None, final=from_plain(bool, ending["final"]))
 
 
 async def keep(

@@ -28,6 +28,7 @@ from calls.operations_events import (
     DoNotCallTakenBack,
     DoNotCallWanted,
 )
+from calls.plain_values import from_plain
 from fallbacks.events import StageExhausted
 from operations.database.tables import CONTACT_NUMBER_LENGTH
 from processors.holding.utterance_rules import Situation
@@ -299,7 +300,7 @@ def list_again(requests: DoNotCallRequests, kept: Mapping[str, Any]) -> None:
 
     So the resumed call reports it, and can take it back.
     """
-    owed = OwedNumber(**kept)
+    owed = from_plain(OwedNumber, kept)
     requests.begin(owed.source.removeprefix(SOURCE), owed=owed)
 
 

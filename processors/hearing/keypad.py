@@ -17,6 +17,7 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.processors.frame_processor import FrameDirection
 
 from calls.keyed_entry import KEYS_SAID, DigitsAsked, KeyedEntry
+from calls.plain_values import from_plain
 from calls.turn import Turn
 from processors.ladder.stage import Alarm
 from processors.turn.floor import Floor, KeyOwner
@@ -78,7 +79,7 @@ class Keypad(SoundPath):
 
     def restore(self, keys: str) -> None:
         """Go on with the keys of an entry; its pause counts from now."""
-        for key in keys:
+        for key in from_plain(str, keys):
             self._entry.press(key, self._now())
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:

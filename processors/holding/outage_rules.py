@@ -22,6 +22,7 @@ from math import inf
 from typing import Any, Final, TypeAlias
 
 from calls.events import CallerStarted, CallerStopped
+from calls.plain_values import from_plain
 from fallbacks.events import AnswerEmpty, AttemptWon, StageExhausted, StageRecovered, StepTaken
 from processors.holding.line_rules import (
     CallerMessage,
@@ -151,9 +152,10 @@ class OutageSteps:
         return {"stage": self.stage, "at": at, "taken": taken, "explained": self.explained}
 
     def restore(self, kept: Mapping[str, Any]) -> None:
-        """Go on after these steps."""
-        self._at, self.explained = int(kept["at"]), bool(kept["explained"])
-        self._taken.update({Step(step): int(times) for step, times in kept["taken"].items()})
+        """Go on after these steps; raise an error if they are damaged."""
+        self._at, self.explained = from_plain(int, kept["at"]), from_plain(bool, kept["explained"])
+        taken = {Step(step): from_plain(int, times) for step, times in kept["taken"].items()}
+        self._taken.update(taken)
 
     def choose(self) -> bool:
         """Go to the step `CHOSEN`; return False if it does not follow the current step."""
@@ -256,10 +258,10 @@ class OutageMenu:
         return self._outage.kept if self._outage else {}
 
     def restore(self, kept: Mapping[str, Any], now: float) -> None:
-        """Go on with an outage."""
-        self._outage = OutageSteps(str(kept["stage"]), self._settings, now=now)
-        self._outage.restore(kept)
-        self.quiet_since = now
+        """Go on with an outage, unless it is damaged: then an error is raised."""
+        outage = OutageSteps(str(kept["stage"]), self._settings, now=now)
+        outage.restore(kept)
+        self._outage, self.quiet_since = outage, now
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Record an event, and return the actions for it; none if it does not concern the menu."""

@@ -1,12 +1,15 @@
 """A resume state is sent in parts, and one that cannot be used is declined."""
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from calls.resume import KeptTool, ResumeState, unheard
+from calls.resume import KeptTool, ResumeState, conversation, next_step, unheard
 from calls.resume_parts import (
     CONVERSATION_BYTES,
     MAX_STATE_BYTES,
@@ -90,6 +93,15 @@ def test_parts_of_a_later_state_add_nothing_to_the_conversation(later: int) -> N
         ({"turn": "2"}, "damaged: turn is '2'"),
         ({"entries": None}, "damaged: entries is None"),
         ({"partial": [0]}, "damaged"),
+        ({"partial": [0, -1]}, "damaged"),
+        ({"turn": -1}, "damaged: turn is -1"),
+        ({"entries": 10**400}, "damaged: entries is 1000"),
+        ({"messages": -1}, "damaged"),
+        ({"heard_to": -1}, "damaged"),
+        ({"began_at": float("nan")}, "damaged: began_at is nan"),
+        ({"kept_at": 1e300}, "damaged: kept_at is 1e"),
+        ({"sensitive_until": float("inf")}, "damaged: sensitive_until is inf"),
+        ({"began_at": 9.5}, "damaged: it began after it was stored"),
     ],
 )
 def test_a_state_of_which_the_small_part_is_wrong_is_declined(
@@ -107,10 +119,15 @@ def test_a_state_of_which_the_small_part_is_wrong_is_declined(
         (0, ["x"], "damaged"),
         (1, {"tools": [{"name": "book"}]}, "damaged"),
         (1, {"tools": [], "voice": 1}, "damaged: voice is 1"),
+        (1, {"tools": [{"key": 5, "turn": 2}]}, "damaged: key is 5"),
+        (1, {"tools": [{"key": "book {}", "turn": 1e300}]}, "damaged: turn is 1e"),
+        (1, {"tools": [], "sensitive_said": [5]}, "damaged: sensitive_said is 5"),
         (1, [], "damaged"),
         (2, "x" * MAX_STATE_BYTES, "more than"),
         (2, [{"content": "x"}], "damaged"),
         (3, None, "incomplete"),
+        (3, [{"role": "user", "content": 5}] * 2, "damaged: a message is incomplete"),
+        (3, [{"role": "assistant", "tool_calls": [5]}] * 2, "damaged"),
         (3, {"role": "user"}, "damaged"),
         (3, ["x", "y"], "damaged"),
     ],
@@ -121,6 +138,33 @@ def test_a_state_of_which_another_part_is_wrong_is_declined(
     small, parts = sent(STATE)
     with pytest.raises(BadStateError, match=why):
         join_parts(small, [*parts[:number], part, *parts[number + 1 :]])
+
+
+def places(value: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of each value in a plain one."""
+    yield path
+    is_list = isinstance(value, list)
+    within = enumerate(value) if is_list else value.items() if isinstance(value, dict) else ()
+    for key, item in within:
+        yield from places(item, *path, key)
+
+
+def test_no_damaged_value_raises_an_error_when_the_call_goes_on() -> None:
+    function = {"name": "book", "arguments": "{}"}
+    call = {"role": "assistant", "tool_calls": [{"id": "a", "function": function}]}
+    result = {"role": "tool", "tool_call_id": "a", "content": "IN_PROGRESS"}
+    whole = sent(replace(STATE, messages=[*ASKED, call, result], words="And", written=False))
+    odd = (-1, 0.5, 1e300, float("nan"), 10**400, True, None, "x", [], [5], {}, {"x": 5})
+    for first, *path, last in (path for path in places(list(whole)) if len(path) > 1):
+        for value in odd:
+            damaged = holder = deepcopy(list(whole))
+            for key in (first, *path):
+                holder = holder[key]
+            holder[last] = value  # type: ignore[call-overload]
+            with suppress(BadStateError):
+                state = join_parts(*damaged)
+                assert next_step(state)
+                assert isinstance(conversation(state), list)
 
 
 @pytest.mark.parametrize("state", [None, "", [], {"call_id": "c", "messages": []}])

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from bot.workers.pool import KeyValueStore
-from calls.events import AgentSaid, CallEnded, CallMoved, CallRecorded
+from calls.events import AgentSaid, CallbackWanted, CallEnded, CallMoved, CallRecorded
 from calls.known_calls import KnownCalls
 from calls.resume import UNSAVED_ENTRIES, ResumeState
 from campaigns.order_gate import LEASE_S, RENEW_S, Order
@@ -79,6 +80,12 @@ async def test_an_unconfirmed_notice_is_repeated(tmp_path: Path) -> None:
         ("transfer", 5),
         ("transfer", {"to": "desk"}),
         ("keys", 5),
+        ("ending", {"reason": 5, "words": "", "final": True}),
+        ("menu", {"stage": "llm", "at": 1e300, "taken": {}, "explained": False}),
+        ("menu", {"stage": "llm", "at": -1, "taken": {"clip": 1}, "explained": False}),
+        ("callbacks", [{"call_id": "c1", "number": "", "reason": 5, "asked_at": "2026-01-01"}]),
+        ("callbacks", [{"call_id": "c1", "number": "", "reason": "", "asked_at": "0001-01-01"}]),
+        ("wanted", {"turn": "x", "when": "", "reason": ""}),
     ],
 )
 async def test_a_part_that_cannot_be_restored_is_left_out(
@@ -88,11 +95,15 @@ async def test_a_part_that_cannot_be_restored_is_left_out(
     assert caller.parked
     assert caller.parked.state
     caller.parked.state = replace(caller.parked.state, under_way={part: kept})
-    agent = WARM | {"resumed": BACK}
+    agent, told = WARM | {"resumed": BACK}, list[str]()
+    sink = logger.add(told.append, level="ERROR")
     async with pool(tmp_path, agent=agent, people=People(), caller=caller) as there:
         await there.until(lambda: there.events(AgentSaid) or there.events(CallEnded))
 
         assert [event.text for event in there.events(AgentSaid)] == [BACK]
+        assert not there.events(CallbackWanted)
+    logger.remove(sink)
+    assert [line.count(f"{part} of a resumed call") for line in told] == [1]
 
 
 async def test_the_numbers_of_the_lost_process_are_not_reused(tmp_path: Path) -> None:
