@@ -5,10 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, cast
 from weakref import WeakValueDictionary
 
+from loguru import logger
+
+from calls.plain_values import from_plain
 from runtime.clock import Clock
+
+Stored = TypeVar("Stored")
 
 DRAINING: Final = "draining"  # the reason for a refusal while the server accepts no new calls
 # The reason while this machine is full and another one of its store has room: it is asked instead,
@@ -118,6 +123,15 @@ class KeyValues(Protocol):
     async def drop(self, token: str) -> None:
         """Remove a value, or all of a kind; raise `LookupError` if the store does not answer."""
         ...
+
+
+def read_stored(kind: type[Stored], plain: Any) -> Stored | None:
+    """Return a stored value as this type; `None` if there is none, or it is damaged (logged)."""
+    try:
+        return None if plain is None else cast("Stored", from_plain(kind, plain))
+    except ValueError as error:
+        logger.warning("a stored {} is declined: {}", kind.__name__, error)
+        return None
 
 
 class Peers(Protocol):

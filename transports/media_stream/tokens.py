@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from functools import partial
 from string import hexdigits
@@ -32,6 +32,7 @@ from transports.pool import (
     HeldSeat,
     KeyValues,
     PoolLocks,
+    read_stored,
     seat_for,
 )
 
@@ -50,6 +51,7 @@ class Ticket:
     seat: int = 0  # the seat held for the call
     goes_on: bool = False  # whether the call is in progress, and has lost its stream
     epoch: int | None = None  # of the call when the ticket was issued; `None` if not known
+    until: float = field(default=0.0, compare=False)  # how long it is valid; monotonic, in seconds
 
 
 class Tokens:
@@ -62,7 +64,7 @@ class Tokens:
     async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
         """Store `ticket` and return its new token, which is valid once within `for_s`."""
         token = secrets.token_hex(TOKEN_BYTES)  # Plivo accepts only letters and digits
-        kept = asdict(ticket) | {"until": now + for_s}
+        kept = asdict(replace(ticket, until=now + for_s))
         await self._key_values.keep(
             self._place_of_token(token), kept, for_s=KNOWN_S, moments=("until",)
         )
@@ -77,14 +79,13 @@ class Tokens:
         """
         if not token:
             return "token_missing"
-        kept = (
-            await self._key_values.take(self._place_of_token(token)) if _is_token(token) else None
-        )
-        if kept is None:
+        place = self._place_of_token(token)
+        kept = await self._key_values.take(place) if _is_token(token) else None
+        ticket = read_stored(Ticket, kept)
+        if ticket is None:
             return "token_unknown_or_used"
-        if now >= kept.pop("until"):
+        if now >= ticket.until:
             return "token_expired"
-        ticket = Ticket(**kept | {"call": CarriedCall(**kept["call"])})
         return ticket if ticket.call.call_ref == call_sid else "token_of_another_call"
 
     def _place_of_token(self, token: str) -> str:
@@ -196,13 +197,11 @@ class StreamedCalls:
 
     async def kept(self, call_sid: str) -> Kept | None:
         """Return the stored call, `None` if there is none; raise `LookupError` on no answer."""
-        kept = await self._pool.key_values.read(self._place_of_call(call_sid))
-        return Kept(**kept) if kept else None
+        return read_stored(Kept, await self._pool.key_values.read(self._place_of_call(call_sid)))
 
     async def forget(self, call_sid: str) -> Kept | None:
         """Delete the stored call, and return it; `None` if there was none."""
-        kept = await self._pool.key_values.take(self._place_of_call(call_sid))
-        return Kept(**kept) if kept else None
+        return read_stored(Kept, await self._pool.key_values.take(self._place_of_call(call_sid)))
 
     async def wait_no_longer(self, call_sid: str) -> bool:
         """Record that a call does not wait for a seat any more; return whether it did, once."""

@@ -19,7 +19,7 @@ from transports.announcements import WaitingAnswers
 from transports.leg import Leg
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import is_id
-from transports.pool import CallPool, PoolLocks
+from transports.pool import CallPool, PoolLocks, read_stored
 
 MAX_WEBHOOK_BYTES: Final = 64 * 1024  # a voice webhook has 1 to 3 kB
 MAX_FIELDS: Final = 200  # of a form; a webhook has about twenty
@@ -237,7 +237,7 @@ class StatusCallbacks:
         place, key_values = f"{self._carrier} progress {store_key}", self._host.pool.key_values
         async with self._locks.hold(place):
             kept, now = await key_values.take(place), self._host.clock()
-            before = LegProgress(**kept) if kept else LegProgress(began_at=now)
+            before = read_stored(LegProgress, kept) or LegProgress(began_at=now)
             after, events = before.apply(callback, now)
             await key_values.keep(
                 place, asdict(after), for_s=CALLBACKS_KEPT_S, moments=("began_at",)

@@ -197,6 +197,26 @@ async def test_a_wrong_ticket_is_refused_and_the_call_does_not_notice(token: str
     assert await call.parked.is_ours()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [{"until": float("nan")}, {"seat": -1}, {"call": 5}, {"call": {"call_ref": 5}}, {5: 5}],
+)
+async def test_a_damaged_ticket_or_call_in_the_store_counts_as_none(
+    damage: dict[Any, Any],
+) -> None:
+    store = KeyValueStore(clock=asyncio.get_running_loop().time)
+    a, b = machines(2, store)
+    given = await a.hold_seat(CALL)
+    assert isinstance(given, StreamPass)
+    for token in (f"twilio token {given.token}", f"twilio call {CALL.call_ref}"):
+        await store.keep(token, await store.read(token) | damage, for_s=60.0)
+
+    refused = await a.admit(STARTED, given.token)
+    assert isinstance(refused, Refusal)
+    assert refused.reason == "token_unknown_or_used"
+    assert await b.follow(CALL) is TurnedAway.OVER
+
+
 async def test_a_call_ended_by_its_taker_is_over_for_a_machine_that_wakes() -> None:
     a, b = machines(2)
     lost = await begun(a, await a.hold_seat(CALL))
