@@ -11,6 +11,7 @@ Scripts are executed by Redis as a whole (https://redis.io/docs/latest/develop/p
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from math import inf
 from typing import Any, Final, TypeVar
 
@@ -33,8 +34,10 @@ PREFIX: Final = "{holdline}:value:"  # the braces put all keys into one slot of 
 INDEX: Final = "{holdline}:values:"  # by kind: tokens, sorted by their expiry
 MACHINE: Final = "{holdline}:machine:"
 SINCE: Final = "{holdline}:since"  # the moment from which Redis has all that was stored
-FIRST_ANSWER_S: Final = 2.0  # at the start
+FIRST_ANSWER_S: Final = 2.0  # at the start, and at most for any answer while our own loop stalls
 STORE_ANSWER_S: Final = 0.25  # a slower Redis counts as away (chosen: a caller does not notice it)
+BEATS: Final = 5  # of our loop in `STORE_ANSWER_S`
+CLIENT_LIMIT_S: Final = 2 * FIRST_ANSWER_S  # the client's own limits count our stalls as well
 STORE_CHECK_S: Final = 1.0
 BLIP_S: Final = 1.2  # after a shorter absence, what is kept for 5 s is renewed before it expires
 PRESENT_S: Final = 5.0  # after this time without renewal, a machine is gone
@@ -155,9 +158,9 @@ class RedisLink:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            timeout=STORE_ANSWER_S,
-            socket_timeout=STORE_ANSWER_S,
-            socket_connect_timeout=STORE_ANSWER_S,
+            timeout=CLIENT_LIMIT_S,
+            socket_timeout=CLIENT_LIMIT_S,
+            socket_connect_timeout=CLIENT_LIMIT_S,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
         )
@@ -212,8 +215,9 @@ class RedisLink:
             StoreAwayError: Redis does not answer within `STORE_ANSWER_S`, or refuses.
         """
         try:
-            async with asyncio.timeout(STORE_ANSWER_S):
-                return await request()
+            async with asyncio.timeout(None) as limit:
+                with _limited(limit):
+                    return await request()
         except (OSError, TimeoutError, RedisError, *NO_REDIS) as error:
             self.lose(error)
             raise StoreAwayError(_first_line(error)) from error
@@ -243,6 +247,32 @@ class RedisLink:
     def was_there(self, *, for_s: float) -> bool:
         """Return whether Redis has been there for this time, but for blips."""
         return not self.is_away and self._clock() - self._back_at >= for_s
+
+
+@contextmanager
+def _limited(limit: asyncio.Timeout) -> Iterator[None]:
+    """Let `limit` expire after `STORE_ANSWER_S` of the block; the time in which we stall is extra.
+
+    A beat of our loop that comes late does not count: the answer may have come meanwhile, and has
+    another beat to be read. After `FIRST_ANSWER_S`, the limit expires in any case.
+    """
+    loop, beat_s, beats = asyncio.get_running_loop(), STORE_ANSWER_S / BEATS, 0
+    until = loop.time() + max(FIRST_ANSWER_S, STORE_ANSWER_S)
+
+    def beat() -> None:
+        nonlocal beats, timer
+        now = loop.time()
+        beats += now - timer.when() < beat_s / 2
+        if beats == BEATS or now >= until:
+            limit.reschedule(now)
+        else:
+            timer = loop.call_later(beat_s, beat)
+
+    timer = loop.call_later(beat_s, beat)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class MachineNames:

@@ -1,6 +1,7 @@
 """Values that several machines share through a real Redis, also while it is away."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -434,6 +435,38 @@ async def test_while_redis_is_away_each_machine_goes_on_alone_and_shares_later(h
                 await becomes(lambda: not a.is_away and not b.is_away)
                 await asyncio.sleep(0.1)
                 assert await b.take("parked during") == 3
+
+
+async def test_an_answer_that_came_while_our_own_loop_stalled_is_read(server: Server) -> None:
+    async with machine(server.url, "a") as a:
+        await a.keep("parked 1", 1, for_s=60)
+        server.pause()
+        reading = asyncio.create_task(a.read("parked 1"))
+        await asyncio.sleep(0.05)
+        server.resume()
+        time.sleep(2 * shared_values.STORE_ANSWER_S)  # noqa: ASYNC251 - our loop stalls
+
+        assert await reading == 1
+        assert not a.is_away
+
+
+@pytest.mark.parametrize("stalls_s", [0.0, 0.1, 0.3])
+async def test_a_frozen_redis_is_found_again_also_while_our_own_loop_stalls(
+    stalls_s: float,
+) -> None:
+    with running_redis() as server:
+        async with machine(server.url, "a") as a, asyncio.timeout(30):
+            server.pause()
+            requests = [asyncio.create_task(a.keep(f"parked {n}", n, for_s=60)) for n in range(40)]
+            while not all(request.done() for request in requests):
+                await asyncio.sleep(0.02)
+                time.sleep(stalls_s)  # noqa: ASYNC251 - our loop stalls
+            assert a.is_away
+            server.resume()
+            await becomes(lambda: not a.is_away)
+            await settle()
+
+            assert (a.is_away, await a.read("parked 39")) == (False, 39)
 
 
 async def test_what_redis_has_lost_is_stored_again_but_no_token(server: Server) -> None:
