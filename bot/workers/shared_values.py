@@ -20,7 +20,14 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import AuthenticationError, InvalidResponse, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,  # noqa: A004 - the client's
+    InvalidResponse,
+    RedisError,
+    ResponseError,
+)
+from redis.maint_notifications import MaintNotificationsConfig
 
 from bot.workers.pool import FAIR, MAX_KEPT, KeyValueStore, kind_of
 from runtime import clock
@@ -49,6 +56,7 @@ SESSION: Final = "session"  # the kind whose values may be dropped by another ma
 SAME_CLOCK_S: Final = 0.5  # moments are moved only by more: on one machine, Redis's delay is less
 OLDEST: Final = (6, 2)  # `SET … GET` is newer than 6.0
 BUSY: Final = "BUSY "  # the answer while a script runs for too long
+UNASKED: Final = "Connection not ready"  # the client's error about a server that speaks first
 # Errors of the client about answers that it cannot read, or that refuse its first commands.
 NO_REDIS: Final = (
     AuthenticationError,
@@ -163,6 +171,8 @@ class RedisLink:
             socket_connect_timeout=CLIENT_LIMIT_S,
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
+            # With these, the client reuses a connection that has the answer to another request.
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
         self.redis = Redis.from_pool(pool)
         self.is_away, self.why_away = False, ""
@@ -170,7 +180,7 @@ class RedisLink:
         self._lost_at = self._back_at = -inf  # back after more than a blip
 
     async def check(self) -> None:
-        """Check that a Redis that answers can be used.
+        """Check that a Redis that answers can be used, over a new connection.
 
         Raises:
             UsageError: It is no Redis, too old, needs another password, or drops values.
@@ -179,9 +189,11 @@ class RedisLink:
         needed = ".".join(map(str, OLDEST))
         try:
             async with asyncio.timeout(FIRST_ANSWER_S):
+                await self.redis.connection_pool.disconnect(inuse_connections=False)
                 about: Mapping[str, Any] = await self.redis.info()
-        except NO_REDIS as refused:
-            if str(refused).startswith(BUSY):
+        except (*NO_REDIS, ConnectionError) as refused:
+            is_away = type(refused) is ConnectionError and str(refused) != UNASKED
+            if is_away or str(refused).startswith(BUSY):
                 raise
             raise _unusable_store(  # before 6.0, Redis does not know the client's first command
                 f"it answers: {_first_line(refused)}; it must be a Redis, {needed} or newer, with"

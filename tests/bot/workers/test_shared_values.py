@@ -450,6 +450,19 @@ async def test_an_answer_that_came_while_our_own_loop_stalled_is_read(server: Se
         assert not a.is_away
 
 
+async def test_a_connection_with_the_answer_to_another_request_is_not_used_again(
+    server: Server,
+) -> None:
+    async with machine(server.url, "a") as a, asyncio.timeout(10):
+        pool = a.link.redis.connection_pool
+        connection = await pool.get_connection()
+        await connection.send_command("ECHO", "of another request")
+        await asyncio.sleep(0.1)
+        await pool.release(connection)
+
+        assert await a.link.ask(lambda: a.link.redis.echo("ours")) == "ours"
+
+
 @pytest.mark.parametrize("stalls_s", [0.0, 0.1, 0.3])
 async def test_a_frozen_redis_is_found_again_also_while_our_own_loop_stalls(
     stalls_s: float,
