@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bot.workers.pool import NoPeers
 from configuration.alerts import WebhookSettings
 from fallbacks.failure import Kind
 from fallbacks.retrying import RetrySettings
@@ -21,7 +20,6 @@ from operations.record.callbacks import Callback, Callbacks
 from operations.remote import RemoteError
 from operations.retrying import Retries
 from tests.operations.notify.conftest import Receiver
-from transports.pool import Peers, claimed
 
 NOW = 1_800_000_000.0
 NUMBER = "+15551230101"
@@ -41,9 +39,7 @@ async def want_callback(database: Database) -> None:
     )
 
 
-def notices(
-    inbox: Inbox, *channels: Channel, attempts: int = 0, peers: Peers | None = None
-) -> InboxNotices:
+def notices(inbox: Inbox, *channels: Channel, attempts: int = 0) -> InboxNotices:
     settings = RetrySettings(initial_s=0.01, factor=1.0, attempts=attempts)
     return InboxNotices(
         inbox,
@@ -51,7 +47,6 @@ def notices(
         retries=Retries(settings=settings, emit=lambda _: None),
         quiet=lambda _: False,
         leads=lambda: True,
-        turn=lambda: claimed(peers or NoPeers(), "notices"),
         utc_s=lambda: NOW,
     )
 
@@ -114,10 +109,6 @@ async def test_a_channel_that_limits_its_rate_rests_and_delays_no_other(inbox: I
     assert asked == ["limited", "limited", "well"]
 
 
-async def test_of_two_machines_only_one_sends_at_a_time(inbox: Inbox) -> None:
-    assert await sent_by_two([inbox, inbox], peers=NoPeers()) == ["once"]
-
-
 async def test_of_two_machines_with_one_database_only_one_sends_at_a_time(
     postgres_url: str,
 ) -> None:
@@ -126,8 +117,8 @@ async def test_of_two_machines_with_one_database_only_one_sends_at_a_time(
         assert await sent_by_two([Inbox(database), Inbox(other)]) == ["once"]
 
 
-async def sent_by_two(machines: Sequence[Inbox], peers: Peers | None = None) -> list[str]:
-    """Send from two machines at once, with these `peers` or each with its own; return what."""
+async def sent_by_two(machines: Sequence[Inbox]) -> list[str]:
+    """Send from two machines at once; return what."""
     asked, all_asked = list[str](), asyncio.Event()
 
     async def post(_post: ChannelPost, _text: AlertText) -> str:
@@ -137,9 +128,7 @@ async def sent_by_two(machines: Sequence[Inbox], peers: Peers | None = None) -> 
 
     slow = Channel(name="slow", edits=False, place="", post=post)
     async with asyncio.TaskGroup() as tasks:
-        running = [
-            tasks.create_task(notices(machine, slow, peers=peers).run()) for machine in machines
-        ]
+        running = [tasks.create_task(notices(machine, slow).run()) for machine in machines]
         async with asyncio.timeout(10):
             while not asked:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
