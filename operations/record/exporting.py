@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, func, select
 
+from calls.events import CallRecorded
 from operations.csv_cells import safe_cell
 from operations.database.database import Database
-from operations.database.tables import CALLS, FAILURES, TURNS
+from operations.database.tables import CALLS, FAILURES, HAPPENINGS, TURNS
 from operations.moments import iso
 
 KINDS: Final[Mapping[str, tuple[Table, str]]] = {
@@ -22,8 +23,11 @@ KINDS: Final[Mapping[str, tuple[Table, str]]] = {
     "failures": (FAILURES, "at"),
 }
 """By kind: its table, and its time column."""
+RECORDINGS: Final = "recordings"  # of calls: the files of all parts, the first one first
+MORE: Final[Mapping[str, Sequence[str]]] = {"calls": [RECORDINGS]}
 COLUMNS: Final[Mapping[str, Sequence[str]]] = {
-    kind: [column.name for column in table.columns] for kind, (table, _) in KINDS.items()
+    kind: [*(column.name for column in table.columns), *MORE.get(kind, ())]
+    for kind, (table, _) in KINDS.items()
 }
 AT_ONCE: Final = 500  # rows
 
@@ -38,11 +42,26 @@ async def rows_of(
     """
     table, name = KINDS[kind]
     keys = (table.c[name], *table.primary_key)
-    query = select(table).where(table.c[name] >= since).order_by(*keys)
+    more = [_SELECT_PATHS.label(RECORDINGS)] if table is CALLS else []
+    query = select(table, *more).where(table.c[name] >= since).order_by(*keys)
     async with database.reading() as connection:
         found = await connection.stream(query.execution_options(yield_per=AT_ONCE))
         async for row in found.mappings():
-            yield dict(row)
+            yield dict(row) | ({RECORDINGS: _recordings_of(row)} if more else {})
+
+
+_SELECT_PATHS: Final = (
+    select(func.aggregate_strings(HAPPENINGS.c.data["path"].as_string(), "\n"))
+    .where(HAPPENINGS.c.call_id == CALLS.c.id, HAPPENINGS.c.kind == CallRecorded.__name__)
+    .scalar_subquery()
+)
+
+
+def _recordings_of(call: Mapping[Any, Any]) -> Sequence[str]:
+    """Return the files of a call's recording; none after they were erased."""
+    last = str(call["recording"])
+    paths = {*(call[RECORDINGS] or "").split("\n"), last} - {""} if last else ()
+    return sorted(paths, key=lambda path: (len(path), path))  # later parts have larger numbers
 
 
 UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

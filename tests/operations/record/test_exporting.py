@@ -3,18 +3,29 @@
 import csv
 import json
 import stat
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from bot.__main__ import run
 from calls.entry import Entry
-from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnDecided, TurnParts
+from calls.events import (
+    AnswerHeard,
+    CallEnded,
+    CallRecorded,
+    CallStarted,
+    Event,
+    TurnDecided,
+    TurnParts,
+)
 from fallbacks.events import AttemptFailed
 from fallbacks.failure import Kind, Scope
 from operations.database.database import Database
+from operations.database.tables import CALLS
 from operations.record.exporting import cell, export, since_of
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
@@ -39,11 +50,11 @@ EVENTS: tuple[Event, ...] = (
 )
 
 
-async def keep(url: str, count: int) -> None:
+async def keep(url: str, count: int, events: Sequence[Event] = EVENTS) -> None:
     folded = RecordFold(holder="one", messages="")
     for minutes in range(count):
         at = (NOW - timedelta(minutes=minutes)).isoformat()
-        for number, event in enumerate(EVENTS, start=1):
+        for number, event in enumerate(events, start=1):
             folded.add(Entry(call_id=f"c{minutes:04}", number=number, at=at, event=event))
     writer = RecordWriter(Database(url), holder="one")
     await writer.write(folded.take(), number=1, now=NOW)
@@ -88,6 +99,20 @@ class TestExport:
         ids = [row["id"] for row in rows(out)]
         assert count == len(ids) == 700
         assert ids == sorted(ids, reverse=True)
+
+    async def test_a_call_has_the_files_of_all_its_parts(self, url: str, tmp_path: Path) -> None:
+        parts = ("r/c0000.wav", "r/c0000-20.wav", "r/c0000-107.wav")
+        events = [EVENTS[0], *(CallRecorded(path=path) for path in parts), EVENTS[-1]]
+        await keep(url, 2, events)
+        out = tmp_path / "out.csv"
+        await export(url, "calls", since=NOW, form="csv", out=out)
+
+        (call,) = rows(out)
+        assert (call["recording"], json.loads(call["recordings"])) == (parts[-1], [*parts])
+        async with Database(url) as database, database.transaction() as connection:
+            await connection.execute(update(CALLS).values(recording=""))  # as after `keep_days`
+        await export(url, "calls", since=NOW, form="csv", out=out)
+        assert json.loads(rows(out)[0]["recordings"]) == []
 
     async def test_a_moment_in_another_zone_is_the_same_moment(
         self, url: str, tmp_path: Path
