@@ -106,10 +106,13 @@ end
 if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
 return 1
 """
-# A value that is too long is not sent, because that could take longer than `STORE_ANSWER_S`.
+# A value that is too long is not sent, because that could take longer than `STORE_ANSWER_S`. One of
+# another type is not either: the error would count as that of a store that is away.
 GET: Final = f"""
 local function get(key)
-  if redis.call('STRLEN', key) > {MAX_VALUE_BYTES} then return '' end
+  local kind = redis.call('TYPE', key)['ok']
+  if kind == 'none' then return false end
+  if kind ~= 'string' or redis.call('STRLEN', key) > {MAX_VALUE_BYTES} then return '' end
   return redis.call('GET', key)
 end
 """
@@ -141,10 +144,11 @@ for _, key in ipairs(KEYS) do
   end
 end
 """
-READ_ALL: Final = """
-local keys = redis.call('ZRANGE', KEYS[1], 0, -1)
-if #keys == 0 then return {} end
-return {keys, redis.call('MGET', unpack(keys))}
+READ_ALL: Final = f"""{GET}
+local keys, values = redis.call('ZRANGE', KEYS[1], 0, -1), {{}}
+if #keys == 0 then return {{}} end
+for i, key in ipairs(keys) do values[i] = get(key) end
+return {{keys, values}}
 """
 
 
@@ -667,7 +671,7 @@ class SharedValues:
         values = {
             str(key).removeprefix(PREFIX): _unwrap_value((wrapped, 0), self._clock())
             for key, wrapped in zip(*found, strict=True)
-            if wrapped
+            if wrapped is not None
         }
         return {token: value for token, value in values.items() if value is not None}
 
@@ -694,8 +698,8 @@ def _unwrap_value(found: Any, now: float) -> Any:
         if abs(later_s) > SAME_CLOCK_S:
             for name in kept["moments"]:
                 value[name] += later_s if value[name] else 0.0
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        why = _first_line(error) if wrapped else "it is too long"
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        why = _first_line(error) if wrapped else "it is too long, or no text"
         logger.warning("a value in the store is declined: {}", why)
         return None
     return value

@@ -384,6 +384,8 @@ DAMAGED = {
     "without its moments": '{"value": {}, "moments": ["began_at"], "at": 5, "for_s": 60}',
     "too long": '"' + "x" * 10_000_000 + '"',
     "too deep": "[" * 100_000,
+    "for too long": f'{{"value": 1, "moments": [], "at": 5, "for_s": {10**400}}}',
+    "of another type": "",
 }
 
 
@@ -391,7 +393,8 @@ DAMAGED = {
 async def test_a_damaged_value_counts_as_none_and_is_told_once(server: Server, stored: str) -> None:
     token, told = "parked twilio CA1", list[str]()
     async with machine(server.url, "a") as a, client(server) as redis_client:
-        await redis_client.set(f"{shared_values.PREFIX}{token}", stored, px=30_000)
+        key = f"{shared_values.PREFIX}{token}"
+        await (redis_client.set(key, stored) if stored else redis_client.rpush(key, "x"))
         sink = logger.add(told.append, level="WARNING")
         taken = await a.take_up(token)
         logger.remove(sink)
@@ -403,11 +406,14 @@ async def test_a_damaged_value_counts_as_none_and_is_told_once(server: Server, s
         assert not a.is_away
 
 
-async def test_a_damaged_value_hides_no_other_of_its_kind(server: Server) -> None:
+@pytest.mark.parametrize("stored", DAMAGED.values(), ids=DAMAGED)
+async def test_a_damaged_value_hides_no_other_of_its_kind(server: Server, stored: str) -> None:
     async with machine(server.url, "a") as a, client(server) as redis_client:
         await a.keep("view a", {"calls": 1}, for_s=60)
         await a.keep("view b", {"calls": 2}, for_s=60)
-        await redis_client.set(f"{shared_values.PREFIX}view b", '{"val', px=30_000)
+        key = f"{shared_values.PREFIX}view b"
+        await redis_client.delete(key)
+        await (redis_client.set(key, stored) if stored else redis_client.rpush(key, "x"))
 
         assert await a.read_all("view") == {"view a": {"calls": 1}}
 
