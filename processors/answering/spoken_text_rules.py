@@ -25,6 +25,7 @@ from processors.answering.removal_rules import (
     Replacement,
     until,
 )
+from processors.answering.written_call_rules import end_of_first_call
 
 MAX_HELD: Final = 200  # characters; the longest tag seen has 90
 MAX_KEPT: Final = 8_000  # characters of a removed tool call; a longer one is not run
@@ -132,6 +133,21 @@ _BY_FIRST: Final = {
 }
 
 
+def _end_of_unclosed_call(mark: Replacement, removed: str, tools: Collection[str]) -> int:
+    """Return where the removed call ends; the length of the text if no words follow it."""
+    written = f"{mark.call_prefix or ''}{removed}"
+    names_tool = any(name in written for name in tools)
+    if mark.call_prefix is None or (mark.read_removed and not names_tool):
+        return len(removed)
+    return end_of_first_call(removed, may_be_code=names_tool)
+
+
+def _may_be_call(mark: Replacement, removed: str, tools: Collection[str]) -> bool:
+    """Return whether removed text may be a call of one of these tools."""
+    names_tool = any(name in removed for name in tools)
+    return bool(mark.call_prefix) or (mark.call_prefix is not None and names_tool)
+
+
 class SpokenText:
     """Cleans the text of one attempt at an answer.
 
@@ -201,11 +217,11 @@ class SpokenText:
         self._new = ""
         self._add_character("\n", ended=True)
         self._decide_held_text(ended=True)
-        if self._removing and not self._has_ended:  # it was not closed
-            prefix, removed = self._removing.call_prefix, self._removed_text
-            names_tool = any(name in removed for name in self._tools)
-            self.cut_off = bool(prefix) or (prefix is not None and names_tool)
-            self._note_removed(self._removing, removed)
+        while self._removing and not self._has_ended:  # it was not closed
+            mark, removed = self._removing, self._removed_text
+            end = _end_of_unclosed_call(mark, removed, self._tools)
+            self.cut_off = end == len(removed) and _may_be_call(mark, removed, self._tools)
+            self._note_removed(mark, removed[:end], removed[end:])
             self._decide_held_text(ended=True)
         if self._only_words and not any(item.isalnum() for item in self._place.said):
             self._held, self._only_words = f"{self._only_words}\n", ""

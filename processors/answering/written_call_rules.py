@@ -51,6 +51,9 @@ _APART: Final = frozenset({"type", "id", "call_id", "tool_call_id", "index", "ro
 _WRAPS: Final = ("function", "command")  # `{"type": "function", "function": {"name": ...}}`
 MCP_CALL: Final = "tools/call"  # the method whose parameters are the call
 _LITERALS: Final = {"true": True, "false": False, "null": None}
+_BEGINS: Final = re.compile(rf"(?!\[[A-Z_]+\])[\[{{(]|<(?!{_BAR})")  # `[ARGS]` begins no call
+_CLOSING_TAG: Final = re.compile(r"</([\w.:-]+)\s*>|/>")
+_END_OF_FENCE: Final = re.compile(r"\s*`{3,}")
 _PLAIN_INPUT: Final = re.compile(r"(?i)action[ _]input\s*:[ \t]*([^\n]*)")
 
 
@@ -118,6 +121,26 @@ def closing(text: str, at: int) -> int:
         if brackets.close(text[place]):
             return place + 1
     raise ValueError("an open bracket")
+
+
+def end_of_first_call(text: str, *, may_be_code: bool) -> int:
+    """Return where the first call in a text ends: after its brackets, or its last closing tag.
+
+    The text's length if it is not complete. Only a call with round brackets is code.
+    """
+    begins = _BEGINS.search(text)
+    if begins is None or (begins[0] == "(" and not may_be_code):
+        return len(text)
+    if begins[0] == "<":
+        tags = _CLOSING_TAG.finditer(text)
+        ends = (tag.end() for tag in tags if not tag[1] or f"<{tag[1]}" in text)  # no `</s>`
+        return max(ends, default=len(text))
+    try:
+        end = closing(text, begins.start())
+    except ValueError:
+        return len(text)
+    fence = _END_OF_FENCE.match(text, end)
+    return fence.end() if fence else end
 
 
 class Brackets:

@@ -203,6 +203,44 @@ def test_words_after_the_line_of_a_thought_are_spoken(between: str, after: str) 
     assert said.split() == ["Good.", "We", "open."]
 
 
+UNCLOSED = {
+    "Mistral": FORMS["Mistral"],
+    "Mistral, newer": FORMS["Mistral, newer"],
+    "Granite": f'<|tool_call|>[{{"name": "check_order", "arguments": {GIVEN}}}]',
+    **{
+        name: re.sub(
+            r"(?s)(?:</tool_call>|</invoke>\n</func.*|<\|eom_id\|>|</function>)$", "", FORMS[name]
+        )
+        for name in ("Hermes", "Qwen3-Coder", "GLM", "Claude", "Llama", "Llama 3.1", "a method")
+    },
+    "DeepSeek V3.1": FORMS["DeepSeek V3.1"].partition("}")[0] + "}",
+    "DeepSeek V3": FORMS["DeepSeek V3"].rpartition("```")[0] + "```",
+    "a fence": FORMS["a fence"].removesuffix("\n```"),
+}
+
+
+@pytest.mark.parametrize("between", [" ", "\n", "\n\n"])
+@pytest.mark.parametrize("call", UNCLOSED.values(), ids=UNCLOSED)
+def test_words_after_a_call_that_is_not_closed_are_spoken(call: str, between: str) -> None:
+    for after in ("We open (at nine).", "We open (at nine).</s>"):
+        said, calls = read("", list(f"So. {call}{between}{after}"), tools=TOOLS)
+        assert (said.split(), calls) == (["So.", "We", "open", "(at", "nine)."], RUNS)
+
+
+@pytest.mark.parametrize("call", [UNCLOSED["Hermes"], UNCLOSED["Mistral"], UNCLOSED["Granite"]])
+def test_words_around_unclosed_calls_are_spoken_whatever_they_call(call: str) -> None:
+    both = f"{call}\n{call.replace('77', '78')}\nWe open."
+    assert read(both, tools=TOOLS) == ("We open.", [*RUNS, ("check_order", {"order": "78"})])
+    assert read(both, tools=OTHERS) == ("We open.", [])
+
+
+@pytest.mark.parametrize(
+    "code", ["<|python_tag|>import x\nx.y(1)\nz = 3", "```python\nx.y(1)\nz = 3\nreturn z"]
+)
+def test_code_without_an_end_is_not_spoken(code: str) -> None:
+    assert read(f"We open. {code}", tools=TOOLS) == ("We open.", [])
+
+
 def test_a_plan_before_an_action_is_taken_back() -> None:
     call = FORMS["Command R"]
     assert read(f"Plan: I will look.\n{call}", tools=TOOLS) == ("", RUNS)
