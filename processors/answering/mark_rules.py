@@ -152,6 +152,29 @@ def _to_tool(match: re.Match[str], _place: MarkPlace) -> Replacement:
     return _call_removal(match[0], end, Effect.LABEL, size=len(match[0]))
 
 
+_END_OF_THOUGHT: Final = filled(
+    r"\n\W*(?=(?:Action|%own_labels%)%closed%:)|\n\s*(?:\n(?=[^\n])|(?=```|[<{\[]))"
+)
+
+
+def _read_thought_label(match: re.Match[str], _place: MarkPlace) -> Replacement:
+    """Return the removal of thoughts after their label.
+
+    If their end is not marked, they have one line, and the others are the answer.
+    """
+    find, ends = until(_END_OF_THOUGHT), list[int]()
+
+    def find_end(text: str) -> int | None:
+        if (end := find(text)) is not None:
+            ends.append(end)
+        return end
+
+    def read(removed: str) -> Replacement:
+        return Replacement(0, only_words="" if ends else removed.lstrip().partition("\n")[2])
+
+    return Replacement(len(match[0]), "", find_end, is_template=True, read_removed=read)
+
+
 def first_object_end() -> EndFinder:
     """Return a function that finds the end of the first object in JSON."""
     brackets = Brackets()
@@ -208,6 +231,7 @@ _READERS: Final[Mapping[str, Callable[[re.Match[str], MarkPlace], Replacement | 
     "code": _read_code_call,
     "arguments": _read_arguments_token,
     "react": _read_react_action,
+    "thought": _read_thought_label,
     "to": _to_tool,
     "entity": _read_html_entity,
     "direction": _read_stage_direction,

@@ -241,6 +241,18 @@ def test_code_without_an_end_is_not_spoken(code: str) -> None:
     assert read(f"We open. {code}", tools=TOOLS) == ("We open.", [])
 
 
+@pytest.mark.parametrize("label", ["Thought", "**Thinking**", "Reasoning", "Gedanken"])
+@pytest.mark.parametrize("begins", [" ", "\n"])
+def test_lines_after_that_of_the_first_thought_are_the_answer(label: str, begins: str) -> None:
+    said, _ = read(f"{label}:{begins}They ask.\nWe open.\nWe close.", tools=TOOLS)
+    assert said.split() == ["We", "open.", "We", "close."]
+    assert read(f"{label}: They ask.", tools=TOOLS)[0] == ""
+
+
+def test_thoughts_in_lines_before_an_action_are_not_spoken() -> None:
+    assert read(f"Thought: I look.\nIt is late.\n{FORMS['ReAct']}", tools=TOOLS) == ("", RUNS)
+
+
 def test_a_plan_before_an_action_is_taken_back() -> None:
     call = FORMS["Command R"]
     assert read(f"Plan: I will look.\n{call}", tools=TOOLS) == ("", RUNS)
