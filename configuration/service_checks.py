@@ -67,9 +67,9 @@ def _rung_problems(stage: Stage, rung: Mapping[str, Any]) -> Found:
         return
     vendor = provider(stage, ADAPTED, service)
     wrong = [*_wrong_names(found, rung), *_values_not_taken(found, vendor, rung)]
-    yield from wrong or _missing_arguments(
-        found, vendor, rung
-    )  # a misspelt name is not a missing one
+    if not wrong:  # a misspelt name is not a missing one
+        wrong = [*_wrong_types(found, rung), *_missing_arguments(found, vendor, rung)]
+    yield from wrong
     yield from _wrong_rate(found, vendor, rung)
 
 
@@ -102,6 +102,16 @@ def _wrong_names(service: "ServiceClass", rung: Mapping[str, Any]) -> Found:
                     f"did you mean {close}?" if close else f"it takes {', '.join(known) or 'none'}"
                 )
                 yield (part, name), f"is unknown to {service.name}; {cure}"
+
+
+def _wrong_types(service: "ServiceClass", rung: Mapping[str, Any]) -> Found:
+    """Yield the values in `init` and `settings` that are not of the type that the service takes."""
+    from providers.adapter.value_types import wrong_values  # noqa: PLC0415 - Pipecat
+
+    for part, hints in (("init", service.hints), ("settings", service.settings)):
+        given = rung.get(part)
+        for path, value, noun in wrong_values(hints, given if isinstance(given, dict) else {}):
+            yield (part, *path), f"is {shown(value, path)}; it must be {noun}"
 
 
 def _values_not_taken(service: "ServiceClass", vendor: Provider, rung: Mapping[str, Any]) -> Found:

@@ -11,19 +11,19 @@ import inspect
 import pkgutil
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import metadata
 from types import ModuleType
-from typing import Any, Final, cast, get_args, get_type_hints
+from typing import Any, Final
 
 import yaml
 from pipecat.services.llm_service import LLMService
 from pipecat.services.stt_service import STTService
 from pipecat.services.tts_service import TTSService
 from pipecat.transcriptions.language import Language
-from pydantic import BaseModel
 
+from providers.adapter.value_types import class_for_mapping, fields_of, resolved
 from providers.catalog import DATA
 from providers.provider import RungSpec, Stage
 from runtime.exits import error_text, install_command
@@ -170,6 +170,11 @@ class ServiceClass:
         is_newer = self.settings_in == "settings"
         return [name for name in OLDER if is_newer and name in self.parameters]
 
+    @property
+    def hints(self) -> dict[str, Any]:
+        """The types of the parameters, as far as they are known."""
+        return {name: parameter.annotation for name, parameter in self.parameters.items()}
+
     def needs(self, name: str) -> bool:
         """Return whether a parameter must be given."""
         parameter = self.parameters.get(name)
@@ -184,7 +189,8 @@ def describe(cls: type) -> ServiceClass:
     given = [(name, own) for name, own in pairs if name in parameters and hasattr(cls, own)]
     settings_in, own = given[0] if given else ("", "")
     settings_class = getattr(cls, own) if own else None
-    settings = dict(_settings_fields(settings_class))
+    settings = dict(fields_of(settings_class)) if settings_class else {}
+    settings.pop("extra", None)
     places: dict[str, str] = {}
     for value, names in PLACES.items():
         as_settings = [name for name in names.get("settings", ()) if name in settings]
@@ -208,7 +214,8 @@ def _constructor_parameters(cls: type) -> Iterator[tuple[str, inspect.Parameter]
         for parameter in own:
             if parameter.name not in seen and "VAR" not in parameter.kind.name:
                 seen.add(parameter.name)
-                yield parameter.name, parameter
+                hint = resolved(parameter.annotation, owner.__module__)
+                yield parameter.name, parameter.replace(annotation=hint)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own):
             return
         seen |= _keywords_passed_up(owner)
@@ -226,18 +233,6 @@ def _keywords_passed_up(owner: type) -> set[str]:
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
     inner = [call for call in calls if getattr(call.func, "attr", "") == "__init__"]
     return {keyword.arg for call in inner for keyword in call.keywords if keyword.arg}
-
-
-def _settings_fields(cls: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the settings in a class, and their types as far as they can be read."""
-    try:
-        hints = get_type_hints(cls)
-    except Exception:  # noqa: BLE001 - a name of the vendor's or the owner's that is not in scope
-        hints = {}
-    names = [field.name for field in fields(cls)] if is_dataclass(cls) else ()
-    for name in names or getattr(cls, "model_fields", ()):
-        if name != "extra":
-            yield name, hints.get(name)
 
 
 def arguments(service: ServiceClass, rung: RungSpec) -> dict[str, Any]:
@@ -265,9 +260,7 @@ def arguments(service: ServiceClass, rung: RungSpec) -> dict[str, Any]:
     for name, stated in rung.options.items():
         settings[name] = _as_wanted_class(service.settings.get(name), stated)
     for name, stated in rung.init.items():
-        given[name] = _as_wanted_class(
-            getattr(service.parameters.get(name), "annotation", None), stated
-        )
+        given[name] = _as_wanted_class(service.hints.get(name), stated)
     if service.settings_class and settings:
         given[service.settings_in] = service.settings_class(**settings)
     return given
@@ -283,7 +276,5 @@ def _language_or_code(tag: str) -> str:
 
 def _as_wanted_class(hint: Any, value: Any) -> Any:
     """Return a mapping as the class that the service takes in its place, if it takes one."""
-    for cls in (hint, *get_args(hint)) if isinstance(value, dict) else ():
-        if inspect.isclass(cls) and (is_dataclass(cls) or issubclass(cls, BaseModel)):
-            return cast("Any", cls)(**value)
-    return value
+    cls: Any = class_for_mapping(hint) if isinstance(value, dict) else None
+    return cls(**value) if cls else value

@@ -89,6 +89,29 @@ MINE = "kind: pipecat, service: 'my_services:%s', api_key_env: KEY"
         ("tts", MINE % "PlainModel", "service", "it is a model, for stages.llm"),
         ("tts", f"{GIVEN}, settings: {{sped: 1}}", "settings.sped", "did you mean speed?"),
         ("tts", f"{GIVEN}, settings: {{voice: x}}", "settings.voice", "use voice"),
+        (
+            "tts",
+            f"{GIVEN}, settings: {{speed: fast}}",
+            "settings.speed",
+            'is "fast"; it must be a number',
+        ),
+        ("tts", f"{GIVEN}, settings: {{speed: [1]}}", "settings.speed", "is a list; it must be a"),
+        ("tts", f"{GIVEN}, settings: {{pitch: 1.5}}", "settings.pitch", "be a whole number"),
+        ("tts", GIVEN.replace('"1"', "[1]"), "init.group_id", "is a list; it must be text"),
+        (
+            "llm",
+            f"kind: pipecat, service: '{P}anthropic.llm:AnthropicLLMService', api_key_env: KEY, "
+            "settings: {thinking: {type: enabled, budget_tokens: many}}",
+            "settings.thinking.budget_tokens",
+            'is "many"; it must be a whole number',
+        ),
+        (
+            "llm",
+            f"kind: pipecat, service: '{P}groq.llm:GroqLLMService', api_key_env: KEY, "
+            "settings: {reasoning_effort: huge}",
+            "settings.reasoning_effort",
+            "must be 'none' or 'default' or 'low'",
+        ),
         ("tts", GIVEN.replace("group_id", "grup_id"), "init.grup_id", "did you mean group_id?"),
         ("tts", GIVEN.replace("group_id", "base_url"), "init.base_url", "use url"),
         ("tts", GIVEN.partition(", init")[0], "init.group_id", "is missing; MiniMaxHttpTTSService"),
@@ -156,7 +179,16 @@ def test_each_mistake_is_one_line_with_its_place_and_the_cure(
     assert problem in line
 
 
-@pytest.mark.parametrize("text", [MINE % "OwnVoice", f"{MINE % 'OwnVoice'}, rate_hz: 16000", GIVEN])
+@pytest.mark.parametrize(
+    "text",
+    [
+        MINE % "OwnVoice",
+        f"{MINE % 'OwnVoice'}, rate_hz: 16000",
+        GIVEN,
+        f"{GIVEN}, settings: {{speed: 1, pitch: 2.0, emotion: null}}",
+        GIVEN.replace('"1"', "1"),
+    ],
+)
 def test_a_service_that_takes_what_its_rung_states_is_accepted(text: str) -> None:
     settings = read(stages(text), KEY="k").settings
 
