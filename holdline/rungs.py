@@ -8,7 +8,7 @@ import difflib
 import inspect
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
@@ -20,6 +20,7 @@ from providers.adapter.service_class import (
     describe,
     load_class,
 )
+from providers.adapter.value_types import fields_of, wrong_values
 from providers.catalog import ADAPTED, kinds, provider
 from providers.provider import Provider, RungSpec, Stage
 
@@ -128,6 +129,7 @@ class _Reading:
             raise self._error_for_rung(f"{stage} has no such kind; it has {', '.join(known)}")
         self._service = self._describe_service()
         self._provider: Provider = provider(stage, rung.kind, rung.service)
+        self._settings = self._service.settings if self._service else _local_options(self._provider)
         self._is_own = not self._provider.service
 
     def spec(self, taken: Iterable[str]) -> RungSpec:
@@ -179,9 +181,9 @@ class _Reading:
         service = self._service
         parameters = service.parameters if service else {}
         older = service.older if service else []
-        if service and name in (service.settings_in, "settings", *older):
+        if name == "settings" or (service and name in (service.settings_in, *older)):
             for setting, given in self._settings_in(value).items():
-                is_argument = name in older and setting not in service.settings
+                is_argument = name in older and setting not in self._settings
                 (self._read_argument if is_argument else self._read_setting)(setting, given)
         elif place := self._place_of_parameter(name):
             self._keys["api_key" if place == "key" else place] = value
@@ -217,11 +219,12 @@ class _Reading:
         Raises:
             ValueError: There is no such setting, or Holdline needs another value.
         """
-        service, fixed = self._service, FIXED.get(self._rung.kind, {})
+        fixed = FIXED.get(self._rung.kind, {})
         if name in fixed and value != fixed[name]:
             raise self._error_for_rung(f"settings.{name} must be {fixed[name]}; leave it out")
-        if service and service.settings and name not in service.settings:
-            cure = _suggest_nearest(name, service.settings)
+        if self._settings and name not in self._settings:
+            cure = _suggest_nearest(name, self._settings)
+            cure = cure or ("" if self._service else f"; it has {', '.join(self._settings)}")
             raise self._error_for_rung(f"there is no settings.{name}{cure}")
         if key := _place_of(name, "settings"):
             self._keys[key] = value
@@ -264,6 +267,10 @@ class _Reading:
             raise self._error_for_rung(f"the rate is {rate_hz}; it supports {known}")
         if self._service and not own:
             self._check_needs(self._service)
+        for path, value, noun in _wrong_types(
+            self._service, self._init, self._settings, self._options
+        ):
+            raise self._error_for_rung(f"{'.'.join(path)} is {value!r}; it must be {noun}")
 
     def _check_needs(self, service: ServiceClass) -> None:
         """Raise an error for an argument that the constructor needs."""
@@ -302,6 +309,25 @@ class _Reading:
 
     def _error_for_rung(self, text: str) -> ValueError:
         return ValueError(f"{self._rung.title}: {text}")
+
+
+def _local_options(vendor: Provider) -> dict[str, Any]:
+    """Return the types of the options of a kind without a class, by name."""
+    options = getattr(vendor.load(), "OPTIONS", ())
+    known = dict(fields_of(options)) if options else {}
+    return {name: hint for name, hint in known.items() if name != "rate_hz"}  # the call's
+
+
+def _wrong_types(
+    service: ServiceClass | None,
+    init: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    """Yield the arguments and settings of a wrong type, as `wrong_values` does."""
+    yield from wrong_values(service.hints if service else {}, init)
+    for path, value, noun in wrong_values(settings, options):
+        yield ("settings", *path), value, noun
 
 
 def _has_effect(service: ServiceClass | None, stage: Stage, key: str) -> bool:

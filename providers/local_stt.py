@@ -39,6 +39,8 @@ MODEL: Final = "pocketsphinx"
 TTFS_P99_S: Final = 0.6
 ENGLISH: Final = ("en", "multi")  # languages of the wheel's model; `multi` does not detect others
 
+OPTIONS: Final = Ear
+"""The class of a rung's `options`."""
 MAX_ENDS: Final = 3  # of the process in a row, without a result; then it is not restarted
 
 

@@ -69,6 +69,10 @@ class Manner:
     pitch: int = 50
 
 
+OPTIONS: Final = Manner
+"""The class of a rung's `options`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenSentence:
     """A synthesised sentence: mono 16-bit samples, and each word with its start in seconds."""

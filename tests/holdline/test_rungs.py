@@ -323,6 +323,31 @@ SAID: dict[str, tuple[Stage, Any, str]] = {
         rung(OpenAITTSService, api_key="K", settings=["speed"]),
         "rung(OpenAITTSService): settings is ['speed']; it must be a mapping, or its Settings(...)",
     ),
+    "a setting of another type": (
+        "llm",
+        rung(OpenAILLMService, api_key="K", settings={"temperature": "warm"}),
+        "rung(OpenAILLMService): settings.temperature is 'warm'; it must be a number",
+    ),
+    "an argument of another type": (
+        "tts",
+        rung(OwnVoice, api_key="K", flavour=["x"]),
+        "rung(OwnVoice): flavour is ['x']; it must be text",
+    ),
+    "an unknown option of the local voice": (
+        "tts",
+        rung("local", speed=2),
+        "rung('local'): there is no settings.speed; it has words_per_minute, pitch",
+    ),
+    "a misspelt option of the local recogniser": (
+        "stt",
+        rung("local", settings={"dicti": "a"}),
+        "rung('local'): there is no settings.dicti; did you mean dict?",
+    ),
+    "an option of another type": (
+        "tts",
+        rung("local", pitch="high"),
+        "rung('local'): settings.pitch is 'high'; it must be a whole number",
+    ),
     "a number as a setting": (
         "tts",
         rung(OpenAITTSService, api_key="K", settings={1: 1}),
