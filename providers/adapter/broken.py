@@ -17,6 +17,7 @@ from pipecat.processors.frame_processor import (
 from calls.voice import VoiceEar
 from fallbacks.failure import Failure, Kind, error_of, failed, finding
 from providers.provider import RungSpec
+from runtime.exits import error_text
 
 
 class BrokenService(FrameProcessor):
@@ -28,7 +29,9 @@ class BrokenService(FrameProcessor):
     def __init__(self, rung: RungSpec, error: Exception) -> None:
         super().__init__(name=rung.name)
         reason = f"its constructor raised {type(error).__name__}"
-        logger.error("{}: {}", rung.name, reason)
+        text = error_text(error)
+        text = text.replace(rung.api_key, "********") if rung.api_key else text
+        logger.error("{}: {}: {}", rung.name, reason, text)
         found = finding(Kind.PROTOCOL, permanent=True)
         self._failure = failed(found, rung.stage, provider=rung.name, reason=reason)
         self._ear: VoiceEar | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
+from loguru import logger
 
 from bot.call.shared import _build_service
 from calls.turn import Turn
@@ -41,6 +42,22 @@ def spec(stage: Stage, name: str) -> RungSpec:
 
 def test_a_call_gets_a_service_that_refuses_instead_of_an_exception() -> None:
     assert isinstance(_build_service(spec("tts", "it")), BrokenService)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError("no such model: a.onnx"), "FileNotFoundError: no such model: a.onnx"),
+        (KeyError("the-key\nis bad"), "KeyError: '********\\nis bad'"),
+    ],
+)
+def test_the_error_of_a_constructor_is_logged_without_the_key(error: Exception, said: str) -> None:
+    logged = list[str]()
+    sink = logger.add(logged.append, format="{message}", level="ERROR")
+    BrokenService(spec("tts", "it"), error)
+    logger.remove(sink)
+
+    assert logged == [f"it: its constructor raised {said}\n"]
 
 
 @dataclass
