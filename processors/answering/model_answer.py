@@ -9,7 +9,12 @@ from typing import Final, TypeAlias, cast
 from loguru import logger
 from openai.types.chat import ChatCompletionChunk
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
-from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage, is_given
+from pipecat.processors.aggregators.llm_context import (
+    LLMContext,
+    LLMContextMessage,
+    LLMSpecificMessage,
+    is_given,
+)
 
 from fallbacks.attempt_events import (
     Ask,
@@ -421,10 +426,11 @@ def _is_answered(context: LLMContext) -> bool:
     Words directly after a tool's result do not count: Pipecat puts those before the call there.
     """
     messages = _messages_of(context)
-    while messages and _is_spoken(messages[-1]):
-        messages.pop()
-    after_tool = bool(messages) and messages[-1]["role"] == "tool"
-    return len(messages) < len(context.messages) and not after_tool
+    before = list(messages)
+    while before and _is_spoken(before[-1]):
+        before.pop()
+    after_tool = bool(before) and before[-1]["role"] == "tool"
+    return len(before) < len(messages) and not after_tool
 
 
 def _is_spoken(message: Message) -> bool:
@@ -442,7 +448,7 @@ def _with_request_to_continue(context: LLMContext, said: str) -> LLMContext:
         return context
     spoken = {"role": "assistant", "content": said}
     note = {"role": "developer", "content": CUT_OFF}
-    return replaced(context, [*_messages_of(context), spoken, note])
+    return replaced(context, [*cast("list[Message]", context.messages), spoken, note])
 
 
 def replaced(
@@ -461,5 +467,9 @@ def replaced(
 
 
 def _messages_of(context: LLMContext) -> list[Message]:
-    """Return the messages of a context as a new list."""
-    return [cast("Message", message) for message in context.messages]
+    """Return the messages of a context as a new list, without those in one vendor's own form."""
+    return [
+        cast("Message", message)
+        for message in context.messages
+        if not isinstance(message, LLMSpecificMessage)
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pipecat.frames.frames import LLMContextFrame
-from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMSpecificMessage
 from pipecat.tests.utils import run_test
 
 from fallbacks.breaker import State
@@ -89,6 +89,18 @@ async def test_a_long_request_is_tried_once_with_half_of_the_conversation(
     assert [failed.provider for failed in it.told_of(AttemptFailed)] == ["openai"]
     assert {rung.breaker.state for rung in rungs} == {State.CLOSED}
     assert all(rung.suspect_since is None for rung in rungs)
+
+
+@pytest.mark.parametrize(("turns", "holds", "requests"), [(9, 5_000, 2), (0, 0, 4)])
+async def test_entries_in_one_vendors_own_form_do_not_disturb_a_refusal(
+    turns: int, holds: int, requests: int
+) -> None:
+    talk = conversation(turns)
+    talk.add_message(LLMSpecificMessage(llm="anthropic", message={"role": "user"}))
+    async with small(holds, 400) as (it, asked):
+        assert await it.ask(talk) == (ANSWER if holds else "")
+
+    assert len(asked) == requests
 
 
 async def test_later_requests_of_the_call_are_as_short_as_the_one_that_fitted() -> None:
