@@ -73,10 +73,13 @@ def strict(messages: Iterable[Any]) -> Iterator[Any]:
     """Yield a conversation as strict servers accept it, whichever model made its tool calls.
 
     Ids of tool calls become nine letters and digits, and `BRIDGE` follows a tool's result if the
-    caller speaks next.
+    caller speaks next. An entry in a vendor's own form is not changed.
     """
     after = ""
     for message in messages:
+        if not isinstance(message, Mapping):
+            yield message
+            continue
         if after == "tool" and message["role"] == "user":
             yield BRIDGE
         after = message["role"]

@@ -227,7 +227,12 @@ class RungModel(AnswerPlaces):
 
         It has the private entries of this vendor only, and strict roles if the service needs them.
         """
-        messages = [item for item in context.messages if not isinstance(item, LLMSpecificMessage)]
+        own = cast("Any", self).get_llm_adapter().id_for_llm_specific_messages
+        messages = [
+            item
+            for item in context.messages
+            if not isinstance(item, LLMSpecificMessage) or item.llm == own
+        ]
         if is_strict(f"{self._rung.service} {self.asks_for}"):
             messages = [*strict(messages)]
         return LLMContext(

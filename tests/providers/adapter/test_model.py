@@ -304,8 +304,10 @@ TOOLS = [
 @pytest.mark.parametrize("kind", SERVICES)
 async def test_a_conversation_with_tools_is_sent_in_the_vendors_form(kind: str) -> None:
     foreign = {"type": "thought_signature", "signature": b"x", "bookmark": {"text": "y"}}
-    private = [LLMSpecificMessage(llm=llm, message=foreign) for llm in ("google", "anthropic")]
     async with at(kind) as model:
+        own = model.get_llm_adapter().id_for_llm_specific_messages
+        others = {"google", "anthropic", "openai"} - {own}
+        private = [LLMSpecificMessage(llm=llm, message=foreign) for llm in others]
         talk = LLMContext([*TALK[:-1], *private, TALK[-1]], tools=ToolsSchema(TOOLS))
         got = await ask(model, talk)
         request = model.peer.record.requests("it")[-1]
@@ -326,6 +328,17 @@ async def test_private_entries_return_to_the_vendor_that_wrote_them() -> None:
         seen = model._own_view(LLMContext(list(ASKED))).messages
 
     assert seen == [*ASKED, entry]
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+async def test_entries_of_a_conversation_in_the_vendors_own_form_stay_in_their_place(
+    kind: str,
+) -> None:
+    async with at(kind) as model:
+        entry = model.get_llm_adapter().create_llm_specific_message({"role": "user"})
+        seen = model._own_view(LLMContext([entry, *ASKED])).messages
+
+    assert seen == [entry, *ASKED]
 
 
 def sse(*events: dict[str, Any]) -> bytes:
