@@ -53,6 +53,7 @@ MCP_CALL: Final = "tools/call"  # the method whose parameters are the call
 _LITERALS: Final = {"true": True, "false": False, "null": None}
 _BEGINS: Final = re.compile(rf"(?!\[[A-Z_]+\])[\[{{(]|<(?!{_BAR})")  # `[ARGS]` begins no call
 _CLOSING_TAG: Final = re.compile(r"</([\w.:-]+)\s*>|/>")
+_OPENING_TAG: Final = re.compile(r"\s*<[A-Za-z_]")
 _END_OF_FENCE: Final = re.compile(r"\s*`{3,}")
 _PLAIN_INPUT: Final = re.compile(r"(?i)action[ _]input\s*:[ \t]*([^\n]*)")
 
@@ -134,7 +135,8 @@ def end_of_first_call(text: str, *, may_be_code: bool) -> int:
     if begins[0] == "<":
         tags = _CLOSING_TAG.finditer(text)
         ends = (tag.end() for tag in tags if not tag[1] or f"<{tag[1]}" in text)  # no `</s>`
-        return max(ends, default=len(text))
+        end = max(ends, default=len(text))
+        return len(text) if _OPENING_TAG.match(text, end) else end  # it is cut off in that element
     try:
         end = closing(text, begins.start())
     except ValueError:
@@ -335,6 +337,7 @@ class _Element:
     value: str  # of `<function=value>`
     attributes: Mapping[str, str]
     begins: int  # of its content
+    is_cut: bool = False  # neither it nor an outer element is closed
     content: str = ""
     inner: "list[_Element]" = field(default_factory=list["_Element"])
 
@@ -357,7 +360,7 @@ def _outermost_elements(text: str) -> list[_Element]:
         if not single and len(open_elements) <= MAX_DEPTH:
             open_elements.append(element)
     for element in open_elements[1:]:
-        element.content = text[element.begins :]
+        element.content, element.is_cut = text[element.begins :], True
     return root.inner
 
 
@@ -379,13 +382,16 @@ def _call_of(element: _Element, tools: Tools) -> list[Call]:
     name = next((bare for name in named if (bare := _bare_name(name)) in tools), None)
     if name is None:
         return []
-    pairs = _arguments_in_tags(element.inner, name)
+    try:
+        pairs = _arguments_in_tags(element.inner, name)
+    except ValueError:
+        pairs = None
     beside = {key: item for key, item in element.attributes.items() if _bare_name(item) != name}
     given: list[Any] = [_as_schema_types(pairs, tools[name])] if pairs else []
     if begins := re.search(r"[{\[]", element.content):
         with suppress(*UNREADABLE):
             given.append(read_json(element.content, begins.start())[0])
-    given += [] if given else [_as_schema_types(beside, tools[name])]
+    given += [] if given or pairs is None else [_as_schema_types(beside, tools[name])]
     return next(
         (call for arguments in given if (call := _valid_call(name, arguments, tools))), list[Call]()
     )
@@ -395,18 +401,23 @@ def _arguments_in_tags(elements: Sequence[_Element], tool: str) -> dict[str, str
     """Return arguments by their names, from tags such as `<day>` or pairs of a key and a value.
 
     Texts that are only the tool's name are left out.
+
+    Raises:
+        ValueError: A value is cut off.
     """
     pairs = dict[str, str]()
     key = ""
     for element in elements:
         text = html.unescape(element.content.strip())
         named = element.value or element.attributes.get("name") or element.attributes.get("key")
-        if key:
+        if key and not element.is_cut:
             pairs[key], key = text, ""
         elif not named and element.name.lower().endswith("key"):
             key = text
         elif element.inner and not named:
             pairs |= _arguments_in_tags(element.inner, tool)
+        elif element.is_cut:
+            raise ValueError("a value is cut off")
         elif _bare_name(text) != tool:
             pairs[named or element.name] = text
     return pairs

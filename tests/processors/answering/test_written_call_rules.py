@@ -319,6 +319,17 @@ def test_a_call_that_is_cut_off_is_not_spoken(form: str, part: float) -> None:
     assert read(f"One moment. {cut_off}", tools=TOOLS)[0] == "One moment."
 
 
+@pytest.mark.parametrize("required", [["order"], []])
+@pytest.mark.parametrize(
+    "name", [name for name, form in FORMS.items() if re.search("<.*>\\n?77\\n?</", form)]
+)
+def test_a_call_that_is_cut_off_within_an_argument_is_not_run(
+    name: str, required: list[str]
+) -> None:
+    tools = {"check_order": ORDER | {"required": required}}
+    assert read(FORMS[name].partition("7</")[0].partition("7\n</")[0], tools=tools) == ("", [])
+
+
 @pytest.mark.parametrize(
     "cut_off", ["check_o", "check_order(", "check_order(ord", "[TOOL_CA", "<t"]
 )
