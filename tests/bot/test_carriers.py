@@ -9,14 +9,10 @@ from pydantic import SecretStr
 from bot.carriers import carrier_of
 from bot.outbound.call_ledger import CarrierReports
 from configuration.settings import Settings
+from tests.kit.stages import STAGES
 from transports.telnyx.dialling import TelnyxCarrier
 
 TOKEN = SecretStr("t")
-STAGES = {
-    "stt": [{"name": "ears", "kind": "local"}],
-    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
-    "tts": [{"name": "voice", "kind": "local"}],
-}
 TWILIO = {"enabled": True, "account_sid": SecretStr("AC1"), "auth_token": TOKEN,
           "number": "+15005550006"}  # fmt: skip
 TELNYX = {"enabled": True, "api_key": SecretStr("k"), "public_key": SecretStr("p"),

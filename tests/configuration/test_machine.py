@@ -15,7 +15,7 @@ from configuration.machine import (
 )
 from configuration.settings import Settings
 from runtime.exits import UsageError
-from tests.bot.server.test_server import STAGES
+from tests.kit.stages import STAGES
 
 MACHINE = {"meminfo": "MemTotal:  8388608 kB\nMemFree: 1 kB\n"}
 NO_LIMIT = "9223372036854771712"

@@ -11,13 +11,9 @@ from aiohttp.test_utils import TestServer
 from bot.doctor.finding import DoctorFinding
 from bot.doctor.systems import check_systems
 from configuration.settings import Settings
+from tests.kit.stages import STAGES
 from tests.operations.sheets.google import SPREADSHEET, Google, google_on_loopback
 
-STAGES = {
-    "stt": [{"name": "ears", "kind": "local"}],
-    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
-    "tts": [{"name": "voice", "kind": "local"}],
-}
 NOWHERE = "http://127.0.0.1:9"
 MAPPING = {"look_up": {"method": "GET", "path": "/people?tel={number}"}, "found": "0"}
 

@@ -25,6 +25,7 @@ from starlette.routing import BaseRoute, Route
 from bot.server.application import Extras
 from bot.server.server import bind_socket, run_server
 from configuration.settings import Settings
+from tests.kit.stages import STAGES
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -67,15 +68,10 @@ def configuration(folder: Path, port: int) -> Settings:
         "exotel": {"enabled": True, "api_key": SecretStr("key"),
                    "api_token": SecretStr(SECRETS[3])},
     }  # fmt: skip
-    stages = {
-        "stt": [{"name": "ears", "kind": "local"}],
-        "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
-        "tts": [{"name": "voice", "kind": "local"}],
-    }
     return Settings.model_validate(
         {
             "server": {"port": port, "public_url": f"http://127.0.0.1:{port}", "token": TOKEN},
-            "stages": stages,
+            "stages": STAGES,
             "transports": transports,
             "logs": {"dir": folder},
             "hold": {"render": False},

@@ -18,13 +18,9 @@ from configuration.settings import Settings
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
 from tests.bot.serving import AUTH_TOKEN
 from tests.bot.workers.lines import lines
+from tests.kit.stages import STAGES
 from transports.pool import ELSEWHERE
 
-STAGES = {
-    "stt": [{"name": "ears", "kind": "local"}],
-    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
-    "tts": [{"name": "voice", "kind": "local"}],
-}
 URL = "https://agent.example/line"
 FORM = PhoneCall().form()
 
