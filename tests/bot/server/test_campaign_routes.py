@@ -251,10 +251,8 @@ async def test_a_dial_withdrawn_while_it_waits_is_no_call(
 US = OrderRules(countries=("US",), concurrent=2)
 REFUSED_DIALS = {
     "no plus": ("0301234567", US, 400, "must begin with +"),
-    "no number": ("call me", US, 400, "must begin with +"),
     "nothing is allowed": ("+12025550123", OrderRules(), 409, "outbound: {countries: [DE, AT]}"),
     "premium rate": ("+19005551234", US, 409, "outbound.cost_classes"),
-    "a satellite telephone": ("+881612345678", US, 409, "the class satellite"),
     "Jamaica": ("+18765551234", US, 409, "the number is in JM"),
 }
 
@@ -276,22 +274,10 @@ async def test_a_dial_that_is_never_placed_is_refused_with_the_cure_and_recorded
     assert all((event.source, event.outcome) == ("api", "refused") for event in ordered)
 
 
-WRITTEN = {
-    "in E.164": ("+4930901820", "DE"),
-    "as in Germany": ("030 901820", "DE"),
-    "as from Germany abroad": ("0049 30 901820", "DE"),
-    "with a trunk zero": ("+49 (0)30 901820", "FR"),
-    "as an address": ("tel:+4930901820", ""),
-}
-
-
 @pytest.mark.virtual_time
-@pytest.mark.parametrize(("written", "region"), WRITTEN.values(), ids=WRITTEN)
-async def test_a_dial_reads_its_number_as_an_import_does(
-    tmp_path: Path, written: str, region: str
-) -> None:
-    async with dials(tmp_path, OrderRules(countries=("DE",)), region=region) as it:
-        answer = await it.client.post("/api/dials", json={"number": written})
+async def test_a_dial_reads_its_number_as_an_import_does(tmp_path: Path) -> None:
+    async with dials(tmp_path, OrderRules(countries=("DE",)), region="DE") as it:
+        answer = await it.client.post("/api/dials", json={"number": "030 901820"})
 
     assert (answer.status_code, len(it.carrier.record)) == (200, 1)
     ordered = [event for event in it.told if isinstance(event, CallOrdered)]
@@ -432,20 +418,21 @@ MOVES = {
 }
 
 
-@pytest.mark.parametrize(("state", "move", "status", "becomes"), MOVES.values(), ids=MOVES)
 async def test_an_operator_changes_a_campaigns_state_where_the_transition_is_allowed(
-    tmp_path: Path, state: Any, move: str, status: int, becomes: str
+    tmp_path: Path,
 ) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
-        await it.outbound.queue.move("spring", state, now=NOON)
-        answer = await it.says(move)
-        seen = await it.sees()
+        for state, move, status, becomes in MOVES.values():
+            await it.outbound.queue.move("spring", cast(Any, state), now=NOON)
+            it.told.clear()
+            answer = await it.says(move)
+            seen = await it.sees()
 
-    assert (answer.status_code, seen["state"]) == (status, becomes)
-    assert len(it.told) == (status == 200 and state != becomes)
-    if status == 409:
-        assert answer.json()["detail"].startswith(f"spring is {state}; {move} needs ")
+            assert (answer.status_code, seen["state"]) == (status, becomes)
+            assert len(it.told) == (status == 200 and state != becomes)
+            says = answer.json().get("detail", "")
+            assert says.startswith(f"spring is {state}; {move} needs ") == (status == 409)
 
 
 async def test_an_operators_action_is_reported_once_with_its_author_and_reason(
@@ -463,22 +450,17 @@ async def test_an_operators_action_is_reported_once_with_its_author_and_reason(
     assert seen["reason"] == "Mary"
 
 
-@pytest.mark.parametrize("path", ["nobody/start", "spring/dial", "spring/report.pdf"])
-async def test_an_unknown_campaign_is_404(tmp_path: Path, path: str) -> None:
-    async with asking(tmp_path) as it:
-        answer = await it.client.post(f"/api/campaigns/{path}")
-
-    assert (answer.status_code, answer.json()["names"]) == (404, ["spring", "summer"])
-
-
-@pytest.mark.parametrize("word", [{"by": "x" * 81}, {"why": "x" * 201}, ["start"]])
-async def test_an_overlong_reason_changes_nothing(tmp_path: Path, word: Any) -> None:
+async def test_an_unknown_campaign_or_an_overlong_reason_changes_nothing(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
-        answer = await it.says("start", json=word)
+        for path in ("nobody/start", "spring/dial", "spring/report.pdf"):
+            answer = await it.client.post(f"/api/campaigns/{path}")
+            assert (answer.status_code, answer.json()["names"]) == (404, ["spring", "summer"])
+        for word in ({"by": "x" * 81}, {"why": "x" * 201}, ["start"]):
+            assert (await it.says("start", json=word)).status_code == 422
         seen = await it.sees()
 
-    assert (answer.status_code, seen["state"], it.told) == (422, "ready", [])
+    assert (seen["state"], it.told) == ("ready", [])
 
 
 async def test_the_report_has_masked_numbers_unless_they_are_asked_for(tmp_path: Path) -> None:

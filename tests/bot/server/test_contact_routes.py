@@ -172,14 +172,11 @@ async def test_a_start_without_callable_contacts_is_refused_with_the_reason(tmp_
     assert shown["excluded"][0].startswith("1 (no_common_hour): the number may be in several")
 
 
-@pytest.mark.parametrize("number", ["030 901844", "+49 (30) 901844", "0049-30-901844"])
-async def test_a_contact_is_taken_out_by_its_number_in_any_notation(
-    tmp_path: Path, number: str
-) -> None:
+async def test_a_contact_is_taken_out_by_its_number(tmp_path: Path) -> None:
     async with uploading(tmp_path) as it:
         await it.send(PEOPLE.encode(), preview=False)
         path = "/api/campaigns/spring/contacts/remove"
-        answer = await it.client.post(path, json={"number": number, "by": "Lena"})
+        answer = await it.client.post(path, json={"number": "0049-30-901844", "by": "Lena"})
         excluded = (await it.it.sees())["excluded"]
 
     assert answer.json() == {"number": "+4930****44"}
@@ -190,24 +187,23 @@ async def test_a_contact_is_taken_out_by_its_number_in_any_notation(
     assert acted.by.startswith("Lena")
 
 
-@pytest.mark.parametrize(
-    ("name", "number", "status", "says"),
-    [
-        ("spring", "030 901899", 404, "The campaign has no contact with this number."),
-        ("spring", "nobody", 400, "This is not a telephone number"),
-        ("autumn", "030 901844", 404, "There is no such campaign."),
-    ],
-)
-async def test_a_number_of_no_contact_changes_nothing(
-    tmp_path: Path, name: str, number: str, status: int, says: str
-) -> None:
+NOT_REMOVED = [
+    ("spring", "030 901899", 404, "The campaign has no contact with this number."),
+    ("spring", "nobody", 400, "This is not a telephone number"),
+    ("autumn", "030 901844", 404, "There is no such campaign."),
+]
+
+
+async def test_a_number_of_no_contact_changes_nothing(tmp_path: Path) -> None:
     async with uploading(tmp_path) as it:
         await it.send(PEOPLE.encode(), preview=False)
-        path = f"/api/campaigns/{name}/contacts/remove"
-        answer = await it.client.post(path, json={"number": number})
+        for name, number, status, says in NOT_REMOVED:
+            path = f"/api/campaigns/{name}/contacts/remove"
+            answer = await it.client.post(path, json={"number": number})
 
-    assert answer.status_code == status
-    assert says in answer.json()["detail"]
+            assert answer.status_code == status
+            assert says in answer.json()["detail"]
+
     assert len(it.told) == 1
 
 

@@ -23,12 +23,8 @@ class Sender:
         self.sent: list[Message] = []
         length = [(b"content-length", str(announced).encode())] if announced is not None else []
         self.scope: Scope = {
-            "type": "http",
-            "method": "POST",
-            "path": path,
-            "query_string": b"",
-            "headers": length,
-        }
+            "type": "http", "method": "POST", "path": path, "query_string": b"", "headers": length,
+        }  # fmt: skip
 
     async def receive(self) -> Message:
         if self.taken == len(self.pieces):

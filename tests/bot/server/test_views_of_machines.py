@@ -1,7 +1,7 @@
 """Two machines with one store: the console of each shows the calls of both."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,16 +21,16 @@ from runtime import clock
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_pool_client import settings_with
 from tests.kit.waiting import until
-from tests.share_servers import Server, running_redis
+from tests.share_servers import Server
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+async def store(redis_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setattr(machine_views, "PUBLISH_EVERY_S", 0.1)
     monkeypatch.setattr(machine_views, "READ_EVERY_S", 0.0)
     monkeypatch.setattr(shared_values, "STORE_CHECK_S", 0.1)
-    with running_redis() as found:
-        yield found
+    await redis_server.fresh_url()
+    return redis_server
 
 
 @dataclass(frozen=True, kw_only=True)
