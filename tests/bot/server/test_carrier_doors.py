@@ -119,19 +119,16 @@ BROKEN: dict[str, tuple[str, bytes | dict[str, str], dict[str, str], int, str]] 
 }
 
 
-@pytest.mark.parametrize(
-    ("carrier", "body", "headers", "status", "reason"), BROKEN.values(), ids=BROKEN.keys()
-)
-async def test_a_forged_webhook_is_refused(
-    carrier: str, body: bytes | dict[str, str], headers: dict[str, str], status: int, reason: str
-) -> None:
+async def test_a_forged_webhook_is_refused() -> None:
     async with carrier_server() as it:
-        answered, text = await post(it, f"/{carrier}/voice", body, headers)
+        for carrier, body, headers, status, reason in BROKEN.values():
+            answered, text = await post(it, f"/{carrier}/voice", body, headers)
 
-        assert answered == status
-        assert "Stream" not in text
+            assert answered == status
+            assert "Stream" not in text
+            assert it.pool.told[-1] == InputRefused(transport=carrier, reason=reason)
         assert it.telnyx.commands == []
-        assert it.pool.told == [InputRefused(transport=carrier, reason=reason)]
+        assert len(it.pool.told) == len(BROKEN)
 
 
 async def test_an_old_telnyx_event_is_refused() -> None:
@@ -140,47 +137,35 @@ async def test_an_old_telnyx_event_is_refused() -> None:
         assert it.pool.told == [InputRefused(transport="telnyx", reason="webhook_too_old")]
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b'{"data":[]}', b"[" * 5000, news("call.initiated", call_control_id=5)]
-)
-async def test_a_signed_event_without_a_call_is_refused(body: bytes) -> None:
+async def test_a_signed_webhook_without_a_call_is_refused() -> None:
+    odd = (b"", b"[]", b'{"data":[]}', b"[" * 5000, news("call.initiated", call_control_id=5))
     async with carrier_server() as it:
-        assert await telnyx(it, body) == 400
-        assert it.pool.told == [InputRefused(transport="telnyx", reason="webhook_without_call_id")]
-
-
-async def test_a_signed_form_without_a_call_is_refused() -> None:
-    async with carrier_server() as it:
+        for body in odd:
+            assert await telnyx(it, body) == 400
         assert (await plivo(it, {"From": "1"}))[0] == 400
-        assert it.pool.reasons() == ["webhook_without_call_id"]
+        assert it.pool.reasons() == ["webhook_without_call_id"] * (len(odd) + 1)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        news("call.initiated", direction="outgoing"),
-        news("call.answered"),
-        news("call.dtmf.received"),
-    ],
-    ids=["a call of ours", "a call that another application answered", "something else"],
-)
-async def test_an_irrelevant_event_causes_no_command(body: bytes) -> None:
+async def test_an_irrelevant_event_causes_no_command() -> None:
     async with carrier_server() as it:
-        assert await telnyx(it, body) == 200
+        for body in (
+            news("call.initiated", direction="outgoing"),  # a call of ours
+            news("call.answered"),  # by another application
+            news("call.dtmf.received"),
+        ):
+            assert await telnyx(it, body) == 200
         assert (it.telnyx.commands, it.pool.told) == ([], [])
 
 
-@pytest.mark.parametrize(("status", "answered"), [(500, 503), (429, 503), (422, 200), (401, 200)])
-async def test_an_event_is_retried_after_a_failure_of_telnyxs_own_side(
-    status: int, answered: int
-) -> None:
+async def test_an_event_is_retried_after_a_failure_of_telnyxs_own_side() -> None:
     async with carrier_server() as it:
-        it.telnyx.answer_with = status
+        for status, answered in ((500, 503), (429, 503), (422, 200), (401, 200)):
+            it.telnyx.answer_with = status
 
-        assert await telnyx(it, news("call.initiated")) == answered
-        assert it.pool.told == [
-            ProviderFailed(stage="transport", provider="telnyx", error=f"answer answered {status}")
-        ]
+            assert await telnyx(it, news("call.initiated")) == answered
+            error = f"answer answered {status}"
+            failed = ProviderFailed(stage="transport", provider="telnyx", error=error)
+            assert it.pool.told[-1] == failed
 
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
@@ -234,23 +219,18 @@ def token_of(it: CarrierServer) -> str:
     return base64.b64decode(fields["client_state"]).decode()
 
 
-HANDSHAKES = {
-    "nothing": {},
-    "another password": {"Authorization": aiohttp.encode_basic_auth(KEY, "wrong")},
-    "another name": {"Authorization": aiohttp.encode_basic_auth("wrong", TOKEN)},
-    "no Basic": {"Authorization": f"Bearer {TOKEN}"},
-}
+async def test_exotels_handshake_must_show_the_password() -> None:
+    wrong = aiohttp.encode_basic_auth(KEY, "wrong"), aiohttp.encode_basic_auth("wrong", TOKEN)
+    async with carrier_server() as it, aiohttp.ClientSession() as session:
+        for shown in ("", *wrong, f"Bearer {TOKEN}"):
+            headers = {"Authorization": shown} if shown else {}
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                async with session.ws_connect(f"{it.pool.url}/exotel/media", headers=headers):
+                    pass
+            assert refused.value.status == 403
 
-
-@pytest.mark.parametrize("headers", HANDSHAKES.values(), ids=HANDSHAKES.keys())
-async def test_exotels_handshake_must_show_the_password(headers: dict[str, str]) -> None:
-    async with carrier_server() as it, aiohttp.ClientSession(headers=headers) as session:
-        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            async with session.ws_connect(f"{it.pool.url}/exotel/media"):
-                pass
-
-        assert refused.value.status == 403
-        assert it.pool.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
+        told = InputRefused(transport="exotel", reason="wrong_credentials")
+        assert it.pool.told == [told] * 4
 
 
 PAIR = aiohttp.encode_basic_auth(KEY, TOKEN)

@@ -118,17 +118,6 @@ async def test_both_streams_of_a_webhook_answered_twice_are_one_conversation(
                 assert (len(it.pool.calls), call.gone_for) == (1, [])
 
 
-async def test_a_repeated_event_of_a_ringing_call_starts_nothing() -> None:
-    async with line("telnyx") as it, it.caller() as caller:
-        call = await it.pool.call()
-        assert it._doors
-        await it._doors.news(caller, "call.initiated", direction="incoming")
-        await asyncio.sleep(1.0)
-
-        assert await talks(caller, call)
-        assert (len(it.pool.calls), call.gone_for) == (1, [])
-
-
 async def test_exotels_second_stream_of_a_call_is_refused() -> None:
     async with line("exotel") as it, it.caller() as caller:
         call = await it.pool.call()

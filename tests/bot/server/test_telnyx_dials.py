@@ -69,6 +69,7 @@ async def test_an_event_that_comes_three_times_is_reported_once_and_opens_one_st
         it.telnyx.repeats = 3
         call_id = await on.dial()
         await it.pool.call()
+        assert it.pool.seats_taken == 1
         await on.account.carrier.cancel("d-1", call_id)
         await until(lambda: any(isinstance(fact, LegCharged) for fact in facts(it)))
         await asyncio.sleep(1)
