@@ -77,13 +77,6 @@ FILES = {  # region, the campaign, the file, the exit code, what is printed
             "the encoding is a guess; names in it: Wiesław Gżegżółka. If they are wrong, give",
         ),
     ),
-    "Japanese without a mark": (
-        "JP",
-        FREE,
-        "number,name\n+81312345688,高橋 健一\n".encode("cp932"),
-        0,
-        ("1 rows (cp932): 1 added", "names in it: 高橋 健一"),
-    ),
     "every row refused": (
         "DE",
         {},

@@ -55,7 +55,6 @@ NOBODY = {  # the changed campaign, what is said
         "+79161234588",
         "1 (no_common_hour): the number may be in several time zones, and 09:00 to 10:00",
     ),
-    "no zone": ({}, "+80012345688", "1 (no_zone): the time zone of"),
     "another prefix": ({"prefixes": ["+1"]}, "+4930901844", "1 (prefix_not_allowed): the number"),
     "no consent": ({"consent_required": True}, "+4930901844", "1 (no_consent): kind, date or"),
 }

@@ -16,24 +16,14 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOLDLINE__STORAGE__URL", raising=False)
 
 
-def test_a_new_database_is_reported_with_its_whole_path(
+def test_a_new_and_an_existing_database_are_reported_with_their_whole_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["db", "upgrade"]) == 0
+    assert [run(["db", "upgrade"]) for _ in range(2)] == [0, 0]
 
-    said = capsys.readouterr().out
-    assert said == f"{tmp_path}/holdline.db did not exist and was created at {NEWEST}\n"
-
-
-def test_an_existing_database_is_reported_with_its_whole_path(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run(["db", "upgrade"])
-    capsys.readouterr()
-
-    assert run(["db", "upgrade"]) == 0
-
-    assert capsys.readouterr().out == f"{tmp_path}/holdline.db was at {NEWEST}\n"
+    created, found = capsys.readouterr().out.splitlines()
+    assert created == f"{tmp_path}/holdline.db did not exist and was created at {NEWEST}"
+    assert found == f"{tmp_path}/holdline.db was at {NEWEST}"
 
 
 def test_a_database_that_cannot_be_upgraded_is_reported_with_its_whole_path(

@@ -91,21 +91,11 @@ def test_a_number_that_is_not_listed_cannot_be_removed(
     assert "not on the do-not-call list" in capsys.readouterr().err
 
 
-FILES = {
-    "a number in each line": "030 901820\n+4930901821\n",
-    "a copy of ours": "number,source,added_at,words\n'+4930901820,form,2026-03-01,No.\n"
-    "'+4930901821,form,2026-03-01,No.\n",
-    "in an old encoding": "Name,Number\nJ\xfcrgen,030 901820\nAda,030 901821\n",
-    "with two numbers of one person": "Name;Telefon;Mobil\nAda;030 901820;030 901821\n",
-}
-
-
-@pytest.mark.parametrize("text", FILES.values(), ids=FILES)
 def test_a_file_is_imported_once(
-    tmp_path: Path, config: str, capsys: pytest.CaptureFixture[str], text: str
+    tmp_path: Path, config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "list.csv"
-    file.write_bytes(text.encode("latin-1"))
+    file.write_bytes("Name,Number\nJ\xfcrgen,030 901820\nAda,030 901821\n".encode("latin-1"))
 
     assert dnc(config, "import", str(file), "--source", "registry") == 0
     assert dnc(config, "import", str(file), "--source", "registry") == 0

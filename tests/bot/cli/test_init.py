@@ -54,9 +54,7 @@ def test_an_unknown_vendor_is_asked_for_again_and_known_keys_are_kept() -> None:
     ("options", "file", "option"),
     [
         ([], "holdline.yaml", ""),
-        (["--config", "holdline.yaml"], "holdline.yaml", ""),
         (["--config", "./holdline.yaml"], "holdline.yaml", ""),
-        (["--config", "lab.yaml"], "lab.yaml", " --config lab.yaml"),
         (["--config", "my lab.yaml"], "my lab.yaml", " --config 'my lab.yaml'"),
     ],
 )

@@ -63,6 +63,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, bytes], Aw
     os.close(stdin)
 
 
+@pytest.mark.slow
 async def test_a_conversation_at_a_terminal_ends_with_the_input(tmp_path: Path) -> None:
     async with writing("Hello to you.", finish="stop") as url:
         code, out, err = await talk(write(tmp_path, url), b"Hello\n\x04")
