@@ -104,12 +104,16 @@ def problems(of: dict[str, DoctorFinding]) -> dict[str, str]:
     return {item.about: item.text for item in of.values() if not item.ok}
 
 
-async def test_a_healthy_configuration_has_no_problem_and_sends_no_key(vendor: Vendor) -> None:
+async def test_a_healthy_configuration_has_no_problem_sends_no_key_and_leaves_nothing_behind(
+    vendor: Vendor, tmp_path: Path
+) -> None:
     found = await findings(settings(vendor.port))
 
     assert problems(found) == {}
     assert "stages.tts elevenlabs" in found
+    assert "resilience.share" not in found
     assert vendor.asked == []
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - nothing waits for this
 
 
 @pytest.mark.parametrize("finishes", [False, True])
@@ -153,10 +157,10 @@ async def test_a_service_that_cannot_be_built_is_a_problem_of_its_rung(
     assert not found["stages.tts pipecat"].ok
 
 
-MISSING = {
-    "deepgram": (faults.Http(status=404), "stt"),
-    "openai": (faults.Http(status=404), "llm"),
-    "cartesia": (faults.Http(status=404), "tts"),
+MISSING = {  # by provider: a part of the path of its real request, and its stage
+    "deepgram": ("listen", "stt"),
+    "openai": ("chat", "llm"),
+    "cartesia": ("websocket", "tts"),
 }
 
 
@@ -179,18 +183,16 @@ async def test_an_online_check_has_every_provider_recognise_answer_or_speak() ->
 
 
 @pytest.mark.virtual_time
-@pytest.mark.parametrize("name", MISSING)
-async def test_a_model_or_voice_that_does_not_exist_is_a_problem(name: str) -> None:
-    fault, stage = MISSING[name]
+async def test_a_model_or_voice_that_does_not_exist_is_a_problem() -> None:
     async with steady_lab() as lab:
-        real = {"deepgram": "listen", "openai": "chat", "cartesia": "websocket"}[name]
-        lab.instances[name].set_faults([Window(fault=fault, path=real)])
+        for name, (path, _) in MISSING.items():
+            lab.instances[name].set_faults([Window(fault=faults.Http(status=404), path=path)])
         found = problems(await findings(with_lab(lab), online=True))
 
-    assert set(found) == {f"stages.{stage} {name}"}
-    assert f"does not know the model, the voice or the address of stages.{stage} {name}" in str(
-        found
-    )
+    rungs = {f"stages.{stage} {name}" for name, (_, stage) in MISSING.items()}
+    assert set(found) == rungs
+    for about in rungs:
+        assert f"does not know the model, the voice or the address of {about}" in found[about]
 
 
 async def test_a_key_that_a_provider_refuses_is_a_problem_without_the_key(vendor: Vendor) -> None:
@@ -255,11 +257,13 @@ async def test_a_taken_port_is_a_problem(vendor: Vendor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("why_closed", "said"),
-    [("", ""), ("draining", "; GET /readyz says draining")],
+    ("why_closed", "said", "host"),
+    [
+        ("", "", "127.0.0.1"),
+        ("draining", "; GET /readyz says draining", "0.0.0.0"),  # noqa: S104 - never listened on
+    ],
     ids=["ready", "draining"],
 )
-@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - never listened on
 async def test_a_port_at_which_our_own_server_listens_is_no_problem(
     why_closed: str, said: str, host: str, vendor: Vendor
 ) -> None:
@@ -275,17 +279,13 @@ async def test_a_port_at_which_our_own_server_listens_is_no_problem(
     assert vendor.asked == ["/readyz"]
 
 
-@pytest.mark.parametrize(
-    "health",
-    [[], {"ready": True}, {"ready": True, "degraded": False, "reasons": 3}],
-    ids=["a list", "something else", "a number"],
-)
-async def test_a_port_with_another_program_is_a_problem(health: Any, vendor: Vendor) -> None:
-    vendor.health = health
+async def test_a_port_with_another_program_is_a_problem(vendor: Vendor) -> None:
+    for health in ([], {"ready": True}, {"ready": True, "degraded": False, "reasons": 3}):
+        vendor.health = health
 
-    found = problems(await findings(settings(vendor.port, server={"port": vendor.port})))
+        found = problems(await findings(settings(vendor.port, server={"port": vendor.port})))
 
-    assert list(found) == ["server.port"]
+        assert list(found) == ["server.port"], health
 
 
 async def test_a_taken_port_without_an_answer_does_not_block(
@@ -300,12 +300,6 @@ async def test_a_taken_port_without_an_answer_does_not_block(
         found = problems(await findings(settings(vendor.port, server={"port": port})))
 
     assert found == {"server.port": f"127.0.0.1:{port} cannot be bound: {IN_USE}"}
-
-
-async def test_the_check_leaves_nothing_behind(vendor: Vendor, tmp_path: Path) -> None:
-    await findings(settings(vendor.port))
-
-    assert os.listdir(tmp_path) == []  # noqa: PTH208 - nothing waits for this
 
 
 @pytest.mark.parametrize(
@@ -328,8 +322,11 @@ async def test_storage_that_does_not_open_is_a_problem(
     assert text in found["storage.url"]
 
 
-@pytest.mark.parametrize("fault", ["full", "read-only"])
-@pytest.mark.parametrize("there", [True, False], ids=["an old file", "no file yet"])
+@pytest.mark.parametrize(
+    ("fault", "there"),
+    [("full", True), ("read-only", False)],
+    ids=["full, with an old file", "read-only, without a file"],
+)
 async def test_a_disk_that_takes_no_row_is_a_problem(
     fault: str,
     vendor: Vendor,
@@ -430,12 +427,10 @@ async def share_found(share: str, port: int) -> DoctorFinding:
     return found["resilience.share"]
 
 
-@pytest.mark.parametrize("kind", ["postgres", "redis_server"])
 async def test_a_share_is_asked_for_a_lease_which_is_given_back(
-    kind: str, vendor: Vendor, request: pytest.FixtureRequest
+    vendor: Vendor, redis_server: ShareServer
 ) -> None:
-    server: ShareServer = request.getfixturevalue(kind)
-    url = await server.fresh_url()
+    url = await redis_server.fresh_url()
 
     found = [await share_found(url, vendor.port) for _ in range(2)]
 
@@ -493,10 +488,6 @@ async def test_a_share_that_is_no_database_is_a_problem(vendor: Vendor, tmp_path
 
     assert not found.ok
     assert "file is not a database" in found.text
-
-
-async def test_without_a_share_there_is_no_check_of_it(vendor: Vendor) -> None:
-    assert "resilience.share" not in await findings(settings(vendor.port))
 
 
 async def test_a_logs_folder_that_is_a_file_is_a_problem(vendor: Vendor, tmp_path: Path) -> None:

@@ -79,7 +79,6 @@ WHISPER = "pipecat.services.whisper.stt:WhisperSTTService"
     ("stage", "rungs", "owner"),
     [
         ("stt", [{"kind": "deepgram"}], "Deepgram"),
-        ("stt", [{"kind": "deepgram"}, {"kind": "deepgram", "name": "spare"}], "Deepgram"),
         (
             "stt",
             [{"kind": "deepgram"}, {"kind": "deepgram", "url": "wss://api.eu.deepgram.com"}],
@@ -98,7 +97,6 @@ WHISPER = "pipecat.services.whisper.stt:WhisperSTTService"
         ("stt", [{"kind": "soniox"}, {"kind": "pipecat", "service": SONIOX}], "Soniox"),
         ("stt", [{"kind": "deepgram"}, {"kind": "pipecat", "service": WHISPER}], ""),
         ("stt", [{"kind": "deepgram"}, {"kind": "deepgram", "url": "wss://ears.own.example"}], ""),
-        ("stt", [{"kind": "local"}], ""),
         ("llm", [{"kind": "openai"}, {"kind": "openai", **GROQ}], ""),
         ("llm", [{"kind": "openai", **GROQ}, {"kind": "openai", **MISTRAL}], ""),
         ("llm", [{"kind": "openai", **GROQ}, {"kind": "openai", **GROQ}], "Groq"),
@@ -146,7 +144,6 @@ WHISPER = "pipecat.services.whisper.stt:WhisperSTTService"
             "",
         ),
         ("tts", [{"kind": "cartesia"}, {"kind": "local"}], "Cartesia"),
-        ("tts", [{"kind": "cartesia"}, {"kind": "elevenlabs"}], ""),
         ("tts", [{"kind": "aura"}, {"kind": "openai"}], ""),
     ],
     ids=lambda value: "-".join(item["kind"] for item in value) if isinstance(value, list) else None,
