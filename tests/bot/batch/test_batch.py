@@ -102,11 +102,9 @@ async def test_a_recording_becomes_words_with_their_details(lab: Lab, question: 
     [
         ("WAV", "ULAW", 8_000, 1),
         ("WAV", "PCM_24", 44_100, 2),
-        ("WAV", "FLOAT", 48_000, 1),
-        ("FLAC", "PCM_16", 16_000, 1),
         ("OGG", "VORBIS", 16_000, 1),
     ],
-    ids=["telephone", "stereo", "float", "flac", "ogg"],
+    ids=["telephone", "stereo", "ogg"],
 )
 async def test_wav_and_other_formats_of_the_recogniser_are_accepted(
     lab: Lab, tmp_path: Path, container: str, subtype: str, rate_hz: int, channels: int
@@ -128,17 +126,16 @@ async def test_a_language_that_is_given_is_not_detected(lab: Lab, question: Path
     assert (found.language, found.language_confidence) == ("en-GB", None)
 
 
+# The conformance suites in `tests/providers` show each kind of failure of each provider.
 FAULTS = [
     ({"fault": "refuse"}, Kind.NETWORK),
-    ({"fault": "http", "status": 503}, Kind.OVERLOADED),
     ({"fault": "http", "status": 429, "retry_after_s": 2}, Kind.RATE_LIMITED),
     ({"fault": "http", "status": 401}, Kind.AUTH),
-    ({"fault": "quota"}, Kind.QUOTA),
     ({"fault": "silent", "where": "handshake"}, Kind.TIMEOUT),
     ({"fault": "silent"}, Kind.TIMEOUT),
     ({"fault": "garbage"}, Kind.PROTOCOL),
 ]
-IDS = ["refused", "503", "429", "401", "quota", "mute", "hangs", "garbage"]
+IDS = ["refused", "429", "401", "mute", "hangs", "garbage"]
 
 
 @pytest.mark.parametrize(("fault", "kind"), FAULTS, ids=IDS)
@@ -159,7 +156,6 @@ SPEAKING: list[tuple[dict[str, Any], set[Kind]]] = [
     ({"fault": "silent"}, {Kind.TIMEOUT, Kind.STALLED}),
     ({"fault": "garbage"}, {Kind.PROTOCOL, Kind.CUT}),
     ({"fault": "cut", "after_words": 3}, {Kind.CUT, Kind.NETWORK}),
-    ({"fault": "cut", "after_words": 1, "how": "close"}, {Kind.CUT}),
     ({"fault": "stall", "after_words": 3}, {Kind.STALLED}),
     ({"fault": "mistaken", "what": "odd_pcm"}, set()),
 ]
@@ -168,7 +164,7 @@ SPEAKING: list[tuple[dict[str, Any], set[Kind]]] = [
 @pytest.mark.parametrize(
     ("voice", "fault", "kinds"),
     [
-        *[("cartesia", fault, {kind}) for fault, kind in FAULTS[:6]],
+        *[("cartesia", fault, {kind}) for fault, kind in FAULTS[:4]],
         *[(voice, *row) for voice in ("cartesia", "elevenlabs") for row in SPEAKING],
     ],
 )
@@ -302,32 +298,22 @@ async def test_events_hold_no_secret(lab: Lab, question: Path) -> None:
     assert key not in f"{refused.value} {bench.told}"
 
 
-@pytest.mark.parametrize(
-    ("content", "why"), [(b"", "empty, no bytes"), (None, "no such file")], ids=["empty", "missing"]
-)
 async def test_a_file_that_is_no_recording_is_reported_before_a_provider_is_asked(
-    lab: Lab, tmp_path: Path, content: bytes | None, why: str
+    lab: Lab, tmp_path: Path
 ) -> None:
-    path = tmp_path / "caller.wav"
-    if content is not None:
-        path.write_bytes(content)
-
-    with pytest.raises(UnusableInputError, match=why):
-        await Bench(lab).batch.transcribe(path)
+    empty, too_large = tmp_path / "empty.wav", tmp_path / "large.wav"
+    empty.touch()
+    with too_large.open("wb") as file:
+        file.truncate(101 << 20)
+    reported = {empty: "empty, no bytes", too_large: "101 MB; at most 100 MB"}
+    for path, why in (reported | {tmp_path / "gone.wav": "no such file"}).items():
+        with pytest.raises(UnusableInputError, match=why):
+            await Bench(lab).batch.transcribe(path)
 
     assert not asked(lab, "deepgram")
 
 
-async def test_a_recording_that_is_too_large_is_reported(lab: Lab, tmp_path: Path) -> None:
-    path = tmp_path / "caller.wav"
-    with path.open("wb") as file:
-        file.truncate(101 << 20)
-
-    with pytest.raises(UnusableInputError, match="101 MB; at most 100 MB"):
-        await Bench(lab).batch.transcribe(path)
-
-
-@pytest.mark.parametrize("text", ["", " ... ", "a" * 5001], ids=["empty", "dots", "endless"])
-async def test_an_unspeakable_text_is_reported(lab: Lab, text: str) -> None:
-    with pytest.raises(UnusableInputError):
-        await Bench(lab).batch.say(text)
+async def test_an_unspeakable_text_is_reported(lab: Lab) -> None:
+    for text in ("", " ... ", "a" * 5001):
+        with pytest.raises(UnusableInputError):
+            await Bench(lab).batch.say(text)

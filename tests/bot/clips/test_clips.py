@@ -141,22 +141,15 @@ async def test_a_multilingual_voice_plays_a_clip_in_the_language_of_its_text(
     assert other.pcm == b"es"  # a language of its own: another clip
 
 
-async def test_existing_clips_are_not_rendered_again(lab: Lab, tmp_path: Path) -> None:
-    settings, store = settings_for(lab), ClipStore(tmp_path)
-    await rendered(settings, store)
-    spoken = len(lab.record.words())
-
-    assert await rendered(settings, ClipStore(tmp_path)) == []
-    assert len(lab.record.words()) == spoken
-
-
 async def test_only_a_changed_text_is_rendered_again(lab: Lab, tmp_path: Path) -> None:
     settings, store = settings_for(lab), ClipStore(tmp_path)
     await rendered(settings, store)
+    spoken = len(lab.record.words())
     changed = utterances_of(TEXTS | {"en": TEXTS["en"] | {"goodbye": ["Bye now, and thanks."]}})
 
+    assert await rendered(settings, ClipStore(tmp_path)) == []
+    assert len(lab.record.words()) == spoken
     done = await rendered(settings, store, changed)
-
     assert [word.text for word in done] == ["Bye now, and thanks."] * 2
 
 
@@ -332,11 +325,11 @@ async def test_a_clip_is_in_the_voice_of_the_current_rung(tmp_path: Path) -> Non
     assert (len(spoken.pcm), spoken.voice) == (2 * 800, "elevenlabs")
 
 
-@pytest.mark.parametrize("speaks", [None, "cartesia", "nobody we know"])
-async def test_without_a_clip_the_local_voice_speaks(tmp_path: Path, speaks: str | None) -> None:
-    spoken = await voice(ClipStore(tmp_path), speaks=speaks).say("Un momento.", "es")
+async def test_without_a_clip_the_local_voice_speaks(tmp_path: Path) -> None:
+    for speaks in (None, "cartesia", "nobody we know"):
+        spoken = await voice(ClipStore(tmp_path), speaks=speaks).say("Un momento.", "es")
 
-    assert spoken == (b"es: Un momento.", "local")
+        assert spoken == (b"es: Un momento.", "local")
 
 
 async def test_a_broken_file_is_not_played(tmp_path: Path) -> None:
@@ -371,7 +364,7 @@ async def test_the_local_voice_speaks_while_the_disk_hangs(tmp_path: Path) -> No
     assert said == [(f"en: {text}".encode(), "local") for text in texts]
 
 
-@pytest.mark.parametrize("language", ["en", "es", "ru", "es-MX", "xx"])
+@pytest.mark.parametrize("language", ["ru", "es-MX", "xx"])
 def test_the_local_voice_speaks_in_every_language(language: str) -> None:
     pcm = say_locally("One moment. Two moments.", language, rate_hz=8000)
 

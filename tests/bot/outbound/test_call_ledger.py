@@ -182,23 +182,3 @@ async def test_the_ledger_is_bounded() -> None:
     assert await book.heard(f"d-{MAX_REMEMBERED + 49}") is not None
     assert await book.charged("v3:0") is None
     assert len(book.refs) == MAX_REMEMBERED
-
-
-async def test_the_dialling_worker_knows_callbacks_of_another() -> None:
-    async with lines(settings_with()) as it:
-        here, there = CarrierReports(), CarrierReports()
-        here.join(it.joined[0])
-        there.join(it.joined[1])
-        await opened(it)
-        here.note(LegAnswered(call_ref="c", ref="d", after_s=1.0))
-        there.note(LegEnded(call_ref="c", ref="d", outcome="completed"))
-
-        assert await here.heard("d") == HeardLeg(call_ref="c", answered=True, ended="completed")
-        assert await here.heard("another") is None
-
-
-async def test_a_dial_that_is_over_is_forgotten() -> None:
-    book = book_of(LegEnded(call_ref="c", ref="d", outcome="busy"))
-    book.forget("d")
-
-    assert await book.heard("d") is None
