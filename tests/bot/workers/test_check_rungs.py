@@ -36,9 +36,7 @@ def settings_with(folder: Path, change: dict[str, Any]) -> Settings:
     ("change", "said"),
     [
         ({"deepgram": {"options": {"smart": 1}}}, r"stages\.stt\[0\] \(deepgram.*'smart'.*options"),
-        ({"openai": {"options": {"temprature": 1}}}, r"stages\.llm\[0\] .*'temprature'"),
         ({"openai": {"options": {"model": "x"}}}, r"stages\.llm\[0\] .*'model'.*options\.model"),
-        ({"cartesia": {"options": {"speeed": 1}}}, r"stages\.tts\[0\] .*'speeed'"),
         ({"elevenlabs": {"options": {"stabilty": 1}}}, r"stages\.tts\[1\] .*options\.stabilty"),
         ({"local": {"options": {"pich": 1}}}, r"stages\.tts\[2\] \(local.*'pich'"),
         ({"local": {"voice": "nobody"}}, r"stages\.tts\[2\] .*nobody.*correct voice or language"),

@@ -5,18 +5,16 @@ from types import SimpleNamespace
 from typing import Any
 
 from bot.call.switchboard import Switchboard
-from bot.outbound.call_ledger import CallLedger
 from bot.outbound.outbound import PoolCapacity
 from bot.workers.admission_rules import PoolAdmission
 from bot.workers.pool import SingleProcess
 from bot.workers.pool_client import PoolClient
 from calls.entry import Entry
 from calls.events import Event
-from calls.leg_events import AnswererJudged, LegAnswered
+from calls.leg_events import AnswererJudged
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_pool_client import settings_with
 from transports.carrier_words import CarrierWords
-from transports.dialling import MAX_REMEMBERED
 from transports.pool import HeldSeat
 
 MACHINE = AnswererJudged(
@@ -95,16 +93,6 @@ async def test_a_detection_of_an_ended_call_is_ignored() -> None:
     words = words_of(SingleProcess(why_closed=str, clock=lambda: 0.0))
 
     await words.hear(entry_of(MACHINE))
-
-
-async def test_stored_detections_are_bounded() -> None:
-    ledger = CallLedger()
-    for index in range(MAX_REMEMBERED + 50):
-        leg = LegAnswered(call_ref=f"CA{index}", after_s=1.0, ref=f"dial-{index}")
-        await ledger.hear(entry_of(leg))
-
-    assert len(ledger.carrier_reports.refs) == MAX_REMEMBERED
-    assert ledger.carrier_reports.refs[f"dial-{MAX_REMEMBERED + 49}"] == f"CA{MAX_REMEMBERED + 49}"
 
 
 def house_of_calls(pool: Any, seats: int) -> PoolCapacity:

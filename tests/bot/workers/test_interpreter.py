@@ -13,10 +13,10 @@ from bot.workers.interpreter import READ_BYTES, limit_read_size
 # Each thread allocates and keeps something; `malloc_info` prints a <heap> for each one (malloc.h).
 PROGRAM = """
 import ctypes, os, threading
-from bot.workers.interpreter import limit_heaps
 
 libc = ctypes.CDLL(None)
 if {told}:
+    from bot.workers.interpreter import limit_heaps
     assert limit_heaps()
 enough = threading.Barrier(7)
 

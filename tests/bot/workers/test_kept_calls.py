@@ -59,14 +59,7 @@ def test_a_request_that_is_no_call_hears_that_no_worker_is_ready(path: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("language", "words"),
-    [
-        ("en", "One moment"),
-        ("es-MX", "Un momento"),
-        ("ru", "Одну минуту"),
-        ("fr", "Un instant"),
-        ("sv", "One moment"),
-    ],
+    ("language", "words"), [("es-MX", "Un momento"), ("ru", "Одну минуту"), ("sv", "One moment")]
 )
 def test_the_sentence_is_in_the_agents_language(language: str, words: str) -> None:
     answer = told("/twilio/after", language)

@@ -59,27 +59,18 @@ def test_a_claim_that_is_still_renewed_is_never_dropped() -> None:
         assert not claims.claim("room of a long call", holder="w2")
 
 
-async def test_a_room_belongs_to_one_worker_until_the_worker_is_lost() -> None:
+async def test_a_room_belongs_to_one_worker_until_it_is_released_or_the_worker_is_lost() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        first = [await joined.peers.claim("room 1") for joined in it.joined[:2]]
-        it.office.lose(it.desks[0])  # type: ignore[arg-type] - without a process
-        after = await it.joined[1].peers.claim("room 1")
-
-    assert list(map(bool, first)) == [True, False]
-    assert after
-
-
-async def test_a_released_room_may_be_claimed_by_another() -> None:
-    async with lines(settings_with()) as it:
-        await it.open()
-        first = [await joined.peers.claim("room 1") for joined in it.joined[:2]]
-        it.joined[0].peers.give_back("room 1")
+        here, there = (joined.peers for joined in it.joined)
+        claims = [await peers.claim("room 1") for peers in (here, there)]
+        here.give_back("room 1")
         await it.settle()
-        after = await it.joined[1].peers.claim("room 1")
+        claims += [await peers.claim("room 1") for peers in (there, here)]
+        it.office.lose(it.desks[1])  # type: ignore[arg-type] - without a process
+        claims.append(await here.claim("room 1"))
 
-    assert list(map(bool, first)) == [True, False]
-    assert after
+    assert list(map(bool, claims)) == [True, False, True, False, True]
 
 
 @pytest.mark.virtual_time

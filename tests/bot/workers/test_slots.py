@@ -416,15 +416,14 @@ async def test_a_wrong_configuration_is_reported_once(
     assert office.workers == {}
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before the configuration", "loading"])
 @pytest.mark.parametrize(
-    ("ended", "code"),
+    ("ended", "code", "late"),  # late: while it loads, and not before the configuration
     [
-        (-signal.SIGKILL, FAILED),
-        (0, FAILED),
-        (1, FAILED),
-        (BAD_USAGE, BAD_USAGE),
-        (120, FAILED),  # Python's, if it cannot flush stdout
+        (-signal.SIGKILL, FAILED, False),
+        (-signal.SIGKILL, FAILED, True),
+        (0, FAILED, True),
+        (BAD_USAGE, BAD_USAGE, False),
+        (120, FAILED, False),  # Python's, if it cannot flush stdout
     ],
 )
 async def test_a_first_worker_that_exits_gives_one_of_our_exit_codes(
