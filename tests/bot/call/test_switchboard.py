@@ -80,9 +80,10 @@ async def test_a_call_beyond_the_limit_is_refused_and_the_others_continue() -> N
 
     assert told == [CallRefused(transport="test", reason="full")]
     assert not running.done()
+    assert (switchboard.free_seats, switchboard.why_closed) == (0, "full")
     first.over.set()
     await running
-    assert switchboard.is_open
+    assert (switchboard.free_seats, switchboard.is_open) == (1, True)
 
 
 @dataclass(kw_only=True)
@@ -272,18 +273,6 @@ async def test_calls_move_when_they_are_quiet_and_another_machine_has_room(
     assert talk.moved_at_s == (moved_at_s and pytest.approx(moved_at_s, abs=0.11))
     assert talk.parted == (None if moved_at_s is not None else "shutdown")
     await running
-
-
-async def test_a_call_has_its_seat_until_it_has_ended() -> None:
-    switchboard, talk = board([], seats=1), Talk()
-    running = asyncio.ensure_future(switchboard.answer(LINE, talk))
-    await asyncio.sleep(0)
-
-    assert switchboard.free_seats == 0
-    assert switchboard.why_closed == "full"
-    talk.over.set()
-    await running
-    assert switchboard.free_seats == 1
 
 
 async def test_waiting_for_a_call_ends_when_the_switchboard_closes() -> None:
