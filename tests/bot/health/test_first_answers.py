@@ -58,20 +58,13 @@ async def test_each_wrong_key_is_named_with_what_callers_get(tmp_path: Path) -> 
         assert process.providers.usable() == {"stt": False, "llm": False, "tts": False}
 
 
-async def test_a_standby_takes_the_place_of_a_rung_with_a_wrong_key(tmp_path: Path) -> None:
-    async with near_process(tmp_path, rungs={"openai": WRONG["openai"]}) as process:
+async def test_a_standby_takes_the_place_of_the_only_rung_with_a_wrong_key(tmp_path: Path) -> None:
+    notes = Notes()
+    async with near_process(tmp_path, notes, rungs={"openai": WRONG["openai"]}) as process:
         assert await process.providers.ask_first() == [
             f"{rejects('openai')}; openai-b is used instead"
         ]
-
-
-async def test_right_keys_are_not_mentioned(tmp_path: Path) -> None:
-    notes = Notes()
-    async with near_process(tmp_path, notes) as process:
-        assert await process.providers.ask_first() == []
-        probed = [probe.provider for probe in notes.of(ProviderProbed)]
-
-    assert set(WRONG) <= set(probed)
+        assert {probe.provider for probe in notes.of(ProviderProbed)} >= set(WRONG)
 
 
 @pytest.mark.parametrize(

@@ -174,37 +174,18 @@ async def test_an_operators_action_is_reported_once_with_its_author_and_reason(
     assert acted[1]["by"] == "an operator (bearer token from 127.0.0.1)"
 
 
-@pytest.mark.parametrize(
-    "body", [{"why": "x" * 201}, {"by": 3}, {"force": "perhaps"}, [1]], ids=str
-)
-async def test_an_unknown_action_is_refused_in_one_line(tmp_path: Path, body: Any) -> None:
+async def test_an_unknown_action_is_refused_in_one_line(tmp_path: Path) -> None:
     async with asking(tmp_path) as (process, client):
-        refused = await client.post("/api/providers/mind/rest", json=body)
+        for body in ({"why": "x" * 201}, {"by": 3}, {"force": "perhaps"}, [1]):
+            refused = await client.post("/api/providers/mind/rest", json=body)
 
-        assert refused.status_code == 422
-        assert "\n" not in refused.json()["detail"]
-        assert not process.providers.availability.of("llm", "mind").out
+            assert refused.status_code == 422, body
+            assert "\n" not in refused.json()["detail"]
+            assert not process.providers.availability.of("llm", "mind").out
+        unknown = await client.post("/api/providers/mint/reset")
 
-
-async def test_a_reset_of_an_unknown_rung_lists_the_known_ones(tmp_path: Path) -> None:
-    async with asking(tmp_path) as (_, client):
-        answer = await client.post("/api/providers/mint/reset")
-
-    assert answer.status_code == 404
-    assert answer.json()["names"] == ["ears", "mind", "brain", "voice"]
-
-
-async def test_the_terminal_shows_the_running_servers_rungs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async with listening(tmp_path) as (process, settings):
-        opened(process)
-
-        await show(settings)
-
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[0][:4] == ["stage", "name", "breaker", "condition"]
-    assert ["llm", "mind", "open", "needs", "a", "person"] in [row[:6] for row in rows]
+    assert unknown.status_code == 404
+    assert unknown.json()["names"] == ["ears", "mind", "brain", "voice"]
 
 
 async def test_the_terminal_resets_a_rung_and_suggests_a_misspelt_one(tmp_path: Path) -> None:
@@ -237,21 +218,20 @@ CONFIG = {
 
 
 @pytest.mark.real_time  # the command has a loop, and so a thread, of its own
-@pytest.mark.parametrize("words", [["providers"], ["providers", "reset", "mind"]])
 async def test_an_operators_shell_needs_no_providers_keys(
-    words: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with listening(tmp_path) as (process, settings):
         opened(process)
         bare_shell(tmp_path, monkeypatch, {"server": {"port": settings.server.port}})
         monkeypatch.setenv("HOLDLINE_TOKEN", TOKEN)
 
-        assert await asyncio.to_thread(run, words) == 0
-
-    assert "mind" in capsys.readouterr().out
+        assert await asyncio.to_thread(run, ["providers"]) == 0
+        rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+        assert rows[0][:4] == ["stage", "name", "breaker", "condition"]
+        assert ["llm", "mind", "open", "needs", "a", "person"] in [row[:6] for row in rows]
+        assert await asyncio.to_thread(run, ["providers", "reset", "mind"]) == 0
+        assert "mind" in capsys.readouterr().out
 
 
 @pytest.mark.real_time  # as above
@@ -312,23 +292,23 @@ async def foreign(
         yield Settings.model_validate({"stages": STAGES, "server": server})
 
 
-@pytest.mark.parametrize("body", FOREIGN)
 async def test_another_program_at_the_port_is_not_taken_for_a_server(
-    body: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with foreign(body) as settings:
-        address = settings.server.public_url
-        monkeypatch.setattr("configuration.running_demo.DEFAULT_ADDRESS", address)
+    for body in FOREIGN:
+        async with foreign(body) as settings:
+            address = settings.server.public_url
+            monkeypatch.setattr("configuration.running_demo.DEFAULT_ADDRESS", address)
 
-        with pytest.raises(CommandError, match="no server answers at"):
-            await show(settings)
+            with pytest.raises(CommandError, match="no server answers at"):
+                await show(settings)
 
 
-@pytest.mark.parametrize("body", ["{", "[1]"])
-async def test_a_program_other_than_our_server_gives_no_result_of_a_dial(body: str) -> None:
-    async with foreign(body) as settings:
-        with pytest.raises(CommandError, match="did not report its outcome"):
-            await order_dial(settings, "+15550142", say=print)
+async def test_a_program_other_than_our_server_gives_no_result_of_a_dial() -> None:
+    for body in ("{", "[1]"):
+        async with foreign(body) as settings:
+            with pytest.raises(CommandError, match="did not report its outcome"):
+                await order_dial(settings, "+15550142", say=print)
 
 
 async def test_a_server_without_workers_is_said_to_start_or_stop_when_it_should_dial() -> None:

@@ -91,15 +91,18 @@ class Process:
             yield self
 
 
-@pytest.fixture(params=["sqlite", "postgres", "redis_server"])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/share/board.db"
-    server: Server = request.getfixturevalue(request.param)
-    return await server.fresh_url()
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/share/board.db"
 
 
-async def test_an_outage_found_by_one_process_costs_the_other_no_caller(url: str) -> None:
+# `tests/operations/database/test_provider_board.py` shows what differs between the boards.
+@pytest.mark.parametrize("kind", ["sqlite", "postgres", "redis_server"])
+async def test_an_outage_found_by_one_process_costs_the_other_no_caller(
+    kind: str, request: pytest.FixtureRequest, url: str
+) -> None:
+    if kind != "sqlite":
+        url = await request.getfixturevalue(kind).fresh_url()
     async with Process(url).running() as here, Process(url).running() as there:
         here.fails()
         await until(lambda: there.mind.suspect_since is not None)
@@ -160,13 +163,6 @@ async def test_one_process_probes_for_both_and_the_other_takes_over_when_it_ends
         await until(there.leads)
 
 
-async def test_a_process_that_starts_later_knows_at_once(url: str) -> None:
-    async with Process(url).running() as here:
-        here.fails(Kind.QUOTA)
-        async with Process(url).running() as late:
-            await until(lambda: late.mind.retired)
-
-
 async def test_a_rung_with_another_key_is_another_rung(url: str) -> None:
     async with (
         Process(url).running() as here,
@@ -204,12 +200,11 @@ async def test_within_one_process_nothing_is_shared() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["postgres", "redis_server"])
 async def test_while_the_board_hangs_each_continues_alone_and_then_they_share_again(
-    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bot.health.sharing, "BOARD_ANSWER_S", 0.5)
-    server: Server = request.getfixturevalue(kind)
+    server = redis_server
     url, loop = await server.fresh_url(), Loop()
     async with Process(url).running() as here, Process(url).running() as there:
         await until(lambda: here.leads() or there.leads())
