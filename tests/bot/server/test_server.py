@@ -18,12 +18,8 @@ from bot.server import live_routes
 from bot.server.application import Extras, application
 from bot.workers.process import open_process
 from configuration.settings import Settings
+from tests.kit.stages import STAGES
 
-STAGES = {
-    "stt": [{"name": "ears", "kind": "local"}],
-    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
-    "tts": [{"name": "voice", "kind": "local"}],
-}
 TOKEN = "a-token-of-the-console"
 SDP = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
 
@@ -45,18 +41,14 @@ async def asking(
         yield client
 
 
-async def test_health_says_nothing_internal(tmp_path: Path) -> None:
+async def test_health_says_nothing_internal_and_answers_head(tmp_path: Path) -> None:
     async with asking(tmp_path) as client:
         health, ready = await client.get("/healthz"), await client.get("/readyz")
+        heads = [await client.head(path) for path in ("/healthz", "/readyz")]
 
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
     assert (ready.status_code, ready.json()["reasons"]) == (200, [])
-
-
-@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-async def test_a_monitor_may_ask_for_health_with_head(tmp_path: Path, path: str) -> None:
-    async with asking(tmp_path) as client:
-        assert (await client.head(path)).status_code == 200
+    assert [head.status_code for head in heads] == [200, 200]
 
 
 async def test_a_process_with_an_unwritable_database_is_ready_and_says_so(
@@ -162,56 +154,36 @@ async def test_the_metrics_are_those_of_this_process(tmp_path: Path) -> None:
         assert f"holdline_breaker_state{{{name}}} 0.0" in answer.text
 
 
-async def test_with_a_token_set_every_route_needs_it(tmp_path: Path) -> None:
+async def test_with_a_token_set_every_route_but_those_of_a_public_telephone_needs_it(
+    tmp_path: Path,
+) -> None:
     paths = (
-        *("/", "/client/", "/client/client.js", "/api/live", "/metrics"),
-        *("/calls/c1", "/api/calls", "/api/calls/c1", "/api/calls/c1/audio", "/api/providers"),
+        *("/", "/api/live", "/metrics", "/calls/c1", "/api/calls", "/api/calls/c1"),
+        *("/api/calls/c1/audio", "/api/providers"),
     )
-    async with asking(tmp_path, server={"token": TOKEN}) as client:
-        refused = {path: (await client.get(path)).status_code for path in paths}
-
-    assert refused == dict.fromkeys(paths, 401)
-
-
-async def test_a_public_telephone_opens_only_its_own_routes(tmp_path: Path) -> None:
     changes = {"server": {"token": TOKEN}, "transports": {"webrtc": {"public": True}}}
     async with asking(tmp_path, **changes) as client:
-        telephone, console = await client.get("/client/"), await client.get("/")
+        refused = {path: (await client.get(path)).status_code for path in paths}
+        telephone = await client.get("/client/")
 
-    assert (telephone.status_code, console.status_code) == (200, 401)
+    assert refused == dict.fromkeys(paths, 401)
+    assert telephone.status_code == 200
 
 
-@pytest.mark.parametrize(
-    "offer",
-    [
-        {"sdp": "garbage", "type": "offer"},
-        {"sdp": "v=0\r\n", "type": "offer"},
-        {"sdp": SDP, "type": "offer"},
-    ],
-    ids=["not SDP", "no audio", "SDP that cannot be answered"],
-)
-async def test_an_invalid_offer_is_400_and_one_sentence(
-    tmp_path: Path, offer: dict[str, str]
+async def test_an_invalid_offer_and_candidates_for_no_call_are_refused_in_one_sentence(
+    tmp_path: Path,
 ) -> None:
     async with asking(tmp_path) as client:
-        answer = await client.post("/api/offer", json=offer)
+        for sdp in ("garbage", "v=0\r\n", SDP):  # SDP: it cannot be answered
+            answer = await client.post("/api/offer", json={"sdp": sdp, "type": "offer"})
 
-    assert answer.status_code == 400
-    assert answer.json()["detail"].startswith("The offer")
+            assert answer.status_code == 400
+            assert answer.json()["detail"].startswith("The offer")
+        overlarge = await client.post("/api/offer", json={"sdp": "v" * 100_000, "type": "offer"})
+        unknown = await client.patch("/api/offer", json={"pc_id": "nobody", "candidates": []})
 
-
-async def test_an_overlarge_offer_is_refused_unread(tmp_path: Path) -> None:
-    async with asking(tmp_path) as client:
-        answer = await client.post("/api/offer", json={"sdp": "v" * 100_000, "type": "offer"})
-
-    assert answer.status_code == 422
-
-
-async def test_candidates_for_an_unknown_call_get_404(tmp_path: Path) -> None:
-    async with asking(tmp_path) as client:
-        answer = await client.patch("/api/offer", json={"pc_id": "nobody", "candidates": []})
-
-    assert (answer.status_code, answer.json()) == (404, {"detail": "No such call."})
+    assert overlarge.status_code == 422
+    assert (unknown.status_code, unknown.json()) == (404, {"detail": "No such call."})
 
 
 async def test_the_route_of_a_disabled_transport_is_404(tmp_path: Path) -> None:
@@ -255,6 +227,7 @@ def test_a_taken_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
     assert str(port) in run.stderr
 
 
+@pytest.mark.slow
 async def test_a_server_says_one_line_ends_with_0_on_sigterm_and_its_files_are_its_owners(
     tmp_path: Path,
 ) -> None:

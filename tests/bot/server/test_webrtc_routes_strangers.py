@@ -65,19 +65,6 @@ async def test_offers_that_never_connect_do_not_block_callers(tmp_path: Path) ->
         assert list(open_lines()) == []
 
 
-async def test_a_browser_calls_and_is_greeted_when_it_has_connected(tmp_path: Path) -> None:
-    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
-        status, answer = await browser.offer()
-        assert beside.seats() == 1
-        await browser.connect(answer)
-
-        told = await browser.until_told("call")
-
-        assert status == 200
-        assert told["resume_token"]
-        assert beside.seats() == 2
-
-
 async def test_a_browser_killed_before_it_sends_anything_frees_its_seat(
     tmp_path: Path,
 ) -> None:
@@ -160,7 +147,9 @@ async def test_the_number_of_candidates_is_bounded(tmp_path: Path) -> None:
         statuses = [await patch(beside.url, body) for _ in range(50)]
         nobody = await patch(beside.url, body | {"pc_id": "nobody"})
         crowd = await patch(beside.url, body | {"candidates": [CANDIDATE] * 21})
+        restarted = await browser.offer(pc_id="gone", request_data={"ice_restart": True})
 
+        assert (restarted[0], restarted[1]["detail"]) == (404, "No such call.")
         assert statuses[:3] == [200] * 3
         assert set(statuses[3:]) == {429}
         assert (nobody, crowd) == (404, 422)
@@ -257,33 +246,24 @@ async def test_public_callers_have_fewer_seats_captions_only_and_a_shorter_limit
         assert beside.seats() == 2
 
 
-async def test_a_pages_keys_work_like_a_telephones(tmp_path: Path) -> None:
-    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
-        await browser.call()
-        await browser.until_told("said")
-        for key in "12#":
-            browser.say(type="key", key=key)
-        await asyncio.sleep(5)
-        keyed = [event.text for event in beside.events if isinstance(event, TranscriptFinal)]
-
-    assert "Keys pressed: **" in keyed
-    assert beside.refusals == []
-
-
-async def test_a_plausible_playback_delay_is_reported_and_an_implausible_one_is_not(
+async def test_a_pages_keys_work_like_a_telephones_and_its_plausible_delays_are_reported(
     tmp_path: Path,
 ) -> None:
     ear = {"type": "ear", "buffer_s": 0.1, "playout_s": 0.02, "network_s": 0.01, "made_up_s": 0}
     async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
         await browser.call()
         await browser.until_told("said")
+        for key in "12#":
+            browser.say(type="key", key=key)
         browser.say(**ear, turn=1)
         browser.say(**ear | {"buffer_s": 1e9}, turn=1)
         browser.say(**ear, turn="\n2026-01-01 | ERROR | a forged line \x1b[31m")
         await asyncio.sleep(5)
-        told = [event for event in beside.events if isinstance(event, EarMeasured)]
+        keyed = [event.text for event in beside.events if isinstance(event, TranscriptFinal)]
+        delays = [event for event in beside.events if isinstance(event, EarMeasured)]
 
-    assert [event.turn for event in told] == [1]
+    assert "Keys pressed: **" in keyed
+    assert [event.turn for event in delays] == [1]
     assert beside.refusals == ["unknown_data_message"]
 
 
@@ -316,13 +296,6 @@ async def test_a_call_may_renegotiate_when_every_seat_is_taken(tmp_path: Path) -
         refused, _ = await stranger.offer()
 
         assert (status, refused) == (200, 503)
-
-
-async def test_a_restart_for_an_ended_call_is_refused_with_its_reason(tmp_path: Path) -> None:
-    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
-        status, said = await browser.offer(pc_id="gone", request_data={"ice_restart": True})
-
-        assert (status, said["detail"]) == (404, "No such call.")
 
 
 async def lost_call(url: str) -> str:
