@@ -90,52 +90,6 @@ async def question() -> NDArray[np.int16]:
     return (await speak(words, voice=voice_of("a caller"), rate_hz=RATE_HZ)).samples
 
 
-async def test_workers_are_replaced_during_a_call(tmp_path: Path, lab: RunningLab) -> None:
-    async with serving(lab, tmp_path, changes=TWO) as served:
-        await becomes(lambda: len(workers_of(served)) == 2)
-        config = tmp_path / "holdline.yaml"
-        good = config.read_text()
-        async with Carrier(served.url, AUTH_TOKEN) as call:
-            await call.listen(within_s=20)
-            config.write_text("agnet: {}\n" + good)
-            served.process.send_signal(signal.SIGHUP)
-            await becomes(lambda: "agnet is unknown" in log_of(served))
-            assert len(workers_of(served)) == 2
-
-            config.write_text(good)
-            served.process.send_signal(signal.SIGHUP)
-            await becomes(lambda: "all workers were replaced" in log_of(served))
-            async with Carrier(served.url, AUTH_TOKEN) as later:
-                assert (await later.listen(within_s=20)).size > RATE_HZ
-            assert not call.ended.is_set()
-            await becomes(
-                lambda: log_of(served).count("has ended with 0, 0 calls interrupted") == 1
-            )
-        await becomes(lambda: log_of(served).count("has ended with 0, 0 calls interrupted") == 2)
-
-    assert call.complaints == []
-    assert {item["reason"] for item in told(served, "CallEnded")} == {"caller_hung_up"}
-    assert len(workers_of(served)) == 4
-
-
-async def test_sigterm_drains_all_workers(tmp_path: Path, lab: RunningLab) -> None:
-    changes = TWO | {"shutdown": {"drain_s": 60}}
-    async with serving(lab, tmp_path, changes=changes) as served:
-        await becomes(lambda: len(workers_of(served)) == 2)
-        async with Carrier(served.url, AUTH_TOKEN) as call:
-            await call.listen(within_s=20)
-            served.process.send_signal(signal.SIGTERM)
-            await drains(served.url)
-            with pytest.raises(NotConnectedError):
-                async with Carrier(served.url, AUTH_TOKEN):
-                    pass
-            assert not call.ended.is_set()
-        async with asyncio.timeout(40):
-            assert await served.process.wait() == 0
-
-    assert {item["reason"] for item in told(served, "CallEnded")} == {"caller_hung_up"}
-
-
 async def test_sigterm_while_a_lost_worker_is_replaced_is_no_failure(
     tmp_path: Path, lab: RunningLab
 ) -> None:
@@ -154,7 +108,7 @@ async def test_sigterm_while_a_lost_worker_is_replaced_is_no_failure(
             assert await served.process.wait() == 0
 
 
-async def test_no_connection_is_reset_while_a_worker_leaves(
+async def test_sigterm_drains_all_workers_and_no_connection_is_reset_while_one_leaves(
     tmp_path: Path, lab: RunningLab
 ) -> None:
     changes = TWO | {"shutdown": {"drain_s": 60}}
@@ -166,11 +120,17 @@ async def test_no_connection_is_reset_while_a_worker_leaves(
                 await other.listen(within_s=20)
                 served.process.send_signal(signal.SIGTERM)
                 await drains(served.url)
+                with pytest.raises(NotConnectedError):
+                    async with Carrier(served.url, AUTH_TOKEN):
+                        pass
                 await one.hang_up()
                 answers = await ring_until_one_has_left(served)
                 assert not other.ended.is_set()
+        async with asyncio.timeout(40):
+            assert await served.process.wait() == 0
 
     assert set(answers) == {503}
+    assert {item["reason"] for item in told(served, "CallEnded")} == {"caller_hung_up"}
 
 
 async def ring_until_one_has_left(served: Served) -> list[int]:
@@ -205,17 +165,6 @@ async def drains(url: str) -> None:
                 if "draining" in (await answer.json())["reasons"]:
                     return
             await asyncio.sleep(0.05)
-
-
-async def test_a_hanging_worker_is_killed_and_replaced(tmp_path: Path, lab: RunningLab) -> None:
-    async with serving(lab, tmp_path, changes=TWO) as served:
-        await becomes(lambda: len(workers_of(served)) == 2)
-        os.kill(workers_of(served)["w2"], signal.SIGSTOP)
-        await becomes(lambda: "worker w2 has not reported" in log_of(served), within_s=20)
-        await becomes(lambda: len(workers_of(served)) == 3)
-
-        async with Carrier(served.url, AUTH_TOKEN) as call:
-            assert (await call.listen(within_s=20)).size > RATE_HZ
 
 
 async def test_workers_end_by_themselves_when_the_supervisor_is_killed(
