@@ -134,15 +134,15 @@ async def die(there: WorkerPool, store: Store, plan: AnsweringPlan | None = None
     there.call = asyncio.create_task(there.process.switchboard.answer(caller, call))
 
 
-@pytest.mark.parametrize("turn", [1, 2])
 @pytest.mark.parametrize(
-    ("moment", "said"),
+    ("moment", "said", "turn"),
     [
-        (before_words, AGAIN),
-        (in_interim_words, "six in the evening"),
-        (after_the_words, "six in the evening"),
-        (after_the_decision, "six in the evening"),
-        (in_the_answer, "on Sunday we are closed"),
+        (before_words, AGAIN, 1),
+        (in_interim_words, "six in the evening", 1),
+        (in_interim_words, "six in the evening", 2),
+        (after_the_words, "six in the evening", 2),
+        (after_the_decision, "six in the evening", 1),
+        (in_the_answer, "on Sunday we are closed", 2),
     ],
 )
 async def test_a_question_is_answered_or_asked_for_again(
@@ -482,13 +482,12 @@ def with_slow_store(*, away: bool) -> tuple[SlowStore, Telephone]:
     return slow, caller
 
 
-@pytest.mark.parametrize("away", [True, False])
 @pytest.mark.parametrize(
-    ("reason", "ends", "is_kept"),
+    ("reason", "ends", "is_kept", "away"),
     [
-        ("caller_hung_up", ["caller_hung_up"], False),
-        ("shutdown", ["shutdown"], False),
-        ("line_lost", [], True),
+        ("caller_hung_up", ["caller_hung_up"], False, True),
+        ("caller_hung_up", ["caller_hung_up"], False, False),
+        ("line_lost", [], True, False),
     ],
 )
 async def test_a_call_that_ends_while_the_store_answers_is_not_moved(
