@@ -24,7 +24,7 @@ from tests.bot.workers.descriptors import descriptors_left
 from tests.bot.workers.test_pool_client import settings_with
 
 SMALL = r"""
-import contextlib, json, os, pathlib, signal, socket, subprocess, sys, time
+import contextlib, json, os, signal, socket, sys, time
 order = json.loads(sys.argv[1])
 line = socket.socket(fileno=order["control"])
 
@@ -44,9 +44,10 @@ say("configured")
 if "ends" in flags:
     end(flags["ends"])
 if flags.get("leaves"):
+    import subprocess
     lives = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)"
     subprocess.Popen([sys.executable, "-c", lives, flags["leaves"]], close_fds=False)
-while flags.get("waits_for") and not pathlib.Path(flags["waits_for"]).exists():
+while flags.get("waits_for") and not os.path.exists(flags["waits_for"]):
     time.sleep(0.01)
 if flags.get("cannot"):
     sys.exit(3)
@@ -118,7 +119,7 @@ def start_small_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     real = asyncio.create_subprocess_exec
 
     async def small(*command: Any, **options: Any) -> Any:
-        return await real(sys.executable, "-c", SMALL, command[-1], **options)
+        return await real(sys.executable, "-S", "-c", SMALL, command[-1], **options)
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", small)
 
