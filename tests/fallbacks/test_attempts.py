@@ -71,7 +71,6 @@ class Request(Attempting):
         return self._told(super().cancel(because))
 
     def told(self, kind: type[F]) -> list[F]:
-        """Return the events of one kind."""
         return [fact for fact in self.facts if isinstance(fact, kind)]
 
     @property
@@ -118,6 +117,15 @@ class Stage:
             pass
 
 
+def begun(*providers: str, allowance: bool = True) -> Request:
+    stage = Stage(*providers)
+    if not allowance:
+        stage.spend()
+    work = stage.work()
+    work.start(UNTIL, NOW)
+    return work
+
+
 def failure(provider: str, kind: Kind = Kind.OVERLOADED) -> Failure:
     return failed(kind, "llm", provider=provider)
 
@@ -134,31 +142,15 @@ def test_a_healthy_rung_is_asked_once_and_heard() -> None:
     work = Stage("a", "b").work()
 
     assert work.start(UNTIL, now=100.0) == (start(1, "a"),)
+    assert work.handle(Progressed(attempt=99), now=100.2) == ()  # it is of no attempt
     assert work.handle(Progressed(attempt=1), now=100.3) == (Use(attempt=1, provider="a"),)
     assert work.handle(Progressed(attempt=1), now=100.4) == ()
     assert work.handle(Finished(attempt=1), now=100.5) == (Done(attempt=1, provider="a"),)
     assert work.wake_at is None
 
 
-def test_after_a_failure_the_next_rung_is_asked_in_the_same_instant() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, now=100.0)
-
-    assert work.handle(Failed(attempt=1, failure=failure("a")), now=100.1) == (start(2, "b"),)
-
-
-def test_failover_after_a_failure_needs_no_race_allowance() -> None:
-    stage = Stage("a", "b")
-    stage.spend()
-    work = stage.work()
-    work.start(UNTIL, now=100.0)
-
-    assert work.handle(Failed(attempt=1, failure=failure("a")), now=100.1) == (start(2, "b"),)
-
-
 def test_a_late_rung_is_suspect_and_raced_but_not_killed() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b")
 
     assert work.wake_at == 100.5
     assert work.tick(100.49) == ()
@@ -168,8 +160,7 @@ def test_a_late_rung_is_suspect_and_raced_but_not_killed() -> None:
 
 
 def test_the_first_content_wins_and_the_late_rung_becomes_suspect() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b")
     work.tick(100.5)
 
     won = work.handle(Progressed(attempt=2), now=100.7)
@@ -182,8 +173,7 @@ def test_the_first_content_wins_and_the_late_rung_becomes_suspect() -> None:
 
 
 def test_a_late_rung_that_speaks_first_wins_and_the_other_is_cancelled() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b")
     work.tick(100.5)
 
     assert work.handle(Progressed(attempt=1), now=100.6) == (
@@ -222,8 +212,7 @@ def test_a_rung_that_kept_the_caller_waiting_does_not_stand_by() -> None:
 
 
 def test_a_stalled_winner_is_raced_from_its_last_word() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b")
     work.handle(Progressed(attempt=1), now=100.3)
     work.handle(Progressed(attempt=1), now=100.5)
 
@@ -238,8 +227,7 @@ def test_a_stalled_winner_is_raced_from_its_last_word() -> None:
 
 
 def test_silence_is_no_gap_while_nothing_is_requested() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b")
     work.handle(Progressed(attempt=1), now=100.3)
 
     work.handle(Paused(attempt=1), now=100.4)
@@ -250,18 +238,14 @@ def test_silence_is_no_gap_while_nothing_is_requested() -> None:
 
 
 def test_more_text_for_a_silent_rung_does_not_excuse_its_silence() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b")
     work.handle(Resumed(attempt=1), now=100.4)
 
     assert work.wake_at == 100.5
 
 
 def test_without_allowance_for_a_race_a_late_rung_is_replaced_when_patience_ends() -> None:
-    stage = Stage("a", "b")
-    stage.spend()
-    work = stage.work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b", allowance=False)
 
     assert work.tick(100.5) == ()
     assert work.lateness == [("a", Kind.TIMEOUT)]
@@ -270,10 +254,7 @@ def test_without_allowance_for_a_race_a_late_rung_is_replaced_when_patience_ends
 
 
 def test_the_only_rung_left_is_waited_for_until_the_deadline() -> None:
-    stage = Stage("a")
-    stage.spend()
-    work = stage.work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", allowance=False)
     work.tick(100.5)
 
     assert work.wake_at == 101.5
@@ -281,10 +262,7 @@ def test_the_only_rung_left_is_waited_for_until_the_deadline() -> None:
 
 
 def test_a_deadline_that_moved_on_gives_the_only_rung_more_time() -> None:
-    stage = Stage("a")
-    stage.spend()
-    work = stage.work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", allowance=False)
     work.tick(100.5)
 
     work.until = Deadline(at=103.0)
@@ -292,24 +270,8 @@ def test_a_deadline_that_moved_on_gives_the_only_rung_more_time() -> None:
     assert work.wake_at == 103.0
 
 
-def test_the_only_rung_left_is_asked_again_after_a_transient_failure() -> None:
-    work = Stage("a").work()
-    work.start(UNTIL, now=100.0)
-
-    for attempt in (1, 2):
-        assert work.handle(Failed(attempt=attempt, failure=failure("a")), now=100.1) == (
-            start(attempt + 1, "a"),
-        )
-    assert work.handle(Failed(attempt=3, failure=failure("a")), now=100.2) == (
-        Exhausted(attempts=3),
-    )
-
-
 def test_when_all_have_failed_each_is_asked_again_without_an_allowance() -> None:
-    stage = Stage("a", "b")
-    stage.spend()
-    work = stage.work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b", allowance=False)
 
     asked = ["a", "b", "a", "a", "b", "b"]
     for attempt, (failed_one, next_one) in enumerate(itertools.pairwise(asked), start=1):
@@ -322,8 +284,7 @@ def test_when_all_have_failed_each_is_asked_again_without_an_allowance() -> None
 
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.PROTOCOL, Kind.SILENT, Kind.NETWORK])
 def test_a_request_that_failed_alike_at_every_rung_is_not_sent_again(kind: Kind) -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, NOW)
+    work = begun("a", "b")
 
     work.handle(Failed(attempt=1, failure=failure("a", kind)), NOW + 0.1)
     ended = work.handle(Failed(attempt=2, failure=failure("b", kind)), NOW + 0.2)
@@ -352,25 +313,13 @@ def test_a_call_asks_a_rung_that_failed_it_last_although_probes_succeed(kind: Ki
 
 
 def test_a_forbidden_request_of_a_call_is_reported_as_refused_and_not_as_a_rejected_key() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, NOW)
+    work = begun("a", "b")
     forbidden = failed(finding(Kind.AUTH, Scope.REQUEST), "llm", provider="a")
 
     work.handle(Failed(attempt=1, failure=forbidden), NOW + 0.1)
 
     (fact,) = work.told(AttemptFailed)
     assert fact.kind is Kind.BAD_REQUEST
-
-
-def test_a_rung_with_a_refused_key_is_not_asked_again() -> None:
-    stage = Stage("a")
-    work = stage.work()
-    work.start(UNTIL, now=100.0)
-    stage.close("a")
-
-    assert work.handle(Failed(attempt=1, failure=failure("a", Kind.AUTH)), now=100.1) == (
-        Exhausted(attempts=1),
-    )
 
 
 def test_a_rung_that_became_unavailable_meanwhile_is_skipped() -> None:
@@ -382,19 +331,8 @@ def test_a_rung_that_became_unavailable_meanwhile_is_skipped() -> None:
     assert work.handle(Failed(attempt=1, failure=failure("a")), now=100.1) == (start(2, "c"),)
 
 
-def test_a_short_rate_limit_is_waited_for_by_the_only_rung() -> None:
-    work = Stage("a").work()
-    work.start(UNTIL, now=100.0)
-    limited = failed(Kind.RATE_LIMITED, "llm", provider="a", retry_after_s=0.25)
-
-    assert work.handle(Failed(attempt=1, failure=limited), now=100.0) == ()
-    assert work.wake_at == 100.25
-    assert work.tick(100.25) == (start(2, "a"),)
-
-
 def test_a_payload_is_repaired_once_and_sent_to_the_same_rung() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b")
     too_long = failed(finding(Kind.BAD_REQUEST, Scope.PAYLOAD), "llm", provider="a")
 
     assert work.handle(Failed(attempt=1, failure=too_long), now=100.1) == (
@@ -404,8 +342,7 @@ def test_a_payload_is_repaired_once_and_sent_to_the_same_rung() -> None:
 
 
 def test_when_the_racing_rung_fails_the_next_is_asked_while_the_late_rung_continues() -> None:
-    work = Stage("a", "b", "c").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b", "c")
     work.tick(100.5)
 
     assert work.handle(Failed(attempt=2, failure=failure("b")), now=100.6) == (start(3, "c"),)
@@ -416,16 +353,14 @@ def test_when_the_racing_rung_fails_the_next_is_asked_while_the_late_rung_contin
 
 
 def test_when_the_late_rung_fails_the_race_continues_without_a_third() -> None:
-    work = Stage("a", "b", "c").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b", "c")
     work.tick(100.5)
 
     assert work.handle(Failed(attempt=1, failure=failure("a")), now=100.6) == ()
 
 
 def test_an_answer_without_words_is_a_failure() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b")
 
     assert work.handle(Finished(attempt=1), now=100.2) == (late(1, "a"), start(2, "b"))
     assert [fact.kind for fact in work.told(AttemptFailed)] == [Kind.SILENT]
@@ -441,8 +376,7 @@ def test_a_recogniser_that_heard_a_cough_may_end_without_words() -> None:
 
 
 def test_a_barge_in_cancels_all_attempts_and_counts_against_none() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, now=100.0)
+    work = begun("a", "b")
     work.tick(100.5)
 
     assert work.cancel("caller") == (
@@ -451,13 +385,7 @@ def test_a_barge_in_cancels_all_attempts_and_counts_against_none() -> None:
     )
     assert work.handle(Progressed(attempt=1), now=100.6) == ()
     assert work.tick(200.0) == ()
-
-
-def test_a_stage_without_a_usable_rung_is_exhausted_at_once() -> None:
-    stage = Stage("a")
-    stage.close("a")
-
-    assert stage.work().start(UNTIL, now=100.0) == (Exhausted(attempts=0),)
+    assert (work.over, work.wake_at, work.winner) == (True, None, None)
 
 
 def hedged(*, hedges: Allowance | None) -> Request:
@@ -489,8 +417,7 @@ def test_hedging_is_off_unless_asked_for() -> None:
 
 
 def test_all_events_come_before_any_action() -> None:
-    work = Stage("a", "b").work()
-    work.start(UNTIL, NOW)
+    work = begun("a", "b")
     work.tick(NOW + 0.5)
     work.handle(Progressed(attempt=2), NOW + 0.9)
 
@@ -514,8 +441,7 @@ def test_all_events_come_before_any_action() -> None:
 def test_a_failure_is_reported_with_its_severity_its_time_and_the_heard_words(
     kind: Kind, severity: Severity
 ) -> None:
-    work = Stage("a").work()
-    work.start(UNTIL, NOW)
+    work = begun("a")
     broken = Failed(attempt=1, failure=failure("a", kind), heard_words=3)
 
     work.handle(broken, NOW + 0.25)
@@ -559,8 +485,7 @@ def test_an_unexpected_rung_is_reported_and_expected_from_then_on(stay_with: str
 
 @pytest.mark.parametrize("waited", [False, True])
 def test_an_attempt_that_waited_counts_from_its_beginning(*, waited: bool) -> None:
-    work = Stage("a").work()
-    work.start(UNTIL, NOW)
+    work = begun("a")
     work.handle(Paused(attempt=1), NOW)
     work.handle(Resumed(attempt=1, began=True, waited=waited), NOW + 0.5)
     work.handle(Progressed(attempt=1), NOW + 0.75)
@@ -605,46 +530,14 @@ def test_a_cancelled_attempt_counts_neither_way_and_its_results_are_ignored() ->
 
 
 def test_a_completed_attempt_clears_the_suspicion() -> None:
-    stage = Stage("a")
-    stage.spend()
-    work = stage.work()
-    work.start(UNTIL, NOW)
+    work = begun("a", allowance=False)
     work.tick(NOW + 0.5)
-    suspect_since = stage.policy.availability.of("llm", "a").suspect_since
+    rung = work.policy.availability.of("llm", "a")
+    suspect_since = rung.suspect_since
     work.handle(Progressed(attempt=1), NOW + 0.6)
     work.handle(Finished(attempt=1), NOW + 1.0)
 
-    assert suspect_since == NOW + 0.5
-    assert stage.policy.availability.of("llm", "a").suspect_since is None
-
-
-def test_exhaustion_is_reported_with_the_number_of_attempts() -> None:
-    stage = Stage("a", failures=1)
-    stage.fail_another_call("a", Kind.AUTH)
-    work = stage.work()
-    work.start(UNTIL, NOW)
-
-    ended = work.handle(Failed(attempt=1, failure=failure("a", Kind.AUTH)), NOW + 0.1)
-
-    assert ended == (Exhausted(attempts=1),)
-    assert work.told(StageExhausted) == [StageExhausted(stage="llm", attempts=1)]
-    assert work.told(BreakerMoved) != []
-
-
-def test_a_rung_whose_last_permit_is_taken_is_skipped_silently() -> None:
-    stage = Stage("a", "b")
-    stage.policy.availability.of("llm", "a").permit = lambda *_, **__: None  # type: ignore[method-assign]
-    work = stage.work()
-
-    assert work.start(UNTIL, NOW) == (start(2, "b"),)
-    assert [fact.provider for fact in work.told(AttemptStarted)] == ["b"]
-
-
-def test_events_of_an_unknown_attempt_are_ignored() -> None:
-    work = Stage("a").work()
-    work.start(UNTIL, NOW)
-
-    assert work.handle(Progressed(attempt=99), NOW) == ()
+    assert (suspect_since, rung.suspect_since) == (NOW + 0.5, None)
 
 
 @pytest.mark.parametrize(
@@ -661,6 +554,8 @@ def test_a_failure_that_opens_the_breaker_counts_before_the_next_rung_is_chosen(
     work.start(UNTIL, NOW)
 
     assert Exhausted(attempts=1) in work.handle(event, NOW + 0.2)
+    assert work.told(StageExhausted) == [StageExhausted(stage="llm", attempts=1)]
+    assert work.told(BreakerMoved) != []
 
 
 def test_a_late_rung_whose_breaker_opens_lets_the_caller_try_an_open_rung() -> None:

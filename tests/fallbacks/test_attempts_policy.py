@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -14,23 +14,20 @@ from fallbacks.attempt_events import (
     Failed,
     Finished,
     Progressed,
-    Stop,
 )
 from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
 from fallbacks.events import (
-    AttemptDropped,
     AttemptStarted,
     FallbackEvent,
-    HedgeStarted,
     RungChosen,
     RungRested,
     StageExhausted,
 )
 from fallbacks.failure import Kind, failed
-from fallbacks.ladder import Allowance, Pace, StagePolicy
+from fallbacks.ladder import Allowance, StagePolicy
 from fallbacks.limits import Gate
 from fallbacks.retry_after import MIN_S
 
@@ -63,6 +60,12 @@ def work_on(
         hears=hears,
         queues=queues,
     )
+
+
+def begun(policy: StagePolicy, **how: Any) -> Attempting:
+    work = work_on(policy, **how)
+    work.start(UNTIL, NOW)
+    return work
 
 
 def facts(steps: Sequence[AttemptAction]) -> list[FallbackEvent]:
@@ -220,25 +223,13 @@ def test_an_open_stream_comes_after_any_allowed_rung() -> None:
 def test_a_failed_trial_is_not_repeated_for_the_same_work() -> None:
     policy = stage("a")
     half_open(policy, "a")
-    work = work_on(policy)
-    work.start(UNTIL, NOW)
+    work = begun(policy)
 
     steps = work.handle(lost(1, "a", Kind.OVERLOADED), NOW + 0.1)
 
     assert asked(steps) == []
     assert work.over
     assert not policy.has_recovered(NOW + 0.2)
-
-
-def test_a_cancelled_attempt_is_reported_with_its_reason_and_has_ended() -> None:
-    work = work_on(stage("a"))
-    work.start(UNTIL, NOW)
-
-    assert work.cancel("caller") == (
-        EmitEvent(AttemptDropped(stage="llm", provider="a", attempt=1, because="caller")),
-        Stop(attempt=1, provider="a", because="caller"),
-    )
-    assert (work.over, work.wake_at, work.winner) == (True, None, None)
 
 
 def waits_until(work: Attempting, until: Deadline, now: float) -> Deadline:
@@ -296,8 +287,7 @@ def limited(attempt: int, provider: str, asked_s: float) -> Failed:
 def test_a_short_rate_limit_of_the_only_rung_is_waited_for(
     asked_s: float, again_s: float | None
 ) -> None:
-    work = work_on(stage("a"))
-    work.start(UNTIL, NOW)
+    work = begun(stage("a"))
 
     steps = work.handle(limited(1, "a", asked_s), NOW + 0.1)
 
@@ -310,8 +300,7 @@ def test_a_short_rate_limit_of_the_only_rung_is_waited_for(
 
 
 def test_the_sooner_free_of_two_limited_rungs_is_waited_for() -> None:
-    work = work_on(stage("a", "b"))
-    work.start(UNTIL, NOW)
+    work = begun(stage("a", "b"))
 
     assert asked(work.handle(limited(1, "a", 0.3), NOW + 0.05)) == ["b"]
     assert asked(work.handle(limited(2, "b", 0.2), NOW + 0.1)) == []
@@ -326,8 +315,7 @@ def test_an_overloaded_rung_that_names_a_wait_is_not_asked_three_times_at_once(
     asked_s: float, again: list[str]
 ) -> None:
     policy = stage("a")
-    work = work_on(policy)
-    work.start(UNTIL, NOW)
+    work = begun(policy)
     failure = failed(Kind.OVERLOADED, "llm", provider="a", retry_after_s=asked_s)
 
     at_once = work.handle(Failed(attempt=1, failure=failure), NOW + 0.05)
@@ -372,8 +360,7 @@ def test_a_rest_is_waited_for_only_if_nothing_else_prevents_the_attempt() -> Non
     )
     assert Exhausted(attempts=0) in work_on(policy, offered=lambda _: False).start(UNTIL, NOW)
     assert Exhausted(attempts=0) in work_on(policy).start(late, NOW)
-    work = work_on(policy)
-    work.start(UNTIL, NOW)
+    work = begun(policy)
     assert asked(work.tick(NOW + 0.21)) == ["c"]
 
 
@@ -423,64 +410,17 @@ def test_a_rest_without_a_named_time_is_spread_by_chance() -> None:
         steps = work.handle(lost(1, "a", Kind.RATE_LIMITED), NOW + 0.1)
         rests += [fact.rest_s for fact in facts(steps) if isinstance(fact, RungRested)]
 
-    assert 0.0 < rests[0] < rests[1]
-
-
-def test_a_late_rung_is_raced_only_if_the_stage_allows_it() -> None:
-    raced: list[list[str]] = []
-    for floor in (0, 1):
-        policy = stage("a", "b")
-        policy.allowance, policy.pace = Allowance(floor=floor), Pace(late_max_s=0.7)
-        work = work_on(policy)
-        work.start(UNTIL, NOW)
-        raced.append(asked(work.tick(NOW + 0.6)))
-
-    assert raced == [[], ["b"]]
-
-
-def test_a_hedge_is_asked_before_the_first_rung_is_late() -> None:
-    policy = stage("a", "b")
-    policy.hedges, policy.pace = Allowance(), Pace(late_min_s=0.7)
-    work = work_on(policy)
-    work.start(UNTIL, NOW)
-    assert work.wake_at == NOW + 0.6
-
-    (told,) = [fact for fact in facts(work.tick(NOW + 0.6)) if isinstance(fact, HedgeStarted)]
-
-    assert (told.provider, told.behind, told.attempt) == ("b", "a", 2)
-    assert told.after_s == pytest.approx(0.6)
+    assert rests == [1.5, 2.5]
 
 
 def test_the_next_attempt_has_the_moved_deadline() -> None:
-    work = work_on(stage("a", "b"))
-    work.start(UNTIL, NOW)
+    work = begun(stage("a", "b"))
 
     work.until = Deadline(at=109.0)
     steps = work.handle(lost(1, "a"), NOW + 0.1)
 
     (started,) = [fact for fact in facts(steps) if isinstance(fact, AttemptStarted)]
     assert (started.provider, started.left_s) == ("b", pytest.approx(8.9))
-
-
-def test_a_timeout_during_our_own_stall_is_no_fault_of_the_rung() -> None:
-    policy = stage("a", "b")
-    policy.lag.beat(NOW)
-    work = work_on(policy)
-    work.start(UNTIL, NOW)
-
-    steps = work.handle(lost(1, "a", Kind.TIMEOUT), NOW + 1.0)
-
-    assert facts(steps)[0] == AttemptDropped(stage="llm", provider="a", attempt=1, because="lag")
-    assert asked(steps) == ["a"]
-
-
-def test_our_own_stall_does_not_make_a_rung_late() -> None:
-    policy = stage("a", "b")
-    policy.lag.beat(NOW)
-    work = work_on(policy)
-    work.start(UNTIL, NOW)
-
-    assert work.tick(NOW + 1.0) == ()
 
 
 def test_calls_that_wait_for_each_other_are_distinguished_by_their_numbers() -> None:

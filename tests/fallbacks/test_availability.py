@@ -34,21 +34,7 @@ def test_the_first_failure_makes_a_rung_suspect_at_once_and_leaves_it_usable() -
 
     assert facts == (Suspected(stage="llm", provider="openai", kind=Kind.OVERLOADED),)
     assert asked.at(1.0).state is RungState.SUSPECT
-
-
-def test_a_second_failure_is_no_second_suspicion() -> None:
-    asked = rung()
-    asked.failed(leave(asked), failure(Kind.OVERLOADED), now=1.0)
-
-    assert asked.failed(leave(asked), failure(Kind.OVERLOADED), now=2.0) == ()
-
-
-def test_a_late_rung_is_suspect_before_it_has_failed() -> None:
-    asked = rung()
-
-    (fact,) = asked.suspect(Kind.TIMEOUT, 1.0)
-
-    assert isinstance(fact, Suspected)
+    assert asked.failed(leave(asked), failure(Kind.OVERLOADED), now=2.0) == ()  # it already is
 
 
 def test_a_success_clears_the_suspicion() -> None:
@@ -230,7 +216,7 @@ def test_a_forbidden_probe_shows_that_the_key_is_refused() -> None:
     assert asked.retired
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.RATE_LIMITED])
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.NETWORK])
 @pytest.mark.parametrize(("age_s", "counts"), [(0.6, False), (29.9, False), (30.1, True)])
 def test_a_recently_served_caller_outweighs_a_failed_probe(
     kind: Kind, age_s: float, *, counts: bool
@@ -454,14 +440,6 @@ def test_a_thousand_rate_limits_do_not_open_the_breaker() -> None:
     assert asked.breaker.state is State.CLOSED
 
 
-def test_an_exhausted_sequence_outside_a_call_opens_the_breaker_at_once() -> None:
-    asked = rung()
-
-    (fact,) = asked.breaker.trip(1.0)
-
-    assert isinstance(fact, BreakerMoved)
-
-
 def test_garbage_three_times_in_a_row_opens_the_breaker_whatever_its_threshold() -> None:
     asked = RungAvailability("llm", "openai", now=0.0, settings=BreakerSettings(failures=10))
     for now in (1.0, 2.0, 3.0):
@@ -524,19 +502,9 @@ def test_speed_is_doubted_until_it_has_been_measured() -> None:
     assert speed.quantile(0.95) == 0.1
 
 
-def test_speed_is_that_of_recent_answers() -> None:
-    speed = RungLatency(window=20)
-    for _ in range(20):
-        speed.add(5.0)
-    for _ in range(20):
-        speed.add(0.2)
-
-    assert speed.quantile(0.95) == 0.2
-
-
-def test_the_95th_percentile_leaves_one_value_in_twenty_above() -> None:
+def test_speed_is_that_of_recent_answers_and_one_value_in_twenty_is_above_the_95th() -> None:
     speed = RungLatency(window=100)
-    for n in range(1, 101):
+    for n in [*[500] * 100, *range(1, 101)]:
         speed.add(n / 100)
 
     assert (speed.quantile(0.5), speed.quantile(0.95)) == (0.5, 0.95)

@@ -108,26 +108,6 @@ def test_an_account_whose_rungs_have_no_keys_is_tripped_anyway() -> None:
     assert retired_rungs(availability) == ["a"]
 
 
-def test_a_second_refusal_does_not_trip_the_account_again() -> None:
-    availability = AvailabilityTable(
-        [
-            place("llm", "a", key="one", account="acme"),
-            place("llm", "b", key="two", account="acme"),
-        ],
-        now=NOW,
-    )
-    permit = availability.of("llm", "a").permit(NOW)
-    again = availability.of("llm", "a").permit(NOW)
-    assert permit is not None
-    assert again is not None
-    auth = failed(Kind.AUTH, "llm", provider="a")
-    availability.failed(permit, auth, now=NOW)
-    availability.reset("b", NOW)
-    availability.failed(again, auth, now=NOW)
-
-    assert availability.of("llm", "b").breaker.state is not State.OPEN
-
-
 def test_a_repaired_key_is_tried_everywhere_it_is_used() -> None:
     availability = AvailabilityTable(
         [
@@ -161,15 +141,6 @@ def test_a_success_of_a_healthy_rung_does_not_affect_others() -> None:
         item.retired = item.provider == "b"
 
     assert availability.succeeded(("stt", "a"), permit, now=NOW) == ()
-
-
-def test_measured_speed_is_kept_with_the_rung() -> None:
-    availability = AvailabilityTable([place("stt", "a")], now=NOW, priors_s={"stt": 0.0})
-    permit = availability.of("stt", "a").permit(NOW)
-    assert permit is not None
-    availability.succeeded(("stt", "a"), permit, now=NOW, ttfb_s=0.5)
-
-    assert availability.of("stt", "a").latency.quantile(0.95) == 0.5
 
 
 @pytest.mark.parametrize(("stage", "expected_s"), [("stt", 0.2), ("tts", 0.6)])
@@ -264,15 +235,6 @@ def accounts() -> AvailabilityTable:
         ],
         now=0.0,
     )
-
-
-@pytest.mark.parametrize("kind", [Kind.QUOTA, Kind.AUTH])
-def test_an_account_failure_trips_all_its_keys_at_once(kind: Kind) -> None:
-    everyone = accounts()
-
-    refuse(everyone, kind)
-
-    assert usable(everyone) == ["deepgram-eu", "cartesia"]
 
 
 def test_a_key_tripped_for_its_account_rests_briefly_and_may_prove_itself() -> None:

@@ -1,6 +1,6 @@
 """The circuit breaker of one rung."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -72,6 +72,21 @@ def test_a_breaker_half_opens_after_its_rest_and_not_before() -> None:
     assert (moved.before, moved.after, moved.cause) == ("open", "half_open", "rested")
 
 
+@pytest.mark.parametrize(
+    ("cause", "act"),
+    [
+        ("probe", lambda asked: asked.succeeded(permit(asked, 1.0, probe=True), 1.2)),
+        ("reset", lambda asked: asked.reset(1.0)),
+    ],
+)
+def test_a_good_probe_or_an_operator_half_opens_a_breaker_before_its_rest_is_over(
+    cause: str, act: Callable[[Breaker], Sequence[BreakerMoved]]
+) -> None:
+    (moved,) = act(opened())
+
+    assert (moved.after, moved.cause) == ("half_open", cause)
+
+
 @pytest.mark.parametrize(("goes_well", "then"), [(True, "closed"), (False, "open")])
 def test_a_callers_attempt_at_the_end_of_the_rest_is_counted(*, goes_well: bool, then: str) -> None:
     asked = opened()
@@ -83,14 +98,6 @@ def test_a_callers_attempt_at_the_end_of_the_rest_is_counted(*, goes_well: bool,
     (asked.succeeded if goes_well else asked.failed)(given, 30.5)
 
     assert asked.state == then
-
-
-def test_a_good_probe_half_opens_a_breaker_before_its_rest_is_over() -> None:
-    asked = opened()
-
-    (moved,) = asked.succeeded(permit(asked, 1.0, probe=True), 1.2)
-
-    assert (moved.after, moved.cause) == ("half_open", "probe")
 
 
 def test_two_successes_close_a_breaker() -> None:
@@ -118,18 +125,6 @@ def test_an_open_breaker_that_is_tripped_again_keeps_the_longer_rest() -> None:
     asked.trip(20.0, rest_s=5.0)
 
     assert asked.wake_at == 110.0
-
-
-def test_a_probe_of_an_earlier_outage_does_not_count_once_the_breaker_has_closed() -> None:
-    asked = opened()
-    late = permit(asked, 1.0, probe=True)
-    asked.tick(30.0)
-    for now in (31.0, 32.0):
-        asked.succeeded(permit(asked, now, probe=True), now)
-
-    assert asked.state is State.CLOSED
-    assert asked.failed(late, 33.0) == ()
-    assert asked.failures == 0
 
 
 def test_another_processs_opening_counts_while_its_rest_lasts() -> None:
@@ -184,14 +179,6 @@ def test_a_rung_that_recovered_and_failed_again_is_no_longer_preferred() -> None
     assert moved.after == "open"
     assert asked.state is State.HALF_OPEN
     assert not asked.probe_succeeded
-
-
-def test_an_operator_may_request_a_trial_at_once() -> None:
-    asked = opened()
-
-    (moved,) = asked.reset(1.0)
-
-    assert (moved.after, moved.cause) == ("half_open", "reset")
 
 
 def test_the_time_in_each_state_is_kept() -> None:

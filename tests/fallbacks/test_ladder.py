@@ -1,6 +1,7 @@
 """Which rung to ask, and how often to ask more than one."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -66,50 +67,30 @@ def test_lateness_is_relative_to_the_rungs_usual_latency_within_bounds(
     assert Pace().late_after_s(rung("a", p50_s=p50_s)) == after_s
 
 
-def test_a_transient_failure_may_be_asked_again_at_once_and_only_twice() -> None:
-    failure = failed(Kind.CUT, "llm", provider="a")
-
-    assert may_ask_again(failure, SOON, now=100.0, tries=1) == 0.0
-    assert may_ask_again(failure, SOON, now=100.0, tries=2) is None
-
-
-@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND])
-def test_a_permanent_failure_is_never_retried(kind: Kind) -> None:
-    assert may_ask_again(failed(kind, "llm", provider="a"), SOON, now=100.0, tries=0) is None
-
-
-def test_no_rung_is_asked_twice_after_the_deadline() -> None:
-    failure = failed(Kind.CUT, "llm", provider="a")
-
-    assert may_ask_again(failure, SOON, now=101.5, tries=0) is None
-
-
-def test_a_provider_may_forbid_a_retry() -> None:
-    failure = failed(Kind.OVERLOADED, "llm", provider="a", same_rung=False)
-
-    assert may_ask_again(failure, SOON, now=100.0, tries=0) is None
+SHORT, LONG = {"retry_after_s": 0.2}, {"retry_after_s": 0.31}
+PERMANENT = (Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND)
 
 
 @pytest.mark.parametrize(
-    ("retry_after_s", "now", "wait_s"),
-    [(0.2, 100.0, 0.2), (0.31, 100.0, None), (0.2, 101.4, None), (None, 100.0, None)],
+    ("kind", "more", "now", "tries", "wait_s"),
+    [
+        (Kind.CUT, {}, 100.0, 1, 0.0),
+        (Kind.CUT, {}, 100.0, 2, None),  # at once, and only twice
+        (Kind.CUT, {}, 101.5, 0, None),  # after the deadline
+        *((kind, {}, 100.0, 0, None) for kind in PERMANENT),
+        (Kind.OVERLOADED, {"same_rung": False}, 100.0, 0, None),  # the provider forbids it
+        (Kind.RATE_LIMITED, {}, 100.0, 0, None),
+        (Kind.RATE_LIMITED, SHORT, 101.4, 0, None),
+        *((kind, SHORT, 100.0, 0, 0.2) for kind in (Kind.RATE_LIMITED, Kind.NETWORK, Kind.TIMEOUT)),
+        *((kind, LONG, 100.0, 0, None) for kind in (Kind.RATE_LIMITED, Kind.OVERLOADED)),
+    ],
 )
-def test_only_a_short_rate_limit_is_waited_for(
-    retry_after_s: float | None, now: float, wait_s: float | None
+def test_a_failed_rung_is_asked_again_only_soon_and_if_the_failure_may_pass(
+    kind: Kind, more: dict[str, Any], now: float, tries: int, wait_s: float | None
 ) -> None:
-    failure = failed(Kind.RATE_LIMITED, "llm", provider="a", retry_after_s=retry_after_s)
+    failure = failed(kind, "llm", provider="a", **more)
 
-    assert may_ask_again(failure, SOON, now=now, tries=0) == wait_s
-
-
-@pytest.mark.parametrize("kind", [Kind.OVERLOADED, Kind.NETWORK, Kind.TIMEOUT])
-@pytest.mark.parametrize(("retry_after_s", "wait_s"), [(0.2, 0.2), (0.31, None), (30.0, None)])
-def test_a_requested_wait_is_kept_after_any_failure(
-    kind: Kind, retry_after_s: float, wait_s: float | None
-) -> None:
-    failure = failed(kind, "llm", provider="a", retry_after_s=retry_after_s)
-
-    assert may_ask_again(failure, SOON, now=100.0, tries=0) == wait_s
+    assert may_ask_again(failure, SOON, now=now, tries=tries) == wait_s
 
 
 def test_extra_attempts_stay_below_their_share_of_the_recent_ones() -> None:

@@ -1,28 +1,13 @@
 """Limits on the requests of a rung: which pass, wait, or go to another rung."""
 
-import itertools
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.attempt_events import (
-    Ask,
-    AttemptAction,
-    Dropped,
-    EmitEvent,
-    Failed,
-    Paused,
-    Progressed,
-    Resumed,
-)
-from fallbacks.attempts import Attempting
-from fallbacks.availability import Availability, AvailabilityTable, Place, RungState
+from fallbacks.availability import Availability
 from fallbacks.deadline import Deadline
-from fallbacks.events import AttemptDropped, FallbackEvent, LimitReached, RungRested, Suspected
-from fallbacks.failure import Kind, failed
-from fallbacks.ladder import Allowance, StagePolicy
 from fallbacks.limits import (
     LEARNT_S,
     Limits,
@@ -112,8 +97,10 @@ def test_a_request_that_may_not_wait_passes_if_none_has_to() -> None:
     assert turnstile.join("a", until=Deadline(at=NOW), now=NOW) is not None
 
 
-def test_without_a_pace_there_is_no_wait_for_it() -> None:
+def test_without_limits_every_request_passes_at_once() -> None:
     turnstile = RungLimiter(Limits())
+    assert turnstile.has_room(0.0)
+    assert all(turnstile.seat(NOW) for _ in range(1000))
     for call in ("a", "b"):
         join(turnstile, call)
     turnstile.call_in(NOW)
@@ -140,13 +127,6 @@ def test_a_connection_takes_a_place_at_once_or_not_at_all() -> None:
     assert turnstile.seat(NOW) is not None
 
 
-def test_without_a_limit_every_request_passes() -> None:
-    turnstile = RungLimiter(Limits())
-
-    assert turnstile.has_room(0.0)
-    assert all(turnstile.seat(NOW) for _ in range(1000))
-
-
 def test_an_empty_bucket_is_waited_for_until_it_holds_the_next_request() -> None:
     turnstile = RungLimiter(Limits())
     turnstile.learn(RequestsLeft(limit=60, remaining=0, full_in_s=60.0), NOW)
@@ -154,13 +134,9 @@ def test_an_empty_bucket_is_waited_for_until_it_holds_the_next_request() -> None
     assert not turnstile.has_room(NOW + 0.9)
     assert turnstile.has_room(NOW + 1.0)
     assert turnstile.join("a", until=Deadline(at=NOW + 0.5), now=NOW) is None
-
-
-def test_a_bucket_with_requests_left_delays_none() -> None:
-    turnstile = RungLimiter(Limits())
-    turnstile.learn(RequestsLeft(limit=60, remaining=1, full_in_s=59.0), NOW)
-
-    assert turnstile.has_room(NOW)
+    other = RungLimiter(Limits())
+    other.learn(RequestsLeft(limit=60, remaining=1, full_in_s=59.0), NOW)
+    assert other.has_room(NOW)
 
 
 def test_a_rate_limit_removes_a_place_for_a_while() -> None:
@@ -176,13 +152,10 @@ def test_a_rate_limit_removes_a_place_for_a_while() -> None:
     assert served(turnstile) is None
     assert served(turnstile, NOW + LEARNT_S) == waiting
 
-
-def test_a_rate_limit_on_the_only_request_leaves_one_place() -> None:
-    turnstile = RungLimiter(Limits())
-    turnstile.seat(NOW)
-    turnstile.refused(NOW)
-
-    assert turnstile.places(NOW) == 1
+    only = RungLimiter(Limits())
+    only.seat(NOW)
+    only.refused(NOW)
+    assert only.places(NOW) == 1
 
 
 @pytest.mark.parametrize(("remaining", "next_in_s"), [(0, 6.0), (1, 0.0), (5, 0.0)])
@@ -251,65 +224,6 @@ def test_immediately_audible_work_leaves_the_next_rung_no_other_time() -> None:
     waits = may_wait_until([standby("b", 0.4)], prompt=prompt, until=until)
 
     assert waits.at == pytest.approx(101.1)
-
-
-def ladder(chance: float = 0.5) -> tuple[Attempting, AvailabilityTable]:
-    places = [Place(stage="llm", provider=name, credential=name) for name in ("a", "b")]
-    availability = AvailabilityTable(places, now=NOW)
-    policy = StagePolicy(
-        stage="llm", availability=availability, allowance=Allowance(floor=0), chance=lambda: chance
-    )
-    return Attempting(policy, numbers=itertools.count(1)), availability
-
-
-def asked(steps: Sequence[AttemptAction]) -> list[Ask]:
-    return [step for step in steps if isinstance(step, Ask)]
-
-
-def facts(steps: Sequence[AttemptAction]) -> list[FallbackEvent]:
-    return [step.fact for step in steps if isinstance(step, EmitEvent)]
-
-
-def test_a_refusal_by_our_own_limit_moves_to_the_next_rung_and_blames_none() -> None:
-    work, availability = ladder()
-    (first,) = asked(work.start(LATER, NOW))
-    work.handle(Paused(attempt=first.attempt), NOW)
-
-    steps = work.handle(Dropped(attempt=first.attempt, because="limit"), NOW + 0.3)
-
-    assert [attempt.provider for attempt in asked(steps)] == ["b"]
-    told = facts(steps)
-    assert not [fact for fact in told if isinstance(fact, Suspected | RungRested)]
-    assert [fact.because for fact in told if isinstance(fact, AttemptDropped)] == ["limit"]
-    (reached,) = [fact for fact in told if isinstance(fact, LimitReached)]
-    assert (reached.provider, reached.asked) == ("a", False)
-    assert availability.of("llm", "a").at(NOW + 0.3).state is RungState.READY
-    assert availability.of("llm", "a").breaker.failures == 0
-
-
-def test_while_an_attempt_waits_for_a_place_its_rung_is_not_late() -> None:
-    work, availability = ladder()
-    (first,) = asked(work.start(LATER, NOW))
-    work.handle(Paused(attempt=first.attempt), NOW)
-
-    assert work.tick(NOW + 3) == ()
-    admitted = work.handle(Resumed(attempt=first.attempt, began=True), NOW + 3)
-    assert work.tick(NOW + 3.3) == ()
-    won = work.handle(Progressed(attempt=first.attempt), NOW + 3.4)
-    assert not [fact for fact in facts([*admitted, *won]) if isinstance(fact, Suspected)]
-    assert availability.of("llm", "a").latency.quantile(0.5) < 0.7  # of the rung, not of our queue
-
-
-def test_rests_without_a_named_time_are_spread_by_chance() -> None:
-    rests: list[float] = []
-    for chance in (0.0, 1.0):
-        work, _ = ladder(chance)
-        (first,) = asked(work.start(LATER, NOW))
-        limited = failed(Kind.RATE_LIMITED, "llm", provider="a")
-        told = facts(work.handle(Failed(attempt=first.attempt, failure=limited), NOW))
-        rests += [fact.rest_s for fact in told if isinstance(fact, RungRested)]
-
-    assert rests == [1.5, 2.5]
 
 
 @given(

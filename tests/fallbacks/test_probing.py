@@ -95,17 +95,6 @@ def test_in_any_state_a_rung_is_probed_at_least_once_a_minute(kind: Kind) -> Non
     assert max(after - before for before, after in itertools.pairwise(probed)) <= 60.0
 
 
-def test_an_operator_can_probe_at_once() -> None:
-    plan = Probing(now=0.0)
-    plan.see(100.0, doubted=True)
-    failing(plan, 7)
-
-    plan.reset(201.0)
-
-    (probe,) = plan.tick(201.0)
-    assert probe.real
-
-
 def test_only_one_probe_runs_at_a_time() -> None:
     plan = Probing(now=0.0)
     plan.see(0.0, doubted=True)
@@ -150,6 +139,8 @@ def test_after_an_operators_reset_the_waits_start_over() -> None:
     plan.reset(200.0)
 
     assert failing(plan, 3) == [200.0, 202.0, 207.0]
+    plan.reset(300.0)
+    assert [probe.real for probe in plan.tick(300.0)] == [True]
 
 
 def test_a_real_request_counts_towards_one_days_money() -> None:

@@ -80,16 +80,6 @@ def test_a_suspicion_of_one_process_is_shared_and_not_repeated(
     assert there.changes(2.0) == ()
 
 
-def test_a_suspicion_cleared_by_one_is_cleared_for_the_other(here: Process, there: Process) -> None:
-    here.fails(1.0)
-    there.adopts(here.changes(1.5), 1.6)
-    there.succeeds(2.0)
-
-    here.adopts(there.changes(2.5), 2.6)
-
-    assert here.rung.suspect_since is None
-
-
 def test_an_old_all_clear_does_not_clear_a_newer_suspicion(here: Process, there: Process) -> None:
     there.fails(1.0)
     there.succeeds(2.0)
@@ -207,17 +197,6 @@ def test_an_operators_reset_ends_the_rest_for_both(here: Process, there: Process
     there.adopts(here.changes(3.5), 3.6)
 
     assert there.usable(3.7)
-
-
-def test_a_process_that_starts_later_learns_the_state(here: Process) -> None:
-    for at_s in (1.0, 2.0, 3.0):
-        here.fails(at_s)
-    reports = here.changes(3.5)
-    late = Process(THERE, born_s=10.0)
-
-    late.adopts(reports, 10.1)
-
-    assert late.rung.breaker.state is State.OPEN
 
 
 @pytest.mark.parametrize("aspect", [Aspect.BREAKER, Aspect.SUSPICION, Aspect.REST])
