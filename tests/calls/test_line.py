@@ -212,14 +212,5 @@ def test_protected_sound_that_was_heard_is_not_kept() -> None:
     assert (line.dry_at, line.heard_s(101.0)) == (101.0, 1.0)
 
 
-def test_sound_that_is_never_reported_as_played_is_forgotten_a_second_after_its_end() -> None:
-    line = line_with(1.0, 100.0)
-
-    line.add(1.0, 102.0)
-    line.played(0.25, 102.25)
-
-    assert line.dry_at == 103.0
-
-
 def test_an_unused_line_is_dry() -> None:
     assert CallerLine().queued_s(0.0) == 0.0

@@ -42,9 +42,6 @@ def test_percentiles_are_measured_values() -> None:
     found = spread([float(index) for index in range(1, 101)])
 
     assert (found.p50_s, found.p95_s) == (50.0, 95.0)
-
-
-def test_one_value_is_every_percentile() -> None:
     assert spread([0.7]).p50_s == spread([0.7]).p95_s == 0.7
 
 

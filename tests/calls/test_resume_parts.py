@@ -19,13 +19,8 @@ from calls.resume_parts import (
     latest,
     split,
 )
+from tests.calls.test_resume import ASKED, SAID
 
-ASKED: list[dict[str, Any]] = [
-    {"role": "system", "content": "Be kind."},
-    {"role": "assistant", "content": "Hello."},
-    {"role": "user", "content": "When do you open?"},
-]
-SAID = "We open at nine. On Sunday we are closed."
 STATE = ResumeState(
     call_id="c",
     began_at=1.0,

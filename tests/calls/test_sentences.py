@@ -134,9 +134,7 @@ def test_each_step_of_the_outage_menu_and_each_pause_has_a_sentence() -> None:
         (["openai-b"], STEPS, "llm", "openai-b is used instead"),
         ([], STEPS, "llm", "callers will get the keypad menu"),
         ([], STEPS, "tts", "callers will hear the local voice"),
-        ([], ["words", "goodbye"], "stt", "callers will get the spoken menu"),
         ([], ["clip", "local"], "stt", "callers will hear a recorded sentence"),
-        ([], ["goodbye"], "tts", "callers will hear a goodbye"),
         ([], [], "tts", "callers will hear nothing"),
     ],
 )

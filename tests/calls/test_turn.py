@@ -40,13 +40,6 @@ def test_work_without_a_waiting_caller_has_its_own_time() -> None:
     assert turn.unhurried_until(100.0, 0.5).at == 100.5
 
 
-def test_before_the_first_turn_there_is_no_decision_attempt_or_speech() -> None:
-    turn = Turn(budget_s=1.5)
-
-    assert turn.number == 0
-    assert [next(turn.attempts), next(turn.attempts)] == [1, 2]
-
-
 def test_once_the_answer_is_heard_the_line_must_not_run_dry() -> None:
     turn = Turn(budget_s=1.5)
     turn.caller_stopped(100.0)
