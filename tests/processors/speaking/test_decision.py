@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.line import CallerLine
-from fallbacks.attempt_events import Dropped, EmitEvent, Failed, Finished, Use
+from fallbacks.attempt_events import EmitEvent, Failed, Finished, Use
 from fallbacks.attempts import Attempting
 from fallbacks.availability import AvailabilityTable, Place
 from fallbacks.breaker import State
@@ -64,6 +64,13 @@ def tone(words: Sequence[str]) -> np.ndarray:
     return (np.repeat(numbers, WORD) * 1000 + np.tile(np.arange(WORD), len(words))).astype("<i2")
 
 
+Align = Callable[[AlignSound], Sequence[float] | None]
+
+
+def unknown(_: AlignSound) -> None:
+    """An aligner without a result."""
+
+
 @dataclass
 class Bench:
     """An utterance, with all its actions."""
@@ -73,7 +80,7 @@ class Bench:
     line: CallerLine = field(default_factory=CallerLine)
     names: tuple[str, ...] = NAMES
     left_s: float = 4.0
-    align: Callable[[AlignSound], Sequence[float] | None] = lambda _: None
+    align: Align = unknown
 
     def __post_init__(self) -> None:
         places = [Place(stage="tts", provider=name, credential=name) for name in self.names]
@@ -187,9 +194,20 @@ class Bench:
         return [int((self.heard == n).sum()) for n in range(len(TEXT.split()))]
 
 
-def test_a_healthy_voice_is_heard_whole_and_each_word_follows_its_sound() -> None:
+def begun(text: str = TEXT, *, closed: bool = True) -> tuple[Bench, AskVoice]:
     bench = Bench()
-    ask = bench.start()
+    return bench, bench.start(text, closed=closed)
+
+
+def untimed(align: Align = unknown) -> Bench:
+    """Return an utterance of voices without word times."""
+    bench = Bench(align=align)
+    bench.policy.untimed = frozenset(NAMES)
+    return bench
+
+
+def test_a_healthy_voice_is_heard_whole_and_each_word_follows_its_sound() -> None:
+    bench, ask = begun()
 
     bench.speak(ask)
     bench.finish(ask)
@@ -202,8 +220,7 @@ def test_a_healthy_voice_is_heard_whole_and_each_word_follows_its_sound() -> Non
 
 
 def test_the_next_voice_is_asked_for_exactly_the_rest() -> None:
-    bench = Bench()
-    ask = bench.start()
+    bench, ask = begun()
 
     bench.speak(ask, 4 * WORD + 100)
     bench.fail(ask)
@@ -213,35 +230,8 @@ def test_the_next_voice_is_asked_for_exactly_the_rest() -> None:
     assert MuteVoice(provider="first") in bench.done
 
 
-def test_a_reply_that_begins_without_a_letter_is_not_repeated_from_its_start() -> None:
-    bench = Bench()
-    ask = bench.start("— zero one two three")
-
-    bench.speak(ask, 2 * WORD + 100, text="zero one two three")
-    bench.fail(ask)
-
-    assert ask.rest == "— zero one two three"
-    assert bench.asks[1].rest == "two three"
-    assert bench.said == "— zero one"
-
-
-def test_late_sound_of_a_dead_voice_is_dropped() -> None:
-    bench = Bench()
-    first = bench.start()
-    bench.speak(first, 2 * WORD + 100)
-    bench.fail(first)
-
-    bench.speak(first)
-    bench.speak(bench.asks[1])
-    bench.finish(bench.asks[1])
-
-    assert bench.said == TEXT
-    assert bench.whole == [WORD] * 8
-
-
 def test_the_sound_of_a_race_is_held_until_it_is_won_and_the_late_voice_may_continue() -> None:
-    bench = Bench()
-    first = bench.start()
+    bench, first = begun()
     bench.speak(first, 2 * WORD)
     bench.pass_s(0.45)
     second = bench.asks[1]
@@ -279,6 +269,8 @@ def test_the_only_voice_is_asked_again_when_its_patience_has_ended() -> None:
 
     assert [failure.attempt for failure in bench.failures] == [first.attempt]
     assert bench.said == TEXT
+    steps = [type(item) for item in bench.done if isinstance(item, AskVoice | MuteVoice)]
+    assert steps == [AskVoice, MuteVoice, AskVoice]
 
 
 def test_after_another_voice_has_died_the_last_one_is_not_asked_twice_at_once() -> None:
@@ -294,8 +286,7 @@ def test_after_another_voice_has_died_the_last_one_is_not_asked_twice_at_once() 
 
 
 def test_a_late_voice_is_replaced_and_each_word_is_heard_once() -> None:
-    bench = Bench()
-    first = bench.start()
+    bench, first = begun()
     bench.speak(first, 2 * WORD + 150)
     bench.pass_s(0.41)
     second = bench.asks[1]
@@ -310,8 +301,7 @@ def test_a_late_voice_is_replaced_and_each_word_is_heard_once() -> None:
 
 @pytest.mark.parametrize("told", [False, True], ids=["sends nothing", "sends a word's time"])
 def test_a_partial_word_requested_from_another_voice_is_held_meanwhile(*, told: bool) -> None:
-    bench = Bench()
-    first = bench.start()
+    bench, first = begun()
     bench.speak(first, 2 * WORD + 150)
     bench.pass_s(0.41)
     second = bench.asks[1]
@@ -353,8 +343,7 @@ def test_a_word_whose_time_comes_after_another_voice_was_asked_for_it_is_heard_o
 
 
 def test_held_sound_of_a_late_voice_is_released_when_it_speaks_again() -> None:
-    bench = Bench()
-    first = bench.start()
+    bench, first = begun()
     bench.speak(first, 2 * WORD + 150)
     bench.pass_s(0.41)
 
@@ -373,8 +362,7 @@ def test_held_sound_of_a_late_voice_is_released_when_it_speaks_again() -> None:
 
 
 def test_text_that_comes_during_a_failover_reaches_the_new_voice() -> None:
-    bench = Bench()
-    first = bench.start("zero one two", closed=False)
+    bench, first = begun("zero one two", closed=False)
     bench.speak(first, WORD + 100)
     bench.fail(first)
     second = bench.asks[1]
@@ -390,8 +378,7 @@ def test_text_that_comes_during_a_failover_reaches_the_new_voice() -> None:
 
 
 def test_a_voice_that_takes_over_is_not_idle_because_the_previous_one_was() -> None:
-    bench = Bench()
-    first = bench.start("zero one two", closed=False)
+    bench, first = begun("zero one two", closed=False)
     bench.speak(first)  # the sound of every word, but no more: the last one is not sure
     bench.pass_s(0.1)
     bench.fail(first)
@@ -412,8 +399,8 @@ ESTIMATE_S = CHARACTER_S * (len(TEXT) + 1)
 
 @pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("names", [("first",), NAMES])
-@pytest.mark.parametrize("pause_s", [0.0, 1.0, 2.9])
-@pytest.mark.parametrize("pace", [0.9, 0.7, 0.5, 0.3])
+@pytest.mark.parametrize("pause_s", [0.0, 2.9])
+@pytest.mark.parametrize("pace", [0.9, 0.3])
 def test_a_slow_voice_without_word_times_is_heard_to_its_own_end(
     pace: float, pause_s: float, names: tuple[str, ...], *, closed: bool
 ) -> None:
@@ -452,8 +439,7 @@ def test_a_voice_without_word_times_that_reports_no_end_is_done_after_its_last_s
 
 
 def test_a_slow_voice_without_word_times_is_silent_after_an_interruption() -> None:
-    bench = Bench()
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed()
     ask = bench.start()
     bench.sound(ask, np.full(round(1.5 * ESTIMATE_S * RATE_HZ), 1000, "<i2"))
     bench.do(bench.speech.interrupt(bench.now))
@@ -486,13 +472,12 @@ def speak_untimed(bench: Bench, ask: AskVoice, length: int, samples: int) -> Non
 
 
 @pytest.mark.parametrize("ends", ["fails", "stalls", "stalls while the line is full"])
-@pytest.mark.parametrize("length", [150, 300, 600], ids=["fast", "usual", "slow"])
-@pytest.mark.parametrize("cut", [0.5, 1.0, 3.4, 3.9, 4.05, 7.5])
+@pytest.mark.parametrize("length", [150, 600], ids=["fast", "slow"])
+@pytest.mark.parametrize("cut", [0.5, 1.0, 3.9, 7.5])
 def test_every_word_of_voices_without_word_times_is_heard_once_if_the_first_one_falters(
     cut: float, length: int, ends: str
 ) -> None:
-    bench = Bench(align=perfect_ends)
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed(perfect_ends)
     first = bench.start()
     speak_untimed(bench, first, length, round(cut * length))
     if ends == "fails":
@@ -515,8 +500,7 @@ def test_every_word_of_voices_without_word_times_is_heard_once_if_the_first_one_
 
 
 def test_half_a_word_of_a_voice_without_word_times_waits_until_more_arrives() -> None:
-    bench = Bench(align=perfect_ends)
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed(perfect_ends)
     ask = bench.start()
 
     speak_untimed(bench, ask, 300, 900)
@@ -530,8 +514,7 @@ def test_half_a_word_of_a_voice_without_word_times_waits_until_more_arrives() ->
 def test_a_healthy_voice_without_word_times_is_not_aligned_unless_it_pauses_for_text(
     *, answers: bool
 ) -> None:
-    bench = Bench(align=perfect_ends if answers else lambda _: None)
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed(perfect_ends if answers else unknown)
     ask = bench.start("zero one two", closed=False)
     speak_untimed(bench, ask, 300, 900)
     assert bench.of(AlignSound) == []
@@ -610,30 +593,17 @@ def test_the_record_of_an_interrupted_utterance_counts_the_words_that_were_heard
     assert 1 <= found[-1] <= 4
 
 
-def test_a_voice_is_replaced_by_the_estimate_if_its_alignment_never_comes() -> None:
-    bench = Bench()
-    bench.policy.untimed = frozenset(NAMES)
-    first = bench.start()
-    speak_untimed(bench, first, 300, 1000)
-    bench.fail(first)
-    assert len(bench.asks) == 1
-
-    bench.pass_s(bench.line.queued_s(bench.now) - ALIGN_S)
-    assert len(bench.asks) == 2
-    assert 0 < len(bench.asks[1].rest.split()) < len(TEXT.split())
-
-
-UNTIMED_FAULTS = {
+UNTIMED_FAULTS = {  # words that are sent, the length of each, and of a pause after them
     f"{cut} words, {length} ms, {'a pause' if pause else 'no pause'}": (cut, length, pause)
-    for cut in (1, 2, 4, 5, 6, 7)
-    for length in (200, 300, 450, 600)
+    for cut in (1, 4, 7)
+    for length in (200, 450, 600)
     for pause in (0, 150)
 }
 
 
-def falter(bench: Bench, fault: str, *, pieces_s: float = 0.0) -> AskVoice:
+def falter(bench: Bench, fault: tuple[int, int, int], *, pieces_s: float = 0.0) -> AskVoice:
     """Let a voice without word times send the beginning of its text, with this pace."""
-    cut, length, pause = UNTIMED_FAULTS[fault]
+    cut, length, pause = fault
     bench.policy.untimed = frozenset(NAMES)
     ask = bench.start()
     sound = np.append(slow_tone(TEXT.split(), length)[: cut * length], np.zeros(pause, "<i2"))
@@ -652,23 +622,23 @@ def wait_for_the_next(bench: Bench) -> float:
 
 
 @pytest.mark.parametrize("pieces_s", [0.0, PIECE / RATE_HZ], ids=["at once", "in real time"])
-@pytest.mark.parametrize("fault", UNTIMED_FAULTS)
+@pytest.mark.parametrize("fault", UNTIMED_FAULTS.values(), ids=UNTIMED_FAULTS)
 def test_a_voice_that_stalls_in_mid_text_is_replaced_before_the_caller_waits_long(
-    fault: str, pieces_s: float
+    fault: tuple[int, int, int], pieces_s: float
 ) -> None:
     bench = Bench(align=perfect_ends)
     falter(bench, fault, pieces_s=pieces_s)
 
     assert wait_for_the_next(bench) < 0.42
-    assert bench.asks[1].rest.split() == TEXT.split()[UNTIMED_FAULTS[fault][0] :]
+    assert bench.asks[1].rest.split() == TEXT.split()[fault[0] :]
 
 
 @pytest.mark.parametrize("fails", [True, False])
-@pytest.mark.parametrize("fault", UNTIMED_FAULTS)
+@pytest.mark.parametrize("fault", UNTIMED_FAULTS.values(), ids=UNTIMED_FAULTS)
 def test_no_word_is_lost_without_an_alignment_if_the_pace_of_the_voice_is_known(
-    fault: str, *, fails: bool
+    fault: tuple[int, int, int], *, fails: bool
 ) -> None:
-    cut, length, _ = UNTIMED_FAULTS[fault]
+    cut, length, _ = fault
     bench = Bench()
     bench.policy.voice_paces = {"first": 8 * length / RATE_HZ / ESTIMATE_S}
     ask = falter(bench, fault)
@@ -679,15 +649,15 @@ def test_no_word_is_lost_without_an_alignment_if_the_pace_of_the_voice_is_known(
     assert len(bench.asks[1].rest.split()) >= len(TEXT.split()) - cut
 
 
-@pytest.mark.parametrize("fault", [name for name in UNTIMED_FAULTS if "600 ms" not in name])
+@pytest.mark.parametrize("fault", [fault for fault in UNTIMED_FAULTS.values() if fault[1] < 600])
 def test_no_word_of_a_voice_that_fails_is_lost_without_an_alignment_although_it_is_slow(
-    fault: str,
+    fault: tuple[int, int, int],
 ) -> None:
     bench = Bench()
     bench.fail(falter(bench, fault))
 
     assert wait_for_the_next(bench) < 0.42
-    assert len(bench.asks[1].rest.split()) >= len(TEXT.split()) - UNTIMED_FAULTS[fault][0]
+    assert len(bench.asks[1].rest.split()) >= len(TEXT.split()) - fault[0]
 
 
 @pytest.mark.parametrize("again_s", [0.2, 0.3])
@@ -695,7 +665,7 @@ def test_a_voice_that_only_pauses_is_used_if_its_sound_comes_before_the_next_one
     again_s: float,
 ) -> None:
     bench = Bench(align=perfect_ends)
-    ask = falter(bench, "6 words, 450 ms, a pause", pieces_s=PIECE / RATE_HZ)
+    ask = falter(bench, (6, 450, 150), pieces_s=PIECE / RATE_HZ)
     bench.pass_s(again_s)
     assert len(bench.asks) == 2
     bench.sound(ask, slow_tone(TEXT.split(), 450)[6 * 450 :])
@@ -705,13 +675,12 @@ def test_a_voice_that_only_pauses_is_used_if_its_sound_comes_before_the_next_one
     assert bench.whole == [450] * 8
 
 
-@pytest.mark.parametrize("length", [150, 300, 600], ids=["fast", "usual", "slow"])
-@pytest.mark.parametrize("cut", [0.0, 0.5, 1.0, 3.4, 6.0, 7.5])
+@pytest.mark.parametrize("length", [150, 600], ids=["fast", "slow"])
+@pytest.mark.parametrize("cut", [0.0, 0.5, 3.4, 6.0, 7.5])
 def test_every_word_is_heard_once_if_an_untimed_voice_ends_in_mid_sentence_as_if_it_were_done(
     cut: float, length: int
 ) -> None:
-    bench = Bench(align=perfect_ends)
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed(perfect_ends)
     bench.policy.voice_paces = {"first": length / 300}
     first = bench.start()
     speak_untimed(bench, first, length, round(cut * length))
@@ -731,8 +700,7 @@ def test_every_word_is_heard_once_if_an_untimed_voice_ends_in_mid_sentence_as_if
 
 
 def test_two_untimed_voices_that_end_too_soon_are_followed_by_a_third() -> None:
-    bench = Bench(align=perfect_ends)
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed(perfect_ends)
     for number, words in enumerate((3, 3, 2)):
         speak_untimed(bench, bench.asks[number] if number else bench.start(), 300, 300 * words)
         bench.finish(bench.asks[number])
@@ -743,8 +711,7 @@ def test_two_untimed_voices_that_end_too_soon_are_followed_by_a_third() -> None:
 
 @pytest.mark.parametrize("spoken", [0, 1, 3, 4])
 def test_each_text_of_a_reply_is_judged_when_its_request_ends(spoken: int) -> None:
-    bench = Bench(align=perfect_ends)
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed(perfect_ends)
     first = bench.start("zero one two three", closed=False)
     speak_untimed(bench, first, 300, 1200)
     bench.end_text(first)
@@ -765,8 +732,7 @@ def test_each_text_of_a_reply_is_judged_when_its_request_ends(spoken: int) -> No
 
 
 def test_a_text_that_ends_while_another_is_aligned_waits_its_turn() -> None:
-    bench = Bench()
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed()
     ask = bench.start("zero one two three")
     bench.add("four five six seven")
     bench.do = bench.done.extend  # type: ignore[method-assign]
@@ -790,13 +756,12 @@ def test_a_text_that_ends_while_another_is_aligned_waits_its_turn() -> None:
     assert bench.asks[1].rest == "five six seven"
 
 
-@pytest.mark.parametrize("length", [150, 220, 300, 450, 600])
+@pytest.mark.parametrize("length", [150, 300, 600])
 @pytest.mark.parametrize("answers", [True, False])
 def test_a_healthy_untimed_voice_says_no_word_twice_at_any_pace(
     length: int, *, answers: bool
 ) -> None:
-    bench = Bench(align=perfect_ends if answers else lambda _: None)
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed(perfect_ends if answers else unknown)
     for _ in range(3):
         bench.begin(itertools.count(1))
         bench.done.clear()
@@ -822,8 +787,7 @@ def test_what_an_alignment_cannot_judge_is_not_aligned(text: str) -> None:
 
 
 def test_an_interruption_while_the_end_of_a_text_is_in_doubt_ends_the_utterance() -> None:
-    bench = Bench()
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed()
     ask = bench.start()
     speak_untimed(bench, ask, 300, 900)
     bench.do = bench.done.extend  # type: ignore[method-assign]
@@ -842,8 +806,7 @@ def test_an_interruption_while_the_end_of_a_text_is_in_doubt_ends_the_utterance(
 def test_the_end_of_a_text_is_in_doubt_only_while_the_line_has_sound(
     spoken: int, waits_s: float
 ) -> None:
-    bench = Bench()
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed()
     ask = bench.start()
     speak_untimed(bench, ask, 300, 300 * spoken)
     bench.sound(
@@ -860,8 +823,7 @@ def test_the_end_of_a_text_is_in_doubt_only_while_the_line_has_sound(
 
 
 def test_a_voice_whose_pace_is_known_is_aligned_only_if_a_text_is_short_for_it() -> None:
-    bench = Bench(align=perfect_ends)
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed(perfect_ends)
     counts: list[int] = []
     for length in (200, 200, 210, 200, 150):
         bench.begin(itertools.count(1))
@@ -875,8 +837,7 @@ def test_a_voice_whose_pace_is_known_is_aligned_only_if_a_text_is_short_for_it()
 
 
 def test_the_sound_of_a_long_speech_is_forgotten_once_it_is_aligned() -> None:
-    bench = Bench(align=perfect_ends)
-    bench.policy.untimed = frozenset(NAMES)
+    bench = untimed(perfect_ends)
     text = " ".join([TEXT] * 16)
     first = bench.start(text)
     speak_untimed(bench, first, 300, 37_350)
@@ -889,7 +850,7 @@ def test_the_sound_of_a_long_speech_is_forgotten_once_it_is_aligned() -> None:
 ORDERS = list(itertools.permutations(["clip", "word", "sound", "end"]))
 
 
-@pytest.mark.parametrize("stall_s", [0.0, 0.05, 0.5])
+@pytest.mark.parametrize("stall_s", [0.0, 0.5])
 @pytest.mark.parametrize("order", ORDERS, ids="-".join)
 def test_no_order_of_clip_words_sound_and_end_leaves_the_line_silent(
     order: tuple[str, ...], stall_s: float
@@ -927,20 +888,8 @@ def lagging(bench: Bench, seconds: float, stall_s: float) -> None:
             bench.do(bench.speech.tick(bench.now))
 
 
-def test_a_voice_that_reports_its_end_too_early_was_cut() -> None:
-    bench = Bench()
-    ask = bench.start()
-
-    bench.speak(ask, 3 * WORD)
-    bench.finish(ask)
-
-    assert len(bench.asks) == 2
-    assert bench.asks[1].rest.endswith("three four five six seven")
-
-
 def test_a_voice_that_timed_words_whose_sound_never_came_was_cut() -> None:
-    bench = Bench()
-    ask = bench.start()
+    bench, ask = begun()
 
     for n, word in enumerate(TEXT.split()):
         bench.time(ask, word, n)
@@ -951,8 +900,7 @@ def test_a_voice_that_timed_words_whose_sound_never_came_was_cut() -> None:
 
 
 def test_a_voice_whose_last_word_is_timed_slightly_after_its_sound_was_not_cut() -> None:
-    bench = Bench()
-    ask = bench.start()
+    bench, ask = begun()
 
     for n, word in enumerate(TEXT.split()):
         bench.time(ask, word, n)
@@ -965,8 +913,7 @@ def test_a_voice_whose_last_word_is_timed_slightly_after_its_sound_was_not_cut()
 
 @pytest.mark.parametrize("ending", ["🙂", "—", "— 🙂 …"])
 def test_a_voice_that_ends_with_the_last_letter_of_its_text_was_not_cut(ending: str) -> None:
-    bench = Bench()
-    ask = bench.start(f"zero one {ending}")
+    bench, ask = begun(f"zero one {ending}")
 
     bench.speak(ask, text="zero one")
     bench.finish(ask)
@@ -976,21 +923,8 @@ def test_a_voice_that_ends_with_the_last_letter_of_its_text_was_not_cut(ending: 
     assert len(bench.asks) == 1
 
 
-@pytest.mark.parametrize("ending", ["🙂", "—", "— 🙂 …"])
-def test_a_voice_is_not_late_with_text_without_letters(ending: str) -> None:
-    bench = Bench()
-    ask = bench.start(f"zero one {ending}", closed=False)
-
-    bench.speak(ask, text="zero one")
-    bench.pass_s(NO_TEXT_S + 0.05)
-
-    assert bench.of(EndText) == [EndText(provider="first")]
-    assert len(bench.asks) == 1
-
-
 def test_a_voice_that_never_reports_its_end_is_done_anyway() -> None:
-    bench = Bench()
-    ask = bench.start()
+    bench, ask = begun()
 
     bench.speak(ask)
     bench.pass_s(REPORT_END_S + 0.1)
@@ -998,6 +932,7 @@ def test_a_voice_that_never_reports_its_end_is_done_anyway() -> None:
     assert bench.speech.over
     assert bench.said == TEXT
     assert len(bench.asks) == 1
+    assert bench.of(MuteVoice) == [MuteVoice(provider="first")]
 
 
 def begin_words(bench: Bench, ask: AskVoice) -> None:
@@ -1040,11 +975,11 @@ def test_a_voice_that_reports_no_ends_of_words_is_replaced_if_it_stalls(words: f
     assert bench.asks[1].rest == " ".join(TEXT.split()[int(words) :])
 
 
-def test_a_reply_that_pauses_is_closed_before_the_provider_times_out() -> None:
-    bench = Bench()
-    ask = bench.start("zero one", closed=False)
+@pytest.mark.parametrize("ending", ["", " 🙂", " —", " — 🙂 …"])
+def test_a_reply_that_pauses_is_closed_before_the_provider_times_out(ending: str) -> None:
+    bench, ask = begun(f"zero one{ending}", closed=False)
 
-    bench.speak(ask)
+    bench.speak(ask, text="zero one")
     bench.pass_s(NO_TEXT_S + 0.05)
 
     assert bench.of(EndText) == [EndText(provider="first")]
@@ -1053,8 +988,7 @@ def test_a_reply_that_pauses_is_closed_before_the_provider_times_out() -> None:
 
 
 def test_a_cut_after_the_last_word_is_no_failure() -> None:
-    bench = Bench()
-    ask = bench.start("zero one", closed=False)
+    bench, ask = begun("zero one", closed=False)
     bench.speak(ask)
     bench.pass_s(0.49)  # the line has had the last word
 
@@ -1078,8 +1012,7 @@ def test_without_a_usable_voice_whole_words_are_heard_and_the_rest_is_reported()
 
 
 def test_a_stopped_utterance_asks_no_voice_and_is_no_failure() -> None:
-    bench = Bench()
-    ask = bench.start()
+    bench, ask = begun()
     bench.speak(ask, WORD)
 
     bench.do(bench.speech.interrupt(bench.now))
@@ -1090,8 +1023,7 @@ def test_a_stopped_utterance_asks_no_voice_and_is_no_failure() -> None:
 
 
 def test_the_last_partial_word_is_released_before_the_line_runs_dry() -> None:
-    bench = Bench()
-    ask = bench.start()
+    bench, ask = begun()
     bench.speak(ask, 2 * WORD + 150)
     before = bench.whole
 
@@ -1112,8 +1044,7 @@ def test_the_last_partial_word_is_released_before_the_line_runs_dry() -> None:
 def test_at_any_cut_every_word_is_heard_once_and_in_order(
     cuts: list[int], how: list[Kind], pause_s: float
 ) -> None:
-    bench = Bench()
-    ask = bench.start()
+    bench, ask = begun()
     bench.line.add(60.0, now=bench.now)  # enough is queued: partial words need not go out
     for cut, kind in zip(cuts, how, strict=False):
         if cut >= WORD * len(ask.rest.split()) - 60:
@@ -1131,95 +1062,26 @@ def test_at_any_cut_every_word_is_heard_once_and_in_order(
     assert (np.diff(bench.heard) >= 0).all()
 
 
-def test_a_failure_is_reported_with_its_heard_words() -> None:
-    bench = Bench()
-    ask = bench.start()
-    bench.speak(ask, 3 * WORD + 100)
-    said = bench.said.split()
-
-    bench.fail(ask)
-
-    told = [item.fact for item in bench.done if isinstance(item, EmitEvent)]
-    (fact,) = [item for item in told if isinstance(item, AttemptFailed)]
-    assert (fact.provider, fact.heard_words) == ("first", len(said))
-    assert len(said) >= 2
-
-
 def test_each_failed_voice_is_reported_with_its_own_words_only() -> None:
     bench = Bench(names=("first", "second", "third"))
     bench.start()
 
-    for samples in (3 * WORD + 100, 2 * WORD + 100):
+    for samples in (3 * WORD + 100, 2 * WORD + 100, 0):
         bench.speak(bench.asks[-1], samples)
         bench.fail(bench.asks[-1])
 
     words = [(fact.provider, fact.heard_words) for fact in bench.failures]
-    assert words == [("first", 3), ("second", 2)]
+    assert words == [("first", 3), ("second", 2), ("third", 0)]
     assert bench.said == "zero one two three four"
 
 
-def test_a_voice_that_fails_unused_is_reported_without_words() -> None:
-    bench = Bench(names=("first", "second", "third"))
-    ask = bench.start()
-    bench.speak(ask, 3 * WORD + 100)
-    bench.fail(ask)
-
-    bench.fail(bench.asks[-1])
-
-    assert [fact.heard_words for fact in bench.failures] == [3, 0]
-
-
-def test_a_voice_over_its_limit_is_skipped_without_a_failure() -> None:
-    bench = Bench()
-    ask = bench.start()
-
-    bench.do(bench.speech.handle(Dropped(attempt=ask.attempt, because="limit"), bench.now))
-    bench.speak(bench.asks[1])
-    bench.finish(bench.asks[1])
-
-    assert [ask_voice.provider for ask_voice in bench.asks] == ["first", "second"]
-    told = [item.fact for item in bench.done if isinstance(item, EmitEvent)]
-    assert not [fact for fact in told if isinstance(fact, AttemptFailed)]
-    assert bench.said == TEXT
-
-
 def test_a_repeated_word_time_is_one_word() -> None:
-    bench = Bench()
-    ask = bench.start("two two")
+    bench, ask = begun("two two")
     for n in (0, 0, 1, 1):
         bench.time(ask, "two", n)
     bench.sound(ask, tone(["two", "two"])[: WORD + 100])
 
     assert bench.said == "two"
-
-
-def test_a_dead_voices_partial_word_is_not_released_before_silence() -> None:
-    bench = Bench()
-    first = bench.start()
-    bench.speak(first, 2 * WORD + 150)
-    bench.fail(first)
-
-    bench.pass_s(0.5)  # the line runs dry
-
-    assert bench.whole[:3] == [WORD, WORD, 0]
-
-
-def test_a_voice_that_counts_as_done_is_muted() -> None:
-    bench = Bench()
-    ask = bench.start()
-    bench.speak(ask)
-    bench.pass_s(REPORT_END_S + 0.1)
-
-    assert bench.of(MuteVoice) == [MuteVoice(provider="first")]
-
-
-def test_the_only_voice_is_muted_before_it_is_asked_again() -> None:
-    bench = Bench(names=("first",))
-    bench.start()
-    bench.pass_s(0.7)
-
-    doing = [type(item) for item in bench.done if isinstance(item, AskVoice | MuteVoice)]
-    assert doing == [AskVoice, MuteVoice, AskVoice]
 
 
 def test_a_voice_may_take_its_time_while_the_line_has_something_to_play() -> None:
@@ -1291,8 +1153,7 @@ def test_a_long_gap_is_said_once_by_the_next_voice(text: str, left: int, right: 
 
 @pytest.mark.parametrize("closed", [True, False])
 def test_the_end_of_a_text_is_missing_although_silence_follows(*, closed: bool) -> None:
-    bench = Bench()
-    ask = bench.start(closed=closed)
+    bench, ask = begun(closed=closed)
     bench.speak(ask, text=" ".join(TEXT.split()[:4]))
     bench.sound(ask, np.zeros(WORD, "<i2"))
     bench.finish(ask)
@@ -1312,8 +1173,7 @@ def test_the_end_of_a_text_is_missing_although_silence_follows(*, closed: bool) 
     ],
 )
 def test_a_voice_that_rephrases_words_has_omitted_none(text: str, said: str) -> None:
-    bench = Bench()
-    ask = bench.start(text)
+    bench, ask = begun(text)
     for n, word in enumerate(said.split()):
         bench.time(ask, word, n)
         bench.sound(ask, np.ones(WORD, "<i2"))
@@ -1325,8 +1185,7 @@ def test_a_voice_that_rephrases_words_has_omitted_none(text: str, said: str) -> 
 
 
 def test_a_word_without_a_time_that_had_room_to_be_spoken_was_not_left_out() -> None:
-    bench = Bench()
-    ask = bench.start()
+    bench, ask = begun()
     for n, word in enumerate(TEXT.split()):
         bench.sound(ask, tone([word]))
         if word not in ("three", "four"):
@@ -1357,8 +1216,7 @@ def test_text_that_two_voices_do_not_finish_is_blamed_and_no_voice_is(words: int
 
 
 def test_text_that_two_voices_leave_out_is_blamed_and_no_voice_is() -> None:
-    bench = Bench()
-    first = bench.start()
+    bench, first = begun()
     bench.speak(first, text="zero one four five six seven")
     second = bench.asks[-1]
     bench.speak(second, text=second.rest.replace("two three ", ""))
@@ -1411,7 +1269,6 @@ def test_two_silent_voices_are_blamed_from_the_second_text_on(
 
 
 def say_next(bench: Bench, call: Iterator[int], text: str) -> AskVoice:
-    """Start the next text, and return the first request."""
     bench.now += 1.0
     bench.done.clear()
     bench.begin(call)

@@ -48,23 +48,15 @@ def test_before_a_voice_has_spoken_the_whole_text_is_pending() -> None:
     assert ledger.start_attempt(1) == SENTENCE
 
 
-def test_the_rest_begins_at_the_first_word_that_has_not_fully_arrived() -> None:
-    ledger = spoken(4, received_s=1.0)  # three words and a third of the fourth
-
-    assert ledger.rest == "from nine to five."
-    assert ledger.keep_s == pytest.approx(0.9)
-
-
-def test_a_word_that_ends_with_the_last_sample_is_spoken_again_and_its_sound_dropped() -> None:
-    ledger = spoken(4)
-
-    assert ledger.rest == "from nine to five."
-    assert ledger.keep_s == pytest.approx(0.9)
-
-
-def test_a_voice_that_reports_only_word_starts_is_tracked_by_them() -> None:
-    ledger = spoken(4, ends=False, received_s=1.1)
-
+@pytest.mark.parametrize(
+    "ledger",
+    [
+        pytest.param(spoken(4, received_s=1.0), id="three words and a third of the fourth"),
+        pytest.param(spoken(4), id="a word that ends with the last sample"),
+        pytest.param(spoken(4, ends=False, received_s=1.1), id="only the starts are reported"),
+    ],
+)
+def test_the_rest_begins_at_the_first_word_that_has_not_fully_arrived(ledger: SpeechLedger) -> None:
     assert ledger.rest == "from nine to five."
     assert ledger.keep_s == pytest.approx(0.9)
 
@@ -92,7 +84,6 @@ def test_a_finished_voice_has_spoken_its_last_word_too() -> None:
     ledger.done(1)
 
     assert ledger.rest == ""
-    assert not ledger.rest
     assert ledger.keep_s == pytest.approx(2.1)
 
 
@@ -101,7 +92,6 @@ def test_text_added_after_a_voice_finished_is_pending() -> None:
     ledger.done(1)
     ledger.hand_over(" Goodbye.")
 
-    assert ledger.rest
     assert ledger.rest == "Goodbye."
 
 
@@ -130,16 +120,13 @@ def test_late_sound_of_a_dead_voice_is_ignored() -> None:
     assert ledger.received_s == pytest.approx(0.9)
 
 
-def test_only_whole_words_are_released_while_the_line_has_enough() -> None:
+@pytest.mark.parametrize(("queued_s", "released_s"), [(0.5, 0.9), (0.05, 1.0)])
+def test_a_partial_word_is_released_only_before_the_line_runs_dry(
+    queued_s: float, released_s: float
+) -> None:
     ledger = spoken(4, received_s=1.0)
 
-    assert ledger.releasable_s(queued_s=0.5) == pytest.approx(0.9)
-
-
-def test_a_partial_word_is_released_before_the_line_runs_dry() -> None:
-    ledger = spoken(4, received_s=1.0)
-
-    assert ledger.releasable_s(queued_s=0.05) == pytest.approx(1.0)
+    assert ledger.releasable_s(queued_s=queued_s) == pytest.approx(released_s)
 
 
 def test_a_partial_word_on_the_line_is_kept_and_the_word_said_again() -> None:
@@ -179,7 +166,7 @@ def test_a_dash_belongs_to_no_word_and_delays_nothing() -> None:
     assert ledger.keep_s == pytest.approx(0.6)
 
 
-SIGNS = ["€", "₽", "$", "%", "№", "&", "+", "=", "°"]
+SIGNS = ["€", "%", "№", "°"]
 
 
 def price(sign: str, *said: str, received_s: float) -> SpeechLedger:

@@ -22,13 +22,16 @@ def test_a_refusal_is_reported_to_one_attempt_and_the_next_one_waits_for_a_new_c
     assert connection.wait_until_s(NOW) == pytest.approx(NOW + CONNECT_S)
 
 
-def test_each_new_refusal_is_reported_again() -> None:
+def test_each_new_refusal_is_reported_again_and_the_rung_is_no_longer_cold() -> None:
     connection = Connection("cartesia")
+    connection.cold = True
+    assert connection.report_failure(NOW) is None
     for _ in range(2):
         connection.began(NOW)
         connection.refused(refusal(), waited_for=False)
 
         assert connection.report_failure(NOW) == refusal()
+        assert (connection.cold, connection.up) == (False, False)
 
 
 @pytest.mark.parametrize("waited", ["until it was refused", "until it took too long", "after that"])
@@ -73,14 +76,6 @@ def test_a_cold_rungs_first_connection_may_take_longer() -> None:
     assert connection.wait_until_s(NOW) == pytest.approx(NOW + COLD_CONNECT_S)
 
 
-def test_a_refused_cold_rung_is_no_longer_cold() -> None:
-    connection = Connection("cartesia")
-    connection.cold = True
-    connection.refused(refusal(), waited_for=False)
-
-    assert not connection.cold
-
-
 def test_a_connection_renewed_for_new_settings_may_take_as_long_as_a_cold_one() -> None:
     connection = Connection("cartesia")
     connection.made(waited_for=False)
@@ -109,32 +104,12 @@ def test_a_connection_without_a_failure_reports_none(*, made: bool) -> None:
     assert connection.report_failure(NOW + 10.0) is None
 
 
-def test_a_new_connection_is_down_and_has_nothing_to_report() -> None:
-    connection = Connection("cartesia")
-
-    assert (connection.up, connection.cold, connection.settling) == (False, False, False)
-    assert not connection.is_connecting
-    assert connection.report_failure(NOW) is None
-
-
-def test_the_first_refusal_is_reported_though_nothing_was_reported_before() -> None:
-    connection = Connection("cartesia")
-    assert connection.report_failure(NOW) is None
-
-    connection.refused(refusal(), waited_for=False)
-
-    assert connection.report_failure(NOW) == refusal()
-
-
-def test_a_connection_is_down_while_renewed_or_after_a_refusal() -> None:
+def test_a_connection_is_down_while_it_is_renewed() -> None:
     connection = Connection("cartesia")
     connection.made(waited_for=False)
 
     connection.began(NOW)
-    assert not connection.up
 
-    connection.made(waited_for=False)
-    connection.refused(refusal(), waited_for=False)
     assert not connection.up
 
 
@@ -147,9 +122,3 @@ def test_a_cold_rung_stays_cold_only_for_the_work_that_waited_for_it(*, waited_f
     connection.made(waited_for=waited_for)
 
     assert connection.cold is waited_for
-
-
-def test_the_reason_for_hanging_is_reported_in_words() -> None:
-    assert Connection("cartesia").report_hang() == failed(
-        Kind.TIMEOUT, "tts", provider="cartesia", reason="no connection in time"
-    )
