@@ -1,7 +1,7 @@
 """The TTS stage with voices whose word times do not fit their sound."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from lab.simulators import faults
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
 from processors.speaking.rung import VoiceRung
-from tests.processors.speaking.tts_bench import Talk, laboratory, policy, talking
+from tests.processors.speaking.tts_bench import Talk, policy, talking
 
 pytestmark = pytest.mark.virtual_time
 
@@ -42,12 +42,6 @@ def drift(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(VoiceRung, "word", drifted)
 
 
-@pytest.fixture
-async def lab() -> AsyncIterator[Lab]:
-    async with laboratory() as lab:
-        yield lab
-
-
 async def say(talk: Talk, text: str) -> None:
     before = len(talk.said)
     await talk.reply(*text.split())
@@ -75,7 +69,7 @@ async def test_a_voice_whose_times_drift_loses_no_word_when_it_breaks(lab: Lab) 
     assert len(rejected(talk)) == 1
 
 
-@pytest.mark.parametrize("drift", ["late", "early"], indirect=True)
+@pytest.mark.parametrize("drift", ["late"], indirect=True)
 @pytest.mark.usefixtures("drift")
 async def test_a_drift_is_found_within_a_reply_that_breaks_later(lab: Lab) -> None:
     text = f"{FIRST} {TEXT}"

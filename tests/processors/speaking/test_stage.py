@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -57,14 +56,10 @@ ODD: dict[str, Fault] = {
     "twice": faults.Duplicate(),
 }
 VOICES = ("cartesia", "elevenlabs")
-LADDERS = {
-    "cartesia first": VOICES,
-    "elevenlabs first": ("elevenlabs", "cartesia"),
-}
+LADDERS = {"cartesia first": VOICES, "elevenlabs first": VOICES[::-1]}
 
 
 def probed(shared: StagePolicy, name: str) -> None:
-    """Let a probe succeed."""
     now = time.monotonic()
     permit = shared.availability.of("tts", name).permit(now, probe=True)
     assert permit
@@ -98,21 +93,25 @@ async def test_a_healthy_reply_is_spoken_by_the_first_rung_only(lab: Lab) -> Non
     )  # and the silence after it
 
 
-@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
-@pytest.mark.parametrize("fault", DEAD.values(), ids=DEAD)
-async def test_a_dead_rung_is_skipped_at_once(
-    lab: Lab, fault: Fault, ladder: tuple[str, str]
-) -> None:
-    break_(lab, ladder[0], fault)
-    async with talking(lab, ladder) as talk:
+@pytest.mark.parametrize(
+    ("ladder", "name"),
+    [
+        *(("cartesia first", name) for name in DEAD),
+        *(("elevenlabs first", name) for name in ("refused", "401", "hung handshake")),
+    ],
+)
+async def test_a_dead_rung_is_skipped_at_once(lab: Lab, ladder: str, name: str) -> None:
+    names = LADDERS[ladder]
+    break_(lab, names[0], DEAD[name])
+    async with talking(lab, names) as talk:
         at = await talk.reply(*TEXT.split())
         await talk.until(lambda: talk.line.played)
         first_s = talk.line.audible_from - at
         await talk.worker.cancel()
 
     assert first_s <= 0.3 + 0.4
-    assert talk.asked == list(ladder)
-    assert not talk.spoken_by(ladder[0])
+    assert talk.asked == list(names)
+    assert not talk.spoken_by(names[0])
 
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
@@ -143,7 +142,7 @@ async def test_a_voice_that_breaks_loses_no_word_and_leaves_no_gap(
     assert talk.said == [TEXT]
     assert talk.words == TEXT
     assert max(talk.line.gaps_s) <= 0.6
-    kinds = [type(frame) for frame in talk.kept.frames]
+    kinds = [type(frame) for frame in talk.kept]
     for once in (
         LLMFullResponseStartFrame,
         LLMFullResponseEndFrame,
@@ -225,9 +224,8 @@ async def test_a_word_without_its_time_does_not_silence_the_call(
     assert talk.said == [TEXT, "And again."]
 
 
-@pytest.mark.parametrize("how", ["reset", "close", "error"])
-async def test_each_word_of_a_resumed_sentence_sounds_once(lab: Lab, how: str) -> None:
-    break_(lab, "cartesia", faults.Cut(after_words=4, how=how))
+async def test_each_word_of_a_resumed_sentence_sounds_once(lab: Lab) -> None:
+    break_(lab, "cartesia", faults.Cut(after_words=4, how="reset"))
     async with talking(lab) as talk:
         await spoken(talk)
 
@@ -300,12 +298,12 @@ async def test_late_output_of_a_cancelled_rung_is_dropped(lab: Lab) -> None:
         await talk.reply(*TEXT.split())
         await talk.until(lambda: talk.line.length_s > 0.3)
         await talk.put(InterruptionFrame())
-        await talk.until(lambda: any(isinstance(f, InterruptionFrame) for f in talk.kept.frames))
-        since = len(talk.kept.frames)
+        await talk.until(lambda: any(isinstance(f, InterruptionFrame) for f in talk.kept))
+        since = len(talk.kept)
         await talk.reply("Of course.")
         await talk.until(lambda: talk.said and talk.said[-1] == "Of course.")
 
-    after = talk.kept.frames[since:]
+    after = talk.kept[since:]
     assert [f.text for f in after if isinstance(f, TTSTextFrame)] == ["Of", "course."]
     last = talk.spoken_by("cartesia")
     alone_s = next(word.end_s for word in reversed(last) if word.text == "course.")
@@ -342,30 +340,20 @@ async def test_a_call_that_ends_while_its_voice_speaks_leaves_no_connection_open
 
 
 async def test_without_a_usable_rung_the_call_continues_and_the_rest_is_reported(lab: Lab) -> None:
-    for name in ("cartesia", "elevenlabs"):
-        break_(lab, name, faults.Refuse())
-    async with talking(lab) as talk:
-        await talk.reply(*TEXT.split())
-        await talk.until(lambda: talk.unsaid)
-
-        assert talk.unsaid == [TEXT]
-        assert talk.protected == [False]
-        assert talk.facts(StageExhausted)
-        assert talk.kept_of(LLMFullResponseEndFrame)
-        assert not talk.kept_of(TTSTextFrame)
-
-
-async def test_unspoken_protected_words_are_reported_as_protected(lab: Lab) -> None:
-    for name in ("cartesia", "elevenlabs"):
+    for name in VOICES:
         break_(lab, name, faults.Refuse())
     notice = TTSSpeakFrame("This call is recorded.")
     notice.interruptible = False
     async with talking(lab) as talk:
         await talk.put(notice)
-        await talk.until(lambda: talk.unsaid)
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: len(talk.unsaid) == 2)
 
-    assert talk.unsaid == ["This call is recorded."]
-    assert talk.protected == [True]
+        assert talk.unsaid == [notice.text, TEXT]
+        assert talk.protected == [True, False]
+        assert talk.facts(StageExhausted)
+        assert talk.kept_of(LLMFullResponseEndFrame)
+        assert not talk.kept_of(TTSTextFrame)
 
 
 async def test_a_rung_that_gave_up_is_revived_and_speaks_again(lab: Lab) -> None:
@@ -422,8 +410,7 @@ async def test_a_connected_voice_that_pipecat_gave_up_is_reconnected(lab: Lab, n
     assert talk.failures == []
 
 
-@pytest.mark.parametrize("gap_s", [0.01, 0.02, 0.03])
-@pytest.mark.parametrize("words", [1, 3, 4, 5])
+@pytest.mark.parametrize(("words", "gap_s"), [(1, 0.02), (3, 0.01), (4, 0.03), (5, 0.02)])
 async def test_a_cut_between_two_sentences_loses_no_word_of_the_second(
     lab: Lab, words: int, gap_s: float
 ) -> None:
@@ -435,16 +422,6 @@ async def test_a_cut_between_two_sentences_loses_no_word_of_the_second(
 
     assert talk.said == [text]
     assert talk.line.length_s > 0.85 * spoken_s(text)
-
-
-async def test_the_only_rung_is_asked_again_over_a_new_connection(lab: Lab) -> None:
-    cut = faults.Cut(after_words=4, how="reset")
-    lab.instance("cartesia").set_faults([Window(fault=cut, requests=1)])
-    async with talking(lab, ("cartesia",)) as talk:
-        await spoken(talk)
-
-    assert talk.said == [TEXT]
-    assert talk.asked == ["cartesia", "cartesia"]
 
 
 async def test_an_error_and_the_close_after_it_are_one_failure(lab: Lab) -> None:
@@ -465,17 +442,16 @@ async def connect_from_afar(uri: str, **kwargs: Any) -> ClientConnection:
     return await ConnectHere(uri, **kwargs)
 
 
-@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
 @pytest.mark.parametrize("when", ["while it connects", "when it was refused"])
 async def test_a_refused_connection_counts_once_and_is_tried_again_when_no_other_is_left(
-    lab: Lab, ladder: tuple[str, str], when: str, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(one_address, "ConnectHere", connect_from_afar)
     refused = faults.Http(status=503)
-    for name in ladder:
+    for name in VOICES:
         lab.instance(name).set_faults([Window(fault=refused, requests=1)])
-    async with talking(lab, ladder) as talk:
-        connection = talk.stage._rungs[ladder[0]].connection
+    async with talking(lab) as talk:
+        connection = talk.stage._rungs[VOICES[0]].connection
         if when == "when it was refused":
             await talk.until(lambda: not connection.is_connecting)
         else:
@@ -483,8 +459,8 @@ async def test_a_refused_connection_counts_once_and_is_tried_again_when_no_other
         await spoken(talk)
 
     assert talk.said == [TEXT]
-    assert talk.asked == [*ladder, ladder[0]]
-    assert [provider for provider, _ in talk.failures] == [*ladder]
+    assert talk.asked == [*VOICES, VOICES[0]]
+    assert [provider for provider, _ in talk.failures] == [*VOICES]
 
 
 async def test_a_filler_survives_a_failover_and_a_barge_in_and_is_not_remembered(lab: Lab) -> None:
@@ -593,7 +569,6 @@ async def test_a_call_ends_at_once_despite_hanging_rungs(lab: Lab) -> None:
 
 
 def speak_in(talk: Talk, language: str) -> list[TTSUpdateSettingsFrame]:
-    """Return the frame that makes every voice speak a language."""
     services = [rung.pipe.service for rung in talk.stage._rungs.values()]
     frames = [
         TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=service)
@@ -626,18 +601,13 @@ async def test_the_next_reply_is_requested_in_the_callers_language(
     assert (talk.failures, set(talk.asked)) == ([], {ladder[0]})
 
 
-@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
-async def test_a_voice_that_dies_in_the_sign_after_a_number_loses_no_unit(
-    lab: Lab, ladder: tuple[str, str]
-) -> None:
+async def test_a_voice_that_dies_in_the_sign_after_a_number_loses_no_unit(lab: Lab) -> None:
     text = "That will cost you 25 € every month."
-    break_(lab, ladder[0], faults.Cut(after_words=5, how="reset", inside_word=True))
-    async with talking(lab, ladder) as talk:
+    break_(lab, "cartesia", faults.Cut(after_words=5, how="reset", inside_word=True))
+    async with talking(lab) as talk:
         await spoken(talk, text)
 
-    first, rest = (
-        " ".join(spoken_word.text for spoken_word in talk.spoken_by(name)) for name in ladder
-    )
+    first, rest = (" ".join(word.text for word in talk.spoken_by(name)) for name in VOICES)
     assert talk.said == [text]
     assert (first, rest) == ("That will cost you 25", "€ every month.")
 
@@ -675,7 +645,7 @@ THOUGHTS = "The user wants the hours. I should look them up in the list, and the
 ANSWERED = ("We", "open", "at", "nine.")
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.6, 2.0, 8.0])
+@pytest.mark.parametrize("after_s", [0.0, 0.6, 8.0])
 async def test_thoughts_that_are_spoken_when_they_end_are_stopped_and_leave_the_context(
     lab: Lab, after_s: float
 ) -> None:
@@ -778,54 +748,43 @@ async def test_a_barge_in_while_a_voice_reconnects_does_not_lose_it_for_the_call
     assert talk.failures == []
 
 
-def all_out(names: Sequence[str]) -> StagePolicy:
-    """Return the shared state of voices whose breakers are all open."""
-    now = time.monotonic()
-    shared = policy(names, now)
-    for name in names:
-        shared.availability.of("tts", name).breaker.trip(now)
-    return shared
-
-
-@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
-async def test_with_every_voice_out_a_callers_own_attempt_is_made_and_heard(
-    lab: Lab, ladder: tuple[str, str]
-) -> None:
-    shared = all_out(ladder)
-    async with talking(lab, ladder, shared=shared) as talk:
+async def test_with_every_voice_out_a_callers_own_attempt_is_made_and_heard(lab: Lab) -> None:
+    shared = policy(VOICES, time.monotonic())
+    rungs = [shared.availability.of("tts", name) for name in VOICES]
+    for rung in rungs:
+        rung.breaker.trip(time.monotonic())
+    async with talking(lab, shared=shared) as talk:
         await spoken(talk)
 
     assert talk.said == [TEXT]
-    assert (talk.asked, talk.failures, talk.unsaid) == ([ladder[0]], [], [])
-    states = [shared.availability.of("tts", name).breaker.state for name in ladder]
-    assert states == [State.CLOSED, State.OPEN]
+    assert (talk.asked, talk.failures, talk.unsaid) == (["cartesia"], [], [])
+    assert [rung.breaker.state for rung in rungs] == [State.CLOSED, State.OPEN]
 
 
-@pytest.mark.parametrize(
-    "mute",
-    ['<break time="1s"/>', "<|im_end|>", "</s>", "\U0001f600", "\u2026", "- - -", "<b></b> ..."],
-)
-@pytest.mark.parametrize("voice", ["cartesia", "elevenlabs"])
-async def test_a_piece_without_words_reaches_no_voice(lab: Lab, voice: str, mute: str) -> None:
-    async with talking(lab, [voice]) as talk:
-        await talk.put(TTSSpeakFrame(mute))
-        await talk.reply("We open at nine.", mute)
-        await talk.until(lambda: talk.said)
-        await talk.put(TTSSpeakFrame(mute))
-        await asyncio.sleep(1.0)
-
-    assert [said.rstrip(" \u2026") for said in talk.said] == ["We open at nine."]
-    assert (talk.asked, talk.failures, talk.unsaid) == ([voice], [], [])
+WORDLESS = (
+    '<break time="1s"/>', "<|im_end|>", "</s>", "\U0001f600", "\u2026", "- - -", "<b></b> ...",
+)  # fmt: skip
 
 
-LONG = [f"This is sentence {number} of a reply that is long." for number in range(20)]
+async def test_pieces_without_words_reach_no_voice(lab: Lab) -> None:
+    async with talking(lab, ["cartesia"]) as talk:
+        await talk.put(*map(TTSSpeakFrame, WORDLESS))
+        for mute in WORDLESS:
+            heard = len(talk.said)
+            await talk.reply("We open at nine.", mute)
+            await talk.until(lambda heard=heard: len(talk.said) > heard)
+            await talk.put(TTSSpeakFrame(mute))
+
+    assert {said.rstrip(" \u2026") for said in talk.said} == {"We open at nine."}
+    assert (talk.asked, talk.failures) == (["cartesia"] * len(WORDLESS), [])
+    assert talk.unsaid == []
 
 
-@pytest.mark.parametrize("dies", [False, True])
-async def test_a_voice_is_never_far_ahead_of_the_line(lab: Lab, *, dies: bool) -> None:
-    if dies:
-        window = Window(fault=faults.Cut(after_words=60, how="reset"))
-        lab.instance("cartesia").set_faults([window])
+LONG = [f"This is sentence {number} of a reply that is long." for number in range(12)]
+
+
+async def test_neither_a_voice_nor_its_replacement_is_ever_far_ahead_of_the_line(lab: Lab) -> None:
+    break_(lab, "cartesia", faults.Cut(after_words=25, how="reset"))
     queued_s: list[float] = []
     async with talking(lab, limit_s=120.0) as talk:
         await talk.reply(*LONG)
@@ -837,14 +796,14 @@ async def test_a_voice_is_never_far_ahead_of_the_line(lab: Lab, *, dies: bool) -
     assert max(queued_s) < AHEAD_S + 2.0  # the lab's voices speak a little slower than estimated
     assert max(talk.line.gaps_s, default=0.0) < 0.6
     assert talk.unsaid == []
+    assert set(talk.asked) == set(VOICES)
     requests = {(word.instance, word.request): "" for word in lab.record.words()}
     for word in lab.record.words():
         requests[word.instance, word.request] += f"{word.text} "
     assert max(map(len, requests.values())) * CHARACTER_S < AHEAD_S + 4.0
 
 
-@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
-@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize(("ladder", "dies"), [(VOICES, False), (VOICES[::-1], True)])
 async def test_after_a_barge_in_little_unheard_sound_is_billed(
     lab: Lab, ladder: tuple[str, str], *, dies: bool
 ) -> None:
@@ -867,5 +826,4 @@ async def test_after_a_barge_in_little_unheard_sound_is_billed(
 
 
 def given_to(request: Request) -> str:
-    """Return a voice's text in a request."""
     return str(request.details.get("text", ""))

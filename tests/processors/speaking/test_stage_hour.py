@@ -53,7 +53,7 @@ async def speaking(length_s: float) -> AsyncIterator[Talk]:
 
 def forget(talk: Talk) -> None:
     talk.told.clear()
-    talk.kept.frames.clear()
+    talk.kept.clear()
     talk.line.played.clear()
 
 

@@ -18,7 +18,7 @@ from pipecat.frames.frames import (
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection
 
 from calls.line import CallerLine
 from calls.turn import Turn
@@ -30,25 +30,11 @@ from lab.simulators.record import SpokenWord
 from processors.speaking.stage import TtsStage
 from providers.catalog import PROVIDERS, provider
 from providers.provider import RungSpec
-from tests.kit.bench import at_work, rung_spec, worker_of
+from tests.kit.bench import Tap, at_work, rung_spec, worker_of
 from tests.kit.line import PlayedLine
 from tests.kit.waiting import until
 
 RATE_HZ = 8000
-
-
-class Kept(FrameProcessor):
-    """Keeps the frames that leave the stage."""
-
-    def __init__(self) -> None:
-        super().__init__(enable_direct_mode=True)
-        self.frames: list[Frame] = []
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        if direction is FrameDirection.DOWNSTREAM:
-            self.frames.append(frame)
-        await self.push_frame(frame, direction)
 
 
 @dataclass(kw_only=True)
@@ -59,7 +45,7 @@ class Talk:
     stage: TtsStage
     worker: PipelineWorker
     line: PlayedLine
-    kept: Kept
+    kept: list[Frame]  # that left the stage
     context: LLMContext
     turn: Turn
     caller_line: CallerLine
@@ -81,7 +67,6 @@ class Talk:
         return at
 
     async def reply_slowly(self, *texts: str, gap_s: float) -> None:
-        """Let the model answer word by word."""
         await self.begin_reply()
         await self.write(*texts, gap_s=gap_s)
         await self.end_reply()
@@ -103,7 +88,6 @@ class Talk:
 
     @property
     def said(self) -> list[str]:
-        """The assistant's messages."""
         messages = cast("Sequence[Any]", self.context.messages)
         return [str(m["content"]) for m in messages if m.get("role") == "assistant"]
 
@@ -114,7 +98,7 @@ class Talk:
         return [event for event in self.told if isinstance(event, kind)]
 
     def kept_of(self, kind: type[Any]) -> list[Any]:
-        return [frame for frame in self.kept.frames if isinstance(frame, kind)]
+        return [frame for frame in self.kept if isinstance(frame, kind)]
 
     @property
     def words(self) -> str:
@@ -182,8 +166,9 @@ def _talk(
         line=caller_line,
         say_unsaid=unsaid,
     )
-    line, kept, context = PlayedLine(ahead_s=0.02), Kept(), LLMContext()
-    worker = worker_of(stage, kept, line, LLMAssistantAggregator(context), rate_hz=RATE_HZ)
+    line, kept, context = PlayedLine(ahead_s=0.02), list[Frame](), LLMContext()
+    tap = Tap(kept, FrameDirection.DOWNSTREAM)
+    worker = worker_of(stage, tap, line, LLMAssistantAggregator(context), rate_hz=RATE_HZ)
     talk = Talk(
         lab=lab,
         stage=stage,
