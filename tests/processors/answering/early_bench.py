@@ -49,7 +49,7 @@ from processors.answering.stage import LlmStage
 from processors.call_observer import CallObserver
 from processors.hearing.caller_words import CallerWords
 from processors.turn.dictation_rules import Dictation
-from processors.turn.ending import PauseEnded, PauseSoundsFinal, TurnOpener, TurnStop
+from processors.turn.ending import TurnOpener, TurnStop
 from processors.turn.floor import Floor
 from processors.turn.sound_path import Faintness
 from providers.openai import build
@@ -104,14 +104,6 @@ def begins(words: str) -> InterimTranscriptionFrame:
 
 def stops() -> VADUserStoppedSpeakingFrame:
     return VADUserStoppedSpeakingFrame(stop_secs=STOP_S)
-
-
-def sounds_final() -> PauseSoundsFinal:
-    return PauseSoundsFinal()
-
-
-def goes_on() -> PauseEnded:
-    return PauseEnded()
 
 
 def pause(length_s: float) -> SleepFrame:
@@ -199,12 +191,10 @@ class EarlyBench:
 
     @property
     def said(self) -> list[str]:
-        """What the assistant has said, as its context has it."""
         return self._words_of("assistant")
 
     @property
     def heard(self) -> list[str]:
-        """What the caller has said, as the context has it."""
         return self._words_of("user")
 
     def _words_of(self, role: str) -> list[str]:
@@ -220,7 +210,6 @@ class EarlyBench:
 
     @property
     def story(self) -> list[str]:
-        """The events that matter here, in order."""
         kinds = (
             EarlyAnswerAsked, AttemptStarted, TurnDecided, EarlyAnswerTaken, EarlyAnswerDropped
         )  # fmt: skip
@@ -230,7 +219,6 @@ class EarlyBench:
         return len(self.lab.record.requests(name))
 
     def told_at(self, kind: type) -> float:
-        """Return when the first event of a kind was published."""
         return next(self.at[n] for n, each in enumerate(self.told) if isinstance(each, kind))
 
     def _emit(self, event: Event) -> None:

@@ -1,19 +1,17 @@
 """One answer by any models, with numbers for time."""
 
 import itertools
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from fallbacks.attempt_events import (
     Ask,
     Done,
-    Dropped,
     EmitEvent,
     Exhausted,
     Failed,
-    Resumed,
     Stop,
 )
 from fallbacks.attempts import Attempting
@@ -28,10 +26,8 @@ from fallbacks.events import (
     StageExhausted,
 )
 from fallbacks.failure import Finding, Kind, Scope, failed, finding
-from fallbacks.ladder import RETRY_WAIT_S, StagePolicy
-from fallbacks.limits import Gate
-from fallbacks.llm_times import RUNG_CHECK_S, RUNG_WAIT_S
-from fallbacks.retry_after import retry_after_s
+from fallbacks.ladder import StagePolicy
+from fallbacks.llm_times import RUNG_CHECK_S
 from fallbacks.tts_times import NEXT_VOICE_S
 from processors.answering.decision import (
     AnswerAction,
@@ -43,7 +39,6 @@ from processors.answering.decision import (
 )
 
 NOW = 100.0
-SOME_GATE = cast("Gate", object())  # only its presence matters here
 
 
 def four_seconds(now: float) -> Deadline:
@@ -51,22 +46,21 @@ def four_seconds(now: float) -> Deadline:
 
 
 def ladder(
-    *names: str,
-    recovers_s: float = RUNG_WAIT_S,
-    until: Callable[[float], Deadline] = four_seconds,
-    gates: Mapping[str, Gate] | None = None,
-    leaves_out: int = 0,
+    *names: str, until: Callable[[float], Deadline] = four_seconds, leaves_out: int = 0
 ) -> tuple[Answering, AvailabilityTable]:
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
     availability, numbers = AvailabilityTable(places, now=NOW), itertools.count(1)
-    policy = StagePolicy(stage="llm", availability=availability, gates=gates or {})
+    policy = StagePolicy(stage="llm", availability=availability)
     answering = Answering(
-        lambda: Attempting(policy, numbers=numbers, queues=True),
-        until=until,
-        recovers_s=recovers_s,
-        leaves_out=leaves_out,
+        lambda: Attempting(policy, numbers=numbers, queues=True), until=until, leaves_out=leaves_out
     )
     return answering, availability
+
+
+def begun(*names: str, **how: Any) -> Answering:
+    answering, _ = ladder(*names, **how)
+    answering.start(NOW)
+    return answering
 
 
 def doing(actions: tuple[AnswerAction, ...]) -> list[AnswerAction]:
@@ -95,8 +89,7 @@ def test_a_healthy_answer_is_written_as_it_comes_and_then_finished() -> None:
 
 
 def test_the_next_model_is_asked_for_the_rest_and_a_partial_word_is_dropped() -> None:
-    answering, _ = ladder("a", "b")
-    answering.start(NOW)
+    answering = begun("a", "b")
     answering.write(1, "We open at ni", NOW + 0.3)
 
     (ask,) = doing(answering.handle(failure(1, "a"), NOW + 0.4))
@@ -124,8 +117,7 @@ def test_a_model_that_continues_from_the_last_sentence_may_have_nothing_to_add()
 
 @pytest.mark.parametrize("said", ["", "We open at ", "We open at nine, "])
 def test_a_model_without_words_where_some_are_missing_is_asked_once_more(said: str) -> None:
-    answering, _ = ladder("a", "b", "c")
-    answering.start(NOW)
+    answering = begun("a", "b", "c")
     if said:
         answering.write(1, said, NOW + 0.3)
     answering.handle(failure(1, "a"), NOW + 0.4)
@@ -156,16 +148,6 @@ def test_an_unanswered_question_is_asked_again_once_a_rung_is_available() -> Non
     assert answering.wake_at == now + 0.6
 
 
-def test_a_pending_question_expires() -> None:
-    answering, _ = ladder("a", recovers_s=0.0)
-    answering.start(NOW)
-    actions = doing(answering.handle(failure(1, "a"), NOW + 0.1))
-    while not answering.over:
-        actions = doing(answering.handle(failure(answering.attempting.attempts, "a"), NOW + 0.1))
-
-    assert isinstance(actions[-1], Exhausted)
-
-
 @pytest.mark.parametrize("rungs", [("a",), ("a", "b"), ("a", "b", "c")])
 def test_when_every_model_ends_without_words_the_caller_is_asked_to_repeat(
     rungs: tuple[str, ...],
@@ -185,8 +167,7 @@ def test_when_every_model_ends_without_words_the_caller_is_asked_to_repeat(
 
 
 def test_an_answer_without_speakable_text_is_complete() -> None:
-    answering, _ = ladder("a", "b")
-    answering.start(NOW)
+    answering = begun("a", "b")
 
     actions = answering.finish(1, NOW + 0.3, wrote=Wrote.SIGNS)
 
@@ -197,8 +178,7 @@ def test_an_answer_without_speakable_text_is_complete() -> None:
 
 
 def test_a_question_is_kept_for_ten_seconds_without_an_available_rung() -> None:
-    answering, _ = ladder("a", until=lambda _: Deadline(at=NOW + 1.0))
-    answering.start(NOW)
+    answering = begun("a", until=lambda _: Deadline(at=NOW + 1.0))
     told: list[tuple[float, list[AnswerAction]]] = []
     while answering.wake_at is not None and not answering.over and len(told) < 1000:
         at = answering.wake_at
@@ -227,8 +207,7 @@ def test_a_question_is_kept_for_ten_seconds_without_an_available_rung() -> None:
 def test_a_question_is_kept_only_if_a_failure_may_pass(
     first: Kind, then: Kind, given_up: list[AnswerAction]
 ) -> None:
-    answering, _ = ladder("a", "b")
-    answering.start(NOW)
+    answering = begun("a", "b")
     answering.handle(failure(1, "a", first, permanent=first is Kind.AUTH), NOW + 0.1)
 
     gone = answering.handle(failure(2, "b", then, permanent=then is Kind.AUTH), NOW + 0.2)
@@ -284,31 +263,12 @@ def test_a_question_that_failed_at_every_model_is_sent_again_only_after_an_outag
     assert (doing(tuple(actions))[-1] == Exhausted(attempts=2)) is not probe_fails
 
 
-def test_a_model_that_is_late_is_raced_and_the_first_to_write_is_heard() -> None:
-    answering, _ = ladder("a", "b")
-    answering.start(NOW)
-    assert answering.wake_at == NOW + 0.6
-
-    raced = answering.tick(NOW + 0.6)
-    wrote = doing(answering.write(2, "We ", NOW + 0.9))
-
-    started = AttemptStarted(stage="llm", provider="b", attempt=2, extra=True, left_s=4.0)
-    assert EmitEvent(started) in raced
-    assert doing(raced) == [Ask(provider="b", attempt=2)]
-    assert wrote == [
-        UseModel(provider="b", taken_back=0),
-        Stop(attempt=1, provider="a", because="late"),
-        WriteText(attempt=2, text="We "),
-    ]
-
-
 def passed(_: float) -> Deadline:
     return Deadline(at=NOW - 2.0)  # a tool took longer than the turn's patience
 
 
 def test_models_asked_after_a_slow_tool_get_time_to_answer() -> None:
-    answering, _ = ladder("a", "b", until=passed)
-    answering.start(NOW)
+    answering = begun("a", "b", until=passed)
     raced = doing(answering.tick(NOW + 0.6))
     nothing = doing(answering.tick(NOW + 1.4))
 
@@ -321,8 +281,7 @@ def test_models_asked_after_a_slow_tool_get_time_to_answer() -> None:
 
 
 def test_models_that_are_asked_late_and_hang_are_given_up_anyway() -> None:
-    answering, _ = ladder("a", "b", until=passed)
-    answering.start(NOW)
+    answering = begun("a", "b", until=passed)
     gone: list[AnswerAction] = []
     at: float | None = NOW
     while not answering.attempting.over:
@@ -335,8 +294,7 @@ def test_models_that_are_asked_late_and_hang_are_given_up_anyway() -> None:
 
 
 def test_the_only_model_is_asked_again_after_a_slow_tool_too() -> None:
-    answering, _ = ladder("a", until=passed)
-    answering.start(NOW)
+    answering = begun("a", until=passed)
 
     again = doing(answering.handle(failure(1, "a"), NOW + 0.1))
 
@@ -377,23 +335,8 @@ def test_a_turn_with_enough_time_left_uses_its_own_deadline(left_s: float) -> No
     assert at == pytest.approx(NOW + left_s)
 
 
-def test_a_model_that_waits_for_a_place_is_not_late_and_without_one_the_next_is_asked() -> None:
-    answering, _ = ladder("a", "b", gates=dict.fromkeys("ab", SOME_GATE))
-
-    (waits,) = doing(answering.start(NOW))
-    waiting = answering.wake_at
-    (ask,) = doing(answering.handle(Dropped(attempt=1, because="limit"), NOW + 0.1))
-    answering.handle(Resumed(attempt=2, began=True), NOW + 0.3)
-
-    assert waits == Ask(provider="a", attempt=1, wait_until=Deadline(at=NOW + 3.4))
-    assert waiting is None
-    assert ask == Ask(provider="b", attempt=2, wait_until=Deadline(at=NOW + 4.1))
-    assert answering.wake_at == pytest.approx(NOW + 0.9)
-
-
 def test_words_that_were_held_are_written_at_the_end() -> None:
-    answering, _ = ladder("a", "b")
-    answering.start(NOW)
+    answering = begun("a", "b")
     answering.write(1, "We open at nine. ", NOW + 0.1)
     answering.handle(failure(1, "a"), NOW + 0.2)
 
@@ -405,8 +348,7 @@ def test_words_that_were_held_are_written_at_the_end() -> None:
 
 
 def test_a_failure_has_the_number_of_words_that_the_caller_heard() -> None:
-    answering, _ = ladder("a", "b")
-    answering.start(NOW)
+    answering = begun("a", "b")
     answering.write(1, "We open at ", NOW + 0.1)
 
     told = answering.handle(failure(1, "a"), NOW + 0.2)
@@ -437,8 +379,7 @@ def test_refusals_of_one_calls_answers_count_once(calls: str, *, blamed: bool) -
 
 
 def test_a_caller_who_speaks_ends_every_request() -> None:
-    answering, _ = ladder("a", "b")
-    answering.start(NOW)
+    answering = begun("a", "b")
 
     dropped = AttemptDropped(stage="llm", provider="a", attempt=1, because="caller")
     assert answering.cancel(NOW + 0.1) == (
@@ -448,28 +389,8 @@ def test_a_caller_who_speaks_ends_every_request() -> None:
     assert answering.over
 
 
-def test_a_question_that_is_asked_again_in_a_moment_is_no_outage() -> None:
-    answering, _ = ladder("a")
-    answering.start(NOW)
-    message = "Rate limit reached for requests. Please try again in 34ms."
-    limited = failed(
-        Kind.RATE_LIMITED, "llm", provider="a", retry_after_s=retry_after_s({}, message)
-    )
-
-    refused = answering.handle(Failed(attempt=1, failure=limited), NOW + 0.1)
-    at = answering.wake_at
-    assert at is not None
-    (ask,) = doing(answering.tick(at))
-
-    assert doing(refused) == []
-    assert at < NOW + 0.1 + RETRY_WAIT_S
-    assert isinstance(ask, Ask)
-    assert ask.attempt == 2
-
-
 def test_a_caller_who_speaks_ends_a_question_that_is_kept() -> None:
-    answering, _ = ladder("a")
-    answering.start(NOW)
+    answering = begun("a")
     answering.handle(failure(1, "a", Kind.RATE_LIMITED), NOW + 0.1)
     assert answering.wake_at is not None
 
@@ -558,8 +479,7 @@ def test_an_answer_asked_for_before_does_not_show_that_the_only_model_serves_mea
 
 
 def test_a_second_refusal_without_that_message_is_an_outage() -> None:
-    answering, _ = ladder("a", leaves_out=True)
-    answering.start(NOW)
+    answering = begun("a", leaves_out=True)
     bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
     again = answering.handle(Failed(attempt=1, failure=bad), NOW + 0.1)
     ended = answering.handle(Failed(attempt=2, failure=bad), NOW + 0.2)
@@ -569,8 +489,7 @@ def test_a_second_refusal_without_that_message_is_an_outage() -> None:
 
 
 def test_the_refused_rest_of_an_answer_is_replaced_by_a_request_for_other_words() -> None:
-    answering, _ = ladder("a", leaves_out=True)
-    answering.start(NOW)
+    answering = begun("a", leaves_out=True)
     answering.write(1, "We open at ", NOW + 0.1)
     bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
     ended = answering.handle(Failed(attempt=1, failure=bad), NOW + 0.2)
@@ -579,8 +498,7 @@ def test_the_refused_rest_of_an_answer_is_replaced_by_a_request_for_other_words(
 
 
 def test_a_rung_that_broke_off_keeps_the_message_of_an_answer_that_another_refuses() -> None:
-    answering, _ = ladder("a", "b", leaves_out=True)
-    answering.start(NOW)
+    answering = begun("a", "b", leaves_out=True)
     answering.write(1, "We open at ", NOW + 0.1)
     answering.handle(failure(1, "a"), NOW + 0.2)
     bad = failed(Kind.BAD_REQUEST, "llm", provider="b")

@@ -148,13 +148,13 @@ def written(frames: Sequence[Frame]) -> str:
 
 FAULTS: dict[str, Fault] = {
     **{name: fault for name, fault in DEAD.items() if name != "no websocket"},
-    **{str(status): faults.Http(status=status) for status in (400, 403, 404, 408, 500)},
+    **{str(status): faults.Http(status=status) for status in (400, 403)},
     "429 with a rest": faults.Http(status=429, retry_after_s=3),
     **MUTE,
     "garbage": faults.Garbage(),
     "an error in the stream": faults.ErrorEvent(),
-    **cuts(1, 4, 11, len(ANSWER.split())),
-    **stalls(1, 4, 11),
+    **cuts(1, 11, len(ANSWER.split())),
+    **stalls(1, 11),
 }
 
 
@@ -187,8 +187,9 @@ async def test_each_word_of_the_answer_comes_once_whatever_the_first_model_does(
     assert len(it.told_of(AttemptFailed)) == 1
 
 
-@pytest.mark.parametrize("continuation", ["clean", "no_space", "overlap", "repeat_all"])
-@pytest.mark.parametrize("words", [1, 4, 11])
+@pytest.mark.parametrize(
+    ("continuation", "words"), [("clean", 4), ("no_space", 11), ("overlap", 4), ("repeat_all", 1)]
+)
 async def test_no_word_is_repeated_in_any_continuation_by_the_second_model(
     continuation: str, words: int
 ) -> None:
@@ -228,16 +229,6 @@ async def test_a_context_that_is_too_long_is_cut_and_the_same_model_asked_again(
 
     assert answer == ANSWER
     assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == ["openai", "openai"]
-
-
-async def test_when_no_rung_is_left_the_answer_ends_and_that_is_reported() -> None:
-    async with bench() as it:
-        for name in ("openai", "openai-b"):
-            it.fault(name, fault="http", status=401)
-        answer = await it.ask()
-
-    assert answer == ""
-    assert [item.attempts for item in it.told_of(StageExhausted)] == [2]
 
 
 @pytest.mark.parametrize(
@@ -298,23 +289,16 @@ async def test_a_question_refused_by_available_rungs_is_not_asked_endlessly() ->
         assert len(it.told_of(StageExhausted)) == 1
 
 
-BLANKS = {"nothing": (), "a blank": ("\n\n",), "blanks": (" ", "\n", "\t ")}
+BLANKS = {"nothing": (), "blanks": (" ", "\n", "\t ")}
 THOUGHTS = {
     "a thought": ("<think>", "They ask for ", "hours.</think>\n"),
     "a thought without an end": ("<think>They ask.",),
-    "code": ("```\n", "x = 1\n```"),
-    "an end": ("<|im_", "end|>"),
     "tokens": ("<s><|im_start|>", "assistant\n<|im_end|>"),
-    "a call of DeepSeek's of no tool": (
-        "<\uff5ctool\u2581call\u2581begin\uff5c>check_order<\uff5ctool\u2581sep\uff5c>",
-        '{"order": "77"}<\uff5ctool\u2581call\u2581end\uff5c>',
-    ),
     "a call of no tool": ('{"name": "delete_', 'all", "arguments": {}}'),
 }
-SIGNS = {"an emoji": ("👍",), "dots": ("**", "…", "**"), "dashes": ("- ", " -")}
+SIGNS = {"an emoji": ("👍",), "dots": ("**", "…", "**")}
 WITHDRAWN = {
     "thoughts without a beginning": ("They ask for ", "hours.", "</think>\n"),
-    "a call in code of no tool": ("check", "_order(order=", '"77")'),
     "a call by name of no tool": ("check", "_order", '{"order"', ': "77"}'),
 }
 EMPTY = [
@@ -434,22 +418,21 @@ async def test_an_unknown_finish_reason_does_not_end_the_answer() -> None:
     assert [failure.kind for failure in it.told_of(AttemptFailed)] == [Kind.CUT]
 
 
-async def test_spaces_before_the_first_word_and_between_words_are_harmless() -> None:
-    pieces = ("\n\n", " ", "We", " ", "open", "\n", "at nine.")
+@pytest.mark.parametrize(
+    ("pieces", "answer"),
+    [
+        (("\n\n", " ", "We", " ", "open", "\n", "at nine."), "We open at nine."),
+        ((" ", "$", "5", ", or ", "-", "5."), "$5, or -5."),
+    ],
+    ids=["spaces before and between words", "punctuation of the first word"],
+)
+async def test_words_are_passed_on_in_whatever_pieces_they_come(
+    pieces: tuple[str, ...], answer: str
+) -> None:
     async with writing(*pieces, finish="stop") as url, bench() as it:
         it.urls["openai"] = url
-        answer = await it.ask()
+        assert (await it.ask()).split() == answer.split()
 
-    assert answer.split() == ["We", "open", "at", "nine."]
-    assert it.told_of(AttemptFailed) == []
-
-
-async def test_punctuation_before_the_first_word_belongs_to_it() -> None:
-    async with writing(" ", "$", "5", ", or ", "-", "5.", finish="stop") as url, bench() as it:
-        it.urls["openai"] = url
-        answer = await it.ask()
-
-    assert answer == "$5, or -5."
     assert it.told_of(AttemptFailed) == []
 
 
@@ -466,24 +449,12 @@ async def test_a_model_that_continues_with_only_a_full_stop_has_answered() -> No
     assert it.told_of(StageExhausted) == []
 
 
-@pytest.mark.parametrize("words", [1, 2])
-async def test_a_tool_call_that_was_cut_is_run_once_and_whole(words: int) -> None:
+async def test_a_tool_call_that_was_cut_is_run_once_and_whole() -> None:
     async with bench() as it:
-        it.fault("openai", fault="cut", after_words=words, how="reset")
+        it.fault("openai", fault="cut", after_words=2, how="reset")
         called = await asked_for_a_person(it)
 
     assert len(called) == 1
-
-
-async def test_a_tool_call_that_ends_in_the_middle_is_requested_again() -> None:
-    async with bench() as it:
-        it.options["openai"] = {"max_completion_tokens": 2}
-        called = await asked_for_a_person(it)
-
-    assert len(called) == 1
-    (failure,) = it.told_of(AttemptFailed)
-    assert (failure.provider, failure.kind) == ("openai", Kind.PROTOCOL)
-    assert "transfer_to_person" in failure.reason
 
 
 async def asked_for_a_person(it: Bench) -> list[dict[str, Any]]:
@@ -544,24 +515,12 @@ WRITTEN_CALL = '{"name": "transfer_to_person", "arguments": {"reason": "asked"}}
         (WRITTEN_CALL, [{"reason": "asked"}]),
         (f"<tool_call>{WRITTEN_CALL}</tool_call>", [{"reason": "asked"}]),
         (f"One moment.\n```json\n{WRITTEN_CALL}\n```", [{"reason": "asked"}]),
-        ('<function=transfer_to_person>{"reason": "asked"}</function>', [{"reason": "asked"}]),
         (f"{WRITTEN_CALL}\n```\n{WRITTEN_CALL}\n```", [{"reason": "asked"}]),
         (WRITTEN_CALL.replace("transfer_to_person", "delete_all"), []),
         (WRITTEN_CALL.replace("reason", "colour"), []),
         (WRITTEN_CALL.replace('"asked"', "5"), []),
         ('<tool_call>{"name": "transfer_to_person", "argu', []),
         ('[transfer_to_person(reason="asked")]', [{"reason": "asked"}]),
-        ('transfer_to_person{"reason": "asked"}', [{"reason": "asked"}]),
-        (f"One moment. {WRITTEN_CALL}", [{"reason": "asked"}]),
-        (
-            "<function=transfer_to_person><parameter=reason>asked</parameter></function>",
-            [{"reason": "asked"}],
-        ),
-        (
-            "<\uff5ctool\u2581call\u2581begin\uff5c>transfer_to_person<\uff5ctool\u2581sep\uff5c>"
-            '{"reason": "asked"}<\uff5ctool\u2581call\u2581end\uff5c>',
-            [{"reason": "asked"}],
-        ),
     ],
 )
 async def test_a_tool_call_written_as_text_is_run_if_it_could_be_one(
@@ -657,11 +616,9 @@ async def test_an_answer_recognised_as_one_only_at_its_end_is_spoken(
         ("They want the ", "hours.\n</thi", "nk>\n\nWe open ", "at nine."),
         ("```\nWe open ", "at nine.\n```"),
         ('{"response": "We ', 'open at nine."}'),
-        ("We open at nine.<|im_", "end|>\n<|im_start|>user\nAnd on Sunday?"),
         ("We open at nine [do", "c1].\u30104:0\u2020source\u3011"),
-        ("*Smiles ", "warmly* We open at ", "nine. [pause]"),
     ],
-    ids=["thoughts", "a fence", "JSON", "an invented turn", "citations", "directions"],
+    ids=["thoughts", "a fence", "JSON", "citations"],
 )
 async def test_only_the_answer_is_passed_on(pieces: tuple[str, ...]) -> None:
     async with writing(*pieces, finish="stop") as url, bench() as it:

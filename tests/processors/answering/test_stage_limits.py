@@ -101,17 +101,9 @@ async def test_a_third_call_over_a_limit_of_two_takes_the_next_rung_without_time
     assert len(it.lab.record.requests("openai-b")) == 1
     (reached,) = it.told_of(LimitReached)
     assert (reached.provider, reached.asked) == ("openai", False)
-
-
-async def test_a_request_moved_on_by_our_own_limit_is_no_failure() -> None:
-    async with bench({"openai": Limits(concurrent=1)}) as it:
-        await it.ask_at_once(4, budget_s=0.2)
-        first = it.policy.availability.ladder("llm", time.monotonic())[0]
-
-    assert not [
-        event for event in it.told if isinstance(event, AttemptFailed | Suspected | RungRested)
-    ]
-    assert first.state is RungState.READY
+    kinds = AttemptFailed | Suspected | RungRested
+    assert not [event for event in it.told if isinstance(event, kinds)]
+    assert it.policy.availability.ladder("llm", time.monotonic())[0].state is RungState.READY
 
 
 async def test_the_only_rung_is_waited_for_as_long_as_a_late_answer_is_useful() -> None:
@@ -130,15 +122,6 @@ async def test_a_broken_answer_returns_its_place() -> None:
 
     assert first.split() == ANSWER.split()
     assert it.policy.gates["openai"].has_room
-
-
-async def test_over_a_limit_a_minute_the_next_rung_is_asked_at_once() -> None:
-    async with bench({"openai": Limits(per_minute=2)}) as it:
-        answers = [await it.ask_after(budget_s=0.2) for _ in range(3)]
-
-    assert answers == [ANSWER] * 3
-    requests = [len(it.lab.record.requests(name)) for name in it.rungs]
-    assert requests == [2, 1]
 
 
 async def test_an_unconfigured_limit_is_learnt_from_the_answers() -> None:
@@ -237,7 +220,7 @@ async def test_requests_outside_the_call_use_the_ladder(fault: dict[str, Any]) -
     assert [attempt.provider for attempt in it.told_of(UsageMeasured)] == ["openai-b"]
 
 
-async def test_a_hedge_starts_at_the_first_rungs_p95_and_the_loser_is_cancelled() -> None:
+async def test_a_hedge_starts_at_the_first_rungs_p95_and_both_requests_are_billed() -> None:
     async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
         for _ in range(5):  # so that its p95 is measured
             await it.ask_after()
@@ -252,19 +235,8 @@ async def test_a_hedge_starts_at_the_first_rungs_p95_and_the_loser_is_cancelled(
     assert p95_s <= hedge.after_s < p95_s + 0.05
     assert [attempt.provider for attempt in it.told_of(AttemptWon)] == ["openai-b"]
     assert not [event for event in it.told if isinstance(event, AttemptFailed | Suspected)]
-
-
-async def test_the_cost_of_a_hedge_is_reported_for_both_requests() -> None:
-    async with bench({}, hedges=Allowance(share=0.05, floor=1)) as it:
-        for _ in range(5):
-            await it.ask_after()
-        it.told.clear()
-        it.fault("openai", fault="slow_start", delay_s=1.0)
-        await it.ask_after()
-
     billed = {attempt.provider: attempt for attempt in it.told_of(UsageMeasured)}
-    assert set(billed) == {"openai", "openai-b"}
-    assert not billed["openai-b"].estimated
-    assert billed["openai"].estimated
-    assert billed["openai"].prompt_tokens == billed["openai-b"].prompt_tokens > 0
-    assert billed["openai"].model == "gpt-4.1-mini"
+    first, second = (billed[name] for name in it.rungs)
+    assert (first.estimated, second.estimated) == (True, False)  # the loser was cancelled
+    assert first.prompt_tokens == second.prompt_tokens > 0
+    assert first.model == "gpt-4.1-mini"

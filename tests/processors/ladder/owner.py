@@ -9,9 +9,11 @@ class Owner:
     """Owns tasks, as a processor does."""
 
     name = "owner"
+    task: asyncio.Task[None]  # the latest one
 
     def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        return asyncio.create_task(coroutine, name=name)
+        self.task = asyncio.create_task(coroutine, name=name)
+        return self.task
 
     async def cancel_task(self, task: asyncio.Task[None]) -> None:
         task.cancel()
