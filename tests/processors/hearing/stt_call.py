@@ -54,8 +54,6 @@ def words(text: str) -> list[str]:
 
 @dataclass
 class Call:
-    """A running call, driven by a test."""
-
     stage: SttStage
     bench: Bench
     lab: Lab
@@ -66,7 +64,6 @@ class Call:
     _debt_s: float = field(default=0.0)
 
     async def silence(self, seconds: float) -> None:
-        """Carry silence."""
         await self.sound(caller.noise(seconds, rms=FLOOR_RMS))
 
     async def sound(self, pcm: bytes) -> None:
@@ -112,25 +109,20 @@ class Call:
         return text_of(self.bench.all(TranscriptionFrame, since=self.seen))
 
     def facts(self, kind: type[E]) -> list[E]:
-        """Return the events of a kind."""
         return [event for event in self.told if isinstance(event, kind)]
 
     @property
     def asked(self) -> list[str]:
-        """Return the asked rungs, in order."""
         return [fact.provider for fact in self.facts(AttemptStarted)]
 
     @property
     def failures(self) -> list[tuple[str, str]]:
-        """Return the failures with their rungs."""
         return [(fact.provider, fact.kind.value) for fact in self.facts(AttemptFailed)]
 
     def breaks(self, name: str, fault: Fault | None) -> None:
-        """Break or repair a provider."""
         self.lab.instance(name).set_faults([Window(fault=fault)] if fault else [])
 
     async def until(self, met: Any, *, limit_s: float = TIMEOUT_S) -> None:
-        """Wait for a condition without an event."""
         await until(met, within_s=limit_s, every_s=0.02)
 
     async def _wait(self, seconds: float) -> None:

@@ -3,7 +3,7 @@
 from pipecat.frames.frames import Frame, TranscriptionFrame, TTSUpdateSettingsFrame
 from pipecat.frames.frames import UserStoppedSpeakingFrame as Stopped
 from pipecat.processors.frame_processor import FrameProcessor
-from pipecat.tests.utils import SleepFrame, run_test
+from pipecat.tests.utils import run_test
 from pipecat.transcriptions.language import Language
 
 from processors.hearing.caller_words import CallerLanguage
@@ -41,15 +41,3 @@ async def test_an_unchanged_language_is_not_reported() -> None:
 
     assert [type(item) for item in down] == 3 * [TranscriptionFrame]
     assert followed == []
-
-
-async def test_the_caller_may_change_back() -> None:
-    _, followed, _ = await told(
-        words("здравствуйте", Language.RU),
-        SleepFrame(0.05),
-        Stopped(),
-        SleepFrame(0.05),
-        words("hello", Language.EN),
-    )
-
-    assert followed == ["ru", "en"]

@@ -47,7 +47,6 @@ class Bench:
             self.hearing.opened(name, self.now)
 
     def note(self, actions: Iterable[HearingAction]) -> list[HearingAction]:
-        """Keep actions, and return them."""
         wanted = list(actions)
         self.done += wanted
         return wanted
@@ -107,7 +106,6 @@ class Bench:
         end_s: float | None = None,
         words: tuple[HeardWord, ...] = (),
     ) -> list[HearingAction]:
-        """Have a recogniser write a final result."""
         heard = Heard(text=text, final=True, interim=False, flushed=True, end_s=end_s, words=words)
         return self.read(name, heard)
 
@@ -125,8 +123,15 @@ def up(*names: str) -> Bench:
     return bench
 
 
+def speaking(seconds: float, *names: str) -> Bench:
+    """Return such a ladder while the caller has been speaking for this long."""
+    bench = up(*names)
+    bench.begin()
+    bench.pass_s(seconds)
+    return bench
+
+
 def fed(actions: list[HearingAction], name: str) -> float:
-    """Return how many seconds of sound a recogniser was fed."""
     pieces = [
         action.sound
         for action in actions
@@ -141,16 +146,6 @@ def test_the_caller_is_heard_by_the_first_recogniser_only() -> None:
 
     assert fed(bench.done, "a") > 0.9
     assert fed(bench.done, "b") == 0.0
-
-
-def test_a_recogniser_that_already_hears_is_only_told_that_the_caller_speaks() -> None:
-    bench = up()
-
-    began = bench.begin()
-
-    assert [
-        hearing_action for hearing_action in began if not isinstance(hearing_action, EmitEvent)
-    ] == [MarkSpeech(provider="a", speaking=True)]
 
 
 def test_a_writing_recogniser_is_flushed_as_soon_as_the_caller_pauses() -> None:
@@ -170,9 +165,7 @@ def test_without_speech_no_recogniser_is_flushed() -> None:
 def test_only_words_of_the_pause_are_pending_unless_the_caller_continued(
     goes_on_s: float, *, owed: bool
 ) -> None:
-    bench = up()
-    bench.begin()
-    bench.pass_s(1.0)
+    bench = speaking(1.0)
     bench.pause()
     bench.write("a", "Are you open?", end_s=bench.hearing.sound.end_s)
     bench.pass_s(goes_on_s)
@@ -195,9 +188,7 @@ def test_the_next_recogniser_hears_the_utterance_from_its_start() -> None:
 
 
 def test_delivered_words_are_not_delivered_again() -> None:
-    bench = up()
-    bench.begin()
-    bench.pass_s(1.0)
+    bench = speaking(1.0)
     assert PassOn(None) in bench.write("a", "I would like")
     bench.fail("a")
 
@@ -277,9 +268,7 @@ def test_an_open_stream_keeps_writing_though_no_rung_may_be_asked() -> None:
 
 
 def test_a_standby_that_replayed_an_utterance_hears_the_next_though_no_rung_may_be_asked() -> None:
-    bench = up("a")
-    bench.begin()
-    bench.pass_s(0.5)
+    bench = speaking(0.5, "a")
     bench.fail("a")
     bench.connect("a")
     bench.stop()
@@ -349,22 +338,6 @@ def test_without_an_open_stream_the_caller_tries_a_rung_before_the_outage_is_rep
     assert (exhausted(began), exhausted(lost)) == ([], [1])
 
 
-def test_without_an_open_stream_the_outage_is_reported() -> None:
-    bench = outage()
-    bench.fail("a")
-
-    assert exhausted(bench.begin()) == [0]
-
-
-def test_late_words_of_an_abandoned_recogniser_are_dropped() -> None:
-    bench = up()
-    bench.begin()
-    bench.pass_s(0.5)
-    bench.fail("a")
-
-    assert bench.write("a", "late") == []
-
-
 @pytest.mark.parametrize(
     ("said", "passed_on"), [(("one", "two"), [PassOn("two")]), (("one",), [])], ids=["both", "old"]
 )
@@ -393,24 +366,8 @@ def test_unflushed_words_of_an_earlier_feed_are_not_delivered_again(
     assert [item for item in written if isinstance(item, PassOn)] == passed_on
 
 
-def test_words_are_pending_from_the_stop_until_they_are_written() -> None:
-    bench = up()
-    bench.begin()
-    bench.pass_s(1.0)
-    utterance = bench.hearing.utterance
-    assert utterance is not None
-    assert not utterance.awaits_words(bench.now)
-
-    bench.stop()
-    assert utterance.awaits_words(bench.now)
-    bench.write("a", "yes", end_s=2.0)
-    assert not utterance.awaits_words(bench.now)
-
-
 def test_a_turn_is_kept_open_while_its_words_are_pending() -> None:
-    bench = up()
-    bench.begin()
-    bench.pass_s(0.5)
+    bench = speaking(0.5)
     bench.stop()
     asked_at = bench.now
 
@@ -434,9 +391,7 @@ def test_an_unconnected_recogniser_is_connected_urgently_and_then_fed() -> None:
 
 
 def test_a_lagging_recogniser_is_fed_nothing_more_during_silence() -> None:
-    bench = up()
-    bench.begin()
-    bench.pass_s(0.5)
+    bench = speaking(0.5)
     bench.fail("a")
     bench.stop()
 
@@ -457,7 +412,6 @@ def test_a_standby_takes_over_between_utterances_and_the_other_is_fed_no_more() 
 
 
 def failures(actions: list[HearingAction]) -> list[tuple[str, str, Kind]]:
-    """Return the failed rungs, by the events."""
     facts = (action.fact for action in actions if isinstance(action, EmitEvent))
     return [
         (fact.stage, fact.provider, fact.kind) for fact in facts if isinstance(fact, AttemptFailed)
@@ -465,7 +419,6 @@ def failures(actions: list[HearingAction]) -> list[tuple[str, str, Kind]]:
 
 
 def exhausted(actions: list[HearingAction]) -> list[int]:
-    """Return the number of attempts at each exhaustion."""
     facts = (action.fact for action in actions if isinstance(action, EmitEvent))
     return [fact.attempts for fact in facts if isinstance(fact, StageExhausted)]
 
@@ -571,7 +524,6 @@ WHOLE = "What are your hours"
 
 
 def guess(bench: Bench, name: str, text: str, *, end_s: float | None) -> list[HearingAction]:
-    """Have a recogniser write an interim result."""
     heard = Heard(text=text, final=False, interim=True, flushed=False, end_s=end_s, words=())
     return bench.read(name, heard)
 
@@ -588,7 +540,6 @@ def asks(bench: Bench, *, guessed: str = WHOLE, heard_s: float = 1.0) -> float:
 
 
 def passed_on(actions: list[HearingAction]) -> list[PassOn]:
-    """Return the results that were delivered."""
     return [action for action in actions if isinstance(action, PassOn)]
 
 

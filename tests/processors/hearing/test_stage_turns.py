@@ -72,11 +72,14 @@ class Line:
         return took_s
 
 
-@pytest.mark.parametrize("intake_cap", [None, 1.25])
 @pytest.mark.parametrize(
-    ("fault", "after_s"),
-    [(faults.Reset(), 1.0), (faults.Silent(), 0.0), (faults.Cut(after_words=4, how="close"), 0.0)],
-    ids=["dead", "mute", "politely closed"],
+    ("fault", "after_s", "intake_cap"),
+    [
+        (faults.Reset(), 1.0, None),
+        (faults.Silent(), 0.0, 1.25),
+        (faults.Cut(after_words=4, how="close"), 0.0, None),
+    ],
+    ids=["dead", "mute, and the next one is slow", "politely closed"],
 )
 async def test_a_turn_comes_once_and_whole(
     fault: Fault, after_s: float, intake_cap: float | None
