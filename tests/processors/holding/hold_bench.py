@@ -203,7 +203,6 @@ class Call:
         self.floor.key_pressed(key, "menu")
 
     async def says_word(self) -> None:
-        """Say one short word."""
         await self.starts()
         await self.put(InputAudioRawFrame(sound(500, 0.3), RATE_HZ, 1))
         await self.stops(decided=False)
@@ -230,7 +229,6 @@ class Call:
         await until(true, within_s=within_s)
 
     def clips(self) -> list[float]:
-        """Return when each piece of a clip was played."""
         return [at for at, frame in self.line.played if isinstance(frame, ClipAudioRawFrame)]
 
 

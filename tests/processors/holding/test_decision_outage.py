@@ -117,17 +117,6 @@ def test_an_exhausted_stage_is_announced_when_allowed(
     assert (None if at is None else round(at - STOP, 6)) == due_s
 
 
-def test_spoken_choices_are_recognised_once_the_menu_is_read() -> None:
-    decision = owing_keeper(Step.WORDS, Step.GOODBYE)
-    decision.outage.hears_words = True
-    before = decision.outage.listens
-
-    decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
-    decision.tick(STOP + 0.5)
-
-    assert (before, decision.outage.listens) == (False, True)
-
-
 def test_nothing_is_played_over_a_callers_message() -> None:
     decision = owing_keeper(Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
     decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
@@ -189,19 +178,6 @@ def test_a_clip_in_transit_when_its_outage_ends_is_heard_to_its_end_first() -> N
     decision.handle(Spoken(action=clip, dry_at=STOP + 3.0), STOP + 0.7)
 
     assert decision.wake_at == STOP + 3.0 + SILENCE_S
-
-
-def test_a_second_outage_in_a_turn_takes_the_next_step_without_repetition() -> None:
-    decision = outage_keeper(dry_at=STOP + 3.0)
-    decision.handle(MODEL_WON, STOP + 2.0)
-    decision.handle(StageExhausted(stage="llm", attempts=2), STOP + 2.4)
-
-    assert decision.tick(STOP + 2.4) == ()
-    assert decision.wake_at == STOP + 3.0 + REPLY_S
-    assert decision.tick(STOP + 3.0 + REPLY_S) == (
-        StepTaken(stage="llm", step="clip"),
-        SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.WAIT),
-    )
 
 
 def test_a_model_that_is_down_after_a_recogniser_is_announced_too() -> None:

@@ -61,13 +61,31 @@ class EndedCall(Farewell):
 
 
 async def played(
-    frames: list[Frame], *, speech_s: float = 0.0, farewell: Farewell | None = None
+    frames: list[Frame],
+    *,
+    speech_s: float = 0.0,
+    farewell: Farewell | None = None,
+    ends: tuple[str, str, bool] | None = None,
+    limit_s: float = 5.0,
 ) -> tuple[list[Frame], Voice]:
-    voice = Voice(speech_s=speech_s)
-    pipeline = Pipeline([farewell or EndedCall(), voice])
-    async with asyncio.timeout(5.0):
-        down, _ = await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
+    """Return the output, and the voice; `ends` are the arguments of `end_call`, after 0.03 s."""
+    farewell, voice = farewell or EndedCall(), Voice(speech_s=speech_s)
+
+    async def end_call() -> None:
+        if ends:
+            await asyncio.sleep(0.03)
+            await farewell.end_call(ends[0], words=ends[1], final=ends[2])
+
+    async with asyncio.timeout(limit_s), asyncio.TaskGroup() as tasks:
+        tasks.create_task(end_call())
+        down, _ = await run_test(
+            Pipeline([farewell, voice]), frames_to_send=frames, send_end_frame=True
+        )
     return list(down), voice
+
+
+def reasons(down: list[Frame]) -> list[str | None]:
+    return [frame.reason for frame in down if isinstance(frame, EndWorkerFrame)]
 
 
 async def test_the_end_follows_the_models_own_goodbye() -> None:
@@ -75,7 +93,7 @@ async def test_the_end_follows_the_models_own_goodbye() -> None:
 
     assert voice.spoken == ["Bye", " bye."]
     assert isinstance(down[-1], EndWorkerFrame)
-    assert down[-1].reason == "agent_hung_up"
+    assert reasons(down) == ["agent_hung_up"]
 
 
 async def test_a_goodbye_is_spoken_after_thoughts_that_were_taken_back() -> None:
@@ -99,7 +117,7 @@ async def test_a_call_without_an_end_continues() -> None:
         [LLMFullResponseStartFrame(), LLMTextFrame("Hi"), LLMFullResponseEndFrame()]
     )
 
-    assert not [item for item in down if isinstance(item, EndWorkerFrame)]
+    assert reasons(down) == []
 
 
 async def test_a_caller_who_speaks_into_the_goodbye_keeps_the_call() -> None:
@@ -109,7 +127,7 @@ async def test_a_caller_who_speaks_into_the_goodbye_keeps_the_call() -> None:
     down, voice = await played(frames, speech_s=0.1, farewell=farewell)
 
     assert voice.spoken == []
-    assert not [item for item in down if isinstance(item, EndWorkerFrame)]
+    assert reasons(down) == []
     assert farewell.floor.ending is None
 
 
@@ -125,86 +143,59 @@ async def test_after_a_revoked_goodbye_the_next_one_ends_the_call() -> None:
     down, voice = await played([*frames, SleepFrame(0.15)], speech_s=0.1)
 
     assert voice.spoken == ["Bye!"]
-    assert len([item for item in down if isinstance(item, EndWorkerFrame)]) == 1
+    assert reasons(down) == ["agent_hung_up"]
 
 
-async def test_a_call_that_must_end_ends_although_the_caller_speaks() -> None:
-    farewell = EndedCall()
+async def test_a_call_that_must_end_ends_although_the_caller_speaks_and_nothing_is_answered() -> (
+    None
+):
+    ends = ("max_length", "Time is over.", True)
+    frames = [SleepFrame(0.06), InterruptionFrame(), *answer("For what time?"), SleepFrame(0.3)]
 
-    async def end_call() -> None:
-        await asyncio.sleep(0.03)
-        await farewell.end_call("max_length", words="Time is over.", final=True)
-
-    frames = [SleepFrame(0.06), InterruptionFrame(), SleepFrame(0.15)]
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(end_call())
-        down, voice = await played(frames, speech_s=0.1, farewell=farewell)
+    down, voice = await played(frames, speech_s=0.1, ends=ends)
 
     assert voice.spoken == ["Time is over."]
-    assert isinstance(down[-1], EndWorkerFrame)
-    assert down[-1].reason == "max_length"
+    assert reasons(down) == ["max_length"]
 
 
-async def test_nothing_is_answered_after_a_final_goodbye() -> None:
+@pytest.mark.parametrize("final", [True, False])
+async def test_the_call_parts_only_with_a_final_goodbye(*, final: bool) -> None:
     farewell = EndedCall()
 
-    async def end_call() -> None:
-        await asyncio.sleep(0.03)
-        await farewell.end_call("max_length", words="Time is over.", final=True)
+    await played([SleepFrame(0.1)], farewell=farewell, ends=("shutdown", "We are closing.", final))
 
-    frames = [
-        SleepFrame(0.06),
-        InterruptionFrame(),
-        *answer("For what time?"),
-        SleepFrame(0.3),
-    ]
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(end_call())
-        down, voice = await played(frames, speech_s=0.1, farewell=farewell)
-
-    assert voice.spoken == ["Time is over."]
-    assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["max_length"]
-
-
-@pytest.mark.parametrize("reason", ["shutdown", "silence"])
-async def test_the_call_parts_only_with_a_final_goodbye(reason: str) -> None:
-    farewell = EndedCall()
-
-    async def end_call() -> None:
-        await asyncio.sleep(0.03)
-        await farewell.end_call(reason, words="We are closing.", final=reason == "shutdown")
-
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(end_call())
-        await played([SleepFrame(0.1)], farewell=farewell)
-
-    assert farewell.floor.parting == (reason == "shutdown")
+    assert farewell.floor.parting is final
 
 
 async def test_a_revocable_goodbye_is_replaced_when_the_call_must_end() -> None:
-    farewell = EndedCall()
-
-    async def end_call() -> None:
-        await asyncio.sleep(0.03)
-        await farewell.end_call("shutdown", words="We are closing.", final=True)
-
     frames = [*answer("Bye."), SleepFrame(0.06), InterruptionFrame(), SleepFrame(0.15)]
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(end_call())
-        down, voice = await played(frames, speech_s=0.1, farewell=farewell)
+
+    down, voice = await played(frames, speech_s=0.1, ends=("shutdown", "We are closing.", True))
 
     assert voice.spoken == ["We are closing."]
-    assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["shutdown"]
+    assert reasons(down) == ["shutdown"]
 
 
-async def test_a_goodbye_that_never_arrives_ends_the_call_anyway() -> None:
+@pytest.mark.parametrize(
+    ("frames", "queued_s"),
+    [
+        ([*answer("Bye.")[:-1], SleepFrame(0.1)], 0.0),
+        ([*answer("Bye."), SleepFrame(1.0)], 1_000.0),
+    ],
+    ids=["the answer never ends", "the voice never stops"],
+)
+async def test_a_goodbye_that_never_arrives_ends_the_call_anyway(
+    frames: list[Frame], queued_s: float
+) -> None:
     ended: list[str] = []
 
     async def end(reason: str) -> None:
         ended.append(reason)
 
-    frames = [*answer("Bye.")[:-1], SleepFrame(0.1)]  # the answer never ends
-    await played(frames, farewell=EndedCall(end=end, patience_s=0.05))
+    line = CallerLine()
+    line.add(queued_s, time.monotonic())
+    farewell = EndedCall(line, end=end, patience_s=0.05)
+    await played(frames, speech_s=5.0 if queued_s else 0.0, farewell=farewell, limit_s=20.0)
 
     assert ended == ["agent_hung_up"]
 
@@ -215,38 +206,20 @@ async def test_a_long_goodbye_is_heard_to_its_end() -> None:
     async def end(reason: str) -> None:
         ended.append(reason)
 
-    line, voice = CallerLine(), Voice(speech_s=25.0)
+    line = CallerLine()
     line.add(50.0, time.monotonic())
     frames = [
         *answer("Your table is booked, and this is how you find us.", "Goodbye."),
         SleepFrame(55.0),
     ]
-    pipeline = Pipeline([EndedCall(line, end=end), voice])
-    async with asyncio.timeout(90.0):
-        down, _ = await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
+    farewell = EndedCall(line, end=end)
+    down, _ = await played(frames, speech_s=25.0, farewell=farewell, limit_s=90.0)
 
-    assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["agent_hung_up"]
+    assert reasons(down) == ["agent_hung_up"]
     assert ended == []
-
-
-async def test_a_voice_that_never_stops_ends_the_call_anyway() -> None:
-    ended: list[str] = []
-
-    async def end(reason: str) -> None:
-        ended.append(reason)
-
-    line = CallerLine()
-    line.add(1_000.0, time.monotonic())
-    farewell = EndedCall(line, end=end, patience_s=0.05)
-    pipeline = Pipeline([farewell, Voice(speech_s=5.0)])
-    frames = [*answer("Bye."), SleepFrame(1.0)]
-    async with asyncio.timeout(20.0):
-        await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
-
-    assert ended == ["agent_hung_up"]
 
 
 async def test_two_requests_to_end_the_call_end_it_once() -> None:
     down, _ = await played([PartFrame(), PartFrame(reason="late")])
 
-    assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["agent_hung_up"]
+    assert reasons(down) == ["agent_hung_up"]

@@ -90,12 +90,6 @@ async def test_there_is_no_prompt_while_it_rings() -> None:
     assert (said, told) == ([], [])
 
 
-async def test_there_is_no_prompt_while_the_agent_speaks() -> None:
-    said, _ = await asked(speech(AFTER_S * 2), SleepFrame(AFTER_S * 2))
-
-    assert said == []
-
-
 async def test_words_and_keys_of_the_caller_restart_the_time() -> None:
     key = InputDTMFFrame(button=KeypadEntry.ONE)
     signs = [InterimTranscriptionFrame("Hello", "", ""), key, key]

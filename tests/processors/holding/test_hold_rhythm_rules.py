@@ -65,7 +65,6 @@ def test_nothing_is_played_over_a_speaking_caller() -> None:
 
 @given(speech=st.lists(st.tuples(st.floats(0, 5), st.floats(0.1, 4)), max_size=6))
 def test_the_line_never_runs_dry_while_a_caller_waits(speech: list[tuple[float, float]]) -> None:
-    """Tones continue as soon as the agent is quiet."""
     waiting = Waiting(dry_at=1.0)
     now = 0.0
     for pause_s, length_s in speech:

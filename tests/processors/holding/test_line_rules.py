@@ -18,14 +18,6 @@ def message(floor: Floor | None = None, *, limit_s: float = 30.0) -> CallerMessa
     return CallerMessage(floor, begins_at=BEGIN_S, rate_hz=RATE_HZ, limit_s=limit_s)
 
 
-def test_a_new_message_is_empty_and_without_speech() -> None:
-    new = message()
-
-    assert (new.pcm, new.length_s, new.spoken) == (b"", 0.0, False)
-    assert not new.over(BEGIN_S)
-    assert new.over_at == BEGIN_S + MESSAGE_END_S
-
-
 def test_sound_is_kept_from_the_beginning_and_in_order() -> None:
     new = message()
 

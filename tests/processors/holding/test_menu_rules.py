@@ -3,17 +3,12 @@
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import cast
 
 import pytest
 import yaml
 
 import processors.holding
-from calls.events import Event
-from calls.turn import Turn
-from processors.holding import menu_rules
 from processors.holding.menu_rules import CHOICES, KEYS, LANGUAGE, PHRASES, Choice
-from processors.holding.own_voice import ChoiceActions, MenuChoices
 from processors.holding.utterance_rules import NUMBER, Situation, utterances_of
 from providers.menu_ear import DATA
 
@@ -78,16 +73,3 @@ def test_the_dictionary_says_how_each_phrase_sounds() -> None:
 
     sounds = {line.split()[0].partition("(")[0].replace("_", " ") for line in lines}
     assert sounds == set(PHRASES)
-
-
-def test_a_choice_without_an_entry_does_not_start() -> None:
-    with pytest.raises(AssertionError):
-        menu_rules._entry_of("fax")  # pyright: ignore[reportArgumentType]
-
-
-async def test_a_choice_that_nothing_carries_out_is_an_error_and_not_a_callback() -> None:
-    desk = cast("MenuChoices", None)
-    actions = ChoiceActions(desk, emit=list[Event]().append, turn=Turn(budget_s=1.5))
-
-    with pytest.raises(AssertionError):
-        await actions._run_choice(Choice.MESSAGE, "")  # pyright: ignore[reportArgumentType]

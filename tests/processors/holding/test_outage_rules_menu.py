@@ -68,7 +68,14 @@ def at_the_menu(
     return menu
 
 
-def carrying(choice: Choice, digit: str) -> tuple[OutageMenu, tuple[LineAction, ...]]:
+def with_clip() -> tuple[OutageMenu, SpeakFor]:
+    menu = new_menu(CLIPS)
+    _, clip = menu.handle(exhausted(), 0.0)
+    assert isinstance(clip, SpeakFor)
+    return menu, clip
+
+
+def carrying(digit: str) -> tuple[OutageMenu, tuple[LineAction, ...]]:
     menu = at_the_menu()
     actions = menu.press(digit, 1.0)
     assert actions[0] == CutLine()
@@ -77,7 +84,7 @@ def carrying(choice: Choice, digit: str) -> tuple[OutageMenu, tuple[LineAction, 
 
 
 def leaving_a_message(begins_at: float = 2.0) -> OutageMenu:
-    menu, _ = carrying(Choice.MESSAGE, "2")
+    menu, _ = carrying("2")
     message = CallerMessage(menu._floor, begins_at=begins_at, rate_hz=8000)
     menu.message = message
     return menu
@@ -124,15 +131,6 @@ def test_a_stage_that_answers_again_does_not_count_as_down() -> None:
     _, spoken = menu.handle(exhausted("llm"), 6.0)
 
     assert spoken == speak(Situation.LLM, Situation.DOWN)
-
-
-def test_the_next_failing_stage_is_the_announced_one() -> None:
-    menu = new_menu(CLIPS)
-    menu.handle(exhausted("llm"), 1.0)
-    menu.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
-    speaks(menu, 3.0)
-
-    assert menu.handle(exhausted("tts"), 4.0)[0] == StepTaken(stage="tts", step=Step.CLIP.value)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +202,7 @@ def test_the_menu_offers_the_possible_choices(
     ],
 )
 def test_a_key_is_carried_out(digit: str, expected: tuple[LineAction, ...]) -> None:
-    menu, actions = carrying(Choice.MESSAGE, digit)
+    menu, actions = carrying(digit)
 
     assert actions == expected
     assert menu.has_the_line
@@ -289,27 +287,32 @@ def test_a_word_that_is_no_choice_leaves_the_step_to_the_turn() -> None:
     assert menu.handle(exhausted(), 2.5) != ()
 
 
-def test_the_result_is_announced_and_then_goodbye() -> None:
-    menu, _ = carrying(Choice.CALLBACK, "1")
-
-    assert menu.handle(ChoiceDone(choice=Choice.CALLBACK, done=True), 2.0) == (
-        speak(Situation.CALLBACK, then=Then.NOTHING, protected=True),
-        StepTaken(stage="llm", step=Step.GOODBYE.value),
-        speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
-    )
+GOODBYE = (
+    StepTaken(stage="llm", step=Step.GOODBYE.value),
+    speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
+)
 
 
-def test_a_caller_who_was_with_a_person_hears_only_a_goodbye() -> None:
-    menu, _ = carrying(Choice.PERSON, "0")
+@pytest.mark.parametrize(
+    ("digit", "result", "said"),
+    [
+        ("1", ChoiceDone(choice=Choice.CALLBACK, done=True), Situation.CALLBACK),
+        ("0", ChoiceDone(choice=Choice.PERSON, done=True), None),  # the caller has been with them
+        ("2", ChoiceDone(choice=Choice.MESSAGE, done=False), None),
+        ("2", ChoiceDone(choice=Choice.MESSAGE, done=True, lost=True), Situation.NOT_KEPT),
+    ],
+)
+def test_the_result_is_announced_and_then_goodbye(
+    digit: str, result: ChoiceDone, said: Situation | None
+) -> None:
+    menu, _ = carrying(digit)
 
-    assert menu.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0) == (
-        StepTaken(stage="llm", step=Step.GOODBYE.value),
-        speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
-    )
+    told = (speak(said, then=Then.NOTHING, protected=True),) if said else ()
+    assert menu.handle(result, 2.0) == (*told, *GOODBYE)
 
 
 def test_an_impossible_step_is_replaced_by_the_next_best() -> None:
-    menu, _ = carrying(Choice.PERSON, "0")
+    menu, _ = carrying("0")
 
     assert menu.handle(ChoiceDone(choice=Choice.PERSON, done=False), 2.0) == (
         RunMenuChoice(choice=Choice.CALLBACK, stage="llm"),
@@ -317,25 +320,6 @@ def test_an_impossible_step_is_replaced_by_the_next_best() -> None:
     assert menu.handle(ChoiceDone(choice=Choice.CALLBACK, done=False), 3.0) == (
         speak(Situation.MESSAGE, then=Then.NOTHING, protected=True),
         RecordMessage(),
-    )
-
-
-def test_after_a_failed_message_only_the_goodbye_follows() -> None:
-    menu, _ = carrying(Choice.MESSAGE, "2")
-
-    assert menu.handle(ChoiceDone(choice=Choice.MESSAGE, done=False), 2.0) == (
-        StepTaken(stage="llm", step=Step.GOODBYE.value),
-        speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
-    )
-
-
-def test_a_caller_whose_message_is_lost_is_told_so_before_the_goodbye() -> None:
-    menu, _ = carrying(Choice.MESSAGE, "2")
-
-    assert menu.handle(ChoiceDone(choice=Choice.MESSAGE, done=True, lost=True), 2.0) == (
-        speak(Situation.NOT_KEPT, then=Then.NOTHING, protected=True),
-        StepTaken(stage="llm", step=Step.GOODBYE.value),
-        speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
     )
 
 
@@ -353,31 +337,20 @@ def test_keys_are_accepted_only_at_the_menu_and_in_a_message() -> None:
     assert leaving_a_message().takes_keys
 
 
-def test_the_call_ends_after_the_last_word() -> None:
-    menu, _ = carrying(Choice.PERSON, "0")
+@pytest.mark.parametrize("dry_at", [5.0, None], ids=["after the last word", "without a text"])
+def test_the_call_ends_after_the_goodbye(dry_at: float | None) -> None:
+    menu, _ = carrying("0")
     *_, goodbye = menu.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0)
     assert isinstance(goodbye, SpeakFor)
-    menu.handle(Spoken(action=goodbye, dry_at=5.0), 2.1)
+    menu.handle(Spoken(action=goodbye, dry_at=dry_at), 2.1)
 
-    assert menu.wake_at == 5.0
-    assert menu.tick(4.9) == ()
-    assert menu.tick(5.0) == (HangUp(),)
+    assert menu.tick(4.9) == (() if dry_at else (HangUp(),))
+    assert menu.tick(5.0) == ((HangUp(),) if dry_at else ())
     assert menu.tick(6.0) == ()
 
 
-def test_a_goodbye_without_a_text_ends_the_call_at_once() -> None:
-    menu, _ = carrying(Choice.PERSON, "0")
-    *_, goodbye = menu.handle(ChoiceDone(choice=Choice.PERSON, done=True), 2.0)
-    assert isinstance(goodbye, SpeakFor)
-    menu.handle(Spoken(action=goodbye, dry_at=None), 2.1)
-
-    assert menu.tick(2.1) == (HangUp(),)
-
-
 def test_silence_counts_from_the_end_of_the_speech() -> None:
-    menu = new_menu(CLIPS)
-    _, clip = menu.handle(exhausted(), 0.0)
-    assert isinstance(clip, SpeakFor)
+    menu, clip = with_clip()
     menu.handle(Spoken(action=clip, dry_at=3.0), 0.1)
 
     assert menu.wake_at == 3.0 + REPLY_S
@@ -385,9 +358,7 @@ def test_silence_counts_from_the_end_of_the_speech() -> None:
 
 
 def test_a_step_without_a_text_left_is_followed_by_the_next_at_once() -> None:
-    menu = new_menu(CLIPS)
-    _, clip = menu.handle(exhausted(), 0.0)
-    assert isinstance(clip, SpeakFor)
+    menu, clip = with_clip()
 
     assert menu.handle(Spoken(action=clip, dry_at=None), 0.1) == (
         StepTaken(stage="llm", step=Step.CLIP.value),
@@ -396,9 +367,7 @@ def test_a_step_without_a_text_left_is_followed_by_the_next_at_once() -> None:
 
 
 def test_a_caller_who_speaks_first_is_not_interrupted_by_the_next_step() -> None:
-    menu = new_menu(CLIPS)
-    _, clip = menu.handle(exhausted(), 0.0)
-    assert isinstance(clip, SpeakFor)
+    menu, clip = with_clip()
     menu.handle(Spoken(action=clip, dry_at=inf), 0.1)
 
     assert menu.tick(1000.0) == ()
@@ -440,26 +409,13 @@ def test_the_menu_takes_no_key_and_no_word_of_a_caller_who_is_with_a_person() ->
     assert (menu.takes_keys, menu.listens) == (True, False)
 
 
-def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:
-    menu = new_menu(CLIPS)
-    assert not menu.in_charge
-    menu.handle(exhausted(), 0.0)
-    assert menu.in_charge
-
-    speaks(menu, 1.0)
-    assert not menu.in_charge
-
-    assert menu.handle(exhausted(), 2.0) != ()
-    assert menu.in_charge
-
-
 def test_a_step_of_the_local_voice_says_nothing_by_itself() -> None:
     steps = (Step.LOCAL, Step.GOODBYE)
     menu = new_menu(OutageSettings(steps=steps))
 
     assert menu.handle(exhausted("tts"), 0.0) == (
         StepTaken(stage="tts", step=Step.GOODBYE.value),
-        speak(Situation.GOODBYE, then=Then.HANG_UP, protected=True),
+        GOODBYE[1],
     )
 
 
@@ -472,34 +428,6 @@ def test_a_message_ends_by_silence_and_is_kept() -> None:
     assert menu.tick(2.0 + MESSAGE_END_S) == (KeepMessage(message=message),)
     assert menu.message is None
     assert menu.tick(100.0) == ()
-
-
-def test_a_message_lasts_while_the_caller_speaks() -> None:
-    menu = leaving_a_message(2.0)
-    speaks(menu, 3.0)
-    assert menu.tick(2.0 + MESSAGE_END_S) == ()
-    assert menu.message is not None
-    menu.message.sound(b"\0\1" * 160, 8.0)
-
-    stops(menu, 9.0, 9.0)
-
-    assert menu.wake_at == 9.0 + MESSAGE_END_S
-    assert menu.message.spoken
-
-
-def test_a_caller_who_spoke_before_the_tone_leaves_a_message() -> None:
-    menu, _ = carrying(Choice.MESSAGE, "2")
-    speaks(menu, 1.9)
-    message = CallerMessage(menu._floor, begins_at=2.3, rate_hz=8000)
-    menu.message = message
-
-    ended_by_silence = menu.tick(2.3 + MESSAGE_END_S)
-    message.sound(b"\0\1" * 160, 9.0)
-    stops(menu, 9.0, 9.2)
-
-    assert ended_by_silence == ()
-    assert menu.tick(9.2 + MESSAGE_END_S) == (KeepMessage(message=message),)
-    assert message.spoken
 
 
 def test_a_key_ends_a_message() -> None:

@@ -158,13 +158,6 @@ def test_a_typed_number_repeats_the_menu_once() -> None:
     assert call.key("7", 30.0) == "goodbye"
 
 
-def test_keys_before_the_menu_are_ignored() -> None:
-    call = OutageCall()
-    call.down("llm", 0.0)
-
-    assert call.key("1", 1.0) == ""
-
-
 def test_when_the_stage_answers_again_the_conversation_continues() -> None:
     call = OutageCall()
     call.down("llm", 1.0)
@@ -173,19 +166,6 @@ def test_when_the_stage_answers_again_the_conversation_continues() -> None:
     assert call.step is None
     assert call.wake_at is None
     assert call.down("llm", 20.0) == "clip"
-
-
-def test_a_stage_down_again_in_the_same_turn_takes_the_next_step_at_the_next_silence() -> None:
-    call = OutageCall()
-    call.down("llm", 1.0)
-    call.quiet_since = 4.0
-    call.recovered(5.0)
-
-    call.down("llm", 6.0, told=True)
-
-    assert (call.step, call.wake_at) == (Step.CLIP, 7.5)
-    assert call.silence(7.5) == "clip"
-    assert call.recovered(10.0) == "resume 4.0"  # since it was down again
 
 
 def test_another_stage_down_after_an_outage_takes_the_step_after_it() -> None:
@@ -309,13 +289,6 @@ def test_after_a_no_or_an_unknown_digit_the_menu_is_read_again(
 
     assert call.heard(said, 9.0) == "words"
     assert call.heard(Consent.YES, 15.0) == ""
-
-
-@pytest.mark.parametrize("said", list(Consent))
-def test_yes_and_no_without_a_question_are_ignored(said: Consent) -> None:
-    call = at_the_menu_of_words()
-
-    assert call.heard(said, 5.0) == ""
 
 
 def test_another_choice_instead_of_a_yes_is_confirmed_too() -> None:

@@ -64,15 +64,6 @@ def test_each_stage_is_announced_in_its_own_time(stage: str, stopped_at: float, 
     assert announcements.due(at) == stage
 
 
-def test_a_failure_is_announced_once() -> None:
-    announcements = silent_since(0.0)
-    announcements.exhausted("llm", 10.0)
-
-    assert announcements.due(10.0) == "llm"
-    assert announcements.due(11.0) is None
-    assert announcements.wake_at is None
-
-
 def test_failures_are_announced_in_order() -> None:
     announcements = silent_since(0.0)
     announcements.exhausted("tts", 10.0)
@@ -83,6 +74,7 @@ def test_failures_are_announced_in_order() -> None:
         "llm",
         None,
     ]
+    assert announcements.wake_at is None
 
 
 def test_nothing_is_announced_while_the_caller_speaks() -> None:

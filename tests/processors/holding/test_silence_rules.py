@@ -167,14 +167,6 @@ def test_the_second_of_two_tools_excuses_silence_after_the_first() -> None:
     assert silence.wake_at == 111.0
 
 
-def test_a_forgotten_tool_excuses_nothing_before_it_is_done() -> None:
-    silence = Quiet(*BOTH)
-    silence.floor.tool_runs("a", 100.0, runs=True)
-    silence.floor.tools.clear()
-
-    assert silence.wake_at == 108.0
-
-
 def test_a_tool_dropped_by_a_barge_in_excuses_nothing() -> None:
     silence = Quiet(*BOTH)
     silence.floor.tool_runs("a", 100.0, runs=True)
@@ -182,13 +174,6 @@ def test_a_tool_dropped_by_a_barge_in_excuses_nothing() -> None:
     silence.floor.tool_runs("a", 101.0, runs=False)
 
     assert silence.wake_at == 109.0
-
-
-def test_an_unspoken_prompt_is_followed_by_the_next() -> None:
-    silence = Quiet(*BOTH)
-    silence.tick(108.0)
-
-    assert silence.wake_at == 116.0
 
 
 def test_a_caller_who_speaks_into_the_goodbye_is_waited_for_again() -> None:

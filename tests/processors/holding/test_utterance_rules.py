@@ -1,13 +1,11 @@
 """Fallback utterances for the time when a provider cannot answer."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-import processors.holding
 from processors.holding.utterance_rules import PLAYS, Chooser, Situation, utterances_of
+from tests.processors.holding.test_menu_rules import SHIPPED
 
 TEXTS: dict[str, Any] = {
     "en": {
@@ -20,7 +18,6 @@ TEXTS: dict[str, Any] = {
     },
     "es": {"goodbye": ["Adiós."]},
 }
-SHIPPED = Path(processors.holding.__file__).parent / "utterances.yaml"
 
 
 def chooser() -> Chooser:
@@ -114,12 +111,7 @@ def test_all_problems_are_reported_at_once() -> None:
 
 @pytest.mark.parametrize("language", ["en", "es", "ru"])
 def test_the_bundled_texts_cover_every_situation(language: str) -> None:
-    shipped = utterances_of(yaml.safe_load(SHIPPED.read_text(encoding="utf-8")))
-
-    situations = {
-        fallback_text.situation for fallback_text in shipped if fallback_text.language == language
-    }
-    assert situations == set(Situation)
+    assert {text.situation for text in SHIPPED if text.language == language} == set(Situation)
 
 
 @pytest.mark.parametrize(
@@ -138,9 +130,7 @@ def test_the_bundled_texts_cover_every_situation(language: str) -> None:
 def test_the_bundled_topics_are_found_in_callers_words(
     language: str, heard: str, number: int
 ) -> None:
-    shipped = utterances_of(yaml.safe_load(SHIPPED.read_text(encoding="utf-8")))
-
-    chosen = Chooser(shipped).choose(Situation.LLM, language, heard=heard)
+    chosen = Chooser(SHIPPED).choose(Situation.LLM, language, heard=heard)
 
     assert chosen is not None
     assert chosen.number == number
