@@ -34,8 +34,6 @@ PROCESSORS: Final = 3  # that push each frame on
 
 
 class Counting(BaseObserver):
-    """Counts the pushes that it gets."""
-
     def __init__(self, *, every: bool) -> None:
         super().__init__(observe_every_push=every)
         self.pushes = 0

@@ -68,14 +68,6 @@ async def test_a_cancelled_waiter_leaves_no_trace() -> None:
     assert it.inside == 0
 
 
-async def test_a_pace_admits_its_burst_and_then_no_more_in_time() -> None:
-    it = gate(per_minute=2)
-    entered = [await it.enter("a", until=within(SHORT_S)) for _ in range(3)]
-
-    assert [item is not None for item in entered] == [True, True, False]
-    assert not it.has_room
-
-
 async def test_a_pace_admits_again_after_its_time() -> None:
     it = gate(per_minute=600)  # one in a tenth of a second
     for _ in range(600):

@@ -40,8 +40,6 @@ class Service(FrameProcessor):
 
 
 class Stage(FrameProcessor):
-    """Owns one rung, and carries out the test's actions."""
-
     def __init__(self, service: Service, act: Any) -> None:
         super().__init__()
         self.out: list[str] = []

@@ -11,7 +11,6 @@ from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
 from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
-    InterruptionFrame,
     STTMetadataFrame,
     TranscriptionFrame,
     UserStoppedSpeakingFrame,
@@ -98,7 +97,6 @@ class Watch(FrameProcessor):
         await self.push_frame(frame, direction)
 
     def at(self, kind: type[Frame]) -> list[float]:
-        """Return the times at which frames of this kind passed."""
         return [at for each, at in self.seen if each is kind]
 
 
@@ -181,31 +179,21 @@ class Caller:
 
     @property
     def stops(self) -> list[float]:
-        """When the VAD reported that the caller had stopped."""
         return self.watch.at(VADUserStoppedSpeakingFrame)
 
     @property
     def starts(self) -> list[float]:
-        """When the VAD reported that the caller spoke."""
         return self.watch.at(VADUserStartedSpeakingFrame)
 
     @property
     def decided(self) -> list[float]:
-        """The times at which turns ended."""
         return self.watch.at(UserStoppedSpeakingFrame)
 
     @property
-    def interruptions(self) -> int:
-        """How often the agent would have been interrupted."""
-        return len(self.watch.at(InterruptionFrame))
-
-    @property
     def judged(self) -> list[PauseJudged]:
-        """The reported verdict on each pause."""
         return [event for event in self.told if isinstance(event, PauseJudged)]
 
     @property
     def turns(self) -> list[str]:
-        """The turns as the context has them."""
         messages: list[Any] = list(self.context.messages)
         return [str(message["content"]) for message in messages]

@@ -5,7 +5,6 @@ import pytest
 
 from processors.turn.backchannel_rules import Aside, aside_of, asks, is_backchannel, repeats
 
-PRICE = "A haircut costs forty euros."
 HOURS = "We open at nine. From Monday to Friday we are here until six in the evening."
 
 

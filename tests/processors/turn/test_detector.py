@@ -47,8 +47,7 @@ def caller(*says: float, takes_s: float = 0.07, early: bool = True) -> Caller:
     return Caller(Session(*says), judges_of(takes_s), early=early)
 
 
-@pytest.mark.parametrize("takes_s", [0.07, 6.0])
-@pytest.mark.parametrize("early", [True, False], ids=["early", "at the stop"])
+@pytest.mark.parametrize(("takes_s", "early"), [(0.07, True), (6.0, False)])
 async def test_with_eight_simultaneous_stops_each_turn_is_decided_in_time(
     takes_s: float,
     early: bool,  # noqa: FBT001 - a table
@@ -73,14 +72,10 @@ async def test_the_early_analysis_is_ready_when_the_vad_reports_the_stop() -> No
     assert one.decided[0] - one.stops[0] < 0.001
     assert (judged.by, judged.early, judged.finished) == ("detector", True, True)
     assert (judged.waited_s, judged.dropped) == (0.0, 0)
-
-
-async def test_without_the_early_analysis_the_caller_waits_for_the_detector() -> None:
-    one = await caller(SURE, early=False).speaks(1.0)
-
-    (judged,) = one.judged
-    assert one.decided[0] - one.stops[0] == pytest.approx(0.07, abs=0.001)
-    assert (judged.by, judged.early) == ("detector", False)
+    (began, began_at), (final, final_at) = one.pauses  # what stages above learn, before the stop
+    assert (began, final) == ("PauseBegan", "PauseSoundsFinal")
+    assert one.stops[0] - began_at == pytest.approx(0.12, abs=0.03)
+    assert final_at - began_at == pytest.approx(0.07, abs=0.001)
 
 
 async def test_silence_decides_if_the_detector_gives_no_answer() -> None:
@@ -161,14 +156,6 @@ async def test_silence_has_its_full_time_if_no_analysis_will_follow() -> None:
     assert waited == {"detector": pytest.approx(0.08, abs=0.02), "silence": pytest.approx(WITHIN_S)}
 
 
-async def test_an_early_analysis_is_dropped_when_speech_continues() -> None:
-    one = await caller(SURE).speaks(1.0, 0.14, 1.0)
-
-    (judged,) = one.judged
-    assert one.session.asked == 2
-    assert (judged.dropped, len(one.stops), len(one.decided)) == (1, 1, 1)
-
-
 async def test_speech_without_a_gap_of_a_tenth_of_a_second_causes_no_analysis() -> None:
     one = await caller(SURE).speaks(1.0, 0.06, 1.0)
 
@@ -176,18 +163,12 @@ async def test_speech_without_a_gap_of_a_tenth_of_a_second_causes_no_analysis() 
     assert one.judged[0].dropped == 0
 
 
-async def test_stages_above_learn_of_a_pause_before_the_vad_with_its_verdict() -> None:
-    one = await caller(SURE).speaks(1.0)
-
-    (began, began_at), (final, final_at) = one.pauses
-    assert (began, final) == ("PauseBegan", "PauseSoundsFinal")
-    assert one.stops[0] - began_at == pytest.approx(0.12, abs=0.03)
-    assert final_at - began_at == pytest.approx(0.07, abs=0.001)
-
-
-async def test_stages_above_learn_when_the_caller_continues_and_of_the_next_pause() -> None:
+async def test_an_early_analysis_is_dropped_when_the_caller_continues() -> None:
     one = await caller(SURE).speaks(1.0, 0.14, 1.0)
 
+    (judged,) = one.judged
+    assert one.session.asked == 2
+    assert (judged.dropped, len(one.stops), len(one.decided)) == (1, 1, 1)
     told = [report for report, _ in one.pauses]
     assert told == ["PauseBegan", "PauseEnded", "PauseBegan", "PauseSoundsFinal"]
 
@@ -199,22 +180,15 @@ async def test_a_dropped_analysis_does_not_affect_the_next_pause() -> None:
     assert [report for report, _ in one.pauses].count("PauseBegan") == 3
 
 
-async def test_a_pause_that_sounds_unfinished_is_reported_without_its_end() -> None:
-    one = await caller(UNSURE).speaks(1.0)
-
-    assert [report for report, _ in one.pauses] == ["PauseBegan"]
-
-
-async def test_no_pause_is_reported_if_the_early_analysis_is_disabled() -> None:
+async def test_without_the_early_analysis_no_pause_is_reported_and_the_detector_waited_for() -> (
+    None
+):
     one = await caller(SURE, early=False).speaks(1.0, 0.14, 1.0)
 
-    assert one.pauses == []
-
-
-async def test_no_early_analysis_is_started_if_it_is_disabled() -> None:
-    one = await caller(SURE, early=False).speaks(1.0, 0.14, 1.0)
-
-    assert one.session.asked == 1
+    (judged,) = one.judged
+    assert (one.pauses, one.session.asked) == ([], 1)
+    assert one.decided[0] - one.stops[0] == pytest.approx(0.07, abs=0.001)
+    assert (judged.by, judged.early) == ("detector", False)
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["early", "at the stop"])
@@ -236,23 +210,20 @@ async def test_a_pause_that_is_no_end_is_analysed_twice_and_ends_with_silence() 
     assert one.session.asked == 2  # early, and with all of the silence
     assert (judged.finished, judged.by) == (False, "detector")
     assert one.decided[0] - one.stops[0] == pytest.approx(1.2, abs=0.05)
+    assert [report for report, _ in one.pauses] == ["PauseBegan"]
 
 
 async def test_the_second_analysis_may_find_the_end() -> None:
     one = await caller(UNSURE, SURE).speaks(1.0)
 
     assert one.decided[0] - one.stops[0] == pytest.approx(0.07, abs=0.02)
-    assert [(pause_judged.finished, pause_judged.early) for pause_judged in one.judged] == [
-        (True, False)
-    ]
+    assert [(judged.finished, judged.early) for judged in one.judged] == [(True, False)]
 
 
 async def test_an_early_unfinished_verdict_stands_without_time_for_a_second_analysis() -> None:
     one = await caller(UNSURE, takes_s=0.2).speaks(1.0)
 
-    assert [(pause_judged.finished, pause_judged.by) for pause_judged in one.judged] == [
-        (False, "detector")
-    ]
+    assert [(judged.finished, judged.by) for judged in one.judged] == [(False, "detector")]
     assert one.decided[0] - one.stops[0] == pytest.approx(1.2, abs=0.05)
 
 

@@ -140,13 +140,9 @@ async def test_a_turn_ends_with_its_words_although_no_result_is_marked_as_the_la
     assert next(known, None) is None
 
 
-def test_pipecat_still_has_the_method_that_we_override() -> None:
-    stock = inspect.signature(TurnAnalyzerUserTurnStopStrategy._timeout_handler)
+def test_pipecat_still_has_the_methods_that_we_override() -> None:
+    rule = TurnAnalyzerUserTurnStopStrategy
 
-    assert list(stock.parameters) == ["self", "timeout"]
-
-
-def test_pipecat_still_ends_a_turn_by_the_method_that_we_override() -> None:
-    stock = inspect.signature(TurnAnalyzerUserTurnStopStrategy.trigger_user_turn_stopped)
-
-    assert list(stock.parameters) == ["self", "enable_user_speaking_frames"]
+    assert list(inspect.signature(rule._timeout_handler).parameters) == ["self", "timeout"]
+    triggered = inspect.signature(rule.trigger_user_turn_stopped)
+    assert list(triggered.parameters) == ["self", "enable_user_speaking_frames"]

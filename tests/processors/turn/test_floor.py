@@ -197,7 +197,6 @@ def test_a_listener_finds_the_floor_up_to_date() -> None:
 
 
 def test_only_four_modules_read_the_vads_frame_and_all_others_the_floor() -> None:
-    """All other code reads the floor."""
     root = Path(__file__).parents[3]
     readers = {
         str(path.relative_to(root))

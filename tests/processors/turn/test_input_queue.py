@@ -25,8 +25,6 @@ DOWN, UP = FrameDirection.DOWNSTREAM, FrameDirection.UPSTREAM
 
 
 class Passing(FrameProcessor):
-    """Passes everything on."""
-
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)

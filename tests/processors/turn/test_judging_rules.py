@@ -98,17 +98,6 @@ def test_the_latest_duration_changes_the_estimate_a_little(
     assert queue.expire(100.25 - expected_s + 0.001) == [request]
 
 
-def test_the_end_of_a_request_makes_room_for_another() -> None:
-    queue = AnalysisQueue(width=1)
-    requests = [AnalysisRequest(call, due_at=100.0) for call in "abc"]
-    for request in requests:
-        queue.add(request)
-
-    assert queue.take() is requests[0]
-    queue.ended(took_s=0.07)
-    assert [queue.take(), queue.take()] == [requests[1], None]
-
-
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0.0, 1.0)), max_size=30))
 def test_each_call_is_judged_once_by_its_newest_request(asked: list[tuple[int, float]]) -> None:

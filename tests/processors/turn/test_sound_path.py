@@ -15,8 +15,6 @@ pytestmark = pytest.mark.virtual_time
 
 
 class Passing(SoundPath):
-    """Passes everything on."""
-
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)

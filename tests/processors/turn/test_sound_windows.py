@@ -110,9 +110,7 @@ async def test_each_piece_is_passed_on_at_once() -> None:
     assert heard == sent
 
 
-@pytest.mark.parametrize(
-    ("name", "rate_hz"), [("06_pause", 8000), ("01_hours", 16_000), ("05_noise_10db", 16_000)]
-)
+@pytest.mark.parametrize(("name", "rate_hz"), [("06_pause", 8000), ("05_noise_10db", 16_000)])
 async def test_speech_begins_and_ends_at_the_same_piece_as_without(name: str, rate_hz: int) -> None:
     models = await asyncio.to_thread(VoiceModels.load)
     sound = read_recording(CALLERS / f"{name}.wav", rate_hz=rate_hz).samples.astype("<i2").tobytes()
