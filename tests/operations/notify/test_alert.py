@@ -14,8 +14,6 @@ from operations.notify.alert import (
     Census,
     ended_events,
     find_many_hurt,
-    higher_severity,
-    step_up,
     with_callers,
 )
 
@@ -73,17 +71,6 @@ def test_an_alert_that_no_process_ended_is_reported_as_closed(
     assert ended_events(before, {alert.key: alert for alert in after}) == told
 
 
-@pytest.mark.parametrize(
-    ("stage", "rung", "whole"),
-    [("llm", "", True), ("llm", "openai", False), ("alert", "", False)],
-    ids=["a stage", "one of its rungs", "no stage of a call"],
-)
-def test_a_whole_stage_is_down_if_the_alert_names_no_single_rung(
-    stage: str, rung: str, *, whole: bool
-) -> None:
-    assert replace(OPEN, stage=stage, rung=rung).whole_stage is whole
-
-
 def test_an_alert_counts_the_callers_who_were_hurt_while_it_was_open() -> None:
     census = Census(hurt_s=[80.0, 90.0, 100.0, 150.0, 300.0])
     lasting = replace(OPEN, began_s=40.0, open_s=100.0)
@@ -131,18 +118,3 @@ def test_many_hurt_callers_are_an_incident_of_their_own(
 def test_every_field_of_a_message_changes_its_digest(other: Alert) -> None:
     assert other.words != OPEN.words
     assert replace(OPEN, heard_s=200.0, failures=9).words == OPEN.words
-
-
-@pytest.mark.parametrize(
-    ("severity", "heavier"),
-    [
-        (Severity.LOW, Severity.MEDIUM),
-        (Severity.MEDIUM, Severity.HIGH),
-        (Severity.HIGH, Severity.CRITICAL),
-        (Severity.CRITICAL, Severity.CRITICAL),
-    ],
-)
-def test_an_escalated_severity_is_the_next_one(severity: Severity, heavier: Severity) -> None:
-    assert step_up(severity) is heavier
-    assert higher_severity(severity, heavier) is heavier
-    assert higher_severity(heavier, severity) is heavier

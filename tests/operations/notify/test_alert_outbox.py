@@ -88,6 +88,7 @@ class TestOutbox:
 
         assert await box.lend("email", now_s=always(NOW + LENT_S)) is None
 
+    @on_sqlite
     async def test_an_end_held_back_by_quiet_hours_is_reported_after_them(
         self, outbox: Open
     ) -> None:
@@ -137,6 +138,7 @@ class TestOutbox:
         assert again == mail  # the sender was killed
         assert await box.lend("telegram", now_s=always(NOW + LENT_S)) is None
 
+    @on_sqlite
     async def test_a_change_during_sending_is_pending_with_the_id_of_the_message(
         self, outbox: Open
     ) -> None:
@@ -154,6 +156,7 @@ class TestOutbox:
         assert last
         assert (last.handle, last.alert.ended_s) == ("7", NOW + 60)
 
+    @on_sqlite
     async def test_an_unreadable_alert_does_not_block_others(self, outbox: Open, url: str) -> None:
         box = outbox()
         for at_s, rung in ((NOW, "newer"), (NOW + 1, "known")):
@@ -180,6 +183,7 @@ class TestOutbox:
 
         assert await box.lend("email", now_s=always(later + LENT_S)) == newer  # still pending
 
+    @on_sqlite
     async def test_a_refused_message_is_postponed(self, outbox: Open) -> None:
         box = outbox()
         await box.report([reported(BEGAN, NOW)])
@@ -191,6 +195,7 @@ class TestOutbox:
         assert await box.lend("email", now_s=always(NOW + 899)) is None
         assert await box.lend("email", now_s=always(NOW + 900)) == post
 
+    @on_sqlite
     async def test_a_channel_is_not_asked_to_report_its_own_failure(self, outbox: Open) -> None:
         box = outbox()
         trouble = replace(BEGAN, stage="alert", rung="email")

@@ -72,39 +72,11 @@ def test_a_lasting_incident_is_reported_once_however_many_calls_meet_it() -> Non
     assert alerting.tick(106.0) == ()
 
 
-def test_an_incident_that_ends_at_once_is_not_sent() -> None:
-    alerting = Alerting(RULES)
-    alerting.handle(BEGAN, 100.0)
-
-    assert alerting.handle(ENDED, 104.0) == ()
-    assert alerting.tick(4000.0) == ()
-
-
-def test_a_critical_incident_is_sent_at_once() -> None:
-    (told,) = Alerting(RULES).handle(stage_down("tts"), 100.0)
-
-    assert told.loud
-
-
-def test_a_lost_worker_that_is_replaced_at_once_is_sent_anyway() -> None:
-    alerting = Alerting(RULES)
-    lost = replace(BEGAN, stage="worker", rung="w1", kind="lost")
-    over = replace(ENDED, stage="worker", rung="w1", kind="lost", lasted_s=2.0)
-
-    (told,) = alerting.handle(lost, 100.0)
-    (ended,) = alerting.handle(over, 102.0)
-
-    assert (told.loud, told.alert.severity) == (True, Severity.HIGH)
-    assert (ended.loud, ended.alert.lasted_s) == (True, 2.0)
-
-
 def test_a_single_glitch_is_recorded_and_never_sent() -> None:
     alerting = Alerting(RULES)
     alerting.handle(replace(BEGAN, severity=Severity.LOW), 100.0)
 
-    said = [alerting.handle(LASTED, 100.0 + n) for n in range(5000)]
-
-    assert not any(said)
+    assert not any(alerting.handle(LASTED, at_s) for at_s in (700.0, 5100.0))
     assert only(alerting).severity is Severity.LOW
 
 
@@ -356,21 +328,6 @@ def test_the_end_is_reported_even_if_the_incident_returned_briefly_in_the_night(
     assert over.alert.ended_s == 310.0
 
 
-def test_an_incident_that_ended_in_quiet_hours_is_not_sent_in_the_morning() -> None:
-    alerting = Alerting(RULES, quiet=lambda now: now < 200.0)
-    alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
-    alerting.handle(ENDED, 160.0)
-
-    assert alerting.tick(200.0) == ()
-
-
-def test_a_serious_incident_notifies_at_night() -> None:
-    alerting = Alerting(RULES, quiet=lambda _: True)
-    alerting.handle(BEGAN, 100.0)
-
-    assert len(alerting.tick(105.0)) == 1
-
-
 def test_messages_over_the_hourly_limit_wait_and_critical_ones_do_not() -> None:
     rules = replace(RULES, per_hour=2, escalate_s=1e9, named_again_s=1e9)
     alerting = Alerting(rules)
@@ -382,17 +339,6 @@ def test_messages_over_the_hourly_limit_wait_and_critical_ones_do_not() -> None:
     for rung in "abcd":
         alerting.handle(replace(BEGAN, stage="carrier", rung=rung), 3700.0)
     assert len(alerting.tick(3705.0)) == 2
-
-
-def test_a_decision_continues_from_the_stored_state() -> None:
-    before = Alerting(RULES)
-    before.handle(BEGAN, 100.0)
-    before.tick(105.0)
-
-    after = Alerting(RULES, before.alerts.values())
-
-    assert after.handle(BEGAN, 106.0) == ()
-    assert len(after.handle(ENDED, 160.0)) == 1
 
 
 @pytest.mark.parametrize(
@@ -583,10 +529,13 @@ def told_of_outage(
     return told
 
 
-@pytest.mark.parametrize("down", [RUNGS[:1], RUNGS[1:], RUNGS, RUNGS[::-1]])
-@pytest.mark.parametrize("apart_s", [0.0, 6.0, 20.0, 50.0])
-@pytest.mark.parametrize("later_s", [0.0, 3.0, 20.0])
-@pytest.mark.parametrize("is_hurt", [True, False])
+FALLS = [(RUNGS[:1], 0.0), (RUNGS[1:], 0.0)] + [
+    (down, apart_s) for down in (RUNGS, RUNGS[::-1]) for apart_s in (0.0, 6.0, 20.0, 50.0)
+]
+
+
+@pytest.mark.parametrize(("down", "apart_s"), FALLS)
+@pytest.mark.parametrize(("later_s", "is_hurt"), [(0.0, False), (3.0, True), (20.0, True)])
 def test_one_outage_is_two_messages_whatever_falls_first_and_whoever_follows(
     down: Sequence[str], apart_s: float, later_s: float, *, is_hurt: bool
 ) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 from dataclasses import replace
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -50,14 +51,10 @@ def post_of(alert: Alert, handle: str = "") -> ChannelPost:
     return ChannelPost(alert=alert, channel="any", handle=handle)
 
 
-def to_mail(inbox: Inbox) -> Channel:
-    settings = EmailSettings(
-        sender="holdline@example.com",
-        to="mary@example.com, bob@example.com",
-        host=inbox.host,
-        port=inbox.port,
-    )
-    return mail_channel(settings, utc_s=clock)
+def to_mail(inbox: Inbox, **changes: Any) -> Channel:
+    settings = {"sender": "holdline@example.com", "to": "mary@example.com, bob@example.com"}
+    settings |= {"host": inbox.host, "port": inbox.port, **changes}
+    return mail_channel(EmailSettings(**settings), utc_s=clock)
 
 
 def to_telegram(receiver: Receiver) -> Channel:
@@ -172,17 +169,10 @@ async def test_if_every_recipient_is_refused_the_mail_was_not_sent(inbox: Inbox)
 
 
 async def test_no_password_is_sent_in_the_clear_over_a_network(inbox: Inbox) -> None:
-    settings = EmailSettings(
-        sender="a@example.com",
-        to="b@example.com",
-        host=inbox.host,
-        port=inbox.port,
-        security="starttls",
-        password=SecretStr("s3cret"),
-    )
+    channel = to_mail(inbox, security="starttls", password=SecretStr("s3cret"))
 
     with pytest.raises(RemoteError, match="no encryption"):
-        await mail_channel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
+        await channel.post(post_of(ALERT), alert_text(ALERT))
     assert inbox.mails == []
 
 
@@ -190,25 +180,17 @@ async def test_no_password_is_sent_in_the_clear_over_a_network(inbox: Inbox) -> 
     ("sender", "username", "signs_in"),
     [
         ("Holdline <holdline@example.com>", None, b"holdline@example.com"),
-        ("holdline@example.com", None, b"holdline@example.com"),
         ("Holdline <holdline@example.com>", "apikey", b"apikey"),
     ],
 )
-async def test_the_login_is_the_plain_address(
+async def test_the_login_is_the_plain_address_with_a_password_of_any_letters(
     inbox: Inbox, sender: str, username: str | None, signs_in: bytes
 ) -> None:
-    settings = EmailSettings(
-        sender=sender,
-        to="b@example.com",
-        host=inbox.host,
-        port=inbox.port,
-        username=username,
-        password=SecretStr("s3cret"),
-    )
+    channel = to_mail(inbox, sender=sender, username=username, password=SecretStr("schlüssel"))
 
-    await mail_channel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
+    await channel.post(post_of(ALERT), alert_text(ALERT))
 
-    assert inbox.signed_in == [(signs_in, b"s3cret")]
+    assert inbox.signed_in == [(signs_in, "schlüssel".encode())]
     assert inbox.mails[0]["From"] == sender
 
 
@@ -216,31 +198,11 @@ async def test_the_login_is_the_plain_address(
 async def test_an_address_that_no_mail_can_carry_is_a_failure_of_the_channel(
     inbox: Inbox, to: str
 ) -> None:
-    fields = {"sender": "a@example.com", "host": inbox.host, "port": inbox.port}
-    channel = mail_channel(EmailSettings(**fields, to=to), utc_s=clock)
-
     with pytest.raises(RemoteError) as refused:
-        await channel.post(post_of(ALERT), alert_text(ALERT))
+        await to_mail(inbox, to=to).post(post_of(ALERT), alert_text(ALERT))
 
     assert refused.value.kind is Kind.BAD_REQUEST
     assert inbox.mails == []
-
-
-def signing_in(inbox: Inbox, password: str) -> Channel:
-    settings = EmailSettings(
-        sender="holdline@example.com",
-        to="mary@example.com, bob@example.com",
-        host=inbox.host,
-        port=inbox.port,
-        password=SecretStr(password),
-    )
-    return mail_channel(settings, utc_s=clock)
-
-
-async def test_a_password_may_hold_any_character(inbox: Inbox) -> None:
-    await signing_in(inbox, "schlüssel").post(post_of(ALERT), alert_text(ALERT))
-
-    assert inbox.signed_in == [(b"holdline@example.com", "schlüssel".encode())]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +212,7 @@ async def test_a_password_may_hold_any_character(inbox: Inbox) -> None:
 async def test_a_mail_is_repeated_whole_after_a_failed_sign_in(
     inbox: Inbox, answer: str, kind: Kind
 ) -> None:
-    channel = signing_in(inbox, "s3cret")
+    channel = to_mail(inbox, password=SecretStr("s3cret"))
     inbox.sign_in_answers = [answer] * SIGN_IN_WAYS
 
     with pytest.raises(RemoteError) as refused:
@@ -264,7 +226,7 @@ async def test_a_mail_is_repeated_whole_after_a_failed_sign_in(
 async def test_after_a_failed_sign_in_a_mail_skips_recipients_who_already_have_it(
     inbox: Inbox,
 ) -> None:
-    channel = signing_in(inbox, "s3cret")
+    channel = to_mail(inbox, password=SecretStr("s3cret"))
     inbox.refused = {"bob@example.com": "451 later"}
     with pytest.raises(RemoteError):
         await channel.post(post_of(ALERT), alert_text(ALERT))

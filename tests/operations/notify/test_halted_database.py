@@ -1,6 +1,7 @@
 """An alert about the database does not wait in the database."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
@@ -22,6 +23,7 @@ from operations.notify.incident_rules import CALM_S, Incidents
 from operations.notify.reporter import AlertReporter
 from operations.telemetry.logs import Log
 from operations.telemetry.record_files import RecordFiles
+from tests.kit.waiting import until
 from tests.operations.notify.conftest import Receiver
 from tests.operations.record.test_record_listener import STAGES
 from tests.operations.telemetry.incident_feed import IncidentFeed
@@ -89,12 +91,6 @@ async def a_house(
         yield pool
 
 
-async def until(come: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not come():  # noqa: ASYNC110 - there is no event
-            await asyncio.sleep(0.05)
-
-
 def posted(receiver: Receiver) -> list[tuple[str, str]]:
     sent = [said["data"] for _, _, _, said in receiver.asked]
     return [(item["status"], item["kind"]) for item in sent]
@@ -103,6 +99,8 @@ def posted(receiver: Receiver) -> list[tuple[str, str]]:
 async def test_a_database_that_refuses_writes_is_reported_without_it_and_its_end_through_it(
     receiver: Receiver, tmp_path: Path
 ) -> None:
+    levels: list[str] = []
+    sink = logger.add(lambda line: levels.append(line.record["level"].name), level="CRITICAL")
     async with a_house(tmp_path, receiver.url) as pool:
         with pool.refusing():
             await pool.hear(FULL)
@@ -113,11 +111,16 @@ async def test_a_database_that_refuses_writes_is_reported_without_it_and_its_end
         await pool.hear(BACK)  # and time has passed
         await until(lambda: len(receiver.asked) > 1)
         await asyncio.sleep(0.2)
+    logger.remove(sink)
 
     assert posted(receiver) == [("open", "record_halted"), ("resolved", "record_halted")]
     first = receiver.asked[0][3]["data"]
     assert first["severity"] == "CRITICAL"
     assert "full" in first["reason"]
+    assert "CRITICAL" in levels
+    (alert,) = json.loads((tmp_path / "alerts.json").read_text())
+    assert alert["severity"] == "CRITICAL"
+    assert "database or disk is full" in alert["error_message"]
 
 
 async def test_a_process_that_does_not_lead_leaves_the_report_to_the_leader(
@@ -133,19 +136,3 @@ async def test_a_process_that_does_not_lead_leaves_the_report_to_the_leader(
     logger.remove(sink)
 
     assert receiver.asked == []
-
-
-async def test_a_halted_database_is_in_the_log_and_among_the_alerts_on_the_disk(
-    receiver: Receiver, tmp_path: Path
-) -> None:
-    levels: list[str] = []
-    sink = logger.add(lambda line: levels.append(line.record["level"].name), level="CRITICAL")
-    async with a_house(tmp_path, receiver.url) as pool:
-        with pool.refusing():
-            await pool.hear(FULL)
-            await until(lambda: bool(receiver.asked))
-    logger.remove(sink)
-
-    assert "CRITICAL" in levels
-    assert '"severity": "CRITICAL"' in (tmp_path / "alerts.json").read_text()
-    assert ': database or disk is full"' in (tmp_path / "alerts.json").read_text()

@@ -178,13 +178,6 @@ def test_a_rung_that_shares_a_refused_key_is_explained_too() -> None:
     assert began.reason == "OpenAI rejects OPENAI_API_KEY"
 
 
-def test_a_hundred_calls_that_meet_the_same_refusal_make_no_further_line() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(*REFUSED, of=incidents)
-
-    assert told_by(*REFUSED * 100, at=400.0, of=incidents) == []
-
-
 @pytest.mark.parametrize(
     ("events", "severity"),
     [
@@ -250,16 +243,6 @@ def test_a_suspicion_that_becomes_an_open_breaker_is_reported_once_more() -> Non
     )
 
 
-def test_a_request_rejected_twice_opens_the_breaker_and_begins_an_incident() -> None:
-    bad = attempt_failed(Kind.BAD_REQUEST)
-
-    first, second = told_by(bad, bad, moved("open", severity=Severity.HIGH))
-
-    assert isinstance(first, IncidentBegan)
-    assert first.then == "openai-b is used instead"
-    assert isinstance(second, IncidentGrew)
-
-
 def test_a_failover_names_its_reason_and_the_new_provider() -> None:
     limited = attempt_failed(Kind.RATE_LIMITED, reason="429", severity=Severity.LOW)
 
@@ -283,30 +266,6 @@ def test_a_rung_whose_breaker_has_closed_is_named_as_the_next() -> None:
 
     assert isinstance(began, IncidentBegan)
     assert began.then == "openai-b is used instead"
-
-
-def test_a_breaker_that_opens_without_a_known_failure_is_of_an_unknown_kind() -> None:
-    (began,) = told_by(moved("open"))
-
-    assert began.kind == "unknown"
-
-
-def test_a_failed_probe_counts_like_a_callers_failure() -> None:
-    probed = AttemptFailed(
-        stage="llm",
-        provider="openai",
-        kind=Kind.AUTH,
-        scope=Scope.CREDENTIAL,
-        after_s=0.0,
-        permanent=True,
-        severity=Severity.HIGH,
-        reason="probe: 401 no such key",
-    )
-
-    began, *_ = told_by(probed, suspected(Kind.AUTH), moved("open", severity=Severity.HIGH))
-
-    assert isinstance(began, IncidentBegan)
-    assert (began.kind, began.reason) == ("auth", "openai rejects its key (401)")
 
 
 @pytest.mark.parametrize(

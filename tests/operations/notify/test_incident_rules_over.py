@@ -142,16 +142,6 @@ def test_an_incident_lasts_until_its_rung_has_recovered(events: list[Event]) -> 
     assert incidents.tick(3600.0) == ()
 
 
-def test_a_stage_has_recovered_when_it_has_answered_for_a_while() -> None:
-    incidents = Incidents(LADDERS, steps=STEPS)
-    told_by(EXHAUSTED, of=incidents)
-    told_by(won("openai-b"), at=5.0, of=incidents)
-
-    (ended,) = incidents.tick(5.0 + CALM_S)
-
-    assert (ended.rung, ended.lasted_s) == ("", 5.0)
-
-
 def test_a_rate_limit_is_over_when_the_rung_answers_again() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(attempt_failed(Kind.RATE_LIMITED), chosen(), of=incidents)

@@ -122,36 +122,29 @@ async def story(tmp_path: Path) -> AsyncIterator[Story]:
         yield found
 
 
-async def test_an_outage_that_returns_is_one_alert_in_both(story: Story) -> None:
+@pytest.mark.parametrize(("pause", "alerts"), [(0.5, 1), (2.0, 2)], ids=["soon", "late"])
+async def test_an_outage_that_returns_soon_is_one_alert_in_both(
+    story: Story, pause: float, alerts: int
+) -> None:
     for _ in range(2):
         await story.emit(refusal("tts", "cartesia"), moved("tts", "cartesia", State.OPEN))
-        await story.emit(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s / 2)
+        await story.emit(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s * pause)
 
     assert story.written() == await story.sent()
-    assert [text[:4] for text in story.written()] == [("TTS", "cartesia", "auth", "RESOLVED")]
+    told = [("TTS", "cartesia", "auth", "RESOLVED")]
+    assert [text[:4] for text in story.written()] == told * alerts
 
 
-async def test_an_outage_that_returns_late_is_another_alert_in_both(story: Story) -> None:
-    for _ in range(2):
-        await story.emit(refusal("tts", "cartesia"), moved("tts", "cartesia", State.OPEN))
-        await story.emit(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s * 2)
-
-    assert story.written() == await story.sent()
-    assert len(story.written()) == 2
-
-
-async def test_calls_that_could_not_be_served_are_one_alert_in_both(story: Story) -> None:
-    await story.emit(*[CallFailed(where="call", error="a mistake")] * 3)
+@pytest.mark.parametrize(
+    ("then_s", "status"), [(10.0, "UNRESOLVED"), (RULES.named_again_s + 60, "RESOLVED")]
+)
+async def test_calls_that_could_not_be_served_are_one_alert_in_both_until_reports_stop(
+    story: Story, then_s: float, status: str
+) -> None:
+    await story.emit(*[CallFailed(where="call", error="a mistake")] * 3, then_s=then_s)
 
     assert story.written() == await story.sent()
-    assert [text[:4] for text in story.written()] == [("CALL", "", "not_served", "UNRESOLVED")]
-
-
-async def test_an_incident_without_reports_is_over_in_both(story: Story) -> None:
-    await story.emit(CallFailed(where="call", error="a mistake"), then_s=RULES.named_again_s + 60)
-
-    assert story.written() == await story.sent()
-    assert [text[:4] for text in story.written()] == [("CALL", "", "not_served", "RESOLVED")]
+    assert [text[:4] for text in story.written()] == [("CALL", "", "not_served", status)]
 
 
 async def test_an_incident_resolved_by_an_operator_is_over_in_both(story: Story) -> None:
