@@ -11,6 +11,7 @@ from operations.database.database import Database
 from operations.database.tables import CALLBACK_CONTACTS, CALLBACKS, CALLS, VOICEMAILS
 from operations.inbox.store import Inbox, InboxKind, close_entries, list_entries
 from operations.record.callbacks import Callback, Callbacks
+from tests.kit.databases import on_sqlite
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MARY, BOB = "+15551230101", "+15551230102"
@@ -92,6 +93,7 @@ async def test_an_entry_is_closed_once_and_can_be_reopened(
     assert await inbox.waiting() == 2
 
 
+@on_sqlite
 async def test_a_callback_that_a_campaign_makes_names_it(database: Database) -> None:
     given = {"call_id": "c1", "number": MARY, "campaign": "back", "outcome": "added"}
     async with database.transaction() as connection:
@@ -112,6 +114,7 @@ UNTOLD_CASES = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", UNTOLD_CASES)
 async def test_a_notice_is_due_after_the_call_has_ended_and_while_it_is_recent(
     database: Database, name: str
@@ -138,6 +141,7 @@ async def test_a_notice_is_sent_once_and_again_if_the_caller_asks_again(
     assert ids(await inbox.untold(now=now, limit=9)) == ["c1"]
 
 
+@on_sqlite
 async def test_lines_mask_numbers_unless_they_are_asked_for(
     database: Database,
     url: str,

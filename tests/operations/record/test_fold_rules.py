@@ -9,24 +9,20 @@ import pytest
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
-    AnswerHeard,
     CallEnded,
     CallerStarted,
     CallRefused,
     CallStarted,
     Event,
-    FirstSpeech,
     InputRefused,
     ProviderFailed,
-    TranscriptFinal,
     TurnCosted,
     TurnDecided,
-    TurnEnded,
     TurnJudged,
     TurnParts,
     UsageMeasured,
 )
-from calls.leg_events import LegAnswered, LegEnded
+from calls.leg_events import LegEnded
 from calls.state import TURNS_KEPT
 from fallbacks.events import (
     AttemptFailed,
@@ -97,6 +93,7 @@ def test_a_call_is_one_row_from_its_start_to_its_end() -> None:
     ended = only(told(folded, ENDED).calls)
 
     assert (began["state"], began["caller"], began["agent"]) == ("live", "+15550101", "desk")
+    assert began["holder"] == "one"
     assert (ended["state"], ended["reason"], ended["length_s"]) == ("ended", "caller_hung_up", 12.5)
     assert ended["started_at"] == began["started_at"] == "2026-03-01T12:00:01.000+00:00"
     assert ended["ended_at"] == "2026-03-01T12:00:01.000+00:00"
@@ -119,30 +116,6 @@ def test_events_outside_calls_make_no_call() -> None:
     assert batch.calls == []
     assert only(batch.breaker_moves)["holder"] == "one"
     assert only(batch.failures)["turn"] is None
-
-
-def test_a_turn_has_its_providers_and_durations() -> None:
-    batch = told(
-        fold(),
-        STARTED,
-        CallerStarted(at_s=1.0),
-        AttemptWon(stage="stt", provider="deepgram", attempt=1, after_s=0.1),
-        TranscriptFinal(turn=1, at_s=2.0, provider="deepgram", text="Hello there"),
-        TurnDecided(turn=1, at_s=2.1),
-        AttemptWon(stage="llm", provider="openai", attempt=2, after_s=0.3),
-        used("openai", turn=1, stage="llm", prompt_tokens=40, completion_tokens=8, cost=0.25),
-        used("cartesia", turn=1, characters=30, cost=0.5),
-        FirstSpeech(turn=1, at_s=2.6, provider="cartesia"),
-        AnswerHeard(turn=1, at_s=2.7, v2v_s=0.7, parts=PARTS),
-        TurnEnded(turn=1, at_s=5.0, interrupted=True),
-    )
-
-    turn = only(item for item in batch.turns if item["turn"] == 1)
-    assert (turn["stt"], turn["llm"], turn["tts"]) == ("deepgram", "openai", "cartesia")
-    assert (turn["prompt_tokens"], turn["completion_tokens"], turn["characters"]) == (40, 8, 30)
-    assert (turn["cost"], turn["v2v_s"], turn["parts"]["llm_s"]) == (0.75, 0.7, 0.3)
-    assert turn["interrupted"] is True
-    assert (only(batch.calls)["turns"], only(batch.calls)["cost"]) == (1, 0.75)
 
 
 def test_an_unknown_price_leaves_the_sum_unknown() -> None:
@@ -252,12 +225,6 @@ def test_a_carriers_callback_finds_its_call_whichever_worker_received_it() -> No
     assert only(told(folded, ended).calls)["outcome"] == "completed"
 
 
-def test_a_call_that_we_placed_is_outbound() -> None:
-    answered = LegAnswered(call_ref="CA2", after_s=3.0, ref="dial-1")
-
-    assert only(told(fold(), answered).calls)["direction"] == "outbound"
-
-
 def test_unchanged_rows_are_not_written_again() -> None:
     folded = fold()
     told(folded, STARTED, TurnDecided(turn=1, at_s=1.0))
@@ -321,7 +288,7 @@ def test_memory_does_not_grow_with_past_calls_and_turns() -> None:
 REFUSED: Final = (
     *(
         InputRefused(transport=carrier, reason=reason)
-        for carrier in ("twilio", "telnyx", "plivo", "exotel", "livekit", "webrtc", "console")
+        for carrier in ("twilio", "webrtc")
         for reason in ("wrong_signature", "webhook_too_old")
     ),
     CallRefused(transport="twilio", reason="full"),
@@ -331,14 +298,14 @@ REFUSED: Final = (
 
 def test_refusals_are_counted_and_not_stored_one_by_one() -> None:
     fold = RecordFold(holder="w1", messages="messages")
-    for second in range(1_800):
+    for second in range(0, 1_800, 3):
         at = f"2026-01-01T10:{second // 60:02}:{second % 60:02}.000000+00:00"
         for refused in REFUSED:
             fold.add(Entry(call_id="", number=1, at=at, event=refused))
 
     rows = fold.take().happenings
     assert len(rows) == 3 * len(REFUSED)
-    assert [row["data"]["times"] for row in rows[:: len(REFUSED)]] == [1, 600, 600]
+    assert [row["data"]["times"] for row in rows[:: len(REFUSED)]] == [1, 200, 200]
     assert {(row["kind"], row["data"]["transport"], row["data"]["reason"]) for row in rows} == {
         (type(refused).__name__, refused.transport, refused.reason) for refused in REFUSED
     }

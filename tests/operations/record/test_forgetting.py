@@ -39,16 +39,13 @@ from operations.telemetry.journal import Journal
 from runtime import clock
 from tests.campaigns.store.campaign_queue import CONSENT, FAST, NOON, OpenQueue, queues
 from tests.kit.clock import always
+from tests.kit.databases import on_sqlite
 from tests.kit.dials import dials_of, gate_of, orders_of
 from tests.operations.database.kept_voicemails import kept_voicemails
+from tests.operations.record.test_record_listener import STAGES
 
 MARY, BOB = "+493012345678", "+493087654321"
 OURS = "+4930999999"
-STAGES = {
-    "stt": [{"name": "ears", "kind": "local"}],
-    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
-    "tts": [{"name": "voice", "kind": "local"}],
-}
 
 
 def settings_of(url: str, folder: Path) -> Settings:
@@ -203,6 +200,7 @@ class TestForgetting:
         assert (counts["calls"], counts["callbacks"], counts["voicemails"]) == (1, 1, 1)
         assert (counts["recordings"], files(tmp_path)) == (1, set())
 
+    @on_sqlite
     async def test_a_running_call_is_named_and_left(self, url: str, tmp_path: Path) -> None:
         settings = settings_of(url, tmp_path)
         await keep(settings, "on", events(MARY)[:2])
@@ -233,6 +231,7 @@ class TestForgetting:
         await writer.database.close()
         await reader.database.close()
 
+    @on_sqlite
     async def test_in_an_outbound_call_the_number_is_the_called_one(
         self, url: str, tmp_path: Path
     ) -> None:
@@ -249,6 +248,7 @@ class TestForgetting:
         await forget_number(settings, MARY)
         assert files(tmp_path) == {"in"}
 
+    @on_sqlite
     async def test_an_outbound_livekit_call_with_swapped_numbers_is_erased_too(
         self, url: str, tmp_path: Path
     ) -> None:
@@ -271,6 +271,7 @@ class TestForgetting:
         assert files(tmp_path) == {"out"}
         assert (counts["calls"], counts["recordings"], counts["call records"]) == (2, 2, 1)
 
+    @on_sqlite
     @pytest.mark.parametrize("name", ["m1.wav", "m1.wav.part", "m1-7.wav", "m1-7.wav.part"])
     async def test_a_recording_of_any_process_is_erased_whole_or_not_at_all(
         self, url: str, tmp_path: Path, name: str
@@ -283,6 +284,7 @@ class TestForgetting:
 
         assert files(tmp_path) == set()
 
+    @on_sqlite
     async def test_a_call_of_which_only_its_own_record_file_is_left_is_erased_too(
         self, url: str, tmp_path: Path
     ) -> None:
@@ -333,6 +335,7 @@ class TestForgetting:
             }
             assert (await queue.take(now=NOON + 61.0)).contact.number == BOB
 
+    @on_sqlite
     async def test_a_contact_of_a_removed_campaign_is_erased_two_hours_after_its_dial(
         self, url: str, tmp_path: Path
     ) -> None:
@@ -354,6 +357,7 @@ class TestForgetting:
             "dials",
         }
 
+    @on_sqlite
     async def test_a_contact_called_in_the_end_is_not_named_twice(
         self, url: str, tmp_path: Path
     ) -> None:
@@ -365,6 +369,7 @@ class TestForgetting:
 
         assert (await forget_number(settings, MARY)).live == 1
 
+    @on_sqlite
     async def test_a_waiting_contact_is_erased_at_once(self, url: str, tmp_path: Path) -> None:
         settings = settings_of(url, tmp_path)
         async with queues(url, 1) as (queue,):

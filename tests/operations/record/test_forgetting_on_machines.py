@@ -16,6 +16,7 @@ from operations.record.forgetting import Forgotten, erase_files_on_request, forg
 from operations.record.machine_files import MachineFiles
 from operations.telemetry.journal import Journal
 from runtime import clock
+from tests.kit.databases import on_sqlite
 from tests.operations.record.test_forgetting import (
     BOB,
     MARY,
@@ -80,6 +81,7 @@ async def test_the_files_on_all_machines_are_deleted(url: str, tmp_path: Path) -
         assert await MachineFiles(database).requests() == []
 
 
+@on_sqlite
 async def test_calls_that_only_a_machines_own_files_know_are_deleted_too(
     url: str, tmp_path: Path
 ) -> None:
@@ -94,6 +96,7 @@ async def test_calls_that_only_a_machines_own_files_know_are_deleted_too(
     assert files(tmp_path) == set()
 
 
+@on_sqlite
 async def test_a_machine_that_is_away_is_named_and_deletes_its_files_when_it_is_back(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +118,7 @@ async def test_a_machine_that_is_away_is_named_and_deletes_its_files_when_it_is_
     assert (after.machines, files(tmp_path)) == ({}, set())
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", ["recordings/m2.wav", "calls/m2.summary.json", "calls/m2.jsonl"])
 async def test_a_file_that_a_machine_cannot_delete_is_named_until_it_can(
     url: str, tmp_path: Path, name: str
@@ -134,6 +138,7 @@ async def test_a_file_that_a_machine_cannot_delete_is_named_until_it_can(
     assert (after.machines, files(tmp_path)) == ({}, set())
 
 
+@on_sqlite
 async def test_a_call_in_progress_at_another_machine_is_left(url: str, tmp_path: Path) -> None:
     a, b = (machine(url, tmp_path, name) for name in "ab")
     await keep(b, "on", events(MARY)[:2])
@@ -165,6 +170,7 @@ async def test_a_request_that_was_extended_meanwhile_is_not_confirmed(
         assert await machines.requests() == []
 
 
+@on_sqlite
 async def test_a_machine_that_exists_no_more_is_not_asked(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -45,6 +45,7 @@ from operations.record.record_listener import (
 )
 from operations.record.writer import RecordWriter
 from runtime import clock
+from tests.kit.waiting import until
 from tests.share_servers import Server, postgres
 from tests.small_disk import SmallDisk, mounted
 
@@ -102,18 +103,6 @@ async def running(url: str, folder: Path, told: Told) -> AsyncIterator[RecordLis
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Lock a SQLite file: other writers wait, and are refused."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.rollback()
-        connection.close()
-
-
-@contextmanager
 def full(keeper: RecordListener) -> Iterator[None]:
     """Limit SQLite to its current pages, as a full disk does."""
     assert keeper._writer.database._thread
@@ -128,12 +117,6 @@ def full(keeper: RecordListener) -> Iterator[None]:
         yield
     finally:
         pages[0] = 2**30
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110 - nothing here tells that it has come about
-            await asyncio.sleep(0.05)
 
 
 async def numbers(url: str) -> list[int]:
@@ -197,16 +180,24 @@ def keeper_of(writer: RecordWriter) -> RecordListener:
     )
 
 
-@pytest.mark.virtual_time
-async def test_no_entry_waits_for_longer_than_half_a_second(slow: SlowWriter) -> None:
-    keeper = keeper_of(slow)
+@asynccontextmanager
+async def listening(writer: RecordWriter) -> AsyncIterator[tuple[RecordListener, Told]]:
+    """Run a listener during the block, and write its last entries after it."""
+    keeper, told = keeper_of(writer), Told()
+    keeper.emit = told
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(keeper.run())
+        yield keeper, told
+        keeper.end()
+        await running
+
+
+@pytest.mark.virtual_time
+async def test_no_entry_waits_for_longer_than_half_a_second(slow: SlowWriter) -> None:
+    async with listening(slow) as (keeper, _):
         for number in range(50):
             await hear(keeper, STARTED, call_id=str(number))
             await asyncio.sleep(0.1)
-        keeper.end()
-        await running
 
     pauses = [after - before for before, after in zip(slow.at_s, slow.at_s[1:], strict=False)]
     assert max(pauses) < 0.51
@@ -217,47 +208,34 @@ async def test_no_entry_waits_for_longer_than_half_a_second(slow: SlowWriter) ->
 async def test_no_entry_waits_longer_when_there_are_more_than_a_batch_holds(
     slow: SlowWriter,
 ) -> None:
-    keeper = keeper_of(slow)
     told_s: list[float] = []
     waited_s: list[float] = []
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(keeper.run())
+    async with listening(slow) as (keeper, _):
         for number in range(2500):  # of twenty calls, ten times their usual events
             told_s.append(clock.monotonic())
             await hear(keeper, STARTED, call_id=str(number))
             await asyncio.sleep(0.002)
             waited_s.append(clock.monotonic() - told_s[min(slow.entries, number)])
-        keeper.end()
-        await running
 
     assert max(waited_s) < 0.51
 
 
 @pytest.mark.virtual_time
 async def test_calls_cut_with_their_process_are_reported_once(slow: SlowWriter) -> None:
-    keeper = keeper_of(slow)
-    told: list[Event] = []
-    keeper.emit = told.append
     slow.cut = 3
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(keeper.run())
+    async with listening(slow) as (keeper, told):
         await hear(keeper, STARTED)
         await asyncio.sleep(60.0)
-        keeper.end()
-        await running
 
-    assert told == [CallCut(call_id=f"c{number}", verdict="lost") for number in range(3)]
+    assert told.events == [CallCut(call_id=f"c{number}", verdict="lost") for number in range(3)]
 
 
 @pytest.mark.virtual_time
 async def test_a_hanging_database_does_not_block_calls_and_is_reported_once(
     slow: SlowWriter,
 ) -> None:
-    keeper, told = keeper_of(slow), Told()
-    keeper.emit = told
     slow.hangs = True
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(keeper.run())
+    async with listening(slow) as (keeper, told):
         for _ in range(10):
             before_s = clock.monotonic()
             await hear(keeper, STARTED, SAID)
@@ -270,18 +248,13 @@ async def test_a_hanging_database_does_not_block_calls_and_is_reported_once(
         assert told.kinds == ["RecordHalted", "RecordResumed"]
         assert slow.entries == 20
         assert keeper.lost == 0
-        keeper.end()
-        await running
     assert slow.numbers == sorted(slow.numbers)  # the first is sent again until it is accepted
 
 
 @pytest.mark.virtual_time
 async def test_an_overlong_wait_drops_the_oldest_and_counts_them(slow: SlowWriter) -> None:
-    keeper, told = keeper_of(slow), Told()
-    keeper.emit = told
     slow.hangs = True
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(keeper.run())
+    async with listening(slow) as (keeper, told):
         await hear(keeper, STARTED)
         await asyncio.sleep(1.0)
         for number in range(WAITING + 100):
@@ -291,8 +264,6 @@ async def test_an_overlong_wait_drops_the_oldest_and_counts_them(slow: SlowWrite
 
         slow.hangs = False
         await asyncio.sleep(60.0)
-        keeper.end()
-        await running
     assert slow.entries == WAITING + 1
     (_, resumed) = told.events
     assert isinstance(resumed, RecordResumed)
@@ -308,16 +279,12 @@ async def test_an_overlong_wait_drops_the_oldest_and_counts_them(slow: SlowWrite
 async def test_a_running_call_or_an_open_breaker_sends_heartbeats_without_events(
     slow: SlowWriter, began: Event, ended: Event, call_id: str
 ) -> None:
-    keeper = keeper_of(slow)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(keeper.run())
+    async with listening(slow) as (keeper, _):
         await hear(keeper, began, call_id=call_id)
         await asyncio.sleep(30.0)
         busy = len(slow.at_s)
         await hear(keeper, ended, call_id=call_id)
         await asyncio.sleep(30.0)
-        keeper.end()
-        await running
 
     assert 6 <= busy <= 9
     assert len(slow.at_s) <= busy + 2  # no disk work without events
@@ -376,17 +343,12 @@ async def test_an_outage_ends_with_the_process_that_is_replaced(
 async def test_a_halt_is_reported_when_it_lasts(
     slow: SlowWriter, refused_s: float, told_of: list[str]
 ) -> None:
-    keeper, told = keeper_of(slow), Told()
-    keeper.emit = told
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(keeper.run())
+    async with listening(slow) as (keeper, told):
         slow.refused_until_s = clock.monotonic() + refused_s
         await hear(keeper, STARTED)
         await asyncio.sleep(1.0)
         assert keeper.halted  # `/readyz` says so at once
         await asyncio.sleep(30.0)
-        keeper.end()
-        await running
 
     assert told.kinds == told_of
     assert slow.entries == 1
@@ -394,16 +356,11 @@ async def test_a_halt_is_reported_when_it_lasts(
 
 @pytest.mark.virtual_time
 async def test_many_short_waits_are_never_reported(slow: SlowWriter) -> None:
-    keeper, told = keeper_of(slow), Told()
-    keeper.emit = told
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(keeper.run())
+    async with listening(slow) as (keeper, told):
         for number in range(10):
             slow.refused_until_s = clock.monotonic() + 2.5
             await hear(keeper, SAID, first=number)
             await asyncio.sleep(6.0)
-        keeper.end()
-        await running
 
     assert told.kinds == []
 
@@ -517,23 +474,6 @@ async def test_no_call_of_a_machine_whose_clock_is_wrong_is_taken_for_cut(
 
     assert states == ["live"]
     assert not cut
-
-
-@pytest.mark.slow
-async def test_a_database_locked_by_another_program_is_waited_for(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "holdline.db"
-    url, told = f"sqlite+aiosqlite:///{path}", Told()
-    async with running(url, tmp_path, told) as keeper:
-        await hear(keeper, STARTED)
-        await until_written(keeper, url, 1)
-        with locked(path):
-            await hear(keeper, SAID, first=2)
-            await until(lambda: "RecordHalted" in told.kinds)
-        await until_written(keeper, url, 2)
-
-    assert told.kinds == ["RecordHalted", "RecordResumed"]
 
 
 @pytest.mark.slow

@@ -12,12 +12,7 @@ from configuration.settings import Settings
 from operations.record.forgetting import DAY_S, forget_daily
 from operations.record.voicemails import LEFT_S, MessageFile
 from runtime import clock
-
-STAGES = {
-    "stt": [{"name": "ears", "kind": "local"}],
-    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
-    "tts": [{"name": "voice", "kind": "local"}],
-}
+from tests.operations.record.test_record_listener import STAGES
 
 pytestmark = pytest.mark.virtual_time
 

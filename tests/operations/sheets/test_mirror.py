@@ -132,6 +132,7 @@ class TestMirror:
         assert it.keys() == ["key", "call c0 interrupted", "call c1", "call c2", "call c0"]
         assert [item[verdict] for item in it.google.tabs["calls"]][1::3] == ["lost", "hurt"]
 
+    @on_sqlite
     async def test_no_number_no_words_and_no_key_are_written(self, it: Mirrored) -> None:
         await it.round()
         told = json.dumps(it.google.tabs)
@@ -140,6 +141,7 @@ class TestMirror:
         for item in (NUMBER, WORDS, KEY):
             assert item not in told
 
+    @on_sqlite
     async def test_a_lost_answer_doubles_no_row(self, it: Mirrored) -> None:
         it.google.faults = ["lost"]
         await it.round()
@@ -149,6 +151,7 @@ class TestMirror:
         assert it.keys() == CALLS_ONCE
         assert it.outcomes() == [AttemptFailed, AttemptWon]
 
+    @on_sqlite
     @pytest.mark.parametrize("fault", ["500", "500 done"])
     async def test_after_a_500_the_mirror_first_looks_for_the_rows(
         self, it: Mirrored, fault: str
@@ -162,6 +165,7 @@ class TestMirror:
         assert it.keys() == CALLS_ONCE
         assert it.google.asked.count("read") == 3
 
+    @on_sqlite
     @pytest.mark.parametrize("fault", ["garbage", "elsewhere"])
     async def test_rows_swallowed_by_a_proxy_are_written_later(
         self, it: Mirrored, fault: str
@@ -175,6 +179,7 @@ class TestMirror:
         assert it.keys() == CALLS_ONCE
         assert it.outcomes() == [AttemptFailed, AttemptWon]
 
+    @on_sqlite
     async def test_a_proxys_answer_does_not_mean_that_rows_are_missing(self, it: Mirrored) -> None:
         it.google.faults = ["lost"]
         await it.round()
@@ -184,6 +189,7 @@ class TestMirror:
 
         assert it.keys() == CALLS_ONCE
 
+    @on_sqlite
     @pytest.mark.parametrize("how", ["garbage", "cut"])
     async def test_a_failed_token_request_is_repeated(self, it: Mirrored, how: str) -> None:
         it.google.withheld = [how]
@@ -195,6 +201,7 @@ class TestMirror:
 
         assert it.keys() == CALLS_ONCE
 
+    @on_sqlite
     async def test_a_rate_limit_is_waited_for_as_requested(self, it: Mirrored) -> None:
         it.google.faults = ["429"]
         await it.round()
@@ -204,6 +211,7 @@ class TestMirror:
         await it.later(0.5)
         assert it.keys() == CALLS_ONCE
 
+    @on_sqlite
     async def test_a_refusal_is_reported_and_tried_again_a_quarter_of_an_hour_later(
         self, it: Mirrored
     ) -> None:
@@ -217,6 +225,7 @@ class TestMirror:
         await it.later(2)
         assert it.keys() == CALLS_ONCE
 
+    @on_sqlite
     async def test_a_failing_write_is_retried_as_configured_and_then_pauses(
         self, it: Mirrored
     ) -> None:
@@ -238,6 +247,7 @@ class TestMirror:
         await it.round(mirror)
         assert it.keys() == CALLS_ONCE
 
+    @on_sqlite
     async def test_an_outage_reported_by_another_process_ends_with_the_first_success(
         self, it: Mirrored
     ) -> None:
@@ -251,6 +261,7 @@ class TestMirror:
             await it.later(2)
         assert it.ended() == [INHERITED]
 
+    @on_sqlite
     async def test_an_outage_reported_by_this_process_too_ends_as_its_own(
         self, it: Mirrored
     ) -> None:
@@ -263,6 +274,7 @@ class TestMirror:
         assert it.ended() == []
         assert it.count(AttemptWon) == 2
 
+    @on_sqlite
     async def test_an_outage_that_began_under_another_leader_ends_with_the_next_success(
         self, it: Mirrored
     ) -> None:
@@ -274,6 +286,7 @@ class TestMirror:
 
         assert it.ended() == [replace(INHERITED, lasted_s=720.0)]
 
+    @on_sqlite
     async def test_rows_that_come_while_a_tab_rests_wait_with_the_others(
         self, it: Mirrored
     ) -> None:
@@ -323,6 +336,7 @@ class TestMirror:
         assert len(other.rows) == 1
         assert not {row.key for row in one.rows} & {row.key for row in other.rows}
 
+    @on_sqlite
     async def test_a_cell_that_looks_like_a_formula_is_written_unchanged(
         self, it: Mirrored
     ) -> None:
