@@ -93,6 +93,8 @@ def test_the_longer_of_two_overlapping_keys_is_hidden_whole() -> None:
     ("text", "secret"),
     [
         ("Authorization: Bearer abcdefgh1234", "abcdefgh1234"),
+        ("headers={'Authorization': 'Token dg-secret-123456'}", "dg-secret-123456"),
+        ("X-API-Key: car_12345678", "car_12345678"),
         ("{'authorization': 'Basic QUNjYW5hcnk6c2VjcmV0'}", "QUNjYW5hcnk6c2VjcmV0"),
         ('"Authorization": "Digest username=anna, response=6629fae4"', "6629fae4"),
         ("[(b'authorization', b'Bearer abcdefgh1234')]", "abcdefgh1234"),
@@ -147,13 +149,16 @@ def test_other_text_is_shown(text: str) -> None:
         ("write to anna.k+x@mail.example.co.uk now", "write to ****@mail.example.co.uk now"),
         ("<sip:anna@sip.example.com;tag=1>", "<sip:****@sip.example.com;tag=1>"),
         ("550 no mailbox b@example.org.", "550 no mailbox ****@example.org."),
+        ("not usable, not speaking [my name is Anna]", "not usable, not speaking [...]"),
         (
             "call \u0660\u0661\u0667\u0660\u0661\u0662\u0663\u0664\u0665\u0666\u0667",
             "call 01701****67",
         ),
     ],
 )
-def test_mail_addresses_and_numbers_in_other_scripts_are_masked(text: str, shown: str) -> None:
+def test_addresses_unspoken_words_and_numbers_in_other_scripts_are_masked(
+    text: str, shown: str
+) -> None:
     assert redacted(text) == shown
 
 

@@ -1,6 +1,5 @@
 """How moments are written: with an offset in files, with the zone's name for people."""
 
-import ast
 import csv
 import io
 import re
@@ -143,10 +142,7 @@ def test_no_other_module_writes_the_time_of_day() -> None:
         str(path.relative_to(ROOT))
         for room in PRODUCT
         for path in (ROOT / room).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant)
-        and isinstance(node.value, str)
-        and re.search(r"%Y-%m-%d %H|%H:%M:%S", node.value)
+        if re.search(r"%Y-%m-%d %H|%H:%M:%S", path.read_text(encoding="utf-8"))
     }
 
     by_us = {"operations/moments.py", "operations/inbox/store.py", "operations/postmortem/page.py"}

@@ -272,15 +272,6 @@ async def test_our_own_exception_is_raised_unchanged() -> None:
     assert bench.told == []
 
 
-async def test_zero_retries_are_a_sequence_of_one() -> None:
-    bench = Bench(went_wrong(), settings=RetrySettings(attempts=0))
-
-    with pytest.raises(TransientError):
-        await bench.run()
-
-    assert bench.breaker is State.OPEN
-
-
 async def test_retries_work_without_a_roster() -> None:
     bench = Bench(*[went_wrong()] * 4)
     retries = Retries(

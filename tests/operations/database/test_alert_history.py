@@ -58,14 +58,3 @@ async def test_sent_messages_of_older_alerts_cost_nothing(tmp_path: Path) -> Non
 
     assert await cost_s(history, alerts=1) < 4 * alone_s
     await history.database.close()
-
-
-async def test_ten_times_as_many_alerts_cost_about_ten_times_as_much(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path}/h.db"
-    await fill(url, [f"a-{number}" for number in range(100)], minutes=10)
-    history = AlertHistory(Database(url))
-    few_s = await cost_s(history, alerts=100)
-    await fill(url, [f"b-{number}" for number in range(900)], minutes=20)
-
-    assert await cost_s(history, alerts=1000) < 25 * few_s
-    await history.database.close()

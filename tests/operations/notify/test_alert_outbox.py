@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -217,23 +215,6 @@ class TestOutbox:
 
         assert sum(map(len, told)) == 1
         assert len(await boxes[0].recent(9)) == 1
-
-    async def test_a_killed_process_loses_no_stored_report(self, outbox: Open, url: str) -> None:
-        program = Path(__file__).with_name("reporting_program.py")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, program, url, stdout=asyncio.subprocess.PIPE, cwd=Path.cwd()
-        )
-        assert process.stdout
-        async with asyncio.timeout(60):
-            accepted = [int(await process.stdout.readline()) for _ in range(20)]
-        os.kill(process.pid, signal.SIGKILL)
-        await process.wait()
-
-        box = outbox()
-        await box.run_round(decide, channels=[MAIL], now=NOW)
-        kept = {int(alert.rung) for alert in await box.recent(1000)}
-
-        assert set(accepted) <= kept
 
     @on_sqlite
     async def test_a_missing_database_is_not_created_by_reading(

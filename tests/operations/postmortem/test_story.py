@@ -51,6 +51,7 @@ class TestReport:
         assert len(story["failures"]) == 2
         assert "2 calls: 1 served, 0 degraded, 1 hurt, 0 lost" in page
 
+    @on_sqlite
     async def test_each_outage_has_its_latencies_and_its_alerts(
         self, told: tuple[dict, str]
     ) -> None:
@@ -66,6 +67,7 @@ class TestReport:
         waits = {name: (each["turns"], each["max_s"]) for name, each in outage["latency"].items()}
         assert waits == {"before": (1, 0.9), "during": (2, 2.5), "after": (1, 1.0)}
 
+    @on_sqlite
     async def test_alerts_are_listed_as_sent_with_their_authors(
         self, told: tuple[dict, str]
     ) -> None:
@@ -86,6 +88,7 @@ class TestReport:
         assert [item["kind"] for item in story["operators"]] == ["ConfigurationReloaded"]
         assert "by: Ada, outcome: replaced" in page
 
+    @on_sqlite
     async def test_the_page_names_the_other_party_of_a_call(self, told: tuple[dict, str]) -> None:
         story, _ = told
         ours, theirs = "+1555****00", "+1555****99"
@@ -98,6 +101,7 @@ class TestReport:
 
         assert [(ours in page, theirs in page) for page in pages] == [(True, False), (False, True)]
 
+    @on_sqlite
     async def test_an_operators_action_is_listed_once_with_author_and_reason(
         self, url: str
     ) -> None:
@@ -127,6 +131,7 @@ class TestReport:
         assert NUMBER not in json.dumps(story)
         assert KEY not in json.dumps(story)
 
+    @on_sqlite
     @pytest.mark.parametrize("moves_in_span", [2, 0])
     async def test_an_outage_that_began_long_before_the_span_has_its_own_beginning(
         self, url: str, moves_in_span: int
@@ -153,6 +158,7 @@ class TestReport:
         assert outage["ended_at"] == ended
         assert story["counts"]["breaker_moves"] == moves_in_span
 
+    @on_sqlite
     async def test_the_report_contains_no_number_no_words_and_no_key(
         self, told: tuple[dict, str]
     ) -> None:

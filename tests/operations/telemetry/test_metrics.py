@@ -21,7 +21,9 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
+from calls.state import WON_KEPT
 from fallbacks.events import (
+    AttemptDropped,
     AttemptFailed,
     AttemptWon,
     BreakerMoved,
@@ -32,7 +34,7 @@ from fallbacks.events import (
 from fallbacks.failure import Kind, Scope, Severity
 from operations.notify.incident_rules import Incidents
 from operations.telemetry import metrics as module
-from operations.telemetry.meters import BREAKER, Meters
+from operations.telemetry.meters import BREAKER, OUTCOMES, Meters
 from operations.telemetry.metrics import Exposition, Metrics, forget_dead_processes
 from scripts.metrics_page import PAGE, renew
 from tests.operations.telemetry.incident_feed import IncidentFeed
@@ -157,31 +159,79 @@ async def test_failures_and_failovers_are_counted() -> None:
     assert read["holdline_probes_total['cartesia', 'false', 'tts']"] == 1
 
 
-async def test_an_attempt_is_counted_by_its_outcome() -> None:
-    it = Counted()
-    died = AttemptFailed(
-        stage="tts",
-        provider="cartesia",
-        kind=Kind.CUT,
-        scope=Scope.ENDPOINT,
-        after_s=0.4,
-        attempt=1,
-    )
-    before = it.read()
-    read = await it.emit(
-        AttemptWon(stage="tts", provider="cartesia", attempt=1, after_s=0.1),
-        died,
-        AttemptWon(stage="tts", provider="elevenlabs", attempt=2, after_s=0.1),
-    )
-    another = await it.emit(CallEnded(reason="x", length_s=1.0), died)  # of a call of that name
+def won(attempt: int = 1, stage: str = "tts") -> AttemptWon:
+    return AttemptWon(stage=stage, provider="cartesia", attempt=attempt, after_s=0.1)
 
-    name = "holdline_attempts_total"
-    assert before[f"{name}['cartesia', 'failed', 'tts']"] == 0
-    assert read[f"{name}['cartesia', 'tts', 'won']"] == 1
-    assert read[f"{name}['broke_off', 'cartesia', 'tts']"] == 1
-    assert read[f"{name}['cartesia', 'failed', 'tts']"] == 0
-    assert read[f"{name}['elevenlabs', 'tts', 'won']"] == 1
-    assert another[f"{name}['cartesia', 'failed', 'tts']"] == 1
+
+def died(attempt: int = 1) -> AttemptFailed:
+    return AttemptFailed(
+        stage="tts", provider="cartesia", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.4,
+        attempt=attempt,
+    )  # fmt: skip
+
+
+def dropped(attempt: int = 1) -> AttemptDropped:
+    return AttemptDropped(stage="tts", provider="cartesia", attempt=attempt, because="caller")
+
+
+async def count_outcomes(it: Counted, *events: Event, call_id: str = "c") -> dict[str, int]:
+    """Return how many attempts these events count, by outcome."""
+    before, now = it.read(), await it.emit(*events, call_id=call_id)
+    more = {
+        outcome: sum(
+            round(value - before.get(name, 0.0))
+            for name, value in now.items()
+            if name.startswith("holdline_attempts_total[") and f"'{outcome}'" in name
+        )
+        for outcome in OUTCOMES
+    }
+    return {outcome: count for outcome, count in more.items() if count}
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcomes"),
+    [
+        ([won()], {"won": 1}),
+        ([died()], {"failed": 1}),
+        ([dropped()], {"dropped": 1}),
+        ([won(), died()], {"won": 1, "broke_off": 1}),
+        ([won(), dropped()], {"won": 1}),
+        ([won(1), died(2)], {"won": 1, "failed": 1}),
+        ([won(stage="llm"), died()], {"won": 1, "failed": 1}),
+        ([died(0)], {}),
+    ],
+    ids=[
+        "won",
+        "failed",
+        "dropped",
+        "won, then failed",
+        "won, then interrupted",
+        "failed after another attempt won",
+        "failed after an attempt of another stage won",
+        "outside the stages of a call",
+    ],
+)
+async def test_an_attempt_has_one_outcome(facts: list[Event], outcomes: dict[str, int]) -> None:
+    assert await count_outcomes(Counted(), *facts) == outcomes
+
+
+async def test_calls_are_kept_apart_and_events_outside_calls_are_not_counted() -> None:
+    it = Counted()
+
+    assert await count_outcomes(it, won(), call_id="one") == {"won": 1}
+    assert await count_outcomes(it, died(), call_id="other") == {"failed": 1}
+    assert await count_outcomes(it, won(), died(), call_id="") == {}
+
+
+async def test_the_last_attempts_of_a_long_call_are_kept_and_none_of_an_ended_one() -> None:
+    it = Counted()
+    await it.emit(*(won(number) for number in range(1, WON_KEPT + 2)))
+
+    assert await count_outcomes(it, died(1)) == {"failed": 1}  # forgotten by now
+    assert await count_outcomes(it, died(2)) == {"broke_off": 1}
+
+    await it.emit(CallEnded(reason="x", length_s=1.0))
+    assert await count_outcomes(it, died(2)) == {"failed": 1}
 
 
 async def test_use_is_counted_with_its_price_or_as_unpriced() -> None:
@@ -214,12 +264,7 @@ async def test_labels_do_not_grow_with_the_calls() -> None:
     )
 
     assert read["holdline_calls_failed_total['HoldLine']"] == 2
-
-
-async def test_every_event_is_counted_by_its_name_without_a_list() -> None:
-    read = await Counted().emit(CallFailed(where="x", error="y"), CallFailed(where="x", error="y"))
-
-    assert read["holdline_facts_total['CallFailed']"] == 2
+    assert read["holdline_facts_total['CallFailed']"] == 2  # each event by its name
 
 
 def test_values_fit_their_metric() -> None:

@@ -366,7 +366,7 @@ async def test_a_json_array_file_is_complete_at_every_instant(tmp_path: Path) ->
         sys.executable, "-c", READS, str(tmp_path / ERRORS), str(over),
         stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    for _ in range(200):
+    for _ in range(40):
         await it.emit(GLITCH)
     over.write_text("")
     said, _ = await reader.communicate()
