@@ -200,7 +200,7 @@ class Dialing:
         return await dials_of(self.database, "c")
 
     async def state(self) -> str:
-        """Return only the stored state, which is polled each second: figures need three queries."""
+        """Return only the stored state, which is polled: figures need three queries."""
         async with self.database.reading() as connection:
             found = await connection.execute(
                 select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == "c")
@@ -210,7 +210,7 @@ class Dialing:
     async def in_state(self, state: str) -> None:
         async with asyncio.timeout(20_000.0):
             while await self.state() != state:  # noqa: ASYNC110 - there is no event
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(5.0)
 
     async def done(self) -> None:
         await self.in_state("done")
@@ -218,7 +218,7 @@ class Dialing:
     async def settled(self) -> None:
         async with asyncio.timeout(20_000.0):
             while any(dial.outcome is None for dial in await self.ledger()):  # noqa: ASYNC110
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(5.0)
 
     def outcomes(self) -> dict[str, str]:
         """Return each contact's last outcome, by number, in the order of the dials."""

@@ -9,7 +9,7 @@ import pytest
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnParts, UsageMeasured
-from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
+from calls.outbound import Claim, Dial, DialOutcome, DialResult
 from campaigns.billing import IDLE_S, REPEAT_S, CallCosts, uses_of
 from campaigns.model import Campaign
 from campaigns.report import CampaignHealth, contact_lines, figure_lines, key_figures, page
@@ -19,13 +19,12 @@ from operations.database.database import Database
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
 from tests.campaigns.store.campaign_queue import (
-    LEASE_S,
     NOON,
     OpenQueue,
     new_contacts,
     open_queue,
 )
-from tests.kit.clock import always
+from tests.kit.databases import on_sqlite
 from tests.kit.dials import dials_of
 
 THRIFTY = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, daily_spend=0.05)
@@ -70,12 +69,8 @@ class Call:
 async def settle(
     queue: OpenQueue, outcome: DialOutcome = DialOutcome.COMPLETED, *, reason: str = ""
 ) -> Dial:
-    claim = await queue.take()
-    await queue.store.confirm(claim.dial, now_s=always(NOON), lease_s=LEASE_S)
-    await queue.store.note_placed(claim.dial, f"CA-{claim.dial.id}")
     result = DialResult(outcome=outcome, reason=reason, length_s=30.0)
-    await queue.store.settle(claim.dial, result, then=NextStep(state="done"), now=NOON)
-    return claim.dial
+    return (await queue.settle(result)).dial
 
 
 async def ended_call(url: str, dial: Dial, *costs: float | None, name: str = "c1") -> None:
@@ -114,6 +109,7 @@ class TestCallCosts:
         assert waits == [REPEAT_S, REPEAT_S, REPEAT_S], "its question is asked after its end"
         assert await copy_new(url, now=NOON + 3600.0) == IDLE_S
 
+    @on_sqlite
     async def test_both_parts_count_against_the_days_limit(
         self, url: str, queue: OpenQueue
     ) -> None:
@@ -126,6 +122,7 @@ class TestCallCosts:
 
         assert (await queue.nothing(THRIFTY)).reason == "daily_spend"
 
+    @on_sqlite
     async def test_a_model_request_after_the_end_costs_the_difference(
         self, url: str, queue: OpenQueue
     ) -> None:
@@ -145,6 +142,7 @@ class TestCallCosts:
         assert (await queue.standing()).cost == pytest.approx(0.03)
         assert isinstance(await queue.claim(THRIFTY), Claim), "the day has 0.03 of its 0.05"
 
+    @on_sqlite
     async def test_a_running_call_is_waited_for(self, url: str, queue: OpenQueue) -> None:
         dial = await settle(queue)
         call = Call(url, dial.id)
@@ -160,6 +158,7 @@ class TestCallCosts:
         assert (before.providers_cost, before.unpriced) == (None, None)
         assert (behind.providers_cost, behind.unpriced) == (0.02, False)
 
+    @on_sqlite
     async def test_a_missing_price_is_reported_and_not_guessed(
         self, url: str, queue: OpenQueue
     ) -> None:
@@ -212,6 +211,7 @@ class TestCallCosts:
         assert "<td>1 without the carrier's price, 1 unpriced</td>" in html
         assert '<td class="number">0.0140</td><td class="number">0.0200</td>' in html
 
+    @on_sqlite
     async def test_a_contact_who_left_before_an_answer_has_abandoned_the_call(
         self, url: str, queue: OpenQueue
     ) -> None:

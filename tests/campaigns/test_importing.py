@@ -1,6 +1,5 @@
 """Imports of contacts: every row is kept or refused with a reason."""
 
-import csv
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +128,7 @@ class TestImport:
         assert (again.added, again.known, again.refused.total()) == (0, 2, 0)
         assert len(await claimed(url)) == 2
 
+    @on_sqlite
     async def test_a_number_twice_in_a_file_is_kept_once_however_far_apart(
         self, importing: Importing
     ) -> None:
@@ -138,6 +138,7 @@ class TestImport:
         assert tally.added == BATCH + 5
         assert importing.reasons == [(BATCH + 7, "duplicate")]
 
+    @on_sqlite
     async def test_an_optional_consent_is_kept(self, importing: Importing, url: str) -> None:
         free = replace(SPRING, consent_required=False)
         await importing.take(f"{HEADER}\n030 901820,Ada,,,\n030 901821,Bob,{CONSENT}\n", free)
@@ -146,22 +147,20 @@ class TestImport:
 
         assert kept == [None, CallConsent(kind="written", given_on="2026-11-01", source="form 7")]
 
+    @on_sqlite
     async def test_every_refused_row_is_reported_in_order_over_many_batches(
         self, importing: Importing
     ) -> None:
-        bad = range(0, 2 * BATCH, 7)
-        rows = [f"030 90{index:04},x,{CONSENT}" for index in range(2 * BATCH)]
+        bad = range(0, BATCH + 20, 7)
+        rows = [f"030 90{index:04},x,{CONSENT}" for index in range(BATCH + 20)]
         for line in bad:
             rows[line] = f"not a number,x,{CONSENT}"
-        text = "\n".join((HEADER, *rows, ""))
 
-        first = await importing.take(text)
-        again = await importing.take(text)
+        tally = await importing.take("\n".join((HEADER, *rows, "")))
 
-        expected = [(line + 2, "not_a_number") for line in bad]
-        assert importing.reasons == expected * 2
-        assert (first.added, again.known) == (len(rows) - len(bad),) * 2
-        assert first.refused == again.refused == {"not_a_number": len(bad)}
+        assert importing.reasons == [(line + 2, "not_a_number") for line in bad]
+        assert tally.added == len(rows) - len(bad)
+        assert tally.refused == {"not_a_number": len(bad)}
 
 
 REFUSED = {
@@ -241,9 +240,7 @@ async def test_any_other_column_may_be_invalid_too(
     assert importing.reasons == [(2, reason)]
 
 
-@pytest.mark.parametrize(
-    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1251", "utf-32"]
-)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16-le", "cp1251", "utf-32"])
 @on_sqlite
 async def test_a_name_is_kept_from_any_encoding(
     importing: Importing, url: str, encoding: str
@@ -418,23 +415,11 @@ async def test_a_file_comes_from_a_url(tmp_path: Path) -> None:
         assert "secret" not in str(error.value)
 
 
-def test_the_header_is_as_a_spreadsheet_writes_it() -> None:
-    assert next(csv.reader([HEADER])) == HEADER.split(",")
-
-
-GATED = {
-    "a town": "+4930901820",
-    "a mobile": "+4915112345678",
-    "premium": "+499001234567",
-    "premium elsewhere": "+19002345678",
-    "premium anywhere": "+979123456789",
-    "a shared cost": "+491805123456",
-    "a personal number": "+447012345678",
-    "a satellite": "+881612345678",
-    "another country": "+252612345678",
-    "Jamaica": "+18765551234",
-    "Austria": "+43512345678",
-}
+GATED = (
+    *("+4930901820", "+4915112345678", "+499001234567", "+491805123456"),  # Germany
+    *("+19002345678", "+979123456789", "+447012345678", "+881612345678"),  # costly elsewhere
+    *("+252612345678", "+18765551234", "+43512345678"),  # other countries
+)
 RULES = {
     "no countries yet": NO_COUNTRIES,
     "one country": OrderRules(countries=("DE",)),
@@ -443,16 +428,17 @@ RULES = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-@pytest.mark.parametrize("number", GATED.values(), ids=GATED)
 async def test_an_import_refuses_numbers_that_every_dial_request_would_refuse(
-    importing: Importing, number: str, rules: OrderRules
+    importing: Importing, rules: OrderRules
 ) -> None:
     gate = rules if rules.opened else OrderRules(prefixes=("+",))
-    refusal = judge_number(read_called(number, ""), gate)
+    refusals = [judge_number(read_called(number, ""), gate) for number in GATED]
 
-    await importing.take(f"{HEADER}\n{number},Ada,{CONSENT}\n", order_rules=rules)
+    rows = "".join(f"{number},Ada,{CONSENT}\n" for number in GATED)
+    await importing.take(f"{HEADER}\n{rows}", order_rules=rules)
 
-    reasons = [row.reason.partition(":")[0] for row in importing.refused]
-    assert reasons == ([refusal.reason] if refusal else [])
-    assert set(reasons) <= CURES.keys()
+    reasons = [(line, reason.partition(":")[0]) for line, reason in importing.reasons]
+    assert reasons == [(line, it.reason) for line, it in enumerate(refusals, start=2) if it]
+    assert {reason for _, reason in reasons} <= CURES.keys()

@@ -34,7 +34,7 @@ KEY: Final = SecretStr("a-key-of-thirty-two-characters-or-more")
 PUBLIC: Final = "https://agent.example.com"
 REFUSED: Final = -1  # the connection
 HANGS: Final = 0
-REFUSALS: Final = (400, 401, 404, 429, 500, 503, REFUSED, HANGS)
+REFUSALS: Final = (400, 429, 503, REFUSED, HANGS)
 KNOWN_S: Final = 20.0  # by then each carrier has refused, or answered nothing
 STOP_S: Final = 3.0
 

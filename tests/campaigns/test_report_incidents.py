@@ -7,19 +7,19 @@ import pytest
 
 from calls.entry import Entry
 from calls.incident import IncidentBegan, IncidentEnded
-from calls.outbound import DialOutcome, DialResult, NextStep
+from calls.outbound import DialOutcome, DialResult
 from campaigns.report import PAUSE_S, CampaignHealth, Span, campaign_health, open_s, spans_of
 from campaigns.store.figures import SPELL_MARGIN_S, Figures, OpenSpell
 from fallbacks.events import BreakerMoved
 from fallbacks.failure import Severity
 from operations.database.database import Database
-from operations.notify.alert import Alert, AlertRules
-from operations.notify.alert_outbox import AlertOutbox, ReportedEvent, RoundOutcome
-from operations.notify.alerting_rules import Alerting
+from operations.notify.alert import Alert
+from operations.notify.alert_outbox import AlertOutbox, ReportedEvent
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
-from tests.campaigns.store.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
-from tests.kit.clock import always
+from tests.campaigns.store.campaign_queue import NOON, new_contacts, open_queue
+from tests.kit.databases import on_sqlite
+from tests.operations.notify.test_alert_outbox import decide
 
 HOUR: Span = (0.0, 3600.0)
 
@@ -158,15 +158,6 @@ async def emit_moves(url: str, holder: str, *moves: tuple[float, BreakerMoved]) 
 
 
 async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
-    def decide(known: Sequence[Alert], facts: Sequence[ReportedEvent]) -> RoundOutcome:
-        alerting = Alerting(AlertRules(), known)
-        told = [
-            action
-            for fact in facts
-            for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder)
-        ]
-        return RoundOutcome(known=tuple(alerting.alerts.values()), messages=told)
-
     critical = Severity.CRITICAL
     began = IncidentBegan(
         stage="tts", rung="", kind="exhausted", severity=critical, reason="", then=""
@@ -184,10 +175,8 @@ class TestTroubles:
         queue = open_queue(url, "x")
         await queue.fill(new_contacts(2))
         for at_s in (NOON, NOON + 60.0):
-            claim = await queue.take(now=at_s)
-            await queue.store.confirm(claim.dial, now_s=always(at_s), lease_s=LEASE_S)
             done = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0)
-            await queue.store.settle(claim.dial, done, then=NextStep(state="done"), now=at_s + 40.0)
+            await queue.settle(done, now=at_s, took_s=40.0)
         await queue.close()
         await emit_moves(
             url,
@@ -212,6 +201,7 @@ class TestTroubles:
         assert (found.mttr_s, found.alerts, found.incidents_open) == (9.0, 1, 0)
         assert found.alerts_per_hour == pytest.approx(36.0)
 
+    @on_sqlite
     async def test_a_span_without_its_beginning_has_its_length(self, url: str) -> None:
         await emit_moves(url, "one", (NOON, moved("open", "half_open", 30.0)))
         troubles = Figures(Database(url))
@@ -223,6 +213,7 @@ class TestTroubles:
         assert (found.began_s, found.ended_s) == (NOON - 30.0, NOON)
         assert nothing == []
 
+    @on_sqlite
     @pytest.mark.parametrize(
         ("began_s", "ended_s", "found"),
         [

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from calls.outbound import CallConsent, Claim, NothingToDial
+from calls.outbound import CallConsent, Claim, DialResult, NextStep, NothingToDial
 from campaigns.guard import rules_of
 from campaigns.model import Campaign
 from campaigns.store.contacts import Contacts, NewContact
@@ -16,6 +16,7 @@ from tests.kit.clock import always
 NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC, a Friday
 LEASE_S = 6.0
 CONSENT = CallConsent(kind="written", given_on="2026-11-01", source="form 7")
+DONE = NextStep(state="done")
 FAST = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, attempts=3)
 
 
@@ -58,6 +59,22 @@ class OpenQueue:
     async def nothing(self, campaign: Campaign = FAST, *, now: float = NOON) -> NothingToDial:
         claim = await self.claim(campaign, now=now)
         assert isinstance(claim, NothingToDial), claim
+        return claim
+
+    async def settle(
+        self,
+        result: DialResult,
+        *,
+        then: NextStep = DONE,
+        campaign: Campaign = FAST,
+        now: float = NOON,
+        took_s: float = 0.0,
+    ) -> Claim:
+        """Claim a contact, place the dial, and settle it with this result."""
+        claim = await self.take(campaign, now=now)
+        await self.store.confirm(claim.dial, now_s=always(now), lease_s=LEASE_S)
+        await self.store.note_placed(claim.dial, f"CA-{claim.dial.id}")
+        await self.store.settle(claim.dial, result, then=then, now=now + took_s)
         return claim
 
     async def standing(self) -> CampaignStanding:

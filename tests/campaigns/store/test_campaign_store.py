@@ -20,7 +20,6 @@ from tests.campaigns.store.campaign_queue import (
     LEASE_S,
     NOON,
     OpenQueue,
-    caller_number,
     new_contacts,
     queues,
 )
@@ -110,6 +109,7 @@ class TestQueue:
         assert taken == [third.number, second.number, first.number]
         assert await queue.nothing() == NothingToDial(reason="nobody_due", again_s=NOON + 1)
 
+    @on_sqlite
     async def test_a_rested_contact_is_dialled_again_under_a_new_id(self, queue: OpenQueue) -> None:
         await queue.fill(new_contacts(1))
         first = await queue.take()
@@ -122,6 +122,7 @@ class TestQueue:
         assert (again.contact.attempts, again.contact.outcome) == (1, DialOutcome.BUSY)
         assert (again.dial.attempt, again.dial.id != first.dial.id) == (2, True)
 
+    @on_sqlite
     async def test_a_contact_after_an_erased_one_gets_a_new_dial_id(self, queue: OpenQueue) -> None:
         erased, new = new_contacts(2)
         await queue.fill([erased])
@@ -154,6 +155,7 @@ class TestQueue:
         assert standing.cost == 0.5
         assert (await queue.nothing()).reason == "finished"
 
+    @on_sqlite
     async def test_uncounted_dials_leave_the_attempts_unchanged(self, queue: OpenQueue) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
@@ -195,6 +197,7 @@ class TestQueue:
         )
         assert await other.store.settle(taken.dial, DONE, then=FINISHED, now=NOON)
 
+    @on_sqlite
     async def test_a_dial_whose_contact_was_erased_does_not_block_other_takeovers(
         self, queue: OpenQueue, other: OpenQueue
     ) -> None:
@@ -211,6 +214,7 @@ class TestQueue:
         assert taken.dial.id == kept.dial.id
         assert [dial.id for dial in await dials_of(other.database, "spring")] == [kept.dial.id]
 
+    @on_sqlite
     async def test_a_call_that_renews_keeps_its_dial(
         self, queue: OpenQueue, other: OpenQueue
     ) -> None:
@@ -223,6 +227,7 @@ class TestQueue:
                 ["spring"], now_s=always(NOON + 5.0 * step + 5.0), lease_s=LEASE_S
             )
 
+    @on_sqlite
     @pytest.mark.parametrize("later_s", [LEASE_S, 120.0])  # a frozen machine; a clock that is ahead
     async def test_a_silent_machines_calls_count_until_they_have_an_outcome(
         self, queue: OpenQueue, other: OpenQueue, later_s: float
@@ -240,8 +245,9 @@ class TestQueue:
         assert await other.take(narrow, now=later)
         assert (await other.nothing(narrow, now=later)).reason == "concurrent"
 
-    async def test_a_returned_dial_is_made_under_the_same_id(
-        self, queue: OpenQueue, other: OpenQueue
+    @pytest.mark.parametrize("by_its_former_holder", [False, True])
+    async def test_a_returned_dial_keeps_its_id_and_an_earlier_claim_cannot_change_it(
+        self, queue: OpenQueue, other: OpenQueue, *, by_its_former_holder: bool
     ) -> None:
         await queue.fill(new_contacts(1))
         lost = await queue.take()
@@ -252,15 +258,17 @@ class TestQueue:
         assert not await queue.store.release(lost.dial)
         assert await other.store.release(taken.dial)
 
-        again = await other.take(now=NOON + LEASE_S)
+        then = queue if by_its_former_holder else other
+        again = await then.take(now=NOON + LEASE_S)
         assert (again.dial.id, again.dial.attempt) == (lost.dial.id, 1)
-        # A slow earlier holder can no longer change it.
-        assert (
-            await queue.store.confirm(lost.dial, now_s=always(NOON + 7), lease_s=LEASE_S)
-            == "lease_lost"
-        )
+        late = {"now_s": always(NOON + 7), "lease_s": LEASE_S}
+        assert await queue.store.confirm(lost.dial, **late) == "lease_lost"
+        assert not await queue.store.renew(lost.dial, **late)
+        assert not await queue.store.release(lost.dial)
         assert not await queue.store.note_placed(lost.dial, "CA1")
+        assert await then.store.confirm(again.dial, **late) == ""
 
+    @on_sqlite
     async def test_a_dial_is_left_to_processes_that_have_its_campaign(
         self, queue: OpenQueue, other: OpenQueue
     ) -> None:
@@ -272,27 +280,7 @@ class TestQueue:
 
         assert await queue.store.renew(dial, now_s=always(later), lease_s=LEASE_S)
 
-    async def test_a_holder_whose_claim_was_returned_cannot_change_the_next_one(
-        self, queue: OpenQueue, other: OpenQueue
-    ) -> None:
-        await queue.fill(new_contacts(1))
-        lost = await queue.take()
-        (taken,) = await other.store.adopt_expired(
-            ["spring"], now_s=always(NOON + LEASE_S), lease_s=LEASE_S
-        )
-        assert await other.store.release(taken.dial)
-
-        again = await queue.take(now=NOON + LEASE_S)
-
-        assert again.dial.id == lost.dial.id
-        assert (
-            await queue.store.confirm(lost.dial, now_s=always(NOON + 7), lease_s=LEASE_S)
-            == "lease_lost"
-        )
-        assert not await queue.store.renew(lost.dial, now_s=always(NOON + 7), lease_s=LEASE_S)
-        assert not await queue.store.release(lost.dial)
-        assert await queue.store.confirm(again.dial, now_s=always(NOON + 7), lease_s=LEASE_S) == ""
-
+    @on_sqlite
     async def test_a_dial_that_a_carrier_has_accepted_is_not_returned(
         self, queue: OpenQueue
     ) -> None:
@@ -333,6 +321,7 @@ class TestQueue:
         assert (await queue.standing()).contacts == {"waiting": 1}
         assert (await queue.take()).dial.number == dial.number
 
+    @on_sqlite
     async def test_a_contact_who_opts_out_in_the_call_is_not_called_again(
         self, queue: OpenQueue, other: OpenQueue
     ) -> None:
@@ -345,6 +334,7 @@ class TestQueue:
         assert (await queue.standing()).contacts == {"excluded": 1}
         assert (await queue.nothing()).reason == "finished"
 
+    @on_sqlite
     async def test_a_listed_contact_is_claimed_in_no_campaign(self, queue: OpenQueue) -> None:
         first, second = new_contacts(2)
         await queue.fill([first, second])
@@ -357,6 +347,7 @@ class TestQueue:
         assert (await queue.nothing(replace(FAST, name="autumn"))).reason == "finished"
         assert await queue.book.do_not_call([first.number, second.number]) == {first.number}
 
+    @on_sqlite
     async def test_a_stopped_campaign_dials_no_contact(self, queue: OpenQueue) -> None:
         await queue.fill(new_contacts(2))
         dial = (await queue.take()).dial
@@ -385,6 +376,7 @@ class TestQueue:
         assert await queue.store.finish("spring", now=NOON)
         assert not await queue.store.finish("autumn", now=NOON)
 
+    @on_sqlite
     async def test_a_contact_outside_the_hours_is_due_when_they_open(
         self, queue: OpenQueue
     ) -> None:
@@ -409,6 +401,7 @@ class TestQueue:
         assert (await queue.take()).contact.number == inside.number
         assert (await queue.nothing()).reason == "nobody_due"
 
+    @on_sqlite
     async def test_a_contact_being_called_by_one_campaign_is_called_by_no_other_meanwhile(
         self, queue: OpenQueue, other: OpenQueue
     ) -> None:
@@ -427,6 +420,7 @@ class TestQueue:
         await queue.store.settle(dial, BUSY, then=FINISHED, now=NOON + 20)
         assert (await other.take(autumn, now=NOON + 20)).contact.number == both.number
 
+    @on_sqlite
     async def test_a_dial_that_is_never_settled_blocks_its_number_for_two_hours(
         self, queue: OpenQueue
     ) -> None:
@@ -482,6 +476,7 @@ class TestQueue:
         tomorrow = midnight + 9 * 3600
         assert await queue.take(replace(few, daily_spend=0.5), now=tomorrow)
 
+    @on_sqlite
     async def test_a_call_over_midnight_counts_towards_the_day_on_which_it_began(
         self, queue: OpenQueue
     ) -> None:
@@ -495,6 +490,7 @@ class TestQueue:
         assert (await queue.standing()).day_spent == 0.0
         assert await queue.take(cheap, now=midnight + 180)
 
+    @on_sqlite
     async def test_a_clock_put_back_does_not_make_contacts_wait_as_long(
         self, queue: OpenQueue
     ) -> None:
@@ -507,6 +503,7 @@ class TestQueue:
         assert waits == NothingToDial(reason="pace", again_s=NOON - 3590)
         assert await queue.take(slow, now=NOON - 3590)
 
+    @on_sqlite
     async def test_all_processes_share_one_pace(self, queue: OpenQueue, other: OpenQueue) -> None:
         slow = replace(FAST, dials_per_minute=6)
         await queue.fill(new_contacts(4))
@@ -576,8 +573,3 @@ class TestQueue:
 
         assert "contacts_in_turn" in str(plan)
         assert "TEMP B-TREE" not in str(plan)
-
-
-def test_the_calling_hours_of_these_tests_are_open() -> None:
-    assert CallingWindow().opens_s < 12 * 3600 < CallingWindow().closes_s
-    assert caller_number(7) == "+12025550007"

