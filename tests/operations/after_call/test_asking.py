@@ -27,12 +27,6 @@ def test_a_zone_unknown_to_this_machine_is_utc(zone: str) -> None:
     assert local_time(1_795_280_400.0, zone).isoformat() == "2026-11-21T17:00:00+00:00"
 
 
-def test_the_question_has_the_codes_the_goals_and_the_moment() -> None:
-    assert "confirmed, not_reached, callback, do_not_call, wrong_person, unclear" in QUESTION.prompt
-    assert "- Have them confirm." in QUESTION.prompt
-    assert "2026-11-21T18:00+01:00, which is Saturday" in QUESTION.prompt
-
-
 def test_a_good_answer_is_read() -> None:
     assert read_answer(answer(), QUESTION, ENDED) == ReadAnswer(
         summary="Wants another date.",

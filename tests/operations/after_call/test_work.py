@@ -133,16 +133,6 @@ async def test_a_model_gives_a_calls_result(tmp_path: Path) -> None:
     assert "- Find a date." in system["content"]
     assert "2026-11-21T11:00-05:00, which is Saturday" in system["content"]
     assert user["content"] == f"Person: {WORDS[0]}\nPerson: {WORDS[1]}"
-
-
-async def test_the_callers_words_are_in_no_event(tmp_path: Path) -> None:
-    async with simulated_model() as model:
-        bench = Bench(url_of(tmp_path), pen=pen_of(model))
-        async with working(bench):
-            await bench.call(words=WORDS)
-            await told_of(bench)
-
-    assert bench.told
     assert not [item for item in bench.told if "Ada" in str(item) or NUMBER in str(item)]
 
 
@@ -178,18 +168,6 @@ async def test_fields_that_a_model_leaves_out_follow_from_events(
     assert (report.made_by, report.result, report.summary) == ("facts", "unclear", PLAIN)
 
 
-async def test_a_model_is_told_once_about_a_mistake_in_its_answer(tmp_path: Path) -> None:
-    async with simulated_model() as model:
-        model.answers = ['{"summary": "x"}', json.dumps(GOOD)]
-        bench = Bench(url_of(tmp_path), pen=pen_of(model))
-        async with working(bench):
-            await bench.call(words=WORDS)
-            (told,) = await told_of(bench)
-
-    assert told.made_by == "model"
-    assert "answer.outcome is missing" in model.asked[1]["messages"][0]["content"]
-
-
 async def test_each_answer_of_a_model_is_reported_with_its_call_and_its_price(
     tmp_path: Path,
 ) -> None:
@@ -207,6 +185,7 @@ async def test_each_answer_of_a_model_is_reported_with_its_call_and_its_price(
             await bench.call(words=WORDS)
             await told_of(bench)
 
+    assert "answer.outcome is missing" in model.asked[1]["messages"][0]["content"]
     uses = [event for event in told if isinstance(event, UsageMeasured)]
     assert [(use.behind_call, use.provider, use.model) for use in uses] == [
         ("c1", "model-0", "m")
@@ -239,24 +218,6 @@ async def test_the_next_rung_answers_if_one_is_down(tmp_path: Path) -> None:
 
     assert (told.made_by, told.provider) == ("model", "model-1")
     assert told.took_s < 1.0
-
-
-async def test_a_zone_unknown_to_this_machine_does_not_end_the_work(
-    tmp_path: Path,
-) -> None:
-    async with simulated_model() as model:
-        purpose = CallPurpose(zone="Asia/Nowhere")
-        bench = Bench(url_of(tmp_path), pen=pen_of(model), purpose=purpose)
-        async with working(bench):
-            await bench.call(words=WORDS, caller="")
-            await told_of(bench)
-            await bench.call(words=WORDS, call_id="c2")
-            told = await told_of(bench, 2)
-
-    assert [item.made_by for item in told] == ["model", "model"]
-    asked = [item["messages"][0]["content"] for item in model.asked]
-    assert "2026-11-21T16:00+00:00, which is Saturday" in asked[0]
-    assert "2026-11-21T11:00-05:00, which is Saturday" in asked[1]
 
 
 async def test_a_call_without_words_asks_no_model(tmp_path: Path) -> None:

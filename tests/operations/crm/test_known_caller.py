@@ -14,7 +14,7 @@ from calls.outside_text import RULE
 from configuration.agent import AgentSettings
 from operations.crm.customer import CrmContact, CrmReport
 from operations.crm.known_caller import KnownCaller
-from operations.crm.port import CrmLookup, availability_of
+from tests.operations.crm.test_crm import desk_of
 
 pytestmark = pytest.mark.virtual_time
 
@@ -49,9 +49,7 @@ async def test_a_greeting_waits_only_for_a_name_and_not_for_long(
     after_s: float, greeting: str, said: str, waited_s: float, *, late: bool
 ) -> None:
     crm, told, context = SlowRegister(after_s), list[Event](), LLMContext(messages=[])
-    desk = CrmLookup(
-        crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
-    )
+    desk = desk_of(crm)
     known = KnownCaller(desk, "+15550142", emit=told.append)
     known.tell_model(context)
     began = time.monotonic()
@@ -69,9 +67,7 @@ async def test_a_greeting_waits_only_for_a_name_and_not_for_long(
 
 async def test_an_ended_call_learns_nothing_more() -> None:
     crm, context = SlowRegister(1.0), LLMContext(messages=[])
-    desk = CrmLookup(
-        crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
-    )
+    desk = desk_of(crm)
     known = KnownCaller(desk, "+15550142", emit=lambda _: None)
     known.tell_model(context)
 
@@ -95,9 +91,7 @@ async def test_crm_data_cannot_inject_instructions_or_another_fields_value(
     person: str, said: str
 ) -> None:
     crm, context = SlowRegister(0.0, person=person), LLMContext(messages=[])
-    desk = CrmLookup(
-        crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
-    )
+    desk = desk_of(crm)
     known = KnownCaller(desk, "+15550142", emit=lambda _: None)
     known.tell_model(context)
 
@@ -120,9 +114,7 @@ async def test_a_field_that_waits_reaches_the_model_after_a_verification_only(
 ) -> None:
     late = answered == "after it"
     crm, context = SlowRegister(2.0 if late else 0.0), LLMContext(messages=[])
-    desk = CrmLookup(
-        crm=crm, availability=availability_of(crm, time.monotonic()), clock=time.monotonic
-    )
+    desk = desk_of(crm)
     known = KnownCaller(
         desk, "+15550142", emit=lambda _: None, is_held=lambda name: name in ("name", "balance")
     )

@@ -34,7 +34,10 @@ HUBSPOT = {"kind": "hubspot", "columns": COLUMNS}
 
 
 def people(many: int) -> list[KnownPerson]:
-    """Return people, one without a callable number, and one without consent."""
+    """Return people, one without a callable number, and one without consent.
+
+    One name holds half a surrogate, as JSON may have it, which excludes nobody.
+    """
     known = [
         KnownPerson(
             id=str(at),
@@ -44,6 +47,7 @@ def people(many: int) -> list[KnownPerson]:
         )
         for at in range(many)
     ]
+    known[3] = KnownPerson(id="3", number="+12025550003", name="Ada \ud83d", more=CONSENT)
     known[7] = KnownPerson(id="7", number="12", name="=1+1", more=CONSENT)
     known[130] = KnownPerson(id="130", number="+12025550130", name="Cyd")
     return known
@@ -97,20 +101,6 @@ def test_every_page_is_read_and_every_refused_row_is_reported(
     assert "line 9: " in said
     assert len(asked) == 2 * 3
     assert "'=1+1" in Path("spring.refused.csv").read_text(encoding="utf-8")
-
-
-def test_half_a_surrogate_in_a_name_does_not_exclude_the_contact(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    known = people(MANY)
-    known[3] = KnownPerson(id="3", number="+12025550003", name="Ada \ud83d", more=CONSENT)
-    with register_beside(known) as register:
-        monkeypatch.setenv("CRM_TOKEN", register.api_key)
-        configure({**REST, "url": register.url})
-        done = bring()
-
-    assert done == 0
-    assert f"{MANY} rows (utf-8): {MANY - 2} added" in capsys.readouterr().out
 
 
 def test_a_failing_crm_is_asked_again(

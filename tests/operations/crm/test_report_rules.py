@@ -108,12 +108,6 @@ def test_the_report_has_the_turns_verdict_and_reason_of_the_record(events: list[
     assert [getattr(report, name) for name in names] == [row[name] for name in names]
 
 
-def test_two_calls_have_two_keys() -> None:
-    report = report_of(CallState("c2"), ended_s=1000.0)
-
-    assert (report.key, report.call_id) == ("call-c2", "c2")
-
-
 @pytest.mark.parametrize(
     ("events", "direction", "number", "ours"),
     [

@@ -1,6 +1,5 @@
 """The queue of requested callbacks."""
 
-import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,16 +84,6 @@ async def test_a_request_is_written_to_the_existing_file_after_another_was_delet
     await database.close()
 
 
-async def test_one_call_leaves_one_request(url: str) -> None:
-    database = Database(url)
-    queue = Callbacks(database)
-
-    assert await queue.add(MARY)
-    assert not await queue.add(MARY)
-    assert await queue.waiting() == [MARY]
-    await database.close()
-
-
 async def test_a_later_request_in_the_same_call_is_kept_alongside_the_first(
     url: str,
 ) -> None:
@@ -145,20 +134,6 @@ async def test_a_caller_who_was_called_back_may_ask_again(url: str) -> None:
     await queue.add(MARY)
 
     assert await queue.waiting() == [MARY]
-    await database.close()
-
-
-async def test_calls_that_end_at_once_lose_no_request(url: str) -> None:
-    database = Database(url)
-    queue = Callbacks(database)
-    wishes = [
-        Callback(call_id=str(n), number=f"+1555{n:04}", reason="all down", asked_at=AT)
-        for n in range(20)
-    ]
-
-    await asyncio.gather(*(queue.add(wish) for wish in wishes))
-
-    assert {text.number for text in await queue.waiting()} == {wish.number for wish in wishes}
     await database.close()
 
 

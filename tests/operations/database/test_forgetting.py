@@ -25,6 +25,7 @@ from operations.record.fold_rules import RecordFold
 from operations.record.reader import RecordReader
 from operations.record.writer import RecordWriter
 from tests.kit.clock import always
+from tests.kit.databases import on_sqlite
 from tests.operations.database.kept_voicemails import kept_voicemails
 from tests.operations.notify.test_alert_outbox import MAIL, decide
 
@@ -134,6 +135,7 @@ class TestForgetting:
         assert names(tmp_path) == ["young.text.json", "young.wav"]
         assert await erasure.erase_old(dict.fromkeys(KINDS, 30), now=NOW) == {}
 
+    @on_sqlite
     async def test_each_kind_has_its_own_retention(
         self, url: str, erasure: Erasure, reader: RecordReader, tmp_path: Path
     ) -> None:
@@ -171,6 +173,7 @@ class TestForgetting:
         assert not await outbox.put(again, now=NOW.timestamp())
         await outbox.database.close()
 
+    @on_sqlite
     async def test_a_running_call_is_not_deleted(
         self, url: str, erasure: Erasure, reader: RecordReader
     ) -> None:
@@ -185,6 +188,7 @@ class TestForgetting:
 
         assert await reader.call("c1")
 
+    @on_sqlite
     async def test_more_than_one_batch_is_deleted(
         self, url: str, erasure: Erasure, reader: RecordReader
     ) -> None:
@@ -208,6 +212,7 @@ class TestForgetting:
         assert page
         assert page.happenings == []
 
+    @on_sqlite
     @pytest.mark.parametrize("kind", ["voicemails", "recordings"])
     async def test_a_file_that_cannot_be_deleted_keeps_nothing_else(
         self, url: str, erasure: Erasure, reader: RecordReader, tmp_path: Path, kind: str

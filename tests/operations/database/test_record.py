@@ -32,6 +32,7 @@ from operations.database.tables import RECORD_WRITERS
 from operations.record.fold_rules import RecordBatch, RecordFold
 from operations.record.reader import RecordReader
 from operations.record.writer import CUT_S, FORGOTTEN_S, RecordWriter
+from tests.kit.databases import on_sqlite
 from tests.operations.database.kept_voicemails import kept_voicemails
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -195,6 +196,7 @@ class TestRecord:
         assert len(await reader.calls(live=False)) == 5
         assert len(await reader.calls_between(AT, AT + timedelta(minutes=2))) == 3
 
+    @on_sqlite
     async def test_the_costs_of_calls_are_added_up(
         self, opened: Open, reader: RecordReader
     ) -> None:
@@ -254,6 +256,7 @@ class TestRecord:
 
         assert sum(map(len, found)) == 5
 
+    @on_sqlite
     async def test_a_call_that_only_seemed_cut_continues_with_the_next_heartbeat(
         self, opened: Open, reader: RecordReader
     ) -> None:
@@ -269,6 +272,7 @@ class TestRecord:
         assert (page.call.verdict, page.call.hurt_at) == ("", None)
         assert page.call.seen_at == now
 
+    @on_sqlite
     async def test_the_carriers_status_stays_in_any_order_of_reports(
         self, opened: Open, reader: RecordReader
     ) -> None:
@@ -311,6 +315,7 @@ class TestRecord:
         with pytest.raises(RefusedRowsError):
             await opened("one").write(said, number=1, now=AT)
 
+    @on_sqlite
     async def test_a_message_waits_to_be_handled(self, opened: Open, url: str) -> None:
         said = batch(*entries(STARTED, MessageLeft(length_s=4.0)))
         await opened("one").write(said, number=1, now=AT)
@@ -320,6 +325,7 @@ class TestRecord:
         assert (mail.transcript, mail.done_at) == ("", None)
         assert mail.at.replace(tzinfo=UTC) == AT  # SQLite keeps no zone
 
+    @on_sqlite
     async def test_rows_of_processes_do_not_grow(self, opened: Open, url: str) -> None:
         for index in range(3):
             await opened(f"old-{index}").write(batch(), number=1, now=AT)

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
-from operations.database.database import Database, StorageError
+from operations.database.database import Database
 from operations.database.row_outbox import LENT_S
 from operations.database.tables import ALERTS
 from operations.notify.alert import Alert, AlertRules, IncidentLasted
@@ -243,14 +243,6 @@ class TestOutbox:
 
         assert post
         assert post.lent_until_s == NOW + 2.0 + LENT_S
-
-    async def test_an_unavailable_database_raises_our_own_error(self, tmp_path: Path) -> None:
-        (tmp_path / "file").touch()
-        box = AlertOutbox(Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db"))
-
-        with pytest.raises(StorageError):
-            await box.report([reported(BEGAN, NOW)])
-        await box.database.close()
 
 
 @pytest.mark.parametrize(
