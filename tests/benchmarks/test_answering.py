@@ -15,8 +15,8 @@ from configuration.settings import TurnSettings
 from engines.espeak import Espeak
 
 KNOWN, HELD_OUT = read_greetings("known"), read_greetings("held-out")
-PEOPLE = ("hello", "long firm", "secretary", "street, far", "hold on")
-MACHINES = ("carrier", "pause first", "family", "records")
+PEOPLE = ("long firm", "secretary", "hold on")
+MACHINES = ("pause first", "family")
 SHORT = ("full", "sales")  # no beep, and no longer than a person's sentence
 
 

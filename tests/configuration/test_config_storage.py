@@ -104,7 +104,7 @@ def test_a_password_in_an_address_is_not_shown(capsys: pytest.CaptureFixture[str
         ),
     ],
 )
-@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["mic"], ["clips"]])
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["mic"]])
 def test_a_folder_that_cannot_be_written_is_reported_at_the_start(
     command: list[str], text: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

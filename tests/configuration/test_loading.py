@@ -1,8 +1,6 @@
 """Configuration reaches the program, and mistakes are reported at once."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ from pydantic import SecretStr
 
 from configuration import checks
 from configuration.environment import Environment
-from configuration.errors import ConfigError, nearest
+from configuration.errors import ConfigError
 from configuration.loading import BUILT_IN, Loaded, load
 from configuration.printing import as_yaml
 from configuration.schema import PATTERNS
@@ -20,12 +18,6 @@ from providers.catalog import kinds
 from tests.configuration.reading import KEYS, read, refused
 
 ROOT = Path(__file__).parents[2]
-LOCAL = """
-stages:
-  stt: [{name: ears, kind: local}]
-  llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: OPENAI_API_KEY}]
-  tts: [{name: voice, kind: local}]
-"""
 
 
 def test_a_folder_in_the_place_of_the_default_file_is_an_error() -> None:
@@ -91,10 +83,6 @@ logs: {level: INFO, dir: logs}
     assert settings.stages.stt[1].api_key is not None
     assert settings.stages.stt[1].api_key.get_secret_value() == "two"
     assert settings.transports.twilio.auth_token is not None
-
-
-def test_json_is_read_as_yaml() -> None:
-    assert read('{"latency": {"budget_s": 2}}').settings.latency.budget_s == 2.0
 
 
 def test_json_with_tabs_and_surrogate_pairs_is_read_correctly() -> None:
@@ -290,11 +278,10 @@ def test_an_empty_variable_is_ignored() -> None:
             "holdline.yaml:1: agent.greeting is 12; it must be text (in quotes)",
         ),
         (
-            "agent: {greeting: ''}",
-            'holdline.yaml:1: agent.greeting is ""; it must be text that is not empty',
+            "agent: {greeting: '  '}",
+            'holdline.yaml:1: agent.greeting is " "; it must be text that is not empty',
         ),
         ("agent: hello", 'holdline.yaml:1: agent is "hello"; it must be a mapping'),
-        ("agents: 2", "holdline.yaml:1: agents is 2; it must be a mapping"),
         (
             "stages: {tts: []}",
             "holdline.yaml:1: stages.tts is empty; it must be a list of 1 or more",
@@ -384,16 +371,6 @@ def test_an_empty_variable_is_ignored() -> None:
             'it must be a telephone number such as "+15550100", in quotes, or sip:NAME@HOST',
         ),
         (
-            "campaigns: {a b: {}}",
-            'holdline.yaml:1: campaigns.a b is named "a b"; '
-            "its name must be a name of letters, digits, _ and - that begins with a letter",
-        ),
-        (
-            'campaigns: {x: {script: Hi., disclosure: Hi., results: ["A b"]}}',
-            'holdline.yaml:1: campaigns.x.results[0] is "A b"; '
-            "it must be a code of small letters, digits and _, such as wants_another_date",
-        ),
-        (
             "campaigns: {x: {script: Hi., disclosure: Hi., retry: {bsy: {}}}}",
             'holdline.yaml:1: campaigns.x.retry.bsy is named "bsy"; its name must be '
             "'busy', 'no_answer', 'silent', 'voicemail', 'failed', 'cancelled' or 'agent_failed'",
@@ -404,18 +381,9 @@ def test_an_empty_variable_is_ignored() -> None:
             "it must be a URL such as wss://example.livekit.cloud",
         ),
         (
-            "hold: {steps: [foo]}",
-            'holdline.yaml:1: hold.steps[0] is "foo"; '
-            "it must be 'clip', 'local', 'words', 'keypad', 'chosen' or 'goodbye'",
-        ),
-        (
             f"transports: {{webrtc: {{ice_servers: [{'{url: stun:x}, ' * 9}]}}}}",
             "holdline.yaml:1: transports.webrtc.ice_servers is a list; "
             "it must be a list of at most 8",
-        ),
-        (
-            "crm: {kind: rest, url: https://x, mapping: {look_up: {path: /, metod: GET}}}",
-            "holdline.yaml:1: crm.mapping.look_up.metod is unknown; did you mean method?",
         ),
         (
             "crm: {kind: rest, url: https://x, mapping: {lookup: {path: /}}}",
@@ -538,14 +506,6 @@ stages:
     assert read(text).settings.stages.llm[0].insecure
 
 
-def test_local_rungs_need_no_key() -> None:
-    Path("holdline.yaml").write_text(LOCAL, encoding="utf-8")
-
-    settings = load(variables=Environment(values={"OPENAI_API_KEY": "k"})).settings
-
-    assert settings.stages.tts[0].api_key is None
-
-
 def test_a_local_recogniser_that_is_not_installed_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -640,12 +600,6 @@ def test_an_address_that_cannot_be_called_back_is_refused(domain: str) -> None:
     ]
 
 
-def test_white_space_counts_as_no_words() -> None:
-    assert refused("agent: {greeting: '  '}") == [
-        'holdline.yaml:1: agent.greeting is " "; it must be text that is not empty'
-    ]
-
-
 def test_an_incomplete_rung_of_variables_names_the_variable() -> None:
     name = "HOLDLINE__STAGES__STT__1__URL"
 
@@ -653,15 +607,6 @@ def test_an_incomplete_rung_of_variables_names_the_variable() -> None:
 
     assert problems
     assert {problem.partition(":")[0] for problem in problems} == {f"environment {name}"}
-
-
-def test_a_token_that_guards_a_public_host_is_long() -> None:
-    (line,) = refused("server: {host: 0.0.0.0}", HOLDLINE_TOKEN="1")
-
-    assert line == (
-        "environment HOLDLINE_TOKEN: server.token has 1 characters, and others can reach "
-        '"0.0.0.0"; HOLDLINE_TOKEN must have at least 16, for example: openssl rand -hex 24'
-    )
 
 
 REACHABLE = {
@@ -686,12 +631,6 @@ def test_a_short_token_is_refused_where_others_reach_the_server(
     assert read(f"server: {{{server}}}", **long).settings.server.view_token is not None
 
 
-def test_a_short_token_is_refused_where_the_domain_is_public() -> None:
-    (line,) = refused("", HOLDLINE_TOKEN="short", DOMAIN="phone.example.com")
-
-    assert "others can reach" in line
-
-
 @pytest.mark.parametrize(
     ("token", "why"), [("", "without HOLDLINE_TOKEN"), ("y" * 16, "equals HOLDLINE_TOKEN")]
 )
@@ -708,11 +647,15 @@ def test_on_loopback_a_short_token_is_accepted() -> None:
 SENDS = {
     "crm.url": ("crm: {kind: webhook, url: '%s', insecure: %s}", "what callers say and the key"),
     "transfer.webhook_url": ("transfer: {webhook_url: '%s', insecure: %s}", "what callers say"),
+    "agent.tools[0].url": (
+        "agent: {tools: [{name: crm, description: d, url: '%s', insecure: %s}]}",
+        "what callers say",
+    ),
 }
 
 
 @pytest.mark.parametrize("key", SENDS)
-def test_crm_and_summary_addresses_need_tls(key: str) -> None:
+def test_addresses_that_get_callers_words_need_tls(key: str) -> None:
     section, what = SENDS[key]
 
     assert refused(section % ("http://crm.example.com/x", "false")) == [
@@ -733,12 +676,13 @@ def test_crm_and_summary_addresses_need_tls(key: str) -> None:
     ],
     ids=["insecure", "https", "private", "loopback"],
 )
-def test_crm_and_summary_addresses_may_be_private_or_marked_insecure(
+def test_addresses_that_get_callers_words_may_be_private_or_marked_insecure(
     key: str, url: str, insecure: str
 ) -> None:
     settings = read(SENDS[key][0] % (url, insecure)).settings
 
-    assert url in (settings.crm.url, settings.transfer.webhook_url)
+    tools = [tool.url for tool in settings.agent.tools]
+    assert url in (settings.crm.url, settings.transfer.webhook_url, *tools)
 
 
 @pytest.mark.parametrize("kind", ["none", "own"])
@@ -746,45 +690,6 @@ def test_an_unused_crm_may_have_any_address(kind: str) -> None:
     settings = read(f"crm: {{kind: {kind}, url: 'http://crm.example.com/x'}}").settings
 
     assert settings.crm.kind == kind
-
-
-def test_a_host_name_is_not_called_public() -> None:
-    assert refused("crm: {kind: webhook, url: 'http://crm:8000/x'}") == [
-        'holdline.yaml:1: crm.url is "http://crm:8000/x"; plain http carries what callers say and '
-        'the key unencrypted, and "crm" is not a loopback or private address; use https or set '
-        "insecure: true"
-    ]
-
-
-TOOL = "{name: crm, description: d, url: '%s', insecure: %s}"
-
-
-@pytest.mark.parametrize(
-    ("url", "insecure", "lines"),
-    [
-        (
-            "http://crm.example.com/x",
-            "false",
-            [
-                'holdline.yaml:1: agent.tools[0].url is "http://crm.example.com/x"; plain http '
-                'carries what callers say unencrypted, and "crm.example.com" is not a loopback or '
-                "private address; use https or set insecure: true"
-            ],
-        ),
-        ("http://crm.example.com/x", "true", []),
-        ("https://crm.example.com/x", "false", []),
-        ("http://10.0.0.7/x", "false", []),
-        ("http://localhost:9/x", "false", []),
-    ],
-    ids=["public", "insecure", "https", "private", "loopback"],
-)
-def test_tools_need_tls_for_callers_words(url: str, insecure: str, lines: list[str]) -> None:
-    text = f"agent: {{tools: [{TOOL % (url, insecure)}]}}"
-
-    if lines:
-        assert refused(text) == lines
-    else:
-        assert read(text).settings.agent.tools[0].url == url
 
 
 @pytest.mark.parametrize("name", ["X-Api-Key", "x-goog-api-key", "Authorization", "X_TOKEN"])
@@ -890,13 +795,6 @@ def test_a_missing_named_file_is_reported() -> None:
         load(Path("gone.yaml"), variables=Environment(values=KEYS))
 
 
-def test_settings_are_immutable() -> None:
-    settings = read().settings
-
-    with pytest.raises(ValueError, match="frozen"):
-        settings.latency.budget_s = 2  # pyright: ignore[reportAttributeAccessIssue]
-
-
 def test_the_printed_configuration_masks_secrets_and_names_their_source() -> None:
     text = as_yaml(
         read(
@@ -938,22 +836,6 @@ def test_the_example_shows_the_defaults() -> None:
 def test_the_built_in_default_needs_nothing_but_keys() -> None:
     assert "_key:" not in BUILT_IN.read_text(encoding="utf-8")
     assert Settings.model_validate(read().layers.tree) == read().settings
-
-
-def test_reading_the_configuration_imports_no_pipecat() -> None:
-    # Its import prints a banner, and takes longer than a wrong configuration may.
-    code = "import sys, bot.__main__, configuration.printing; sys.exit('pipecat' in sys.modules)"
-
-    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT)  # noqa: S603
-
-    assert done.returncode == 0
-
-
-@pytest.mark.parametrize(
-    ("word", "found"), [("elevenlab", "elevenlabs"), ("Cartesia", "cartesia"), ("zzz", None)]
-)
-def test_the_suggested_word_is_the_nearest_valid_one(word: str, found: str | None) -> None:
-    assert nearest(word, ["cartesia", "elevenlabs", "local"]) == found
 
 
 TWO = """

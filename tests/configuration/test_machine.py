@@ -111,25 +111,29 @@ def settings(workers: int | None) -> Settings:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "limit_mb", "workers", "warned"),
+    ("wanted", "cores", "limit_mb", "workers", "warned"),
     [
-        (None, 512, 1, True),
-        (None, 700, 2, False),
-        (4, 700, 2, True),
-        (1, 400, 1, False),
-        (None, None, 4, False),
+        (None, 4, 512, 1, True),
+        (None, 4, 700, 2, False),
+        (4, 4, 700, 2, True),
+        (1, 4, 400, 1, False),
+        (None, 4, None, 4, False),
+        (None, 1, None, 2, False),  # a second one for the calls of a worker that dies
+        (3, 1, None, 3, False),
+        (1, 8, None, 1, False),
     ],
 )
-def test_a_limit_allows_only_the_workers_that_fit(
+def test_there_are_as_many_workers_as_cores_or_as_fit_under_the_limit(
     monkeypatch: pytest.MonkeyPatch,
     *,
     wanted: int | None,
+    cores: int,
     limit_mb: int | None,
     workers: int,
     warned: bool,
 ) -> None:
     limit = MemoryLimit(bytes=limit_mb * MEGABYTE, source="memory.max") if limit_mb else None
-    monkeypatch.setattr(machine, "own_cores", lambda: 4)
+    monkeypatch.setattr(machine, "own_cores", lambda: cores)
     monkeypatch.setattr(machine, "read_limit", lambda: limit)
 
     assert machine.worker_count(settings(wanted)) == workers
@@ -144,17 +148,3 @@ def test_a_limit_below_one_worker_is_refused_with_what_is_needed(
 
     with pytest.raises(UsageError, match=r"is 256 MB \(memory.max\); a server needs 360 MB"):
         machine.check_memory(settings(None))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "cores", "workers"),
-    [(None, 1, 2), (None, 2, 2), (None, 8, 8), (1, 8, 1), (3, 1, 3)],
-)
-def test_there_is_a_second_worker_for_the_calls_of_a_worker_that_dies(
-    monkeypatch: pytest.MonkeyPatch, wanted: int | None, cores: int, workers: int
-) -> None:
-    monkeypatch.setattr(machine, "own_cores", lambda: cores)
-    monkeypatch.setattr(machine, "read_limit", lambda: None)
-    settings = Settings.model_validate({"stages": STAGES, "server": {"workers": wanted}})
-
-    assert machine.worker_count(settings) == workers

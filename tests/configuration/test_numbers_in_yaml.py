@@ -15,7 +15,7 @@ KEYS = {
     "more of SIP": "transports:\n  livekit: {{enabled: false, sip: {{numbers: [{0}]}}}}",
 }
 WRONG = {
-    "octal digits": ("0301234567", '"0301234567"'),  # a Costa Rican number, as YAML 1.1 reads it
+    "octal": ("0301234567", '"0301234567"'),  # a Costa Rican number, as YAML 1.1 reads it
     "other digits": ("0891234567", '"0891234567"'),
     "two zeros": ("0049301234567", '"0049301234567"'),
     "a lost plus": ("4915112345678", "4915112345678"),
@@ -23,8 +23,13 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("written", "shown"), WRONG.values(), ids=WRONG)
-@pytest.mark.parametrize("text", KEYS.values(), ids=KEYS)
+TWILIO, *OTHERS = KEYS.values()
+
+
+@pytest.mark.parametrize(
+    ("text", "written", "shown"),
+    [*((TWILIO, *wrong) for wrong in WRONG.values()), *((key, *WRONG["octal"]) for key in OTHERS)],
+)
 def test_a_number_that_yaml_changes_is_refused_in_its_line(
     text: str, written: str, shown: str
 ) -> None:

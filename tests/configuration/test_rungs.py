@@ -1,6 +1,5 @@
 """Rungs of any Pipecat service: their facts, and one line for each mistake in them."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bot.__main__ import run
 from bot.health.policies import build_policies, credential
 from bot.health.sharing import places
 from configuration.rungs import facts_of, other_voices, rung_of, vendor_of
@@ -280,39 +280,33 @@ stages:
     assert other_voices((a, b, c)) == {"c", "local"}
 
 
-def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - ours
-        [sys.executable, "-P", *command],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "OPENAI_API_KEY": "x",
-            "KEY": "k",
-        },
-        check=False,
-    )
+def test_a_command_refuses_a_wrong_service_with_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("holdline.yaml").write_text(stages(MINE % "Ownvoice"), encoding="utf-8")
+    for name in ("OPENAI_API_KEY", "KEY"):
+        monkeypatch.setenv(name, "k")
 
+    assert run(["serve"]) == 2
 
-def test_a_command_refuses_a_wrong_service_with_one_line(tmp_path: Path) -> None:
-    (tmp_path / "holdline.yaml").write_text(stages(MINE % "Ownvoice"), encoding="utf-8")
-
-    done = run(tmp_path, "-m", "bot", "serve")
-
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "did you mean OwnVoice?" in done.stderr
-    assert done.stdout == ""
+    told = capsys.readouterr()
+    (line,) = told.err.splitlines()
+    assert "did you mean OwnVoice?" in line
+    assert told.out == ""
 
 
 def test_pipecat_is_not_imported_to_read_a_configuration_without_its_services(
     tmp_path: Path,
 ) -> None:
+    """Its import prints a banner, and takes longer than a wrong configuration may."""
     text = stages(OTHERS["tts"][1:-1]).replace("name: it, ", "")
     (tmp_path / "holdline.yaml").write_text(text, encoding="utf-8")
-    load = "import sys; from configuration.loading import load; load()"
-    code = f"{load}; print('pipecat' in sys.modules)"
+    code = "import sys, bot.__main__, configuration.printing as p; from configuration.loading "
+    code += "import load; p.as_yaml(load()); sys.exit('pipecat' in sys.modules)"
 
-    assert run(tmp_path, "-c", code).stdout == "False\n"
+    surroundings = {"PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "k"}
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-P", "-c", code], cwd=tmp_path, env=surroundings, check=False
+    )
+
+    assert done.returncode == 0
