@@ -41,11 +41,21 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements of a tree, nested ones too, without a look at their expressions."""
+    waiting = [tree]
+    while waiting:
+        for node in ast.iter_child_nodes(waiting.pop()):
+            if isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):
+                waiting.append(node)
+                yield node
+
+
 def definitions() -> Iterator[tuple[Path, ast.AST]]:
-    """Yield each of our classes and functions with its file."""
+    """Yield each of our classes and functions, and other statements, with its file."""
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(tree_of(path)):
+            for node in statements(tree_of(path)):
                 yield path.relative_to(ROOT), node
 
 

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# One test for each fixture or function that looks for a browser.
+# One test for each browser.
 NEEDING = {
     "chromium": "tests/e2e/test_pages.py::test_a_call_is_made_heard_and_hung_up",
-    "a chromium of its own": "tests/e2e/test_pages.py::test_a_refused_microphone_is_explained",
-    "chromium and the demo": "tests/e2e/test_demo_page.py::test_a_call_is_answered_and_ended",
     "firefox": "tests/e2e/test_firefox.py",
 }
 

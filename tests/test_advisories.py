@@ -1,6 +1,5 @@
 """No locked version, and no allowed one of a direct dependency, has a known vulnerability."""
 
-import ast
 import json
 import re
 import sys
@@ -14,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from scripts.advisories import FILE, Advisory, advisories_in, merge, written
+from scripts.advisories import FILE, Advisory, merge, written
 
 ROOT: Final = Path(__file__).parents[1]
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -87,54 +86,19 @@ def test_every_library_that_we_import_is_declared() -> None:
     assert undeclared == {}
 
 
+IMPORT: Final = re.compile(r"^ *(?:from ([\w.]+) import |import ([\w., ]+)(?:#.*)?$)", re.MULTILINE)
+
+
 def imported() -> list[tuple[str, str]]:
     """Return the top-level name of each module that our packages import, with the file."""
     found = []
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                names = []
-                if isinstance(node, ast.Import):
-                    names = [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    names = [node.module]
-                found += [(name.partition(".")[0], str(path.relative_to(ROOT))) for name in names]
+            for module, modules in IMPORT.findall(path.read_text(encoding="utf-8")):
+                names = [module] if module else modules.split(",")
+                tops = [name.split()[0].partition(".")[0] for name in names if name.strip()]
+                found += [(top, str(path.relative_to(ROOT))) for top in tops]
     return [item for item in found if item[0] not in {*PACKAGES, *sys.stdlib_module_names}]
-
-
-REPORT: Final = {  # in the format of `pip-audit -f json`
-    "dependencies": [
-        {"name": "fine", "version": "1.0", "vulns": []},
-        {"name": "skipped", "skip_reason": "not on the index"},
-        {
-            "name": "Broken",
-            "version": "2.0",
-            "vulns": [
-                {
-                    "id": "PYSEC-2026-1",
-                    "fix_versions": ["1.9.9", "3.0", "2.1"],
-                    "aliases": ["GHSA-x", "CVE-2026-1"],
-                    "description": "It is\nbroken.",
-                },
-                {"id": "GHSA-y", "fix_versions": [], "aliases": [], "description": "No cure."},
-            ],
-        },
-    ],
-    "fixes": [],
-}
-
-
-def test_a_report_adds_what_is_new_and_keeps_what_was_accepted() -> None:
-    accepted = {"package": "broken", "id": "GHSA-y", "fixed": None, "accepted": "never called"}
-
-    merged = merge([accepted], advisories_in(REPORT))
-
-    assert json.loads(written(merged)) == [
-        {"package": "broken", "id": "CVE-2026-1", "fixed": "2.1", "about": "It is broken."},
-        accepted,
-    ]
-    assert [holes(item, [Version("2.0")]) for item in merged] == [["2.0"], []]
-    assert holes({"fixed": None}, [Version("2.0")]) == ["2.0"]
 
 
 def test_the_list_is_in_order_and_names_versions() -> None:

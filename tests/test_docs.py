@@ -246,7 +246,8 @@ def test_a_generated_page_is_as_its_script_writes_it(script: ModuleType) -> None
 
 
 def test_every_key_of_the_configuration_has_a_meaning() -> None:
-    rows = re.findall(r"^\| (`\w+`) .*\|(.*) \|$", configuration_page.reference(), re.MULTILINE)
+    page = configuration_page.PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+`) .*\|(.*) \|$", page, re.MULTILINE)
 
     assert len(rows) > 200
     assert [key for key, meaning in rows if not meaning.strip()] == []

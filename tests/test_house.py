@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.count_structure import FOLDERS, SourceCount, count_source, tree_of
+from scripts.count_structure import FOLDERS, SourceCount, count_source, statements, tree_of
 from tests.kit.module_names import named_in_strings
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ def no_trees_are_kept() -> Iterator[None]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    for node in ast.walk(tree_of(path)):
+    for node in statements(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -84,88 +84,12 @@ def test_there_is_speech_where_the_sidecar_says(name: str) -> None:
     assert min(levels) > -45.0
 
 
-@pytest.mark.parametrize("name", SPEAKING)
-def test_an_utterance_begins_and_ends_as_stated(name: str) -> None:
-    facts, sound = SIDECARS[name], sound_of(name)
-
-    for start_s, end_s in spans(facts):
-        whole = level_db(cut(sound, facts, (start_s, end_s)))
-        assert level_db(cut(sound, facts, (start_s, start_s + 0.1))) > whole - 30
-        assert level_db(cut(sound, facts, (end_s - 0.1, end_s))) > whole - 30
-
-
 @pytest.mark.parametrize("name", QUIET_AROUND)
 def test_there_is_silence_everywhere_else(name: str) -> None:
     facts, sound = SIDECARS[name], sound_of(name)
     limit_db = -50.0 if name == "13_clipped" else -65.0  # its floor was turned up with its voice
 
     assert max(level_db(cut(sound, facts, span)) for span in silences(facts)) < limit_db
-
-
-def test_the_noisy_caller_is_10_db_above_the_noise() -> None:
-    facts, sound = SIDECARS["05_noise_10db"], sound_of("05_noise_10db")
-
-    (span,) = spans(facts)
-    noise = np.mean([np.mean(np.square(cut(sound, facts, gap))) for gap in silences(facts)])
-    speech = np.mean(np.square(cut(sound, facts, span))) - noise
-
-    assert 10 * np.log10(speech / noise) == pytest.approx(facts["noise_snr_db"], abs=1.0)
-
-
-def test_only_the_clipped_caller_is_cut_off_at_full_scale() -> None:
-    facts, sound = SIDECARS["13_clipped"], sound_of("13_clipped")
-    others = [float(np.abs(sound_of(name)).max()) for name in TAKEN if name != "13_clipped"]
-
-    spoken = cut(sound, facts, spans(facts)[0])
-
-    assert np.mean(np.abs(spoken) > 0.999) > 0.05
-    assert max(others) < 0.999
-
-
-def test_the_quiet_caller_is_quiet() -> None:
-    facts, sound = SIDECARS["12_very_quiet"], sound_of("12_very_quiet")
-
-    assert level_db(cut(sound, facts, spans(facts)[0])) == pytest.approx(-42.0, abs=0.5)
-
-
-@pytest.mark.parametrize("name", ["02_saturday_mulaw", "04_hours_band"])
-def test_a_telephone_line_has_nothing_below_its_band(name: str) -> None:
-    facts, sound = SIDECARS[name], sound_of(name)
-
-    spectrum = np.square(np.abs(np.fft.rfft(sound)))
-    hz = np.fft.rfftfreq(sound.size, 1 / facts["rate_hz"])
-
-    assert spectrum[hz < 200].sum() < 0.001 * spectrum.sum()
-
-
-def test_a_mulaw_line_has_few_levels() -> None:
-    assert np.unique(sound_of("02_saturday_mulaw")).size <= 255
-    assert np.unique(sound_of("04_hours_band")).size > 255
-
-
-def test_the_pause_inside_the_sentence_is_present() -> None:
-    facts, sound = SIDECARS["06_pause"], sound_of("06_pause")
-
-    spoken = cut(sound, facts, spans(facts)[0])
-    block = facts["rate_hz"] // 50
-    blocks = spoken[: spoken.size // block * block].reshape(-1, block)
-    quiet = np.sqrt(np.mean(np.square(blocks), axis=1)) < 10 ** (-60 / 20)
-    longest = max(len(run) for run in "".join("q" if q else " " for q in quiet).split())
-
-    assert longest * 0.02 == pytest.approx(facts["utterances"][0]["pause_s"], abs=0.06)
-
-
-def test_the_keys_sound_at_their_two_frequencies() -> None:
-    facts, sound = SIDECARS["11_keypad"], sound_of("11_keypad")
-    first_key = cut(
-        sound, facts, (facts["tones"][0]["start_s"], facts["tones"][0]["start_s"] + 0.1)
-    )
-
-    spectrum = np.abs(np.fft.rfft(first_key, n=facts["rate_hz"]))  # one bin a hertz
-    low, high = int(spectrum[:1000].argmax()), 1000 + int(spectrum[1000:].argmax())
-
-    assert low == pytest.approx(697, abs=3)
-    assert high == pytest.approx(1209, abs=3)
 
 
 @pytest.mark.parametrize("name", SPEAKING)

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -267,41 +267,3 @@ def test_uv_gets_the_certificates_that_pip_finds_in_a_variable(
 
     assert done.returncode == 0, done.stderr
     assert f"SSL_CERT_FILE={bundle}" in (checkout / "uv.env").read_text().splitlines()
-
-
-OTHERS = [minor for minor in (11, 12, 13, 14) if minor != sys.version_info.minor]
-
-
-def set_up_others(
-    checkout: Path, here: Iterable[int], *which: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the script on a machine with these versions of Python."""
-    an_environment(checkout)
-    path = programs(checkout)
-    for minor in here:
-        write_program(path / f"python3.{minor}", PYTHON)
-    return subprocess.run(  # noqa: S603 - ours
-        [checkout / "scripts" / "pythons", *which],
-        cwd=checkout, env={"PATH": str(path), "PYENV_ROOT": "/none"},
-        check=True, capture_output=True, text=True, timeout=180,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("here", [[], OTHERS[-1:], OTHERS], ids=["none", "one", "both"])
-def test_other_pythons_are_set_up_and_missing_ones_are_named(
-    checkout: Path, here: list[int]
-) -> None:
-    done = set_up_others(checkout, here)
-
-    assert done.stdout.split() == [f".venv-3.{minor}/bin/python" for minor in reversed(here)]
-    assert all((checkout / python).exists() for python in done.stdout.split())
-    missing = [f"no Python 3.{minor} was found" for minor in OTHERS if minor not in here]
-    assert [line for line in missing if line in done.stderr] == missing
-    assert done.stderr.count("was found") == len(missing)
-
-
-def test_only_the_newest_python_is_set_up_if_no_other_is_wanted(checkout: Path) -> None:
-    done = set_up_others(checkout, OTHERS[:-1], "newest")
-
-    assert done.stdout.split() == [f".venv-3.{OTHERS[-2]}/bin/python"]
-    assert len(list(checkout.glob(".venv-*"))) == 1
