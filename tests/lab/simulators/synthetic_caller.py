@@ -56,11 +56,6 @@ def word_errors(said: tuple[str, ...], heard: tuple[str, ...]) -> int:
     return row[-1]
 
 
-def as_mulaw(pcm: bytes) -> bytes:
-    """Return 16-bit PCM as G.711 mu-law, by libsndfile: no table of the lab's is used."""
-    return _written(pcm, rate_hz=8000, container="RAW", subtype="ULAW")
-
-
 def as_wav(pcm: bytes, *, rate_hz: int = 16_000) -> bytes:
     """Return 16-bit PCM as a wav file."""
     return _written(pcm, rate_hz=rate_hz, container="WAV", subtype="PCM_16")

@@ -180,15 +180,6 @@ async def test_close_stream_brings_the_last_words_the_metadata_and_a_clean_end()
         assert request.details["finals"] == ["goodbye"]
 
 
-async def test_an_empty_frame_ends_the_stream_too() -> None:
-    async with deepgram() as instance, listening(instance) as client:
-        await client.send(caller.silence(0.2))
-        await client.ws.send_bytes(b"")
-
-        await client.until(ended)
-        assert await client.rest() == "CLOSE 1000"
-
-
 async def test_silence_gives_empty_results_and_never_words() -> None:
     async with deepgram() as instance, listening(instance) as client:
         await client.send(caller.silence(6.5))
@@ -215,29 +206,6 @@ async def test_a_pause_ends_an_utterance_and_is_reported_later() -> None:
     assert end["last_word_end"] == words[-1]["end"]
 
 
-async def test_without_interim_results_and_punctuation_there_are_none() -> None:
-    query = "model=nova-2&encoding=linear16&sample_rate=16000"
-    async with deepgram() as instance, listening(instance, query) as client:
-        await client.say("Yes, please.")
-        await client.order("Finalize")
-        final = await client.until(finalized)
-
-    assert transcript(final) == "yes please"
-    assert all(told["is_final"] for told in client.told)
-    assert "punctuated_word" not in final["channel"]["alternatives"][0]["words"][0]
-
-
-async def test_several_languages_at_once_name_the_language_of_every_word() -> None:
-    async with deepgram() as instance, listening(instance, f"{QUERY}&language=multi") as client:
-        await client.say("Yes, please.")
-        await client.order("Finalize")
-        final = await client.until(finalized)
-
-    alternative = final["channel"]["alternatives"][0]
-    assert alternative["languages"] == ["en"]
-    assert {word["language"] for word in alternative["words"]} == {"en"}
-
-
 async def test_alternatives_are_sent_when_requested() -> None:
     query = f"{QUERY}&alternatives=3".replace("nova-3", "enhanced-general")
     async with deepgram() as instance, listening(instance, query) as client:
@@ -256,18 +224,6 @@ async def test_alternatives_are_sent_when_requested() -> None:
     assert words[-1]["end"] == pytest.approx(best["words"][-1]["end"], abs=0.002)
 
 
-async def test_telephone_audio_is_accepted() -> None:
-    query = "model=nova-3&encoding=mulaw&sample_rate=8000&punctuate=true"
-    async with deepgram() as instance, listening(instance, query) as client:
-        linear = caller.silence(0.3, rate_hz=8000) + caller.say(BOOKING, rate_hz=8000)
-        await client.send(caller.as_mulaw(linear + caller.silence(0.22, rate_hz=8000)))
-        await client.order("Finalize")
-        final = await client.until(finalized)
-
-    assert "book an appointment for" in transcript(final)
-    assert final["duration"] == pytest.approx(len(linear) / 16_000 + 0.22, abs=0.05)
-
-
 async def test_audio_comes_in_at_no_more_than_its_cap() -> None:
     limits = StreamLimits(intake_cap=1.25)
     async with deepgram(speed=10, limits=limits) as instance, listening(instance) as client:
@@ -278,18 +234,6 @@ async def test_audio_comes_in_at_no_more_than_its_cap() -> None:
         await client.until(finalized)
 
     assert loop.time() - before == pytest.approx((5 - 0.25) / 12.5, abs=0.01)
-
-
-async def test_a_grammar_limits_it_to_the_listed_phrases() -> None:
-    async with (
-        deepgram(grammar=("close the window", "open the door")) as instance,
-        listening(instance) as client,
-    ):
-        await client.say("Close the window.")
-        await client.order("Finalize")
-        final = await client.until(finalized)
-
-    assert transcript(final) == "Close the window."
 
 
 # -- what it refuses
@@ -329,48 +273,6 @@ async def test_a_meaningless_query_is_refused_before_the_stream(query: str) -> N
         assert not instance.record.requests("deepgram")[0].well_formed
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Authorization": f"Token {KEY}"}, 200),
-        ({"Authorization": f"Bearer {KEY}"}, 200),
-        ({"Sec-WebSocket-Protocol": f"token, {KEY}"}, 200),
-        ({"Authorization": "Token another"}, 401),
-        ({"Authorization": KEY}, 401),
-        ({}, 401),
-    ],
-    ids=["token", "bearer", "subprotocol", "wrong", "no scheme", "none"],
-)
-async def test_only_a_key_is_accepted(headers: dict[str, str], status: int) -> None:
-    async with (
-        deepgram() as instance,
-        aiohttp.ClientSession() as session,
-        session.get(f"{instance.server.base_url('http')}/v1/projects", headers=headers) as response,
-    ):
-        body = await response.json()
-
-    assert response.status == status
-    assert ("projects" in body) == (status == 200)
-    assert status == 200 or body["err_code"] == "INVALID_AUTH"
-    assert response.headers["dg-request-id"]
-
-
-async def test_a_browsers_subprotocol_is_answered() -> None:
-    async with (
-        deepgram() as instance,
-        aiohttp.ClientSession() as session,
-        session.ws_connect(f"{instance.url}/v1/listen?{QUERY}", protocols=("token", KEY)) as ws,
-    ):
-        assert ws.protocol == "token"
-
-
-async def test_compressed_bytes_under_a_raw_encoding_are_bad_data() -> None:
-    async with deepgram() as instance, listening(instance) as client:
-        await client.ws.send_bytes(b"OggS" + bytes(600))
-
-        assert await client.rest() == "CLOSE 1008"
-
-
 async def test_an_unknown_message_is_answered_and_the_stream_continues() -> None:
     async with deepgram() as instance, listening(instance) as client:
         await client.ws.send_str("hello")
@@ -404,44 +306,7 @@ async def test_a_stream_without_audio_is_closed(keeps: bool) -> None:  # noqa: F
     assert took_s == pytest.approx(0.3 if keeps else 0.15, abs=0.05)
 
 
-async def test_keep_alives_hold_a_stream_that_had_audio() -> None:
-    limits = StreamLimits(idle_s=0.5, first_audio_s=0.5)
-    async with deepgram(limits=limits) as instance, listening(instance) as client:
-        await client.send(caller.silence(0.1))
-        for _ in range(12):
-            await client.order("KeepAlive")
-            await asyncio.sleep(0.05)
-        await client.order("Finalize")
-
-        assert (await client.until(finalized))["type"] == "Results"
-
-
 # -- faults
-
-
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        (400, "INVALID_QUERY_PARAMETER"),
-        (401, "INVALID_AUTH"),
-        (402, "ASR_PAYMENT_REQUIRED"),
-        (403, "INSUFFICIENT_PERMISSIONS"),
-        (404, "PROJECT_NOT_FOUND"),
-        (429, "TOO_MANY_REQUESTS"),
-        (503, "Service Unavailable"),
-    ],
-)
-async def test_http_errors_come_in_deepgrams_own_words(status: int, code: str) -> None:
-    async with deepgram() as instance, aiohttp.ClientSession() as session:
-        instance.set_faults(one(parse({"fault": "http", "status": status})))
-        url = f"{instance.server.base_url('http')}/v1/listen?{QUERY}"
-        async with session.post(url, headers={"Authorization": f"Token {KEY}"}) as response:
-            body = await response.json()
-
-    assert response.status == status
-    assert body["error_code" if status == 503 else "err_code"] == code
-    assert response.headers["dg-error"] == body["err_msg"]
-    assert response.headers["dg-request-id"] == body["request_id"]
 
 
 async def spoken_to(instance: DeepgramSimulator, client: Client) -> str:
@@ -465,37 +330,6 @@ async def test_a_cut_comes_after_the_given_words(how: str, end: str) -> None:
     assert ended_as in (end, end.replace("CLOSED 1006", "ERROR 1006"))
 
 
-async def test_a_stall_shows_the_given_words_and_then_nothing() -> None:
-    async with deepgram() as instance, listening(instance) as client:
-        instance.set_faults(one(parse({"fault": "stall", "after_words": 3})))
-
-        assert await spoken_to(instance, client) == "open"
-
-    assert max(len(transcript(told).split()) for told in client.told) == 3
-
-
-@pytest.mark.parametrize("fault", ["silent", "alive"])
-async def test_a_server_that_only_sends_heartbeats_sends_no_words(fault: str) -> None:
-    async with deepgram() as instance, listening(instance) as client:
-        instance.set_faults(one(parse({"fault": fault})))
-
-        end = await spoken_to(instance, client)
-
-    assert client.transcripts == []
-    assert end == ("open" if fault == "silent" else "CLOSE 1000")
-    assert bool(client.told) == (fault == "alive")
-
-
-async def test_garbage_cannot_be_parsed() -> None:
-    async with deepgram() as instance, listening(instance) as client:
-        instance.set_faults(one(parse({"fault": "garbage"})))
-        await client.say("Goodbye.")
-        await client.order("Finalize")
-
-        with pytest.raises(json.JSONDecodeError):
-            await client.until(finalized)
-
-
 async def test_duplicated_results_are_sent_twice() -> None:
     async with deepgram() as instance, listening(instance) as client:
         instance.set_faults(one(parse({"fault": "duplicate"})))
@@ -517,84 +351,6 @@ async def test_a_slow_start_makes_the_final_result_late() -> None:
         await client.until(finalized)
 
     assert asyncio.get_running_loop().time() - before == pytest.approx(0.6, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("fault", "text"),
-    [
-        ({"fault": "error_event", "status": 503}, "Please try again later"),
-        ({"fault": "quota", "where": "event"}, "Project does not have enough credits"),
-    ],
-    ids=["error", "quota"],
-)
-async def test_an_error_on_the_open_stream_comes_at_once(fault: Emit, text: str) -> None:
-    async with deepgram() as instance, listening(instance) as client:
-        await client.send(caller.silence(0.1))
-        instance.set_faults(one(parse(fault)))
-
-        assert await client.rest() == "CLOSE 1011"
-
-    assert client.told[-1]["type"] == "Error"
-    assert text in client.told[-1]["description"]
-
-
-async def test_a_lifted_silence_lets_the_next_words_through() -> None:
-    async with deepgram() as instance, listening(instance) as client:
-        instance.set_faults(one(parse({"fault": "silent"})))
-        await client.say("Yes, please.")
-        await client.order("Finalize")
-        await settled(lambda: instance.record.requests("deepgram")[0].fault == "silent")
-        (request,) = instance.record.requests("deepgram")
-        await settled(lambda: request.details.get("withheld", 0) > 0)
-        instance.clear()
-        await client.say("Goodbye.")
-        await client.order("Finalize")
-        await client.until(lambda told: transcript(told) == "Goodbye.")
-
-
-# -- whole files
-
-
-async def posted(
-    instance: DeepgramSimulator, query: str, body: bytes, *, content_type: str = "audio/wav"
-) -> tuple[int, Emit]:
-    headers = {"Authorization": f"Token {KEY}", "Content-Type": content_type}
-    url = f"{instance.server.base_url('http')}/v1/listen?{query}"
-    async with (
-        aiohttp.ClientSession() as session,
-        session.post(url, data=body, headers=headers) as response,
-    ):
-        return response.status, await response.json()
-
-
-async def test_a_wav_file_is_transcribed_as_a_whole() -> None:
-    pcm = caller.silence(0.3) + caller.say(BOOKING) + caller.silence(0.5)
-    async with deepgram() as instance:
-        status, body = await posted(
-            instance, "model=nova-3&smart_format=true&detect_language=true", caller.as_wav(pcm)
-        )
-
-    (channel,) = body["results"]["channels"]
-    assert status == 200
-    assert channel["alternatives"][0]["transcript"] == BOOKING
-    assert channel["detected_language"] == "en"
-    assert body["metadata"]["duration"] == pytest.approx(len(pcm) / 32_000, abs=0.01)
-
-
-async def test_raw_audio_is_transcribed_when_its_format_is_stated() -> None:
-    pcm = caller.silence(0.3) + caller.say("Goodbye.") + caller.silence(0.5)
-    query = "model=nova-3&encoding=linear16&sample_rate=16000"
-    async with deepgram() as instance:
-        _, body = await posted(instance, query, pcm, content_type="audio/raw")
-
-    assert body["results"]["channels"][0]["alternatives"][0]["transcript"] == "goodbye"
-
-
-async def test_a_file_that_is_no_audio_is_a_bad_request() -> None:
-    async with deepgram() as instance:
-        status, body = await posted(instance, "model=nova-3", b"not a sound")
-
-    assert (status, body["err_code"]) == (400, "Bad Request")
 
 
 # -- the official SDK, unmodified

@@ -43,10 +43,6 @@ def test_the_newest_applicable_window_wins() -> None:
     assert [plan.active(now_s, 0.5) for now_s in (0.0, 5.5, 6.5)] == [STALL, CUT, STALL]
 
 
-def test_an_empty_schedule_breaks_nothing() -> None:
-    assert Schedule().active(1.0, 0.0) is None
-
-
 def test_a_yaml_schedule_names_its_instances() -> None:
     text = """
     openai:
@@ -106,7 +102,3 @@ def test_a_wrong_schedule_is_one_line_with_the_cure(text: str, message: str) -> 
 
     assert message in str(wrong.value)
     assert "\n" not in str(wrong.value)
-
-
-def test_an_empty_file_is_an_empty_schedule() -> None:
-    assert schedule.load_schedules("") == {}

@@ -24,7 +24,7 @@ def spoken(text: str, *, rate_hz: int = 16000, language: str = "en") -> Speech:
     return speak_now(text, voice=voice_of("cartesia"), rate_hz=rate_hz, language=language)
 
 
-@pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 24000, 44100, 48000])
+@pytest.mark.parametrize("rate_hz", [8000, 22050, 48000])
 def test_every_word_of_the_text_has_its_place_at_any_rate(rate_hz: int) -> None:
     speech = spoken(SENTENCE, rate_hz=rate_hz)
 
@@ -143,7 +143,3 @@ def test_word_by_word_a_word_always_sounds_the_same() -> None:
         True,
     ]
     assert spans[3][0] == spans[3][1]
-
-
-def test_a_voice_speaks_word_by_word_only_when_configured() -> None:
-    assert not voice_of("cartesia").word_by_word
