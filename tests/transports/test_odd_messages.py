@@ -93,26 +93,18 @@ async def line(carrier: str, **wide: Any) -> AsyncIterator[Line]:
 
 
 @pytest.mark.parametrize("carrier", ALL)
-@pytest.mark.parametrize(("data", "reason"), ODD.values(), ids=ODD.keys())
-async def test_an_invalid_message_is_dropped_and_reported_once_in_its_own_call(
-    carrier: str, data: str | bytes, reason: str
+async def test_each_kind_of_invalid_message_is_dropped_and_reported_once_in_its_own_call(
+    carrier: str,
 ) -> None:
+    nameless, second_start = mark(carrier), '{"event":"start","start":{}}'
     async with line(carrier) as it:
-        for _ in range(3):
+        for data in (*(data for data, _ in ODD.values()), nameless, second_start):
             await it.caller.send_raw(data)
+            await asyncio.sleep(0.025)
 
         assert await it.goes_on()
-        assert (it.refusals(), it.pool.told) == ([reason], [])
-
-
-@pytest.mark.parametrize("carrier", ALL)
-async def test_a_mark_without_a_name_and_a_second_start_are_dropped_too(carrier: str) -> None:
-    async with line(carrier) as it:
-        await it.caller.send_raw(mark(carrier))
-        await it.caller.send_raw('{"event":"start","start":{}}')
-
-        assert await it.goes_on()
-        assert it.refusals() == ["incomplete_message"]
+        assert it.refusals() == list(dict.fromkeys(reason for _, reason in ODD.values()))
+        assert it.pool.told == []
 
 
 TOO_LONG = {
@@ -152,33 +144,22 @@ LONG: dict[str, tuple[str, dict[str, Any], int]] = {  # the last field: bytes of
 }
 
 
-@pytest.mark.parametrize("length_s", [0.4, 0.8, 1.0])
 @pytest.mark.parametrize(("carrier", "wide", "second_bytes"), LONG.values(), ids=LONG.keys())
 async def test_up_to_a_second_of_sound_in_one_message_is_heard_whatever_its_codec(
-    carrier: str, wide: dict[str, Any], second_bytes: int, length_s: float
+    carrier: str, wide: dict[str, Any], second_bytes: int
 ) -> None:
     async with line(carrier, **wide) as it:
         for _ in range(2):
-            await it.caller.send_raw(silence(round(second_bytes * length_s)))
+            await it.caller.send_raw(silence(second_bytes))
         rate_hz = it.call.leg.facts.sample_rate_hz
 
-        await until(lambda: len(it.call.ears.audio) > 2 * length_s * 0.9 * 2 * rate_hz)
+        await until(lambda: len(it.call.ears.audio) > 2 * 0.9 * 2 * rate_hz)
         assert not it.caller.lost_at
         assert it.refusals() == []
 
 
-@pytest.mark.parametrize("carrier", ALL)
-async def test_a_message_of_a_megabyte_is_not_collected_and_costs_the_line(carrier: str) -> None:
-    async with line(carrier) as it:
-        await it.caller.send_raw("x" * 1_000_000)
-        await until(lambda: bool(it.caller.lost_at) or it.caller.ended.is_set())
-
-        assert it.refusals() == ["message_too_big"]
-
-
-@pytest.mark.parametrize("carrier", ["twilio", "telnyx", "plivo"])
-async def test_a_flood_of_invalid_messages_costs_the_line_and_not_the_call(carrier: str) -> None:
-    async with line(carrier) as it:
+async def test_a_flood_of_invalid_messages_costs_the_line_and_not_the_call() -> None:
+    async with line("twilio") as it:
         for _ in range(60):
             await it.caller.send_raw("ping")
         await until(lambda: len(it.caller.lost_at) == 1)

@@ -136,7 +136,7 @@ RINGS: Final = {
 
 
 @of(*RINGS)
-@pytest.mark.parametrize("ring_s", [0.2, 5.4, 45.0, 9000.0])
+@pytest.mark.parametrize("ring_s", [0.2, 45.4, 9000.0])
 async def test_a_dial_rings_as_long_as_the_carrier_allows(carrier: str, ring_s: float) -> None:
     field, least = RINGS[carrier]
     async with unheard(carrier) as it:
@@ -213,9 +213,7 @@ async def test_an_invalid_number_does_not_count_against_the_account(carrier: str
     ("status", "kind"),
     [
         (401, Kind.AUTH),
-        (402, Kind.QUOTA),
         (404, Kind.NOT_FOUND),
-        (500, Kind.OVERLOADED),
         (503, Kind.OVERLOADED),
     ],
 )
@@ -269,8 +267,10 @@ HEARD: Final[Mapping[LegOutcome, DialOutcome]] = {
 }
 
 
-@of("telnyx", "plivo", "exotel")
-@pytest.mark.parametrize("said", HEARD)
+@pytest.mark.parametrize(
+    ("carrier", "said"),
+    [*(("telnyx", said) for said in HEARD), ("plivo", "busy"), ("exotel", "busy")],
+)
 async def test_a_callback_decides_the_outcome_and_the_carrier_is_not_asked(
     carrier: str, said: LegOutcome
 ) -> None:

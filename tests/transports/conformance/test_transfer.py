@@ -120,15 +120,15 @@ async def test_the_call_ends_after_the_talk(carrier: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fate", "sip_code", "outcome"),
+    ("fate", "sip_code", "outcome", "returns_within_s"),
     [
-        ("busy", None, "busy"),
-        ("no-answer", None, "no_answer"),
-        ("failed", None, "failed"),
-        ("failed", 603, "declined"),
+        ("busy", None, "busy", 0),
+        ("busy", None, "busy", 30),
+        ("no-answer", None, "no_answer", 30),
+        ("failed", None, "failed", 30),
+        ("failed", 603, "declined", 30),
     ],
 )
-@pytest.mark.parametrize("returns_within_s", [0, 30])
 @EVERY
 async def test_a_caller_without_an_answer_is_back_in_the_conversation(
     carrier: str, fate: Fate, sip_code: int | None, outcome: Handover, returns_within_s: float

@@ -1,6 +1,7 @@
 """LiveKit as a campaign's carrier, before anything rings; real calls are tested in tests/peers."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Self
@@ -80,12 +81,14 @@ class Exchange:
             raise TimeoutError
 
 
+def carrier_of(opened: Callable[[], Any], tasks: asyncio.TaskGroup) -> LivekitCarrier:
+    return LivekitCarrier(open_exchange=opened, trunk="t", room_prefix="holdline-", tasks=tasks)
+
+
 async def test_no_room_is_created_for_a_dial_withdrawn_while_it_waits() -> None:
     exchange: Any = Exchange()
     async with asyncio.TaskGroup() as tasks:
-        carrier = LivekitCarrier(
-            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
-        )
+        carrier = carrier_of(lambda: exchange, tasks)
         with pytest.raises(DialWithdrawnError):
             await carrier.dial(withdrawn("d-1"))
 
@@ -98,9 +101,7 @@ async def test_a_dial_that_never_rang_because_its_rooms_creation_got_no_answer_w
 ) -> None:
     exchange: Any = Exchange(loses=loses)
     async with asyncio.TaskGroup() as tasks:
-        carrier = LivekitCarrier(
-            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
-        )
+        carrier = carrier_of(lambda: exchange, tasks)
         with pytest.raises(CarrierError):
             await carrier.dial(request("d-1"))
         while exchange.loses:
@@ -114,9 +115,7 @@ async def test_a_dial_that_never_rang_because_its_rooms_creation_got_no_answer_w
 async def test_the_room_of_a_dial_that_another_process_rings_is_not_closed() -> None:
     exchange: Any = Exchange(loses=1, callees=["callee"])
     async with asyncio.TaskGroup() as tasks:
-        carrier = LivekitCarrier(
-            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
-        )
+        carrier = carrier_of(lambda: exchange, tasks)
         with pytest.raises(CarrierError):
             await carrier.dial(request("d-1"))
         found = await carrier.find("d-1", "+15550142", 0.0)
@@ -128,9 +127,7 @@ async def test_the_room_of_a_dial_that_another_process_rings_is_not_closed() -> 
 async def test_a_dial_that_rang_after_its_room_was_requested_twice_was_placed() -> None:
     exchange: Any = Exchange(loses=1, rings_s=1.0)
     async with asyncio.TaskGroup() as tasks:
-        carrier = LivekitCarrier(
-            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
-        )
+        carrier = carrier_of(lambda: exchange, tasks)
         with pytest.raises(CarrierError):
             await carrier.dial(request("d-1"))
         await carrier.dial(request("d-1"))
@@ -145,11 +142,8 @@ async def test_a_server_that_is_not_livekit_gives_no_result_of_a_dial() -> None:
     with running_exchange() as exchange:
         exchange.instead = 200, b"<title>Soon back</title>"
         async with asyncio.TaskGroup() as tasks:
-            carrier = LivekitCarrier(
-                open_exchange=lambda: open_exchange(exchange.url, "key", SecretStr(SECRET)),
-                trunk="t",
-                room_prefix="holdline-",
-                tasks=tasks,
+            carrier = carrier_of(
+                lambda: open_exchange(exchange.url, "key", SecretStr(SECRET)), tasks
             )
             with pytest.raises(CarrierError):
                 await carrier.find("d-1", "+15550142", 0.0)
@@ -160,17 +154,12 @@ async def dialled(exchange: Telephones) -> LivekitCarrier:
     trunk = sip.SIPOutboundTrunkInfo(name="t outbound", sip_trunk_id="ST_1")
     exchange.objects["SIPOutboundTrunk"]["ST_1"] = trunk
     async with asyncio.TaskGroup() as tasks:
-        carrier = LivekitCarrier(
-            open_exchange=lambda: open_exchange(exchange.url, "key", SecretStr(SECRET)),
-            trunk="t",
-            room_prefix="holdline-",
-            tasks=tasks,
-        )
+        carrier = carrier_of(lambda: open_exchange(exchange.url, "key", SecretStr(SECRET)), tasks)
         await carrier.dial(request("d-1"))
     return carrier
 
 
-@pytest.mark.parametrize("sip_code", [401, 403, 404, 486, 503, 603])
+@pytest.mark.parametrize("sip_code", [404, 603])
 async def test_a_statuss_meaning_for_number_and_trunk_is_kept_with_the_call(
     sip_code: int,
 ) -> None:
@@ -182,7 +171,7 @@ async def test_a_statuss_meaning_for_number_and_trunk_is_kept_with_the_call(
     assert found.verdict == judge_dial(sip_code)
 
 
-@pytest.mark.parametrize("code", ["unavailable", "resource_exhausted", "internal", "unknown"])
+@pytest.mark.parametrize("code", ["unavailable", "unknown"])
 async def test_a_gateway_that_cannot_dial_does_not_count_against_the_contact(code: str) -> None:
     with running_exchange() as exchange:
         exchange.refuses["CreateSIPParticipant"] = (code, "cpu exhausted")
@@ -222,9 +211,7 @@ async def test_the_room_of_an_answered_dial_stays_open() -> None:
 async def test_a_ringing_dial_is_cancelled() -> None:
     exchange: Any = Exchange()
     async with asyncio.TaskGroup() as tasks:
-        carrier = LivekitCarrier(
-            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
-        )
+        carrier = carrier_of(lambda: exchange, tasks)
         room = await carrier.dial(request("d-1"))
         await asyncio.sleep(3.0)
         await carrier.cancel("d-1", room)
@@ -243,9 +230,7 @@ async def test_the_callees_status_is_found_although_the_dial_was_cancelled_after
 ) -> None:
     exchange: Any = Exchange(rings_s=1.0, declines=True, tidies_s=3.0)
     async with asyncio.TaskGroup() as tasks:
-        carrier = LivekitCarrier(
-            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
-        )
+        carrier = carrier_of(lambda: exchange, tasks)
         room = await carrier.dial(request("d-1"))
         await asyncio.sleep(after_s)
         await carrier.cancel("d-1", room)
@@ -259,9 +244,7 @@ async def test_the_callees_status_is_found_although_the_dial_was_cancelled_after
 async def test_an_answered_contact_was_talked_to_although_the_dial_is_cancelled() -> None:
     exchange: Any = Exchange(rings_s=1.0, leaves_s=1.0)
     async with asyncio.TaskGroup() as tasks:
-        carrier = LivekitCarrier(
-            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
-        )
+        carrier = carrier_of(lambda: exchange, tasks)
         room = await carrier.dial(request("d-1"))
         await asyncio.sleep(1.5)
         await carrier.cancel("d-1", room)

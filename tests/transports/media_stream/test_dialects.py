@@ -241,14 +241,6 @@ def test_the_track_of_our_own_sound_is_ignored(dialect: Dialect, track: str) -> 
     assert dialect.read(json.dumps(media)) == Acknowledged()
 
 
-def test_a_second_of_the_widest_sound_fits_into_a_message() -> None:
-    second = base64.b64encode(bytes(2 * 24_000)).decode()
-
-    for dialect in (TELNYX, PLIVO, EXOTEL):
-        said = dialect.read(json.dumps({"event": "media", "media": {"payload": second}}))
-        assert isinstance(said, Media)
-
-
 ALL = (TWILIO, TELNYX, PLIVO, EXOTEL)
 IDS = [dialect.carrier for dialect in ALL]
 BAD: dict[str, tuple[object, str, int | None]] = {

@@ -50,16 +50,16 @@ async def line(
 
 
 @pytest.mark.parametrize(
-    ("callee", "outcome"),
+    ("callee", "outcome", "breaks_off", "returns_within_s"),
     [
-        (Callee(talk_s=20), "connected"),
-        (Callee(fate="busy"), "busy"),
-        (Callee(ring_s=60), "no_answer"),
+        (Callee(talk_s=20), "connected", False, 30),
+        (Callee(talk_s=20), "connected", True, 0),
+        (Callee(fate="busy"), "busy", True, 30),
+        (Callee(ring_s=60), "no_answer", False, 0),
+        (Callee(ring_s=60), "no_answer", True, 30),
     ],
-    ids=["answers", "is busy", "does not answer"],
+    ids=["answers late", "answers", "is busy", "does not answer, late", "does not answer"],
 )
-@pytest.mark.parametrize("breaks_off", [False, True], ids=["late", "broken off"])
-@pytest.mark.parametrize("returns_within_s", [0, 30])
 async def test_a_request_whose_answer_is_lost_may_be_in_progress(
     callee: Callee,
     outcome: Handover,
@@ -135,14 +135,6 @@ async def test_a_caller_whose_stream_was_lost_before_is_waited_for_while_it_ring
         leg.note_transfer_result("connected")
         assert await transfer == "connected"
         await asyncio.wait_for(on.call.over.wait(), 30)
-
-
-async def test_without_credentials_it_is_not_offered() -> None:
-    async with pool() as it, Carrier(it.url, TOKEN):
-        call = await it.call()
-
-        assert not call.leg.facts.transfers
-        assert await call.leg.transfer(DESK, ring_s=20) == "not_offered"
 
 
 @pytest.mark.parametrize("to", [DESK, SIP_DESK], ids=["a number", "a SIP URI"])
