@@ -1,8 +1,6 @@
 """Sockets to providers: no certificates read in a call, and no compression."""
 
 import asyncio
-import datetime
-import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,10 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from openai import APIStatusError
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -23,46 +17,15 @@ from providers import cartesia, deepgram, elevenlabs, openai
 from providers.provider import RungSpec, Stage
 from providers.sockets import tls_context, tls_for
 from tests.kit.bench import rung_spec
+from tests.kit.certificate import write_certificate
 
 Connect = Callable[[str], Awaitable[None]]
-
-
-def certificate(folder: Path) -> Path:
-    """Write a certificate of our own for loopback, and its key, into one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
-    today = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - datetime.timedelta(days=1))
-        .not_valid_after(today + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    both = folder / "loopback.pem"
-    both.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return both
 
 
 @pytest.fixture
 def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Trust a certificate of our own, and forget it afterwards."""
-    both = certificate(tmp_path)
+    both = write_certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(both))
     tls_context.cache_clear()
     yield both

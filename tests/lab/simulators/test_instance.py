@@ -1,8 +1,6 @@
 """The core of every simulated provider, seen by an ordinary HTTP client."""
 
 import asyncio
-import datetime
-import ipaddress
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -13,14 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from lab.simulators import faults
 from lab.simulators.instance import Core, Instance
 from lab.simulators.schedule import Window, parse_windows
+from tests.kit.certificate import write_certificate
 
 pytestmark = pytest.mark.virtual_time
 
@@ -237,7 +232,9 @@ async def test_stopping_ends_sockets_and_hanging_requests_at_once(client: Client
 async def test_with_a_certificate_it_serves_tls_and_every_fault_still_works(
     tmp_path: Path,
 ) -> None:
-    server, trust = certificate(tmp_path)
+    both = write_certificate(tmp_path)
+    server, trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=both)
+    server.load_cert_chain(both)
     async with connected(tls=server) as client:
         client.session.connector._ssl = trust  # type: ignore[union-attr]
         seen = [await client.ask(timeout_s=1)]
@@ -247,34 +244,3 @@ async def test_with_a_certificate_it_serves_tls_and_every_fault_still_works(
 
     assert client.instance.url.startswith("https://")
     assert seen == ["well", "ClientOSError", "ClientConnectorError", "stall"]
-
-
-def certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return a server's context with a fresh certificate, and a client's that trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(tz=datetime.UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(address, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem, key_pem = folder / "lab.pem", folder / "lab.key"
-    pem.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key_pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(pem, key_pem)
-    return server, ssl.create_default_context(cafile=str(pem))
