@@ -27,7 +27,6 @@ TIMES = {"first_word_s": 0.9, "standby_requests": 0.0}
         (["--matrix", "fool"], "full, smoke"),
         (["--only", "tts-cut-rest"], "tts-cut-reset"),
         (["--baseline", "nothing"], "stock-pipecat"),
-        (["--bot", "absent.py"], "--bot is absent.py; there is no such file"),
         (["--bot", "mybot"], "--bot a file that ends in .py"),
         (["--bot", "bot.py", "--baseline", "stock-pipecat"], "cannot be combined"),
         (["--scenario", "breker"], 'did you mean "breaker"?'),
@@ -141,11 +140,3 @@ def test_a_smoke_row_that_misses_twice_fails(
 
     assert code == 1
     assert "pass 1 missed, pass 2 missed" in capsys.readouterr().out
-
-
-def test_the_record_has_the_options_of_a_pass(tmp_path: Path) -> None:
-    wanted = Wanted(
-        matrix="full", only=["llm-401"], baseline="stock-pipecat", jobs=3, folder=tmp_path
-    )
-
-    assert wanted.options == "--matrix full --only llm-401 --baseline stock-pipecat --jobs 3"

@@ -39,7 +39,7 @@ def test_a_whole_reply_passes_with_each_word_in_its_place(text: str, voice: str)
 
 @pytest.mark.parametrize(
     ("index", "voice"),
-    [*((at, "cartesia") for at in (*SOME, WORDS - 1)), (6, "elevenlabs"), (21, "elevenlabs")],
+    [*((at, "cartesia") for at in (*SOME, WORDS - 1)), (6, "elevenlabs")],
 )
 def test_a_word_cut_out_of_the_recording_fails(index: int, voice: str) -> None:
     reply = whole_reply(voice=voice)
@@ -50,7 +50,7 @@ def test_a_word_cut_out_of_the_recording_fails(index: int, voice: str) -> None:
     assert bare_words(PRICE)[index] in found.missing
 
 
-@pytest.mark.parametrize("index", SOME)
+@pytest.mark.parametrize("index", [0, 9])
 def test_a_word_that_is_silent_fails(index: int) -> None:
     reply = whole_reply()
     start, end = reply.span(index)
@@ -60,7 +60,7 @@ def test_a_word_that_is_silent_fails(index: int) -> None:
     assert not reply.heard_as(muted).judged().whole
 
 
-@pytest.mark.parametrize("index", [*SOME, WORDS - 1])
+@pytest.mark.parametrize("index", [0, 9, WORDS - 1])
 def test_a_word_heard_twice_fails(index: int) -> None:
     reply = whole_reply()
     start, end = reply.span(index)
@@ -70,7 +70,7 @@ def test_a_word_heard_twice_fails(index: int) -> None:
     assert twice.extra
 
 
-@pytest.mark.parametrize("index", SOME)
+@pytest.mark.parametrize("index", [0, 9, WORDS - 2])
 def test_two_words_in_the_wrong_order_fail(index: int) -> None:
     reply = whole_reply()
     (start, end), (then, until) = reply.span(index), reply.span(index + 1)
@@ -150,7 +150,7 @@ def test_a_gap_between_two_words_of_one_voice_is_measured_beyond_their_own_pause
     assert torn.gap_s == pytest.approx(0.6, abs=0.03)
 
 
-@pytest.mark.parametrize("index", [1, *SOME[1:], WORDS - 1])
+@pytest.mark.parametrize("index", [1, 13, WORDS - 1])
 @pytest.mark.parametrize("share", [0.3, 0.8])
 def test_a_word_with_a_short_gap_torn_into_it_still_counts(index: int, share: float) -> None:
     reply = whole_reply()
@@ -164,7 +164,7 @@ def test_a_word_with_a_short_gap_torn_into_it_still_counts(index: int, share: fl
     assert verdict.extra == ()
 
 
-@pytest.mark.parametrize("index", [1, 13, 22])
+@pytest.mark.parametrize("index", [1, 22])
 def test_a_word_with_two_gaps_torn_into_it_still_counts(index: int) -> None:
     reply = whole_reply()
     start, end = reply.span(index)

@@ -36,7 +36,7 @@ def test_a_reply_in_the_local_voice_is_whole(text: str) -> None:
     assert verdict.gap_s == pytest.approx(0.0, abs=0.05)
 
 
-@pytest.mark.parametrize("after", [1, 5, 20])
+@pytest.mark.parametrize("after", [1, 20])
 def test_the_local_voice_continues_where_another_ended(after: int) -> None:
     before = speech(PRICE, "cartesia")
     heard = before.samples[: before.index(before.words[after - 1].end_s)]
@@ -47,27 +47,14 @@ def test_the_local_voice_continues_where_another_ended(after: int) -> None:
     assert verdict.voices == ("cartesia", LOCAL)
 
 
-@pytest.mark.parametrize("index", [0, 2, 4])
-def test_a_sentence_without_one_of_its_words_fails(index: int) -> None:
-    (whole, start, end) = _cut(FIRST, index)
-
-    assert not judge_turn(whole[:start], whole[end:], local(SECOND)).whole
-
-
-@pytest.mark.parametrize("index", [0, 2, 4])
-def test_a_sentence_with_a_silent_word_fails(index: int) -> None:
+@pytest.mark.parametrize("index", [0, 4])
+def test_a_sentence_with_a_missing_a_silent_or_a_repeated_word_fails(index: int) -> None:
     whole, start, end = _cut(FIRST, index)
+    before, after, rest = whole[:start], whole[end:], local(SECOND)
 
-    assert not judge_turn(
-        whole[:start], silence((end - start) / RATE_HZ), whole[end:], local(SECOND)
-    ).whole
-
-
-@pytest.mark.parametrize("index", [0, 2, 4])
-def test_a_sentence_with_a_word_twice_fails(index: int) -> None:
-    whole, start, end = _cut(FIRST, index)
-
-    assert not judge_turn(whole[:end], whole[start:], local(SECOND)).whole
+    assert not judge_turn(before, after, rest).whole
+    assert not judge_turn(before, silence((end - start) / RATE_HZ), after, rest).whole
+    assert not judge_turn(whole[:end], whole[start:], rest).whole
 
 
 @pytest.mark.parametrize(
