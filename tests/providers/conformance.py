@@ -83,10 +83,6 @@ class Conformance:
     async def test_a_probe_of_a_healthy_rung_succeeds(self, peer: Any) -> None:
         await self.probe(peer)
 
-    async def test_a_real_probe_of_a_healthy_rung_succeeds(self, peer: Any) -> None:
-        rung = self.rung(peer)
-        await provider(rung.stage, rung.kind).probe_for_real(rung, timeout_s=10.0)
-
 
 class Simulated(Conformance):
     """A provider that the lab simulates."""

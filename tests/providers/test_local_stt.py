@@ -139,7 +139,7 @@ class TestLocal(SttConformance):
             while not bench.service._ready:  # noqa: ASYNC110 - nothing tells us
                 await asyncio.sleep(0.02)
 
-    async def test_the_loop_is_not_blocked_while_it_decodes(self) -> None:
+    async def test_the_loop_is_not_blocked_while_it_decodes(self, peer: Any) -> None:
         async def hear(service: FrameProcessor) -> float:
             """Return this thread's share of a core meanwhile."""
             async with running(service) as bench:
@@ -148,7 +148,8 @@ class TestLocal(SttConformance):
                 await self.hears(bench, SECOND)
                 return time.thread_time() - began_s
 
-        beside_s, here_s = await hear(self.service({})), await hear(hear_near(self.service({})))
+        beside_s = await hear(self.service(peer))
+        here_s = await hear(hear_near(self.service(peer)))
 
         assert beside_s < here_s / 2
 

@@ -120,9 +120,8 @@ async def ward(
             yield made
 
 
-@pytest.mark.parametrize("kind", ["deepgram", "openai", "cartesia"])
-async def test_a_healthy_suspect_rung_is_cleared_by_one_real_probe(kind: str) -> None:
-    async with ward(SOON, kind=kind) as sick:
+async def test_a_healthy_suspect_rung_is_cleared_by_one_real_probe() -> None:
+    async with ward(SOON) as sick:
         sick.fails(Kind.TIMEOUT)
 
         await sick.until(lambda: sick.all(SuspicionCleared))
@@ -172,27 +171,6 @@ async def test_only_one_probe_runs_at_a_time() -> None:
         await sick.until(lambda: sick.all(ProviderProbed))
 
         assert len(sick.peers[0].record.requests("it")) == 1
-
-
-@pytest.mark.parametrize(("stall_s", "failures"), [(0.0, 2), (3.0, 1)])
-async def test_a_probe_that_our_own_lag_delayed_proves_nothing(
-    stall_s: float, failures: int
-) -> None:
-    async with ward(SOON) as sick:
-        lag, peer = sick.probers[0].lag, sick.peers[0]
-        peer.set_faults([Window(fault=faults.SlowStart(delay_s=20.0 if stall_s else 90.0))])
-        lag.beat(clock.monotonic())
-        sick.fails(Kind.TIMEOUT)
-        while not sick.all(ProviderProbed):
-            await asyncio.sleep(0.02)
-            lag.beat(clock.monotonic())
-            if stall_s and peer.record.requests("it"):  # it would answer after 1 of its 2 s
-                cast("VirtualLoop", asyncio.get_running_loop()).clock.now += stall_s
-                stall_s = 0.0
-
-        assert not sick.all(ProviderProbed)[0].ok
-        assert (sick.all(ProviderProbed)[0].error == LAG) == (failures == 1)
-        assert sick.rung.breaker.failures == failures
 
 
 @pytest.mark.parametrize(("stall_s", "failures"), [(0.0, 2), (1.6, 1)])
@@ -320,16 +298,6 @@ async def test_a_healthy_rung_whose_server_is_gone_is_detected_before_a_caller_a
         await sick.until(lambda: sick.rung.breaker.state is State.OPEN)
 
         assert sick.all(Suspected)[0].kind is Kind.NETWORK
-
-
-async def test_a_recogniser_that_answers_without_words_is_healthy() -> None:
-    async with ward(SOON, kind="deepgram") as doubted:
-        doubted.peers[0].set_faults([Window(fault=faults.Alive())])
-        doubted.fails(Kind.TIMEOUT)
-
-        await doubted.until(lambda: doubted.rung.suspect_since is None)
-
-        assert all(probe.ok for probe in doubted.all(ProviderProbed))
 
 
 async def test_a_refused_key_takes_out_all_rungs_that_share_it_and_probing_continues() -> None:

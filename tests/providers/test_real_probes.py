@@ -17,7 +17,7 @@ from lab.simulators.instance import Instance
 from lab.simulators.lab import KINDS, Lab, Spec
 from lab.simulators.schedule import Window
 from providers.catalog import provider
-from providers.provider import ProbeFailedError
+from providers.provider import ProbeFailedError, Stage
 from tests.kit.bench import rung_spec
 from tests.lab.simulators.near_ears import bring_near
 from tests.providers.scripted_model import choosing, chunk, moderating, writing
@@ -45,17 +45,14 @@ async def probe(
         raise
 
 
-async def test_a_healthy_provider_answers_a_well_formed_real_probe(peer: Instance) -> None:
+async def test_a_healthy_provider_passes_a_well_formed_probe_that_leaves_no_connection(
+    peer: Instance,
+) -> None:
     await probe(peer)
 
     requests = peer.record.requests("it")
     assert requests
     assert all(request.ok_auth and request.well_formed for request in requests)
-
-
-async def test_a_real_probe_leaves_no_connection_open(peer: Instance) -> None:
-    await probe(peer)
-
     async with asyncio.timeout(3.0):
         while any(request.outcome == "open" for request in peer.record.requests("it")):  # noqa: ASYNC110 - nothing tells us
             await asyncio.sleep(0.02)
@@ -146,6 +143,12 @@ async def test_a_wrong_key_is_reported_without_the_key(peer: Instance) -> None:
 
 
 LOCAL = rung_spec("tts", "local")
+
+
+@pytest.mark.real_time  # the recogniser is a process of its own
+@pytest.mark.parametrize("stage", ["stt", "tts"])
+async def test_the_local_recogniser_and_voice_pass_their_probes(stage: Stage) -> None:
+    await provider(stage, "local").probe_for_real(replace(LOCAL, stage=stage), timeout_s=10.0)
 
 
 async def test_a_missing_local_voice_fails_its_probe() -> None:

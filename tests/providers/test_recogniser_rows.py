@@ -65,9 +65,11 @@ FAULTS: dict[str, Fault | None] = {
 
 
 def rows() -> Iterator[Any]:
-    """Yield each recogniser with each fault; each comes before and after each of the others."""
+    """Yield each fault with every second recogniser, and with the plainest one in any case."""
     for place, first in enumerate(KINDS_TRIED):
         for number, (name, fault) in enumerate(FAULTS.items(), start=1):
+            if (place + number) % 2 and first != "own":
+                continue
             second = KINDS_TRIED[(place + number) % len(KINDS_TRIED)]
             yield pytest.param(first, second, fault, id=f"{first}-{second}-{name}")
 
