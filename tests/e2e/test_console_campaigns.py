@@ -130,21 +130,6 @@ async def test_progress_outcomes_and_time_left_are_shown(
     assert watch.foreign == []
 
 
-COLOURS: Final = "all => all.map(one => getComputedStyle(one).backgroundColor)"
-
-
-async def test_an_outcome_has_its_own_colour_in_every_state_of_the_campaign(
-    page: Page, served: Served
-) -> None:
-    await shown(page, served, campaign(), held("tts_down", name="reminders"))
-
-    colours = await page.locator("[data-outcome=busy] .bar").evaluate_all(COLOURS)
-    good = await page.locator("[data-outcome=completed] .bar").evaluate_all(COLOURS)
-
-    assert len(set(colours)) == 1
-    assert len({*colours, *good}) == 2
-
-
 HELD: Final = {
     "no voice, it waits": ("tts_down", "hold", "Held", "No contacts are dialled, because no voice"),
     "no voice, contacts are passed over": ("tts_down", "skip", "Held", "Contacts are skipped"),
@@ -261,13 +246,12 @@ PREVIEW: Final = {
 }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_a_file_of_contacts_is_previewed_before_it_is_added(
-    page: Page, served: Served, watch: Watch, scheme: Any, tmp_path: Path
+    page: Page, served: Served, watch: Watch, tmp_path: Path
 ) -> None:
     it = served.stand_in
     it.moves = {"contacts": PREVIEW}
-    await page.emulate_media(color_scheme=scheme)
+    await page.emulate_media(color_scheme="dark")
     await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
     await shown(page, served, campaign(state="ready"))
     file = {"name": "people.csv", "mimeType": "text/csv", "buffer": b"number\n+4930901844\n"}
@@ -280,7 +264,7 @@ async def test_a_file_of_contacts_is_previewed_before_it_is_added(
     await expect(dialog).to_contain_text("1 refused, line 3: write the whole number")
     await expect(dialog).to_contain_text("1 cannot be called now: add a column `zone`")
     await expect(dialog).to_contain_text("Names in it: Święta <b>.")
-    await page.screenshot(path=tmp_path / f"preview-{scheme}.png")
+    await page.screenshot(path=tmp_path / "preview.png")
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert await page.evaluate(HARD_TO_READ) == []
     await dialog.get_by_role("button", name="Add 2 contacts").press("Enter")
@@ -317,14 +301,6 @@ async def test_each_control_of_the_console_is_named_by_its_label(
     await expect(page.locator("[data-alert] button")).to_have_count(2)
 
     assert await page.evaluate(MISNAMED) == []
-
-
-async def test_without_a_campaign_the_page_says_what_will_appear_there(
-    page: Page, served: Served
-) -> None:
-    await shown(page, served)
-
-    await expect(page.get_by_text("No campaign is configured.")).to_be_visible()
 
 
 async def test_foreign_content_is_shown_as_text(page: Page, served: Served, watch: Watch) -> None:

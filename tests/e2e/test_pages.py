@@ -74,11 +74,6 @@ HOLDS_SOUND_BACK = """
         return play.call(this);
     };
 """  # as a browser that blocks autoplay
-NO_MICROPHONE = """
-    const refuse = async () => { throw new DOMException("", "NotFoundError"); };
-    navigator.mediaDevices.getUserMedia = refuse;
-"""
-
 ANSWER = {
     "call_id": "c1",
     "number": 7,
@@ -471,15 +466,6 @@ async def test_a_refused_microphone_is_explained(served: Served, network: None) 
     assert served.stand_in.offers == []
 
 
-async def test_a_missing_microphone_is_explained(page: Page, served: Served) -> None:
-    await page.add_init_script(NO_MICROPHONE)
-    await page.goto(served.url + "/client/")
-
-    await page.get_by_role("button", name="Call", exact=True).click()
-
-    await expect(page.get_by_role("alert")).to_contain_text("No microphone was found.")
-
-
 async def test_a_page_without_https_says_why_it_has_no_microphone(
     served: Served, network: None
 ) -> None:
@@ -744,17 +730,13 @@ async def test_an_operator_resets_a_rung_from_the_keyboard(page: Page, served: S
     assert served.stand_in.resets == ["cartesia"]
 
 
-async def test_without_providers_there_is_no_empty_card(page: Page, served: Served) -> None:
+async def test_without_providers_and_a_lab_there_are_no_empty_cards(
+    page: Page, served: Served
+) -> None:
     await page.goto(served.url + "/")
     await expect(page.get_by_text("Live")).to_be_visible()
 
     await expect(page.get_by_role("heading", name="Providers")).to_be_hidden()
-
-
-async def test_without_a_lab_there_are_no_switches(page: Page, served: Served) -> None:
-    await page.goto(served.url + "/")
-    await expect(page.get_by_text("Live")).to_be_visible()
-
     await expect(page.get_by_role("heading", name="Break a provider")).to_be_hidden()
     await expect(page.get_by_role("heading", name="What you can say")).to_be_hidden()
 
