@@ -430,20 +430,3 @@ async def test_the_sdk_streams_a_context(lab: CartesiaSimulator, client: sdk.Asy
     assert sum(len(e.audio or b"") for e in events if e.type == "chunk") > 32000
     assert events[-1].type == "done"
     assert all(request.well_formed for request in lab.record.requests("cartesia"))
-
-
-@pytest.mark.parametrize("container", ["raw", "wav", "mp3"])
-async def test_the_sdk_gets_bytes(
-    lab: CartesiaSimulator, client: sdk.AsyncCartesia, container: str
-) -> None:
-    output: Any = RAW | {"container": container}
-    if container == "mp3":
-        output = {"container": "mp3", "sample_rate": 44100, "bit_rate": 128000}
-    answer = await client.tts.generate(
-        model_id="sonic-3.6", transcript=SENTENCE, voice=VOICE, output_format=output
-    )
-    audio = await answer.read()
-
-    assert len(audio) > 8000
-    assert audio.startswith(b"RIFF") == (container == "wav")
-    assert [word.text for word in lab.record.words()] == SENTENCE.split()

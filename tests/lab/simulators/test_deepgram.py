@@ -180,16 +180,6 @@ async def test_close_stream_brings_the_last_words_the_metadata_and_a_clean_end()
         assert request.details["finals"] == ["goodbye"]
 
 
-async def test_silence_gives_empty_results_and_never_words() -> None:
-    async with deepgram() as instance, listening(instance) as client:
-        await client.send(caller.silence(6.5))
-        final = await client.until(lambda told: told["is_final"])
-
-    assert transcript(final) == ""
-    assert not final["from_finalize"]
-    assert len(client.told) >= 4
-
-
 async def test_a_pause_ends_an_utterance_and_is_reported_later() -> None:
     query = f"{QUERY}&endpointing=300&utterance_end_ms=1000&vad_events=true"
     async with deepgram() as instance, listening(instance, query) as client:
@@ -204,24 +194,6 @@ async def test_a_pause_ends_an_utterance_and_is_reported_later() -> None:
     assert transcript(final) == "What are your opening hours?"
     words = final["channel"]["alternatives"][0]["words"]
     assert end["last_word_end"] == words[-1]["end"]
-
-
-async def test_alternatives_are_sent_when_requested() -> None:
-    query = f"{QUERY}&alternatives=3".replace("nova-3", "enhanced-general")
-    async with deepgram() as instance, listening(instance, query) as client:
-        await client.say("Yes, please.")
-        await client.order("Finalize")
-        final = await client.until(finalized)
-
-    best, *others = final["channel"]["alternatives"]
-    assert best["transcript"] == "Yes please."
-    assert 1 <= len(others) <= 2
-    assert all(item["transcript"] not in ("", "Yes please.") for item in others)
-    sure = [item["confidence"] for item in (best, *others)]
-    assert sure == sorted(sure, reverse=True)
-    words = others[0]["words"]
-    assert words[0]["start"] == best["words"][0]["start"]
-    assert words[-1]["end"] == pytest.approx(best["words"][-1]["end"], abs=0.002)
 
 
 async def test_audio_comes_in_at_no_more_than_its_cap() -> None:
@@ -270,20 +242,6 @@ async def test_a_meaningless_query_is_refused_before_the_stream(query: str) -> N
         assert headers is not None
         assert headers["dg-error"]
         assert headers["dg-request-id"]
-        assert not instance.record.requests("deepgram")[0].well_formed
-
-
-async def test_an_unknown_message_is_answered_and_the_stream_continues() -> None:
-    async with deepgram() as instance, listening(instance) as client:
-        await client.ws.send_str("hello")
-        await client.order("Sing")
-        await client.say("Goodbye.")
-        await client.order("Finalize")
-        await client.until(finalized)
-
-        errors = [told for told in client.told if told["type"] == "Error"]
-        assert [told["message"] for told in errors] == ["hello", '{"type": "Sing"}']
-        assert client.transcripts == ["Goodbye."]
         assert not instance.record.requests("deepgram")[0].well_formed
 
 
@@ -340,17 +298,6 @@ async def test_duplicated_results_are_sent_twice() -> None:
 
     assert client.transcripts == ["Goodbye."] * 2
     assert client.texts[-1] == client.texts[-2]
-
-
-async def test_a_slow_start_makes_the_final_result_late() -> None:
-    async with deepgram(speed=10) as instance, listening(instance) as client:
-        instance.set_faults(one(parse({"fault": "slow_start", "delay_s": 6.0})))
-        await client.send(caller.silence(0.1))
-        before = asyncio.get_running_loop().time()
-        await client.order("Finalize")
-        await client.until(finalized)
-
-    assert asyncio.get_running_loop().time() - before == pytest.approx(0.6, abs=0.01)
 
 
 # -- the official SDK, unmodified

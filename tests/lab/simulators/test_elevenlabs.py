@@ -393,7 +393,7 @@ async def client(lab: ElevenLabsSimulator) -> AsyncIterator[sdk.AsyncElevenLabs]
         )
 
 
-@pytest.mark.parametrize("form", ["pcm_16000", "ulaw_8000", "mp3_44100_128"])
+@pytest.mark.parametrize("form", ["pcm_16000", "mp3_44100_128"])
 async def test_the_sdk_streams_audio(
     lab: ElevenLabsSimulator, client: sdk.AsyncElevenLabs, form: Any
 ) -> None:
@@ -402,18 +402,6 @@ async def test_the_sdk_streams_audio(
 
     assert len(audio) > 8000
     assert [word.text for word in lab.record.words()] == SENTENCE.split()
-
-
-async def test_the_sdk_streams_audio_with_times(client: sdk.AsyncElevenLabs) -> None:
-    rows = client.text_to_speech.stream_with_timestamps(
-        "VOICE", text=SENTENCE, output_format="pcm_16000"
-    )
-    found = [row.alignment async for row in rows if row.alignment]
-
-    starts = [start for row in found for start in row.character_start_times_seconds]
-    assert "".join(char for row in found for char in row.characters) == SENTENCE
-    assert starts == sorted(starts)
-    assert starts[-1] > 1.0
 
 
 async def test_the_subscription_shows_the_remaining_characters(
