@@ -111,20 +111,18 @@ class LadderHealth:
     def describe_replacement(
         self, stage: str, name: str, *, alike: Sequence[str] = (), is_breaker_open: bool = False
     ) -> str:
-        """Return what callers get instead of a rung (of a stage if `name` is empty), in words.
+        """Return in words what callers get instead of a rung, and whether the rung is tested.
 
-        Anything else, such as the CRM, has no replacement: calls go on without it. `alike` are
-        rungs that are out, too, because their vendor is down. `is_breaker_open` is whether the
-        rung's breaker is open or about to open, so that only probes ask it.
+        With an empty `name` it is about the whole stage. What is no rung, such as the CRM, has no
+        replacement. `alike` are all rungs that are out because their vendor is down.
+        `is_breaker_open` is whether only probes ask the rung, or soon will.
         """
         if not self.has(stage, name):
             return "calls go on without it"
         is_breaker_open = is_breaker_open or self.get(stage, name).breaker == State.OPEN
         other = self._usable_alternative(stage, (name, *alike)) if name else None
         then = callers_get([other] if other else [], self._steps, stage=stage)
-        if not name:
-            return then
-        if not is_breaker_open:
+        if not name or not is_breaker_open:
             return then
         if len(alike) > 1:
             return f"{then}; {_join_with_and(alike)} are tested until they work again"

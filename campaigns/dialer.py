@@ -365,7 +365,10 @@ class DialsInProgress:
         self._tasks.create_task(self._run_dial(run, make), name=f"dial {run.dial.id}")
 
     async def wait(self, within_s: float) -> None:
-        """Wait until a dial has ended since the last call, for at most `within_s`."""
+        """Wait until a dial ends, for at most `within_s` seconds.
+
+        Return at once if one has ended since this or `wait_until_counted` last waited.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._freed.wait()

@@ -307,7 +307,11 @@ class _LadderRun(Generic[T]):
         self._rounds.fail(name, again_at=again_at)
 
     def _report_exhaustion(self) -> ServiceError:
-        """Report an outage if no rung is left; return the error to raise."""
+        """Return the error to raise when no rung is left, and report an outage if it is one.
+
+        It is none if every rung refused only this request. The error holds the last failure that
+        other requests would have, too; without one, the last failure; if no rung was asked, that.
+        """
         if self._outage or not self._last:
             self._retries.emit(StageExhausted(stage=self._stage, attempts=self._tries))
         unavailable = failed(

@@ -248,9 +248,10 @@ class DeepgramRung(DeepgramSTTService):
         return {**options, "request_options": {"additional_query_parameters": query}}
 
     async def _run_connection(self) -> None:
-        """Open a stream and read it until it ends; `_ended_by` says why, also after a clean close.
+        """Open a stream and read it until it ends; raise the error if it cannot be opened.
 
-        The call's audio goes to it as long as `_connection` is set.
+        While `_connection` is set, the caller's audio is sent to it. Afterwards `_ended_by` has
+        the reason of the end, also of a clean one.
         """
         keep_alive: asyncio.Task[None] | None = None
         connect = self._client.listen.v1.connect(**self._build_connect_kwargs())

@@ -98,7 +98,8 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
     ) -> None:
         """Report a message's words; times count from the start of the context's audio.
 
-        `_timed` keeps where this message's words end, because the next message's times follow.
+        The times in a message begin at 0, so `_timed` keeps where its last word ended: there the
+        next message of the context begins.
         """
         context_before, base_s = self._timed
         base_s = base_s if context_before is context else 0.0

@@ -139,19 +139,19 @@ async def warm_up(models: VoiceModels) -> None:
     patterns, both models). Without this, the first caller would wait for that, and so would all
     others in the same event loop.
     """
-    await asyncio.to_thread(_listen_once, models)
+    await asyncio.to_thread(_warm_up_voice_activity, models)
     await _judge_at_once(models)
     await asyncio.to_thread(_align_once)
     await asyncio.to_thread(_fill_caches)
     await asyncio.to_thread(tls_context)
 
 
-def _listen_once(models: VoiceModels) -> None:
-    """Use the voice activity model once at each rate, because its first use is slow."""
+def _warm_up_voice_activity(models: VoiceModels) -> None:
+    """Use the voice activity model once at each rate, as its first use is slow; blocks."""
     for rate_hz in RATES_HZ:
         vad: VADAnalyzer = models.vad(TurnSettings())
         vad.set_sample_rate(rate_hz)
-        vad.voice_confidence(bytes(2 * vad.num_frames_required()))
+        vad.voice_confidence(bytes(SAMPLE_BYTES * vad.num_frames_required()))
 
 
 def _align_once() -> None:

@@ -110,7 +110,9 @@ async def render_missing(
     """
     missing = await asyncio.to_thread(_missing_clips, settings, utterances, store)
     if before_each:
-        retries = replace(retries, sleep=partial(_sleep_and_wait, before_each, sleep=retries.sleep))
+        retries = replace(
+            retries, sleep=partial(_pause_before_retry, before_each, sleep=retries.sleep)
+        )
     for _, group in groupby(missing, key=lambda clip: (clip[0].name, clip[0].language)):
         clips = list(group)
         rung = clips[0][0]
@@ -129,10 +131,10 @@ async def render_missing(
                 yield Rendered(rung=rung.name, text=text)
 
 
-async def _sleep_and_wait(
+async def _pause_before_retry(
     before_each: BeforeEach, wait_s: float, *, sleep: Callable[[float], Awaitable[None]]
 ) -> None:
-    """Pause between two texts, then wait for the permission to go on."""
+    """Pause for `wait_s` before a retry, then wait until `before_each` permits it."""
     await sleep(wait_s)
     await before_each()
 

@@ -262,13 +262,16 @@ class ConnectionListener:
         return asyncio.get_running_loop().call_later(after_s, respond)
 
     def _respond_or_hand_on(self, connection: socket.socket, first: bytes) -> None:
-        """Respond to a request here, or else pass its connection on to a worker if one takes it."""
-        resuming = RESUME.match(first)
-        name = resuming[1].decode() if resuming else ""
-        begins_call = bool(CALL_REQUEST.match(first)) and not name
+        """Respond to a request here, or pass its connection on to a worker.
+
+        If no worker takes it, it is refused, or waits for one. `first` is the request's beginning.
+        """
+        resuming = RESUME.match(first)  # continues a call in a certain worker
+        worker = resuming[1].decode() if resuming else ""
+        begins_call = bool(CALL_REQUEST.match(first)) and not worker
         if response := self._answer(first):
             _respond_and_close(connection, response)
-        elif self._hand(connection, begins_call, name):
+        elif self._hand(connection, begins_call, worker):
             connection.close()  # the worker has its own copy
         else:
             self._respond_without_worker(connection, first)

@@ -21,14 +21,14 @@ class InterruptedCalls:
     """Knows which calls each worker has, by the states that it stores."""
 
     def __init__(self, values: KeyValues, *, clock: Clock) -> None:
-        """Know no calls.
+        """Begin without calls.
 
         Args:
-            values: Tell a call's epoch.
+            values: The pool's values, which are asked for a call's epoch.
             clock: Monotonic, in seconds.
         """
         self._values, self._clock = values, clock
-        # By worker and token, the one stored last comes last: when, and the epoch.
+        # By worker and token: when the state was stored, and its epoch; the newest are last.
         self._stored: dict[tuple[str, str], tuple[float, int]] = {}
 
     def note(self, worker: str, value: Mapping[str, Any]) -> None:

@@ -163,7 +163,7 @@ def refuse(request: bytes, settings: Settings, *, admit: Admit, emit: Callable[.
 
 
 def _signed_form(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form | None:
-    """Return the form of a complete, correctly signed webhook; else `None`."""
+    """Return the form of a complete, correctly signed webhook at `VOICE_PATH`; else `None`."""
     reader = h11.Connection(h11.SERVER)
     try:
         reader.receive_data(request)

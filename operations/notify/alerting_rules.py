@@ -92,7 +92,11 @@ class RingRules:
         return is_due and self._is_under_limit(alert, now, among=among)
 
     def updates_silently(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
-        """Return whether to update the sent message silently."""
+        """Return whether to change the sent message without ringing.
+
+        That is so for an alert that ends with its whole stage, and for new words once `update_s`
+        has passed. Any other end, or a return, rings. `now` is in seconds since 1970.
+        """
         has_ended = alert.ended_s is not None
         if not alert.revision:
             return False  # nothing was sent yet

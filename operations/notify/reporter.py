@@ -161,9 +161,10 @@ class AlertReporter:
         self._queue_reports([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
 
     def _queue_reports(self, facts: Iterable[AlertEvent], at_s: float) -> None:
-        """Queue reports, and remember which lasting incidents are open.
+        """Queue a report of each fact, remember which lasting incidents are open, and wake `run`.
 
-        The end of a database failure first queues the reports that were set aside.
+        Before the end of a database failure, the reports that were set aside are queued. Reports
+        that a full queue drops are counted as `lost_facts`. `at_s` is in seconds since 1970.
         """
         for fact in facts:
             place = _place_of(fact)
@@ -174,7 +175,7 @@ class AlertReporter:
                     self._set_aside.clear()
             elif isinstance(fact, IncidentLeft):
                 self._open.discard(place)
-            elif fact.stage in LASTING:  # the end of other incidents may not reach this process
+            elif fact.stage in LASTING:  # only of these the end is sure to reach this process
                 self._open.add(place)
             report = ReportedEvent(fact=_masked_report(fact), at_s=at_s, holder=self._holder)
             self.lost_facts += self._waiting.put(report)

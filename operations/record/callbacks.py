@@ -44,7 +44,7 @@ class Callbacks:
             return await _put_callback(connection, wanted)
 
     async def waiting(self) -> Sequence[Callback]:
-        """Return the requests that are not done."""
+        """Return the callbacks that are not done, oldest first."""
         pending = CALLBACKS.select().where(CALLBACKS.c.done_at.is_(None)).order_by(CALLBACKS.c.id)
         async with self.database.reading() as connection:
             found = await connection.execute(pending)

@@ -171,7 +171,11 @@ class Bridge(logging.Handler):
         self._repeats = Repeats()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record, or count it."""
+        """Log one record, or only count it if one of its kind was logged recently.
+
+        First log how often others were only counted, if that is due. A kind is a logger's name and
+        the beginning of its unformatted message.
+        """
         now = record.created
         for kind, times in self._repeats.due(now):
             _log_as(kind.partition(": ")[0], "WARNING", f"{kind} ({times} more times)")

@@ -100,14 +100,14 @@ class Metrics:
         self._counted: dict[tuple[str, str], int] = {}  # totals so far, by metric and listener
 
     async def hear(self, entry: Entry) -> None:
-        """Count one entry."""
+        """Count one entry: its type, its fields (`COUNTS`), its call and its details."""
         event = entry.event
         self._meters.facts.labels(type(event).__name__).inc()
         for count in COUNTS.get(type(event), ()):
             self._add_count(count, event)
         if named := COUNTED_BY_TYPE.get(type(event)):
-            name, label = named
-            getattr(self._meters, name).labels(label).inc()
+            meter_name, label = named
+            getattr(self._meters, meter_name).labels(label).inc()
         self._count_call(entry, self._calls.add(entry))
         self._count_details(event)
 

@@ -59,13 +59,16 @@ class GreetingHeard:
         return self.cues.person > 0 and self.cues.definite is None
 
     def silence_s(self, rules: AnsweringRules) -> float:
-        """Return after how much silence we may act."""
+        """Return the seconds of silence after which what the answerer said counts as over.
+
+        After a machine's phrase a beep may follow; long speech may only be pausing.
+        """
         if self.cues.hinted:
             return rules.machine_silence_s
         if self.speech_s > rules.human_speech_s:
             return rules.pause_s
-        hurried = self.speech_s <= rules.hello_s or self.cues.person > 0
-        return rules.human_silence_s if hurried else rules.pause_s
+        is_like_person = self.speech_s <= rules.hello_s or self.cues.person > 0
+        return rules.human_silence_s if is_like_person else rules.pause_s
 
     @property
     def spoken(self) -> bool:

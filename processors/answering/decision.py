@@ -141,7 +141,7 @@ class Answering:
         self._asked: dict[int, str] = {}  # the rung of each attempt
         self._wordless = 0  # the number of empty answers
         self._parts = 0  # the number of answers truncated inside a sentence
-        self._give_up_at: float | None = None  # how long the question is kept
+        self._give_up_at: float | None = None  # when the kept question is dropped
         self._started_at = math.inf
         self._recheck_at: float | None = None  # set while no rung is left and the question is kept
 
@@ -341,9 +341,11 @@ class Answering:
     def _stage_actions(
         self, actions: Iterable[AttemptAction], now: float, *, rest: str
     ) -> tuple[AnswerAction, ...]:
-        """Return the stage's actions for those of the attempts.
+        """Return what the stage must do for these actions of the attempts.
 
-        Update the answer's text and the notes. `rest` is the text that is written before `Done`.
+        Also notes which rung each attempt asks and what its failure says of the others, sets the
+        answer back where another rung continues, and keeps the question if no rung is left. `rest`
+        is the text that is written before `Done`.
         """
         done: list[AnswerAction] = []
         for action in actions:

@@ -169,7 +169,7 @@ class ModelAnswer:
             return self.context
         note = {"role": "developer", "content": note_for(self._whole, self._kept)}
         kept = [message for message in self._kept if message is not None]
-        return replaced(self.context, [*kept, note], speaks=True)
+        return with_messages(self.context, [*kept, note], speaks=True)
 
     def written_calls(self, written: Sequence[str]) -> list[ChatCompletionChunk]:
         """Return the calls that a model wrote as text, of tools that the request allows."""
@@ -365,7 +365,7 @@ class ModelAnswer:
         if action.mended:
             fitted = halved(messages) or fit(messages, int(self.window_tokens * HALF))
             messages = list(fitted.messages)
-        return replaced(request, messages) if messages != _messages_of(request) else request
+        return with_messages(request, messages) if messages != _messages_of(request) else request
 
     async def _forget_and_cancel(self, attempt: int) -> None:
         """Forget an attempt, if it is known, and cancel its request if that is in progress."""
@@ -448,21 +448,21 @@ def _with_request_to_continue(context: LLMContext, said: str) -> LLMContext:
         return context
     spoken = {"role": "assistant", "content": said}
     note = {"role": "developer", "content": CUT_OFF}
-    return replaced(context, [*cast("list[Message]", context.messages), spoken, note])
+    return with_messages(context, [*cast("list[Message]", context.messages), spoken, note])
 
 
-def replaced(
+def with_messages(
     context: LLMContext, messages: Sequence[Message], *, speaks: bool = False
 ) -> LLMContext:
-    """Return a copy of the context with other messages.
+    """Return a copy of the context with these messages instead of its own.
 
     If `speaks`, the model may call no tools, so it must answer in words.
     """
-    silent = speaks and is_given(context.tools)
+    forbids_calls = speaks and is_given(context.tools)
     return LLMContext(
         messages=cast("list[LLMContextMessage]", list(messages)),
         tools=context.tools,
-        tool_choice=NO_CALLS if silent else context.tool_choice,
+        tool_choice=NO_CALLS if forbids_calls else context.tool_choice,
     )
 
 

@@ -103,7 +103,10 @@ def _words_that_fit(asked: AlignSound, *, characters: int) -> tuple[tuple[str, .
 async def align_in_thread(
     asked: AlignSound, *, language: str, rate_hz: int, within_s: float
 ) -> SoundAligned:
-    """Align a sound without blocking the loop; a slow or failed alignment has no result."""
+    """Align a sound without blocking the loop; after an error or `within_s`, `ends_s` is `None`.
+
+    A thread cannot be stopped: after the time limit it goes on, and its result is dropped.
+    """
     ends_s = None
     try:
         async with asyncio.timeout(within_s):

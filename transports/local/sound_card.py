@@ -323,7 +323,7 @@ def list_devices() -> list[SoundDevice]:
     Raises:
         NoAudioError: PortAudio or its package is missing, or it does not list the devices.
     """
-    with _native_lines_dropped():
+    with _standard_error_dropped():
         sounddevice = _import_sounddevice()
         try:
             return describe_devices(sounddevice.query_devices(), sounddevice.default.device)
@@ -340,7 +340,7 @@ def check_devices(chosen: ChosenDevices | None = None) -> None:
         NoAudioError: Something is missing, or a device does not work.
     """
     chosen, devices = chosen or ChosenDevices(), list_devices()
-    with _native_lines_dropped():
+    with _standard_error_dropped():
         sounddevice = _import_sounddevice()
         checks: tuple[tuple[Side, Any, str | int | None], ...] = (
             ("input", sounddevice.check_input_settings, chosen.input),
@@ -372,8 +372,12 @@ def _import_sounddevice() -> ModuleType:
 
 
 @contextlib.contextmanager
-def _native_lines_dropped() -> Iterator[None]:
-    """Drop ALSA's messages about missing cards, because our own error text is enough."""
+def _standard_error_dropped() -> Iterator[None]:
+    """During the block, drop what the whole process writes to its standard error.
+
+    ALSA writes there about missing cards, and our own error text is enough. Our log may go there,
+    too, so the block must be short.
+    """
     kept = os.dup(STDERR)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

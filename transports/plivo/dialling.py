@@ -141,7 +141,7 @@ class PlivoCarrier:
         with carrier_errors():
             record = await self._fetch_by_id(dial_id, reported)
             if record is None and reported is None:
-                record = await self._search_call(dial_id, to, since_s)
+                record = await self._search_and_claim_call(dial_id, to, since_s)
         if record is None:
             return self._call_not_listed(dial_id, reported)
         self._note_listed(dial_id, record.uuid)
@@ -176,7 +176,9 @@ class PlivoCarrier:
         uuid = reported.call_ref if reported else self.news.refs.get(dial_id)
         return await _fetch_call(self.rest, uuid, queued=reported is None) if uuid else None
 
-    async def _search_call(self, dial_id: str, to: str, since_s: float) -> PlivoRecord | None:
+    async def _search_and_claim_call(
+        self, dial_id: str, to: str, since_s: float
+    ) -> PlivoRecord | None:
         """Return the call that the dial's request placed, else one that may belong to the dial.
 
         That is the oldest call from our number to the number `to` since `since_s` that belongs

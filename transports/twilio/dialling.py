@@ -84,7 +84,9 @@ class TwilioCarrier:
         with carrier_errors():
             call_sid = await self._call_id_of(dial_id)
             request = (
-                self._fetch_call(call_sid) if call_sid else self._search_call(dial_id, to, since_s)
+                self._fetch_call(call_sid)
+                if call_sid
+                else self._search_and_claim_call(dial_id, to, since_s)
             )
             call = await request
         return None if call is None else await self._with_sip_code(dial_id, _found_call(call))
@@ -131,13 +133,14 @@ class TwilioCarrier:
                 return None
             raise
 
-    async def _search_call(self, dial_id: str, to: str, since_s: float) -> Mapping[str, Any] | None:
-        """Remember and return our oldest call to a number since a moment that no other dial has.
+    async def _search_and_claim_call(
+        self, dial_id: str, to: str, since_s: float
+    ) -> Mapping[str, Any] | None:
+        """Return our oldest call to a number since `since_s` that belongs to no other dial.
 
-        Returns:
-            `None` if there is none.
-
-        The time is compared here: Twilio's filter uses the start time, which a queued call lacks.
+        From then on it belongs to this dial. `None` if there is none among the newest 50 calls to
+        the number. The time, in seconds since 1970, is compared here: Twilio's filter uses the
+        start time, which a queued call lacks.
         """
         listed = await self.rest.ask("GET", "Calls", (("To", to), ("PageSize", "50")))
         taken = {sid for ref, sid in self.news.refs.items() if ref != dial_id}

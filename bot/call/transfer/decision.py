@@ -201,7 +201,10 @@ class TransferDecision:
         return self._enter_state(At.TOGETHER, None)
 
     def handed_on(self, now: float, outcome: Handover) -> Steps:
-        """Record whether the line has transferred the call (`connected`)."""
+        """Record the result of the line's own transfer; ignored unless one is in progress.
+
+        `connected` ends our part; after any other the caller is told, and comes back to the agent.
+        """
         del now  # a parameter of all these methods
         if self.at is not At.LEAVING:
             return ()
