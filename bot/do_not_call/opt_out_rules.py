@@ -26,6 +26,7 @@ from bot.do_not_call.opt_out_words import ANY, LANGUAGES, Language
 from calls.languages.facts import base_of
 
 MOST_BEGGED: Final = 6  # words in "Would you be so kind as to take" (chosen)
+MOST_FIRST: Final = 100  # characters of first words: "I told you to"; more take too long (chosen)
 NEAR: Final = 6  # words after a request in which a time limit applies to it (chosen)
 MAX_CHARACTERS: Final = 2000  # of a turn that are searched
 MAX_YES_WORDS: Final = 8  # a longer answer is not a plain yes (chosen)
@@ -116,12 +117,14 @@ def _is_opt_out(sentence: str) -> bool:
     for language in LANGUAGES.values():
         if re.search(rf"\b{language.threats}", words):
             return True
-        for found, limit_matters in _find_requests(language, words):
+        requests = list(_find_requests(language, words))
+        wishes = _find_wishes(language, words) if requests else []
+        for found, limit_matters in requests:
             begin = _start_of_clause(words, starts, found.start())
             own = None if is_asked else _start_of_own(language, words, found)
             if own is None and _is_not_asked_for(language, words, found, begin, is_asked=is_asked):
                 continue
-            if _is_about_other(language, words, found):
+            if _is_about_other(language, words, found, wishes):
                 continue
             if limit_matters and _has_limit(language, words, found, starts, begin, own):
                 continue
@@ -144,7 +147,8 @@ def _start_of_own(language: Language, words: str, found: re.Match[str]) -> int |
     before changes nothing: "I don't know why you call me stop calling me".
     """
     first_words = rf"(\b({language.begins}|{ANY['joints']}) )+$"
-    start = len(re.sub(first_words, "", words[: found.start()]))
+    near = words[max(0, found.start() - MOST_FIRST) : found.start()]
+    start = found.start() - len(near) + len(re.sub(first_words, "", near))
     parted = f"{words[:start].rstrip()}/ {words[start:]}"
     return None if re.search(rf"\b{language.governs}/", parted) else start
 
@@ -198,12 +202,18 @@ def _is_wondered(before: str, clause: str) -> bool:
     return any(found.start("asks") >= begin for found in _WONDERS.finditer(before))
 
 
-def _is_about_other(language: Language, words: str, found: re.Match[str]) -> bool:
+def _find_wishes(language: Language, words: str) -> list[re.Match[str]]:
+    """Return each wish to be called that does not depend on the word before it."""
+    found = re.finditer(rf"\b{language.back}", words)
+    return [wish for wish in found if _start_of_own(language, words, wish) is not None]
+
+
+def _is_about_other(
+    language: Language, words: str, found: re.Match[str], wishes: list[re.Match[str]]
+) -> bool:
     """Return whether a request is about letters or emails, or calls are welcome."""
-    for wish in re.finditer(rf"\b{language.back}", words):
-        is_other = wish.end() <= found.start() or wish.start() >= found.end()
-        if is_other and _start_of_own(language, words, wish) is not None:
-            return True
+    if any(wish.end() <= found.start() or wish.start() >= found.end() for wish in wishes):
+        return True
     return bool(re.search(rf"\b{language.channels}\b", words) and not _CALLS.search(found[0]))
 
 
@@ -246,7 +256,7 @@ def _has_limit(
     if before and not _SUBJECTS.match(words, before[-1]):  # "Before noon, don't call me."
         begin = before[-1]
     elif own is not None and _SUBJECTS.match(words, begin):
-        begin = own
+        begin = max(begin, own)
     ends = (start for start in starts if start >= found.end() and _SUBJECTS.match(words, start))
     after = _PERSONS.split(words[found.end() : min(ends, default=len(words))])[0].split()[:NEAR]
     near = f"{words[begin : found.start()]} {found[0]} {' '.join(after)}"

@@ -3,6 +3,7 @@
 
 import re
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -16,6 +17,7 @@ from bot.do_not_call.opt_out_words import LANGUAGES
 
 WISHES = {
     "en": (
+        "I have asked you before, I've asked you before to stop calling me.",
         "Take my number off your list and the waiting list.",
         "Remove me from your list, not the guest list.",
         "I don't know who you are, stop calling me.",
@@ -561,6 +563,13 @@ def test_what_was_said_before_a_request_in_the_same_breath_does_not_hide_it(lang
             bare = re.sub(r"[^\w\s'-]", "", said).casefold()
             expected = (said, is_request == "yes", is_request == "yes")
             assert (said, wants_no_calls(said), wants_no_calls(bare)) == expected
+
+
+@pytest.mark.parametrize("said", ["i told you already " * 20 + "well ", "i don't call me today "])
+def test_a_long_text_is_judged_soon(said: str) -> None:
+    started = process_time()
+    assert not wants_no_calls(f"{said}don't call me today " * 200)
+    assert process_time() - started < 3
 
 
 def test_each_supported_language_is_tested() -> None:
