@@ -6,8 +6,8 @@ nothing. The words that decide are in the file of each language (`facts.py`):
 
 - `abbreviations` never end a sentence ("M. Dupont"), nor do words with one of the `endings`
   ("Bahnhofstr. 5"). `before_number` are words that abbreviate only
-  if a number follows ("No. 5"), like the first letters of a month if one precedes them, too ("3
-  févr. 2026", but not the Polish "Mam list. 3 dni temu"). `closing`
+  if a number follows ("No. 5"), like the first letters of a month if it is a year or a number
+  precedes them ("3 févr. à 2 h", but not the Polish "Mam list. 3 dni temu"). `closing`
   ends one if a capital letter follows ("etc. Then"), and
   `words` are ordinary words that a library takes for abbreviations ("No. Hoy no").
 - Languages with `ordinal_after` or `ordinal_before` write ordinals with a stop. A number is an
@@ -28,6 +28,7 @@ from calls.languages.facts import NO_FACTS, LanguageFacts, language_of
 
 _GOES_ON: Final = re.compile(r"[,;:/\u2013\u2014-]|[^\W\d_](?:\.|$)")  # directly after a stop
 _PART: Final = re.compile(r"[/\u2013\u2014-]")  # between the words of a compound
+_YEAR: Final = re.compile(r"(19|20)\d{0,2}(?!\d)")  # or its first digits
 _MONTH_LETTERS: Final = 3  # of a month's name, at least
 _NUMBER: Final = re.compile(r"\d{1,4}|[IVX]{2,}")
 _LOOK_BACK: Final = 80  # characters; the longest abbreviation has 15
@@ -70,7 +71,7 @@ def stop_ends(before: str, after: str, tag: str) -> bool:
     word = _INITIALS.sub("", word).casefold()
     parts = {_ELISION.sub("", word), _PART.split(word)[-1]}  # "dell'ing", "Bestell-Nr"
     word = next(iter(parts & (facts.abbreviations | facts.before_number)), word)
-    return not _is_abbreviation(words, word, following.strip(_MARKS)[:1], facts)
+    return not _is_abbreviation(words, word, following.strip(_MARKS), facts)
 
 
 def known_end(text: str, tag: str) -> int:
@@ -117,15 +118,16 @@ def _is_ordinal(words: list[str], following: str, facts: LanguageFacts, *, grows
     return previous.endswith(",") or previous.strip(_MARKS + ".").casefold() in facts.ordinal_after
 
 
-def _is_abbreviation(words: list[str], word: str, first: str, facts: LanguageFacts) -> bool:
+def _is_abbreviation(words: list[str], word: str, following: str, facts: LanguageFacts) -> bool:
     """Return whether a word before a stop is an abbreviation that ends no sentence here.
 
     Args:
         words: The words before the stop.
         word: The last one in lower case, without its prefix.
-        first: The first character of the next word; empty if there is none.
+        following: The next word without marks around it; empty if there is none.
         facts: The facts about the language.
     """
+    first = following[:1]
     spelled = _joined_abbreviation(words)
     closes = spelled in facts.closing and not _is_initial(words)
     may_end = closes or (word in facts.closing - facts.abbreviations)
@@ -135,8 +137,8 @@ def _is_abbreviation(words: list[str], word: str, first: str, facts: LanguageFac
         return True
     if _abbreviates_before_number(word, facts) and not _is_initial(words):
         has_day = len(words) > 1 and any(map(str.isdigit, words[-2]))  # "1er févr. 2026"
-        counts = has_day or word in facts.before_number
-        return not first or first.islower() or (first.isdigit() and counts)
+        is_dated = has_day or _YEAR.match(following) or word in facts.before_number
+        return not first or first.islower() or bool(first.isdigit() and is_dated)
     measured = len(words) > 1 and words[-2][-1:].isdigit() and first.isupper()
     if len(word) == 1 and word.upper() != word.lower():
         return word not in facts.one_letter and not measured

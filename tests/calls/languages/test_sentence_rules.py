@@ -29,6 +29,9 @@ from calls.languages.sentence_rules import sentences_of
         ("fr", "Le 1er févr. 2026 à midi.|Merci."),
         ("en", "On Feb. 3 we open.|Come in."),
         ("hu", "Ez szept. 3 lesz.|Jó."),
+        ("de", "Im Sept. 2026 geht es los.|Bis bald."),
+        ("it", "Da genn. 2025 è chiuso.|Grazie."),
+        ("pl", "W list. 2026 roku.|Dobrze."),
     ],
 )
 def test_a_text_is_cut_only_where_a_sentence_ends(language: str, sentences: str) -> None:
