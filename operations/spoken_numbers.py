@@ -42,6 +42,9 @@ MAX_GAP: Final = 4  # characters between two parts of a number
 MAX_HESITATIONS: Final = 4  # between two parts of a number (chosen)
 HESITATIONS: Final = frozenset[str]().union(*(item.hesitations for item in languages().values()))
 CORRECTIONS: Final = frozenset[str]().union(*(item.corrections for item in languages().values()))
+AROUND_CORRECTIONS: Final = HESITATIONS.union(
+    CORRECTIONS, *(item.correction_fillers for item in languages().values())
+)
 MAX_CORRECTED: Final = 2  # digits; else the second number is another one (chosen)
 CORRECTED_LENGTHS: Final = {"3": 15}  # of a card number by its first digit; else 16
 UNIT_JOINTS: Final = ("y", "e", "i", "și", "og", "och", "en", "und", "and", "et")
@@ -510,7 +513,7 @@ def _masked_corrections(text: str, parts: Sequence[_Part]) -> dict[tuple[int, in
         between = set(TOKEN.findall(text[row[-1].end : after[0].start].lower()))
         kept = CORRECTED_LENGTHS.get(first[0], 16) - len(second)
         digits = first[:kept] + second
-        is_corrected = between & CORRECTIONS and between <= CORRECTIONS | HESITATIONS
+        is_corrected = between & CORRECTIONS and between <= AROUND_CORRECTIONS
         if not is_corrected or not 0 < kept <= len(first):
             continue
         differing = sum(old != new for old, new in zip(first[kept:], second, strict=False))

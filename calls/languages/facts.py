@@ -50,6 +50,7 @@ class LanguageFacts:
         numbers: The digits, and larger numbers that are one word, by word: `{"null": 0}`.
         hesitations: Words between two parts of a number: "and then".
         corrections: Words between a number and its correction: "no sorry".
+        correction_fillers: Words beside those, which alone correct nothing: "that's right".
         repeats: How many equal digits a word announces: `{"doppel": 2}`; "double five" is 55.
     """
 
@@ -78,6 +79,7 @@ class LanguageFacts:
     numbers: Mapping[str, int] = field(default_factory=dict[str, int])
     hesitations: frozenset[str] = frozenset()
     corrections: frozenset[str] = frozenset()
+    correction_fillers: frozenset[str] = frozenset()
     repeats: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property

@@ -40,8 +40,10 @@ _PAIRED: Final = {  # or after one of these; a hundred and a number are an amoun
     word for facts in _DICTATED for word, value in facts.numbers.items() if value <= 100
 }.difference(_DIGIT)
 _JOINS: Final = frozenset[str]().union(*(facts.dictated_joins for facts in _DICTATED))
-_ASIDES: Final = frozenset[str]().union(
-    *(facts.hesitations | facts.corrections for facts in _DICTATED)
+_HESITATIONS: Final = frozenset[str]().union(*(facts.hesitations for facts in _DICTATED))
+_CORRECTIONS: Final = frozenset[str]().union(*(facts.corrections for facts in _DICTATED))
+_ASIDES: Final = (_HESITATIONS | _CORRECTIONS).union(
+    *(facts.correction_fillers for facts in _DICTATED)
 )
 _NOT_SPELLED: Final = frozenset[str]().union(*(facts.dictated_letters for facts in _DICTATED))
 _COUNTS: Final = frozenset[str]().union(*(facts.dictated_counts for facts in _DICTATED))
@@ -64,11 +66,15 @@ def is_dictating(text: str) -> bool:
 
 
 def _without_asides(words: list[str]) -> list[str]:
-    """Return words without hesitations and corrections at their end: "five no that's wrong"."""
+    """Return words without hesitations or a correction at their end: "five no that's wrong".
+
+    "That's right" is neither.
+    """
     until = len(words)
     while until and words[until - 1] in _ASIDES:
         until -= 1
-    return words[:until]
+    asides = set(words[until:])
+    return words[:until] if asides & _CORRECTIONS or asides <= _HESITATIONS else words
 
 
 def _is_unfinished(words: list[str]) -> bool:

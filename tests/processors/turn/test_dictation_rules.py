@@ -51,6 +51,8 @@ def test_a_number_or_spelling_in_progress_is_dictation(text: str) -> None:
         "saat beş", "the rent is due", "hold on", "good point", "plan b for lunch",
         "двести пятьдесят", "ik wil er zes", "at three no", "no sorry", "I mean it",
         "that's wrong", "espere",
+        "five and that\u2019s right", "my size is eight that is right",
+        "mam dwa to", "j'ai 2 c'est moi", "я ошибся",
         "martes y de lunes", "e come mai", "и как дела", "send me an email", "a flat tire",
     ],
 )  # fmt: skip
