@@ -90,7 +90,7 @@ OPTS: Final = frozenset(("opt", "opted", "opts"))  # in or out
 # Three words deny only here; elsewhere "verme" is Turkish "giving", "ala" is Spanish "wing", and
 # "bez" abbreviates the German "Bezeichnung".
 DENYING_PLACES: Final = {
-    "bez": re.compile(r"\bbez (telefon|kontakt|polacz|dzwon)"),
+    "bez": re.compile(r"\bbez ((telefon|kontakt)(u|ow)|polacz|dzwon)"),
     "verme": re.compile(r"\bverme\Z"),
     "ala": re.compile(r"\bala( \w+)? (salli|soita|ota|hairitse)\b"),
 }

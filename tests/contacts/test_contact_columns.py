@@ -143,7 +143,8 @@ Email Opt Out;HasOptedOutOfEmail;Unsubscribed from all email;Do not text;Phone N
 Contact No;Last call;Call date;Not sure;Anrufe;Number of calls;Newsletter
 免费电话;联系电话;拒收邮件;不动产地址;最近通话时间;連絡先電話番号;最終架電日
 이메일 수신거부;최근 통화일;رقم الاتصال;שיחה אחרונה;Τελευταία κλήση;Senast ringd
-Nem;Ala;Nyhetsbrev;Utolsó hívás;Tel.-Bez.;Teléfono ala norte;Ala / ramal telefone"""
+Nem;Ala;Nyhetsbrev;Utolsó hívás;Tel.-Bez.;Teléfono ala norte;Ala / ramal telefone
+Bez. Kontakt;Bez. Telefon"""
 
 
 @pytest.mark.parametrize("heading", re.split(r"[;\n]", OPT_OUTS))
@@ -265,6 +266,11 @@ def test_only_a_clear_no_below_a_permission_lists_the_numbers(
         ("call declined", False),
         ("call again", False),
         ("nicht angerufen", False),
+        ("not DNC", False),
+        ("no DNC", False),
+        ("non chiamato", False),
+        ("bez połączenia", False),  # nobody answered
+        ("dont call", True),
     ],
 )
 def test_a_cell_or_a_tag_among_others_may_say_not_to_call(cell: str, *, says: bool) -> None:
