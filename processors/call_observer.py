@@ -63,7 +63,11 @@ class DirectObserver(WorkerObserver):
         """Ignore that a processor begins to process a frame."""
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        """Forward the pushes that an observer may read."""
+        """Forward the pushes that an observer may read.
+
+        Those are the first push of each frame, and every push of `READ_AGAIN`; none of the caller's
+        audio.
+        """
         frame = data.frame
         if isinstance(frame, InputAudioRawFrame):
             return
@@ -131,7 +135,11 @@ class CallObserver(BaseObserver):
         }
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        """Read one frame, if its type is relevant."""
+        """Read one frame, if its type is relevant.
+
+        `unkept` gets every push, other code only the first of a frame. A first audible sample that
+        `heard` recorded is published after it.
+        """
         if self._unkept:
             self._unkept.take(data)
         if not data.first_push:
@@ -148,7 +156,8 @@ class CallObserver(BaseObserver):
         """Record the first audible sample of an utterance on the caller's line.
 
         The line reports this before the observer has read all earlier frames from its queue. So the
-        event is published only with the next frame that is read.
+        event is published only with the next frame that is read. Until then, further samples are
+        ignored.
         """
         if self._heard_at_s is None:
             self._heard_at_s = at_s
@@ -182,7 +191,7 @@ class CallObserver(BaseObserver):
         The smallest difference between the clocks so far contains the least waiting time. It is
         added to the pipeline's time, to get a time on the monotonic clock.
         """
-        pushed_s = data.timestamp / 1e9
+        pushed_s = data.timestamp / 1e9  # nanoseconds to seconds
         now = self._clock()
         offset_s = now - pushed_s
         if self._clock_offset_s is None or offset_s < self._clock_offset_s:

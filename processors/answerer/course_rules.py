@@ -1,6 +1,7 @@
 """The state of answering machine detection in one call, and its transitions.
 
-`processors/answerer/decision.py` decides which transition is due, and when.
+`processors/answerer/decision.py` decides which transition is due, and when. `at` and `now` are
+monotonic, in seconds.
 """
 
 from dataclasses import dataclass, field
@@ -33,12 +34,15 @@ class GreetingHeard:
     cues: Cues = field(default_factory=Cues)  # in all these words
 
     def voiced(self, at: float) -> None:
-        """Record that speech began at `at`."""
+        """Record that speech began at `at`.
+
+        Ignored if speech is in progress already.
+        """
         if self.since is None:
             self.since = at
 
     def silent(self, at: float) -> bool:
-        """Record that speech ended at `at`; return whether there was any."""
+        """Record that speech ended at `at`, and its length; return whether any was in progress."""
         if self.since is None:
             return False
         self.speech_s += max(0.0, at - self.since)
@@ -46,7 +50,10 @@ class GreetingHeard:
         return True
 
     def read(self, text: str, *, final: bool) -> None:
-        """Add a transcript of one utterance: all of it so far, or the final one."""
+        """Add a transcript of one utterance: all of it so far, or the final one.
+
+        Also look for cues in all words of this round again.
+        """
         if final:
             self.words, self.interim = f"{self.words} {text}".strip(), ""
         else:
@@ -149,13 +156,17 @@ class AnsweringCourse:
         self._answered_at = 0.0
 
     def listen(self, now: float) -> None:
-        """Begin a round of listening: the call was answered, or a new speaker is expected."""
+        """Begin a round of listening: the call was answered, or a new speaker is expected.
+
+        What was heard before is forgotten. The first round also starts the time that decisions
+        report.
+        """
         if self.state is AnsweringState.RINGING:
             self._answered_at = now
         self.state, self.round_at, self.heard = AnsweringState.LISTENING, now, GreetingHeard()
 
     def decide(self, answerer: Answerer, why: str, now: float) -> tuple[Decide, ...]:
-        """Return the decision for `answerer`, if it is new."""
+        """Record who answered; return the report of it, or nothing if that was decided already."""
         if answerer is self.decided:
             return ()
         revised, self.decided = self.decided is not None, answerer
@@ -167,7 +178,10 @@ class AnsweringCourse:
         return (*self.decide(answerer, why, now), *self.open(now))
 
     def open(self, now: float) -> Actions:
-        """Begin the conversation, and watch for a machine that talks on."""
+        """Begin the conversation, and watch for a machine that talks on.
+
+        Also record how long the answerer has spoken, and measure their speech from zero again.
+        """
         self.state, self.since = AnsweringState.OPEN, now
         self.watched_until = now + self.rules.overlap_s
         self.spoke_s = self.heard.speech_until(now)
@@ -228,6 +242,6 @@ class AnsweringCourse:
         self.state = AnsweringState.OVER
 
     def part(self) -> Actions:
-        """Hang up on a machine."""
+        """End detection, and return the action that hangs up on a machine."""
         self.settle()
         return (PartFromMachine(answerer=self.decided or Answerer.VOICEMAIL),)

@@ -1,4 +1,7 @@
-"""Decides who answered, and when to speak; the rules are in `answerer_rules.py`."""
+"""Decides who answered, and when to speak; the rules are in `answerer_rules.py`.
+
+`at` and `now` are monotonic, in seconds.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -38,7 +41,10 @@ class AnswererJudge:
         return _due_at(self._course)
 
     def answered(self, now: float) -> None:
-        """Begin: the call was answered."""
+        """Begin: the call was answered.
+
+        Ignored if detection has begun.
+        """
         if self._course.state is AnsweringState.RINGING:
             self._course.listen(now)
 
@@ -48,7 +54,11 @@ class AnswererJudge:
             self._course.heard.voiced(max(at, self._course.round_at))
 
     def silent(self, at: float) -> None:
-        """Record that speech ended at `at`."""
+        """Record that speech ended at `at`.
+
+        Ignored if no speech was in progress. Otherwise a conversation is watched for a machine for
+        `overlap_s` more.
+        """
         if self._course.heard.silent(at):
             self._course.watched_until = at + self._course.rules.overlap_s
 
@@ -187,7 +197,8 @@ def _is_mailbox_beep(course: AnsweringCourse, now: float) -> bool:
 def _judge_speech(course: AnsweringCourse, now: float) -> Actions:
     """Return the actions for a definite phrase of a machine, or for a pause after speech.
 
-    None while it is unclear and the time limit has not come.
+    None while it is unclear and the time limit has not come. If a call-screening assistant asks us
+    to hold, listening starts over.
     """
     heard = course.heard
     cue = heard.cues.definite

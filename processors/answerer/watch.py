@@ -98,7 +98,10 @@ class BeepDetector:
         return ended
 
     def _hear_window(self, samples: npt.NDArray[np.float64]) -> bool:
-        """Return whether a tone that may be a beep ended before this window."""
+        """Return whether a tone that may be a beep ended before this window.
+
+        Also measure the tone that begins or continues in it.
+        """
         hz = self._tone_of(samples)
         steady = hz is not None and (not self._windows or abs(hz - self._hz) <= DRIFT_HZ)
         if hz is not None and steady:
@@ -155,12 +158,12 @@ class AnswererEar:
         self._beeps: BeepDetector | None = None
 
     def prepare(self, rate_hz: int) -> None:
-        """Set the sample rate."""
+        """Set the line's sample rate, before any audio."""
         self._speech.set_sample_rate(rate_hz)
         self._beeps = BeepDetector(rate_hz)
 
     async def hear(self, pcm: bytes) -> bool:
-        """Process a piece of audio; return whether speech began or ended in it."""
+        """Process a piece of audio, and update `speaking`; return whether speech began or ended."""
         state = await self._speech.analyze_audio(pcm)
         turned = state is (VADState.QUIET if self.speaking else VADState.SPEAKING)
         if turned:
@@ -191,7 +194,7 @@ class FirstWords:
         self._said: list[str] = []
 
     def keep(self, text: str) -> None:
-        """Keep the transcript of an utterance."""
+        """Keep the transcript of an utterance, unless it is empty."""
         if text.strip():
             self._said.append(text.strip())
 
@@ -268,7 +271,10 @@ class AnswererWatch(SoundPath):
         await self._carry_out(self.judge.tick(now))
 
     async def wait_for_person(self) -> None:
-        """Begin to listen, and wait until there is a person to greet."""
+        """Begin to listen, and wait until there is a person to greet.
+
+        There is no time limit: while a machine is on the line, this does not return.
+        """
         self.answered()
         await self._opened.wait()
 

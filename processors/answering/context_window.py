@@ -63,7 +63,10 @@ class Memory(LLMContext):
         return ""
 
     def with_words(self, words: str) -> list[LLMContextMessage]:
-        """Return the messages as they would be after these words of the caller."""
+        """Return the messages as they would be after these words of the caller.
+
+        The context itself stays as it is.
+        """
         messages = self.messages
         if self._goes_on():
             messages, words = messages[:-1], f"{self._words} {words}"

@@ -73,7 +73,10 @@ class ReplyLimit:
         return text
 
     def take_back(self, characters: int) -> None:
-        """Forget the last characters, as if they had never been written."""
+        """Forget the last characters, as if they had never been written.
+
+        A reply that was ended (`reason`) stays ended.
+        """
         while characters >= len(self._sentence) and self._complete:
             sentence = self._complete.pop()
             self._add_to_counts(sentence, -1)
@@ -240,13 +243,20 @@ class Answer:
         return self._pass_on()
 
     def end_text(self, attempt: int) -> None:
-        """End an attempt's text, before `finish`, so that `has_words` is final."""
+        """End an attempt's text, before `finish`, so that `has_words` is final.
+
+        Also sets `cut_off`. Ignored for an attempt that is not the current one, or whose text has
+        ended.
+        """
         if attempt == self._attempt and not self._ended:
             self._hold_text(self._text.finish())
             self._ended, self.cut_off = True, self._text.cut_off
 
     def has_words(self, attempt: int) -> bool:
-        """Return whether the current attempt has written words that were not taken back."""
+        """Return whether the current attempt has written words that were not taken back.
+
+        True for an attempt that is not the current one.
+        """
         return attempt != self._attempt or bool(sayable(self._said[self._others :] + self._held))
 
     def _hold_text(self, text: str) -> None:

@@ -181,7 +181,11 @@ class Answering:
         return self.attempting.wake_at if self._recheck_at is None else self._recheck_at
 
     def start(self, now: float) -> tuple[AnswerAction, ...]:
-        """Ask the first rung."""
+        """Ask the first rung.
+
+        The answer may take `NEXT_VOICE_S` even if the turn's deadline is sooner. If every rung has
+        refused the request before, part of it is left out.
+        """
         self._started_at = min(self._started_at, now)
         self._until = _no_sooner_than(now + NEXT_VOICE_S, self._turn_until)
         self._step = min(self._step, self.leaves_out)
@@ -246,7 +250,7 @@ class Answering:
         return (*begun, *self._carry_out(actions, now, rest=rest))
 
     def handle(self, event: Failed | Resumed | Dropped, now: float) -> tuple[AnswerAction, ...]:
-        """Decide on another event of an attempt."""
+        """Decide on a failure, a resumption or a drop of an attempt; return the actions."""
         self.attempting.until = self._until(now)
         if isinstance(event, Failed):
             return self._note_failure(event, now)
@@ -275,7 +279,10 @@ class Answering:
         return self._keep_question(now)
 
     def cancel(self, now: float) -> tuple[AnswerAction, ...]:
-        """Cancel everything: the caller spoke, or hung up."""
+        """Cancel everything: the caller spoke, or hung up.
+
+        A kept question is dropped.
+        """
         self._recheck_at = None
         return self._carry_out(self.attempting.cancel("caller"), now)
 

@@ -105,7 +105,11 @@ class EarlyAnswer:
         return self._ask_or_drop()
 
     def drop(self, because: DropReason) -> tuple[EarlyAction, ...]:
-        """Drop the pending answer, and do not ask again before the next pause."""
+        """Drop the pending answer, and do not ask again before the next pause.
+
+        If no rung could answer (`exhausted`), the same words are not asked about again in this
+        turn.
+        """
         self._may_ask = False
         self._hopeless = bare_words(self._asked_for) if because == "exhausted" else self._hopeless
         return self._drop_question(because)

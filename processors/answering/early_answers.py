@@ -103,8 +103,8 @@ class PreparedAnswer:
     async def chunks(self, change_writer: ChangeWriter) -> AsyncIterator[ChatCompletionChunk]:
         """Yield the chunks that have come, then the others as they come.
 
-        From now on the answer counts as used. `change_writer` is called where another rung begins
-        to write.
+        From now on the answer counts as used; it can be read once. `change_writer` is called where
+        another rung begins to write.
 
         Raises:
             NoModelLeftError: No rung is available.
@@ -195,7 +195,8 @@ class AnswerBill:
         """Publish the reported usage of an answer's requests, and estimates for the others.
 
         All requests for an answer have about the same context, so a reported number of prompt
-        tokens is used for the others, too. Cached tokens are not estimated.
+        tokens is used for the others, too. Cached tokens are not estimated. To be called once for
+        each answer.
 
         Args:
             answer: The answer so far.
@@ -222,7 +223,11 @@ class AnswerBill:
             )
 
     def emit_estimated(self, provider: str, *, asked: str, answered: str) -> None:
-        """Publish an estimate of the usage of an answer in one piece, which reports none."""
+        """Publish an estimate of the usage of an answer in one piece, which reports none.
+
+        The tokens are estimated from the number of characters, and counted for the turn in
+        progress.
+        """
         self._emit_estimate(
             provider,
             prompt_tokens=len(asked) // TOKEN_CHARACTERS,

@@ -153,7 +153,10 @@ class ModelAnswer:
         self.answering.leaves_out = len(self._ways)
 
     def note_accepted(self) -> None:
-        """If a rung accepted the request, record its messages for the whole call."""
+        """If a rung accepted the request, record its messages for the whole call.
+
+        If the rung got only half of the conversation, that length is the limit for it from now on.
+        """
         if not self.answering.accepted:
             return
         whole = _messages_of(self.context)

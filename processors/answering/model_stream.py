@@ -163,7 +163,10 @@ class ModelStream:
         return bool(text.strip() if self.goes_on else sayable(text))
 
     def after_words(self, context: LLMContext) -> list[ChatCompletionChunk]:
-        """Return the chunks that follow the words: complete tool calls, then the usage."""
+        """Return the chunks that follow the words: complete tool calls, then the usage.
+
+        Calls get new ids if `context` has theirs already, and are left out if it permits none.
+        """
         usage = [self.usage.model_copy(update={"choices": []})] if self.usage else []
         results = [message for message in context.messages if isinstance(message, dict)]
         taken = [str(result["tool_call_id"]) for result in results if result["role"] == "tool"]

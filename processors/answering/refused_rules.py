@@ -54,7 +54,14 @@ class Accepted:
         return bool(self._texts)
 
     def note(self, sent: Sequence[Message], conversation: Sequence[Message]) -> None:
-        """Record an accepted request, and forget messages that left the conversation."""
+        """Record an accepted request, and forget messages that left the conversation.
+
+        Also clears `in_vain`, because something was accepted.
+
+        Args:
+            sent: The messages in the request.
+            conversation: All messages of the call now; only these are recorded.
+        """
         was_sent, self.in_vain = {id(message) for message in sent}, False
         self._texts = {
             id(message): (message, str(message))

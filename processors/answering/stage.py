@@ -152,6 +152,8 @@ class LlmStage(OpenAILLMService):
     """Pipecat's service, with a ladder in place of its only client.
 
     Attributes:
+        speaker: The rung that writes, or wrote last; at first the preferred one.
+        early: The early answers; `None` before `answer_early`, or if they are disabled.
         stopped_tool: The model's result of a tool call whose wait has ended.
     """
 
@@ -278,7 +280,7 @@ class LlmStage(OpenAILLMService):
         return call
 
     async def cleanup(self) -> None:
-        """Close the rungs' connections."""
+        """Drop an early answer, release the service, and close the models of all rungs."""
         if self.early:
             await self.early.close()
         await super().cleanup()

@@ -123,7 +123,10 @@ class ToolCalls:
         return bool(self._calls)
 
     def add(self, chunk: ChatCompletionChunk, pieces: Iterable[ChoiceDeltaToolCall]) -> None:
-        """Add a chunk's pieces of calls."""
+        """Add a chunk's pieces of calls.
+
+        The first chunk is also the model for those that `whole` returns.
+        """
         self._form = self._form or chunk
         for piece in pieces:
             self._call_of(piece).add(piece)

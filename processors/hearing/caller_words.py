@@ -300,7 +300,11 @@ class CallerWords(SoundPath):
         self._left = limit
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Clean transcripts in place and pass everything on; our own echo becomes empty."""
+        """Pass everything on; transcripts are first cleaned in place.
+
+        A final one whose words are not a turn becomes an `AsideFrame`, and an interim one of our
+        own echo becomes empty. After a turn, the limit starts again.
+        """
         await super().process_frame(frame, direction)
         match frame:
             case TranscriptionFrame():

@@ -192,7 +192,8 @@ class CallerHearing:
     def begin_speech(self, vad_delay_s: float, now: float) -> tuple[HearingAction, ...]:
         """Ask for the words of an utterance that began `vad_delay_s` ago.
 
-        If words of the last utterance are still pending, that utterance continues.
+        If words of the last utterance are still pending, that utterance continues. A rung that gets
+        the audio but is not asked gets no more of it, unless no rung may be asked.
         """
         current, latest = _in_progress(self.utterance), self.utterance
         if current:
@@ -226,7 +227,10 @@ class CallerHearing:
         return tuple(AskForWords(feed.provider) for feed in hearing)
 
     def stop_speech(self, vad_delay_s: float, now: float) -> tuple[HearingAction, ...]:
-        """Wait for the last words: the caller stopped `vad_delay_s` ago."""
+        """Wait for the last words: the caller stopped `vad_delay_s` ago.
+
+        Every rung that gets the audio is told that the caller stopped.
+        """
         self._last_event_at, self._stopped_s = now, self.sound.end_s
         marks = (feed.mark(self.sound, now, speaking=False) for feed in self.feeds.values())
         actions = tuple(item for marked in marks for item in marked)
@@ -290,11 +294,17 @@ class CallerHearing:
         return (*actions, *self._feed_next_rung(now))
 
     def opened(self, provider: str, now: float) -> None:
-        """Record that a rung's first connection is being opened."""
+        """Record that a rung's first connection is being opened.
+
+        If it takes too long, that is counted as a failure later.
+        """
         self.feeds[provider].opening.note_started(now)
 
     def connected(self, provider: str, now: float) -> tuple[HearingAction, ...]:
-        """Record that a rung can receive audio; return the actions that feed it if it is needed."""
+        """Record that a rung can receive audio; return the actions that feed it if it is needed.
+
+        If no rung was left for the latest utterance, that utterance is asked for again.
+        """
         utterance, feed = self.utterance, self.feeds[provider]
         feed.connected = True
         feed.opening.end()

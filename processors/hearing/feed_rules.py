@@ -1,7 +1,7 @@
 """The caller's audio as sent to one recogniser, and whether the recogniser has become mute.
 
 A feed begins at a moment of the caller's audio, and continues live from there. Results for an
-earlier feed are late, and are dropped.
+earlier feed are late, and are dropped. `now` is monotonic, in seconds, on our own clock.
 """
 
 import math
@@ -133,7 +133,10 @@ class Liveness:
         self._fed_until_s += length_s
 
     def see(self, now: float) -> None:
-        """Record that time has passed, perhaps without audio."""
+        """Record that time has passed, perhaps without audio.
+
+        Time without audio makes `mute_at` later.
+        """
         gap_s = self._lag.provider_s(now) - self._fed_until_s
         if gap_s > JITTER_S:
             self._starved_s += gap_s
@@ -250,13 +253,16 @@ class Feed:
         return (*caught_up, MarkSpeech(provider=self.provider, speaking=speaking))
 
     def end(self) -> tuple[FeedAction, ...]:
-        """End the feed, and finalise its transcript, so that the next one has none of its words."""
+        """End the feed, and forget its attempt.
+
+        The transcript is finalised, so that the next feed has none of its words.
+        """
         was_open, self.open = self.open, False
         self.attempt, self.waits = None, False
         return (FlushWords(self.provider),) if was_open else ()
 
     def transcribed(self) -> None:
-        """Record that the utterance is transcribed; end the feed if audio was held back."""
+        """Forget the attempt, whose words have come; end the feed if audio was held back."""
         self.attempt = None
         self.open, self.held_s = self.open and self.held_s is None, None
 

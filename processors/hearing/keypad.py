@@ -83,7 +83,10 @@ class Keypad(SoundPath):
             self._entry.press(key, self._now())
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Collect digits, and pass frames on."""
+        """Collect digits, and pass frames on.
+
+        When the caller's turn begins with speech, the entry so far is added to the conversation.
+        """
         await super().process_frame(frame, direction)
         if isinstance(frame, EndFrame | CancelFrame):
             await self._alarm.stop()

@@ -26,7 +26,10 @@ class CallerMute:
         self._speaking = False  # the VAD's latest report, also while muted
 
     def set(self, *, mute: bool) -> SpeechReport | None:
-        """Mute or unmute the caller; return the report that counts now, if they are speaking."""
+        """Mute or unmute the caller; return the report that counts now, if they are speaking.
+
+        `None` also if nothing changes.
+        """
         changes, self.muted = mute is not self.muted, mute
         if not (changes and self._speaking):
             return None
@@ -37,6 +40,6 @@ class CallerMute:
         )
 
     def report(self, report: SpeechReport) -> SpeechReport | None:
-        """Return a report if it counts."""
+        """Record the VAD's report; return it, or `None` while the caller is muted."""
         self._speaking = isinstance(report, VADUserStartedSpeakingFrame | PauseBegan)
         return None if self.muted else report

@@ -65,7 +65,7 @@ class SoundRing:
 
     def since(self, from_s: float) -> tuple[bytes, ...]:
         """Return the chunks from a moment on; the first is cut at a whole 16-bit sample."""
-        skip = max(0, int(from_s * self._rate) - self._first) & ~1
+        skip = max(0, int(from_s * self._rate) - self._first) & ~1  # even: samples have 2 bytes
         kept: list[bytes] = []
         for chunk in self._chunks:
             if skip < len(chunk):
@@ -90,7 +90,7 @@ class SoundRing:
 
 def _peak_of(sound: bytes) -> int:
     """Return the loudest absolute sample of 16-bit audio; 0 without samples."""
-    whole = memoryview(sound[: len(sound) // 2 * 2]).cast("h")
+    whole = memoryview(sound[: len(sound) // 2 * 2]).cast("h")  # samples of 2 bytes
     return max(map(abs, whole), default=0)
 
 

@@ -126,7 +126,10 @@ class RecogniserRung(Rung):
             self.reconnector.backoff.up(self._stage.now())
 
     async def close(self, *, within_s: float = STOP_S) -> None:
-        """Stop reconnecting, close the connection and return the seat."""
+        """Stop reconnecting, close the connection and return the seat.
+
+        The service has `within_s` to end, and as long again to be released.
+        """
         if self.reconnector:
             await self.reconnector.close(self._stage)
         await super().close(within_s=within_s)

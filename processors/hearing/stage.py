@@ -109,7 +109,10 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         return self._hearing.writer.provider
 
     def listens(self) -> bool:
-        """Return whether a recogniser has lately sent a result for the latest utterance."""
+        """Return whether a recogniser has lately sent a result for the latest utterance.
+
+        That is within `WORD_GAP_S`, with words or without.
+        """
         utterance = self._hearing.utterance
         return utterance is not None and utterance.listens(self.now())
 
@@ -128,9 +131,12 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         return [service for service in self._services if service.can_generate_metrics()]
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Begin to set up the first rungs; the call waits for none of them."""
+        """Begin to set up the first rungs; the call waits for none of them.
+
+        Those are up to `WARM` rungs that are no cold standbys. Also starts the stage's own task.
+        """
         await super().setup(setup)
-        self._hearing.sound = SoundRing(bytes_a_second=2 * setup.audio_in_sample_rate)
+        self._hearing.sound = SoundRing(bytes_a_second=2 * setup.audio_in_sample_rate)  # 16-bit
         for rung in self._rungs.values():
             rung.setup(self, setup)
         warm = (rung for name, rung in self._rungs.items() if name not in self._policy.cold)
@@ -197,7 +203,10 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
                     await self._carry_out(self._hearing.pause_speech())
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Pass a piece of audio on, and feed the recognisers."""
+        """Pass a piece of audio on, and feed the recognisers.
+
+        While the caller is muted, the recognisers get silence.
+        """
         await self.hand_on(frame)
         sound = bytes(len(frame.audio)) if self._mute.muted else frame.audio
         async with self.lock:  # not `working`: fifty pieces a second never make `wake_at` earlier

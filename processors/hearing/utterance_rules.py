@@ -84,7 +84,10 @@ class CallerUtterance:
         return math.isinf(self.spoken_until_s)
 
     def go_on(self, now: float) -> None:
-        """Record that the caller resumes before all words have arrived."""
+        """Record that the caller resumes before all words have arrived.
+
+        The silence of rungs that send nothing during speech does not count until the caller stops.
+        """
         self.spoken_until_s = math.inf
         for attempt in self._quiet:
             self.attempting.handle(Paused(attempt=attempt), now)
@@ -107,7 +110,10 @@ class CallerUtterance:
         return not self.speaking and self.attempting.over and self.attempting.winner is not None
 
     def listens(self, now: float) -> bool:
-        """Return whether a recogniser has sent a result lately, even one without words."""
+        """Return whether a recogniser has sent a result lately, even one without words.
+
+        That is within `WORD_GAP_S`; our own stalls do not count.
+        """
         lived_at = max(self._lived_at.values(), default=-math.inf)
         return self._lag.provider_s(now) - lived_at <= WORD_GAP_S
 
@@ -181,7 +187,8 @@ class CallerUtterance:
     def ask(self, feed: Feed, ask: Ask, sound: SoundRing, now: float) -> tuple[FeedAction, ...]:
         """Return the actions that ask a recogniser for the utterance, if possible at once.
 
-        If they contain `Ask`, connect the rung, and then call `feed`.
+        If they contain `Ask`, connect the rung, and then call `feed`. Also notes the attempt in
+        `feed`, and whether it waits for a connection.
         """
         again = feed.attempt is not None  # it is late, and asked a second time
         feed.attempt = ask.attempt

@@ -187,6 +187,8 @@ class HoldDecision:
     def take_rest(self, dry_at: float | None, now: float) -> None:
         """Record that the local voice takes over words that no provider's voice could say.
 
+        A report that no voice is left is then not announced.
+
         Args:
             dry_at: When the audio on the line ends, including these words; `None` if they are not
                 rendered yet.

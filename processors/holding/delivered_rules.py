@@ -45,7 +45,10 @@ class DeliveredWords:
         self._waiting.append((self._position_s, ""))
 
     def word(self, text: str, *, spaced: bool) -> None:
-        """Record the word that is spoken in the latest audio."""
+        """Record the word that is spoken in the latest audio.
+
+        `spaced` says that the text contains its own spaces.
+        """
         self._waiting.append((self._position_s, text if spaced else f" {text}"))
 
     def played(self, now: float) -> None:

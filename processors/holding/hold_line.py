@@ -148,7 +148,10 @@ class HoldLine(FrameProcessor):
         self._executor.alarm.ring()
 
     def reassure(self) -> None:
-        """Say next that it takes a moment longer: the caller has asked for a person again."""
+        """Say next that it takes a moment longer: the caller has asked for a person again.
+
+        No effect unless `play_on_hold` is on.
+        """
         self.decision.rhythm.hurry(self._now())
         self._executor.alarm.ring()
 
@@ -162,7 +165,7 @@ class HoldLine(FrameProcessor):
         await self._executor.quiet.wait()
 
     def notice(self, event: Event) -> None:
-        """Process an event of the call at the moment it is published."""
+        """Process an event of the call at the moment it is published; most events are ignored."""
         match event:
             case (
                 StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon() | PauseJudged()

@@ -44,7 +44,10 @@ class HoldRhythm:
         return self._floor.agent_sounds_until - LEAD_S if waits else None
 
     def tick(self, now: float) -> tuple[HoldSound, ...]:
-        """Return what to play now, if anything; until it is on the line, it remains due."""
+        """Return what to play now, if anything.
+
+        Until it is on the line, a tone remains due; a phrase that is returned counts as said.
+        """
         if self.wake_at is None or now < self.wake_at:
             return ()
         if now < self._word_at:

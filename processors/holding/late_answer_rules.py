@@ -110,7 +110,10 @@ class Holding:
         return self.pending_since is not None and self._dry_at is not None
 
     def caller_stopped(self, at: float) -> None:
-        """Start waiting for an answer, from the caller's last voiced sample."""
+        """Start waiting for an answer, from the caller's last voiced sample.
+
+        The first stop after the agent was heard also begins another turn, for `turns_apart`.
+        """
         if self._agent_heard:
             self._turns_since_filler += 1
         self._agent_heard = False

@@ -139,7 +139,7 @@ class HoldActions:
         )
 
     async def stop(self) -> None:
-        """End the tasks, and stop recognising words."""
+        """End the tasks, also a choice in progress, and stop recognising words."""
         await self.alarm.stop()
         choice, self._choice = self._choice, None
         if choice is not None and choice is not asyncio.current_task():

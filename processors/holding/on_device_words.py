@@ -124,6 +124,8 @@ class OnDeviceWords:
     def start(self, owner: FrameProcessor, said: Callable[[Meaning | None], None]) -> None:
         """Recognise queued utterances one by one, until `stop`.
 
+        A second call does nothing.
+
         Args:
             owner: Owns the task.
             said: Called with the meaning of each utterance; `None` if it was not a menu word.
@@ -135,7 +137,7 @@ class OnDeviceWords:
             )
 
     async def stop(self) -> None:
-        """Stop recognising."""
+        """Stop recognising, and keep no more audio."""
         hearing, self._hearing = self._hearing, None
         if hearing is not None:
             owner, task = hearing

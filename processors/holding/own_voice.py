@@ -104,7 +104,10 @@ class Speaker:
         return self._making > 0 or min(self._until, self._line.dry_at) > self._now()
 
     def cut(self) -> None:
-        """Drop interruptible speech in preparation, because the caller interrupted."""
+        """Drop interruptible speech in preparation, because the caller interrupted.
+
+        Speech that is on the line already is not touched.
+        """
         self._cuts += 1
 
     async def speak_clip(
@@ -261,7 +264,7 @@ class Phrases:
     number: str = ""  # the callback number, written as separate digits
 
     def take_in(self, transcript: TranscriptFinal) -> None:
-        """Record the caller's words."""
+        """Record the end of the caller's latest words, up to `HEARD_CHARACTERS`."""
         self.heard = transcript.text[-HEARD_CHARACTERS:]
 
     def follow(self, language: str) -> None:
@@ -347,6 +350,8 @@ class OwnVoice:
 
     def keep_rest(self, rest: str, *, protected: bool) -> None:
         """Queue words that no provider's voice could say for `speak_rest`.
+
+        At most 64 entries are kept; beyond that, the oldest is lost.
 
         Args:
             rest: The words.
@@ -434,7 +439,10 @@ class OwnVoice:
         return self.line.dry_at
 
     def stop(self) -> None:
-        """Drop interruptible speech, and publish the part of it that was heard."""
+        """Forget interruptible speech, also if it is queued; publish the part that was heard.
+
+        Audio that is on the line already is not dropped here.
+        """
         self.speaker.cut()
         self._rest = deque((rest for rest in self._rest if rest[1]), maxlen=self._rest.maxlen)
         for sentence in self._unheard.cut(self.clock()):

@@ -64,12 +64,18 @@ class Announcements:
         return max(at, self._word_until())
 
     def exhausted(self, stage: str, now: float) -> None:
-        """Add a stage that has no rung left."""
+        """Add a stage that has no rung left.
+
+        For STT, `deaf` is set as well. At most `MAX_WAITING` reports are kept.
+        """
         self._exhausted.append((stage, now))
         self.deaf = self.deaf or stage == "stt"
 
     def caller_started(self) -> None:
-        """Drop the LLM and TTS reports of the turn that the caller interrupts, not those of STT."""
+        """Drop the LLM and TTS reports of the turn that the caller interrupts, not those of STT.
+
+        `deaf` is cleared unless one of STT is left.
+        """
         self.drop("llm")
         self.drop("tts")
         self.deaf = bool(self._exhausted)
@@ -108,7 +114,10 @@ class PendingAnswer:
         self._decided_at = -inf  # the end of the last turn
 
     def caller_started(self) -> None:
-        """Record that the caller speaks: the decision about an earlier pause no longer applies."""
+        """Record that the caller speaks: the decision about an earlier pause no longer applies.
+
+        Whether an answer was pending is remembered, in case this is a sound without words.
+        """
         self._over, self.finished = False, None
         self._unanswered = self._unanswered or self._holding.pending_since is not None
         self._holding.expect_nothing()
@@ -169,7 +178,10 @@ class PendingAnswer:
             self._holding.answered(pending_from=max(now, self._floor.agent_sounds_until))
 
     def tool_ended(self, call: str, now: float, *, asks: bool) -> None:
-        """Record a tool's result, and whether the model is asked about it."""
+        """Record a tool's result, and whether the model is asked about it.
+
+        If it is not asked and no tool is left, no answer is pending any more.
+        """
         was_awaited = call in self._floor.tools  # else it was cancelled
         self._floor.tool_runs(call, now, runs=False)
         if was_awaited and not self._floor.tools and not asks:

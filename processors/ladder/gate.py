@@ -73,7 +73,10 @@ class RungGate:
         return len(self._limiter.inside) + self._limiter.waiting + int(was_full)
 
     def resize(self, places: int) -> None:
-        """Change the number of places; tickets beyond that keep theirs until they leave."""
+        """Change the number of places; tickets beyond that keep theirs until they leave.
+
+        If a place is free now, the next waiting ticket gets it.
+        """
         self._limiter.limits = replace(self._limiter.limits, concurrent=places)
         for _ in range(places):
             self._call_in()  # it admits one ticket at most

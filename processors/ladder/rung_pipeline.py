@@ -107,7 +107,8 @@ class RungPipeline:
     async def settle(self, frame: Frame) -> bool:
         """Apply settings now, or keep them until the service is ready; ignore another service's.
 
-        Returns whether the service got them now.
+        Returns whether the service got them now. At most `HELD_SETTINGS` frames are kept, the
+        newest ones.
         """
         if getattr(frame, "service", None) not in (None, self.service):
             return False

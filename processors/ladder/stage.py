@@ -121,6 +121,7 @@ class Alarm:
         """Wait until the alarm rings or the moment comes; return the time.
 
         A timer may fire slightly early: after waiting for `until`, no earlier time is returned.
+        Only one task may wait at a time.
 
         Args:
             until: `None` or infinity if only a ring ends the wait.
@@ -210,7 +211,10 @@ class Reconnector:
             )
 
     def hurry(self) -> None:
-        """Make the next try without a wait, because an attempt waits for it."""
+        """Make the next try without a wait, because an attempt waits for it.
+
+        If no wait is in progress, the next one is skipped.
+        """
         self._hurry.ring()
 
     async def close(self, owner: TaskOwner) -> None:
@@ -274,11 +278,17 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
 
     @abstractmethod
     async def handle(self, report: Report, now: float) -> None:
-        """Decide on a provider's report, and act."""
+        """Decide on a provider's report, and act.
+
+        Called with the lock held.
+        """
 
     @abstractmethod
     async def tick(self, now: float) -> None:
-        """Do what is due by now."""
+        """Do what is due by now.
+
+        Called with the lock held.
+        """
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:

@@ -104,7 +104,7 @@ class KeptSound:
         self._first, self.from_s, self._complete = first, from_s, True
 
     def add(self, pcm: bytes) -> None:
-        """Keep more sound, up to the limit."""
+        """Keep more sound; beyond `MAX_ALIGNED_S`, none is added, and `request` returns `None`."""
         self._complete = self._complete and self.length_s <= MAX_ALIGNED_S
         if self._complete:
             self._pcm += pcm

@@ -40,7 +40,10 @@ class Captions(BaseObserver):
         self._kept = True  # the words become part of the assistant's context
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        """Show the words in a frame."""
+        """Show the caller's words, or the agent's that the output passes on.
+
+        The agent's message in the conversation ends its caption. Other frames are ignored.
+        """
         if data.direction is not FrameDirection.DOWNSTREAM:
             return
         match data.frame:

@@ -191,7 +191,10 @@ class SpokenUtterance:
         return live.spoke_at if is_long else max(stalls_at, live.spoke_at + STALL_S)
 
     def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
-        """Ask the first rung to speak the sentences so far."""
+        """Ask the first rung to speak the sentences so far.
+
+        The first audio may take `NEXT_VOICE_S` even if the deadline is sooner.
+        """
         self._until = self._until.no_sooner_than(now + NEXT_VOICE_S)
         self._ledger.hand_over(f"{text} ")
         self._carry_out(self._attempting.start(self._until, now), now)
@@ -236,14 +239,20 @@ class SpokenUtterance:
         return (asked,) if asked else ()
 
     def interrupt(self, now: float) -> tuple[SpeechAction, ...]:
-        """Drop the rest: the caller speaks."""
+        """Drop the rest: the caller speaks.
+
+        The utterance is over then; no attempt counts as failed.
+        """
         if not self.over:
             self._carry_out(self._attempting.cancel("caller"), now)
             self._end_utterance()
         return self._release_and_collect(now)
 
     def handle(self, event: VoiceEvent | SoundAligned, now: float) -> tuple[SpeechAction, ...]:
-        """Decide on a voice's event; events of an ended attempt are ignored."""
+        """Decide on a voice's event; events of an ended attempt are ignored.
+
+        During an alignment, events wait for its result.
+        """
         if isinstance(event, SoundAligned):
             self._take_alignment(event, now)
         elif not self.over and event.attempt in self._live:
@@ -288,7 +297,8 @@ class SpokenUtterance:
     def _aligns_first(self, event: VoiceEvent, live: _Live, now: float) -> bool:
         """Return whether an event must wait for an alignment, which is then requested.
 
-        Events that end a part of the speech wait if it is doubtful which words were spoken.
+        Events that end a part of the speech wait if it is doubtful which words were spoken. After
+        its last text, the remaining texts of a voice count as one.
         """
         ledger = self._ledger
         if isinstance(event, Failed | Dropped):
@@ -428,7 +438,8 @@ class SpokenUtterance:
     def _end_text(self, event: Finished, live: _Live, now: float) -> None:
         """Decide on the end of a voice's next text, or of all of it.
 
-        If the voice has left words unspoken, it fails instead.
+        If the voice has left words unspoken, it fails instead. Otherwise its words count as spoken,
+        and the pace of the voice is updated for all calls.
         """
         ledger, part = self._ledger, live.part
         words, sound_s = ledger.measure(part)
@@ -518,7 +529,10 @@ class SpokenUtterance:
             self._end_early(came.attempt, live, now, reason="words were left out")
 
     def _carry_out(self, actions: tuple[AttemptAction, ...], now: float) -> None:
-        """Carry out the actions of `Attempting`, and collect those for the stage."""
+        """Carry out the actions of `Attempting`, and collect those for the stage.
+
+        A rung that is chosen becomes the voice, with what it has sent so far.
+        """
         for action in actions:
             match action:
                 case EmitEvent():

@@ -52,9 +52,10 @@ class TimeCheck:
         return provider in self._policy.drifting
 
     def doubts(self, words: WordTimes, kept: KeptSound, received_s: float) -> bool:
-        """Return whether a sentence whose sound has come must be checked; forget the others.
+        """Return whether a sentence whose sound has come must be checked.
 
-        Each `True` uses up one of the voice's checks.
+        The sound of sentences that need no check is dropped from `kept`. Each `True` uses up one of
+        the voice's checks.
         """
         while (at := self._seen) < len(words.words) and words.timed and self._left:
             start_s = words.words[at].start_s

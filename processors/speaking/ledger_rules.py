@@ -292,7 +292,10 @@ class SpeechLedger:
             self.words.timed = False
 
     def word(self, attempt: int, said: str, *, start_s: float, end_s: float | None = None) -> None:
-        """Record a word's time in its attempt's audio, in seconds; ignore an earlier attempt's."""
+        """Record a word's time in its attempt's audio, in seconds; ignore an earlier attempt's.
+
+        From then on, the voice counts as one that reports times.
+        """
         if self._voice.attempt != attempt:
             return
         self.words.timed = True
@@ -319,7 +322,8 @@ class SpeechLedger:
     def done(self, attempt: int, last: int | None = None) -> None:
         """Record that the voice has spoken all words so far, or those before the word `last`.
 
-        A report of an earlier attempt is ignored.
+        A report of an earlier attempt is ignored. Words without times get estimated ones, spread
+        over the audio so far.
         """
         voice = self._voice
         if voice.attempt != attempt:

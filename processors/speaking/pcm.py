@@ -37,7 +37,7 @@ class Pieces:
 
         Two consecutive pieces of real speech are never identical.
         """
-        if piece == self._last and audible(piece[: len(piece) // 2 * 2]):
+        if piece == self._last and audible(piece[: len(piece) // 2 * 2]):  # whole samples
             return b""
         self._last = piece
         pcm = self._torn + piece

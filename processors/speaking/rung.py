@@ -62,13 +62,19 @@ class Connection:
         return self._connecting_at is not None
 
     def report_hang(self) -> Failure:
-        """Return the failure of an attempt that waited too long, in place of the try's own one."""
+        """Return the failure of an attempt that waited too long, in place of the try's own one.
+
+        The try's own failure is then not reported as well.
+        """
         self._reported = True
         reason = "no connection in time"
         return failed(Kind.TIMEOUT, "tts", provider=self._provider, reason=reason)
 
     def began(self, now: float) -> None:
-        """Record that it is being opened."""
+        """Record that it is being opened.
+
+        After new settings, an attempt waits for it as long as for a first connection.
+        """
         self._connecting_at, self.up = self._lag.provider_s(now), False
         self._reported = False
         if self.settling:  # at our request, so an attempt waits as for a first connection
@@ -259,7 +265,7 @@ class VoiceRung(Rung):
         return failed_attempt
 
     def forget_attempt(self) -> None:
-        """Clear the attempt."""
+        """Forget the attempt, its waiting text and its time limit; the voice is not stopped."""
         self.attempt, self._waiting, self._due_s = None, [], None
 
     async def close(self, *, within_s: float = STOP_S) -> None:
@@ -287,7 +293,7 @@ class VoiceRung(Rung):
     async def word(
         self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
     ) -> None:
-        """Report a word's time."""
+        """Report a word's time, in seconds of the attempt's audio."""
         timed = WordTimed(attempt=attempt, text=text, start_s=start_s, end_s=end_s)
         await self._stage.report(timed)
 

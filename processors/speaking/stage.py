@@ -314,7 +314,10 @@ class TtsStage(Stage[VoiceEvent]):
                 return
 
     def _start_piece(self, piece: SpokenPiece) -> None:
-        """Start a piece of speech, preferably with the voice that was used before."""
+        """Start a piece of speech, preferably with the voice that was used before.
+
+        The piece before it is kept as well, until the next one starts.
+        """
         attempting = Attempting(
             self._policy,
             numbers=self._turn.attempts,

@@ -142,7 +142,10 @@ class Asides:
         return [speech, *([TTSSpeakFrame(others)] if others else [])]
 
     def turn_over(self, *, worded: bool) -> None:
-        """Record the end of a turn after which nothing is resumed."""
+        """Record the end of a turn after which nothing is resumed.
+
+        With words (`worded`), the next interruption counts as the first in a row again.
+        """
         self._speech.cut = None
         self.words_heard = False
         if worded:

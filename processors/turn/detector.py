@@ -129,7 +129,10 @@ class PendingJudgement:
         return self._judgement
 
     def end(self, judgement: Judgement | None) -> None:
-        """Deliver the result; `None` if it was skipped, or failed."""
+        """Deliver the result; `None` if it was skipped, or failed.
+
+        This wakes `wait`, and calls `on_end`.
+        """
         self._judgement = judgement
         self.took_s = judgement.took_s if judgement else 0.0
         self._ended.set()
@@ -160,7 +163,10 @@ class TurnJudges:
         self._logged: set[type[BaseException]] = set()
 
     def ask(self, call: Hashable, examine: Examine, *, due_at: float) -> PendingJudgement:
-        """Request an analysis of a call's audio; the call's earlier, waiting request is dropped."""
+        """Request an analysis of a call's audio; the call's earlier, waiting request is dropped.
+
+        A request that would end after `due_at` (monotonic) is dropped without a result.
+        """
         pending = PendingJudgement(AnalysisRequest(call, due_at))
         self._waiting[pending.request] = (pending, examine)
         self._skip_waiting(self._queue.add(pending.request))
@@ -307,7 +313,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         self._dropped: list[PendingJudgement] = []
 
     def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:  # noqa: FBT001 - Pipecat's
-        """Keep audio, and drop audio that is too old for an analysis."""
+        """Keep audio; once there is more than `SPEECH_KEPT_S`, drop the older half."""
         state = super().append_audio(buffer, is_speech)
         if (
             self._audio_buffer
@@ -348,7 +354,10 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             self.tell_pause(PauseSoundsFinal)
 
     def forget(self) -> None:
-        """Drop the analysis: the caller goes on, or the turn has ended in another way."""
+        """Drop the analysis: the caller goes on, or the turn has ended in another way.
+
+        If it had started, the next `PauseJudged` counts it as dropped.
+        """
         if self._analysis is not None:
             self._judges.drop(self._analysis)
             self._dropped.append(self._analysis)

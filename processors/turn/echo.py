@@ -85,7 +85,10 @@ class EchoEar:
         self._ours, self._theirs = Track(rate_hz), Track(rate_hz)
 
     def hear_agent(self, pcm: bytes) -> None:
-        """Record a piece of the agent's audio that is sent to the line now: 16-bit mono."""
+        """Record a piece of the agent's audio that is sent to the line now: 16-bit mono.
+
+        Ignored before `set_rate`.
+        """
         if self._rate_hz:
             samples = np.frombuffer(pcm, np.int16)
             self._ours.put(samples, round(self._now() * self._rate_hz))
@@ -103,7 +106,7 @@ class EchoEar:
         self._theirs.put(samples, self._theirs.end)
 
     def heard_lately(self) -> bool:
-        """Return whether the line carried an echo a moment ago."""
+        """Return whether an echo was recognised in the last `FRESH_S`."""
         return self._last_at is not None and self._now() - self._last_at <= FRESH_S
 
     def begins(self) -> bool:

@@ -76,7 +76,10 @@ class TurnOpener(SoundPath):
         self._now = clock
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Update the floor, and pass everything on."""
+        """Update the floor, and pass everything on.
+
+        An aside counts as a final result without words.
+        """
         await super().process_frame(frame, direction)
         match frame:
             case VADUserStartedSpeakingFrame():
@@ -153,7 +156,10 @@ class DictationWait:
         self._reported: tuple[float, float] | None = None
 
     def left_s(self, words: str) -> float:
-        """Return how much longer the turn stays open, 0 to end it; report a new wait."""
+        """Return how much longer the turn stays open, 0 to end it; report a new wait.
+
+        A new wait moves the deadline, and is published as `DictationHeard`.
+        """
         stopped_at, now = self._floor.stopped_at, self._now()
         if stopped_at is None:  # the words were too soft for the VAD
             return 0.0

@@ -211,7 +211,7 @@ class Floor:
         self._tell_listeners(CallerStarted(at_s=now))
 
     def turn_end_predicted(self) -> None:
-        """Record that the turn detector predicts the end of the turn in a pause."""
+        """Tell the listeners that the turn detector predicts the end of the turn in a pause."""
         self._tell_listeners(TurnEndPredicted())
 
     def caller_resumed(self) -> None:
@@ -250,7 +250,7 @@ class Floor:
         self._tell_listeners(WordsCame(text=text, final=final, spaced=spaced))
 
     def key_pressed(self, key: str, owner: KeyOwner) -> None:
-        """Record a key."""
+        """Tell the listeners that a key was pressed, and who gets it; nothing is stored."""
         self._tell_listeners(KeyGiven(key, owner))
 
     def keyed(self, now: float) -> None:
@@ -269,7 +269,7 @@ class Floor:
         self._tell_listeners(TurnBegan())
 
     def turn_ended(self, now: float) -> None:
-        """Record that the caller's turn is over."""
+        """Record that the caller's turn is over, and forget its words (`words_so_far`)."""
         self.turn_open, self.turn_over_at = False, now
         self._between_turns, self._interim = True, False
         self.words_so_far = self._final_words = ""
@@ -285,7 +285,10 @@ class Floor:
         self._note_work(now)
 
     def set_reply(self, state: ReplyState, *, more: bool) -> None:
-        """Record that a state begins (`more`) or ends; `WRITING` is set by `model_writes`."""
+        """Record that a state begins (`more`) or ends; `WRITING` is set by `model_writes`.
+
+        No listener is told.
+        """
         (self.reply.add if more else self.reply.discard)(state)
 
     def reply_dropped(self) -> None:
@@ -309,7 +312,7 @@ class Floor:
         self._tell_listeners(WorkChanged())
 
     def _begin_words(self) -> None:
-        """Forget the last turn's words at the first speech, word or digit of a new turn."""
+        """Reset `worded` at the first speech, word or digit after a turn."""
         if self._between_turns:
             self._between_turns = self.worded = False
 

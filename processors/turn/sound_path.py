@@ -59,7 +59,10 @@ class SoundPath(FrameProcessor):
             await super().queue_frame(frame, direction, callback)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Count a piece of audio that has left the queue."""
+        """Count a piece of audio that has left the queue.
+
+        When none is left in it, later audio bypasses the queue.
+        """
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             self._waiting -= 1

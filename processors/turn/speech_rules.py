@@ -91,7 +91,10 @@ class Background:
         self._worded, self._wordless_since = False, inf
 
     def turn_over(self) -> None:
-        """Record that the turn is over."""
+        """Record that the turn is over.
+
+        The level of a known background is kept.
+        """
         self._text, self._worded, self._wordless_since = "", False, inf
 
     def hides(self, level: float, now: float) -> bool:

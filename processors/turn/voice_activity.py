@@ -56,7 +56,8 @@ class SharedSilero(SileroVADAnalyzer):
     def voice_confidence(self, buffer: bytes) -> float:
         """Return how probable it is that the next window is the caller's speech, 0 to 1.
 
-        Windows must come in order, each once. Echo and background count as 0.
+        Windows must come in order, each once; they also go to the echo detector. Echo and
+        background count as 0.
         """
         confidence = float(np.asarray(super().voice_confidence(buffer)).item())
         required = self._params.confidence
