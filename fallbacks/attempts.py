@@ -350,7 +350,10 @@ class Attempting:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def start(self, until: Deadline, now: float) -> tuple[AttemptAction, ...]:
-        """Ask the first rung, once; if none can be asked, the request is exhausted at once."""
+        """Ask the first rung, once; if none can be asked, the request is exhausted at once.
+
+        Also counts the request, because hedges may only be a share of all requests.
+        """
         self.until = until
         if self.policy.hedges is not None:
             self.policy.hedges.note()

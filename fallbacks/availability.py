@@ -118,7 +118,10 @@ class RungLatency:
         return len(self._measured) >= MIN_MEASUREMENTS
 
     def add(self, ttfb_s: float) -> None:
-        """Add the time of an attempt that produced output."""
+        """Add the time of an attempt that produced output.
+
+        Only the newest `window` are kept. A negative time counts as 0.
+        """
         self._measured.append(max(0.0, ttfb_s))
 
     def quantile(self, share: float) -> float:
@@ -354,7 +357,10 @@ class RungAvailability:
         return kind is not None and VERDICTS[kind].permanent
 
     def suspect(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Make the rung suspect; return the event, or nothing if it already is."""
+        """Make the rung suspect; return the event, or nothing if it already is.
+
+        A `cause` that is known already stays.
+        """
         if self.suspect_since is not None:
             return ()
         self.suspect_since = self._judged_at = now
@@ -363,7 +369,7 @@ class RungAvailability:
         return (Suspected(stage=self.stage, provider=self.provider, kind=kind),)
 
     def clear(self, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Clear the suspicion; return its event, or nothing if there was no suspicion."""
+        """Clear the suspicion and `cause`; return the event, or nothing without a suspicion."""
         self.cause = ""
         if self.suspect_since is None:
             return ()
@@ -372,13 +378,19 @@ class RungAvailability:
         return (SuspicionCleared(stage=self.stage, provider=self.provider, after_s=after_s),)
 
     def retire(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Open the breaker with a long rest: a rung with the same key has failed permanently."""
+        """Suspect the rung, and open its breaker with a long rest.
+
+        For a rung whose key has failed permanently at another rung.
+        """
         moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
         self.retired = True
         return (*self.suspect(kind, now), *self._with_severity(moved))
 
     def trip(self, kind: Kind, now: float) -> tuple[AvailabilityEvent, ...]:
-        """Open the breaker with an ordinary rest, unless retired: the account was refused."""
+        """Suspect the rung, and open its breaker with an ordinary rest, unless it is retired.
+
+        For a rung whose account was refused at another rung.
+        """
         return () if self.retired else (*self.suspect(kind, now), *self.breaker.trip(now))
 
     def reset(self, now: float) -> tuple[AvailabilityEvent, ...]:

@@ -63,7 +63,7 @@ class Allowance:
     def share(self, processes: int) -> None:
         """Reduce the floor to this process's part of it, if several processes share the load.
 
-        `share` stays: a tenth of each process's attempts is a tenth of all.
+        `share` stays: a tenth of each process's attempts is a tenth of all. To be called once.
         """
         self._floor = max(min(self._floor, 1), self._floor // processes)
 
@@ -302,7 +302,10 @@ class RungChoice:
         return [rung for rung in self._allowed_rungs(now) if rung.provider not in self._starts]
 
     def note_start(self, candidate: NextRung) -> Availability | None:
-        """Record an attempt's start; return its rung as last ranked, or `None` if it was not."""
+        """Record an attempt's start; return its rung as last ranked, or `None` if it was not.
+
+        Unless it is an extra one, it is counted in the stage's allowance.
+        """
         self._starts[candidate.provider] += 1
         if candidate.mended:
             self._mended[candidate.provider] = True
@@ -315,7 +318,10 @@ class RungChoice:
         self._starts -= Counter([provider])  # removes a count of 0, so it counts as not asked
 
     def note_failure(self, provider: str, failure: Failure | None) -> None:
-        """Record a failure of a rung; `None` if it was only late."""
+        """Record a failure of a rung; `None` if it was only late.
+
+        If our payload was rejected, the rung may be asked once with a mended one.
+        """
         self._failures[provider] = failure
         if failure is not None and failure.scope is Scope.PAYLOAD and failure.same_rung:
             self._mended.setdefault(provider, False)

@@ -81,7 +81,10 @@ class Lag:
         return at if at <= self._ended_at else at + self._latest_grace_s
 
     def stalled_lately(self, now: float) -> bool:
-        """Return whether a library's time-out may have expired because we stalled."""
+        """Return whether a library's time-out may have expired because we stalled.
+
+        That is possible for `LIBRARY_S` after a long stall.
+        """
         self.count_stall(now)
         return now - self._ended_at < LIBRARY_S
 

@@ -109,7 +109,7 @@ class RungLimiter:
         return sum(len(tickets) for tickets in self._waiting.values())
 
     def places(self, now: float) -> int | None:
-        """Return the number of places; `None` if it is unlimited."""
+        """Return the number of places: 0 while none may be used, `None` if it is unlimited."""
         if not self.is_leased(now):
             return 0
         learnt = self._learnt[0] if self._learnt and now < self._learnt[1] else None

@@ -82,7 +82,10 @@ class Rounds:
         self._due_at: dict[str, float | None] = {}  # `None` if it must not be asked again
 
     def choose(self, rungs: Sequence[Availability], now: float) -> str | None:
-        """Return the rung to ask now; `None` if none is due."""
+        """Return the rung to ask now; `None` if none is due.
+
+        `rungs` begins with the preferred one.
+        """
         due = [rung for rung in rungs if rung.usable and self._is_due(rung.provider, now)]
         due.sort(key=lambda rung: rung.state is RungState.SUSPECT)  # stable: preferred ones first
         return due[0].provider if due else None
@@ -126,7 +129,10 @@ class Backoff:
         self._up_at: float | None = None
 
     def up(self, now: float) -> None:
-        """Record that the connection is up."""
+        """Record that the connection is up.
+
+        Only if it lasts for `STABLE_S` do the waits begin again.
+        """
         self._up_at = now
 
     def down(self, now: float, *, permanent: bool = False) -> None:

@@ -106,7 +106,10 @@ class SharedRung:
         )
 
     def adopt(self, report: RungReport, now: float, *, utc_s: float) -> bool:
-        """Adopt another process's report unless it is outdated; return whether anything changed."""
+        """Adopt another process's report unless it is outdated; return whether anything changed.
+
+        `now` is monotonic, and `utc_s` the board's clock at the same moment.
+        """
         since = self._time_on_our_clock(report, now - (utc_s - report.at_s))
         if since is None:
             return False
