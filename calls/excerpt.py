@@ -57,7 +57,10 @@ class Excerpt:
             self._cut = True
 
     def following(self, record: Iterable[tuple[str, str]]) -> "Excerpt":
-        """Return an excerpt of the words on record, by speaker, and then of ours; see `joined`."""
+        """Return an excerpt of the words on record, by speaker, and then of this one; see `joined`.
+
+        This excerpt stays as it is.
+        """
         whole = Excerpt()
         for speaker, said in record:
             whole.add(speaker, said)

@@ -69,7 +69,7 @@ class Incident:
     """An incident in progress.
 
     Attributes:
-        began: When it began, in seconds.
+        began: When it began, in seconds, on the clock of `now`.
         well_since: When its stage or rung became healthy; `None` if it is not.
     """
 
@@ -132,7 +132,10 @@ class Incident:
         return replace(more, kind=self._worst.kind) if is_wider else more
 
     def end(self, at: float) -> IncidentEnded:
-        """Return the event that ends the incident at `at`."""
+        """Return the event that ends the incident at `at`.
+
+        The incident itself stays as it is.
+        """
         return IncidentEnded(
             stage=self._worst.stage,
             rung=self._worst.rung,

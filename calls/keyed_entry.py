@@ -166,7 +166,7 @@ class KeyedEntry:
         """Add a key; return the entry, without the final `#`, if this key ends it, else `None`.
 
         Keys that follow an entry of full length without a pause have no expected length. A `#` that
-        does so belongs to that entry, and is dropped.
+        does so belongs to that entry, and is dropped. `now` is monotonic, in seconds.
         """
         if key == END_KEY and self.keys:
             return self.end()

@@ -55,7 +55,8 @@ class KnownCalls:
         """Return the call of an entry that belongs to no call in progress.
 
         Usage after a call's end, and late events, go to the ended call; `None` if it was dropped.
-        Any other entry starts a new call; `CallStarted` starts an ended one again.
+        Any other entry starts a new call; `CallStarted` starts an ended one again. Above `MAX_LIVE`
+        calls in progress, the oldest is dropped.
         """
         call_id = entry.call_id
         if not call_id:

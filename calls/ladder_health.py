@@ -29,7 +29,7 @@ class RungHealth:
         return self.suspect or self.breaker != State.CLOSED
 
     def clear(self) -> None:
-        """Forget the failures."""
+        """Forget the failures; the breaker's state stays."""
         self.suspect, self.kind, self.reason = False, "", ""
 
 

@@ -73,6 +73,7 @@ class LegProgress:
         """Return the progress after a callback, and the new events; this value stays as it is.
 
         The first price and the first answerer count, even after the end; the status only before it.
+        `now` is monotonic, in seconds.
         """
         judged, events = self._take_detection_result(callback)
         advanced, more = judged._advance_to_status(callback, now)  # noqa: SLF001 - the same class

@@ -49,6 +49,8 @@ class CallerLine:
     def add(self, length_s: float, now: float, *, protected: bool = False) -> None:
         """Add audio that was sent to the line.
 
+        If the line has been empty for `STRAY_S`, audio without a carrier's report counts as played.
+
         Args:
             length_s: The length of the audio.
             now: Monotonic, in seconds.
@@ -101,7 +103,10 @@ class CallerLine:
         self.played(0.0, now)
 
     def flush(self, now: float) -> None:
-        """Drop the queue, except for audio that cannot be interrupted."""
+        """Drop the queue, except for audio that cannot be interrupted.
+
+        Nothing happens without queued audio.
+        """
         if self.dry_at <= now:
             return
         kept_s = sum(max(0.0, end - max(begin, now)) for begin, end in self._kept)

@@ -208,7 +208,10 @@ class CallState:
     _closed: bool = False  # all turns were dropped
 
     def add(self, event: Event, at: str = "") -> None:
-        """Fold one event, published `at` (ISO 8601), into the state; `FOLDS` says how."""
+        """Fold one event, published `at` (ISO 8601), into the state; `FOLDS` says how.
+
+        Every event is counted by its type.
+        """
         kind = type(event)
         self.counts[kind] += 1
         if fold := FOLDS.get(kind):
@@ -262,7 +265,10 @@ class CallState:
             self.hurt_at = at
 
     def find_turn(self, number: int, at: str) -> TurnState | None:
-        """Return a turn, created if it is new; `None` if it is too old, or after `forget_turns`."""
+        """Return a turn, created if it is new; `None` if it is too old, or after `forget_turns`.
+
+        Only the latest `TURNS_KEPT` are kept.
+        """
         found = self.turns.get(number)
         if found or self._closed or (self.turns and number < min(self.turns)):
             return found
@@ -289,7 +295,7 @@ class CallState:
         self._closed = False
 
     def forget_turns(self) -> None:
-        """Drop the turns, and create none for later events."""
+        """Drop the turns, and create none for later events, until `go_on`."""
         self._closed = True
         self.turns.clear()
 

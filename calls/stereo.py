@@ -87,7 +87,10 @@ class Side:
 
 
 class Stereo:
-    """Joins both sides as they arrive, and returns the audio that no longer changes."""
+    """Joins both sides as they arrive, and returns the audio that no longer changes.
+
+    `now` is monotonic, in seconds.
+    """
 
     def __init__(self, rate_hz: int) -> None:
         """Create an empty recording, which begins with its first piece."""
@@ -107,7 +110,10 @@ class Stereo:
         self._caller.take_back(self._seconds_since_begin(now))
 
     def hear_agent(self, pcm: bytes, now: float) -> None:
-        """Add a piece of the agent's audio that begins now."""
+        """Add a piece of the agent's audio that begins now.
+
+        The agent's audio may end later than now, which the caller's may not.
+        """
         self._agent.add(pcm, self._seconds_since_begin(now))
 
     def take(self, now: float) -> bytes:

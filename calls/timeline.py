@@ -160,7 +160,10 @@ class Timeline:
         )
 
     def _set_mark(self, name: str, at_s: float) -> None:
-        """Set a mark of the turn in progress, if there is one; the first one of a name counts."""
+        """Set a mark of the turn in progress, if there is one; the first one of a name counts.
+
+        Of transcripts before the decision, the last one counts.
+        """
         if self._turn is None:
             return
         if name == "transcript" and "decided" not in self._turn.marks:

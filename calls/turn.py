@@ -16,6 +16,8 @@ HOLD_S: Final = 2.5  # after the budget; with a budget of 1.5 s, a caller waits 
 class Turn:
     """The turn that the stages work on. Only this class makes deadlines.
 
+    Moments are monotonic, in seconds.
+
     Attributes:
         number: The number of the latest decided turn; 0 before the first.
         attempts: The call's attempt numbers; each is used once.

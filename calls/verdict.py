@@ -166,7 +166,8 @@ class VerdictMeter:
     def handle(self, event: Event, now: float) -> tuple[Event, ...]:
         """Return the events to publish in place of `event`, which is one of them, in order.
 
-        `CallEnded` gets the call's verdict. The others stay as they are.
+        `CallEnded` gets the call's verdict. The others stay as they are. `now` is monotonic, in
+        seconds.
         """
         if isinstance(event, TurnDecided):
             return (*self._begin_turn(event, now), event)
