@@ -152,7 +152,7 @@ def checked_samples(answer: BatchAnswer, rung: RungSpec, text: str) -> bytes:
     pcm = answer.body
     if answer.content_type.startswith(NO_SOUND):
         raise rung_error(Symptom.GARBAGE, rung, "the answer is not audio")
-    if len(pcm) % 2:
+    if len(pcm) % 2:  # a sample has 2 bytes
         raise rung_error(Symptom.ODD_AUDIO, rung, "half a sample")
     if not pcm:
         raise rung_error(Symptom.NO_AUDIO, rung, "no sound")

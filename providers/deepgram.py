@@ -152,7 +152,10 @@ class DeepgramRung(DeepgramSTTService):
         return self.connected
 
     def send_at_once(self, sound: bytes) -> bool:
-        """Send audio at once, bypassing all queues; return False if it has to be queued."""
+        """Send audio at once, bypassing all queues, and count it for the bill.
+
+        Return False, and do neither, if it has to be queued.
+        """
         socket = self._free_socket()
         if socket is None:
             return False
@@ -260,7 +263,7 @@ class DeepgramRung(DeepgramSTTService):
                 connection.on(EventType.MESSAGE, self._on_message)
                 connection.on(EventType.ERROR, self._on_error)
                 self._socket = _sound_socket(connection)
-                await connection.send_media(bytes(2 * int(self.sample_rate * OPENING_S)))
+                await connection.send_media(bytes(2 * int(self.sample_rate * OPENING_S)))  # silence
                 self._connection = connection
                 self._connection_settled.set()
                 keep_alive = self.create_task(self._keepalive_handler(), f"{self}::keepalive")

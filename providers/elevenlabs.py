@@ -87,8 +87,8 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
     def _is_repeat(self, message: Mapping[str, Any]) -> bool:
         """Return whether a message with words repeats the previous one.
 
-        A repeat must not advance the word times. Two messages of silence may be equal, but not
-        two of speech.
+        A repeat must not advance the word times. Two messages of silence may be equal, but not two
+        of speech. The message is kept for the next comparison.
         """
         is_same, self._previous_message = message == self._previous_message, message
         return is_same and any(word for word, _, _ in timed_words(_alignment_in_message(message)))

@@ -110,7 +110,10 @@ class LocalSTTService(STTService):
         return True
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Start the recogniser; the call does not wait for its models."""
+        """Start the recogniser; the call does not wait for its models.
+
+        An `OSError` is raised if its process cannot be started.
+        """
         await super().setup(setup)
         await self._process.start()
         self._results_task = self.create_task(self._keep_process_running(), "local recogniser")
@@ -202,7 +205,10 @@ class LocalSTTService(STTService):
         return may_restart
 
     async def _push_final(self, result: SphinxResult) -> None:
-        """Push a final result; one without words only to a supervising stage."""
+        """Push a final result; one without words only to a supervising stage.
+
+        Any final result resets the count of processes that ended in a row.
+        """
         self._ends_in_a_row = 0
         if not result.text:
             await self.cancel_ttfb_metrics()
@@ -403,7 +409,7 @@ async def _send_utterance(process: SphinxProcess, pcm: bytes) -> None:
         OSError: The process has ended.
     """
     process.send(Command.BEGIN)
-    piece = round(RATE_HZ * PIECE_S) * 2
+    piece = round(RATE_HZ * PIECE_S) * 2  # bytes: 2 for each sample
     for start in range(0, len(pcm), piece):
         process.send(Command.AUDIO, pcm[start : start + piece])
         await process.drain()

@@ -113,7 +113,7 @@ class MenuEar:
 
 def _resample_and_pad(pcm: bytes, rate_hz: int) -> bytes:
     """Return the audio at the process's rate, with silence appended."""
-    samples = np.frombuffer(pcm[: len(pcm) & ~1], "<i2")
+    samples = np.frombuffer(pcm[: len(pcm) & ~1], "<i2")  # whole samples of 2 bytes
     if not samples.size:
         return b""
     if rate_hz != EAR_HZ:

@@ -53,7 +53,10 @@ class EventStream(SSEDecoder):
         self._malformed = 0
 
     async def aiter_bytes(self, iterator: AsyncIterator[bytes]) -> AsyncIterator[ServerSentEvent]:
-        """Yield the events that belong to the answer."""
+        """Yield the events that belong to the answer.
+
+        The number of malformed keep-alives is logged at the end.
+        """
         try:
             async for event in super().aiter_bytes(_decode_event_stream(iterator)):
                 if event.data.lstrip().startswith(DONE):
@@ -197,7 +200,10 @@ class OneTryOpenAI(OpenAILLMService):
         return self._server.adapted(params)
 
     async def get_chat_completions(self, context: LLMContext) -> AsyncStream[ChatCompletionChunk]:
-        """Open a stream; if the server does not know `USAGE`, ask without it from now on."""
+        """Open a stream; if the server does not know `USAGE`, ask without it from now on.
+
+        That then holds for all calls which share the client.
+        """
         try:
             return await super().get_chat_completions(context)
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:

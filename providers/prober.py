@@ -123,12 +123,18 @@ class Prober:
         return self._probing.wake_at is not None and self._leads()
 
     def reset(self) -> None:
-        """Make the next probe due at once: at startup, or when an operator asks."""
+        """Make the next probe due at once, unless probing is off.
+
+        Called at startup, or when an operator asks.
+        """
         self._probing.see(self._clock(), doubted=is_doubted(self.availability))
         self._probing.reset(self._clock())
 
     async def run(self) -> None:
-        """Probe when a probe is due and this process leads, until cancelled."""
+        """Probe when a probe is due and this process leads, until cancelled.
+
+        Whether the rung is doubted is checked every `SUSPICION_CHECK_S`.
+        """
         while True:
             now, health = self._clock(), self.availability
             self._probing.see(now, doubted=is_doubted(health), refused=health.refused_for_good)
@@ -194,7 +200,10 @@ class Prober:
         return confirmed
 
     async def _send_probe(self, *, real: bool, timeout_s: float) -> ProbeResult:
-        """Send one request, real or cheap. Any error becomes the result; none is raised."""
+        """Send one request, real or cheap. Any error becomes the result; none is raised.
+
+        If a model has refused a request, its real probe offers the agents' tools.
+        """
         rung = self._rung
         if real and rung.stage == "llm" and self.availability.refuses:
             rung = replace(rung, tools=self.tools())

@@ -165,7 +165,10 @@ async def ask_socket(question: Question, rung: RungSpec, *, timeout_s: float) ->
 
 
 async def _exchange_messages(question: Question, rung: RungSpec, socket: ClientConnection) -> None:
-    """Send the messages, read until the answer has arrived, then send the goodbye."""
+    """Send the messages, read until the answer has arrived, then send the goodbye.
+
+    An error message raises `ProbeFailedError`.
+    """
     for item in question.messages:
         await socket.send(item)
     while True:

@@ -234,11 +234,16 @@ class Provider:
         return self.load().build(rung)
 
     def share(self, rung: RungSpec) -> "SharedService | None":
-        """Return what a process's calls share on this rung, if anything; the owner closes it."""
+        """Return what a process's calls share on this rung, if anything; the owner closes it.
+
+        Importing its modules and loading models may block for seconds.
+        """
         return cast("Sharing", self.load()).share(rung) if self.facts.shares else None
 
     async def probe(self, rung: RungSpec, *, timeout_s: float) -> None:
         """Send the rung's server a cheap authenticated request.
+
+        Its modules are imported if necessary, which blocks.
 
         Raises:
             ProbeFailedError: The provider refused, or did not answer in time.
@@ -247,6 +252,8 @@ class Provider:
 
     async def probe_for_real(self, rung: RungSpec, *, timeout_s: float) -> None:
         """Ask the rung for a little text, speech or recognition, as a caller needs it.
+
+        Its module for requests is imported if necessary, which blocks.
 
         Raises:
             ProbeFailedError: The provider refused, or the word did not arrive in time.

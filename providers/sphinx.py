@@ -79,7 +79,7 @@ class Recogniser:
 
         Without an utterance in progress, the audio is kept for the next one: there are no results.
         """
-        samples = np.frombuffer(audio[: len(audio) & ~1], "<i2")
+        samples = np.frombuffer(audio[: len(audio) & ~1], "<i2")  # whole samples of 2 bytes
         if self._resampler is not None:
             resampled = self._resampler.resample_chunk(samples.astype(np.float32))
             samples = resampled.round().clip(-32768, 32767).astype(np.int16)

@@ -64,7 +64,10 @@ class SphinxProcess:
             await self._process.stdin.drain()
 
     async def results(self) -> AsyncIterator[SphinxResult]:
-        """Yield the worker's results until it ends."""
+        """Yield the worker's results until it ends.
+
+        None if it was not started.
+        """
         stdout = self._process.stdout if self._process is not None else None
         if stdout is None:
             return

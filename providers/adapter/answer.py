@@ -59,7 +59,10 @@ class PipecatAnswer:
     # -- written by the service
 
     async def write(self, text: object) -> None:
-        """Add text; empty text is ignored, and anything but text is a failure."""
+        """Add text; empty text is ignored, and anything but text is a failure.
+
+        Waits while `UNREAD` chunks are unread.
+        """
         if not isinstance(text, str):
             self.fail(failed(classify_symptom(Symptom.GARBAGE), "llm", provider=self._rung.name))
         elif text:
@@ -67,7 +70,10 @@ class PipecatAnswer:
             await self._put_piece(ChoiceDelta(content=text))
 
     async def call(self, calls: Any) -> None:
-        """Add complete tool calls, unless their pieces were read from the stream."""
+        """Add complete tool calls, unless their pieces were read from the stream.
+
+        Waits while `UNREAD` chunks are unread.
+        """
         for call in () if self._streams_calls else cast("list[FunctionCallFromLLM]", calls):
             arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
             await self._add_call(self._calls, call.tool_call_id, call.function_name, arguments)
@@ -92,6 +98,8 @@ class PipecatAnswer:
 
     def fail(self, error: BaseException | Failure, *, text: str = "", category: Any = None) -> None:
         """Record a failure; only the first one counts.
+
+        The headers of an exception's response go to `on_headers`.
 
         Args:
             error: The exception, or a failure that is known already.
@@ -146,7 +154,7 @@ class PipecatAnswer:
                 self._chunks.put_nowait(self._chunk_with(None))
 
     async def end(self) -> None:
-        """Record that the service has nothing more to say."""
+        """Let `read` end after the chunks so far; do nothing if the answer is read no more."""
         if not self.is_left:
             await self._chunks.put(None)
 
@@ -200,7 +208,7 @@ class PipecatAnswer:
         await self._chunks.put(self._chunk_with(delta))
 
     def note_response(self) -> None:
-        """Record that the response has begun."""
+        """Report that the response has begun (`on_answered`), the first time only."""
         if not self._answered:
             self._answered = True
             self._on_answered()

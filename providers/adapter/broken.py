@@ -21,7 +21,10 @@ from runtime.exits import error_text
 
 
 class BrokenService(FrameProcessor):
-    """A recogniser, model or voice that could not be built."""
+    """A recogniser, model or voice that could not be built.
+
+    The constructor logs the error, without the rung's key.
+    """
 
     supervised = True
     connected = False

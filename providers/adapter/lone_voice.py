@@ -36,7 +36,7 @@ class KeepingEar:
         self.start_attempt()
 
     def start_attempt(self) -> int:
-        """Begin another attempt; return its number."""
+        """Begin another attempt, and forget what the last one sent; return its number."""
         self.attempt += 1
         self.pcm = bytearray()
         self.words = list[tuple[str, float]]()
@@ -45,24 +45,24 @@ class KeepingEar:
         return self.attempt
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
-        """Keep sound."""
+        """Keep sound of the latest attempt; set `told` in any case."""
         self.pcm += pcm if attempt == self.attempt else b""
         self.told.set()
 
     async def word(
         self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
     ) -> None:
-        """Keep a word's time."""
+        """Keep when a word of the latest attempt begins."""
         if attempt == self.attempt:
             self.words.append((text, start_s))
 
     async def spoken(self, attempt: int, *, more: bool = False) -> None:
-        """Record the end."""
+        """Record the end of the latest attempt, unless `more` is to come."""
         self.over = self.over or (attempt == self.attempt and not more)
         self.told.set()
 
     async def failed(self, attempt: int, failure: Failure) -> None:
-        """Record a failure."""
+        """Record a failure of the latest attempt."""
         if attempt == self.attempt:
             await self.unreachable(failure)
 
@@ -158,7 +158,7 @@ async def probe_voice(rung: RungSpec, make: Make, *, timeout_s: float) -> None:
     Raises:
         ProbeFailedError: The voice failed, or no audible sound came in time.
     """
-    enough = rung.sample_rate_hz // 10 * 2
+    enough = rung.sample_rate_hz // 10 * 2  # bytes: 2 for each sample
     try:
         pcm = await speak_alone(rung, make, WORDS, within_s=timeout_s, enough=enough)
         if any(pcm):

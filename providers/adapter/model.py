@@ -48,7 +48,7 @@ class SharedModel:
         self.says_why = False
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; raise a `TimeoutError` if that takes over `CLOSE_CLIENT_S`."""
         await _close_sdk_client(self.client)
 
 

@@ -67,10 +67,14 @@ class HearingPart(ConnectedPart):
         return True
 
     def send_at_once(self, sound: bytes) -> bool:
-        """Queue audio for sending now; return False if it has to wait or cannot be sent."""
+        """Queue audio for sending now, and count it for the bill.
+
+        Return False, and do neither, if it has to wait or cannot be sent.
+        """
         if self.in_segments or not self._is_free():
             return False
         leg_hz = self.rung.sample_rate_hz
+        # A sample has 2 bytes; counted is what the service gets, at its own rate.
         samples = round(len(sound) // 2 * self.sample_rate / leg_hz)
         super()._record_stt_audio_usage(bytes(2 * samples))
         self._queue_now(DirectSound(sound, leg_hz, 1))
@@ -126,7 +130,7 @@ class HearingPart(ConnectedPart):
         """
         if not sound or self.over:
             return
-        self.stream.send(len(sound) / 2 / self.sample_rate)
+        self.stream.send(len(sound) / 2 / self.sample_rate)  # 2 bytes for each sample
         piece = InputAudioRawFrame(sound, self.sample_rate, 1)
         try:
             async with asyncio.timeout(SEND_S):
@@ -187,7 +191,10 @@ class HearingPart(ConnectedPart):
     async def push_frame(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> None:
-        """Push a frame; put our own result into a transcript, and drop one that is not wanted."""
+        """Push a frame; put our own result into a transcript, and drop one that is not wanted.
+
+        What no recogniser pushes, such as audio, is reported as a failure instead.
+        """
         match frame:
             case TranscriptionFrame() | InterimTranscriptionFrame():
                 if self.over or not await self._annotate(frame):
@@ -205,7 +212,8 @@ class HearingPart(ConnectedPart):
         """Put our own result into a transcript; return whether the transcript is wanted.
 
         It is not if it belongs to audio that is not wanted any more, or is impossible, which is
-        reported as a failure. A final one may answer our request to finish.
+        reported as a failure. A final one may answer our request to finish. With a final one, the
+        usage so far is reported.
         """
         self.pushed = True
         try:
@@ -269,7 +277,7 @@ class SharedModels:
         self.loaded, self.problem = loaded, problem
 
     async def close(self) -> None:
-        """Let go of it."""
+        """Forget the models, so that their memory can be freed."""
         self.loaded = {}
 
 

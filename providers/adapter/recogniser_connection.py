@@ -115,14 +115,20 @@ class ConnectedPart(STTService):
         return socket is not None and getattr(socket, "state", State.OPEN) is State.OPEN
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Connect, which Pipecat's services do here; a failure is reported."""
+        """Connect, which Pipecat's services do here; a failure is reported.
+
+        It may take `CONNECT_S`, or `LOAD_S` on this machine.
+        """
         self._reset_for_connection()
         limit_s = LOAD_S if self.rung.facts.is_local else CONNECT_S
         await self._report_error(await within(limit_s, super().setup(setup)))
         self.resampler = Resampler(self.sample_rate)
 
     async def reconnect(self) -> bool:
-        """Open another connection after aborting the old one; return whether it is open."""
+        """Open another connection after aborting the old one; return whether it is open.
+
+        A failure is reported as a frame, not raised.
+        """
         self.end()
         own = cast("Any", self)
         for name in ("_disconnect", "_cancel_segment_task"):
@@ -141,7 +147,7 @@ class ConnectedPart(STTService):
         return self.connected
 
     async def cleanup(self) -> None:
-        """Release everything, even if the service does not."""
+        """End the connection, and release the service in `LEAVE_S`; its errors are ignored."""
         self.end()
         await within(LEAVE_S, super().cleanup())
 
@@ -291,7 +297,7 @@ class ConnectedPart(STTService):
             await self._push_failure_and_end(service_failure(error, self.rung, moment=self.moment))
 
     async def report(self, found: Finding, reason: str) -> None:
-        """Report that the connection failed, unless that was reported."""
+        """Report that the connection failed, and end it; do nothing if it has ended already."""
         await self._push_failure_and_end(
             failed(found, "stt", provider=self.rung.name, reason=reason)
         )

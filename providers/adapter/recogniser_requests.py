@@ -96,7 +96,7 @@ async def transcribe(rung: RungSpec, recording: WholeRecording) -> Transcript:
         unreadable = finding(Kind.BAD_REQUEST, Scope.PAYLOAD)
         raise rung_error(unreadable, rung, "the recording cannot be read") from error
     spec = replace(rung, language=recording.language or rung.language)
-    length_s = len(sound) / 2 / RATE_HZ
+    length_s = len(sound) / 2 / RATE_HZ  # 2 bytes for each sample
     results = _results_for(build(replace(spec, sample_rate_hz=RATE_HZ)), sound)
     finals: list[Result] = []
     try:
@@ -130,6 +130,8 @@ def _decode_recording(content: bytes) -> bytes:
 
 async def _results_for(service: HearingPart, sound: bytes) -> AsyncGenerator[Result]:
     """Yield the results for a piece of audio as they come, without an end.
+
+    Closing the generator ends the service.
 
     Raises:
         ServiceError: The recogniser failed.

@@ -99,7 +99,10 @@ class RecogniserStream:
         self._heard_at = now
 
     def signs(self, now: float) -> bool:
-        """Return whether to report a message without words, which is done now and then."""
+        """Return whether to report a message without words: at most one in `SIGN_S`.
+
+        `True` counts as reported.
+        """
         due = now - self._signed_at >= SIGN_S
         self._signed_at = now if due else self._signed_at
         return due
@@ -138,11 +141,14 @@ class Resampler:
         if self._stream is None or from_hz != self._from_hz:
             self._from_hz = from_hz
             self._stream = soxr.ResampleStream(from_hz, self._to_hz, 1, dtype="float32")
-        whole = np.frombuffer(sound[: len(sound) & ~1], "<i2").astype(np.float32)
+        whole = np.frombuffer(sound[: len(sound) & ~1], "<i2").astype(np.float32)  # whole samples
         return _as_bytes(self._stream.resample_chunk(whole))
 
     def drain(self) -> bytes:
-        """Return what is held back, and empty it."""
+        """Return what is held back, and empty it.
+
+        The next `take` begins another stream.
+        """
         stream, self._stream = self._stream, None
         if stream is None:
             return b""

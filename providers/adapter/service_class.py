@@ -54,6 +54,8 @@ class UnusableServiceError(ValueError):
 def load_class(service: str, stage: Stage) -> type:
     """Return the class of a service, given as `module:Class`.
 
+    This imports its module, and so runs the code in it.
+
     Raises:
         UnusableServiceError: There is none that a rung of this stage can use.
     """

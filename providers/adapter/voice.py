@@ -82,7 +82,10 @@ def _build_with_part(rung: RungSpec, part: type[VoicePart]) -> Any:
 
 
 def build(rung: RungSpec) -> Any:
-    """Return the service that speaks to this rung."""
+    """Return the service that speaks to this rung.
+
+    Raises what `build_service` raises.
+    """
     rung = _own_rate(rung)
     if isinstance(rung.shared, LoadedVoice):
         return rung.shared.copy(rung)

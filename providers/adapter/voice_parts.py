@@ -82,7 +82,7 @@ class VoicePart(Service):
     @property
     def chunk_size(self) -> int:
         """The bytes of an HTTP body that are read at once; Pipecat waits for half a second."""
-        return int(self.sample_rate * CHUNK_S) * 2
+        return int(self.sample_rate * CHUNK_S) * 2  # 2 bytes for each sample
 
     def listen(self, ear: VoiceEar) -> None:
         """Report to `ear` from now on."""
@@ -103,7 +103,7 @@ class VoicePart(Service):
             await super().start(frame)
 
     async def cleanup(self) -> None:
-        """Release the service, its socket and its SDK's client."""
+        """Release the service and its socket, and its SDK's client unless calls share it."""
         try:
             await within(super().cleanup())
         finally:
@@ -192,7 +192,10 @@ class VoicePart(Service):
         return name
 
     def get_active_audio_context_id(self) -> str | None:
-        """Return the context in progress, for services whose protocol has none."""
+        """Return the context in progress, for services whose protocol has none.
+
+        A service that asks for it does not know which attempt its sound belongs to.
+        """
         self._guesses = True
         return super().get_active_audio_context_id()
 
@@ -222,7 +225,10 @@ class VoicePart(Service):
         await super().start_tts_usage_metrics(text)
 
     async def _synthesize_text(self, text: str, context_id: str) -> None:
-        """Synthesise a text, and measure it if the service itself does not."""
+        """Synthesise a text, and measure it if the service itself does not.
+
+        The reports learn when the text is sent, and when its request has ended.
+        """
         self._measured = False
         self.reports.note_text_sent(context_id)
         await super()._synthesize_text(text, context_id)
@@ -250,7 +256,10 @@ class VoicePart(Service):
             await self._report_failure(self.reports.invalid(error))
 
     async def on_audio_context_interrupted(self, context_id: str) -> None:
-        """Let the service cancel a context, within a limit."""
+        """Let the service cancel a context, within a limit.
+
+        If it takes longer than `ABANDON_S`, its socket is aborted.
+        """
         if not await within(super().on_audio_context_interrupted(context_id)):
             abort(self)
 

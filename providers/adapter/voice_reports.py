@@ -70,12 +70,15 @@ class AttemptReports(VoiceTap):
         return next(reversed(self._begins_s), None)
 
     def start_attempt(self, attempt: int) -> None:
-        """Begin another attempt."""
+        """Begin another attempt; output of the last one is late from now on."""
         self.forget()
         self.context = VoiceContext("", attempt)
 
     def forget(self) -> None:
-        """Forget the attempt; its output is late from now on."""
+        """Forget the attempt; its output is late from now on.
+
+        Sound that the resampler holds back is lost.
+        """
         self.context = None
         self._begins_s, self._open = {}, set()
         self._text_ended = False
@@ -138,6 +141,7 @@ class AttemptReports(VoiceTap):
             return
         match item:
             case TTSAudioRawFrame():
+                # A sample has 2 bytes.
                 self._sound_s += len(item.audio) / 2 / self._rung.sample_rate_hz
                 await ear.sound(context.attempt, item.audio)
             case WordTimestamp() if self._rung.facts.word_times:
@@ -237,7 +241,10 @@ class Resampling:
         return rest + self._stream.resample_chunk(np.frombuffer(pcm, "<i2")).tobytes()
 
     def end(self) -> bytes:
-        """Return what the resampler has held back."""
+        """Return what the resampler has held back.
+
+        The next sound begins another stream.
+        """
         stream, self._stream = self._stream, None
         if stream is None:
             return b""
