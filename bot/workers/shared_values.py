@@ -196,7 +196,7 @@ class RedisLink:
                 await self.redis.connection_pool.disconnect(inuse_connections=False)
                 about: Mapping[str, Any] = await self.redis.info()
         except (*NO_REDIS, ConnectionError) as refused:
-            is_away = type(refused) is ConnectionError and str(refused) != UNASKED
+            is_away = not isinstance(refused, NO_REDIS) and str(refused) != UNASKED
             if is_away or str(refused).startswith(BUSY):
                 raise
             raise _unusable_store(  # before 6.0, Redis does not know the client's first command

@@ -624,6 +624,18 @@ async def test_a_server_that_is_no_redis_is_refused(answers: bytes) -> None:
                 pass
 
 
+@pytest.mark.parametrize(
+    "answers",
+    [
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"-ERR max number of clients reached\r\n",
+    ],
+)
+async def test_a_redis_that_is_not_ready_counts_as_away(answers: bytes) -> None:
+    async with serving(answers) as port, machine(AWAY.format(port), "a") as a:
+        assert a.is_away
+
+
 @pytest.mark.parametrize("protocol", ["http", "imap", "binary"])
 async def test_a_server_that_is_no_redis_counts_as_away_later(protocol: str) -> None:
     async with serving(OTHER_PROTOCOLS[protocol]) as port:
