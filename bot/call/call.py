@@ -169,14 +169,14 @@ class Call:
             verdict: Judges how well the caller was served.
             answering: For a call that we placed: what to say to a machine that picks up.
         """
-        self.call_id = call_id
-        self._shared, self._leg, self._agent = shared, leg, agent
+        self.call_id, self._shared, self._leg, self._agent = call_id, shared, leg, agent
         self._emit, self._numbers, self._verdict = emit, numbers, verdict
-        self._before = leg.before
+        self._before, now = leg.before, shared.clock()
         self._answering = answering if _is_opening(leg.before) else None
         is_resumed = leg.before is not None and leg.before.call_id == call_id
-        self._began_at = leg.before.began_at if leg.before and is_resumed else shared.clock()
-        gap_s = shared.clock() - leg.before.kept_at if leg.before else 0.0
+        # Not later than now: a store that stood still makes moments later.
+        self._began_at = min(leg.before.began_at, now) if leg.before and is_resumed else now
+        gap_s = now - leg.before.kept_at if leg.before else 0.0
         self._gap_s = max(MIN_GAP_S, gap_s) if is_resumed else 0.0  # 0 for a new call
         self._words = _words_of(agent, leg.before, shared.clock)
         self._reason: str | None = None  # why the call ends, once that is known
@@ -196,7 +196,7 @@ class Call:
         if self._before and not self._opened:
             return replace(self._before, **about, kept_at=now)
         if self._pipeline is None:
-            return ResumeState(**about)
+            return ResumeState(**about, kept_at=now)
         unsure = self._leg.output().unsure_words
         state = state_of(self._pipeline, **about, unsure=unsure, now=now)
         under_way = dict(state.under_way)

@@ -12,6 +12,7 @@ from bot.workers.pool import KeyValueStore
 from calls.events import AgentSaid, CallbackWanted, CallEnded, CallMoved, CallRecorded
 from calls.known_calls import KnownCalls
 from calls.resume import UNSAVED_ENTRIES, ResumeState
+from calls.resume_parts import join_parts, split
 from campaigns.order_gate import LEASE_S, RENEW_S, Order
 from operations.database.database import Database
 from runtime import clock
@@ -31,9 +32,12 @@ RECORDED = {"resumed": "I am back.", "recording": {"enabled": True, "notice": NO
 BACK = RECORDED["resumed"]
 
 
-def lost(*, said: str = f"{NOTICE} Hello.") -> Telephone:
-    """Return the telephone of a call whose process was lost a second ago."""
-    now = clock.monotonic()
+def lost(*, said: str = f"{NOTICE} Hello.", late_s: float = 0.0) -> Telephone:
+    """Return the telephone of a call whose process was lost a second ago.
+
+    Its state was stored `late_s` late, by a store that stood still.
+    """
+    now = clock.monotonic() + late_s
     messages = [{"role": "system", "content": "x"}, {"role": "assistant", "content": said}]
     state = ResumeState(
         call_id="c1", began_at=now - 50.0, kept_at=now - 1.0, entries=7, messages=messages
@@ -70,6 +74,17 @@ async def test_an_unconfirmed_notice_is_repeated(tmp_path: Path) -> None:
         await there.until(lambda: len(there.events(AgentSaid)) > 1)
 
         assert [event.text for event in there.events(AgentSaid)] == [NOTICE, BACK]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_a_call_that_is_only_beginning_can_be_taken_up(
+    tmp_path: Path, *, is_lost: bool
+) -> None:
+    async with pool(tmp_path, agent=RECORDED, people=None, caller=Telephone()) as there:
+        caller = lost(late_s=60.0) if is_lost else Telephone()
+        state = there.process.call(caller).resume_state()
+
+        assert join_parts(*split(state)).call_id == state.call_id
 
 
 @pytest.mark.parametrize(
