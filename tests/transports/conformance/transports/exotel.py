@@ -1,7 +1,8 @@
-"""Exotel's voice bot applet, by the lab's carrier."""
+"""Exotel's Voicebot applet, by the lab's carrier; after a lost line, the flow has it once more."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,15 +13,19 @@ from tests.transports.conformance.server import WorkerPool
 from tests.transports.conformance.transport import ELSEWHERE
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
-CANNOT: Final = {
-    "transfer": "Exotel's flow decides where a call goes",
-    "reconnect": "if the socket is lost, Exotel's flow goes on without the agent",
-}
+CANNOT: Final = {"transfer": "Exotel's flow decides where a call goes"}
+
+
+class ExotelCaller(CarrierCaller):
+    async def reset_line(self) -> None:
+        applet = self._carrier.instructions.stream_url
+        self._carrier.instructions = replace(self._carrier.instructions, action=applet)
+        await super().reset_line()
 
 
 class Exotel:
     name = "exotel"
-    peer = "the lab's carrier"
+    peer = "the lab's carrier, whose flow has a second Voicebot step"
     cannot = CANNOT
     void: Final[dict[str, str]] = {}
     unproven: Final[dict[str, str]] = {}
@@ -37,7 +42,7 @@ class Exotel:
         manner = ExotelManner(key=KEY, token=TOKEN)
         async with Carrier(pool.url, "", phone=exotel_call(), manner=manner) as carrier:
             await pool.notes.until("CallStarted")
-            yield CarrierCaller(carrier)
+            yield ExotelCaller(carrier)
 
 
 TRANSPORT = Exotel()
