@@ -135,9 +135,9 @@ end
 return {{value, left}}
 """
 # Of the values `KEYS`, remove those that are at least `ARGV[1]` ms old, and damaged ones.
-DROP: Final = """
+DROP: Final = f"""{GET}
 for _, key in ipairs(KEYS) do
-  local is_read, kept = pcall(cjson.decode, redis.call('GET', key))
+  local is_read, kept = pcall(cjson.decode, get(key))
   local for_s = is_read and type(kept) == 'table' and tonumber(kept.for_s)
   if not for_s or for_s * 1000 - redis.call('PTTL', key) >= tonumber(ARGV[1]) then
     redis.call('DEL', key)

@@ -335,6 +335,7 @@ async def test_who_signs_in_after_all_sessions_ended_while_redis_is_away_stays_s
             await b.keep("session 2", SESSION, for_s=60)
             async with client(server) as there:
                 await there.set("{holdline}:value:session 3", "{}")
+                await there.rpush("{holdline}:value:session 6", "of another type")
             await asyncio.sleep(0.1)
             server.pause()
             with pytest.raises(LookupError):
@@ -350,7 +351,8 @@ async def test_who_signs_in_after_all_sessions_ended_while_redis_is_away_stays_s
                 found = [await one.read(f"session {number}") for number in range(1, 6)]
                 assert found == [None, None, None, SESSION, SESSION]
             async with client(server) as there:
-                assert not await there.exists("{holdline}:value:session 3")
+                gone = [f"{{holdline}}:value:session {number}" for number in (3, 6)]
+                assert not await there.exists(*gone)
 
 
 async def test_a_session_that_was_ended_while_a_machine_was_cut_off_does_not_return(
