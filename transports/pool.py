@@ -261,6 +261,17 @@ async def seat_for(
         await asyncio.sleep(SEAT_RETRY_S)
 
 
+@asynccontextmanager
+async def claimed(peers: Peers, what: str) -> AsyncIterator[bool]:
+    """Claim `what` on this machine during the block; yield False if it is refused."""
+    is_ours = bool(await peers.claim(what))
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            peers.give_back(what)
+
+
 LOCK_RETRY_S: Final = 0.01  # between two tries; a lock is held for a few milliseconds (chosen)
 LOCK_S: Final = 2.0  # how long to wait for a lock before continuing without it (chosen)
 

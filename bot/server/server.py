@@ -53,6 +53,7 @@ from operations.retrying import Retries
 from operations.sheets.configured_mirror import mirror_in_sheet
 from operations.telemetry.emitter import Listener
 from runtime import clock
+from transports.pool import claimed
 
 
 @asynccontextmanager
@@ -279,6 +280,7 @@ def _send_notices(process: Process, pool: WorkerPool) -> AbstractAsyncContextMan
         Inbox(process.database),
         retries=retries,
         leads=lambda: pool.leads,
+        turn=lambda: claimed(pool.peers, "notices of the inbox"),
     )
 
 

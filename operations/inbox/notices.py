@@ -1,11 +1,12 @@
 """Sends a notice of each callback and message in the inbox through the alert channels.
 
-Of several machines with one database, which has their inbox, only one sends at a time.
+Of the workers of a machine, and of the machines with one database, only one sends at a time: the
+leader of a pool changes while the former one may still be sending.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -32,6 +33,10 @@ INBOX: Final = "inbox"
 TITLES: Final = {"callback": "Callback wanted", "message": "Message left"}
 
 
+Turn = Callable[[], AbstractAsyncContextManager[bool]]
+"""Keeps the others from sending during its block; yields False while another one sends."""
+
+
 class InboxNotices:
     """Sends the notices; runs in each process, but acts only in the leader of the worker pool."""
 
@@ -43,6 +48,7 @@ class InboxNotices:
         retries: Retries,
         quiet: Callable[[float], bool],
         leads: Callable[[], bool],
+        turn: Turn,
         utc_s: Callable[[], float],
     ) -> None:
         """Create a sender; `quiet` returns whether notices wait at a moment, in quiet hours."""
@@ -52,14 +58,16 @@ class InboxNotices:
         self._rests_until_s: dict[str, float] = {}  # by channel, as it asked for; since 1970
         self._quiet = quiet
         self._leads = leads
+        self._turn = turn
         self._utc_s = utc_s
 
     async def run(self) -> None:
         """Send until cancelled."""
         while True:
             if self._leads() and not self._quiet(self._utc_s()):
-                async with locked(self._inbox.database, "notices of the inbox") as is_ours:
-                    if is_ours:
+                in_database = locked(self._inbox.database, "notices of the inbox")
+                async with self._turn() as is_ours, in_database as is_only:
+                    if is_ours and is_only:
                         await self.send_waiting()
             await asyncio.sleep(ROUND_EVERY_S)
 
@@ -101,6 +109,7 @@ async def send_notices(
     *,
     retries: Retries,
     leads: Callable[[], bool],
+    turn: Turn,
 ) -> AsyncIterator[None]:
     """Send notices during the block, if they are enabled and there is a channel."""
     channels = channels_of(settings) if settings.inbox else []
@@ -108,7 +117,9 @@ async def send_notices(
         yield
         return
     quiet = quiet_hours(settings.quiet)
-    notices = InboxNotices(inbox, channels, retries=retries, quiet=quiet, leads=leads, utc_s=utc_s)
+    notices = InboxNotices(
+        inbox, channels, retries=retries, quiet=quiet, leads=leads, turn=turn, utc_s=utc_s
+    )
     async with at_work(inbox=keep_running("notices of the inbox", notices.run)):
         yield
 

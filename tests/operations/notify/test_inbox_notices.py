@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.workers.pool import NoPeers
 from configuration.alerts import WebhookSettings
 from fallbacks.failure import Kind
 from fallbacks.retrying import RetrySettings
@@ -20,6 +21,7 @@ from operations.record.callbacks import Callback, Callbacks
 from operations.remote import RemoteError
 from operations.retrying import Retries
 from tests.operations.notify.conftest import Receiver
+from transports.pool import Peers, claimed
 
 NOW = 1_800_000_000.0
 NUMBER = "+15551230101"
@@ -39,7 +41,9 @@ async def want_callback(database: Database) -> None:
     )
 
 
-def notices(inbox: Inbox, *channels: Channel, attempts: int = 0) -> InboxNotices:
+def notices(
+    inbox: Inbox, *channels: Channel, attempts: int = 0, peers: Peers | None = None
+) -> InboxNotices:
     settings = RetrySettings(initial_s=0.01, factor=1.0, attempts=attempts)
     return InboxNotices(
         inbox,
@@ -47,6 +51,7 @@ def notices(inbox: Inbox, *channels: Channel, attempts: int = 0) -> InboxNotices
         retries=Retries(settings=settings, emit=lambda _: None),
         quiet=lambda _: False,
         leads=lambda: True,
+        turn=lambda: claimed(peers or NoPeers(), "notices"),
         utc_s=lambda: NOW,
     )
 
@@ -109,6 +114,10 @@ async def test_a_channel_that_limits_its_rate_rests_and_delays_no_other(inbox: I
     assert asked == ["limited", "limited", "well"]
 
 
+async def test_of_two_workers_only_one_sends_at_a_time(inbox: Inbox) -> None:
+    assert await sent_by_two([inbox, inbox], peers=NoPeers()) == ["once"]
+
+
 async def test_of_two_machines_with_one_database_only_one_sends_at_a_time(
     postgres_url: str,
 ) -> None:
@@ -117,8 +126,8 @@ async def test_of_two_machines_with_one_database_only_one_sends_at_a_time(
         assert await sent_by_two([Inbox(database), Inbox(other)]) == ["once"]
 
 
-async def sent_by_two(machines: Sequence[Inbox]) -> list[str]:
-    """Send from two machines at once; return what."""
+async def sent_by_two(machines: Sequence[Inbox], peers: Peers | None = None) -> list[str]:
+    """Send from two at once, with these `peers` or each with its own; return what."""
     asked, all_asked = list[str](), asyncio.Event()
 
     async def post(_post: ChannelPost, _text: AlertText) -> str:
@@ -128,7 +137,9 @@ async def sent_by_two(machines: Sequence[Inbox]) -> list[str]:
 
     slow = Channel(name="slow", edits=False, place="", post=post)
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(notices(machine, slow).run()) for machine in machines]
+        running = [
+            tasks.create_task(notices(machine, slow, peers=peers).run()) for machine in machines
+        ]
         async with asyncio.timeout(10):
             while not asked:  # noqa: ASYNC110 - nothing tells of it
                 await asyncio.sleep(0.01)
