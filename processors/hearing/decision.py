@@ -198,6 +198,7 @@ class CallerHearing:
         current, latest = _in_progress(self.utterance), self.utterance
         if current:
             current.go_on(now)
+            self._transcripts.go_on()
             marks = (feed.mark(self.sound, now, speaking=True) for feed in self.feeds.values())
             return tuple(action for actions in marks for action in actions)
         began_s, not_before_s = self.sound.end_s - vad_delay_s, self._stopped_s - OVERLAP_S
@@ -267,7 +268,7 @@ class CallerHearing:
             result.text,
             transcripts=self._transcripts,
             writing=self._writing,
-            stream_s=self.sound.end_s,
+            came_at=(now, self.sound.end_s),
         )
         if new_text == "":
             return actions
@@ -450,7 +451,12 @@ def _count_failure(
 
 
 def _new_text(
-    heard: Heard, written: str, *, transcripts: Transcripts, writing: int, stream_s: float
+    heard: Heard,
+    written: str,
+    *,
+    transcripts: Transcripts,
+    writing: int,
+    came_at: tuple[float, ...],
 ) -> str | None:
     """Return the new part of a result; `None` if all of it is new, empty if nothing is.
 
@@ -459,12 +465,13 @@ def _new_text(
         written: The text of the whole result.
         transcripts: The transcripts passed on before; a final result is added to them.
         writing: The attempt whose words are used.
-        stream_s: The length of the caller's stream so far.
+        came_at: When it came: the time, and the length of the caller's stream.
     """
     if not heard.text:
         return ""
     if heard.interim:
         return None if heard.text == written else heard.text
     whole = " ".join(word.text for word in heard.words) if heard.words else heard.text
-    new = transcripts.deliver(writing, heard.text, words=heard.words, stream_s=stream_s)
+    came_at += () if heard.end_s is None else (heard.end_s,)
+    new = transcripts.deliver(writing, heard.text, words=heard.words, came_at=came_at)
     return None if new == whole and heard.text == written else new

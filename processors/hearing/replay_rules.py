@@ -19,7 +19,7 @@ UTTERANCE_KEPT_S: Final = 30.0  # of one utterance, at most; earlier audio canno
 LOUD: Final = 0.03  # share of the loudest sample; no word begins 30 dB below it (chosen)
 JUDGED_CHUNKS: Final = 50  # chunks after speech was noticed in which to find the loudest sample
 SOFT_S: Final = 0.15  # audio before the first loud moment: a word may begin softly (chosen)
-TWICE_S: Final = 0.05  # of audio between equal results: no word was said again in it (chosen)
+TWICE_S: Final = 0.05  # between equal results: no word was said again in it (chosen)
 MAX_DIFFERENCE: Final = 0.7  # share of the words of two transcripts of the same speech
 
 
@@ -112,8 +112,10 @@ class Transcripts:
         # Words before this time of the stream were delivered; `None` if words without times were.
         self._until_s: float | None = 0.0
         self._repeatable: list[str] = []  # delivered words that the current attempt may repeat
-        # The letters of its last final result without times, and the stream's length then.
-        self._last_final = ("", 0.0)
+        # The letters of its last final result without times, and when that came.
+        self._last_final: tuple[str, tuple[float, ...]] = ("", ())
+        self._pending = 0  # how often the caller has begun to speak, without such a result since
+        self._replayed = False  # the current attempt got audio again, faster than it was said
         self.guess: Heard | None = None
 
     @property
@@ -144,9 +146,13 @@ class Transcripts:
             final_pending: Whether the final result of a delivered guess may still arrive. It may
                 also begin with that, and go on with words of this utterance.
         """
-        self._delivered, self.guess = [], None
+        self._delivered, self.guess, self._pending = [], None, 1 + final_pending
         self._repeatable = self._repeatable if final_pending else []
         self._until_s = self._until_s or 0.0
+
+    def go_on(self) -> None:
+        """Record that the caller speaks again in the same utterance, after a pause."""
+        self._pending += 1
 
     def use_recogniser(self, attempt: int, *, replayed: bool, from_s: float = 0.0) -> None:
         """Switch to the results of another recogniser, in the middle of an utterance or between.
@@ -161,7 +167,7 @@ class Transcripts:
             replayed: Whether it got audio that another recogniser had already transcribed.
             from_s: Where its audio begins, in seconds of the stream; unused unless `replayed`.
         """
-        self._attempt, self._last_final = attempt, ("", 0.0)
+        self._attempt, self._replayed, self._last_final = attempt, replayed, ("", ())
         words = (heard_word for heard_word in self._delivered if heard_word.end_s > from_s)
         if replayed or self._delivered:  # otherwise it may repeat the last utterance's guess
             self._repeatable = [heard_word.text for heard_word in words] if replayed else []
@@ -172,7 +178,7 @@ class Transcripts:
         text: str,
         *,
         words: Sequence[HeardWord] = (),
-        stream_s: float | None = None,
+        came_at: tuple[float, ...] = (),
     ) -> str:
         """Record a final transcript as delivered, and return its new part.
 
@@ -184,13 +190,14 @@ class Transcripts:
             attempt: The attempt that it is from.
             text: Its text.
             words: Its words, if they have times.
-            stream_s: The length of the caller's stream so far; `None` if it is not a result.
+            came_at: When it came, on each clock that can tell two results apart; empty if it is not
+                a result.
         """
         if attempt != self._attempt:
             return ""
         if words and self._until_s is not None:
             new = self._new_by_time(words, self._until_s)
-        elif stream_s is not None and self._was_sent_twice(text, stream_s):
+        elif came_at and self._was_sent_twice(text, came_at):
             return ""
         else:
             new_words = self._new_by_words(text.split())
@@ -210,11 +217,17 @@ class Transcripts:
         self._repeatable = guess.text.split()  # the final result may still arrive
         return new_text
 
-    def _was_sent_twice(self, text: str, stream_s: float) -> bool:
-        """Return whether a final result without times repeats the last one; remember it."""
-        (last, last_s), letters = self._last_final, letters_of(text)
-        self._last_final = letters, stream_s
-        return letters == last and stream_s - last_s < TWICE_S
+    def _was_sent_twice(self, text: str, came_at: tuple[float, ...]) -> bool:
+        """Return whether a final result without times repeats the last one; remember it.
+
+        After a stall or a replay, the results of several utterances come at once. These may be
+        alike, and no word may be lost.
+        """
+        (last, last_at), letters = self._last_final, letters_of(text)
+        self._last_final = letters, came_at
+        several, self._pending = self._pending > 0, max(0, self._pending - 1)
+        at_once = all(at - before < TWICE_S for at, before in zip(came_at, last_at, strict=False))
+        return letters == last and at_once and not (several or self._replayed)
 
     def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[HeardWord]:
         """Return the words that are mostly after `until_s`, and remember where they end."""

@@ -646,6 +646,58 @@ def test_a_final_without_word_times_that_comes_twice_at_once_is_delivered_once(
     assert passed_on(bench.write("a", again)) == new
 
 
+@pytest.mark.parametrize("stalled", ["the recogniser", "the line"])
+def test_a_word_that_is_said_twice_is_delivered_twice_after_a_stall(stalled: str) -> None:
+    bench = up()
+    bench.begin()
+    bench.pass_s(0.4)
+    if stalled == "the recogniser":
+        bench.stop()
+        bench.pass_s(0.4)
+        bench.begin()
+        bench.pass_s(0.4)
+
+    assert passed_on(bench.write("a", "five")) == [PassOn(None)]
+    if stalled == "the line":
+        bench.stall(0.3)
+    assert passed_on(bench.write("a", "five")) == [PassOn(None)]
+    assert passed_on(bench.write("a", "five")) == []  # the second one was sent twice
+
+
+def test_a_word_that_is_said_twice_is_delivered_twice_by_a_standby_that_hears_it_again() -> None:
+    bench = up()
+    bench.begin()
+    bench.pass_s(0.6)
+    bench.fail("a")
+
+    assert [passed_on(bench.write("b", "five")) for _ in range(2)] == [[PassOn(None)]] * 2
+
+
+def test_a_word_said_again_is_delivered_although_its_final_follows_that_of_a_guess_at_once() -> (
+    None
+):
+    bench = up()
+    asks(bench)
+    assert guesses(bench.pass_s(0.9)) == [WHOLE]
+    bench.begin()
+    bench.pass_s(0.6)
+
+    assert passed_on(bench.write("a", WHOLE)) == []  # it was passed on as a guess
+    assert passed_on(bench.write("a", WHOLE)) == [PassOn(None)]
+
+
+@pytest.mark.parametrize(("end_s", "new"), [(1.4, []), (1.6, [PassOn(None)])])
+def test_equal_finals_that_come_at_once_are_told_apart_by_the_ends_that_they_report(
+    end_s: float, new: list[PassOn]
+) -> None:
+    bench = up()
+    bench.begin()
+    bench.pass_s(0.6)
+
+    assert passed_on(bench.write("a", "five", end_s=1.4)) == [PassOn(None)]
+    assert passed_on(bench.write("a", "five", end_s=end_s)) == new
+
+
 def test_the_final_of_a_guess_that_comes_twice_is_delivered_neither_time() -> None:
     bench = up()
     asks(bench)
