@@ -238,7 +238,8 @@ class Answering:
         if is_cut and self._parts < MAX_PARTS:
             self._parts += 1
             dropped = Dropped(attempt=attempt, because="length")
-            return (ended, *self._carry_out(self.attempting.handle(dropped, now), now))
+            withdrawn = _text_action(self.answer, attempt, "")
+            return (*withdrawn, ended, *self._carry_out(self.attempting.handle(dropped, now), now))
         begun: tuple[AnswerAction, ...] = ()
         if wrote in (Wrote.SIGNS, Wrote.NOTHING) or self.answer.may_be_whole(attempt):
             progressed = Progressed(attempt=attempt)

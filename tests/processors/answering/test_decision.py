@@ -466,6 +466,19 @@ def test_the_only_model_may_fail_by_chance_before_a_message_is_omitted(
     assert not any(isinstance(action, Exhausted) for action in did)
 
 
+def test_the_name_of_a_tool_is_taken_back_before_its_call_is_requested_again() -> None:
+    answering, _ = ladder("a")
+    answering.answer.tools = frozenset({"transfer_to_person"})
+    answering.start(NOW)
+    answering.write(1, "One moment. transfer_to_person(", NOW)
+    answering.answer.end_text(1)
+
+    did = doing(answering.finish(1, NOW, wrote=Wrote.PART))
+
+    assert did[0] == WriteText(attempt=1, text="", taken_back=len("transfer_to_person"))
+    assert did[-1] == Ask(provider="a", attempt=2)
+
+
 def test_an_answer_asked_for_before_does_not_show_that_the_only_model_serves_meanwhile() -> None:
     answering, availability = ladder("a", leaves_out=True)
     permit = availability.of("llm", "a").permit(NOW)
