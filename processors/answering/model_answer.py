@@ -238,11 +238,14 @@ class ModelAnswer:
         That is nothing if all its words were no speech, and a part if a written call is cut off.
         """
         wrote, answer = stream.wrote, self.answering.answer
+        may_call = bool(answer.tools) and self.request.tool_choice != NO_CALLS
+        if wrote is Wrote.NOTHING and stream.goes_on:  # not a word, but perhaps a call
+            answer.cut_off = stream.beginning.cut_off and may_call
+            return Wrote.PART if answer.cut_off else wrote
         if wrote not in (Wrote.WORDS, Wrote.PART) or stream.calls:
             return wrote
         answer.end_text(attempt)
         runs = bool(self.written_calls(answer.written_calls))
-        may_call = bool(answer.tools) and self.request.tool_choice != NO_CALLS
         answer.cut_off = answer.cut_off and may_call and not runs
         if answer.cut_off:
             return Wrote.PART

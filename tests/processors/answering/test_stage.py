@@ -571,6 +571,28 @@ async def test_a_written_tool_call_that_is_cut_off_after_a_sentence_is_requested
     assert it.told_of(AttemptFailed) == []
 
 
+@pytest.mark.parametrize("finish", ["length", "stop"])
+@pytest.mark.parametrize(
+    ("cut", "runs", "requests"), [(0, 1, 1), (1, 1, 2), (2, 1, 3), (3, 1, 4), (9, 0, 4)]
+)
+async def test_a_written_tool_call_that_is_cut_off_again_and_again_is_requested_four_times(
+    cut: int, runs: int, requests: int, finish: str
+) -> None:
+    half, left = f"<tool_call>{HALF}", iter(range(9))
+
+    def write(_asked: dict[str, Any]) -> list[Any]:
+        at = next(left)
+        call = half if at < cut else f"<tool_call>{WRITTEN_CALL}</tool_call>"
+        return [chunk({"content": call if at else f"One moment. {call}"}), chunk({}, finish)]
+
+    async with choosing(write) as url, bench() as it:
+        it.urls["openai"] = url
+        called = await asked_for_a_person(it)
+
+    assert (len(called), len(it.told_of(AttemptStarted))) == (runs, requests)
+    assert it.told_of(AttemptFailed) == []
+
+
 @pytest.mark.parametrize("rest", ["<tool_call>{", "<think>They want"])
 async def test_an_answer_without_tools_that_is_cut_off_after_a_sentence_is_whole(rest: str) -> None:
     events = [chunk({"content": f"We open at nine. {rest}"}), chunk({}, "length")]
