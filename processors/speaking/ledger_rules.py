@@ -192,7 +192,8 @@ class SpeechLedger:
         """Whether the audio reaches the end of all words, by the voice's own word times.
 
         Word times are not exact, so the end of a word may still be missing. But a voice that sends
-        no more audio then has not stalled. If it reports no ends, the last word's middle is enough.
+        no more audio then has not stalled. If it reports no ends, the last word's middle is enough
+        if the audio falls silent after it; else its end is estimated.
         """
         words, first = self.words.words, self.arrived
         pending = range(first, len(words))
@@ -201,8 +202,12 @@ class SpeechLedger:
         mute = not any(words[at].letters for at in pending)  # no voice reports a dash at the end
         arrived_s = self.received_s + ROUNDING_S
         spoken = (at for at in pending if mute or words[at].letters)
-        is_end_due = self.reports_ends or not self.words.timed
-        ends = (words[at].end_s if is_end_due else self.words.middle_s(at) for at in spoken)
+        if self.reports_ends or not self.words.timed:
+            ends = (words[at].end_s for at in spoken)
+        elif self.received_s - self.audible_s >= MARGIN_S:
+            ends = map(self.words.middle_s, spoken)
+        else:
+            ends = (_likely_end_s(self.words, at) for at in spoken)
         return all(end_s is not None and end_s <= arrived_s for end_s in ends)
 
     @property
@@ -353,6 +358,12 @@ class SpeechLedger:
             return end_s
         from_s = words.words[known - 1].end_s if known > words.first else words.base_s
         return (from_s or 0.0) + share * (end_s - (from_s or 0.0))
+
+
+def _likely_end_s(words: WordTimes, at: int) -> float | None:
+    """Return when a word ends, estimated if only its start is known; `None` if that is unknown."""
+    start_s, middle_s = words.start_s(at), words.middle_s(at)
+    return None if start_s is None or middle_s is None else 2 * middle_s - start_s
 
 
 def _has_arrived(ledger: SpeechLedger, at: int, share: float = 1.0) -> bool:

@@ -935,6 +935,9 @@ def test_a_voice_that_never_reports_its_end_is_done_anyway() -> None:
     assert bench.of(MuteVoice) == [MuteVoice(provider="first")]
 
 
+QUIET = np.zeros(60, "<i2")
+
+
 def begin_words(bench: Bench, ask: AskVoice) -> None:
     """Let a voice report when each word begins, but not when it ends."""
     for n, word in enumerate(TEXT.split()):
@@ -952,6 +955,7 @@ def test_a_voice_that_reports_no_ends_of_words_has_not_stalled_in_the_last_one(
     ask = bench.start(closed=closed)
     begin_words(bench, ask)
     bench.sound(ask, tone(TEXT.split())[:-PIECE])
+    bench.sound(ask, QUIET)
     bench.pass_s(pause_s)
     bench.sound(ask, tone(TEXT.split())[-PIECE:])
     if ends:
@@ -964,15 +968,25 @@ def test_a_voice_that_reports_no_ends_of_words_has_not_stalled_in_the_last_one(
     assert (bench.asks, bench.failures) == ([ask], [])
 
 
-@pytest.mark.parametrize("words", [4.2, 7.0, 7.2])
-def test_a_voice_that_reports_no_ends_of_words_is_replaced_if_it_stalls(words: float) -> None:
+@pytest.mark.parametrize(
+    ("words", "quiet"), [(4.2, False), (6.9, False), (7.2, False), (7.2, True), (7.8, False)]
+)
+def test_a_voice_that_reports_no_ends_of_words_is_replaced_if_it_stalls(
+    words: float, *, quiet: bool
+) -> None:
     bench = Bench()
     ask = bench.start()
     begin_words(bench, ask)
-    bench.sound(ask, tone(TEXT.split())[: round(words * WORD)])
-    bench.pass_s(1.0)
+    bench.sound(ask, tone(TEXT.split())[:WORD])
+    bench.sound(ask, tone(TEXT.split())[WORD : round(words * WORD)])
+    bench.sound(ask, QUIET[: len(QUIET) * quiet])
+    bench.pass_s(0.5)
+    last = bench.asks[-1]
+    bench.speak(last)
+    bench.finish(last)
 
-    assert bench.asks[1].rest == " ".join(TEXT.split()[int(words) :])
+    assert last.rest == " ".join(TEXT.split()[int(words) :])
+    assert (bench.speech.over, bench.said, bench.whole) == (True, TEXT, [WORD] * 8)
 
 
 @pytest.mark.parametrize("ending", ["", " 🙂", " —", " — 🙂 …"])
