@@ -19,7 +19,8 @@ NOUNS: Final[Mapping[Any, str]] = {
     list: "a list",
     dict: "a mapping",
 }
-_OPEN: Final = ConfigDict(arbitrary_types_allowed=True)
+_ABSENT: Final = ("NoneType", "NotGiven", "Omit")  # they stand for no value
+_LENIENT: Final = ConfigDict(coerce_numbers_to_str=True)  # as most vendors read values
 MAX_SHOWN: Final = 12  # values in a message (chosen)
 
 
@@ -43,7 +44,7 @@ def fields_of(cls: Any) -> Iterator[tuple[str, Any]]:
     """Yield the fields of a dataclass or a model, and their types as far as they can be read."""
     hints = {
         name: resolved(hint, owner.__module__)
-        for owner in reversed(cls.__mro__)
+        for owner in reversed(getattr(cls, "__mro__", ()))
         for name, hint in vars(owner).get("__annotations__", {}).items()
     }
     names = [field.name for field in fields(cls)] if is_dataclass(cls) else ()
@@ -74,42 +75,51 @@ def class_for_mapping(hint: Any) -> type | None:
 
 
 def _fits(hint: Any, value: Any) -> bool:
-    """Return whether a value has a type; a number may stand for text, and 2.0 for 2."""
-    forms = [value]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        forms += [str(value)] + ([int(value)] if value == value // 1 else [])
-    adapter = None if value is None else _adapter_of(hint)
+    """Return whether a value has a type, or text or a number that can be read as one."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
     try:
-        written = [json.dumps(form) for form in forms]
-    except (TypeError, ValueError, RecursionError):
+        written = [json.dumps(form) for form in ((value, str(value)) if is_number else (value,))]
+        adapter = None if value is None else _adapter_of(hint)
+    except (TypeError, ValueError, RecursionError):  # no JSON, or an annotation without a hash
         return True
     return adapter is None or any(_is_valid(adapter, form) for form in written)
 
 
 @cache
 def _adapter_of(hint: Any) -> TypeAdapter[Any] | None:
-    """Return a validator of a type; `None` if the type is unknown."""
+    """Return a validator of a type; `None` if it is unknown, or a class that is no data.
+
+    Of a `Literal`, any value of the same type is valid: the vendor may know more than Pipecat.
+    """
     if hint is None or hint is inspect.Parameter.empty or isinstance(hint, str):
         return None
+    kinds = list[Any]()
+    for kind in _kinds_of(hint):
+        kinds += map(type, get_args(kind)) if get_origin(kind) is Literal else [kind]
+    kinds = [kind for kind in kinds if getattr(kind, "__name__", "") not in _ABSENT]
     try:
-        return TypeAdapter[Any](cast("Any", hint | None), config=_OPEN)
+        return TypeAdapter[Any](cast("Any", Union[(*kinds, None)]), config=_LENIENT)
     except Exception:  # noqa: BLE001 - a vendor's or the owner's annotation
         return None
 
 
 def _is_valid(adapter: TypeAdapter[Any], written: str) -> bool:
     try:
-        adapter.validate_json(written, strict=True)
+        adapter.validate_json(written)
     except ValidationError:
         return False
     return True
 
 
+def _kinds_of(hint: Any) -> tuple[Any, ...]:
+    """Return the members of a union, or the type itself."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
 def _noun_of(hint: Any) -> str:
     """Return the values of a type in words."""
-    is_union = get_origin(hint) in (Union, UnionType)
-    nouns = dict.fromkeys(map(_noun_of_kind, get_args(hint) if is_union else (hint,)))
-    return " or ".join(noun for noun in nouns if noun not in ("NoneType", "NotGiven"))
+    nouns = dict.fromkeys(map(_noun_of_kind, _kinds_of(hint)))
+    return " or ".join(noun for noun in nouns if noun not in _ABSENT)
 
 
 def _noun_of_kind(kind: Any) -> str:

@@ -108,7 +108,7 @@ MINE = "kind: pipecat, service: 'my_services:%s', api_key_env: KEY"
         (
             "llm",
             f"kind: pipecat, service: '{P}groq.llm:GroqLLMService', api_key_env: KEY, "
-            "settings: {reasoning_effort: huge}",
+            "settings: {reasoning_effort: [high]}",
             "settings.reasoning_effort",
             "must be 'none' or 'default' or 'low'",
         ),
@@ -186,6 +186,7 @@ def test_each_mistake_is_one_line_with_its_place_and_the_cure(
         f"{MINE % 'OwnVoice'}, rate_hz: 16000",
         GIVEN,
         f"{GIVEN}, settings: {{speed: 1, pitch: 2.0, emotion: null}}",
+        f'{GIVEN}, settings: {{speed: "1.1", pitch: "2"}}',
         GIVEN.replace('"1"', "1"),
     ],
 )
