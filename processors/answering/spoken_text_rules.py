@@ -29,6 +29,7 @@ from processors.answering.written_call_rules import end_of_first_call
 
 MAX_HELD: Final = 200  # characters; the longest tag seen has 90
 MAX_KEPT: Final = 8_000  # characters of a removed tool call; a longer one is not run
+MAX_UNCLOSED: Final = 10  # calls without an end in one text; each costs a pass over the rest
 MAX_TEXT: Final = 20_000  # of a complete text; an ordinary one takes 0.2 s at most
 MAX_WORD: Final = 100  # characters before a mark that are looked at
 _ENDINGS: Final = frozenset(".!?\u2026\u3002\uff01\uff1f")
@@ -217,9 +218,11 @@ class SpokenText:
         self._new = ""
         self._add_character("\n", ended=True)
         self._decide_held_text(ended=True)
-        while self._removing and not self._has_ended:  # it was not closed
-            mark, removed = self._removing, self._removed_text
-            end = _end_of_unclosed_call(mark, removed, self._tools)
+        for left in reversed(range(MAX_UNCLOSED)):
+            if self._removing is None or self._has_ended:
+                break
+            mark, removed = self._removing, self._removed_text  # it was not closed
+            end = _end_of_unclosed_call(mark, removed, self._tools) if left else len(removed)
             self.cut_off = end == len(removed) and _may_be_call(mark, removed, self._tools)
             self._note_removed(mark, removed[:end], removed[end:])
             self._decide_held_text(ended=True)

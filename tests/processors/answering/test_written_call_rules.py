@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.answering.spoken_text_rules import SpokenText
+from processors.answering.spoken_text_rules import MAX_KEPT, SpokenText
 from processors.answering.written_call_rules import MAX_TRIED, find_calls
 from tests.processors.answering.test_spoken_text_rules import cut, heard
 from tests.thoroughness import promised
@@ -232,6 +232,17 @@ def test_words_around_unclosed_calls_are_spoken_whatever_they_call(call: str) ->
     both = f"{call}\n{call.replace('77', '78')}\nWe open."
     assert read(both, tools=TOOLS) == ("We open.", [*RUNS, ("check_order", {"order": "78"})])
     assert read(both, tools=OTHERS) == ("We open.", [])
+
+
+@pytest.mark.parametrize(
+    "call", ["[TOOL_CALLS]{} ", "<|python_tag|>{} ", "<tool_call>[] We open. "]
+)
+def test_many_calls_that_are_not_closed_take_little_time(call: str) -> None:
+    spoken = SpokenText(tools=TOOLS)
+    spoken.write(call * (MAX_KEPT // len(call)))
+    began = time.process_time()
+    spoken.finish()
+    assert time.process_time() - began < 1  # it would take 2 to 6 s for every call
 
 
 @pytest.mark.parametrize(
