@@ -52,8 +52,9 @@ _WRAPS: Final = ("function", "command")  # `{"type": "function", "function": {"n
 MCP_CALL: Final = "tools/call"  # the method whose parameters are the call
 _LITERALS: Final = {"true": True, "false": False, "null": None}
 _BEGINS: Final = re.compile(rf"(?!\[[A-Z_]+\])[\[{{(]|<(?!{_BAR})")  # `[ARGS]` begins no call
-_CLOSING_TAG: Final = re.compile(r"</([\w.:-]+)\s*>|/>")
-_OPENING_TAG: Final = re.compile(r"\s*<[A-Za-z_]")
+_OF_WORDS: Final = r"(?:b|br|em|i|li|ol|p|strong|u|ul)\s*/?>"  # tags in what is spoken
+_CLOSING_TAG: Final = re.compile(rf"</(?!{_OF_WORDS})([\w.:-]+)\s*>|(?<!<br)(?<!<br )/>")
+_OPENING_TAG: Final = re.compile(rf"\s*<(?!{_OF_WORDS})[A-Za-z_]")
 _END_OF_FENCE: Final = re.compile(r"\s*`{3,}")
 _PLAIN_INPUT: Final = re.compile(r"(?i)action[ _]input\s*:[ \t]*([^\n]*)")
 

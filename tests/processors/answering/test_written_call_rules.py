@@ -234,6 +234,15 @@ def test_words_around_unclosed_calls_are_spoken_whatever_they_call(call: str) ->
     assert read(both, tools=OTHERS) == ("We open.", [])
 
 
+@pytest.mark.parametrize("call", ["Qwen3-Coder", "GLM", "Claude"])
+@pytest.mark.parametrize(
+    "words", ["<b>We</b> open.", "We <b>open</b>.", "<p>We<br/>open.", "We <i>open."]
+)
+def test_words_in_tags_after_a_call_that_is_not_closed_are_spoken(call: str, words: str) -> None:
+    said, calls = read(f"{UNCLOSED[call]}\n{words}", tools=TOOLS)
+    assert (said.split(), calls) == (["We", "open."], RUNS)
+
+
 @pytest.mark.parametrize(
     "call", ["[TOOL_CALLS]{} ", "<|python_tag|>{} ", "<tool_call>[] We open. "]
 )
