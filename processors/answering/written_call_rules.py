@@ -56,7 +56,7 @@ _OF_WORDS: Final = r"(?:b|br|em|i|li|ol|p|strong|u|ul)\s*/?>"  # tags in what is
 _CLOSING_TAG: Final = re.compile(rf"</(?!{_OF_WORDS})([\w.:-]+)\s*>|(?<!<br)(?<!<br )/>")
 _OPENING_TAG: Final = re.compile(rf"\s*<(?!{_OF_WORDS})[A-Za-z_]")
 _END_OF_FENCE: Final = re.compile(r"\s*`{3,}")
-_PLAIN_INPUT: Final = re.compile(r"(?i)action[ _]input\s*:[ \t]*([^\n]*)")
+_PLAIN_INPUT: Final = re.compile(r"(?i)action[ _]input\s*:[ \t]*+(?![{\[]|```)([^\n]*)")
 
 
 def find_calls(text: str, tools: Tools) -> list[Call]:

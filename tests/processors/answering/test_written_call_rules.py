@@ -350,6 +350,12 @@ def test_a_call_that_is_cut_off_within_an_argument_is_not_run(
     assert read(FORMS[name].partition("7</")[0].partition("7\n</")[0], tools=tools) == ("", [])
 
 
+@pytest.mark.parametrize("given", ['{"ord', '{"order": "7', "```json\n{"])
+def test_an_action_that_is_cut_off_within_its_input_is_not_run(given: str) -> None:
+    text = f"Action: check_order\nAction Input: {given}"
+    assert read(text, tools=TOOLS) == ("", [])
+
+
 @pytest.mark.parametrize(
     "cut_off", ["check_o", "check_order(", "check_order(ord", "[TOOL_CA", "<t"]
 )
