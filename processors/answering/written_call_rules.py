@@ -56,6 +56,10 @@ _OF_WORDS: Final = r"(?:b|br|em|i|li|ol|p|strong|u|ul)\s*/?>"  # tags in what is
 _CLOSING_TAG: Final = re.compile(rf"</(?!{_OF_WORDS})([\w.:-]+)\s*>|(?<!<br)(?<!<br )/>")
 _OPENING_TAG: Final = re.compile(rf"\s*<(?!{_OF_WORDS})[A-Za-z_]")
 _END_OF_FENCE: Final = re.compile(r"\s*`{3,}")
+_GOES_ON: Final = re.compile(r"\s*[,:]\s*[\"{\[]")  # JSON with a bracket too few or too many
+_CODE: Final = re.compile(
+    r"(?m)\w\(|\w\[[\"'\d]|^[ \t]*(?:[\w.]+[ \t]*=(?!=)|(?:return|import)\b|#)"
+)
 _PLAIN_INPUT: Final = re.compile(r"(?i)action[ _]input\s*:[ \t]*+(?![{\[]|```)([^\n]*)")
 
 
@@ -128,22 +132,31 @@ def closing(text: str, at: int) -> int:
 def end_of_first_call(text: str, *, may_be_code: bool) -> int:
     """Return where the first call in a text ends: after its brackets, or its last closing tag.
 
-    The text's length if it is not complete. Only a call with round brackets is code.
+    The text's length if it is not complete, or if more JSON or code follows. Only a call with round
+    brackets is code.
     """
     begins = _BEGINS.search(text)
     if begins is None or (begins[0] == "(" and not may_be_code):
         return len(text)
     if begins[0] == "<":
-        tags = _CLOSING_TAG.finditer(text)
-        ends = (tag.end() for tag in tags if not tag[1] or f"<{tag[1]}" in text)  # no `</s>`
-        end = max(ends, default=len(text))
-        return len(text) if _OPENING_TAG.match(text, end) else end  # it is cut off in that element
+        return _end_of_tags(text)
     try:
         end = closing(text, begins.start())
     except ValueError:
         return len(text)
     fence = _END_OF_FENCE.match(text, end)
-    return fence.end() if fence else end
+    end = fence.end() if fence else end
+    is_code = begins[0] == "(" or text[: begins.start()].rstrip().endswith("=")
+    goes_on = _GOES_ON.match(text, end) or (is_code and _CODE.search(text, end))
+    return len(text) if goes_on else end
+
+
+def _end_of_tags(text: str) -> int:
+    """Return where the last element in a text ends; the text's length if it is cut off."""
+    tags = _CLOSING_TAG.finditer(text)
+    ends = (tag.end() for tag in tags if not tag[1] or f"<{tag[1]}" in text)  # no `</s>`
+    end = max(ends, default=len(text))
+    return len(text) if _OPENING_TAG.match(text, end) else end
 
 
 class Brackets:

@@ -261,6 +261,20 @@ def test_code_without_an_end_is_not_spoken(code: str) -> None:
     assert read(f"We open. {code}", tools=TOOLS) == ("We open.", [])
 
 
+@pytest.mark.parametrize("begins", ["<|python_tag|>", "```python\n", "<tool_call>"])
+@pytest.mark.parametrize(
+    "code", ["print(r)", 'say(r["s', "x = r['s']", "return r", "if r:\n    say(r)", "# We wait."]
+)
+def test_code_after_a_call_in_code_is_not_spoken(begins: str, code: str) -> None:
+    for called in ('r = check_order(order="77")', 'r = {"a": 1}\ncheck_order(order="77")'):
+        assert read(f"{begins}{called}\n{code}", tools=TOOLS) == ("", RUNS)
+
+
+@pytest.mark.parametrize("more", [f', {{"name": "it", "arguments": {GIVEN}}}', ', "id": "1"}'])
+def test_json_after_a_call_in_json_is_not_spoken(more: str) -> None:
+    assert read(f"{UNCLOSED['Hermes']}{more}", tools=TOOLS) == ("", RUNS)
+
+
 @pytest.mark.parametrize("label", ["Thought", "**Thinking**", "Reasoning", "Gedanken"])
 @pytest.mark.parametrize("begins", [" ", "\n"])
 def test_lines_after_that_of_the_first_thought_are_the_answer(label: str, begins: str) -> None:
