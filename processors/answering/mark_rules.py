@@ -155,12 +155,16 @@ def _to_tool(match: re.Match[str], _place: MarkPlace) -> Replacement:
 _END_OF_THOUGHT: Final = filled(
     r"\n\W*(?=(?:Action|%own_labels%)%closed%:)|\n\s*(?:\n(?=[^\n])|(?=```|[<{\[]))"
 )
+_NO_ANSWER: Final = re.compile(
+    filled(r"\n\W*(?:(?:%others_labels%)%closed%[:\uff1a]|(?:Action|%own_labels%)\W*\Z)")
+)
 
 
 def _read_thought_label(match: re.Match[str], _place: MarkPlace) -> Replacement:
     """Return the removal of thoughts after their label.
 
-    If their end is not marked, they have one line, and the others are the answer.
+    If their end is not marked, they have one line, and the others are the answer, up to an invented
+    next turn, or to a label that is cut off.
     """
     find, ends = until(_END_OF_THOUGHT), list[int]()
 
@@ -170,7 +174,8 @@ def _read_thought_label(match: re.Match[str], _place: MarkPlace) -> Replacement:
         return end
 
     def read(removed: str) -> Replacement:
-        return Replacement(0, only_words="" if ends else removed.lstrip().partition("\n")[2])
+        lines = "" if ends else _NO_ANSWER.split(removed.lstrip())[0]
+        return Replacement(0, only_words=lines.partition("\n")[2])
 
     return Replacement(len(match[0]), "", find_end, is_template=True, read_removed=read)
 

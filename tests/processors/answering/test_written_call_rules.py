@@ -283,6 +283,12 @@ def test_lines_after_that_of_the_first_thought_are_the_answer(label: str, begins
     assert read(f"{label}: They ask.", tools=TOOLS)[0] == ""
 
 
+@pytest.mark.parametrize("end", ["User: hi\nYes?", "**Observation:** It is.", "Action", "Answer"])
+def test_after_a_thought_an_invented_turn_or_a_label_without_text_is_not_spoken(end: str) -> None:
+    assert read(f"Thought: They ask.\n{end}", tools=TOOLS)[0] == ""
+    assert read(f"Thought: They ask.\nWe open.\n{end}", tools=TOOLS)[0] == "We open."
+
+
 def test_thoughts_in_lines_before_an_action_are_not_spoken() -> None:
     assert read(f"Thought: I look.\nIt is late.\n{FORMS['ReAct']}", tools=TOOLS) == ("", RUNS)
 
