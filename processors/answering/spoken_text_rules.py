@@ -140,7 +140,11 @@ def _end_of_unclosed_call(mark: Replacement, removed: str, tools: Collection[str
     names_tool = any(name in written for name in tools)
     if mark.call_prefix is None or (mark.read_removed and not names_tool):
         return len(removed)
-    return end_of_first_call(removed, may_be_code=names_tool)
+    end = end_of_first_call(removed, may_be_code=names_tool)
+    if mark.read_removed is None or mark.read_removed(removed[:end]).words:
+        return end
+    found = mark.read_removed(removed)
+    return len(removed) if found.words or found.only_words else end  # it is an answer, and no call
 
 
 def _may_be_call(mark: Replacement, removed: str, tools: Collection[str]) -> bool:

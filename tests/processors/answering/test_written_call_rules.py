@@ -261,6 +261,15 @@ def test_code_without_an_end_is_not_spoken(code: str) -> None:
     assert read(f"We open. {code}", tools=TOOLS) == ("We open.", [])
 
 
+@pytest.mark.parametrize("words", ["You can book (online) now.", "Book now (by phone) and book."])
+def test_words_in_a_fence_that_is_not_closed_are_spoken_whatever_tools_they_name(
+    words: str,
+) -> None:
+    tools = {"book": ORDER}
+    assert read(f"```\n{words}\nWe open.", tools=tools) == (f"{words}\nWe open.", [])
+    assert read(f'```\nbook(order="77")\n{words}', tools=tools) == (words, [("book", *RUNS[0][1:])])
+
+
 @pytest.mark.parametrize("begins", ["<|python_tag|>", "```python\n", "<tool_call>"])
 @pytest.mark.parametrize(
     "code", ["print(r)", 'say(r["s', "x = r['s']", "return r", "if r:\n    say(r)", "# We wait."]
