@@ -77,7 +77,7 @@ class WatchedCarrier:
         self._carrier = carrier
 
     async def dial(self, request: DialRequest) -> str:
-        """Place a call; return the carrier's id of the call.
+        """Place a call, and set `down` by whether the carrier answers; return its id of the call.
 
         Raises:
             DialRefusedError: The carrier refuses to call this number.
@@ -96,7 +96,7 @@ class WatchedCarrier:
         return call_ref
 
     async def find(self, dial: Dial) -> FoundCall | None:
-        """Return the state of a dial; `None` if the carrier has no such call.
+        """Return the state of a dial, and update `down`; `None` if the carrier has no such call.
 
         Raises:
             CarrierError: There was no usable response from the carrier.

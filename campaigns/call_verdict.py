@@ -82,7 +82,7 @@ def _failure_code(call: CallState, ended: CallEnded) -> str:
 
 
 def judge_recorded(end: RecordedEnd) -> CallVerdict:
-    """Return how our side of a call ended, from its record."""
+    """Return how our side of a call ended, from its record; an interrupted call has failed."""
     if end.interrupted:
         return CallVerdict(over=True, failed=INTERRUPTED, length_s=end.length_s)
     call = state_of(_event_from_record(KINDS[kind], recorded) for kind, recorded in end.facts)

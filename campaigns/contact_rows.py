@@ -190,7 +190,8 @@ def read_day(text: str) -> date | str:
     """Return the date in a text, or `wrong_consent_date` or `ambiguous_consent_date`.
 
     People and spreadsheets write dates in many forms. With dots, the day comes first everywhere.
-    With slashes or dashes, the order depends on the country, so an ambiguous date is refused.
+    With slashes or dashes, the order depends on the country, so an ambiguous date is refused. A
+    number of five digits is a spreadsheet's count of days.
     """
     try:
         return datetime.fromisoformat(text).date()

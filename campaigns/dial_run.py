@@ -87,7 +87,7 @@ def judge_fate(
         dial: The dial, as it was taken over or placed.
         found: The call at the carrier; `None` if the carrier has no such call. One that still
             goes on `MAX_CALL_S` after the intent counts as lost.
-        now: The time of the carrier's answer.
+        now: The time of the carrier's answer, in seconds since 1970.
         grace_s: For this long after the carrier may last have been asked to dial, "no such call"
             proves nothing.
     """
@@ -261,7 +261,8 @@ class DialRun:
     async def _place_and_follow(self) -> DialResult | None:
         """Ask the carrier to place the call, and follow it; return the same as `make`.
 
-        `None` also if the dial is withdrawn.
+        A refusal by the carrier is settled at once. After a lost response, the carrier is asked
+        whether it has the call. `None` also if the dial is withdrawn.
         """
         request = DialRequest(
             dial_id=self.dial.id,
@@ -295,7 +296,8 @@ class DialRun:
     async def _find_out(self, why: str) -> DialResult | None:
         """Ask the carrier until the dial's state is known; then follow, settle or release it.
 
-        A dial for which the carrier was never asked is released at once.
+        A dial for which the carrier was never asked is released at once. `why` is the reason in
+        `DialAsked`, which is published when the call is found or the dial is released.
 
         Returns the stored result; `None` if the dial was released, another process has it, or this
         one shuts down.
@@ -342,7 +344,8 @@ class DialRun:
     async def _follow_to_end(self, found: FoundCall) -> DialResult | None:
         """Follow a call until it is over or lost at the carrier; return the stored result.
 
-        `None` if another process has the dial. While this process leaves, ringing is cancelled.
+        Also stores a changed call id and the time of the answer, and sets `in_call`. `None` if
+        another process has the dial. While this process leaves, ringing is cancelled.
         """
         missed_checks, answered = 0, False
         placed_ref: str | None = found.provider_call_id  # `None` after a cancellation

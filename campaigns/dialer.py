@@ -62,7 +62,10 @@ class CampaignBreakers:
         now_s: Callable[[], float],
         limit: int,
     ) -> None:
-        """Create the breakers of these campaigns; `limit` failures in a row trip one."""
+        """Create the breakers of these campaigns; `limit` failures in a row trip one.
+
+        `now_s` returns seconds since 1970.
+        """
         self._queue = queue
         self._emit = emit
         self._now_s = now_s
@@ -147,7 +150,7 @@ class Dialer:
         held: Callable[[], Awaitable[Mapping[str, Hold]]] | None = None,  # the former leader's
         settings: DialerSettings | None = None,
     ) -> None:
-        """Create a dialer for these campaigns, by name."""
+        """Create a dialer for these campaigns, by name; `now_s` returns seconds since 1970."""
         self._campaigns = campaigns
         self._queue = queue
         self._figures = figures
@@ -385,7 +388,7 @@ class DialsInProgress:
     ) -> None:
         """Run one dial and count its result; a dial that fails is left to its lease.
 
-        An error is logged. In any case the order is left, and `wait` ends.
+        An error is logged. In any case the gate stops renewing the dial's order, and `wait` ends.
         """
         try:
             result = await make()

@@ -32,7 +32,10 @@ def rules_of(campaign: Campaign, *, now: float) -> ClaimRules:
 
 
 def contact_opens_s(campaign: Campaign, contact: Contact, now: float) -> float | str:
-    """Return when this campaign may call a contact, or why never, as a code."""
+    """Return when this campaign may call a contact, or why never, as a code.
+
+    Times are seconds since 1970; `now` is returned if it may call at once.
+    """
     if campaign.prefixes and not contact.number.startswith(campaign.prefixes):
         return "prefix_not_allowed"
     if campaign.consent_required and contact.consent is None:

@@ -169,7 +169,7 @@ class RefusedFile:
             self._say(one_line(shown))  # without control characters, which a terminal would run
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, if there is one; raises `UsageError` if its last rows are not written."""
         with self._report_write_errors():
             if self._file is not None:
                 self._file.close()
@@ -187,6 +187,8 @@ def run_import(
     settings: Settings, campaign: str, options: ImportOptions, *, say: Callable[[str], None]
 ) -> int:
     """Import, print the counts, and return the exit code: 1 if every row was refused.
+
+    Refused rows go into `options.refused_file`, or else into a file in the working folder.
 
     Raises:
         UsageError: The options or the file are wrong, or the refused rows cannot be written.
@@ -222,7 +224,10 @@ async def _fetch_and_import(
     refused: RefusedFile,
     say: Callable[[str], None],
 ) -> ImportTally:
-    """Fetch the contacts unless a local file has them, and import them or preview that."""
+    """Fetch the contacts unless a local file has them, and import them or preview that.
+
+    A fetched file is deleted at the end.
+    """
     async with Database(settings.storage.url) as database:
         with tempfile.TemporaryDirectory(prefix="holdline-import-") as folder:
             file = Path(options.source)

@@ -54,7 +54,8 @@ async def fetch_file(url: str, target: Path) -> None:
     """Download a URL into a file; after an error, the file may hold a part of it.
 
     Raises:
-        FetchError: The download failed; the message leaves out login and query of the URL.
+        FetchError: The download failed, or exceeds `MAX_IMPORT_BYTES`; the message leaves out login
+            and query of the URL.
     """
     shown = _without_secrets(url)
     try:
@@ -157,6 +158,7 @@ _ReadRow: TypeAlias = tuple[CsvRow, ContactRow | OptedOutRow | str]
 async def import_contacts(plan: ImportPlan, contacts: Contacts, refuse: Refuse) -> ImportTally:
     """Store the contacts of a file; pass each refused row to `refuse`, in order.
 
+    Numbers of people whose row clearly says that they opted out are put on the do-not-call list.
     Importing a file again changes nothing. Batches that were stored before an error stay stored.
 
     Raises:

@@ -153,6 +153,7 @@ def put_back(campaign: Campaign, now: float) -> NextStep:
 
 
 def _has_no_tries_left(campaign: Campaign, contact: Contact, rule: RetryRule) -> bool:
+    """Return whether this dial was the last one: of those that count, or of those that do not."""
     if rule.counts:
         return contact.attempts + 1 >= campaign.attempts
     return contact.uncounted + 1 >= rule.most

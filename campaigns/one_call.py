@@ -88,7 +88,11 @@ class OneCall:
             raise DialWithdrawnError("leaving")
 
     async def _dial_and_follow(self, request: DialRequest) -> DialResult:
-        """Ask for the call once, and follow it; a lost response may mean that it was placed."""
+        """Ask for the call once, and follow it; a refusal by the carrier is returned at once.
+
+        A lost response may mean that the call was placed: it is looked for, and it is in
+        `under_way` again once the carrier shows it.
+        """
         began_s = self.now_s()
         try:
             found = FoundCall(provider_call_id=await self.carrier.dial(request))
@@ -106,7 +110,7 @@ class OneCall:
 
         It is lost after `LOST_S` without the call in a usable response; on shutdown, at once if the
         carrier has never shown it. After `MAX_CALL_S` a call counts as over. `found` is `None` if
-        the response to the dial was lost.
+        the response to the dial was lost. `began_s` is when dialling began, in seconds since 1970.
         """
         missing_s, cancelled = 0.0, False
         while found is None or found.outcome is None:

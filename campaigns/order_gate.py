@@ -144,7 +144,10 @@ def _own_length(number: PhoneNumber) -> int:
 
 @lru_cache(maxsize=4096)
 def _has_numbers(region: str, prefix: str, length: int) -> bool:
-    """Return whether valid numbers of a region begin with a prefix, by a sample of them."""
+    """Return whether valid numbers of a region begin with a prefix, by a sample of them.
+
+    `length` is that of the whole numbers, with country code and plus.
+    """
     tried = min(LOOK_AHEAD_DIGITS, length - len(prefix))
     rest = PADDING[: length - len(prefix) - tried]
     code = phonenumbers.country_code_for_region(region)
@@ -290,7 +293,8 @@ class OrderGate:
         """Check and record an order, and publish `CallOrdered`; return why it is refused, if it is.
 
         `None` means accepted: its lease is renewed until `end` or `leave`. An order in progress
-        here is accepted again unchecked. If the database is late, a transfer passes uncounted.
+        here is accepted again unchecked. If the database fails, or takes more than `TRANSFER_S`, a
+        transfer that the rules allow passes uncounted. A reached limit is kept for `reached_limit`.
 
         Raises:
             StorageError: The database does not answer, and the order is not a transfer.
@@ -328,7 +332,7 @@ class OrderGate:
 
     @contextmanager
     def carrying(self, order_id: str) -> Iterator[None]:
-        """Renew an order while the block runs: its call is here, and who placed it may have died.
+        """Let `renew` renew an order during the block; the process that placed it may have died.
 
         Args:
             order_id: The order's id; empty for a call that we did not place.
@@ -375,7 +379,7 @@ class OrderGate:
             logger.warning("the end of order {} is not recorded: {}", order_id, error)
 
     async def run(self) -> None:
-        """Renew the leases of this process's orders until cancelled."""
+        """Renew the leases of this process's orders every `RENEW_S`, until cancelled."""
         while True:
             await asyncio.sleep(RENEW_S)
             await self.renew()
@@ -408,7 +412,8 @@ class OrderGate:
         """Check the limits and write the row; return the refusal, and whether to report it.
 
         A refusal is neither written nor reported if it repeats the order's last one, or after
-        `MAX_REFUSALS` in an hour. Runs again if its transaction failed because of a lock.
+        `MAX_REFUSALS` in an hour. Runs again if its transaction failed because of a lock. In
+        PostgreSQL, it first waits until no other process checks an order.
         """
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(LOCK)  # SQLite has a single writer
@@ -500,7 +505,10 @@ def _order_row(
 def _use_by_other_orders(
     connection: Connection, order: Order, called: CalledNumber, now: float
 ) -> OrderUse:
-    """Return the use by other orders of the same kind, transfers or all others, in 24 hours."""
+    """Return the use by other orders of the same kind, transfers or all others, in 24 hours.
+
+    Refused and withdrawn orders do not count.
+    """
     transfers = ORDERS.c.source == TRANSFER
     under_way = ORDERS.c.outcome == ""
     live = under_way & (ORDERS.c.until_s > now)
@@ -533,6 +541,7 @@ def _use_by_other_orders(
 
 
 def _count_refusals(connection: Connection, now: float) -> int:
+    """Return how many orders were refused within the last hour, for any reason."""
     refused = (ORDERS.c.at_s > now - HOUR_S) & (ORDERS.c.outcome == REFUSED)
     counted = select(func.count()).select_from(ORDERS).where(refused)
     return connection.execute(counted).scalar_one()

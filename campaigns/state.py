@@ -62,7 +62,7 @@ def change_state(
 
 
 def remove_contact(settings: Settings, campaign: str, number: str, *, say: Say) -> int:
-    """Take the contact with a number, in any notation, out of a campaign.
+    """Take the contact with a number, in any notation, out of a campaign; return the exit code 0.
 
     Raises:
         UsageError: The number is none, or may be several.
@@ -87,7 +87,7 @@ def remove_contact(settings: Settings, campaign: str, number: str, *, say: Say) 
 
 
 def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
-    """Print the state of one campaign, or of each if `campaign` is `None`.
+    """Print the state of one campaign, or of each if `campaign` is `None`; return the exit code 0.
 
     Raises:
         UsageError: There is no such campaign.

@@ -111,7 +111,8 @@ def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: floa
 def _dials_by_zones(rest: Remainder) -> dict[str, float]:
     """Return the number of expected dials, by the contacts' possible time zones.
 
-    A contact takes as many dials as the finished ones took on average, at least one.
+    A contact takes as many dials as the finished ones took on average, at least one. Only the
+    `MAX_GROUPS` largest groups are returned; the others are counted in these, in proportion.
     """
     dials_each = max(1.0, rest.dials / rest.finished) if rest.finished else 1.0
     largest = sorted(rest.zones.items(), key=lambda item: -item[1])[:MAX_GROUPS] or [("", 1)]
@@ -168,7 +169,10 @@ def _callable_groups(
 
 
 def _subtract_dials(queue: dict[str, float], callable_now: Sequence[str], made: float) -> None:
-    """Subtract `made` dials from the groups that may be called, in proportion to their size."""
+    """Subtract `made` dials from the groups that may be called, in proportion to their size.
+
+    A group without a rest is removed from `queue`.
+    """
     total = sum(queue[zones] for zones in callable_now)
     for zones in callable_now:
         queue[zones] -= made * queue[zones] / total

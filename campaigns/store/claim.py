@@ -97,7 +97,7 @@ async def claim_next(
 ) -> Claim | NothingToDial:
     """Claim the next contact of a campaign for `holder`, or return why there is none.
 
-    The intended dial is stored, and counts against the campaign's pace and daily limits.
+    The intended dial is stored, and counts against pace and daily limits. New rules apply first.
     """
     row = await _take_turn(connection, campaign, now_s())
     if row is None:
@@ -176,6 +176,7 @@ async def consent_of(connection: AsyncConnection, campaign: str, number: str) ->
 
 
 def _consent_in(row: Row[Any]) -> CallConsent | None:
+    """Return the consent in a row of `consents`, or of a join with it; `None` without one."""
     if row.kind is None:
         return None  # no row in the outer join
     return CallConsent(kind=row.kind, given_on=row.given_on, source=row.source)

@@ -125,6 +125,8 @@ class Contacts:
     ) -> Sequence[ImportedAs]:
         """Store at most `BATCH` contacts; return the result for each, in order.
 
+        Contacts that the campaign already has get the values that they lack: see `_gap_values`.
+
         All batches of an import must have the same `now`: this distinguishes a number that occurs
         twice in the import from one that was in the campaign before. The campaign is created if it
         does not exist.
@@ -154,7 +156,10 @@ class Contacts:
     async def _preview_adding(
         self, campaign: str, contacts: Sequence[NewContact], now: float
     ) -> Sequence[ImportedAs]:
-        """Return what `add` would return, without storing anything."""
+        """Return what `add` would return, without storing anything.
+
+        New numbers are kept in `_seen`: they are duplicates in later batches of this import.
+        """
         numbers = [contact.number for contact in contacts]
         async with self.database.reading() as connection:
             known = await _known_contacts(connection, campaign, numbers)
@@ -190,7 +195,7 @@ class Contacts:
         Args:
             number: The number, in E.164 or as the carrier wrote it.
             source: Where the request came from.
-            now: The entry's time.
+            now: The entry's time, in seconds since 1970.
             dial_id: The campaign's dial that reached the person. The number it dialled is listed as
                 well, because the carrier may have written it differently.
             also: The other reading of an ambiguous number.
@@ -250,7 +255,7 @@ class Contacts:
             numbers: Only these, and those with the `ending`; all if both are empty.
             ending: See `numbers`.
             least: Only numbers with at least this many characters.
-            after: Only entries behind this one, whether or not it is still listed.
+            after: Only entries that follow this one in that order, even if it was taken off since.
         """
         number, added_s = DO_NOT_CALL.c.number, DO_NOT_CALL.c.added_s
         wanted = select(DO_NOT_CALL).order_by(added_s.desc(), number)
@@ -292,10 +297,11 @@ class Contacts:
     async def left_callbacks(
         self, *, now: float, within_s: float = WITHIN_S
     ) -> Sequence[LeftCallback]:
-        """Return some callbacks that are not queued although the result of their call is due.
+        """Return the first `MAX_LEFT` callbacks that are not queued although their result is due.
 
         A killed process has left them, or they could not be queued before. The result of a call is
-        known `within_s` after its end.
+        known `within_s` after its end; without a record of the call, `UNSEEN_S` after the request.
+        Callbacks that the staff has marked as done are left out.
         """
         ended_before = datetime.fromtimestamp(now, UTC) - timedelta(seconds=within_s + SETTLED_S)
         asked_before = datetime.fromtimestamp(now, UTC) - timedelta(seconds=UNSEEN_S)
@@ -395,7 +401,7 @@ async def _fill_gaps(
 ) -> bool:
     """Fill the gaps of a contact from a later import; return whether its row has changed.
 
-    A missing consent is added as well.
+    A missing consent is added as well; that alone is not counted as a change.
     """
     if contact.consent:
         await insert_missing(connection, CONSENTS, [_consent_row(known.campaign, contact, now)])
@@ -520,6 +526,7 @@ async def _is_queued(connection: AsyncConnection, call_id: str) -> bool:
 
 
 async def _contact_of(connection: AsyncConnection, campaign: str, number: str) -> Row[Any] | None:
+    """Return a contact's row, locked until the transaction ends; `None` if there is none."""
     own = select(CONTACTS).where(CONTACTS.c.campaign == campaign, CONTACTS.c.number == number)
     return (await connection.execute(own.with_for_update())).first()
 

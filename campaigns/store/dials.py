@@ -174,10 +174,10 @@ class Ledger:
     async def ended_calls(
         self, campaigns: Sequence[str], *, since_s: float
     ) -> Sequence[DialledCall]:
-        """Return all calls of up to `CALLS_PAGE` settled dials whose row may lack costs, in order.
+        """Return all calls of settled dials whose row may lack costs, in the order of their start.
 
         Such a dial has an ended call with another cost than its row. If the call was resumed, this
-        is always so, because the row has the sum.
+        is always so, because the row has the sum. Only the newest dials, at most `CALLS_PAGE`.
         """
         differs = or_(
             DIALS.c.unpriced.is_(None), DIALS.c.providers_cost.is_distinct_from(CALLS.c.cost)

@@ -278,7 +278,8 @@ class Figures:
     async def dial_spans(self, campaign: str, *, now: float) -> Sequence[tuple[float, float]]:
         """Return start and end of each dial, the earliest first, without skipped contacts.
 
-        A dial without an end counts until its lease ends, at most until now.
+        Only the first `MAX_ROWS` dials. One without an end counts until its lease ends, at most
+        until `now`, in seconds since 1970.
         """
         own = (
             select(DIALS.c.intended_s, DIALS.c.ended_s, DIALS.c.lease_until_s)
@@ -297,9 +298,10 @@ class Figures:
         """Return the spells in which breakers were open, in a span of time and near it.
 
         Times are seconds since 1970. A spell is found if it began or ended at most `SPELL_MARGIN_S`
-        outside the span. So one is missed only if it covers the span and both margins, or if it
-        began before the first margin and its process died before it ended. A spell whose end is not
-        found has `ended_s` `None`, even if it ended after the second margin.
+        outside the span. So one is missed only if it covers the span and both margins, if it began
+        before the first margin and its process died before it ended, or after `MAX_ROWS` other
+        transitions. A spell whose end is not found has `ended_s` `None`, even if it ended after the
+        second margin.
         """
         at = BREAKER_MOVES.c.at
         wanted = (
@@ -319,7 +321,10 @@ class Figures:
         return spells_of(transitions, {row.holder: row.seen_at.timestamp() for row in rows})
 
     async def alerts(self, since_s: float, until_s: float) -> Sequence[Alert]:
-        """Return the readable alerts about incidents that began in a span, the earliest first."""
+        """Return the readable alerts about incidents that began in a span, the earliest first.
+
+        At most `MAX_ROWS`; times are seconds since 1970.
+        """
         began = (ALERTS.c.began_s >= since_s) & (ALERTS.c.began_s <= until_s)
         wanted = select(ALERTS.c.alert).where(began).order_by(ALERTS.c.began_s).limit(MAX_ROWS)
         async with self.database.reading() as connection:
@@ -390,7 +395,10 @@ def spells_of(transitions: Sequence[Any], seen: dict[str, float]) -> Sequence[Op
 def _open_spell(
     rung: tuple[str, str, str], began_s: float, ended_s: float | None, seen: dict[str, float]
 ) -> OpenSpell:
-    """Return a time for which one process had a rung's breaker open; `ended_s` None: still open."""
+    """Return one spell in which a process had a rung's breaker open.
+
+    `ended_s` is `None` if the end was not found. `seen` is as for `spells_of`.
+    """
     stage, provider, holder = rung
     return OpenSpell(
         stage=stage,

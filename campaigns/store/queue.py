@@ -156,6 +156,8 @@ class Queue:
         """Store a dial's outcome and its contact's next state; return False if it is not ours.
 
         A number that is on the do-not-call list by now, or was taken out, is excluded instead.
+        Also adds the cost to the day's spending, no longer counts a skipped dial as one of the
+        day's calls, and closes the contact's callback requests after a completed call.
         """
         async with self.database.transaction() as connection:
             return await _settle_held_dial(
@@ -165,8 +167,9 @@ class Queue:
     async def release(self, dial: Dial, *, due_s: float = 0.0, reason: str = "") -> bool:
         """Delete a dial that the carrier never had; its contact is dialled again from `due_s` on.
 
-        The next claim makes it again under the same id. Returns False if the dial is no longer
-        ours, or if the carrier has it.
+        The next claim makes it again under the same id, unless the number is on the do-not-call
+        list by now, or was taken out. It no longer counts as one of the day's calls. Returns False
+        if the dial is no longer ours, or if the carrier has it.
         """
         contact_values = {"due_s": due_s, "reason": reason}
         async with self.database.transaction() as connection:
@@ -218,7 +221,7 @@ class Queue:
             campaign: The campaign's name.
             state: The new state.
             reason: Why the state changes, as a code.
-            now: When it changes.
+            now: When it changes, in seconds since 1970.
             begins: The states from which it may change; empty for all.
         """
         values = {"state": state, "reason": reason[:CAMPAIGN_REASON_LENGTH], "changed_s": now}
@@ -264,6 +267,7 @@ async def take_out(database: Database, campaign: str, numbers: Sequence[str]) ->
 
 
 async def _change_held_dial(queue: Queue, dial: Dial, **values: Any) -> bool:
+    """Change a dial's row; return False, and change nothing, if it is settled or not ours."""
     async with queue.database.transaction() as connection:
         return (
             await connection.execute(_held_update(dial, queue.holder).values(**values))
@@ -279,7 +283,7 @@ async def _settle_held_dial(
     then: NextStep,
     now: float,
 ) -> bool:
-    """Store a dial's outcome and its contact's next state; return False if it is not `holder`'s."""
+    """Do what `Queue.settle` does, in an open transaction; False if the dial is not `holder`'s."""
     values = {
         "state": "settled",
         "outcome": result.outcome.value,
@@ -372,7 +376,10 @@ def _is_held(dial: Dial, holder: str) -> ColumnElement[bool]:
 async def make_campaign(
     database: Database, connection: AsyncConnection, name: str, now: float
 ) -> None:
-    """Create a campaign unless it exists."""
+    """Create a campaign unless it exists; it is `ready`, and places no calls until it is started.
+
+    `now` is in seconds since 1970.
+    """
     row = {
         "name": name,
         # Unique to this database, and part of each dial's id. Another database also counts its
