@@ -285,7 +285,10 @@ class YesNoColumns:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """The headings of such columns."""
+        """The headings of such columns, without empty ones.
+
+        A mark must be in at least `MIN_MARKS` cells, and in at most half of the rows.
+        """
         marked = ((index, marks.total()) for index, marks in self._marks.items())
         return tuple(
             self._headings[index]
@@ -300,7 +303,10 @@ def is_number_heading(heading: str) -> bool:
 
 
 def shown_headings(headings: Sequence[str], *, most: int = MAX_SHOWN) -> str:
-    """Return the headings for a message; the first few if there are more than `most`."""
+    """Return the headings for a message; the first few if there are more than `most`.
+
+    Those with `MIN_DIGITS` digits or more are left out.
+    """
     # In a file without a header, the "headings" are a contact.
     shown = [
         heading[:MAX_SHOWN_LENGTH]

@@ -94,7 +94,10 @@ class Columns:
         return any(meaning.name in NAMES for meaning in self.meanings)
 
     def read(self, cells: Sequence[str]) -> ContactCells:
-        """Return the cells of a row by their meaning."""
+        """Return the cells of a row by their meaning.
+
+        Of several columns with one meaning, the first non-empty cell counts; all numbers are kept.
+        """
         numbers, known, fields = list[tuple[bool, str]](), dict[str, str](), dict[str, str]()
         opt_outs = list[tuple[str, bool]]()
         for heading, meaning, cell in zip(self.headings, self.meanings, cells, strict=False):
@@ -181,6 +184,8 @@ def open_contacts(
 ) -> Iterator[OpenedContacts]:
     """Open a CSV file of contacts during the block; yield its columns and rows. Reading blocks.
 
+    The rows are read from the file as they are iterated over: once, and only within the block.
+
     Args:
         file: The file.
         region: The country of the file's owner, ISO 3166-1; helps to guess the encoding.
@@ -209,6 +214,8 @@ def _read_first_rows(
 ) -> "tuple[list[CsvRow], tuple[str, ...]]":
     """Return the rows before the data that are not the header, and the header.
 
+    If `columns` are given, they are the header, and no row is read.
+
     Raises:
         ContactFileError: There is no header.
     """
@@ -225,7 +232,10 @@ def _read_first_rows(
 
 
 def why_unusable(file: Path, *, region: str = "") -> str | None:
-    """Return why a contact file is unusable, without its name; `None` if it is usable. Blocks."""
+    """Return why a contact file is unusable, without its name; `None` if it is usable. Blocks.
+
+    Single rows that cannot be read do not make it unusable.
+    """
     try:
         with open_contacts(file, region=region):
             return None
@@ -329,7 +339,10 @@ class _Lines:
 
 
 def _read_row(lines: _Lines, number: int, line: str | None, separator: str) -> CsvRow:
-    """Return the row that begins with a line, and may take further ones; `None` was too long."""
+    """Return the row that begins with `line`, and reads further lines if a quoted cell needs them.
+
+    A `line` that is `None` was too long; such a row has only an error code in `trouble`.
+    """
     if line is None:
         return CsvRow(line=number, trouble="line_too_long")
     row = _complete_row(lines, line, separator)
@@ -355,7 +368,10 @@ def _cells_of(row: str, separator: str) -> tuple[str, ...] | str:
 
 
 def _complete_row(lines: _Lines, line: str, separator: str) -> str | None:
-    """Return the whole row that begins with `line`; `None` if a quoted cell is never closed."""
+    """Return the whole row that begins with `line`; `None` if a quoted cell is not closed.
+
+    At most `MAX_LINES` more lines are read; if none of them closes the cell, they are given back.
+    """
     if '"' not in line:
         return line
     ahead: list[tuple[int, str | None]] = []
