@@ -21,7 +21,10 @@ class HurtCall:
 async def hurt_calls(
     connection: AsyncConnection, since: datetime, *, most: int | None = None
 ) -> Sequence[HurtCall]:
-    """Return the latest `most` calls whose callers were hurt since a moment, the oldest first."""
+    """Return the latest `most` calls whose callers were hurt since a moment, the oldest first.
+
+    `most` is `None` for all.
+    """
     at = CALLS.c.hurt_at
     newest = select(CALLS.c.id, at).where(at >= since).order_by(at.desc()).limit(most)
     found = (await connection.execute(newest)).all()

@@ -104,7 +104,8 @@ def without_phones(text: str) -> str:
     """Return text with the middle of each telephone number hidden.
 
     Numbers with a plus, or with the zero that most countries put before a national number, are
-    always detected; others only for the countries in `REGIONS` and for `server.region`.
+    always detected; others only for the countries in `REGIONS` and for `server.region`. After
+    `MAX_LOOKED_UP` candidates, each further one is hidden without a look-up.
     """
     found = [match for match in SHAPED.finditer(text) if _may_be_number(match)]
     if not found:
@@ -122,6 +123,7 @@ def _regions_to_try() -> Sequence[str]:
 
 
 def _may_be_number(found: re.Match[str]) -> bool:
+    """Return whether a match may be a phone number by its length, and is no address or date."""
     if found["plus"]:
         return True
     digits = _ascii_digits(found[0])

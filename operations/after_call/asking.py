@@ -56,7 +56,10 @@ def question_of(codes: Sequence[str], goals: Sequence[str], ended: datetime) -> 
 
 
 def read_answer(text: str, question: ResultQuestion, ended: datetime) -> ReadAnswer | str:
-    """Return a model's answer parsed, or else an error in words that the model can use."""
+    """Return a model's answer parsed, or else an error in words that the model can use.
+
+    `ended` is the call's end, as for `read_moment`. Summary and notes are cleaned and cut.
+    """
     answer = _json_object_in(text)
     if answer is None:
         return "the answer must be one JSON object"
@@ -99,7 +102,10 @@ def read_moment(text: str | None, ended: datetime) -> datetime | str | None:
 
 
 def _json_object_in(text: str) -> Mapping[str, Any] | None:
-    """Return the JSON object in an answer, or `None`; text around it, as in fences, is ignored."""
+    """Return the JSON object in an answer, or `None`; text around it, as in fences, is ignored.
+
+    An answer of more than `ANSWER_CHARACTERS` counts as having none.
+    """
     begin, end = text.find("{"), text.rfind("}")
     if not 0 <= begin < end or len(text) > ANSWER_CHARACTERS:
         return None
@@ -161,7 +167,10 @@ class ResultPen:
         within_s: float,
         call_id: str = "",
     ) -> WrittenResult:
-        """Return the model's result for a transcript within a time limit, or why there is none."""
+        """Return the model's result for a transcript within a time limit, or why there is none.
+
+        `ended` is the call's end, as for `read_moment`. The cost is counted for `call_id`.
+        """
         try:
             async with asyncio.timeout(within_s):
                 return await self._ask_until_valid(question, text, ended, call_id)

@@ -57,7 +57,10 @@ async def open_after_calls(
     prices: PriceTable,
     emit: Emit,
 ) -> AsyncIterator[None]:
-    """Run the work after calls during the block, if any is configured; `listener` then gets it."""
+    """Run the work after calls during the block, if any is configured; `listener` then gets it.
+
+    After the block, stores the results of calls that have just ended.
+    """
     if not works_after_calls(settings):
         yield
         return

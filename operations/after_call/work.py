@@ -170,7 +170,7 @@ class AfterCalls:
             self._queue_ended(call)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Store, ask and report until cancelled; ask about at most `at_once` calls at a time."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._store_all(), name="keep the results of calls")
             for _ in range(self._at_once):
@@ -198,6 +198,7 @@ class AfterCalls:
         self._queued.set()
 
     async def _store_all(self) -> None:
+        """Store the results of ended calls until cancelled; retry in `UNWELL_S` after a failure."""
         while True:
             await self._queued.wait()
             self._queued.clear()
@@ -208,7 +209,8 @@ class AfterCalls:
     async def _store_next(self) -> bool:
         """Commit the next call's result, so far without a model; False if the database is down.
 
-        Then its report is queued, and the call waits for a model; without one, it is finished.
+        Then its report is queued, and the call waits for a model. If no model is asked, or too many
+        calls wait, this result is final. At least one call must be queued.
         """
         first = call, ended_s = self._ended[0]
         try:

@@ -50,7 +50,7 @@ class CrmOutbox:
 
         Args:
             report: The report.
-            now: When it was made.
+            now: When it was made, in seconds since 1970.
             due_s: The earliest time to send it, so that it can be completed first; `None` for now.
         """
         report = await self._with_corrected_key(report)
@@ -111,12 +111,15 @@ class CrmOutbox:
         await self._rows.delete(CRM_REPORTS.c.done_s < now - ACCEPTED_KEPT_S)
 
     async def put_off(self, lent: LentReport, *, until_s: float) -> None:
-        """Record that the CRM did not accept it, unless it was lent again since."""
+        """Record that the CRM did not accept it, unless it was lent again since.
+
+        It is sent again at `until_s`, in seconds since 1970.
+        """
         key = (lent.report.key,)
         await self._rows.put_off([key], lent_until_s=lent.lent_until_s, due_s=until_s)
 
     async def pending(self) -> Sequence[CrmReport]:
-        """Return the pending reports, the oldest first."""
+        """Return the pending reports, also those that are being sent, the oldest first."""
         table = CRM_REPORTS
         rows = select(table.c.report).where(table.c.done_s.is_(None)).order_by(table.c.made_s)
         async with self.database.reading() as connection:

@@ -92,7 +92,8 @@ class KnownCaller:
     async def greeted_by(self, agent: AgentSettings, *, within_s: float) -> AgentSettings:
         """Return the agent with the placeholders in its greeting filled in.
 
-        Waits up to `within_s` for the CRM, but only if the greeting has a placeholder.
+        Waits up to `within_s` for the CRM, but only if the greeting has a placeholder. What the CRM
+        says after that is reported as late.
         """
         if placeholders(agent.greeting):
             await asyncio.wait({self._lookup_task}, timeout=within_s)

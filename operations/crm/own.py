@@ -36,7 +36,7 @@ class OwnContacts:
         """Return our newest contact with a number, or else the one in the file, or else `None`.
 
         Raises:
-            RemoteError: The database cannot be read.
+            RemoteError: The database or the file cannot be read.
         """
         newest = select(CONTACTS).where(CONTACTS.c.number == number)
         try:

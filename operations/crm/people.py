@@ -87,7 +87,7 @@ class PeopleMapping:
         return RestRequest(method=request.method, path=path)
 
     def row(self, person: Any) -> tuple[str, ...]:
-        """Return a contact as a row."""
+        """Return a contact as a row: its first number, its name, its id, then `columns`."""
         numbers = (text_of(dig(person, path)) for path in self.number)
         name = " ".join(filter(None, (text_of(dig(person, path)) for path in self.name)))
         number = next(filter(None, numbers), "")
@@ -166,6 +166,8 @@ async def read_people(mapping: PeopleMapping, ask: Ask) -> AsyncIterator[Sequenc
 
 async def write_people(mapping: PeopleMapping, ask: Ask, target: Path) -> int:
     """Write all contacts into a file, page by page; return their number.
+
+    After an error, the file holds the pages before it.
 
     Raises:
         RemoteError: As `read_people`, or there are too many.

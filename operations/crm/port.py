@@ -116,7 +116,10 @@ class CrmLookup:
     async def _look_up_and_report(
         self, number: str, permit: Permit
     ) -> tuple[CrmContact | None, str]:
-        """Return the contact and the outcome: `found`, `unknown`, or `failed` without an answer."""
+        """Return the contact and the outcome: `found`, `unknown`, or `failed` without an answer.
+
+        Waits at most `LATE_S`. The result counts for the CRM's breaker.
+        """
         began = self.clock()
         breaker = self.availability.of(STAGE, self.crm.name).breaker
         try:

@@ -84,7 +84,7 @@ class CrmReporter:
         self._queued.set()
 
     async def run(self) -> None:
-        """Store waiting reports until cancelled."""
+        """Store queued reports until cancelled; after a database failure, again in `UNWELL_S`."""
         while True:
             await self._queued.wait()
             self._queued.clear()
@@ -148,7 +148,7 @@ class CrmPoster:
         self._rest_s = poll_s  # before the next check, after one that sent nothing
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send pending reports, one after the other, until cancelled."""
         await keep_repeating("reports to the CRM", self.send_next, rest_s=lambda: self._rest_s)
 
     async def send_next(self) -> bool:

@@ -100,7 +100,7 @@ class SqlBoard:
         return frozenset(held.scalars())
 
     async def leave(self) -> None:
-        """Release our leases."""
+        """Release all leases that we hold."""
         async with self._database.transaction(tries=1) as connection:
             await connection.execute(delete(PROBERS).where(PROBERS.c.holder == self._holder))
 

@@ -71,12 +71,14 @@ async def find_version_problem(address: str) -> str | None:
 
 
 def _database_exists(url: URL) -> bool:
+    """Return whether a SQLite file exists; True for any other database. Blocks."""
     if url.get_backend_name() != "sqlite":
         return True
     return bool(url.database) and Path(str(url.database)).exists()
 
 
 def _upgrade_engine(url: URL) -> AsyncEngine:
+    """Return an engine whose statements may take any time; the caller disposes of it."""
     arguments = {
         name: value
         for name, value in ARGUMENTS.get(url.get_backend_name(), {}).items()

@@ -62,7 +62,13 @@ class InboxNotices:
         self._utc_s = utc_s
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send every `ROUND_EVERY_S` until cancelled, while this process leads; not in quiet hours.
+
+        Does nothing while another machine sends.
+
+        Raises:
+            StorageError: The database does not answer.
+        """
         while True:
             if self._leads() and not self._quiet(self._utc_s()):
                 in_database = locked(self._inbox.database, "notices of the inbox")

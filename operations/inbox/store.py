@@ -96,7 +96,10 @@ class Inbox:
             return (await connection.execute(own.values(done_at=done_at))).rowcount > 0
 
     async def untold(self, *, now: datetime, limit: int) -> Sequence[InboxEntry]:
-        """Return recent waiting entries without a notice, the newest first; none of live calls."""
+        """Return recent waiting entries without a notice, the newest first; none of live calls.
+
+        Recent ones are at most `MAX_NOTICE_AGE_S` and at least `SETTLED_S` old.
+        """
         newest = now - timedelta(seconds=SETTLED_S)
         oldest = now - timedelta(seconds=MAX_NOTICE_AGE_S)
 
@@ -166,7 +169,7 @@ def _time_column(table: Table) -> Column[datetime]:
 
 
 async def list_entries(url: str, *, done: bool, numbers: bool) -> list[str]:
-    """Return the entries as lines for people.
+    """Return the newest entries, about `MAX_ENTRIES`, as lines for people.
 
     Args:
         url: The database.

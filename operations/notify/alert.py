@@ -183,7 +183,8 @@ def step_up(severity: Severity) -> Severity:
 def with_callers(alert: Alert, census: Census) -> Alert:
     """Return an alert with the number of callers who were hurt while it was open.
 
-    It is unchanged if failures of its stage hurt no callers.
+    Those of the `LEAD_S` before it count, too. It is unchanged if failures of its stage hurt no
+    callers.
     """
     if alert.stage not in COUNTED:
         return alert

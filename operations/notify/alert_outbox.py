@@ -226,7 +226,7 @@ class AlertOutbox:
         await self._rows.put_off([key], lent_until_s=post.lent_until_s, due_s=until_s)
 
     async def recent(self, most: int) -> Sequence[Alert]:
-        """Return the open alerts, then the newest others."""
+        """Return the open alerts, then the newest others; `most` of them, less unreadable ones."""
         newest = (
             select(ALERTS.c.alert)
             .order_by(ALERTS.c.ended_s.is_not(None), ALERTS.c.began_s.desc())
@@ -262,13 +262,14 @@ class AlertOutbox:
 
 
 async def _known_alerts(connection: AsyncConnection, now: float) -> list[Alert]:
+    """Return the readable alerts that are open, or ended within `KNOWN_S` before `now`."""
     lately = or_(ALERTS.c.ended_s.is_(None), ALERTS.c.ended_s > now - KNOWN_S)
     found = (await connection.execute(select(ALERTS.c.alert).where(lately))).scalars()
     return [alert for scalar in found if (alert := read_alert(scalar))]
 
 
 async def _read_reports(connection: AsyncConnection) -> tuple[list[int], list[ReportedEvent]]:
-    """Return the ids of the oldest reports, also of unreadable ones, and the readable reports.
+    """Return the ids of the oldest `MAX_FACTS` reports, and those of them that are readable.
 
     The caller deletes all of them: an unreadable report would be read again every time.
     """

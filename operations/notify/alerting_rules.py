@@ -170,7 +170,7 @@ class Alerting:
         self.alerts = {alert.key: alert for alert in alerts}
 
     def handle(self, fact: AlertEvent, now: float, *, by: str = "") -> tuple[TellAlert, ...]:
-        """Change the alerts as an event requires; return the messages that are due.
+        """Change the alerts as an event requires, and `tick`; return the messages that are due.
 
         Args:
             fact: A process's report about an incident.
@@ -195,14 +195,20 @@ class Alerting:
         return self.tick(now)
 
     def acknowledge(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
-        """Record that an operator saw an alert, if it is open: its severity no longer rises."""
+        """Record that an operator saw an alert, if it is open, and `tick`; return the due messages.
+
+        Its severity then no longer rises with time, but still if the incident becomes worse.
+        """
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
             self.alerts[key] = replace(alert, seen_by=by)
         return self.tick(now)
 
     def resolve(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
-        """End an alert at an operator's request, if it is open."""
+        """End an alert at an operator's request, if it is open, and `tick`.
+
+        Returns the messages that are due.
+        """
         alert = self.alerts.get(key)
         if alert and alert.ended_s is None:
             seen = replace(alert, seen_by=by)

@@ -61,7 +61,8 @@ class AlertSending:
         """Send a channel's next pending alert; return False if there is none, or it failed.
 
         A failed alert is put off. One that reached only some recipients counts as sent. A channel
-        that asks for a wait gets no alert until then.
+        that asks for a wait gets no alert until then. Emits `AlertSent`, and whether a failing
+        channel works again.
         """
         if self._utc_s() < self._rests_until_s.get(channel.name, 0.0):
             return False
@@ -99,6 +100,7 @@ class AlertSending:
         await self._outbox.put_off(post, until_s=self._utc_s() + wait_s)
 
     def _note_failure(self, channel: str, error: ServiceError) -> None:
+        """Log a failure; the channel counts as failing until `_note_success`."""
         self._failing.add(channel)
         missed = "did not reach all recipients" if reached_others(error) else "was not sent"
         logger.error("an alert by {1} {0}: {2}", missed, channel, error.failure.reason)
@@ -183,7 +185,7 @@ class DirectAlerts:
         self._waiting.put_nowait(new_alert(fact, at_s, then=DATABASE_DOWN_THEN))
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send each queued alert to all channels, one alert after the other, until cancelled."""
         while True:
             alert = await self._waiting.get()
             logger.critical("Sending alert without the database: {}", alert_text(alert).title)
@@ -270,7 +272,7 @@ class AlertDispatcher:
                 )
 
     async def decide(self) -> bool:
-        """Decide once on the reports; return whether there is something to send."""
+        """Decide once on the reports, and log loud messages; return whether any is to be sent."""
         messages = await self._run_round()
         for tell_alert in messages:
             if tell_alert.loud:
@@ -316,7 +318,10 @@ class AlertDispatcher:
         return messages
 
     async def recent(self) -> Sequence[Alert]:
-        """Return the open alerts, then the newest others, with current numbers and actions."""
+        """Return the open alerts, then the newest others, with current numbers and actions.
+
+        At most `MAX_RECENT`. Callers are not counted again for alerts older than `KNOWN_S`.
+        """
         census = await self._outbox.census(self._utc_s())
         alerts = await self._outbox.recent(MAX_RECENT)
         since_s = self._utc_s() - KNOWN_S  # the census goes back no further

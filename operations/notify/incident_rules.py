@@ -96,7 +96,10 @@ class Incidents:
         self._open: dict[Place, Incident] = {}
 
     def handle(self, event: Event, now: float) -> IncidentEvents:
-        """Return the incident events that an event causes; `now` in seconds."""
+        """Return the incident events that an event causes, after those that time has ended.
+
+        `now` is in seconds on the emitter's clock, as everywhere here.
+        """
         ended, handler = self.tick(now), HANDLERS.get(type(event))
         return (*ended, *handler(self, event, now)) if handler else ended
 
@@ -120,7 +123,7 @@ class Incidents:
 
         Args:
             found: What is wrong; an empty `then` is derived from the rungs.
-            now: In seconds.
+            now: In seconds, as for `handle`.
             is_breaker_open: Whether the breaker is open, or about to open.
             failures: The number of failures to add.
         """

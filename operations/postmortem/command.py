@@ -60,7 +60,7 @@ async def _check_database(url: str) -> None:
 
 
 def _write_files(out: Path, texts: Mapping[str, str]) -> None:
-    """Write files, each completely or not at all."""
+    """Write files, each completely or not at all; blocks. Raises `UsageError` on failure."""
     for name, text in texts.items():
         part = out / f".{name}.part"
         try:

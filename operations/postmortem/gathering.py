@@ -37,7 +37,7 @@ async def _opened_before(database: Database, at: datetime) -> Sequence[BreakerMo
 def _opening_moves(at: datetime) -> Select[Any]:
     """Select the transition since which each breaker is not closed, for those not closed at `at`.
 
-    That is its first transition after its last closing, or its first one ever.
+    That is its first transition after its last closing, or its first one ever. At most `MOST`.
     """
     moves = BREAKER_MOVES.c
     breaker = (moves.stage, moves.provider, moves.holder)
@@ -334,7 +334,7 @@ async def _read_all(
     moment: str,
     *key: str,
 ) -> Sequence[Row]:
-    """Return all rows of a query with a row limit, page by page.
+    """Return all rows of a query with a row limit, page by page; stop at `MAX_ROWS` or more.
 
     Each page begins at the moment of the last row of the page before, because further rows may have
     the same moment; a page without new rows is the last.

@@ -34,7 +34,10 @@ class Span:
 
 
 def latency_chart(story: Mapping[str, Any], span: Span) -> str:
-    """Return a dot for each answer, with the budget, and a cross for each turn without one."""
+    """Return a dot for each answer, with the budget, and a cross for each turn without one.
+
+    If there are more than `MAX_DOTS`, only the slowest answers and the first such turns are drawn.
+    """
     inside = [item for item in story["turns"] if _moment(item["at"]) >= span.since]
     turns = _slowest_turns([item for item in inside if item["v2v_s"] is not None], span)
     silent = [item for item in inside if item["v2v_s"] is None and item["turn"]][:MAX_DOTS]
@@ -103,7 +106,7 @@ def breaker_chart(story: Mapping[str, Any], span: Span) -> str:
 
 
 def failure_chart(story: Mapping[str, Any], span: Span) -> str:
-    """Return each failure as a mark on its rung's line."""
+    """Return each failure, of the first `MAX_DOTS`, as a mark on its rung's line."""
     rungs = list(dict.fromkeys((item["stage"], item["provider"]) for item in story["failures"]))
     base = ROW * max(1, len(rungs)) + 10
     names = [_row_name(f"{stage} {name}", ROW * at + 20) for at, (stage, name) in enumerate(rungs)]

@@ -90,7 +90,10 @@ class CallList:
             return await select_rows(connection, query, ListedCall)
 
     async def sums(self, wanted: CallFilter) -> Sequence[CallSum]:
-        """Return the sums of the wanted calls, by day, verdict and currency."""
+        """Return the sums of the wanted calls, by day, verdict and currency, the latest day first.
+
+        At most `MAX_SUMS`.
+        """
         day = func.date(CALLS.c.started_at)
         query: Select[Any] = (  # pyright: ignore[reportAssignmentType] - the columns' types vary
             _select_listed_calls()
@@ -109,7 +112,7 @@ class CallList:
         return [replace(row, day=str(row.day)) for row in found]  # a date in PostgreSQL
 
     async def choices(self) -> CallChoices:
-        """Return the agents, campaigns and results that are on record."""
+        """Return the agents, campaigns and results on record, at most `MAX_CHOICES` of each."""
         async with self.database.reading() as connection:
             found = [
                 list((await connection.execute(_select_distinct(column))).scalars())

@@ -60,7 +60,10 @@ class Callbacks:
 
 
 async def _put_callback(connection: AsyncConnection, wanted: Callback) -> bool:
-    """Store a call's callback; return False if it had one, which is reopened with both reasons."""
+    """Store a call's callback; return False if it had one, which is reopened with both reasons.
+
+    After a reopening, the notice to the staff is pending again.
+    """
     of_call = CALLBACKS.c.call_id == wanted.call_id
     query = select(CALLBACKS.c.reason).where(of_call)
     earlier_reason = (await connection.execute(query)).scalar_one_or_none()

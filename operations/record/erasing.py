@@ -208,8 +208,9 @@ class Erasure:
     async def erase_old(self, keep_days: Mapping[str, int], *, now: datetime) -> Mapping[str, int]:
         """Erase rows that are older than their kind is kept; return how many of each kind.
 
-        A row whose file cannot be deleted stays for another try. Then `StorageError` is raised,
-        after everything else is erased.
+        Also deletes their audio files, CRM reports that were accepted `ACCEPTED_KEPT_S` ago, and
+        what was sent about erased alerts. A row whose file cannot be deleted stays for another try.
+        Then `StorageError` is raised, after everything else is erased.
         """
         erased: Counter[str] = Counter()
         left: dict[str, str] = {}
@@ -331,7 +332,9 @@ class Erasure:
             await asyncio.sleep(REST_S)
 
     async def _erase_files(self, kind: str, oldest: datetime) -> Mapping[str, str]:
-        """Delete the files of rows that will be erased or lose their recording.
+        """Delete the files of old voicemails or recordings; other kinds have none.
+
+        Calls whose file is deleted, or was missing, have no recording from now on.
 
         Returns:
             By path, why a file could not be deleted.
@@ -392,7 +395,10 @@ def _is_old(
 
 
 def unlink_all(paths: Iterable[str]) -> Unlinked:
-    """Delete recordings or journals, and the files next to them; a failure stops no other."""
+    """Delete recordings or journals, and the files next to them; a failure stops no other.
+
+    Blocks.
+    """
     count, left = 0, dict[str, str]()
     for path in map(Path, paths):
         beside = (path.with_suffix(suffix) for suffix in (".text.json", ".summary.json"))

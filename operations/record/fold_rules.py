@@ -182,6 +182,7 @@ class RecordFold:
         yield breaker_move(entry, event, self._holder)
 
     def _note_change(self, call: CallState, event: Event) -> None:
+        """Let the next `take` return the row of this call, and of the event's turn, if any."""
         self._changed[call.call_id] = call
         if (number := call.turn_of(event)) is not None:
             self._changed_turns.setdefault(call.call_id, set()).add(number)
@@ -270,7 +271,7 @@ def messages(entry: Entry, call: CallState) -> Iterator[RecordRow]:
 
 
 def _message_row(entry: Entry, turn: int, role: str, text: str, spans: list[Span]) -> RecordRow:
-    """Return the row of one utterance of a turn; `spans` say when each part was heard."""
+    """Return the row of one utterance; `spans` have the provider and word count of each part."""
     return {
         "call_id": entry.call_id,
         "turn": turn,

@@ -266,7 +266,10 @@ def _calls_in_journal(folder: Path, same: SameNumber, *, ours: bool) -> set[str]
 
 
 def _numbers_in_journal(path: Path, *, ours: bool) -> Sequence[str]:
-    """Return the numbers that may identify the other party; none without a start in the journal."""
+    """Return the numbers that may identify the other party; blocks.
+
+    None if the call's start is not in the first `FIRST_LINES` lines of the journal.
+    """
     if not path.exists():  # deleted meanwhile, because it was old
         return ()
     with path.open(encoding="utf-8", errors="replace") as file:
@@ -281,7 +284,10 @@ def _numbers_in_journal(path: Path, *, ours: bool) -> Sequence[str]:
 
 
 def _audio_files(folder: Path, ids: Sequence[str]) -> set[str]:
-    """Return the audio files of calls; also of those whose rows were erased earlier."""
+    """Return the paths of calls' audio files; not each of them exists. Blocks.
+
+    The names contain the call, so those of calls whose rows were erased earlier are included.
+    """
     known, found = set(ids), {str(folder / f"{call_id}.wav") for call_id in ids}
     # A call that moved to another process has another file from there, complete or not.
     names = (path.name.partition(".")[0] for path in folder.glob("*-*.wav*"))

@@ -78,7 +78,7 @@ class MachineFiles:
         return [ErasureRequest(**row) for row in rows]
 
     async def last_seen(self) -> dict[str, datetime]:
-        """Return when each machine was seen."""
+        """Return when each machine was last seen, by its name."""
         async with self.database.reading() as connection:
             rows = await connection.execute(select(MACHINES.c.name, MACHINES.c.seen_at))
             return {row.name: row.seen_at for row in rows}

@@ -293,7 +293,7 @@ class RecordReader:
     async def figures_since(self, at: datetime) -> Mapping[str, int]:
         """Return how many calls since `at` have each verdict, and the sum of their `failovers`.
 
-        Calls that were in progress at `at` count, too.
+        Calls that were in progress at `at` count, too, unless they began over `MAX_CALL` before it.
         """
         lasted = (CALLS.c.state == "live") | (CALLS.c.ended_at >= at)
         query = (

@@ -142,7 +142,7 @@ class RecordListener:
         return self._halted_at is not None
 
     async def hear(self, entry: Entry) -> None:
-        """Queue one entry; never waits."""
+        """Queue one entry; never waits. If too many wait, the oldest is lost, and counted."""
         self.lost += self._waiting.put(entry)
 
     async def run(self) -> None:
@@ -250,7 +250,7 @@ class RecordListener:
             logger.error("the record ends early, with {} entries unwritten", len(self._waiting))
 
     async def _close_breakers(self) -> None:
-        """Record that the breakers of this process end with it."""
+        """Record that the breakers of this process end with it; no batch may be unconfirmed."""
         self._fold.end(self._utc_now().isoformat(timespec="milliseconds"))
         self._batch = self._fold.take()
         self._number += 1

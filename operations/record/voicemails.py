@@ -75,7 +75,7 @@ class MessageFile:
         self._close_file()
 
     def drop(self) -> None:
-        """Delete the file."""
+        """Close and delete the unfinished file."""
         self._close_file()
         self._part.unlink(missing_ok=True)
 
@@ -95,8 +95,9 @@ class MessageFile:
 
 
 def finish_left(folder: Path, *, utc_s: float) -> int:
-    """Complete the files that dead processes left; return how many; blocks.
+    """Complete the files that nothing was written to for `LEFT_S`; return how many; blocks.
 
+    Dead processes left them. `utc_s` is now, in seconds since 1970.
     Other workers may do the same in the same folder.
     """
     return sum(_finish_file(path, utc_s - LEFT_S) for path in folder.glob(f"*.wav{PART}"))
@@ -148,6 +149,7 @@ def _pack_wave_header(rate_hz: int, length_bytes: int, *, channels: int) -> byte
 
 
 def _sync_folder(folder: Path) -> None:
+    """Flush a folder to the disk, so that a new name in it survives a crash; blocks."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(opened)

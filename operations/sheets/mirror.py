@@ -229,7 +229,11 @@ class SheetMirror:
         )
 
     async def note(self) -> None:
-        """Queue the rows of calls that have ended, and of alerts that were sent or have ended."""
+        """Queue the rows of calls that have ended, and of alerts that were sent or have ended.
+
+        Only of the last `MAX_AGE`; a call waits for `COST_DELAY` after its end. The first time,
+        also looks for an outage that an earlier leader reported.
+        """
         now = self._utc_now()
         calls = await self._outbox.ended_calls(now - MAX_AGE, now - COST_DELAY)
         alerts = await self._alerts.between((now - MAX_AGE).timestamp(), now.timestamp())
@@ -313,7 +317,11 @@ class SheetMirror:
         await self._outbox.put_off(batch, keys, due_s=now + wait_s, doubtful=doubtful)
 
     async def _run_round(self) -> bool:
-        """Do one round; return False, because the next one always waits for `SHEET_CHECK_S`."""
+        """Do one round; return False, because the next one always waits for `SHEET_CHECK_S`.
+
+        A process that does not lead only forgets an earlier leader's outage. Every `TIDY_S`, rows
+        that were sent long ago are deleted.
+        """
         if not self._leads():
             self.leave()
             return False

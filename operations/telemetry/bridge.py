@@ -235,7 +235,7 @@ def bridge_logging() -> None:
 
 
 def _use_our_log(library: logging.Logger) -> None:
-    """Remove a library's own terminal handler, such as Uvicorn's default one."""
+    """Remove a library's own terminal handler, such as Uvicorn's; its records reach our log."""
     for handler in tuple(library.handlers):
         if isinstance(handler, logging.StreamHandler):
             library.removeHandler(handler)

@@ -256,7 +256,7 @@ class ConsoleSums:
         self._calls = KnownCalls()
 
     async def hear(self, entry: Entry) -> None:
-        """Fold one entry."""
+        """Update the calls in progress and the rungs' recent work with one entry."""
         self._calls.add(entry)
         self.recent.add(entry)
 

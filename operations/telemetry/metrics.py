@@ -177,6 +177,7 @@ class Metrics:
                 pass
 
     def _show_breaker(self, event: BreakerMoved | RungFollowed) -> None:
+        """Show a breaker's new state; count how long it was open, in the process where it moved."""
         place = (event.stage, event.provider)
         if isinstance(event, RungFollowed):  # the process whose breaker moved counts its open time
             self._meters.show_breaker(*place, event.breaker)

@@ -56,6 +56,8 @@ def _change_array(
 ) -> None:
     """Replace an array of rows atomically; a concurrent reader gets the previous one.
 
+    Blocks, also while another process replaces it.
+
     Args:
         path: The file.
         change: Returns the new rows, given the stored ones; only the `NEWEST` are kept.

@@ -284,6 +284,7 @@ def _find_newest(alerts: list[Row], fact: AlertRowEvent, status: str) -> int | N
 def _find_recent(
     alerts: list[Row], fact: IncidentBegan | IncidentGrew, at: str, *, again_s: float
 ) -> int | None:
+    """Return the index of the alert that a report reopens: of its kind, over since `again_s`."""
     found = _find_newest(alerts, fact, RESOLVED)
     if found is None or str(fact.kind) not in (UNKNOWN, alerts[found].get("kind")):
         return None

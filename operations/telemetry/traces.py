@@ -126,6 +126,7 @@ class CallSpans:
         return self._turn
 
     def _end_turn(self, at_s: float) -> None:
+        """End the span of the turn, if one has begun, and forget the turn."""
         if self._stopped_s is not None:
             self._turn_at(at_s).end(_nanoseconds(at_s))
         self._turn, self._stopped_s, self._is_decided = None, None, False
@@ -234,7 +235,8 @@ class Traces:
     async def hear(self, entry: Entry) -> None:
         """Process one entry; its spans are sent later, by a thread.
 
-        Entries of calls whose start was not seen are ignored.
+        Entries of calls whose start was not seen are ignored. Above `MAX_LIVE` calls, the oldest is
+        forgotten, and its open spans are not sent.
         """
         at_s = datetime.fromisoformat(entry.at).timestamp()
         if isinstance(entry.event, CallStarted):
