@@ -51,7 +51,7 @@ class IntakeAllowance:
         self._at = now
 
     def spend(self, amount: float, now: float) -> None:
-        """Subtract the amount that has arrived, even if it exceeds the allowance."""
+        """Subtract what has arrived, even if it exceeds the allowance; `now` is monotonic, in s."""
         self._left = self._left_at(now) - amount
         self._at = now
 

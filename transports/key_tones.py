@@ -22,10 +22,10 @@ MAX_KEYS: Final = 32  # a card number has 19
 
 
 def key_tones(keys: str, *, rate_hz: int) -> bytes | None:
-    """Return the tones of digits as 16-bit PCM; `None` for an invalid digit or too many digits."""
+    """Return the tones of digits as 16-bit PCM; `None` for none, too many or invalid ones."""
     if not keys or len(keys) > MAX_KEYS or any(key not in KEYS for key in keys):
         return None
-    pause = bytes(round(PAUSE_S * rate_hz) * 2)
+    pause = bytes(round(PAUSE_S * rate_hz) * 2)  # 2 bytes a sample
     return b"".join(_make_tone(*KEYS[key], rate_hz=rate_hz) + pause for key in keys)
 
 

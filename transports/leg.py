@@ -197,7 +197,7 @@ class People:
         self._carriers: dict[str, CallsPeople] = {}
 
     def add(self, transport: str, carrier: CallsPeople) -> None:
-        """Register a carrier."""
+        """Register a carrier for the callers of `transport`, in place of an earlier one."""
         self._carriers[transport] = carrier
 
     def for_caller(self, transport: str) -> CallsPeople | None:

@@ -168,7 +168,7 @@ class ParkedCall:
         return not self._taken.is_set()
 
     async def wait_until_taken(self) -> None:
-        """Return once we learn that another process has taken the call up."""
+        """Return once another use of the store has shown that another process has the call."""
         await self._taken.wait()
 
     async def wait_for_return(self) -> bool:
@@ -183,7 +183,7 @@ class ParkedCall:
         return not await self.forget()
 
     async def forget(self) -> bool:
-        """Delete our parts and the stored state; return False if that is of another process."""
+        """Delete our parts and the stored state; return False if another process has the call."""
         async with self._changing:
             await self._parts.forget()
             return await self._store_small_part(None)
@@ -255,7 +255,8 @@ class Parked:
         """Take a call up in the next epoch; return the call's store with its state.
 
         From now on, no earlier process can store the call. A state that cannot be used counts as
-        none.
+        none. A usable one is stored again at once, with higher entry numbers: if this process dies
+        before it stores a state, the next one does not use its numbers again.
 
         Args:
             token: The token of the line.

@@ -231,8 +231,8 @@ class ExotelCarrier:
     ) -> FoundCall:
         """Return a call whose outcome Exotel does not report.
 
-        It counts as in progress for `UNREPORTED_S`, after an answer for `MAX_EXOTEL_CALL_S`; then
-        its outcome counts as unknown.
+        From the first time that this is asked about a dial, it counts as in progress for
+        `UNREPORTED_S`, after an answer for `MAX_EXOTEL_CALL_S`; then its outcome is unknown.
         """
         now = asyncio.get_running_loop().time()
         if dial_id not in self._unreported_since:

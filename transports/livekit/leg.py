@@ -86,7 +86,7 @@ class LivekitLeg(PlainLeg):
         return self._output
 
     def on_gone(self, gone: Gone) -> None:
-        """Call `gone` when the far end is gone."""
+        """Call `gone` when the far end is gone, also if it went up to `BEGIN_S` ago."""
         self._gone = gone
         self._begun.set()
 
@@ -105,7 +105,7 @@ class LivekitLeg(PlainLeg):
         self._emit(LegAnswered(call_ref=self.facts.call_ref, after_s=after_s))
 
     async def watch(self) -> None:
-        """Wait until the far end is gone; then call the listener of `on_gone`, and return.
+        """Wait until the far end is gone; publish that, call the listener of `on_gone`, and return.
 
         This waits up to `BEGIN_S` for a listener, because a callee may hang up at once.
         """

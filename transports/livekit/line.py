@@ -104,7 +104,7 @@ class LivekitLine:
         )
 
     async def wait_for_caller(self) -> bool:
-        """Wait for the caller; return whether one has come."""
+        """Wait for the caller; return False if the stay ends first, or `give_up` is called."""
         while self.party is None and not (self.stay.over or self._given_up):
             await self._wait_for_change()
         return self.party is not None

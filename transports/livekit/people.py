@@ -102,6 +102,7 @@ class LivekitPeople:
                 await asyncio.shield(self._delete_room_and_leave(line))
 
     async def _dial_person(self, to: Destination, room: str, *, ring_s: float) -> Dialled:
+        """Ring a person into the room; raises what `dial` and `_outbound_call` raise."""
         url = self.rooms.url.replace("ws", "http", 1)
         async with open_exchange(url, self.api_key.get_secret_value(), self.api_secret) as lk:
             return await dial(lk, await self._outbound_call(lk, to, room, ring_s=ring_s))
@@ -131,6 +132,7 @@ class LivekitPeople:
         return OutboundCall(room=room, trunk_id=trunk_id, number=to.number, ring_s=ring_s)
 
     def _make_watched_leg(self, line: LivekitLine) -> LivekitLeg:
+        """Return a leg on the line, which a task watches until it ends."""
         leg = LivekitLeg(line, emit=self.emit, rooms=self.rooms)
         self.tasks.create_task(_watch_leg(leg), name="watch a person's room")
         return leg

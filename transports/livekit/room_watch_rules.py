@@ -61,13 +61,16 @@ class RoomWatch:
             self.wake_at = now + BACK_S
 
     def line_lost(self, now: float) -> None:
-        """Record that the connection to the server is lost."""
+        """Record that the connection to the server is lost; the stay ends in `LOST_S`."""
         if self.up:
             self.up = False
             self.wake_at = now + LOST_S
 
     def line_restored(self, now: float) -> None:
-        """Record that we are in the room again."""
+        """Record that we are in the room again.
+
+        A caller who is not there has `BACK_S` to return, or `EMPTY_S` if none has come yet.
+        """
         self.up = True
         wait_s = BACK_S if self._came else EMPTY_S
         self.wake_at = None if self.caller_here else now + wait_s
@@ -77,7 +80,7 @@ class RoomWatch:
         self._end_watch("line_ended")
 
     def tick(self, now: float) -> None:
-        """End the stay if a limit has passed."""
+        """End the stay if a limit has passed, as `never_connected` if no caller has ever come."""
         if self.wake_at is not None and now >= self.wake_at:
             self._end_watch("line_lost" if self._came else "never_connected")
 

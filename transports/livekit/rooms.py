@@ -81,7 +81,7 @@ class LivekitRooms:
         self._deleting: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
-        """Release the connections; rooms that are still open stay open."""
+        """Stop all `delete_later`, and release the connections; rooms that are open stay open."""
         tasks = tuple(self._deleting.values())
         for task in tasks:
             task.cancel()

@@ -207,7 +207,8 @@ class LivekitOutput(RepeatingOutput):
             self.line_end.line.play_again(self.owed.sent.again_s, self._line.clock())
 
     async def _write(self, sound: bytes, _: str) -> None:
-        samples = len(sound) // 2
+        """Queue a piece, when the library has room; count it unless the line was lost meanwhile."""
+        samples = len(sound) // 2  # 2 bytes a sample
         await self._line.source.capture_frame(rtc.AudioFrame(sound, RATE_HZ, 1, samples))
         if not self.owed.lost:
             self._written_s += samples / RATE_HZ

@@ -111,6 +111,7 @@ class LocalLeg(PlainLeg):
         await self._output.close()
 
     async def _emit_gone(self, reason: str) -> None:
+        """Call the listener of `on_gone`, at most once."""
         gone, self._gone = self._gone, None
         if gone:
             await gone(reason)
@@ -130,7 +131,7 @@ class _Microphone(BaseInputTransport):
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self, frame: StartFrame) -> None:
-        """Start reading."""
+        """Open the microphone, and watch for the loss of a device, which ends the call."""
         await super().start(frame)
         await self.set_transport_ready(frame)
         self._watching = self.create_task(self._end_when_device_lost(), "watch the devices")
@@ -152,7 +153,7 @@ class _Microphone(BaseInputTransport):
         await super().cleanup()
 
     async def close(self) -> None:
-        """Release the microphone."""
+        """Stop the watch for a lost device, and release the microphone."""
         watching, self._watching = self._watching, None
         if watching and watching is not asyncio.current_task():
             await self.cancel_task(watching)
@@ -205,7 +206,7 @@ class _Loudspeaker(LegOutput):
         self._interruptible = True  # whether a barge-in may drop the last written frame
 
     async def start(self, frame: StartFrame) -> None:
-        """Start playing."""
+        """Open the loudspeaker, and set `playing`, which ends the wait in `LocalLeg.answered`."""
         await super().start(frame)
         await self._device.open()
         await self.set_transport_ready(frame)

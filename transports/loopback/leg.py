@@ -163,10 +163,11 @@ class LoopbackLeg(PlainLeg):
         self._gone = gone
 
     async def hang_up(self, reason: str = "") -> None:
-        """End the line."""
+        """End the line; the caller says nothing more, and `on_gone` is not called."""
         self.line.closed = True
 
     async def _hung_up(self) -> None:
+        """Call the listener of `on_gone`, at most once."""
         gone, self._gone = self._gone, None
         if gone:
             await gone("caller_hung_up")
@@ -189,7 +190,7 @@ class _Input(BaseInputTransport):
         self._speaking: asyncio.Task[None] | None = None
 
     async def start(self, frame: StartFrame) -> None:
-        """Start speaking."""
+        """Open the line, whose recording begins now, and start the task that speaks."""
         await super().start(frame)
         await self.set_transport_ready(frame)
         self._line.open()

@@ -277,7 +277,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
         await self._client.disconnect()
 
     async def cancel(self, frame: CancelFrame) -> None:
-        """Stop at once."""
+        """Leave the line, so that its end is not reported to `on_gone`, and stop at once."""
         self._line.leave()
         await super().cancel(frame)
 
@@ -395,7 +395,10 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
 
 
 async def _until_up(line: StreamLine, played: Callable[[float], None]) -> None:
-    """Wait until there is a stream, or there will be none again; meanwhile nothing is played."""
+    """Wait until there is a stream, or there will be none again.
+
+    Every `CORRECTION_EVERY_S`, `played` is told that nothing is played, to correct the line.
+    """
     while not line.up.is_set():
         played(0.0)
         with suppress(TimeoutError):
@@ -404,7 +407,11 @@ async def _until_up(line: StreamLine, played: Callable[[float], None]) -> None:
 
 
 async def _was_heard(line: StreamLine, dry_at: float) -> bool:
-    """Wait until all audio was heard or is given up; return False if the stream was lost."""
+    """Wait until all audio was heard or is given up; return False if the stream was lost.
+
+    It is given up, and that is reported, `PLAYED_OUT_S` after `dry_at`: the monotonic time when the
+    far end will have played everything.
+    """
     socket = line.socket
     try:
         async with asyncio.timeout(max(dry_at - line.clock(), 0.0) + PLAYED_OUT_S):

@@ -62,7 +62,10 @@ class Tokens:
         self._carrier = carrier
 
     async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
-        """Store `ticket` and return its new token, which is valid once within `for_s`."""
+        """Store `ticket` and return its new token, which is valid once within `for_s`.
+
+        `now` is on this machine's monotonic clock, also in `redeem`.
+        """
         token = secrets.token_hex(TOKEN_BYTES)  # Plivo accepts only letters and digits
         kept = asdict(replace(ticket, until=now + for_s))
         await self._key_values.keep(

@@ -182,7 +182,8 @@ class PlivoCarrier:
         """Return the call that the dial's request placed, else one that may belong to the dial.
 
         That is the oldest call from our number to the number `to` since `since_s` that belongs
-        neither to another dial nor to another request; `None` if there is none.
+        neither to another dial nor to another request; `None` if there is none. The call belongs to
+        the dial only after `_note_listed`, which the caller of this calls.
         """
         listed = await _list_calls(self.rest, to=to, since=datetime.fromtimestamp(since_s, UTC))
         request_uuid = self.news.refs.get(dial_id)

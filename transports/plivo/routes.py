@@ -202,7 +202,7 @@ class PlivoRoutes:
         ).add_to(self.router, MEDIA_PATH)
 
     async def _answer_new_call(self, request: Request, form: Form) -> Response:
-        """Return the instructions for a new call."""
+        """Hold a seat for a new call, and return its instructions; publish a dial's answer."""
         dial_id = dial_id_of(request)
         if dial_id:  # by this request Plivo reports that the callee has answered
             await self._progress.take(plivo_callback(form, ref=dial_id))
@@ -210,7 +210,10 @@ class PlivoRoutes:
         return self._reply_with(await self._tokens.hold_seat(call))
 
     async def _answer_after_stream(self, _: Request, form: Form) -> Response:
-        """Return the instructions for a call whose stream or transfer has ended."""
+        """Return the instructions for a call whose stream or transfer has ended.
+
+        A stored order to ring a person is taken, and its instructions are returned instead.
+        """
         outcome = dial_outcome(form)
         # When we end a stream for a transfer, Plivo may ask here instead of at the order's URL.
         if outcome is None and (verb := await self._orders.take(form["CallUUID"])):
@@ -227,7 +230,11 @@ class PlivoRoutes:
         return xml(_xml_response(verb)) if verb else await self._instructions_after(form, "failed")
 
     async def _take_status(self, request: Request, form: Form) -> Response:
-        """Take a status callback: ringing, machine detection, or the end of a call."""
+        """Take a status callback: ringing, machine detection, or the end of a call.
+
+        An answer of a rung person is a result of the caller's transfer. An end is told to the leg,
+        and what is stored of the call is deleted.
+        """
         if is_about_person(form):  # about the person's leg, with the id of the caller's call
             if caller := answered_for(form):
                 await self._tokens.streamed_calls.find(caller, handed_on="connected")

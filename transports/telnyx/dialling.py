@@ -201,7 +201,7 @@ class TelnyxCarrier:
         """Return a dial as Telnyx's list of events shows it; `None` if it has no event there.
 
         The list, which has only the events of the last day, is filtered by number and time, and
-        here by our own id.
+        here by our own id. Only the first `EVENTS_A_PAGE` events in it are read.
         """
         query = [
             ("filter[product]", "call_control"),

@@ -54,7 +54,7 @@ class TelnyxRest:
         return await self._send_command(call_id, "answer", fields)
 
     async def reject(self, call_id: str) -> int:
-        """Play the busy tone to a caller. Return the status."""
+        """Reject a call, whose caller then hears the busy tone. Return the status."""
         return await self._send_command(call_id, "reject", {"cause": "USER_BUSY"})
 
     async def speak(self, call_id: str, text: str, *, language: str, command_id: str) -> int:

@@ -116,7 +116,7 @@ class TwilioRoutes:
         ).add_to(self.router, MEDIA_PATH)
 
     async def _answer_new_call(self, request: Request, form: Form) -> Response:
-        """Return the instructions for a new call."""
+        """Hold a seat for a new call, and return its instructions."""
         call = call_in(form, call_ref=form["CallSid"], dial_id=dial_id_of(request))
         return self._reply_with(form, await self._tokens.hold_seat(call))
 

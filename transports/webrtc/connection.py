@@ -104,7 +104,7 @@ class BrowserConnection(SmallWebRTCConnection):
         return self.pc.connectionState == "connected" and not self.intake.over
 
     def give_up(self) -> None:
-        """Stop the wait for the browser."""
+        """End the wait in `connects_within`, also a later one."""
         self._settled.set()
 
     async def negotiate_again(self, *, sdp: str, type: str, restart_pc: bool) -> None:  # noqa: A002 - as Pipecat calls it

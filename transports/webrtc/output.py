@@ -44,7 +44,7 @@ class Cushion:
             await self._waiting.popleft()[0]
 
     def cut(self, track: RawAudioTrack, *, lost: bool = False) -> bool:
-        """Drop pending pieces, and return whether they were dropped.
+        """Drop pending pieces, and return whether they were dropped; writers that wait go on.
 
         Args:
             track: The track that holds them.
@@ -85,7 +85,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         self._cut_at = 0  # the id of the last barge-in: frames with a lower id were interrupted
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """On a barge-in, drop the sound that the browser has not received yet."""
+        """On a barge-in, drop sound that waits to be sent, unless a part of it must be heard."""
         if isinstance(frame, InterruptionFrame):
             self._cut_at = frame.id
             track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
@@ -125,7 +125,7 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         await self._cushion.add(taken, uninterruptible=self._uninterruptible)
 
     def _note_heard(self, quiet_s: float | None = None) -> None:
-        """Count the sound as heard that was sent before the last sign of life.
+        """Count the sound as heard that was sent at least `LOST_S` before the last sign of life.
 
         Args:
             quiet_s: How long ago that was; `None` for the current silence of the browser.
@@ -137,7 +137,10 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
             self.owed.sent.echoed(self._sent.popleft()[1])
 
     def _note_back(self, quiet_s: float) -> None:
-        """After a silence of the browser, repeat the sound sent in it, from the start of a word."""
+        """After more than `DOUBT_S` of silence, repeat the sound sent in it, from a word's start.
+
+        Sound that waits to be sent is dropped, and repeated after it. Corrects the caller's line.
+        """
         track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
         if quiet_s <= DOUBT_S or track is None:
             return

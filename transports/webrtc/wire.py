@@ -146,7 +146,10 @@ class PageMessages:
         self._ears = FloodLimit(per_s=EARS_PER_S, cap=EARS_CAP)
 
     async def take(self, message: str | bytes) -> bool:
-        """Take a message: pass it on, or refuse it; return whether Pipecat should read it."""
+        """Take a message: pass it on, or refuse it; return whether Pipecat should read it.
+
+        An accepted one also counts as a sign of life (`heard`).
+        """
         if not await self._all.take(1):
             self.refused("data_messages_too_fast")
             return False
