@@ -220,8 +220,7 @@ class Answering:
             attempt: The attempt's number.
             now: Monotonic, in seconds.
             wrote: What the attempt has written.
-            text: Text that was held until the end, because only the end shows that it is to be
-                spoken.
+            text: Text that only the end shows to be speech.
         """
         if text:
             last = self.write(attempt, text, now)
@@ -229,9 +228,8 @@ class Answering:
         self.attempting.until = self._until(now)
         ended = Stop(attempt=attempt, provider=self._asked[attempt], because="text")
         if wrote is Wrote.NOTHING and not self.answer.may_be_whole(attempt):
-            failure = _empty_failure(
-                self.attempting.policy.stage, self._asked[attempt], self._wordless
-            )
+            stage = self.attempting.policy.stage
+            failure = _empty_failure(stage, self._asked[attempt], self._wordless)
             self._wordless += 1
             return (ended, *self._note_failure(Failed(attempt=attempt, failure=failure), now))
         is_cut = wrote is Wrote.PART and (self.answer.cut_off or not self.answer.at_sentence_end)
