@@ -12,7 +12,10 @@ MAX_TEXT: Final = 500  # characters of an error (chosen)
 
 
 def install_command(*arguments: str) -> str:
-    """Return the command that installs packages into the environment of this program."""
+    """Return the shell command that installs packages into the environment of this program.
+
+    It is one of `uv` if the environment has no pip.
+    """
     python = shlex.quote(sys.executable)
     wanted = " ".join(f'"{item}"' if "[" in item else item for item in arguments)
     if importlib.util.find_spec("pip") is None:

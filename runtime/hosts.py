@@ -36,7 +36,10 @@ def is_near(host: str) -> bool:
 
 
 def use_proxies(variables: Mapping[str, str]) -> None:
-    """Replace the proxies by those in these environment variables; lower case wins, as in curl."""
+    """Replace this process's proxies by those in these environment variables.
+
+    Lower case wins, as in curl; names in mixed case are ignored.
+    """
     _PROXIES.clear()
     for name, value in sorted(variables.items()):  # upper case first
         if name.lower().endswith(PROXY_SUFFIX) and (name.islower() or name.isupper()):
@@ -44,7 +47,10 @@ def use_proxies(variables: Mapping[str, str]) -> None:
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy's address for a request to `url`; `None` to connect directly."""
+    """Return the proxy's address for a request to `url`; `None` to connect directly.
+
+    Also `None` for a URL that cannot be read: the request itself will fail.
+    """
     if not _PROXIES:
         return None
     # Rarely needed, and slow to import; typeshed does not list it.

@@ -32,7 +32,7 @@ _SESSIONS: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSe
 async def open_connections() -> AsyncIterator[None]:
     """During the block, keep connections of this event loop open between requests.
 
-    Blocks may be nested; the inner one has its own connections.
+    At its end, they are closed. Blocks may be nested; the inner one has its own connections.
     """
     loop = asyncio.get_running_loop()
     before = _SESSIONS.get(loop)
@@ -67,7 +67,8 @@ async def request(
         url: The address.
         may_repeat: Whether to repeat the request if the host has closed the kept connection; only
             for requests that are safe to repeat.
-        asked: Further arguments of `aiohttp.ClientSession.request`.
+        asked: Further arguments of `aiohttp.ClientSession.request`. By default, aiohttp waits up to
+            5 minutes and follows redirects.
 
     Raises:
         aiohttp.ClientError, TimeoutError: No response came; a response may have any status.

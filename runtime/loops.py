@@ -28,6 +28,6 @@ class CallLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:
-    """Run `main` as `asyncio.run` does, in a `CallLoop`."""
+    """Run `main` to its end as `asyncio.run` does, but in a `CallLoop`; return its result."""
     with asyncio.Runner(loop_factory=CallLoop) as runner:
         return runner.run(main)
