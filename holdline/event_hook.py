@@ -31,7 +31,10 @@ class EventHook:
             self._log_once("on_event is too slow; events are dropped")
 
     def call(self, event: Any) -> None:
-        """Call the hook, in its thread."""
+        """Call the hook, in its thread; of its problems, only the first one is logged.
+
+        If it returns a coroutine, that is a problem as well, and is closed without running.
+        """
         try:
             returned = self._hook(event)
             if inspect.iscoroutine(returned):

@@ -153,7 +153,10 @@ class Health:
         return SharedLadders({s: self._stage_policy(s, table, voices) for s in STAGES}, rungs)
 
     def _make_used_rung(self, spec: RungSpec, table: AvailabilityTable) -> UsedRung:
-        """Return a new rung, after importing its modules and making what its calls share."""
+        """Return a new rung, after importing its modules and making what its calls share; blocks.
+
+        What they share is closed in this event loop once nothing refers to the rung.
+        """
         spec = replace(spec, sample_rate_hz=PROBE_RATE_HZ)
         vendor = provider(spec.stage, spec.kind, spec.service)
         vendor.load()  # now, and not while a caller waits
@@ -188,7 +191,10 @@ class Health:
         )
 
     async def _measure_lag_and_tick(self) -> None:
-        """Measure our own stalls, and let open breakers become half-open on time."""
+        """Measure our own stalls, and let open breakers become half-open on time.
+
+        Repeated every `PERIOD_S` until cancelled; the listeners of a rung get its changes.
+        """
         while True:
             self._lag.beat(self._clock())
             for rung in tuple(self._rungs.values()):
@@ -202,6 +208,8 @@ _HEALTH: Final = WeakKeyDictionary[asyncio.AbstractEventLoop, Health]()
 
 def health_here(*, clock: Clock) -> Health:
     """Return the health that all calls of the running event loop share.
+
+    The first call makes it, with its `clock` (monotonic, in seconds); later clocks are ignored.
 
     Raises:
         RuntimeError: None is running.

@@ -132,13 +132,16 @@ class Ladders:
         raise AttributeError(f"Ladders: {reason}")
 
     def join(self) -> None:
-        """Begin to use the rungs with the first stage that is set up."""
+        """Count a stage that is set up; from the first one on, the rungs are probed."""
         self._users += 1
         if self._users == 1:
             self._health.join(self._shared, self._report)
 
     async def leave(self) -> None:
-        """Use the rungs no more after the last stage's cleanup."""
+        """Count a stage that is cleaned up; after the last one, end the rungs' probing.
+
+        Other calls with the same rungs continue it.
+        """
         self._users -= 1
         if self._users == 0:
             await self._health.leave(self._shared, self._report)
@@ -195,7 +198,7 @@ class Ladders:
             self._hold.notice(event)
 
     def _note_turn_without_words(self, event: FloorEvent) -> None:
-        """Expect no answer to a turn without words."""
+        """Tell the hold line to expect no answer to a turn that has closed without words."""
         if isinstance(event, TurnClosed) and not self._floor.worded and self._hold:
             self._hold.note_nothing_said()
 
@@ -291,7 +294,11 @@ class TurnFollower(FrameProcessor):
         self._floor, self._turn, self._emit = floor, turn, emit
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Update the floor, and pass everything on."""
+        """Update the floor, and pass everything on.
+
+        Also emits Pipecat's decisions about pauses and, at a turn's end, counts the turn and emits
+        `TurnDecided`.
+        """
         await super().process_frame(frame, direction)
         follow(frame, self._floor, self._turn)
         if isinstance(frame, MetricsFrame):
@@ -303,7 +310,10 @@ class TurnFollower(FrameProcessor):
 
 
 def follow(frame: Frame, floor: Floor, turn: Turn) -> None:
-    """Update the floor and the turn's deadline; the words of a turn are not known here."""
+    """Update the floor and the turn's deadline by a frame that begins or ends speech or a turn.
+
+    Other frames change nothing. The words of a turn are not known here.
+    """
     now = clock.monotonic()
     match frame:
         case VADUserStartedSpeakingFrame():
@@ -366,7 +376,10 @@ class LadderLlm(LinkedOnce, LlmStage):
             await self._user.leave()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Count a question of the caller's; report a decision about their pause."""
+        """Count the turn of a context that the caller's words began, and emit `TurnDecided`.
+
+        Also emits Pipecat's decisions about pauses; passes everything on.
+        """
         if self._leads:
             follow(frame, self._floor, self._turn)
         match frame:
@@ -382,7 +395,10 @@ class LadderLlm(LinkedOnce, LlmStage):
 
 
 def _build_or_broken(spec: RungSpec, shared: Any, rate_hz: int) -> FrameProcessor:
-    """Return a rung's service; one that cannot be built refuses every request."""
+    """Return a rung's service; one that cannot be built refuses every request.
+
+    `rate_hz` is the line's sample rate; 0 for a model, which needs none.
+    """
     asked_hz = spec.rate_hz or spec.facts.rate_hz(rate_hz)
     spec = replace(spec, sample_rate_hz=rate_hz, rate_hz=asked_hz, shared=shared)
     try:

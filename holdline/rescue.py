@@ -120,7 +120,11 @@ class LocalClips:
         self._files = files
 
     async def say(self, text: str, language: str) -> SpokenClip:
-        """Return a text as 16-bit audio, from its file, or else in the local voice."""
+        """Return a text as 16-bit mono audio at the line's rate, and what has said it.
+
+        It is read from its file, or spoken in the local voice if there is none. If the file cannot
+        be read any more, that is logged, and the local voice speaks as well.
+        """
         if file := self._files.get(text):
             try:
                 return SpokenClip(
@@ -137,6 +141,7 @@ class LocalClips:
 
 @lru_cache(maxsize=CLIPS)
 def _read_sound(file: str, rate_hz: int) -> bytes:
+    """Return a file as 16-bit mono audio; blocks. A file that changes later is not read again."""
     sound, own_hz = soundfile.read(file, dtype="float32", always_2d=True)
     mono = soxr.resample(sound.mean(axis=1), own_hz, rate_hz)
     return (mono.clip(-1.0, 1.0) * np.iinfo(np.int16).max).astype(np.int16).tobytes()
@@ -144,4 +149,5 @@ def _read_sound(file: str, rate_hz: int) -> bytes:
 
 @lru_cache(maxsize=CLIPS)
 def _render_locally(text: str, language: str, rate_hz: int) -> bytes:
+    """Return a text in the local voice, from the cache if it was rendered before; blocks."""
     return say_locally(text, language, rate_hz=rate_hz)

@@ -133,7 +133,13 @@ class _Reading:
         self._is_own = not self._provider.service
 
     def spec(self, taken: Iterable[str]) -> RungSpec:
-        """Return the rung's specification with a name that is not taken, or raise `ValueError`."""
+        """Return the rung's specification, with a name that is not taken; to be called once.
+
+        Its sample rate is not known yet, and its language is empty unless it is stated.
+
+        Raises:
+            ValueError: The rung cannot be used as it is written.
+        """
         for name, value in self._rung.given.items():
             self._read_argument(name, value)
         for name, value in {"name": self._rung.name, **self._keys}.items():
@@ -283,7 +289,11 @@ class _Reading:
                 raise self._error_for_rung(f"{name} is missing")
 
     def _url_with_scheme(self) -> str:
-        """Return the address with a scheme that the service speaks."""
+        """Return the address with a scheme that the service speaks, such as wss instead of https.
+
+        Raises:
+            ValueError: None of its schemes corresponds to the given one.
+        """
         url, schemes = (
             str(self._keys.get("url") or self._provider.url),
             self._provider.facts.schemes,
@@ -297,7 +307,11 @@ class _Reading:
         return f"{twin[scheme]}://{rest}"
 
     def _unused_name(self, taken: set[str]) -> str:
-        """Return the given name, or else the vendor's with a number if it is taken."""
+        """Return the given name, or else the vendor's with a number if it is taken.
+
+        Raises:
+            ValueError: Another rung has the given name.
+        """
         if self._rung.name in taken:
             raise self._error_for_rung(f"name is {self._rung.name!r}, which another rung has")
         if self._rung.name:
@@ -312,7 +326,7 @@ class _Reading:
 
 
 def _local_options(vendor: Provider) -> dict[str, Any]:
-    """Return the types of the options of a kind without a class, by name."""
+    """Return the types of the options of a kind without a class, by name; imports its module."""
     options = getattr(vendor.load(), "OPTIONS", ())
     known = dict(fields_of(options)) if options else {}
     return {name: hint for name, hint in known.items() if name != "rate_hz"}  # the call's
