@@ -98,7 +98,10 @@ def _line_numbers(node: yaml.Node | None, *, name: str) -> dict[Key, int]:
 
 
 def _key_lines(node: yaml.Node, at: Key) -> Iterator[tuple[Key, int]]:
-    """Yield the key and line of each value, without end if an alias contains itself."""
+    """Yield the key and line of each value; never ends if an alias contains itself.
+
+    So the caller must stop at a limit.
+    """
     if isinstance(node, yaml.MappingNode):
         for key_node, value in node.value:
             key = (*at, str(key_node.value))

@@ -33,7 +33,10 @@ OTHERS_PERMISSIONS: Final = 0o077  # permissions removed from new files for ever
 
 
 def keep_private() -> None:
-    """Make new files readable by their owner only, because records hold what callers said."""
+    """Let only their owner read the files that this process creates from now on.
+
+    Records hold what callers said. Its child processes inherit this.
+    """
     os.umask(OTHERS_PERMISSIONS)
 
 

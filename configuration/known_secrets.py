@@ -30,7 +30,10 @@ class KnownSecrets:
         return max(map(len, self._values), default=0)
 
     def learn(self, secrets: Iterable[str], *, region: str = "") -> None:
-        """Add secrets, except those that are too short, and set the region unless it is empty."""
+        """Add secrets of `MIN_CHARACTERS` or more, and set the region unless it is empty.
+
+        Secrets that were added before stay, also those of a configuration that was replaced.
+        """
         self.region = region or self.region
         new = {
             form

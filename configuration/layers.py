@@ -152,7 +152,10 @@ class Layers:
 
 
 def merge_environment(layers: Layers, environment: Environment) -> None:
-    """Apply the variables in `NAMES`, then every `HOLDLINE__SECTION__KEY`; skip empty ones."""
+    """Apply the variables in `NAMES`, then every `HOLDLINE__SECTION__KEY`; skip empty ones.
+
+    A `DOMAIN` without a scheme gets `https://`. What cannot be set is added to `layers.problems`.
+    """
     for name, key in NAMES.items():
         if value := environment.get(name):
             if name == "DOMAIN" and "://" not in value:

@@ -91,7 +91,10 @@ MIN_WORKERS: Final = 2  # chosen: with one, calls would wait 6 s for the replace
 
 
 def own_cores() -> int:
-    """Return how many cores this process may use, at least one."""
+    """Return how many cores this process may use, at least one.
+
+    A control group's quota of processor time is not considered.
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -38,7 +38,7 @@ class _File(Section):
 
 
 def load_prices(file: Path | None = None) -> PriceTable:
-    """Return the prices in `file`, or Holdline's own.
+    """Return the prices in `file`, or Holdline's own; blocks.
 
     Raises:
         ConfigError: The file cannot be read or is not a valid price list.

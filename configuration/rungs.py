@@ -71,7 +71,8 @@ def rung_of(
 def why_not_built(rung: RungSpec) -> str:
     """Return why a rung's service cannot be built, without the key; empty if it can be built.
 
-    The constructor of another's service may raise anything; ours raise errors of values only.
+    The constructor of another's service may raise anything; ours raise errors of values only, and
+    any other error of ours is raised. The service that is built is dropped.
     """
     try:
         provider(rung.stage, rung.kind, rung.service).build(rung)

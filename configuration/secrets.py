@@ -157,7 +157,7 @@ def _keyed_leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
 
 
 def fetch_secrets(layers: Layers, environment: Environment, *, required: bool) -> Iterator[Problem]:
-    """Store the value of each secret that a `…_env` key names.
+    """Store the value of each secret that a `…_env` key names, and mask it from now on.
 
     Yields a problem for each unusable value and, if `required`, for each needed one that is unset.
     A value that another variable has set for the field itself stays. For fields that are not

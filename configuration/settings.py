@@ -395,6 +395,7 @@ class PricesSettings(Section):
 def _own_texts(value: dict[str, Any]) -> tuple[FallbackText, ...] | None:
     """Return the texts with the owner's; `None` without a file, or if it cannot be used.
 
+    Reads the file each time, which blocks.
     Commands that use the whole file report what is wrong with it.
     """
     hold = value.get("hold")

@@ -143,7 +143,10 @@ Ladder = Annotated[tuple[ConnectedSettings, ...], Field(min_length=1)]
 
 
 def _fill_rung(rung: Any, stage: Stage) -> Any:
-    """Add the name and the URL that a rung's kind implies."""
+    """Return a rung with the name and the URL that its kind implies, unless it has its own.
+
+    A rung that is no mapping, or has no kind, is returned as it is.
+    """
     if not isinstance(rung, dict) or not isinstance(rung.get("kind"), str):
         return rung
     kind, service = rung["kind"], rung.get("service")

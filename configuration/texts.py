@@ -24,7 +24,7 @@ DETECTED: Final = "multi"  # the language of each turn is detected
 
 
 def read_texts(path: Path) -> tuple[FallbackText, ...]:
-    """Return the texts in a file.
+    """Return the texts in a file; blocks.
 
     Raises:
         ConfigError: The file cannot be read or is not a valid list of texts.
