@@ -102,7 +102,7 @@ async def write_speech(text: str, file: WavFile, *, config: Path | None) -> None
         await asyncio.to_thread(_write_sound_file, sound, file)
     except (OSError, soundfile.LibsndfileError) as full:
         raise CommandError(f"{file.path} could not be written: {full}") from full
-    length_s = len(sound.pcm) / 2 / sound.rate_hz
+    length_s = len(sound.pcm) / 2 / sound.rate_hz  # 2 bytes a sample
     form = "mu-law" if file.mulaw else "16 bit"
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     console.print(f"{file.path}: {length_s:.1f} s, {sound.rate_hz} Hz, {form}, by {sound.provider}")
@@ -111,6 +111,9 @@ async def write_speech(text: str, file: WavFile, *, config: Path | None) -> None
 @asynccontextmanager
 async def open_batch(config: Path | None, stage: Stage) -> AsyncIterator[Batch]:
     """Yield the ladders for one command: without a configuration or keys, those of a running demo.
+
+    Meanwhile the health of their rungs is shared as `resilience.share` says. Prints on stderr what
+    the command waits for.
 
     Raises:
         ConfigError: The configuration cannot be used, and no demo replaces it.

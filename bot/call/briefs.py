@@ -74,7 +74,7 @@ class Briefs:
         return True
 
     def forget(self, dial_id: str) -> None:
-        """Forget a dial."""
+        """Drop the agent that is kept for a dial, if there is one."""
         self._agents.pop(dial_id, None)
 
 

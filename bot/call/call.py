@@ -217,7 +217,10 @@ class Call:
         return self._reason or ending or "agent_hung_up"
 
     async def run(self) -> None:
-        """Run the call until it has ended and all of its parts are closed; raises no error."""
+        """Run the call until it has ended and all of its parts are closed; raises no error.
+
+        An error of our own ends the call as `failed`; if it had no pipeline yet, with an apology.
+        """
         began = utc_now() - timedelta(seconds=self._shared.clock() - self._began_at)
         try:
             self._leg.tell_to(self.emit)
@@ -274,7 +277,10 @@ class Call:
             take_up(pipeline, self._before, now=self._shared.clock())
 
     def _disclose_withheld(self) -> None:
-        """Give the model the withheld fields, now that a tool has verified the caller."""
+        """Give the model the withheld fields of the contact and of the CRM.
+
+        Called when a tool has verified the caller.
+        """
         contact, pipeline = self._agent.contact, self._pipeline
         held = {name: value for name, value in contact.items() if self._agent.holds_back(name)}
         if pipeline and (text := quoted(VERIFIED_PERSON, held)):
@@ -360,7 +366,11 @@ class Call:
         await self.cancel(MOVED)
 
     async def cancel(self, reason: str) -> None:
-        """End the call at once, even if a processor hangs; the first reason is kept."""
+        """End the call at once, even if a processor hangs; the first reason is kept.
+
+        Before there is a pipeline, only the reason is stored. If Pipecat does not react, the
+        pipeline's task is cancelled until it ends.
+        """
         self._reason = self._reason or reason
         if self._pipeline is None:
             return
@@ -374,7 +384,10 @@ class Call:
             self._must_tear_down.set()
 
     async def settle(self) -> None:
-        """Emit the end of a call whose line was lost, or `CallMoved` if the caller has returned."""
+        """Emit the end of a call whose line was lost, or `CallMoved` if the caller has returned.
+
+        Waits until one of both is known; does nothing if `run` has emitted the end.
+        """
         ended, parked = self._open_end, self._leg.parked
         if ended is None or parked is None:
             return
@@ -451,7 +464,11 @@ class Call:
             await self._speak_opening(pipeline)
 
     async def _speak_opening(self, pipeline: CallPipeline) -> None:
-        """Speak first, once it is known that a person has picked up."""
+        """Speak first, once it is known that a person has picked up.
+
+        Waits up to `crm.greeting_s` for the CRM. From then on, `resume_state` takes the opening for
+        begun.
+        """
         if pipeline.answerer:
             await self._wait_for_person(pipeline.answerer)
         agent = self._agent
@@ -467,7 +484,10 @@ class Call:
         self._opened = True
 
     async def _wait_for_person(self, answerer: AnswererWatch) -> None:
-        """Wait until it is known that a person, not a machine, has picked up."""
+        """Wait until it is known that a person, not a machine, has picked up.
+
+        Meanwhile the carrier's verdict on that is passed on; it is forgotten afterwards.
+        """
         call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
         try:
             await words.watch(call_ref, answerer.carrier_says)
@@ -476,7 +496,10 @@ class Call:
             words.forget(call_ref)
 
     async def _end_for_good(self, reason: str) -> None:
-        """End the call with increasing force: an `EndFrame` alone may get stuck in the pipeline."""
+        """End the call with increasing force: an `EndFrame` alone may get stuck in the pipeline.
+
+        Does nothing without a running pipeline. The first reason is kept.
+        """
         pipeline = self._pipeline
         if pipeline is None or pipeline.worker.has_finished():
             return
@@ -506,7 +529,10 @@ class Call:
         await pipeline.tts.queue_frame(EndFrame())
 
     def emit(self, event: Event) -> None:
-        """Publish an event as it may be stored; show it whole on the screen of a private leg."""
+        """Publish an event as it may be stored; show it whole on the screen of a private leg.
+
+        Also remembers a wanted callback, for the call's resume state.
+        """
         kept = self._before.under_way.get(WANTED) if self._before else None
         is_kept = isinstance(event, CallbackWanted) and asdict(event) == kept  # as it may be stored
         self._emit(stored := event if is_kept else self._words.event(event))

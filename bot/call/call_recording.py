@@ -69,13 +69,19 @@ class CallRecording:
         self._writing: asyncio.Future[None] | None = None
 
     def hear_caller(self, pcm: bytes) -> None:
-        """Record a piece of the caller's audio, once the agent has spoken; never waits."""
+        """Record a piece of the caller's audio, once the agent has spoken; never waits.
+
+        `pcm` is 16-bit mono at the line's rate. A due write begins in a thread.
+        """
         if self._agent_has_spoken and not self._lost:
             self._stereo.hear_caller(self._silenced_if_hidden(pcm), self._clock())
             self._write_if_due()
 
     def hear_agent(self, pcm: bytes) -> None:
-        """Record a piece of what the caller hears; never waits."""
+        """Record a piece of what the caller hears, in the same form as the caller's; never waits.
+
+        The first piece begins the recording of both sides.
+        """
         self._agent_has_spoken = True
         if not self._lost:
             self._stereo.hear_agent(self._silenced_if_hidden(pcm), self._clock())

@@ -120,7 +120,7 @@ class Dialogue:
         )
 
     def add(self, role: str, words: str) -> None:
-        """Add a message to the memory."""
+        """Add a message to the memory; the model is not asked because of it."""
         self.memory.add_message(cast("LLMContextMessage", {"role": role, "content": words}))
 
     def notice(self, event: Event) -> None:

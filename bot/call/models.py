@@ -155,7 +155,7 @@ def _warm_up_voice_activity(models: VoiceModels) -> None:
 
 
 def _align_once() -> None:
-    """Align a noise: the first sentences of each voice are aligned."""
+    """Align a second of noise, as the first sentences of each voice are aligned; blocks."""
     asked = AlignSound(
         attempt=0,
         words=("Hello", "there."),
@@ -196,7 +196,10 @@ LAZY_MODULES: Final = ("anyio._core._sockets", "anyio._core._streams")
 
 
 def _fill_caches() -> None:
-    """Import modules, read source and compile patterns that libraries keep after the first use."""
+    """Import modules, read source and compile patterns that libraries keep after the first use.
+
+    Blocks.
+    """
     for name in LAZY_MODULES:
         import_module(name)
     inspect.getsource(warm_up)  # FastAPI looks up the source of its handlers

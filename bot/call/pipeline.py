@@ -246,7 +246,10 @@ class CallPipeline:
         )
 
     def _seconds_left(self) -> float:
-        """Return how long the call may last from now, or from when it is picked up."""
+        """Return how long the call may last from now, or from when it is picked up, in seconds.
+
+        May be negative in a resumed call, which then has to end.
+        """
         max_s, before = self._agent.max_call_s, self._leg.before
         if self._leg.facts.public:
             max_s = min(max_s, self._settings.transports.webrtc.public_max_call_s)
@@ -254,7 +257,7 @@ class CallPipeline:
         return max_s - (self._clock() - before.began_at if before and before.call_id else 0.0)
 
     def _make_optional(self, answering: AnsweringPlan | None) -> None:
-        """Build what only some calls have."""
+        """Build the transfer and the detection of who picked up; `None` in calls without them."""
         shared, leg, agent, emit = self._shared, self._leg, self._agent, self.outside
         self.transfer = self.answerer = None
         if agent.destinations or agent.keys:
@@ -559,6 +562,6 @@ async def _say_locally(pipeline: CallPipeline, rest: str, *, protected: bool) ->
 
 
 def _note_played(pipeline: CallPipeline, at_s: float) -> None:
-    """Record that the line plays audible audio of an answer."""
+    """Record that the line plays audible audio of an answer since `at_s` (monotonic, seconds)."""
     pipeline.observer.heard(at_s)
     pipeline.hold_line.delivered.played(at_s)

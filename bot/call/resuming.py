@@ -81,14 +81,15 @@ class StateSender:
             self._at_once.clear()
 
     def follow(self, event: FloorEvent | Event) -> None:
-        """Save at once what the caller says; words that may still change can wait."""
+        """Make `run` save at once what the caller says; words that may still change can wait."""
         if isinstance(event, AT_ONCE) or (isinstance(event, WordsCame) and event.final):
             self._at_once.set()
 
     async def keep(self) -> bool:
         """Save the state if it has changed or is `SAVE_AGAIN_S` old; an error is only logged.
 
-        Returns False if another process has taken the call up.
+        Returns False if another process has taken the call up. Emits `CallNotKept` if no other
+        machine could go on with the call, and `CallKept` once one could.
         """
         try:
             async with self._keeping:

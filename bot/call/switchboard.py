@@ -189,7 +189,7 @@ class Switchboard:
             await asyncio.sleep(CHECK_QUIET_S)
 
     def hurry(self) -> None:
-        """Make `close` cancel every call now, even in the middle of a word."""
+        """Make `close`, even if it is called later, cancel every call at once, in mid-word."""
         self._hurried = True
         if self._waiting:
             self._waiting.reschedule(asyncio.get_running_loop().time())
@@ -209,7 +209,7 @@ class Switchboard:
 
 
 async def _log_failure(call: RunningCall, step: Awaitable[None]) -> None:
-    """Run a step for one call and log its failure, which must not affect the other calls."""
+    """Run a step for one call; its failure is logged and not raised, because other calls go on."""
     try:
         await step
     except Exception as broken:  # noqa: BLE001 - a bug in one call must end that call only

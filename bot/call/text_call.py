@@ -157,7 +157,7 @@ class _NothingKept:
         return said or self._caller or Unkept.NO_NUMBER
 
     async def note_callback(self, reason: str, said: str = "") -> None:
-        """Store nothing."""
+        """Store nothing; the tool takes the callback for stored."""
         del reason, said
 
 
@@ -288,7 +288,7 @@ class TextCall:
 async def open_text_call(
     settings: Settings, facts: LegFacts, show: Show
 ) -> AsyncIterator[TextCall]:
-    """Yield a running call; end it with the block.
+    """Yield a running call; end it with the block, after a short wait for its tools.
 
     Args:
         settings: The configuration.

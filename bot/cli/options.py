@@ -37,7 +37,8 @@ def joined_with_or(words: Sequence[str]) -> str:
 def settings_here(config: Path | None) -> Settings:
     """Return the settings of a command that asks a running server or reads its database.
 
-    If nothing is configured, these are the settings of the demo that runs in this folder.
+    If nothing is configured, these are the settings of the demo that runs in this folder, and a
+    line on stderr says so.
 
     Raises:
         ConfigError: With all problems of the configuration.

@@ -110,6 +110,7 @@ class ClipStore:
         return self._loaded[key]
 
     async def _read_in_time(self, clip: Clip, rate_hz: int) -> bytes | None:
+        """Read a clip in the store's thread; `None` after `LOAD_S`, while the thread goes on."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(LOAD_S):
@@ -118,6 +119,7 @@ class ClipStore:
             return None
 
     def _read_clip(self, clip: Clip, rate_hz: int) -> bytes | None:
+        """Return a clip, resampled if necessary; `None` if it cannot be read. Blocks."""
         try:
             samples, found_hz = soundfile.read(str(self._path_of_clip(clip)), dtype="int16")
         except (OSError, soundfile.LibsndfileError):
@@ -174,5 +176,5 @@ class CallVoice:
         return SpokenClip(await self.say_locally(text, language), LOCAL)
 
     async def say_locally(self, text: str, language: str) -> bytes:
-        """Return the text in the local voice."""
+        """Return the text in the local voice, as 16-bit mono at the call's rate; uses a thread."""
         return await asyncio.to_thread(self._local, text, language)

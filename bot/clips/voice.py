@@ -210,7 +210,7 @@ def trim(pcm: bytes, text: str) -> NDArray[np.int16]:
     Raises:
         UnspokenError: The audio is silent, or too short for the whole text.
     """
-    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2")
+    samples = np.frombuffer(pcm[: len(pcm) // 2 * 2], dtype="<i2")  # whole samples of 2 bytes
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE_LEVEL)
     margin = round(MARGIN_S * RATE_HZ)
     if not loud.size or is_cut_short(text, audible_s=float(loud[-1] - loud[0]) / RATE_HZ):

@@ -53,7 +53,7 @@ _PERSONS: Final = re.compile(rf"\b({ANY['persons']})\b")
 
 
 def wants_no_calls(said: str) -> bool:
-    """Return whether the words of a turn ask not to be called again."""
+    """Return whether the first `MAX_CHARACTERS` of a turn ask not to be called again."""
     sentences = _SENTENCE.findall(said[:MAX_CHARACTERS])
     return any(_is_opt_out(sentence) for sentence in sentences)
 

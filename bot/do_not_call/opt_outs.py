@@ -126,6 +126,7 @@ class OptOuts:
     async def take_back(self, owed: OwedNumber, listing: "asyncio.Task[None]") -> bool:
         """Cancel a listing and remove what it has listed; return False if the database fails.
 
+        The number is also deleted from disk, so that no other process lists it.
         A listing that was pending stays cancelled even then. So does that of an earlier part of a
         resumed call.
         """

@@ -41,7 +41,7 @@ class OwedNumbers:
         self._unreadable: set[Path] = set()  # already logged
 
     def keep(self, owed: OwedNumber) -> None:
-        """Write the file of a number atomically."""
+        """Write the file of a number atomically; only its owner may read it."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path_of_number(owed)
         part = path.with_name(path.name + PART)

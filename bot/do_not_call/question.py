@@ -136,7 +136,7 @@ class SentenceJudge:
         task.add_done_callback(lambda done: self._asking.pop(done, None))
 
     async def wait(self) -> None:
-        """Wait until all turns are judged, for a limited time."""
+        """Wait until models have judged all turns, for at most the time of one question."""
         if self._asking:
             await asyncio.wait(set(self._asking), timeout=JUDGE_WITHIN_S + JUDGED_S)
 

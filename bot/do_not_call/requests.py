@@ -194,7 +194,10 @@ class DoNotCallRequests:
                 self._emit(DoNotCallOwed(turn=turn, by=by))
 
     def _note_turn(self, words: str, turn: int) -> None:
-        """Give the judge a turn: a wish for no calls or, after a request, one for calls."""
+        """Give the judge a turn, as a wish for no calls or, after such a request, for calls again.
+
+        Ignored if there is no number that can be listed.
+        """
         if self._number:
             wish = Wish.CALLS_AGAIN if self.listing else Wish.NO_CALLS
             noted = NotedTurn(
@@ -233,7 +236,10 @@ class DoNotCallRequests:
         return True
 
     async def _take_back(self, owed: OwedNumber, listing: "asyncio.Task[None]", by: str) -> str:
-        """Take the number off the list and return the result for the model."""
+        """Take the number off the list, emit that, and return the result for the model.
+
+        If that fails and the number is on the list, it counts as this call's listing again.
+        """
         if not await self.opt_outs.take_back(owed, listing):
             if self.listing is None and _is_listed(listing):
                 self.owed, self.listing = owed, listing
@@ -285,6 +291,7 @@ class DoNotCallRequests:
         return self.listing
 
     def _emit_listed(self, listing: "asyncio.Task[None]") -> None:
+        """Emit `DoNotCallWanted` for a number that is listed, unless the call has been closed."""
         if not self._over and not listing.cancelled():
             turn, by = self._request
             self._emit(DoNotCallWanted(turn=turn, by=by))

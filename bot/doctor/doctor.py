@@ -209,7 +209,10 @@ async def _check_rung(rung: RungSpec, *, online: bool) -> DoctorFinding:
 
 
 async def _why_unbuilt(rung: RungSpec) -> str:
-    """Return why a service cannot be built; its constructor may block, so it has a thread."""
+    """Return why a service cannot be built; its constructor may block, so it has a thread.
+
+    One that takes longer than `BUILD_S` counts as a failure, and its thread is left running.
+    """
     build = partial(why_not_built, rung)
     try:
         async with asyncio.timeout(BUILD_S):

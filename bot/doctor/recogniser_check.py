@@ -66,7 +66,7 @@ class Line:
         await self._lone.send(VADUserStoppedSpeakingFrame(stop_secs=PIECE_S))
 
     async def hear(self, pcm: bytes) -> float:
-        """Send audio, and read the results; return when it has ended.
+        """Send audio in real time, and read the results; return when it has ended (loop's time).
 
         Raises:
             ServiceError: The recogniser failed.

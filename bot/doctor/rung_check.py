@@ -23,7 +23,11 @@ CHECKS: Final = {"stt": check_recogniser, "llm": check_model, "tts": check_voice
 async def check_rung(
     rung: RungSpec, tell: Callable[[CheckLine], None], *, limit_s: float = LIMIT_S
 ) -> None:
-    """Measure what a rung's service can do, and tell each result as soon as it is known."""
+    """Measure what a rung's service can do, and tell each result as soon as it is known.
+
+    The first step that fails is told, and ends the check. A rung with a key is also tried with a
+    wrong one.
+    """
     trial = Trial(rung, tell, limit_s=limit_s)
     share = provider(rung.stage, rung.kind, rung.service).share
     try:

@@ -35,7 +35,10 @@ class StepFailedError(Exception):
 
 
 class Trial:
-    """The time that is left for one rung; `tell` gets each line."""
+    """The time that is left for one rung; `tell` gets each line.
+
+    Of `limit_s`, the last `LEAVE_S` are kept for closing the service.
+    """
 
     def __init__(
         self, rung: RungSpec, tell: Callable[[CheckLine], None], *, limit_s: float
@@ -54,7 +57,8 @@ class Trial:
     ) -> T:
         """Run one step and return its result; cancel it when its time or the trial's is over.
 
-        It may end `late_s` after the trial's time.
+        It may end `late_s` after the trial's time. One that goes on for `LEAVE_S` after its
+        cancellation is left running.
 
         Raises:
             StepFailedError: It failed or took too long, which was told.

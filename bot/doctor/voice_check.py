@@ -68,7 +68,7 @@ class Talker:
     async def interrupt(self, *, after: int) -> float:
         """Interrupt the text after `after` bytes; return how many seconds two words then sound.
 
-        It is zero if the voice fails at these words.
+        It is zero if the voice fails at these words. At least one sample (2 bytes) is awaited.
         """
         await self.say(TEXT, enough=max(2, after))
         await self._lone.send(InterruptionFrame())
@@ -161,7 +161,10 @@ def _word_times(words: Sequence[tuple[str, float]], pcm: bytes, rate_hz: int) ->
 
 
 def _loud_steps(pcm: bytes, rate_hz: int) -> npt.NDArray[np.intp]:
-    """Return the steps of a sound that are not silent."""
+    """Return the numbers of the steps of a sound (16-bit mono) that are not silent.
+
+    A step lasts `STEP_S`; the last, incomplete one is left out.
+    """
     step = round(STEP_S * rate_hz)
     samples = np.frombuffer(pcm[: len(pcm) // 2 // step * step * 2], "<i2").astype(np.float32)
     power = np.square(samples.reshape(-1, step)).mean(axis=1)

@@ -142,7 +142,7 @@ async def run_breaker_timers(
 async def _tick_breakers(
     availability: AvailabilityTable, *, emit: Emit, clock: Callable[[], float]
 ) -> None:
-    """Let breakers change with time, every `BREAKER_TICK_S`, and emit their moves."""
+    """Let breakers change with time, every `BREAKER_TICK_S` until cancelled; emit their moves."""
     while True:
         for event in availability.tick(clock()):
             emit(event)

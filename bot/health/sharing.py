@@ -153,7 +153,8 @@ class BoardClient:
     async def _exchange_reports(self) -> None:
         """Write our reports and adopt those of others; if due, read the clock and renew the leases.
 
-        Raises `StorageError` if the board fails; then unwritten reports stay queued.
+        Emits `RungFollowed` for each breaker or suspicion that changes. Raises `StorageError` if
+        the board fails; then unwritten reports stay queued.
         """
         renews = clock.monotonic() >= self._renew_at
         if renews or self._clock_reading is None:
@@ -211,7 +212,10 @@ class BoardClient:
             self._emit(ShareLost(reason=_reason_of_loss(gone)))
 
     def _end_outage(self) -> None:
-        """After a successful sync: end the outage, if there was one, and repeat all reports."""
+        """After a successful sync: end the outage, if there was one, and repeat all reports.
+
+        Emits `ShareRegained` if the outage was reported.
+        """
         if self._misses == 0:
             return
         self._misses = 0

@@ -151,11 +151,13 @@ class ProviderView:
         self.availability.set_out(name, self.clock(), out=True)
 
     def put_back(self, name: str) -> None:
-        """Put the rung of this name back into rotation."""
+        """Put the rung of this name back into rotation; nothing happens if there is none."""
         self.availability.set_out(name, self.clock(), out=False)
 
     def reset(self, name: str) -> None:
-        """Reset the rung of this name, so that it may be tried at once, and probe it.
+        """Reset the rung of this name, so that it may be tried at once, and probe it soon.
+
+        Emits how its breaker changes.
 
         Raises:
             KeyError: There is no such rung.

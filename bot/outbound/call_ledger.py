@@ -153,7 +153,7 @@ class CallLedger:
             changed.set()
 
     def forget(self, dial_id: str) -> None:
-        """Forget a dial."""
+        """Forget a dial, its call, and what the carrier reported except for the cost."""
         self._calls.pop(dial_id, None)
         self._changed.pop(dial_id, None)
         self.carrier_reports.forget(dial_id)
@@ -161,7 +161,7 @@ class CallLedger:
     def _begin_tracking(self, call_id: str, dial_id: str) -> None:
         """Begin to track a call; one that is resumed keeps the facts of its earlier parts.
 
-        Those of another process are in its `CallStarted`.
+        Those of another process are in its `CallStarted`. May forget the oldest ended calls.
         """
         call = self._calls.get(dial_id)
         if call is None or call.call_id != call_id:

@@ -182,6 +182,9 @@ async def open_outbound(
 ) -> AsyncIterator[Outbound]:
     """Dial the campaigns while the block runs; only the leading process dials.
 
+    The background jobs of campaigns run as well. Logs which numbers will not be called, and a lack
+    of a carrier that can dial.
+
     Args:
         process: The process that takes the calls; its settings and database are used.
         pool: Knows which process leads, and asks the others about their calls.

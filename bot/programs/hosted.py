@@ -154,7 +154,10 @@ class HostedServer(uvicorn.Server):
 
 
 def run_hosted(app: Any, *, host: str, port: int, drain_s: float) -> None:
-    """Serve a host's application until a signal; then drain its calls as `holdline serve` does."""
+    """Serve a host's application until a signal; then drain its calls as `holdline serve` does.
+
+    Blocks until the calls have ended. A call may continue for `drain_s` before it says goodbye.
+    """
 
     async def serve() -> None:
         """Serve until a signal; calls get `drain_s` to end."""
@@ -175,7 +178,8 @@ if TYPE_CHECKING:
 async def answer(runner_args: Any) -> None:
     """Run one call on the connection in `runner_args`, with the local configuration.
 
-    Replaces the runner's logging, which would print what callers say.
+    Replaces the runner's logging, which would print what callers say. From now on, only their owner
+    may read the files that this process creates.
 
     Raises:
         TypeError: `runner_args` holds no connection of a known kind.

@@ -415,7 +415,11 @@ class Guard:
     async def _pass_on(
         self, scope: Scope, receive: Receive, send: Send, identity: Identity
     ) -> None:
-        """Run the application; end its stream when the sender's session has ended."""
+        """Run the application; end its stream when the sender's session has ended.
+
+        That is checked when the application sends, but not more often than every
+        `CHECK_SESSION_EVERY_S`. Caches must not store a response that says nothing else.
+        """
         loop, deadline = asyncio.get_running_loop(), asyncio.timeout(None)
         check_at = loop.time() + CHECK_SESSION_EVERY_S
 

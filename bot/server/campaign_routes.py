@@ -289,7 +289,10 @@ def _refuse_transition(outbound: Outbound, name: str, move: str) -> JSONResponse
 
 
 async def _change_state(outbound: Outbound, name: str, move: str, by: str) -> bool:
-    """Change a campaign's state, by the operator `by`; return False if its state forbids that."""
+    """Change a campaign's state, by the operator `by`; return False if its state forbids that.
+
+    A campaign that is not in the database yet is created first.
+    """
     now, (begins, becomes) = outbound.now_s(), MOVES[move]
     await outbound.queue.open(name, now=now)
     return await outbound.queue.move(name, becomes, reason=by, now=now, begins=begins)

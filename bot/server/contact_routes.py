@@ -192,7 +192,7 @@ def _summary_as_json(summary: StartSummary) -> dict[str, Any]:
 
 
 def unpack(body: bytes, *, command: str) -> bytes:
-    """Return the decompressed file of a request, which may consist of several files. Blocks.
+    """Return the file in a request's body, decompressed if that is gzip. Blocks.
 
     Raises:
         Refused: It is too large, and `command` can import it; or it is not valid gzip.
@@ -210,7 +210,7 @@ def unpack(body: bytes, *, command: str) -> bytes:
 
 @contextmanager
 def upload() -> Iterator[Path]:
-    """Yield the path for a temporary file.
+    """Yield the path for a temporary file, which is deleted after the block.
 
     Raises:
         Refused: The import in the block has refused the file, whose path means nothing to the

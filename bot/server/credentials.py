@@ -94,7 +94,10 @@ class Attempts:
         return last_mark != "" and last_mark == mark
 
     def note_wrong(self, address: str, now: float, mark: str = "") -> None:
-        """Count a wrong credential; `mark` is a hash of it."""
+        """Count a wrong credential; `mark` is a hash of it.
+
+        After `FORGET_S` without one, an address's count begins again.
+        """
         network = network_of(address)
         before = self._wrong.pop(network, NONE_WRONG)
         before = before if now - before.last_at < FORGET_S else NONE_WRONG
@@ -217,7 +220,7 @@ class ConsoleCredentials:
 
         A right one is accepted even while its address must wait, because someone else may be
         guessing from the same address, such as a proxy's. But a token short enough to be guessed
-        has to wait.
+        has to wait. A right one also forgives its address some wrong ones (`Attempts.note_right`).
 
         Raises:
             LookupError: The supervisor, which has the sessions, does not answer.
@@ -234,7 +237,10 @@ class ConsoleCredentials:
         return Denied(way=given.way)
 
     async def sign_in(self, role: Role, *, name: str, address: str) -> str:
-        """Open a session for `SESSION_S`; return the cookie's value, which is not stored itself."""
+        """Open a session for `SESSION_S`; return the cookie's value. Only its hash is stored.
+
+        If the store does not answer, that is logged, and the cookie proves nothing.
+        """
         session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
         kept = {"role": role, "name": name[:NAME_CHARACTERS], "token": self._token_mark(role)}
         kept["network"] = network_of(address)

@@ -397,12 +397,13 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.transport.resume_reading()
 
     def _feed_after(self, wait_s: float) -> None:
+        """Schedule `_feed_when_taken`, unless it is scheduled already."""
         if not self._is_scheduled:
             self._is_scheduled = True
             self.loop.call_later(wait_s, self._feed_when_taken)
 
     def _disconnect_flooder(self) -> None:
-        """Disconnect a peer that sends too much or does not read."""
+        """Disconnect a peer that sends too much or does not read; the application gets `FLOOD`."""
         self._unread.clear()
         self.queue.put_nowait({"type": "websocket.disconnect", "code": FLOOD, "reason": "flood"})
         self.close_sent = True

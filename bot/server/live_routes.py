@@ -52,7 +52,10 @@ class PoolLiveView:
 
 
 async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
-    """Yield the items of all sources as they arrive, until closed or one of them raises."""
+    """Yield the items of all sources as they arrive, until closed or one of them raises.
+
+    Does not end when the sources do. Sources wait while `MAX_QUEUED` items are unread.
+    """
     with _merged_queue(sources) as queue:
         while True:
             yield _item_or_raise(await queue.get())
@@ -61,7 +64,7 @@ async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
 async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterator[Sequence[Item]]:
     """Yield lists of the items of all sources: one item, and those that follow within `within_s`.
 
-    If a source raises an exception, this raises it.
+    If a source raises an exception, this raises it, and the other items of its list are lost.
     """
     with _merged_queue(sources) as queue:
         while True:

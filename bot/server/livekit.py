@@ -20,7 +20,7 @@ from transports.pool import CallPool
 def livekit_router(
     process: Process, tasks: asyncio.TaskGroup, pool: CallPool, settings: LivekitSettings
 ) -> APIRouter:
-    """Return LiveKit's routes; calls and the polling for rooms run in `tasks`.
+    """Return LiveKit's routes, and let transfers call people; calls and polling run in `tasks`.
 
     Raises:
         ValueError: The settings have no key or no secret.

@@ -135,6 +135,8 @@ OPEN_CONNECTIONS_S: Final = (
 async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
     """Answer calls until SIGTERM or SIGINT, then drain and return; a second signal hangs up.
 
+    Once calls can be taken, it tests the providers and prints a line with the address.
+
     Raises:
         UsageError: The address is in use or not this machine's.
     """
@@ -364,6 +366,7 @@ def _drain_s(server: Server, process: Process) -> float:
 async def _await_last_dials(server: Server, until: float) -> None:
     """Wait, until `until`, for the outcomes of the dials that were cancelled at the shutdown.
 
+    `until` is on the loop's clock; a second signal ends the wait.
     Not every carrier would report them to the process that takes over later.
     """
     loop = asyncio.get_running_loop()

@@ -147,7 +147,10 @@ class Offers:
     async def _answer_first(
         self, request: SmallWebRTCRequest, run_call: RunCall, address: str
     ) -> Mapping[str, str]:
-        """Answer the offer of a new call, and run the call in a task once the browser connects."""
+        """Answer the offer of a new call, and run the call in a task once the browser connects.
+
+        Without an answer, its connection is shut, and its place is free again.
+        """
         connection = BrowserConnection(
             emit=self._emit,
             clock=self._clock,

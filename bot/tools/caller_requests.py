@@ -58,7 +58,10 @@ class RecordedMessage:
             self._writing = self._begin_writing()
 
     async def finish(self) -> bool:
-        """Write the rest and give the file its final name; return False if the disk failed."""
+        """Write the rest and give the file its final name.
+
+        Returns False if the disk failed; that is logged, and the file is deleted.
+        """
         if self._writing:
             await self._writing
         await self._begin_writing()
@@ -213,7 +216,10 @@ class CallerRequests:
         return await self._reach() if self._reach else False
 
     def record(self, pcm: bytes, rate_hz: int) -> None:
-        """Record the next piece of a message; never waits. It is on disk within about a second."""
+        """Record the next piece of a message, 16-bit mono; never waits; the first piece begins it.
+
+        It is on disk within about a second. All pieces have the rate of the first one.
+        """
         if self._message is None:
             path = self._messages / f"{self._call_id}.wav"
             self._message = RecordedMessage(path, rate_hz=rate_hz)

@@ -286,7 +286,11 @@ def _why_unusable(item: inspect.Parameter) -> str:
 
 
 def _adapter_of(parameters: Sequence[inspect.Parameter]) -> TypeAdapter[Any]:
-    """Return an adapter that checks and converts arguments, and returns all of them by name."""
+    """Return an adapter that checks and converts arguments, and returns all of them by name.
+
+    Raises:
+        ValueError: A parameter's type has no schema.
+    """
 
     def collect(**arguments: Any) -> Mapping[str, Any]:
         return arguments
@@ -302,7 +306,11 @@ def _adapter_of(parameters: Sequence[inspect.Parameter]) -> TypeAdapter[Any]:
 
 
 def _schema_of(adapter: TypeAdapter[Any], described: Mapping[str, str]) -> Mapping[str, Any]:
-    """Return the JSON schema in the keywords that models' providers accept."""
+    """Return the JSON schema in the keywords that models' providers accept.
+
+    Raises:
+        ValueError: It is longer than `SCHEMA_CHARACTERS`.
+    """
     made = adapter.json_schema(schema_generator=_SchemaMaker)
     schema = {"properties": {}, "required": [], **_inline_schema(made, made.get("$defs") or {})}
     schema["additionalProperties"] = False
@@ -393,7 +401,10 @@ def _is_pending(result: Any) -> bool:
 
 
 async def _settled(result: Any) -> Any:
-    """Return what a result gives in the end, such as a coroutine that nobody awaited."""
+    """Return what a result gives in the end, such as a coroutine that was not awaited.
+
+    An asynchronous iterator gives a list of its first `RESULT_LIMIT` items.
+    """
     while inspect.isawaitable(result):
         awaited, result = result, await result
         if result is awaited:  # as Redis's clients and pipelines, which would go on for ever
@@ -409,7 +420,10 @@ async def _settled(result: Any) -> Any:
 
 
 def _checked_arguments(own: _OwnFunction, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the arguments in the function's types; raise `ArgumentsRefused` if they do not fit."""
+    """Return the arguments in the function's types; raise `ArgumentsRefused` if they do not fit.
+
+    A null that does not fit counts as an argument that was left out.
+    """
     if own.adapter is None:
         return arguments
     try:

@@ -27,7 +27,10 @@ SIGNATURE_HEADER: Final = "Holdline-Signature"  # over time, facts and body or q
 
 
 def call_facts(call_id: str, leg: LegFacts) -> dict[CallFact, str]:
-    """Return the facts of a call; they come from the line, not from what anybody says."""
+    """Return the facts of a call; they come from the line, not from what is said.
+
+    Each is cut off after `FACT_CHARACTERS`, and empty if it is unknown.
+    """
     facts: dict[CallFact, str] = {
         "number": leg.other_party,
         "caller": leg.caller,
@@ -60,7 +63,10 @@ def owner_tools(
 def made_tools(
     settings: Iterable[ToolSettings], facts: Mapping[CallFact, str]
 ) -> Iterator[tuple[str, Tool | str]]:
-    """Yield each tool's entry point or name, and the tool, or why it cannot be used."""
+    """Yield each tool's entry point or name, and the tool, or why it cannot be used.
+
+    Imports the modules of functions. Of two tools of one name, the second cannot be used.
+    """
     taken: set[str] = set()
     for setting in settings:
         about = setting.entry_point or setting.name or ""

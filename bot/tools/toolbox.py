@@ -111,7 +111,10 @@ class _Attempt:
     follower: asyncio.Task[None] | None = None  # delivers the result if the wait was interrupted
 
     def is_kept(self, turn: int, now: float) -> bool:
-        """Return whether it may still matter to a request."""
+        """Return whether it may still matter to a request: in its turn, or while it runs.
+
+        Without a delivered result, or if a lost process began it, also for `UNDELIVERED_S`.
+        """
         is_owed = (self.cut_off or not self.delivered) and now < self.began + UNDELIVERED_S
         return self.turn == turn or is_owed or not self.task.done()
 
@@ -206,7 +209,10 @@ class Toolbox:
         return [schema_of(tool, self._make_handler(tool)) for tool in self.tools]
 
     async def close(self) -> None:
-        """Wait briefly for running tools, because callers count on them; then cancel them."""
+        """Wait up to `FINISH_S` for running tools, because callers count on them; then cancel them.
+
+        Results that are still to be delivered are dropped.
+        """
         tasks = [item.task for item in self._attempts]
         followers = [attempt.follower for attempt in self._attempts if attempt.follower]
         self._attempts.clear()  # so that `_answer_model` starts no more followers
@@ -272,7 +278,8 @@ class Toolbox:
 
         A caller can interrupt the model while a booking is made. If the model repeats the request
         in the next turn, the booking must not be made twice. Two equal calls of one answer are two
-        bookings; if the answer is repeated, the first gets the first result.
+        bookings; if the answer is repeated, the first gets the first result. Also forgets the
+        attempts that matter no more.
         """
         turn, now = self.turn(), self.clock()
         self._attempts = [item for item in self._attempts if item.is_kept(turn, now)]
@@ -393,6 +400,7 @@ def _error_text(error: BaseException) -> str:
 
 
 def _to_json(value: Any) -> str:
+    """Return a value as JSON, cut off after twice the `RESULT_LIMIT`."""
     return json.dumps(value, ensure_ascii=False)[: 2 * RESULT_LIMIT]
 
 

@@ -19,7 +19,7 @@ A call that has lost its worker or its machine gets a seat before new calls do: 
 one, and for `TAKEN_UP_S` after a worker was lost, new calls leave that many seats free.
 
 A worker without a call counts as having room for one, and a pool without a call always admits one:
-refusing its only caller would help no other call.
+refusing its only caller would help no other call. All times are monotonic, in seconds.
 """
 
 import math
@@ -83,13 +83,16 @@ class WorkerLoad:
         self._sent_at.append(now)
 
     def begin(self, seat: int, now: float) -> None:
-        """Count a call that has begun on this worker."""
+        """Count a call that has begun on this worker; one call fewer is on its way there."""
         self.calls[seat] = now
         if self._sent_at:
             self._sent_at.popleft()
 
     def end(self, seat: int, now: float) -> None:
-        """Remove a call if it was one of this worker's."""
+        """Remove a call if it was one of this worker's.
+
+        For `MEASURED_S`, what the reports still contain of its load is subtracted.
+        """
         began_at = self.calls.pop(seat, None)
         if began_at is not None:
             self._ended.append((now, 1.0 - _remaining_weight(now - began_at, SETTLE_S)))
@@ -289,14 +292,20 @@ class PoolAdmission:
         self.workers[worker] = WorkerLoad(now)
 
     def lose(self, worker: int, now: float) -> int:
-        """Remove a worker that is gone; return how many calls it interrupted."""
+        """Remove a worker that is gone; return how many calls it interrupted.
+
+        For `TAKEN_UP_S`, new calls leave as many seats free for them.
+        """
         lost = self.workers.pop(worker, None)
         interrupted = list(lost.calls) if lost else []
         self._lost_calls.lose(interrupted, now)
         return len(interrupted)
 
     def note_load(self, worker: int, *, cores: float, lag_s: float, now: float) -> None:
-        """Store a worker's report, and update the average cost of a call."""
+        """Store a worker's report, and update the average cost of a call.
+
+        Ignored from a worker that is gone or has not been opened.
+        """
         if load := self.workers.get(worker):
             load.note_load(cores=cores, lag_s=lag_s, now=now)
             self._learn_call_cost(now)
@@ -311,7 +320,8 @@ class PoolAdmission:
             call: The carrier's id of the call; another request before it begins returns the same
                 seat.
             address: The IP address of a public caller; empty for others.
-            goes_on: Whether the call has lost its process.
+            goes_on: Whether the call has lost its process. If it is refused, new calls leave a seat
+                free for it for `TAKEN_UP_S`.
         """
         reason = self.why_closed(now, address, goes_on=goes_on)
         for seat, reservation in self._reserved.items():
@@ -334,7 +344,7 @@ class PoolAdmission:
             load.begin(seat, now)
 
     def end(self, seat: int, now: float) -> None:
-        """Free a seat."""
+        """Free a seat, whether it is reserved or of a call that has begun."""
         self._reserved.pop(seat, None)
         for load in self.workers.values():
             load.end(seat, now)
@@ -342,7 +352,8 @@ class PoolAdmission:
     def why_closed(self, now: float, address: str = "", *, goes_on: bool = False) -> str:
         """Return why no call can be taken: `full` or `busy`; empty if one can.
 
-        It is also `full` without a staying worker, and while the last seats are left free.
+        It is also `full` without a staying worker, and while the last seats are left free for calls
+        that have lost their process. Also frees expired seats.
 
         Args:
             now: The current time.

@@ -15,7 +15,9 @@ ANY_RATE_HZ: Final = 8000  # for services that are built only as a check
 
 
 def check_tools(settings: Settings) -> None:
-    """Load all tools, so that a broken one stops the start and not a call.
+    """Load all tools, so that a broken one stops the start and not a call; blocks.
+
+    Imports the owner's modules.
 
     Raises:
         UsageError: A tool's entry point cannot be loaded.
@@ -28,7 +30,9 @@ def check_tools(settings: Settings) -> None:
 
 
 def check_rungs(settings: Settings) -> None:
-    """Build each rung's service once, so that a broken one stops the start and not every call.
+    """Build each rung's service once for each agent, and drop it; blocks.
+
+    So a broken one stops the start and not every call.
 
     Raises:
         UsageError: A service cannot be built from its rung's configuration.

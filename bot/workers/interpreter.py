@@ -29,7 +29,7 @@ def shorten_switch_interval() -> None:
 
 
 def freeze_loaded_objects() -> None:
-    """Exempt all loaded objects from garbage collection (`gc.freeze`).
+    """Collect garbage once, then exempt all loaded objects from it (`gc.freeze`); blocks.
 
     A full collection over Pipecat and the providers' libraries takes 0.05 to 0.2 s (measured on two
     busy cores by benchmarks/turn_latency.py), during which no call is served.

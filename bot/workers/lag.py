@@ -59,7 +59,7 @@ class LoopWatch:
         self._stopped.set()
 
     def beat(self, now: float) -> None:
-        """Record a beat of the loop."""
+        """Record a beat of the loop at `now`, on the watch's clock."""
         self._beat_at = now
 
     def take_step(self) -> str:

@@ -37,11 +37,11 @@ class Leases:
         self._leases: dict[str, _Lease] = {}
 
     def join(self, process: str) -> None:
-        """Add a process."""
+        """Add a process, without places until the next `divide`."""
         self._leases[process] = _Lease()
 
     def leave(self, process: str) -> None:
-        """Take back all places of a process that is gone."""
+        """Take back all places of a process that is gone; the next `divide` leases them out."""
         self._leases.pop(process, None)
 
     def held(self) -> int:
@@ -53,7 +53,7 @@ class Leases:
         return sum(lease.wanted for lease in self._leases.values())
 
     def note_use(self, process: str, *, number: int, inside: int, wanted: int) -> None:
-        """Update a process's lease by its report.
+        """Update a process's lease by its report; ignored unless the process has joined.
 
         Args:
             process: The process.
@@ -71,6 +71,8 @@ class Leases:
 
     def divide(self) -> Mapping[str, LeaseMessage]:
         """Divide the places again; return a message, to be sent, for each process with a new share.
+
+        From now on, the places in a message count as held.
 
         A process gets no more than the free places in addition to those that it holds. The rest
         of its target follows in later calls, when other processes have freed their places.

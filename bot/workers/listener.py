@@ -21,7 +21,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     """Return the socket that systemd opened for us, or one that we bind.
 
     systemd keeps its socket open while the server is replaced; meanwhile, connections wait in the
-    kernel's queue.
+    kernel's queue. A further call binds one: systemd's variables are removed.
 
     Raises:
         UsageError: systemd's socket is unusable, or the address is in use or not this machine's.
@@ -49,7 +49,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
 
 
 def bind_socket(host: str, port: int, *, key: str = "server.port") -> socket.socket:
-    """Return a listening socket.
+    """Return a listening socket, which is inheritable.
 
     Args:
         host: The address.
@@ -109,7 +109,10 @@ ABSTRACT: Final = "@"  # systemd's spelling of the NUL before an abstract socket
 
 
 def notify(state: str) -> None:
-    """Send `READY` or `ALIVE` to the service manager, if there is one (sd_notify(3))."""
+    """Send `READY` or `ALIVE` to the service manager, if there is one (sd_notify(3)).
+
+    Never waits; a failure is only logged.
+    """
     name = service_manager()
     if not name:
         return

@@ -57,13 +57,13 @@ class MachineViews:
         return {"machine": self.machine, "configuration": configuration, "calls": named}
 
     async def publish(self, calls: Sequence[Mapping[str, Any]]) -> None:
-        """Store the view of this machine, with the calls of all its processes."""
+        """Store the view of this machine for `VIEW_S`, with the first `MAX_CALLS` of its calls."""
         await self._pool.key_values.keep(self._token, self.own(calls[:MAX_CALLS]), for_s=VIEW_S)
 
     async def others(self) -> Sequence[View]:
         """Return the views of the other machines, the newest last, read once in `READ_EVERY_S`.
 
-        None without a store, and while it is away.
+        Empty without a store, while it is away, and after a read that failed.
         """
         if not self._is_shared or self._pool.store_away:
             return ()
@@ -83,7 +83,10 @@ class MachineViews:
 
 @asynccontextmanager
 async def publish_view(pool: WorkerPool, server: ServerSettings) -> AsyncIterator[None]:
-    """Publish the view of this machine while the block runs and this process leads the pool."""
+    """Publish the view of this machine while the block runs and this process leads the pool.
+
+    Does nothing without a shared store.
+    """
     views = MachineViews(pool, server)
 
     async def repeat() -> None:

@@ -78,7 +78,7 @@ class OtherMachines:
         self.room, self.count = sum(rooms), len(rooms)
 
     async def leave(self) -> None:
-        """Let the others count without this machine at once."""
+        """Let the others count without this machine at once, or after `PRESENT_S` if that fails."""
         try:
             await self._link.ask(lambda: self._link.redis.hdel(MACHINES, self._holder))
         except StoreAwayError as away:

@@ -31,7 +31,10 @@ class WiderClaims(Protocol):
     """Claims that hold on other machines as well."""
 
     async def claim(self, what: str) -> KeepOutcome:
-        """Claim this; `REFUSED` if another machine has it, `KEPT_HERE` if one may have it."""
+        """Claim this on all machines.
+
+        Returns `REFUSED` if another machine has it, and `KEPT_HERE` if another one may have it too.
+        """
         ...
 
     def give_back(self, what: str) -> None:
@@ -58,7 +61,10 @@ class Claims:
         return self._shared is not None
 
     def claim(self, what: str, *, holder: str) -> bool:
-        """Return whether the holder gets the work: not if any holder, even this one, has it."""
+        """Claim the work; return False if any holder, even this one, has it.
+
+        A refused claim makes the existing one the newest; beyond `most`, the oldest is dropped.
+        """
         if what in self._holders:
             # Rooms of calls in progress are claimed again every second, so they stay the newest.
             self._holders[what] = self._holders.pop(what)
@@ -99,7 +105,7 @@ class Claims:
         wire.on("give_back", lambda message: self.give_back(message["what"], holder=holder))
 
     def lose(self, holder: str) -> None:
-        """Release the claims of a worker that is gone."""
+        """Release the claims of a worker that is gone, on all machines."""
         for what in [what for what, by in self._holders.items() if by == holder]:
             self.give_back(what, holder=holder)
 
@@ -150,7 +156,12 @@ class KeyValueStore:
         moments: Sequence[str] = (),
         epoch: int | None = None,
     ) -> KeepOutcome:
-        """Store a value, not in an epoch that is over; a full kind loses an old one (`FAIR`)."""
+        """Store a value for `for_s`, and save its kind if that has a file.
+
+        A full kind loses an old value (`FAIR`). The value is refused if the token has a later epoch
+        than `epoch`, which otherwise becomes the token's. `moments` is not needed: all readers of
+        this store have the same clock.
+        """
         if epoch is not None and not self.note_epoch(token, epoch):
             return KeepOutcome.REFUSED
         now, kind = self._clock(), kind_of(token)
@@ -166,7 +177,10 @@ class KeyValueStore:
         return KeepOutcome.KEPT
 
     async def take_up(self, token: str, *, epoch: int | None = None) -> TakenUp | None:
-        """Raise a token's epoch and return its value, which stays; `None` if `epoch` differs."""
+        """Raise a token's epoch by 1; return that and its value, which stays and may be `None`.
+
+        Returns `None`, and changes nothing, if `epoch` is given and is not the token's.
+        """
         current = self._epochs.get(token, 0)
         if epoch not in (None, current):
             return None
@@ -178,7 +192,10 @@ class KeyValueStore:
         return self._epochs.get(token, 0)
 
     def note_epoch(self, token: str, epoch: int) -> bool:
-        """Make this the token's epoch; return False if it has a later one."""
+        """Make this the token's epoch; return False if it has a later one.
+
+        Beyond `MAX_EPOCHS`, the least recently noted epoch is forgotten and counts as 0.
+        """
         if self._epochs.get(token, 0) > epoch:
             return False
         self._epochs.pop(token, None)  # so that it becomes the newest
@@ -198,7 +215,7 @@ class KeyValueStore:
         return kept.value if kept and kept.until > self._clock() else None
 
     async def read_all(self, kind: str) -> Mapping[str, Any]:
-        """Return all values of a kind by token, the newest last."""
+        """Return the values of a kind that have not expired, by token, the newest last."""
         now, kept = self._clock(), self._kept.get(kind, {})
         return {token: item.value for token, item in kept.items() if item.until > now}
 
@@ -291,7 +308,10 @@ class StreamedViews:
         self._own = own
 
     async def watch(self) -> Entries:
-        """Yield the entries of the other workers; their streams stop when this is closed."""
+        """Yield the entries of the other workers; their streams stop when this is closed.
+
+        A reader that is `MAX_QUEUED_ENTRIES` behind loses the oldest entry.
+        """
         number = next(self._numbers)
         queue = self._watchers[number] = asyncio.Queue(MAX_QUEUED_ENTRIES)
         self._wire.send("watch", watcher=number, on=True)
@@ -403,7 +423,11 @@ class WorkerPool(CallPool, Protocol):
         ...
 
     async def take_turn(self, name: str, *, per_s: float) -> float:
-        """Count a request of all processes and return 0; else return the seconds it has to wait."""
+        """Count a request of `name`, which all processes together may send `per_s` times a second.
+
+        Returns 0 if it may be sent now. Otherwise it is not counted, and has to wait for as many
+        seconds as are returned.
+        """
         ...
 
 
@@ -434,7 +458,7 @@ class NoPeers:
         raise LookupError(f"{name} is not a process of this server")
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Return this process's own answer."""
+        """Return this process's own answer, which must have been registered."""
         return [await self._answers[what](fields)]
 
 
@@ -501,7 +525,7 @@ class SingleProcess:
         return NoSeat(reason=self.seats.why_closed(now, address) or "full")
 
     async def take_turn(self, name: str, *, per_s: float) -> float:
-        """Return 0: there is no other process."""
+        """Return 0 and count nothing: there is no other process to share the rate with."""
         del name, per_s
         return 0.0
 

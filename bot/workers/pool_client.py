@@ -121,7 +121,10 @@ class WirePeers:
         self._answers: dict[str, Answer] = {}
 
     async def claim(self, what: str, *, everywhere: bool = False) -> KeepOutcome:
-        """Claim work in the supervisor; refused if another worker has it, or on no answer."""
+        """Claim work in the supervisor; refused if any worker, even this one, has it.
+
+        Also refused, with a warning in the log, if the supervisor does not answer.
+        """
         try:
             return KeepOutcome(await self._wire.ask("claim", what=what, everywhere=everywhere))
         except WireError as gone:
@@ -154,7 +157,10 @@ class WirePeers:
             raise LookupError(str(gone)) from gone
 
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
-        """Return our own answer, then those of the other workers, except for those that fail."""
+        """Return our own answer, then those of the other workers, except for those that fail.
+
+        An error of our own answer is raised.
+        """
         own = await self._answers[what](fields)
         questions = [self.ask(item, what, **fields) for item in self.others]
         answers = await asyncio.gather(*questions, return_exceptions=True)
@@ -250,6 +256,7 @@ class PoolClient:
         self.wire.send("end", seat=seat)
 
     def _store_state(self, state: Mapping[str, Any]) -> None:
+        """Store the supervisor's report; `on_state` then admits requests that wait for a lease."""
         self.state, self.configuration = state, str(state.get("configuration", ""))
         self.claims_everywhere = bool(state.get("claims_everywhere"))
         self.on_state()
@@ -357,6 +364,8 @@ class SharedLimits:
 
     def _is_leased(self, rung: str, now: float) -> bool:
         """Return whether the places of a rung may be used, by the supervisor's last report.
+
+        `now` is monotonic, in seconds: the clock that all processes of a machine share.
 
         Without a supervisor they may, so that the last calls still get their answers.
         """

@@ -39,7 +39,7 @@ class PoolMessages:
         self._pending: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=MAX_PENDING)
 
     def broadcast(self, what: str, **fields: Any) -> None:
-        """Send a message to every worker."""
+        """Send a message to every worker, ready or not; one that cannot take it misses it."""
         for worker in self._workers.values():
             worker.wire.send(what, **fields)
 
@@ -93,14 +93,14 @@ class RateLimit:
 
     @property
     def is_full(self) -> bool:
-        """Whether a request would have to wait."""
+        """Whether a request would have to wait; with a store, by its last answer."""
         now = self._clock()
         if self._shared and not self._part:
             return now < self._full_until
         return (self._part or self._bucket).wait_s(now) > 0
 
     async def wait(self) -> None:
-        """Wait until a request may be sent; first come, first served."""
+        """Wait until a request may be sent, and count it; first come, first served."""
         async with self._turn:
             while wait_s := await self.take():  # noqa: ASYNC110 - for as long as Redis says
                 await asyncio.sleep(wait_s)
@@ -205,7 +205,10 @@ class Quotas:
             await asyncio.sleep(SHARE_EVERY_S)
 
     def divide(self) -> None:
-        """Divide the places again, and send each worker what has changed for it."""
+        """Divide the places again, with a store only our current share of them.
+
+        Each worker whose number of places has changed is sent the new one.
+        """
         for rung, leases in self._leases.items():
             if self._shared:
                 leases.limit = self._shares[rung].places(self._clock())
@@ -310,7 +313,7 @@ class PoolServer:
         self._hung_checked_at = clock()  # the last call of `find_hung`
 
     def receive(self, worker: Worker) -> None:
-        """Add a new worker; to be called before its wire is read."""
+        """Add a new worker, and register what handles its messages, before its wire is read."""
         self.workers[worker.name] = worker
         wire = worker.wire
         wire.on("configured", lambda _: worker.configured.set())
@@ -326,7 +329,10 @@ class PoolServer:
             wire.answer(what, answer)
 
     def lose(self, worker: Worker) -> int:
-        """Remove a worker that is gone, its claims and leases; return how many calls it had."""
+        """Remove a worker that is gone, its claims and leases; return how many calls it had.
+
+        For a few seconds, new calls leave as many seats free for those calls.
+        """
         self.workers.pop(worker.name, None)
         self._views.lose(worker)
         self._claims.lose(worker.name)
@@ -419,7 +425,11 @@ class PoolServer:
             load.leaving = True
 
     def _start_admitting_to(self, worker: Worker, message: Mapping[str, Any]) -> None:
-        """Give calls and leases to a worker that has become ready, and emit `WorkerStarted`."""
+        """Give calls and leases to a worker that has become ready, unless it is leaving.
+
+        Also stores which of its providers failed, connects it to the live views, and makes it emit
+        the waiting events. One of the ready workers emits `WorkerStarted`.
+        """
         if worker.leaving:  # it became ready while it was being stopped
             return
         logger.info("worker {} is ready, as process {}", worker.name, worker.pid)

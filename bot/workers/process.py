@@ -135,7 +135,7 @@ async def _open_opt_outs(
 
 
 def load_providers(settings: Settings) -> None:
-    """Import every rung's module, so that no call waits for it."""
+    """Import every rung's module, so that no call waits for it; blocks."""
     for stage, rung in settings.stages.rungs():
         provider(stage, rung.kind).load()
 
@@ -143,7 +143,7 @@ def load_providers(settings: Settings) -> None:
 def share_providers(settings: Settings) -> dict[str, SharedService]:
     """Return by rung the service that its calls share, such as a client with open connections.
 
-    Rungs whose calls share nothing are left out.
+    Rungs whose calls share nothing are left out. The caller closes the services. Blocks.
     """
     found: dict[str, SharedService] = {}
     for stage, rung in settings.stages.rungs():
@@ -228,7 +228,7 @@ async def open_process(
 def _probing_view(
     settings: Settings, shared: Shared, *, emit: Emit, lag: Lag
 ) -> AbstractAsyncContextManager[ProviderView]:
-    """Return what probes the providers, with the agents' tools after a refusal."""
+    """Return what probes the providers; a probe after a refusal gets the agents' tools."""
     return watch_providers(
         settings,
         shared.policies["llm"].availability,
@@ -248,7 +248,10 @@ async def _open_parts(
     models: VoiceModels,
     prices: PriceTable,
 ) -> Process:
-    """Open the parts of a process in the order above; `opened` closes them."""
+    """Open the parts of a process in the order above; `opened` closes them.
+
+    Also emits the configuration, and exempts what is loaded by then from garbage collection.
+    """
     enter, emit = opened.enter_async_context, emitter.emit_for("")
     await enter(open_connections())
     await enter(open_listeners(settings, own, emitter))

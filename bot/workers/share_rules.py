@@ -21,7 +21,7 @@ ONE_OTHER: Final = 2  # machines
 
 @dataclass(slots=True)
 class Share:
-    """The share of one limit.
+    """The share of one limit. Times are monotonic, in seconds.
 
         share = Share(limit=3)
         share.grant(2, machines=2, asked_at=100.0)
@@ -43,7 +43,7 @@ class Share:
     _away_at: float = -inf  # the latest request without an answer
 
     def grant(self, places: int, *, machines: int, asked_at: float) -> None:
-        """Record the store's answer."""
+        """Record the store's answer: `places` are ours until `OWN_S` after the request was sent."""
         self._granted, self.machines = places, machines
         self._until, self._away_since = asked_at + OWN_S, inf
 
@@ -80,7 +80,7 @@ class LeakyBucket:
     Attributes:
         capacity: How many requests may be sent at once.
         per_s: The rate at which the bucket leaks.
-        level: How full it was at `at`.
+        level: How full it was at `at` (monotonic, in seconds).
     """
 
     capacity: float

@@ -55,7 +55,10 @@ class SharedClaims:
         self._releasing = set[asyncio.Task[None]]()
 
     async def claim(self, what: str) -> KeepOutcome:
-        """Claim this until `give_back`; `KEPT_HERE` if another machine may have it as well."""
+        """Claim this until `give_back`; `REFUSED` if it is already held, on any machine.
+
+        `KEPT_HERE` if another machine may have it as well, because Redis is or was away.
+        """
         value = secrets.token_hex(8)
         keys, args = [f"{CLAIM}{what}", SINCE], [value, round(CLAIM_S * 1000)]
         try:

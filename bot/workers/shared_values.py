@@ -227,6 +227,8 @@ class RedisLink:
     async def try_again(self, request: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Do as `ask` does, even if Redis is away; a success does not end that (`find` does).
 
+        After a failure, Redis counts as away (`lose`).
+
         Raises:
             StoreAwayError: Redis does not answer within `STORE_ANSWER_S`, or refuses.
         """
@@ -253,7 +255,7 @@ class RedisLink:
         self.is_away = True
 
     def find(self) -> None:
-        """Send requests again; after `BLIP_S` or more, `was_there` counts from now."""
+        """Send requests again; if Redis was away for `BLIP_S`, `was_there` counts from now."""
         if self.is_away:
             logger.info("the store (server.store) is back")
             if self._clock() - self._lost_at >= BLIP_S:
@@ -417,7 +419,10 @@ class OwnValues:
         return token in self.undropped or kind_of(token) in self.undropped
 
     async def share(self, token: str) -> KeepOutcome:
-        """Store a value in Redis; it stays unshared on a failure, and is forgotten if refused."""
+        """Store a value in Redis; if that fails, it stays unshared (`KEPT_HERE`).
+
+        If it is refused, it is forgotten, and its epoch is over in this process as well.
+        """
         wrapped = self._kept.get(token)
         if wrapped is None:  # it was dropped meanwhile
             return KeepOutcome.KEPT
@@ -470,7 +475,10 @@ class OwnValues:
             del self.undropped[token]
 
     async def _remove_values(self, token: str, *, ended_at: float) -> None:
-        """Remove a value, or those of a kind that are older; the index has them for longer."""
+        """Remove a value, or those of a kind that were stored before `ended_at` (monotonic).
+
+        Their tokens stay in the index until the values would have expired.
+        """
         client, cursor = self._link.redis, 0
         if kind_of(token):
             await self._link.ask(lambda: client.unlink(_value_key(token)))
@@ -620,7 +628,10 @@ class SharedValues:
         return max(int(found or 0), await self._local.epoch(token))
 
     async def take(self, token: str) -> Any:
-        """Return the value of a token, once; `None` if there is none or it has expired."""
+        """Return the value of a token, once; `None` if there is none or it has expired.
+
+        While Redis is away, only a value of this process; Redis loses it when it is back.
+        """
         here = await self._local.take(token)
         is_unshared = token in self._own.unshared
         self._own.forget(token)
@@ -663,7 +674,10 @@ class SharedValues:
         return value
 
     async def read_all(self, kind: str) -> Mapping[str, Any]:
-        """Return the values of a kind without owners and moments; only our own without Redis."""
+        """Return the values of a kind, which must have neither owners (`FAIR`) nor moments.
+
+        While Redis is away, only the values of this process.
+        """
         try:
             found = await self.link.ask(lambda: self._read_all(keys=[f"{INDEX}{kind}"]))
         except StoreAwayError:
@@ -706,7 +720,10 @@ def _unwrap_value(found: Any, now: float) -> Any:
 
 
 async def _store_value(script: AsyncScript, token: str, wrapped: str, now: float) -> bool:
-    """Store a value in Redis if it still has time left; return False if its epoch is over."""
+    """Store a value in Redis if it still has time left; return False if its epoch is over.
+
+    A full kind, or a full owner of values of that kind, loses the value that would expire first.
+    """
     kept = json.loads(wrapped)
     left_s = kept["for_s"] - (now - kept["at"])
     if left_s <= 0:

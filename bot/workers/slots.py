@@ -119,7 +119,11 @@ class Slots:
         return worker
 
     async def _run_worker(self, worker: Worker) -> None:
-        """Run a worker to its end, and replace it if it was lost."""
+        """Run a worker to its end, report that, and replace the worker if it was lost.
+
+        Another task reports how many of its calls were not continued. A worker that never became
+        ready is replaced by the task that waits for it.
+        """
         began_at = self._clock()
         try:
             await worker.start()
@@ -146,7 +150,10 @@ class Slots:
         await self._replace_lost_worker(worker, lived_s=self._clock() - began_at)
 
     def _remove_ended_worker(self, worker: Worker) -> int:
-        """Remove a worker that has ended; return how many calls it interrupted."""
+        """Remove a worker that has ended; return how many calls it interrupted.
+
+        While the pool is closing, the last one sets `all_gone`.
+        """
         lost = self._server.lose(worker)
         if self._closing and not self._server.workers:
             self.all_gone.set()

@@ -16,7 +16,7 @@ class StoreWatch:
         """Return how long the store has been away when that is to be reported; else `None`.
 
         It is reported once after `REPORT_S`, and then once, with the whole time, when the store is
-        back.
+        back. `now` is monotonic, in seconds; to be called in every round.
         """
         since = self._away_since if self._away_since is not None else now
         away_s, was_reported = now - since, self._reported

@@ -104,7 +104,7 @@ class Supervisor:
             ready: Called when calls can be taken, with a sentence for each provider that failed.
 
         Raises:
-            CommandError: A worker failed during the drain.
+            CommandError: A worker failed during the drain, and no second signal shortened that.
             ExceptionGroup: With a `UsageError`: the store cannot be used.
         """
         async with AsyncExitStack() as stack:
@@ -179,7 +179,11 @@ class Supervisor:
         return refuse(request, self._plan.settings, admit=seats.hold, emit=emit)
 
     async def _watch_workers(self, connections: ConnectionListener) -> None:
-        """Kill workers that hang, send the pool's state and divide the limits, every `ROUND_S`."""
+        """Kill workers that hang, send the pool's state and divide the limits, every `ROUND_S`.
+
+        Also passes on connections that wait for a worker, reports a store that is away, and
+        notifies the service manager. Runs until cancelled.
+        """
         store_watch = StoreWatch()
         while True:
             for item in self._server.find_hung(HUNG_S):
@@ -243,7 +247,10 @@ class Supervisor:
 
 
 def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Loaded) -> int:
-    """Answer calls in worker processes until stopped; return the exit code."""
+    """Answer calls in worker processes until stopped; return the exit code. Blocks.
+
+    Once calls can be taken, it prints a line and notifies the service manager.
+    """
     server = loaded.settings.server
     listener = listening_socket(server.host, server.port)
     port = listener.getsockname()[1]
@@ -350,7 +357,10 @@ def _check_socket(server: ServerSettings) -> socket.socket | None:
 
 
 async def _kill_hung(worker: Worker, folder: Path) -> None:
-    """Kill a worker that hangs, after it has written what it was doing; not twice."""
+    """Kill a worker that hangs, after it has written its stacks; not twice.
+
+    Logs them, and stores in `frozen_in` the function that was running.
+    """
     if worker.killed:
         return
     worker.killed = True

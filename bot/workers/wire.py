@@ -57,11 +57,16 @@ class Wire:
             self._revocable_names.add(what)
 
     def send(self, what: str, /, **fields: Any) -> bool:
-        """Send a message; return False if it is too long, or the other end does not read."""
+        """Queue a message for sending, without a wait.
+
+        Returns False if it is too long, before `run`, or if the other end is gone or reads nothing.
+        """
         return self._queue_message({**fields, "tell": what})
 
     async def ask(self, what: str, /, *, within_s: float = ASK_PROCESS_S, **fields: Any) -> Any:
         """Send a request and return the reply.
+
+        When the wait ends without one, also by cancellation, the request is revoked.
 
         Raises:
             WireError: The other end is gone, has replied with an error, or does not reply in time.

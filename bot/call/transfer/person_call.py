@@ -191,7 +191,7 @@ class PersonCall:
     async def brief(self, summary: str, *, again: bool = False) -> None:
         """Say what the call is about and how to accept; return once the person has heard it.
 
-        Words before that are ignored. Keys are reported at any time.
+        A spoken yes or no counts only from then on; keys are reported at any time.
 
         Args:
             summary: What the call is about; may be empty.

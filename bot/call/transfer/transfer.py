@@ -220,7 +220,7 @@ class Transfer:
         self.waiting.together = False
 
     def return_to_agent(self) -> None:
-        """Return the caller to the agent."""
+        """Disconnect the caller from the person, end the tones, and let the agent speak again."""
         self.part()
         self.hold_line.play_on_hold(on=False)
         self._floor.set_away(Away.PERSON, away=False)
@@ -376,7 +376,11 @@ class TransferAttempt:
         self._tasks.report(self._decision.caller_gone)
 
     async def run(self) -> Handover | None:
-        """Run the attempt; return its result, `None` if the caller hung up first or it crashed."""
+        """Run the attempt; return its result, `None` if the caller hung up first or it crashed.
+
+        However it ends, its tasks are cancelled, and the gate learns the outcome and how long the
+        person was connected.
+        """
         decision = self._decision
         default_outcome = "caller_gone"  # for the gate, if the decision has none
         try:
@@ -525,7 +529,7 @@ class TransferAttempt:
             await self._person.hang_up(reason)
 
     async def _let_go(self) -> None:
-        """End our part of the call after a blind transfer."""
+        """Emit that the transfer succeeded, and end our part of the call: the carrier has it."""
         self._transfer.hold_line.play_on_hold(on=False)
         self._emit_outcome("connected")
         await self._transfer.requests.hang_up(REASON)
@@ -546,7 +550,10 @@ class TransferAttempt:
             await waiting.say(Situation.OFFER_CALLBACK)
 
     async def _take_back(self) -> None:
-        """Return to the agent: the person has left."""
+        """Return to the agent, because the person has left, and emit `CallerReturned`.
+
+        The agent says so, unless the outage menu began the transfer.
+        """
         self._transfer.return_to_agent()
         self._emit(CallerReturned(destination=self._to.name, talked_s=self._decision.talked_s))
         if not self.from_menu:
