@@ -1,10 +1,10 @@
 """The cores and the memory that this machine or control group allows, and how many workers fit."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from configuration.settings import Settings
 from runtime.exits import UsageError
@@ -18,6 +18,13 @@ NEEDED_BYTES: Final = SUPERVISOR_BYTES + WORKER_BYTES
 NO_LIMIT_BYTES: Final = 2**60  # version 1 writes a number of this size instead of "max"
 
 PHYSICAL: Final = "physical memory"
+# Of control groups of version 2 and 1: the limit and the events; the quota and its period, which
+# are in one file in version 2.
+MEMORY_FILES: Final = (
+    ("memory.max", "memory.events"),
+    ("memory.limit_in_bytes", "memory.oom_control"),
+)
+CPU_FILES: Final = (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
 
 GROUPS: Final = Path("/sys/fs/cgroup")
 PROC: Final = Path("/proc")
@@ -52,7 +59,7 @@ def read_limit(*, groups: Path = GROUPS, proc: Path = PROC) -> MemoryLimit | Non
     """
     limits = [
         MemoryLimit(bytes=limit, source=str(folder / name))
-        for folder, name, _ in _memory_groups(groups, proc)
+        for folder, name, _ in _own_groups("memory", MEMORY_FILES, groups, proc)
         if (limit := _read_number(folder / name)) is not None and limit < NO_LIMIT_BYTES
     ]
     if physical := _physical_bytes(proc):
@@ -65,7 +72,9 @@ def count_oom_kills(*, groups: Path = GROUPS, proc: Path = PROC) -> int | None:
 
     The count is that of our control group, or else of a group above it, or else of the machine.
     """
-    files = [folder / events for folder, _, events in _memory_groups(groups, proc)]
+    files = [
+        folder / events for folder, _, events in _own_groups("memory", MEMORY_FILES, groups, proc)
+    ]
     counts = (_read_field(path, "oom_kill") for path in (*files, proc / "vmstat"))
     return next((count for count in counts if count is not None), None)
 
@@ -90,14 +99,20 @@ def killed_for_memory(kills_before: int | None) -> str:
 MIN_WORKERS: Final = 2  # chosen: with one, calls would wait 6 s for the replacement if it died
 
 
-def own_cores() -> int:
-    """Return how many cores this process may use, at least one.
+def own_cores(*, groups: Path = GROUPS, proc: Path = PROC) -> int:
+    """Return how many whole cores this process may use, at least one.
 
-    A control group's quota of processor time is not considered.
+    Beside the machine's, the smallest quota of processor time counts: of our control group or of
+    any group above it, such as that of a container with `--cpus`.
     """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    quotas = [
+        max(1, int(text[0]) // int(text[1]))
+        for folder, *names in _own_groups("cpu", CPU_FILES, groups, proc)
+        if (text := _read_words(folder, names)) and all(map(str.isdecimal, text))
+    ]
+    return min((cores, *quotas))
 
 
 def worker_count(settings: Settings) -> int:
@@ -135,8 +150,17 @@ def check_memory(settings: Settings) -> str:
     )
 
 
-def _memory_groups(groups: Path, proc: Path) -> Iterator[tuple[Path, str, str]]:
-    """Yield our memory groups, innermost first: folder, name of the limit, name of the events."""
+def _own_groups(
+    controller: str, names: tuple[tuple[str, ...], tuple[str, ...]], groups: Path, proc: Path
+) -> Iterator[tuple[Any, ...]]:
+    """Yield our control groups, innermost first: the folder, and the names of its files.
+
+    Args:
+        controller: Its name in version 1.
+        names: The files' names in version 2 and in version 1.
+        groups: Where control groups are mounted.
+        proc: Where the processes' files are.
+    """
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:  # not Linux
@@ -144,15 +168,15 @@ def _memory_groups(groups: Path, proc: Path) -> Iterator[tuple[Path, str, str]]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            root, names = groups, ("memory.max", "memory.events")
-        elif "memory" in controllers.split(","):
-            root, names = groups / "memory", ("memory.limit_in_bytes", "memory.oom_control")
+            root, own_names = groups, names[0]
+        elif controller in controllers.split(","):
+            root, own_names = groups / controller, names[1]
         else:
             continue
         folder = root / path.lstrip("/")
         for place in dict.fromkeys((folder, *folder.parents)):
             if place.is_relative_to(root):
-                yield place, *names
+                yield place, *own_names
 
 
 def _physical_bytes(proc: Path) -> int | None:
@@ -164,6 +188,14 @@ def _physical_bytes(proc: Path) -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
         return None
+
+
+def _read_words(folder: Path, names: Iterable[str]) -> list[str]:
+    """Return the words of these files; empty if one cannot be read."""
+    try:
+        return [word for name in names for word in (folder / name).read_text().split()]
+    except OSError:
+        return []
 
 
 def _read_number(path: Path) -> int | None:

@@ -65,6 +65,34 @@ def test_the_smallest_limit_applies(
 
 
 @pytest.mark.parametrize(
+    ("groups", "own", "cores"),
+    [
+        ({"cpu.max": "200000 100000\n"}, "0::/", 2),
+        ({"cpu.max": "250000 100000\n"}, "0::/", 2),
+        ({"cpu.max": "50000 100000\n"}, "0::/", 1),
+        ({"cpu.max": "max 100000\n"}, "0::/", 8),
+        ({"cpu.max": "6400000 100000\n"}, "0::/", 8),
+        ({"cpu.max": ""}, "0::/", 8),
+        ({"a/cpu.max": "300000 100000", "a/b/cpu.max": "max 100000"}, "0::/a/b", 3),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, "1:cpu:/x", 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "3:cpu,cpuacct:/", 8),
+        ({}, "0::/", 8),
+    ],
+)
+def test_the_cores_are_those_that_the_quotas_allow(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    groups: Mapping[str, str],
+    own: str,
+    cores: int,
+) -> None:
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: range(8))
+    proc = write(tmp_path / "proc", {"self/cgroup": own})
+
+    assert machine.own_cores(groups=write(tmp_path / "groups", groups), proc=proc) == cores
+
+
+@pytest.mark.parametrize(
     ("groups", "own"),
     [
         ({"memory.events": "low 0\noom 2\noom_kill 3\n"}, "0::/"),
