@@ -322,6 +322,8 @@ class SignIn:
     async def sign_in(self, request: Request) -> Response:
         """Open a session and redirect; show the form again if the token is wrong.
 
+        The form is shown, too, if the supervisor, which has the sessions, does not answer.
+
         If the server has no tokens, only redirect.
         """
         form, address = await _urlencoded_form(request), address_of(request)
@@ -333,7 +335,11 @@ class SignIn:
         if isinstance(found, Denied):
             problem = "This token is wrong." if given.value else "Enter the token."
             return sign_in_page(next_path, problem=problem, name=name, wait_s=found.wait_s)
-        cookie = await self._credentials.sign_in(found.role, name=name, address=address)
+        try:
+            cookie = await self._credentials.sign_in(found.role, name=name, address=address)
+        except LookupError:
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+            return sign_in_page(next_path, problem=NO_SUPERVISOR, name=name, status=status)
         response = RedirectResponse(next_path, HTTPStatus.SEE_OTHER)
         # Lax, so that links in alerts work. Requests that change something need our origin, too.
         response.set_cookie(

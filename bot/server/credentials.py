@@ -34,7 +34,7 @@ from configuration.checks import is_short
 from runtime import clock
 from runtime.clock import Clock
 from transports.arrival_rules import network_of
-from transports.pool import CallPool
+from transports.pool import CallPool, KeepOutcome
 
 FREE_ATTEMPTS: Final = 5  # wrong credentials from one address without a wait: people mistype
 FIRST_WAIT_S: Final = 1.0  # doubles with each further wrong one
@@ -239,13 +239,15 @@ class ConsoleCredentials:
     async def sign_in(self, role: Role, *, name: str, address: str) -> str:
         """Open a session for `SESSION_S`; return the cookie's value. Only its hash is stored.
 
-        If the store does not answer, that is logged, and the cookie proves nothing.
+        Raises:
+            LookupError: The supervisor does not answer, so there is no session.
         """
         session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
         kept = {"role": role, "name": name[:NAME_CHARACTERS], "token": self._token_mark(role)}
         kept["network"] = network_of(address)
         key = _session_key(session_id)
-        await self._key_values.keep(key, kept, for_s=SESSION_S)
+        if await self._key_values.keep(key, kept, for_s=SESSION_S) is KeepOutcome.UNKNOWN:
+            raise LookupError(key)
         logger.info("session {} from {} begins, role {}", _label_of_session(key), address, role)
         return session_id
 

@@ -35,7 +35,7 @@ from configuration.settings import ServerSettings
 from runtime import clock
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_pool_client import settings_with
-from transports.pool import CallPool
+from transports.pool import CallPool, KeepOutcome
 
 ACT = "a-token-of-the-console"
 SEE = "a-token-of-the-wall-board"
@@ -367,6 +367,24 @@ class AwayStore(KeyValueStore):
     async def drop(self, token: str) -> None:
         await super().drop(token)
         raise LookupError(token)
+
+
+class NoStore(KeyValueStore):
+    """A store whose process does not answer."""
+
+    async def keep(self, *_: object, **__: object) -> KeepOutcome:
+        return KeepOutcome.UNKNOWN
+
+
+async def test_a_sign_in_without_the_store_is_told_and_gives_no_cookie() -> None:
+    pool = SingleProcess(why_closed=str, clock=clock.monotonic)
+    pool.key_values = NoStore(clock=clock.monotonic)
+    async with guarding(pool) as site:
+        answer = await site.client.post("/sign-in", data={"token": ACT, "name": "Ada"})
+
+    assert answer.status_code == 503
+    assert "The supervisor does not answer" in answer.text
+    assert "set-cookie" not in answer.headers
 
 
 async def test_a_sign_out_that_other_machines_do_not_learn_of_is_told() -> None:
