@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
 CALLERS = ("01_hours", "02_saturday_mulaw", "03_booking", "14_rate_8k")
 LONG_S = 0.02
 ROUND_S = 0.05  # of the collector, after calls that ended: decision 0004
-ROUND = "free_ended_calls.<locals>.look"
+ROUND = "free_ended_calls.<locals>.collect_when_calls_ended"
 
 
 class UpCount:
