@@ -173,10 +173,13 @@ async def test_only_one_probe_runs_at_a_time() -> None:
         assert len(sick.peers[0].record.requests("it")) == 1
 
 
-@pytest.mark.parametrize(("stall_s", "failures"), [(0.0, 2), (1.6, 1)])
+@pytest.mark.parametrize(
+    ("after_s", "stall_s", "failures"),
+    [(0.0, 0.0, 2), (0.5, 1.6, 1), pytest.param(0.05, 1.2, 1, id="with-time-to-read-what-came")],
+)
 @pytest.mark.parametrize("kind", ["deepgram", "openai", "cartesia"])
 async def test_a_silent_open_stream_that_our_own_lag_delayed_proves_nothing(
-    kind: str, stall_s: float, failures: int
+    kind: str, after_s: float, stall_s: float, failures: int
 ) -> None:
     async with ward(SOON, kind=kind) as sick:
         lag, peer = sick.probers[0].lag, sick.peers[0]
@@ -190,7 +193,7 @@ async def test_a_silent_open_stream_that_our_own_lag_delayed_proves_nothing(
             await asyncio.sleep(0.02)
             lag.beat(clock.monotonic())
             open_for_s += 0.02 if peer.record.requests("it") else 0.0
-            if stall_s and open_for_s > 0.5:  # of 2 s: it ends when the probe does
+            if stall_s and open_for_s > after_s:  # of 2 s
                 cast("VirtualLoop", asyncio.get_running_loop()).clock.now += stall_s
                 stall_s = 0.0
 
