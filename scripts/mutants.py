@@ -94,12 +94,20 @@ def with_shared(names: Iterable[str]) -> set[str]:
     return found
 
 
+def data_beside(names: Iterable[str]) -> set[str]:
+    """Return the tables in the folders of these tests, which read them."""
+    folders = {(ROOT / name).parent for name in names if name.startswith("tests/")}
+    tables = (path for folder in folders for path in folder.glob("*.tsv"))
+    return {str(path.relative_to(ROOT)) for path in tables}
+
+
 def prepare(place: Path, *, only: Sequence[str]) -> None:
     """Copy the mutated files and their tests to `place`, with mutmut's settings."""
     unwanted = shutil.ignore_patterns("__pycache__")
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, place / folder, ignore=unwanted)
-    for name in with_shared((*NEEDED, *decision_tests())):
+    tests = with_shared((*NEEDED, *decision_tests()))
+    for name in sorted(tests | data_beside(tests)):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, place / name)
     for path in (place / name for name in decisions()):

@@ -1,5 +1,6 @@
 """The files that `make mutants` changes, and its counts."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -22,3 +23,6 @@ def test_the_copy_has_the_decisions_their_tests_and_the_mutated_files(
     holding = {path.name for path in (tmp_path / "tests/processors/holding").glob("test_*.py")}
     assert {"test_decision.py", "test_outage_rules_menu.py"} <= holding
     assert "test_hold_line.py" not in holding  # a stage
+    for test in (tmp_path / "tests").rglob("test_*.py"):
+        tables = re.findall(r'"(\w+\.tsv)"', test.read_text(encoding="utf-8"))
+        assert all((test.parent / table).is_file() for table in tables), test
