@@ -348,9 +348,15 @@ def _is_for(services: Iterable[FrameProcessor], frame: Frame) -> bool:
 
 
 async def _broadcast_timing(stage: FrameProcessor, service: FrameProcessor) -> None:
-    """Broadcast a recogniser's expected delay; that of the first one is used for all rungs."""
+    """Broadcast a recogniser's expected delay; that of the first one is used for all rungs.
+
+    A service that ends turns itself recommends to leave that to it. The aggregator must not: the
+    stage passes on words alone, whichever rung they come from.
+    """
     if isinstance(service, STTService):
-        await stage.broadcast_frame_instance(service.service_metadata_frame())
+        timing = service.service_metadata_frame()
+        timing.user_turn_strategies = None
+        await stage.broadcast_frame_instance(timing)
 
 
 def _relabelled(measured: Iterable[MetricsData], name: str, *, in_use: bool) -> list[MetricsData]:

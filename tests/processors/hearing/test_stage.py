@@ -18,6 +18,8 @@ from pipecat.frames.frames import (
 from pipecat.metrics.metrics import STTUsageMetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.settings import STTSettings
+from pipecat.services.stt_service import STTService
+from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 
 from fallbacks.availability import AvailabilityTable
 from fallbacks.breaker import State
@@ -57,6 +59,23 @@ async def test_a_healthy_call_asks_the_first_rung_only() -> None:
         assert timing == [call.stage._services[0].name] * 2  # once in each direction
     (standby,) = call.lab.instance("b").record.requests("b")
     assert standby.details["audio_s"] < 0.1
+
+
+async def test_a_recogniser_that_can_end_turns_does_not_end_those_of_a_ladder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def recommend(service: STTService) -> STTMetadataFrame:
+        own = ExternalUserTurnStrategies()
+        return STTMetadataFrame(service.name, 0.4, user_turn_strategies=own)
+
+    monkeypatch.setattr(STTService, "service_metadata_frame", recommend)
+    async with calling() as call:
+        await call.bench.until(lambda: len(call.bench.all(STTMetadataFrame)) == 2)
+
+    told = call.bench.all(STTMetadataFrame)
+    assert [(item.ttfs_p99_latency, item.user_turn_strategies) for item in told] == [
+        (0.4, None)
+    ] * 2
 
 
 async def test_a_caller_who_hangs_up_while_speaking_leaves_no_attempt_in_progress() -> None:
