@@ -205,8 +205,9 @@ class RungModel(AnswerPlaces):
             return
         logger.warning("{}: it ignores that its answer was cancelled", self._rung.name)
         await answer.hang_up()
-        if self._shared_client is None:
-            await _close_sdk_client(getattr(self, "_client", None))
+        client = getattr(self, "_client", None)
+        if not _is_shared(client, self._shared_client):
+            await _close_sdk_client(client)
 
     async def _set_up_once(self) -> None:
         """Set up and start the service before its first answer; no pipeline does it."""
@@ -264,11 +265,21 @@ class RungModel(AnswerPlaces):
     async def cleanup(self) -> None:
         """Release the service, and its client unless calls share it."""
         client = getattr(self, "_client", None)
-        if self._shared_client is not None:
+        is_shared = _is_shared(client, self._shared_client)
+        if is_shared:
             self._client = None  # others use it
         await super().cleanup()
-        if self._shared_client is None:
+        if not is_shared:
             await _close_sdk_client(client)
+
+
+def _is_shared(client: Any, shared: Any) -> bool:
+    """Return whether a client uses the connections that calls share; a copy of that client does.
+
+    Not every service takes the shared client: some construct their own.
+    """
+    same = getattr(client, "_client", client) is getattr(shared, "_client", shared)
+    return shared is not None and same
 
 
 async def _logging_errors(closing: Awaitable[None], name: str) -> None:

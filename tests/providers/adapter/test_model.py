@@ -266,6 +266,19 @@ async def test_all_calls_use_the_connections_of_one_client(kind: str) -> None:
         await shared.close()
 
 
+async def test_a_client_that_a_service_makes_for_itself_is_closed_with_the_call() -> None:
+    place = "pipecat.services.openai.responses.llm:OpenAIResponsesHttpLLMService"
+    given = {"service": place, "model": "m"}
+    shared = share(rung_spec("llm", "pipecat", "http://127.0.0.1:9", **given))
+    model = build(rung_spec("llm", "pipecat", "http://127.0.0.1:9", shared=shared, **given))
+    client = model._client
+    await model.close()
+
+    assert client.is_closed()
+    assert not shared.client.is_closed()
+    await shared.close()
+
+
 @pytest.mark.parametrize("kind", SERVICES)
 async def test_it_writes_outside_calls(kind: str) -> None:
     async with Lab([Spec(name="it", kind=kind)], speed=20.0) as lab:
