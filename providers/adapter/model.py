@@ -17,6 +17,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMSpecificMessage
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
+from pipecat.services.llm_service import WebsocketLLMService
 from pipecat.utils.asyncio.task_manager import TaskManager
 
 from fallbacks.failure import Failure, Kind, Scope, error_of, failed, finding
@@ -24,7 +25,8 @@ from fallbacks.symptoms import Moment
 from providers.adapter.answer import PipecatAnswer
 from providers.adapter.building import build_service
 from providers.adapter.failures import service_failure
-from providers.adapter.model_places import ANSWER, AnswerPlaces
+from providers.adapter.model_places import ANSWER, AnswerPlaces, OneSocket
+from providers.adapter.service_class import load_class
 from providers.catalog import end_reasons, provider
 from providers.openai_servers import is_strict, strict
 from providers.provider import PenAnswer, PenQuestion, RungSpec
@@ -273,6 +275,10 @@ class RungModel(AnswerPlaces):
             await _close_sdk_client(client)
 
 
+class SocketModel(OneSocket, RungModel):
+    """The adapter's part of a model with a websocket."""
+
+
 def _is_shared(client: Any, shared: Any) -> bool:
     """Return whether a client uses the connections that calls share; a copy of that client does.
 
@@ -325,7 +331,9 @@ def build(rung: RungSpec) -> Any:
     own["http_options"] = http | ({"base_url": rung.url} if rung.url else {})
     own = {name: value for name, value in own.items() if name not in rung.init}
     service = rung.service or provider("llm", rung.kind).service
-    service = build_service(replace(rung, service=service), RungModel, **own)
+    is_socket = issubclass(load_class(service, "llm"), WebsocketLLMService)
+    part = SocketModel if is_socket else RungModel
+    service = build_service(replace(rung, service=service), part, **own)
     inner: Any = getattr(getattr(service, "_client", None), "_client", None)
     if hasattr(inner, "follow_redirects"):  # callers' words go only to the configured address
         inner.follow_redirects = False

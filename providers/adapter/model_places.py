@@ -5,18 +5,27 @@ the answer instead of into a pipeline: the stage runs tools, counts usage and ju
 """
 # ruff: noqa: D102, SLF001 - methods that override Pipecat's, and call them
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import wraps
 from typing import Any, Final, cast
 
-from pipecat.frames.frames import ErrorFrame, Frame, LLMMessagesAppendFrame, LLMTextFrame
+from pipecat.frames.frames import (
+    ErrorFrame,
+    Frame,
+    LLMContextFrame,
+    LLMMessagesAppendFrame,
+    LLMTextFrame,
+)
 from pipecat.metrics.metrics import LLMTokenUsage
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMSpecificMessage
-from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from websockets.protocol import State
 
 from providers.adapter.answer import PipecatAnswer
+from providers.sockets import forbid_redirects
 
 ANSWER: Final[ContextVar[PipecatAnswer | None]] = ContextVar("answer", default=None)
 
@@ -111,3 +120,36 @@ class AnswerPlaces(FrameProcessor):
     @_in_answer
     def _handle_finish_reason(self, answer: PipecatAnswer, finish_reason: Any) -> None:
         answer.say_why(getattr(finish_reason, "name", finish_reason))
+
+
+class OneSocket(FrameProcessor):
+    """Stands in front of a model that keeps one websocket for all of its answers.
+
+    Pipecat reconnects when the socket is lost in an answer, and begins the answer again, although
+    some of its words were spoken. Here, that ends the answer.
+    """
+
+    _websocket: Any
+
+    def __init__(self, **kwargs: Any) -> None:
+        forbid_redirects()
+        self._asking = asyncio.Lock()
+        super().__init__(**kwargs)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Answer one question at a time: the words on the socket name no answer."""
+        if isinstance(frame, LLMContextFrame):
+            async with self._asking:
+                await super().process_frame(frame, direction)
+        else:
+            await super().process_frame(frame, direction)
+
+    async def _ensure_connected(self) -> None:
+        """Connect once, if necessary; raise a `ConnectionError` if that fails."""
+        if self._websocket is None or self._websocket.state is not State.OPEN:
+            await cast("Any", self)._reconnect_websocket(1)
+
+    async def _try_reconnect(self, *_: Any, **__: Any) -> bool:
+        """Drop the connection, and return False: the next request opens another one."""
+        await cast("Any", self)._disconnect_websocket()
+        return False
