@@ -346,11 +346,13 @@ class LlmStage(OpenAILLMService):
                 self._policy, numbers=self._turn.attempts, queues=True, prompt=self._turn.until
             )
 
+        asked_at = self._now()
         return ModelAnswer(
             models=self._models,
             answering=Answering(
                 begin,
-                until=self._turn.patient_until,
+                # Before the caller's first turn, the deadline counts from the request.
+                until=lambda _: self._turn.patient_until(asked_at),
                 refused=refused,
                 answer=written,
             ),

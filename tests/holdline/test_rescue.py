@@ -1,11 +1,13 @@
 """Fillers and the rescue sentence of a stock bot whose providers are late or out."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from pipecat.frames.frames import LLMMessagesAppendFrame
 
 from calls.events import AgentSaid
 from fallbacks.events import AttemptFailed, HeldTheLine, StageExhausted
@@ -182,3 +184,16 @@ async def test_a_caller_who_pauses_to_think_hears_no_filler(lab: Lab, broken: st
     assert judged == [False]
     assert {event.provider for event in call.facts(AttemptFailed)} == {broken} - {""}
     assert not heard
+
+
+async def test_models_that_hang_before_the_caller_has_spoken_are_given_up(lab: Lab) -> None:
+    async with stock_call(lab, rescue=SENTENCE) as call:
+        await asyncio.sleep(1.0)
+        break_(lab, STAGES["llm"], faults.Silent())
+        began_s = time.monotonic()
+        greet = {"role": "system", "content": "Greet the caller."}
+        await call.worker.queue_frame(LLMMessagesAppendFrame([greet], run_llm=True))
+        await call.until(lambda: call.line.played)
+
+    assert call.line.audible_from - began_s < 5.0
+    assert call.facts(StageExhausted)[0].stage == "llm"
