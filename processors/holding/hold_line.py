@@ -279,7 +279,8 @@ class HoldLine(FrameProcessor):
                 dry_at -= quiet_samples / frame.sample_rate
                 self.decision.sounded(dry_at, now, audible=quiet_samples < frame.num_frames)
             case LLMFullResponseStartFrame() | LLMFullResponseEndFrame():
-                answer.written(more=isinstance(frame, LLMFullResponseStartFrame))
+                begins, shown = isinstance(frame, LLMFullResponseStartFrame), bool(frame.skip_tts)
+                answer.written(more=begins, shown=shown)
             case AnsweredFrame():
                 self.decision.picked_up(now)
             case BotStoppedSpeakingFrame():

@@ -166,8 +166,13 @@ class PendingAnswer:
                 more_from=dry_at if ReplyState.ON_LINE in self._floor.reply else None,
             )
 
-    def written(self, *, more: bool) -> None:
-        """Record that a reply begins on the line (`more`), or that its last audio is there."""
+    def written(self, *, more: bool, shown: bool = False) -> None:
+        """Record that a reply begins on the line (`more`), or that its last audio is there.
+
+        One that is only `shown` to the caller, as text, is never heard: none is pending then.
+        """
+        if shown:
+            self._holding.expect_nothing()
         self._floor.set_reply(ReplyState.ON_LINE, more=more)
         self._holding.goes_on = self._holding.goes_on and more
 

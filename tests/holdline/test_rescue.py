@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from pipecat.frames.frames import LLMMessagesAppendFrame
+from pipecat.frames.frames import LLMConfigureOutputFrame, LLMMessagesAppendFrame
 
 from calls.events import AgentSaid
 from fallbacks.events import AttemptFailed, HeldTheLine, StageExhausted
@@ -197,3 +197,15 @@ async def test_models_that_hang_before_the_caller_has_spoken_are_given_up(lab: L
 
     assert call.line.audible_from - began_s < 5.0
     assert call.facts(StageExhausted)[0].stage == "llm"
+
+
+async def test_an_answer_that_is_only_shown_is_not_awaited(lab: Lab) -> None:
+    async with stock_call(lab, rescue=SENTENCE) as call:
+        await asyncio.sleep(1.0)
+        await call.worker.queue_frame(LLMConfigureOutputFrame(skip_tts=True))
+        await call.say(HAIRCUT)
+        await call.until(lambda: call.said("assistant"))
+        await asyncio.sleep(4.0)
+
+    assert words(call.said("assistant")[0]) == words(price("haircut"))
+    assert not call.line.played
