@@ -17,9 +17,12 @@ from pipecat.frames.frames import (
     Frame,
     InputAudioRawFrame,
     InterimTranscriptionFrame,
+    InterruptionFrame,
     LLMContextFrame,
+    LLMTextFrame,
     MetricsFrame,
     ServiceUpdateSettingsFrame,
+    SystemFrame,
     TranscriptionFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
@@ -41,12 +44,14 @@ from holdline.event_hook import EventHook
 from holdline.health import STAGES, health_here
 from holdline.rescue import make_hold_line
 from holdline.rungs import LadderRung, specs_of
+from processors.answering.continuation_rules import incomplete_length
 from processors.answering.model_stream import Model
 from processors.answering.stage import LlmStage
 from processors.hearing.stage import SttStage
 from processors.holding.hold_line import HoldLine
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE
 from processors.ladder.rung_pipeline import settings_for
+from processors.speaking.speech_queue import TakeBackFrame
 from processors.speaking.stage import TtsStage
 from processors.turn.ending import TurnOpener
 from processors.turn.floor import Floor, FloorEvent, TurnClosed
@@ -342,12 +347,45 @@ class LadderLlm(LinkedOnce, LlmStage):
         super().__init__(*args, **kwargs)
         self._floor, self._user, self._leads = floor, user, leads
         self._joined = False
+        self._half_word = ""  # the end of the answer's text so far, which is not pushed yet
         self._rungs = [model for model in self._models.values() if isinstance(model, LLMService)]
         for rung in self._rungs:  # what Pipecat adds to requests because of functions
             rung._functions = self._functions
             rung._cancel_tool_names = self._cancel_tool_names
             rung._appended_system_instructions = self._appended_system_instructions
             rung._adapter._builtin_tools = self._adapter._builtin_tools
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Push a frame; hold a word of the answer back until it is complete.
+
+        Another rung writes the whole word if this one breaks off in it, and not every processor
+        below understands that part of it is taken back.
+        """
+        match frame:
+            case LLMTextFrame():
+                text = self._half_word + frame.text
+                end = len(text) - incomplete_length(text)
+                frame.text, self._half_word = text[:end], text[end:]
+                if not frame.text:
+                    return
+            case TakeBackFrame():
+                held = len(self._half_word)
+                self._half_word = self._half_word[: max(0, held - frame.characters)]
+                frame.characters = max(0, frame.characters - held)
+                if frame.unfinished:
+                    self._half_word = ""
+                elif not frame.characters:
+                    return
+            case InterruptionFrame():
+                self._half_word = ""
+            case _ if self._half_word and not isinstance(frame, SystemFrame):
+                rest, self._half_word = self._half_word, ""
+                await super().push_frame(LLMTextFrame(rest))
+            case _:
+                pass
+        await super().push_frame(frame, direction)
 
     def _compose_system_instruction(self) -> None:
         """Also compose the instructions of every rung: only those are sent."""

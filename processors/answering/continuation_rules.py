@@ -128,6 +128,15 @@ _DIGITS: Final = frozenset(  # in words; the attempts of one answer speak one la
 _SENTENCE: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)]*$")
 
 
+def incomplete_length(text: str) -> int:
+    """Return the length of the last word of a text if it may be incomplete; else 0."""
+    if not text or text[-1].isspace():
+        return 0
+    last = UNIT.findall(text)[-1]
+    closed = _CLOSED.search(last) and not _GOES_ON.search(last)
+    return 0 if closed else len(last)
+
+
 class Answer:
     """The text of one answer as it is passed on to speech, whichever rungs write it.
 
@@ -277,11 +286,7 @@ class Answer:
 
     def _incomplete_length(self) -> int:
         """Return the length of the last word if it may be incomplete; else 0."""
-        if self._complete or not self._said or self._said[-1].isspace():
-            return 0
-        last = UNIT.findall(self._said)[-1]
-        closed = _CLOSED.search(last) and not _GOES_ON.search(last)
-        return 0 if closed else len(last)
+        return 0 if self._complete else incomplete_length(self._said)
 
     def _drop_repeated_words(self, words: int) -> None:
         """Remove the first `words` words of the held text, and stop comparing it.

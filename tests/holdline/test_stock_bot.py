@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
-from pipecat.frames.frames import EndFrame, TTSSpeakFrame
+from pipecat.frames.frames import (
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMTextFrame,
+    MetricsFrame,
+    TTSSpeakFrame,
+)
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.processors.frameworks.rtvi import RTVIProcessor
@@ -23,7 +31,9 @@ from lab.simulators.faults import Fault
 from lab.simulators.lab import Lab
 from lab.simulators.receptionist.phrases import hours, price
 from lab.simulators.schedule import Window
-from tests.holdline.stock_bot import StockCall, stock_call
+from processors.answering.stage import LlmStage
+from processors.speaking.speech_queue import TakeBackFrame
+from tests.holdline.stock_bot import StockCall, ladders, stock_call
 from tests.kit.caller import words
 from tests.kit.near import running
 
@@ -169,7 +179,10 @@ class ToldClient(RTVIProcessor):
         return words(between.join(item["text"] for item in data if item.get("final", True)))
 
 
-async def test_pipecats_clients_and_its_turn_events_have_each_word_once(lab: Lab) -> None:
+@pytest.mark.parametrize("broken", ["cartesia", "openai"])
+async def test_pipecats_clients_and_its_turn_events_have_each_word_once(
+    lab: Lab, broken: str
+) -> None:
     client, turns = ToldClient(), list[tuple[str, str]]()
 
     async def note(aggregator: FrameProcessor, *given: Any) -> None:
@@ -180,7 +193,7 @@ async def test_pipecats_clients_and_its_turn_events_have_each_word_once(lab: Lab
         call.pair.user().event_handler("on_user_turn_stopped")(note)
         call.pair.assistant().event_handler("on_assistant_turn_stopped")(note)
         await asyncio.sleep(BEFORE_S)
-        lab.instance("cartesia").set_faults([Window(fault=faults.Cut(after_words=4))])
+        lab.instance(broken).set_faults([Window(fault=faults.Cut(after_words=4))])
         await call.ask(HAIRCUT)
 
     assert client.words("user-transcription") == words(HAIRCUT)
@@ -190,6 +203,31 @@ async def test_pipecats_clients_and_its_turn_events_have_each_word_once(lab: Lab
         ("user", words(HAIRCUT)),
         ("assistant", words(PRICE)),
     ]
+
+
+async def test_a_word_of_an_answer_is_pushed_once_it_is_complete(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed = list[str]()
+
+    async def keep(_: LlmStage, frame: Frame, *__: Any) -> None:
+        pushed.append(frame.text if isinstance(frame, LLMTextFrame) else type(frame).__name__)
+
+    monkeypatch.setattr(LlmStage, "push_frame", keep)
+    llm = ladders(lab).llm
+    parts = ["A hair", "cut for", TakeBackFrame(characters=3), "from. Now", " 12"]
+    for part in (
+        *parts,
+        MetricsFrame(data=[]),
+        LLMFullResponseEndFrame(),
+        "1",
+        InterruptionFrame(),
+    ):
+        await llm.push_frame(LLMTextFrame(part) if isinstance(part, str) else part)
+    await llm.push_frame(LLMFullResponseEndFrame())
+
+    said = ["A ", "haircut ", "from. ", "Now ", "MetricsFrame", "12", "LLMFullResponseEndFrame"]
+    assert pushed == [*said, "InterruptionFrame", "LLMFullResponseEndFrame"]
 
 
 async def test_a_bot_with_its_own_greeting_says_it_and_ends_after_its_last_words(lab: Lab) -> None:
