@@ -36,7 +36,7 @@ from pipecat.services.llm_service import LLMService
 from pipecat.utils.types import NOT_GIVEN
 
 from calls.entry import Emit
-from calls.events import TurnDecided
+from calls.events import CallerStopped, TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.events import PauseJudged
@@ -124,8 +124,9 @@ class Ladders:
 
     def _make_stages(self, stages: Collection[Stage]) -> None:
         """Set `stt`, `llm` and `tts`, each only if it has a ladder."""
-        if "stt" in stages:
-            self._floor.listeners.append(self._note_turn_without_words)
+        self._hears = "stt" in stages  # so the words of a turn are known
+        self._floor.listeners.append(self._note_turn)
+        if self._hears:
             self.stt = LatePipeline(self._make_stt, self)
         if "llm" in stages:
             self.llm = self._make_llm()
@@ -168,8 +169,7 @@ class Ladders:
         """Return the stage; without a recogniser ladder, it follows the turns."""
         models, policy = cast("dict[str, Model]", self._services_for("llm")), self._shared.policies
         common = {"policy": policy["llm"], "window_tokens": WINDOW_TOKENS, **self._common}
-        leads = self._specs[0].stage == "llm"  # it is the first one to see the caller's turns
-        stage = LadderLlm(models, floor=self._floor, user=self, leads=leads, **common)
+        stage = LadderLlm(models, floor=self._floor, user=self, leads=not self._hears, **common)
         order_interruptions([stage])
         return stage
 
@@ -181,8 +181,9 @@ class Ladders:
         stage = TtsStage(
             services, policy=policy["tts"], line=self._line, floor=self._floor, **self._common
         )
-        follower = TurnFollower(self._floor, turn=self._turn, emit=self._emit_event)
-        above = [follower] if self._specs[0].stage == "tts" else []
+        leads = not self._hears
+        follower = TurnFollower(self._floor, turn=self._turn, emit=self._emit_event, leads=leads)
+        above = [follower] if all(spec.stage != "llm" for spec in self._specs) else []
         return [*above, stage, self._hold] if self._hold else [*above, stage]
 
     def _services_for(self, stage: Stage, rate_hz: int = 0) -> dict[str, FrameProcessor]:
@@ -202,9 +203,17 @@ class Ladders:
         if self._hold:
             self._hold.notice(event)
 
-    def _note_turn_without_words(self, event: FloorEvent) -> None:
-        """Tell the hold line to expect no answer to a turn that has closed without words."""
-        if isinstance(event, TurnClosed) and not self._floor.worded and self._hold:
+    def _note_turn(self, event: FloorEvent) -> None:
+        """Tell the hold line what Pipecat's turns mean for a pending answer.
+
+        A pause is not taken for the end of the turn before Pipecat says so, and no answer comes to
+        a turn that has closed without words.
+        """
+        if self._hold is None:
+            return
+        if isinstance(event, CallerStopped):
+            self._hold.notice(_pause_judged(finished=False))
+        elif isinstance(event, TurnClosed) and self._hears and not self._floor.worded:
             self._hold.note_nothing_said()
 
 
@@ -292,23 +301,31 @@ class WordedTurnOpener(TurnOpener):
 
 
 class TurnFollower(FrameProcessor):
-    """Follows the caller's turns above a ladder of voices alone, below the aggregator."""
+    """Follows the caller's turns below the aggregator, above voices whose model is no ladder.
 
-    def __init__(self, floor: Floor, *, turn: Turn, emit: Emit) -> None:
+    Args:
+        floor: The call's floor.
+        turn: The turn in progress.
+        emit: Publishes events.
+        leads: Whether no ladder above it updates the floor; then the words are not known.
+    """
+
+    def __init__(self, floor: Floor, *, turn: Turn, emit: Emit, leads: bool) -> None:
         super().__init__()
-        self._floor, self._turn, self._emit = floor, turn, emit
+        self._floor, self._turn, self._emit, self._leads = floor, turn, emit, leads
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Update the floor, and pass everything on.
 
-        Also emits Pipecat's decisions about pauses and, at a turn's end, counts the turn and emits
-        `TurnDecided`.
+        Also emits Pipecat's decisions about pauses and, at the end of a turn that gets an answer,
+        counts the turn and emits `TurnDecided`.
         """
         await super().process_frame(frame, direction)
-        follow(frame, self._floor, self._turn)
+        if self._leads:
+            follow(frame, self._floor, self._turn)
         if isinstance(frame, MetricsFrame):
             _report_pauses(frame, self._emit)
-        elif isinstance(frame, UserStoppedSpeakingFrame):
+        elif isinstance(frame, UserStoppedSpeakingFrame) and (self._leads or self._floor.worded):
             self._turn.number += 1
             self._emit(TurnDecided(turn=self._turn.number, at_s=clock.monotonic()))
         await self.push_frame(frame, direction)
@@ -476,11 +493,11 @@ def _check_types(rescue: object, clips: object, on_event: object) -> None:
 def _report_pauses(frame: MetricsFrame, emit: Emit) -> None:
     for data in frame.data:
         if isinstance(data, TurnMetricsData):
-            emit(_event_from_metrics(data))
+            took_s = data.e2e_processing_time_ms / 1000
+            emit(_pause_judged(finished=data.is_complete, took_s=took_s))
 
 
-def _event_from_metrics(data: TurnMetricsData) -> PauseJudged:
+def _pause_judged(*, finished: bool, took_s: float = 0.0) -> PauseJudged:
     """Return Pipecat's decision about a pause as our event; it measures only one time."""
-    took_s = data.e2e_processing_time_ms / 1000
     cost: dict[str, Any] = {"waited_s": took_s, "took_s": took_s, "dropped": 0, "dropped_s": 0.0}
-    return PauseJudged(finished=data.is_complete, by="detector", early=False, **cost)
+    return PauseJudged(finished=finished, by="detector", early=False, **cost)

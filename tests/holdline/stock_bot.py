@@ -22,6 +22,7 @@ from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 from pipecat.services.openai.llm import OpenAILLMService
+from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.utils.types import NOT_GIVEN
 
 from holdline import Ladders, rung
@@ -162,6 +163,7 @@ async def stock_call(
     make: Callable[..., Ladders] = ladders,
     rtvi: RTVIProcessor | None = None,
     told: list[Any] | None = None,
+    turns: UserTurnStrategies | None = None,
     **options: Any,
 ) -> AsyncIterator[StockCall]:
     """Run a stock bot during the block.
@@ -174,15 +176,15 @@ async def stock_call(
         make: Makes the call's ladders.
         rtvi: Sends Pipecat's clients what happens, as in every stock bot.
         told: Where events are kept.
+        turns: How Pipecat's aggregator begins and ends turns.
         options: Of `make`.
     """
     told = [] if told is None else told
     call = None if stages else make(lab, on_event=told.append, **options)
     stt, llm, tts = (call.stt, call.llm, call.tts) if call else stages
     context = LLMContext(messages=[], tools=tools or NOT_GIVEN)
-    pair = LLMContextAggregatorPair(
-        context, user_params=LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer())
-    )
+    user = LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer(), user_turn_strategies=turns)
+    pair = LLMContextAggregatorPair(context, user_params=user)
     line = PlayedLine(ahead_s=0.02)
     above = [rtvi] if rtvi else []
     observers = [rtvi.create_rtvi_observer()] if rtvi else []

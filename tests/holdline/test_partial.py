@@ -88,10 +88,13 @@ async def test_a_stage_with_a_ladder_survives_and_the_others_stay_as_they_were(
     assert words(call.said("assistant")[-1]) == words(PRICE)
 
 
+@pytest.mark.parametrize("laddered", [("tts",), ("stt", "tts")], ids="+".join)
 @pytest.mark.usefixtures("pauses_to_think")
-async def test_a_ladder_of_voices_alone_bridges_a_late_answer_but_no_pause(lab: Lab) -> None:
+async def test_ladders_without_a_model_bridge_a_late_answer_but_no_pause(
+    lab: Lab, laddered: tuple[str, ...]
+) -> None:
     told: list[Any] = []
-    stages = stages_with(lab, "tts", on_event=told.append, rescue="Please stay on the line.")
+    stages = stages_with(lab, *laddered, on_event=told.append, rescue="Please stay on the line.")
     async with stock_call(lab, stages, told=told) as call:
         await asyncio.sleep(1.0)
         lab.instance("openai").set_faults([Window(fault=faults.SlowStart(delay_s=2.0))])

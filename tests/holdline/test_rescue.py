@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 from pipecat.frames.frames import LLMConfigureOutputFrame, LLMMessagesAppendFrame
+from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
+from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from calls.events import AgentSaid
 from fallbacks.events import AttemptFailed, HeldTheLine, StageExhausted
@@ -184,6 +186,21 @@ async def test_a_caller_who_pauses_to_think_hears_no_filler(lab: Lab, broken: st
     assert judged == [False]
     assert {event.provider for event in call.facts(AttemptFailed)} == {broken} - {""}
     assert not heard
+
+
+async def test_a_longer_pause_that_the_bot_allows_is_no_late_answer(lab: Lab) -> None:
+    turns = UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=2.0)])
+    async with stock_call(lab, rescue=SENTENCE, turns=turns) as call:
+        await asyncio.sleep(1.0)
+        await call.say("I would like to")
+        await asyncio.sleep(1.5)
+        paused = list(call.line.played)
+        break_(lab, STAGES["llm"], faults.SlowStart(delay_s=2.0))
+        await call.ask(HAIRCUT)
+
+    assert not paused
+    assert call.facts(HeldTheLine)[0].after_s > 2.0
+    assert words(call.said("user")[-1]) == words(f"I would like to {HAIRCUT}")
 
 
 async def test_models_that_hang_before_the_caller_has_spoken_are_given_up(lab: Lab) -> None:
