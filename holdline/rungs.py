@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
 from calls.sentences import Vendor
+from providers.adapter.building import OWN as NEEDED
 from providers.adapter.service_class import (
     PLACES,
     ServiceClass,
@@ -338,8 +339,14 @@ def _wrong_types(
     settings: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Iterator[tuple[tuple[str, ...], Any, str]]:
-    """Yield the arguments and settings of a wrong type, as `wrong_values` does."""
+    """Yield the arguments and settings of a wrong type, as `wrong_values` does.
+
+    Also yields arguments that Holdline needs to be another value.
+    """
     yield from wrong_values(service.hints if service else {}, init)
+    for name, value in init.items():
+        if value != NEEDED.get(name, value):
+            yield (name,), value, f"{NEEDED[name]}; leave it out"
     for path, value, noun in wrong_values(settings, options):
         yield ("settings", *path), value, noun
 

@@ -17,9 +17,10 @@ from runtime.exits import error_text
 from runtime.hosts import proxy_for
 from runtime.http import kept_session
 
-OWN: Final[Mapping[str, Any]] = {  # arguments of Pipecat's base classes
+OWN: Final[Mapping[str, Any]] = {  # arguments of Pipecat's classes
     "reconnect_on_error": False,
     "max_consecutive_zero_audio_contexts": 0,  # the ladder counts them, not Pipecat
+    "vad_force_turn_endpoint": True,  # otherwise it ends turns itself, and finishes on no request
 }
 FIXED: Final = frozenset({"name", *OWN})
 """Arguments that a rung cannot state."""

@@ -226,6 +226,11 @@ SAID: dict[str, tuple[Stage, Any, str]] = {
         rung(DeepgramSTTService, api_key="K", settings={"smart_format": True}),
         "rung(DeepgramSTTService): settings.smart_format must be False; leave it out",
     ),
+    "turns of its own": (
+        "stt",
+        rung(SonioxSTTService, api_key="K", vad_force_turn_endpoint=False),
+        "rung(SonioxSTTService): vad_force_turn_endpoint is False; it must be True; leave it out",
+    ),
     "a misspelt setting": (
         "stt",
         rung(DeepgramSTTService, api_key="K", settings={"endpointin": 3}),
