@@ -58,6 +58,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
     """A ladder of recognisers in place of one service."""
 
     _passed_on: Transcript | None = None  # the result that was passed on last
+    _user_id = ""  # of the latest audio, if the transport names its users
 
     def __init__(
         self,
@@ -208,6 +209,7 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
         While the caller is muted, the recognisers get silence.
         """
         await self.hand_on(frame)
+        self._user_id = getattr(frame, "user_id", "")
         sound = bytes(len(frame.audio)) if self._mute.muted else frame.audio
         async with self.lock:  # not `working`: fifty pieces a second never make `wake_at` earlier
             await self._carry_out(self._hearing.hear(sound, self.now()))
@@ -266,13 +268,15 @@ class SttStage(SoundPath, Stage[RecogniserEvent]):
     async def _pass_on(self, action: PassOn, result: Transcript | None) -> None:
         """Push a result with its new text; for a guess, push the last pushed result as a final one.
 
-        Without a result, nothing is pushed.
+        Recognisers do not learn whose audio they get, so the user is named here. Without a result,
+        nothing is pushed.
         """
         frame = _final_of(self._passed_on) if action.guess else result
         if frame is None:
             return
         if action.new_text is not None:
             frame.text = action.new_text
+        frame.user_id = self._user_id
         self._passed_on = frame
         await self.push_frame(frame)
 

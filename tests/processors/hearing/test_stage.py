@@ -14,6 +14,7 @@ from pipecat.frames.frames import (
     STTMuteFrame,
     STTUpdateSettingsFrame,
     TranscriptionFrame,
+    UserAudioRawFrame,
 )
 from pipecat.metrics.metrics import STTUsageMetricsData
 from pipecat.processors.frame_processor import FrameProcessor
@@ -31,8 +32,10 @@ from lab.simulators.faults import Fault
 from processors.turn.ending import PauseBegan
 from providers.catalog import provider
 from tests.kit.bench import rung_spec
+from tests.kit.caller import frames_of
 from tests.kit.faults import REFUSALS, cuts, stalls
 from tests.lab.simulators import synthetic_caller as caller
+from tests.processors.hearing import stt_call
 from tests.processors.hearing.stt_call import RATE_HZ, calling, words
 from tests.processors.weather import REST_S, availability_of
 from tests.providers.near_sphinx import hear_near
@@ -76,6 +79,21 @@ async def test_a_recogniser_that_can_end_turns_does_not_end_those_of_a_ladder(
     assert [(item.ttfs_p99_latency, item.user_turn_strategies) for item in told] == [
         (0.4, None)
     ] * 2
+
+
+async def test_words_have_the_user_whose_audio_they_were_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def named(pcm: bytes, rate_hz: int) -> list[UserAudioRawFrame]:
+        pieces = frames_of(pcm, rate_hz)
+        return [UserAudioRawFrame(item.audio, rate_hz, 1, user_id="ann") for item in pieces]
+
+    monkeypatch.setattr(stt_call, "frames_of", named)
+    async with calling() as call:
+        await call.says(FIRST)
+        heard = call.bench.all(TranscriptionFrame) + call.bench.all(InterimTranscriptionFrame)
+
+    assert {frame.user_id for frame in heard} == {"ann"}
 
 
 async def test_a_caller_who_hangs_up_while_speaking_leaves_no_attempt_in_progress() -> None:
