@@ -27,6 +27,8 @@ from websockets.protocol import State
 from providers.adapter.answer import PipecatAnswer
 from providers.sockets import forbid_redirects
 
+DRAIN_S: Final = 0.2  # for the rest of an answer that was left; a healthy server ends it at once
+
 ANSWER: Final[ContextVar[PipecatAnswer | None]] = ContextVar("answer", default=None)
 
 
@@ -151,5 +153,19 @@ class OneSocket(FrameProcessor):
 
     async def _try_reconnect(self, *_: Any, **__: Any) -> bool:
         """Drop the connection, and return False: the next request opens another one."""
-        await cast("Any", self)._disconnect_websocket()
+        await self._drop_connection()
         return False
+
+    async def _drain_cancelled_response(self) -> None:
+        """Read the rest of an answer that was left; if it hangs, drop the connection."""
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await cast("Any", super())._drain_cancelled_response()
+        except TimeoutError:
+            await self._drop_connection()
+
+    async def _drop_connection(self) -> None:
+        """Abort the socket: a server that hangs does not answer a closing handshake."""
+        if (transport := getattr(self._websocket, "transport", None)) is not None:
+            transport.abort()
+        await cast("Any", self)._disconnect_websocket()

@@ -25,7 +25,8 @@ WORDS = ["costs ", "forty ", "euros."]
 class ResponsesServer:
     """Answers with the number of the request and `WORDS`."""
 
-    def __init__(self, *, cuts: int = 0, refused: int = 0) -> None:
+    def __init__(self, *, cuts: int = 0, hangs: int = 0, refused: int = 0) -> None:
+        self.hangs = hangs  # the request that is not answered further after two words
         self.cuts = cuts  # the request whose connection is lost after two words
         self.refused = refused  # handshakes that are still refused
         self.asked = 0
@@ -46,6 +47,8 @@ class ResponsesServer:
         response = {"id": f"r{number}", "model": "m", "output": []}
         await socket.send_json({"type": "response.created", "response": response})
         for sent, word in enumerate([f"{number} ", *WORDS]):
+            if number == self.hangs and sent == 2:
+                await asyncio.sleep(60.0)
             if number == self.cuts and sent == 2:
                 request.transport.abort()  # type: ignore[union-attr]
                 return
@@ -94,3 +97,14 @@ async def test_answers_on_one_connection_do_not_mix() -> None:
 
     texts = [got.text for got in (*both, last)]
     assert texts == [f"{number} costs forty euros." for number in (2, 3, 4)]
+
+
+async def test_an_answer_that_hung_and_was_left_does_not_delay_the_next_one() -> None:
+    async with model_at(ResponsesServer(hangs=1)) as model:
+        question = LLMContext([{"role": "user", "content": "How much?"}])
+        async with aclosing(model.ask(question, on_answered=lambda: None)) as left:
+            await anext(left)
+        async with asyncio.timeout(0.5):
+            got = await ask(model)
+
+    assert (got.text, got.failure) == ("2 costs forty euros.", None)
