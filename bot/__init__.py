@@ -11,6 +11,10 @@ from typing import Any
 
 from loguru import logger
 
+from runtime.waits import keep_cancellations_plain
+
+keep_cancellations_plain()
+
 # The ONNX runtime, which runs the voice models, sends telemetry to Microsoft as soon as it is
 # imported. Its own switch takes effect too late (docs/decisions/0002). Set this to 0 to allow it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251 - written, not read

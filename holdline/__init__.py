@@ -6,9 +6,13 @@ Pipecat is imported with the first of these names, not with the package.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from runtime.waits import keep_cancellations_plain
+
 if TYPE_CHECKING:
     from holdline.ladders import Ladders
     from holdline.rungs import rung
+
+keep_cancellations_plain()
 
 __all__ = ["Ladders", "rung"]
 

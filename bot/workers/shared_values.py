@@ -193,7 +193,8 @@ class RedisLink:
         needed = ".".join(map(str, OLDEST))
         try:
             async with asyncio.timeout(FIRST_ANSWER_S):
-                about = await self._about()
+                await self.redis.connection_pool.disconnect(inuse_connections=False)
+                about: Mapping[str, Any] = await self.redis.info()
         except (*NO_REDIS, ConnectionError) as refused:
             is_away = not isinstance(refused, NO_REDIS) and str(refused) != UNASKED
             if is_away or str(refused).startswith(BUSY):
@@ -212,12 +213,6 @@ class RedisLink:
             raise _unusable_store(
                 f"its maxmemory-policy is {policy}, which drops calls; set it to noeviction"
             )
-
-    async def _about(self) -> Mapping[str, Any]:
-        """Return what Redis says of itself over a new connection; close those that are idle."""
-        with _plain_cancellation():
-            await self.redis.connection_pool.disconnect(inuse_connections=False)
-            return await self.redis.info()
 
     async def ask(self, request: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Return a request's answer.
@@ -239,7 +234,7 @@ class RedisLink:
         """
         try:
             async with asyncio.timeout(None) as limit:
-                with _limited(limit), _plain_cancellation():
+                with _limited(limit):
                     return await request()
         except (OSError, TimeoutError, RedisError, *NO_REDIS) as error:
             self.lose(error)
@@ -270,20 +265,6 @@ class RedisLink:
     def was_there(self, *, for_s: float) -> bool:
         """Return whether Redis has been there for this time, but for blips."""
         return not self.is_away and self._clock() - self._back_at >= for_s
-
-
-@contextmanager
-def _plain_cancellation() -> Iterator[None]:
-    """Raise a plain `CancelledError` in the place of one of its subclasses.
-
-    On Python 3.11 Pipecat replaces `asyncio.wait_for`, which the client uses. If the client is done
-    just when it is cancelled, that raises `CancelledWithResultError`, and `asyncio.timeout` does
-    not take it for its own: the whole task would end as cancelled, and without a word.
-    """
-    try:
-        yield
-    except asyncio.CancelledError as cancelled:
-        raise asyncio.CancelledError from cancelled
 
 
 @contextmanager

@@ -490,22 +490,6 @@ async def test_a_frozen_redis_is_found_again_also_while_our_own_loop_stalls(
             assert (a.is_away, await a.read("parked 39")) == (False, 39)
 
 
-class DoneWhenCancelledError(asyncio.CancelledError):
-    """Like that of `wait_for2`, with which Pipecat replaces `asyncio.wait_for` on Python 3.11."""
-
-
-async def test_a_request_that_is_done_when_its_time_is_up_ends_no_task(server: Server) -> None:
-    async def end_when_cancelled() -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            raise DoneWhenCancelledError from None
-
-    async with machine(server.url, "a") as a:
-        with pytest.raises(shared_values.StoreAwayError):
-            await a.link.ask(end_when_cancelled)
-
-
 async def test_what_redis_has_lost_is_stored_again_but_no_token(server: Server) -> None:
     async with machine(server.url, "a") as a, machine(server.url, "b") as b:
         await a.keep("parked 1", "a state", for_s=60)
