@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from loguru import logger
 
@@ -16,6 +16,9 @@ from configuration.loading import Loaded, load
 from configuration.machine import worker_count
 from configuration.printing import changed_keys
 from operations.telemetry import logs
+
+# The keys of `server` that the supervisor reads only once.
+AT_START: Final = ("host", "port", "machine", "store", "agent_check_port")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +94,9 @@ class ServePlan:
                 logger.error("the configuration is not reloaded: {}", problem.line)
             return Reread(problems=tuple(problem.line for problem in wrong.problems))
         old, new = self.settings.server, loaded.settings.server
-        if (old.host, old.port) != (new.host, new.port):
-            logger.warning("changes of server.host and server.port need a restart")
+        for key in AT_START:
+            if getattr(old, key) != getattr(new, key):
+                logger.warning("a change of server.{} needs a restart", key)
         changed = changed_keys(self.settings, loaded.settings)
         self._earlier = self.settings, self._copy
         self.settings, self._copy = loaded.settings, copy

@@ -1,9 +1,11 @@
 """The processes of `holdline serve`, and reloads of the configuration."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
 from bot.workers.plan import ServePlan
 from configuration.loading import load
@@ -42,3 +44,24 @@ def test_a_worker_finds_its_configuration_after_temporary_files_were_removed(
     order = plan.parameters(2)
 
     assert load(Path(str(order.config))).settings.agent.greeting == "This is ours."
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"port": 8090}, {"store": "redis://127.0.0.1:6379"}, {"machine": "b"}, {"max_calls": 3}],
+    ids=str,
+)
+def test_a_reload_says_what_needs_a_restart(
+    changed: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_in(tmp_path, monkeypatch)
+    Path("holdline.yaml").write_text(json.dumps({"server": changed}), encoding="utf-8")
+    told: list[str] = []
+    sink = logger.add(told.append, format="{message}", level="WARNING")
+
+    said = plan.renew()
+
+    logger.remove(sink)
+    assert not said.problems
+    keys = [key for key in changed if key != "max_calls"]
+    assert told == [f"a change of server.{key} needs a restart\n" for key in keys]
