@@ -16,6 +16,8 @@ from typing import Any
 import pipecat
 import pytest
 import yaml
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
 
 from bot.call import switchboard
 from bot.do_not_call import opt_outs
@@ -28,7 +30,9 @@ from configuration.loading import load
 from operations.after_call import work
 from operations.record import record_listener
 from scripts.try_image import instructions, stages_of
+from tests.kit.haproxy import MACHINES, answers, haproxy
 from tests.peers.media_server import documented
+from tests.share_servers import free_port
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
@@ -412,3 +416,37 @@ def test_each_machine_of_the_balancer_is_given_up_when_nothing_is_confirmed() ->
     assert [
         line for line in servers if "tcp-ut 3500ms" not in line
     ] == []  # no use in `default-server`
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "is_sent_again"),
+    [
+        ("POST", "/api/dials", False),
+        ("POST", "/api/offer", True),
+        ("GET", "/api/calls", True),
+        ("POST", "/telnyx/voice", True),
+    ],
+)
+async def test_the_balancer_sends_what_orders_a_call_once_also_if_the_machine_dies(
+    method: str, path: str, *, is_sent_again: bool
+) -> None:
+    asked: list[str] = []
+
+    async def die(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    machine = web.Application()
+    machine.router.add_route("*", "/{path:.*}", die)
+    async with TestServer(machine) as server:
+        ports = dict.fromkeys(MACHINES, server.port or 0)
+        with haproxy(ports, dict.fromkeys(MACHINES, free_port())) as url:
+            await answers(url)
+            asked.clear()
+            async with ClientSession() as session, session.request(method, f"{url}{path}"):
+                pass
+
+    assert (len(asked) > 1) == is_sent_again
+    assert set(asked) == {path}
