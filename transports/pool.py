@@ -244,15 +244,16 @@ SEAT_RETRY_S: Final = 0.25  # between two tries
 
 
 async def seat_for(
-    call_ref: str, pool: CallPool, clock: Clock, *, within_s: float
+    call_ref: str, pool: CallPool, clock: Clock, *, within_s: float, address: str = ""
 ) -> HeldSeat | NoSeat:
     """Reserve a seat for a call, trying for `within_s`; while draining, refuse at once.
 
-    Only a call that has lost its process waits, and it gets a seat before new calls do.
+    Only a call that has lost its process waits, and it gets a seat before new calls do. `address`
+    is that of a public caller.
     """
     began_at = clock()
     while True:
-        admitted = await pool.admit(call_ref, goes_on=within_s > 0)
+        admitted = await pool.admit(call_ref, address=address, goes_on=within_s > 0)
         if isinstance(admitted, HeldSeat) or admitted.reason == DRAINING:
             return admitted
         patience_s = min(within_s, SEAT_S) if admitted.reason == ELSEWHERE else within_s

@@ -10,8 +10,9 @@ from bot.call.call import LINE_LOST, Call, watch_leg
 from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from calls.events import CallRefused
+from runtime import clock
 from transports.parked import Parked, ParkedCall
-from transports.pool import NoSeat, take_seat
+from transports.pool import SEAT_S, HeldSeat, NoSeat, seat_for, take_seat
 from transports.webrtc.connection import BrowserConnection
 from transports.webrtc.leg import WebrtcLeg
 
@@ -49,6 +50,19 @@ class BrowserCalls:
         """Return whether this process runs the call with this resume token."""
         return token in self._running
 
+    async def is_lost(self, token: str) -> bool:
+        """Return whether a page can resume a call with this token, as far as the store answers."""
+        return bool(token) and await self._parked.holds(token)
+
+    async def seat(self, token: str, *, public: str) -> HeldSeat | NoSeat:
+        """Reserve a seat; a lost call waits up to `SEAT_S`, and gets one before new calls do.
+
+        A lost call that asks again gets the same seat.
+        """
+        is_lost = await self.is_lost(token)
+        call, within_s = (token, SEAT_S) if is_lost else ("", 0.0)
+        return await seat_for(call, self.pool, clock.monotonic, within_s=within_s, address=public)
+
     async def end(self, message: Mapping[str, Any]) -> bool:
         """End the old call of a page that has come back; return whether it ran in this process.
 
@@ -76,7 +90,7 @@ class BrowserCalls:
         """
         if resumed:  # a call that still runs ends first, so that its seat is free
             await self.pool.peers.ask_all("take_up", token=resumed)
-        admitted = await self.pool.admit(address=public)
+        admitted = await self.seat(resumed, public=public)
         if isinstance(admitted, NoSeat):
             self._emit(CallRefused(transport="webrtc", reason=admitted.reason))
             detail = CROWDED if admitted.reason == "address_full" else BUSY

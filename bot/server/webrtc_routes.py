@@ -27,7 +27,7 @@ from configuration.settings import IceServer
 from runtime import clock
 from transports.arrival_rules import Guest, WaitingRoom, network_of
 from transports.parked import Parked
-from transports.pool import ASK_PROCESS_S
+from transports.pool import ASK_PROCESS_S, HeldSeat
 from transports.webrtc.candidate_rules import is_on_our_networks, is_on_this_machine
 from transports.webrtc.connection import BrowserConnection, TooManyError
 
@@ -357,12 +357,12 @@ class WebrtcRoutes:
     async def _answer_here(self, offer: Offer, address: str, *, public: bool) -> Mapping[str, str]:
         """Answer an offer, or raise `HTTPException`; the call begins when the browser connects."""
         token = str((offer.request_data or {}).get("resume_token") or "")
-        if not self._offers.knows(offer.pc_id) and not self._may_answer(token):
+        network = (network_of(address) or "unknown") if public else ""
+        if not self._offers.knows(offer.pc_id) and not await self._may_answer(token, network):
             raise HTTPException(HTTPStatus.SERVICE_UNAVAILABLE, BUSY)
 
         async def run_call(connection: BrowserConnection) -> None:
-            network = network_of(address) or "unknown"
-            await self._calls.run(connection, token, public=network if public else "")
+            await self._calls.run(connection, token, public=network)
 
         signalling = SmallWebRTCRequest(
             sdp=offer.sdp,
@@ -420,15 +420,17 @@ class WebrtcRoutes:
             )
         return {"status": "success"}
 
-    def _may_answer(self, token: str) -> bool:
+    async def _may_answer(self, token: str, network: str) -> bool:
         """Return whether an offer may be answered: calls are taken, and a seat is left for it.
 
         Unconnected browsers hold no seat, so that they cannot keep telephone calls out, but their
         number must be less than that of the free seats. A page that resumes a call that still runs
-        in this process gets that call's seat.
+        in this process gets that call's seat. For any other lost call, a seat is reserved.
         """
         if self._calls.is_running(token):
             return True
+        if await self._calls.is_lost(token):
+            return isinstance(await self._calls.seat(token, public=network), HeldSeat)
         free = self._process.switchboard.free_seats
         return not self._pool.why_closed and free > self._offers.unconnected
 

@@ -113,3 +113,29 @@ async def test_a_page_whose_worker_is_killed_finds_its_call_at_another(
 
     assert (back["call_id"], back["remembers"]) == (about["call_id"], True)
     assert "Hello" not in said["text"]
+
+
+async def test_a_page_whose_worker_is_killed_gets_a_seat_before_new_callers_do(
+    tmp_path: Path, on_loopback: None, lab: RunningLab
+) -> None:
+    del on_loopback
+    one_seat = {**TWO, "server": {"workers": 2, "max_calls": 1, "admission": "seats"}}
+    async with (
+        serving(lab, tmp_path, changes=one_seat) as served,
+        peer(served.url) as first,
+        peer(served.url) as stranger,
+        peer(served.url) as second,
+    ):
+        await becomes(lambda: len(workers_of(served)) == 2)
+        await first.call()
+        about = await first.until_told("call")
+        await first.until_told("said")
+        os.kill(workers_of(served)[first.pc_id.partition(".")[0]], signal.SIGKILL)
+        first.vanish()
+        await asyncio.sleep(0.5)  # the supervisor has noticed
+        refused, _ = await stranger.offer()
+        await second.call(request_data={"resume_token": about["resume_token"]})
+        back = await second.until_told("call")
+
+    assert refused == 503
+    assert (back["call_id"], back["remembers"]) == (about["call_id"], True)
