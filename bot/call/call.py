@@ -31,7 +31,7 @@ from bot.call.resuming import (
     take_up,
 )
 from bot.call.shared import Shared
-from bot.call.switchboard import RunningCall
+from bot.call.switchboard import RunningCall, TakeRoom
 from calls.campaign_events import OutboundCallBegan
 from calls.cost import CostMeter, PriceTable
 from calls.entry import Emit, Numbering
@@ -338,7 +338,7 @@ class Call:
         if self._pipeline and self._reason is None:
             await self._pipeline.farewell.end_call(reason, words=self._agent.farewell, final=True)
 
-    async def move(self, *, at_quiet: bool) -> None:
+    async def move(self, *, at_quiet: bool, take_room: TakeRoom) -> None:
         """Let another machine go on with the call, if its line can be opened again there.
 
         Does nothing before the opening, or while the call is ending or being transferred. The call
@@ -347,13 +347,20 @@ class Call:
 
         Args:
             at_quiet: Whether to do so only while nobody speaks and nothing is pending.
+            take_room: Called only if the call can be moved.
         """
         pipeline, parked = self._pipeline, self._leg.parked
         if not (self._opened and pipeline and parked and self._leg.facts.moves):
             return
-        is_busy = pipeline.floor.ending or (pipeline.transfer and pipeline.transfer.busy)
-        state = replace(self.resume_state(), moved=True)
-        if is_busy or self._reason or (at_quiet and not is_quiet(pipeline, state, state.kept_at)):
+
+        def state_to_move() -> ResumeState | None:
+            """Return the state; `None` while the call cannot be moved."""
+            is_busy = pipeline.floor.ending or (pipeline.transfer and pipeline.transfer.busy)
+            state = replace(self.resume_state(), moved=True)
+            waits = at_quiet and not is_quiet(pipeline, state, state.kept_at)
+            return None if is_busy or self._reason or waits else state
+
+        if state_to_move() is None or not await take_room() or (state := state_to_move()) is None:
             return
         await parked.keep(state, last=True)
         if self._reason not in (None, LINE_LOST, MOVED):  # the call has ended meanwhile

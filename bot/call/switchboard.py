@@ -17,6 +17,10 @@ CHECK_QUIET_S: Final = 0.1  # between two checks whether a call is quiet
 CUT_S: Final = 5.0  # for cancelled calls to end; a backstop, because a cancel has its own limit
 
 
+TakeRoom = Callable[[], Awaitable[bool]]
+"""Returns whether another machine has room for one call, which then counts as on its way there."""
+
+
 class LostCall(Protocol):
     """A call whose line may have been lost."""
 
@@ -40,7 +44,7 @@ class RunningCall(Protocol):
         """Say goodbye and end the call."""
         ...
 
-    async def move(self, *, at_quiet: bool) -> None:
+    async def move(self, *, at_quiet: bool, take_room: TakeRoom) -> None:
         """Let another machine go on with the call, if possible; see `Call.move`."""
         ...
 
@@ -173,11 +177,14 @@ class Switchboard:
             calls = "1 call" if self._taken == 1 else f"{self._taken} calls"
             raise CommandError(f"{calls} did not end although cut off")
 
-    async def move_calls(self, may_move: Callable[[], bool], *, within_s: float) -> None:
+    async def move_calls(
+        self, may_move: Callable[[], bool], take_room: TakeRoom, *, within_s: float
+    ) -> None:
         """Move each call to another machine, until cancelled; to be run with `close`.
 
         Args:
             may_move: Returns whether another machine can take a call now.
+            take_room: Called before each move.
             within_s: After this time, calls are moved even if they are not quiet.
         """
         loop = asyncio.get_running_loop()
@@ -185,7 +192,8 @@ class Switchboard:
         while True:
             for call in tuple(self.calls.values()):
                 if may_move():
-                    await _log_failure(call, call.move(at_quiet=loop.time() < until))
+                    moving = call.move(at_quiet=loop.time() < until, take_room=take_room)
+                    await _log_failure(call, moving)
             await asyncio.sleep(CHECK_QUIET_S)
 
     def hurry(self) -> None:

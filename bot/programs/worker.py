@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from loguru import logger
 from bot.programs.guard import guard
 from bot.workers.pool_client import PoolClient, take_connections
 from bot.workers.stacks import write_stacks_at_signal
-from bot.workers.wire import Wire
+from bot.workers.wire import Wire, WireError
 from configuration.database_urls import LOCAL
 from configuration.environment import count_together
 from configuration.loading import load
@@ -105,10 +106,23 @@ async def _answer_calls(settings: Settings, parameters: Mapping[str, Any]) -> No
             )
             server.leave = commands.leave
             server.may_move = lambda: bool(pool.state.get("may_move"))
+            server.take_room = partial(_take_room, pool)
             pool.wire.send("ready", refused=await server.providers.ask_first())
             await server.finished.wait()
         for task in (wire_task, drain_task):
             task.cancel()
+
+
+async def _take_room(pool: PoolClient) -> bool:
+    """Return whether one of our calls may be moved now, which the supervisor counts.
+
+    Also True if it does not answer, or is of an older version: it has said that others have room.
+    """
+    try:
+        return bool(await pool.wire.ask("take_room"))
+    except WireError as gone:
+        logger.warning("a call is moved uncounted: {}", gone)
+        return True
 
 
 async def _drain_without_supervisor(pool: PoolClient, server: "Server") -> None:

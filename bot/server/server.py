@@ -13,6 +13,7 @@ from typing import Any, Final
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
+from bot.call.switchboard import TakeRoom
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.outbound import Outbound, open_outbound
 from bot.server.application import Extras, application
@@ -168,6 +169,7 @@ class Server(uvicorn.Server):
         """Returns whether this process still waits for the outcome of a dial."""
         self.may_move: Callable[[], bool] = lambda: False
         """Returns whether another machine can go on with our calls."""
+        self.take_room: TakeRoom = _find_no_room
         self.drain_s: float | None = None
         """How long calls may go on, by the stop request; `None` for the configured time."""
         self._signals = 0
@@ -355,7 +357,7 @@ async def _move_when_asked(server: Server, process: Process) -> None:
     """Once the server is asked to stop, move its calls to other machines when that is possible."""
     await server.asked_to_stop.wait()
     within_s = min(MOVE_S, 2 / 3 * _drain_s(server, process))
-    await process.switchboard.move_calls(server.may_move, within_s=within_s)
+    await process.switchboard.move_calls(server.may_move, server.take_room, within_s=within_s)
 
 
 def _drain_s(server: Server, process: Process) -> float:
@@ -374,6 +376,11 @@ async def _await_last_dials(server: Server, until: float) -> None:
         server.follows_dials() and not server.force_exit and loop.time() < until
     ):
         await asyncio.sleep(CHECK_DIALS_EVERY_S)
+
+
+async def _find_no_room() -> bool:
+    """Return False: no call of a process without a supervisor is moved."""
+    return False
 
 
 async def _leave_nothing() -> None:

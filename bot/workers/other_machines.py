@@ -10,8 +10,13 @@ from typing import Final
 from loguru import logger
 
 from bot.workers.shared_values import PRESENT_S, STORE_CHECK_S, RedisLink, StoreAwayError
+from runtime import clock
+from runtime.clock import Clock
 
 MACHINES: Final = "{holdline}:machines"
+# How long a call that is moved may not be in the room that its new machine stores, and we read,
+# once a second each: carriers ask for its new stream within 2 s (chosen).
+ON_ITS_WAY_S: Final = 4.0
 
 # Stores this machine's room, and returns the others' as a list.
 ANNOUNCE: Final = """
@@ -38,15 +43,25 @@ class OtherMachines:
         count: How many there are; while the store is away, how many there were; 1 at first.
     """
 
-    def __init__(self, link: RedisLink, *, holder: str, room: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        link: RedisLink,
+        *,
+        holder: str,
+        room: Callable[[], int],
+        clock: Clock = clock.monotonic,
+    ) -> None:
         """Assume that there is another machine, without room.
 
         Args:
             link: The connections.
             holder: A random id of this process.
             room: Returns how many more calls this machine can take.
+            clock: Monotonic, in seconds.
         """
         self.room, self.count = 0, 1
+        self._clock = clock
+        self._sent_at: list[float] = []  # when calls were moved that may not be counted in `room`
         self._link, self._holder, self._own_room = link, holder, room
         self._announce = link.redis.register_script(ANNOUNCE)
 
@@ -76,6 +91,15 @@ class OtherMachines:
             self.room = 0
             raise
         self.room, self.count = sum(rooms), len(rooms)
+
+    def take_room(self) -> bool:
+        """Return whether there is room for one of our calls, and count it as on its way there."""
+        now = self._clock()
+        self._sent_at = [at for at in self._sent_at if now - at < ON_ITS_WAY_S]
+        has_room = len(self._sent_at) < self.room
+        if has_room:
+            self._sent_at.append(now)
+        return has_room
 
     async def leave(self) -> None:
         """Let the others count without this machine at once, or after `PRESENT_S` if that fails."""

@@ -87,9 +87,8 @@ class Supervisor:
             claims=self._claims,
         )
         self._others = _other_machines(self._shared, holder, room=lambda: self._server.seats.room)
-        if others := self._others:
-            self._server.seats.room_elsewhere = lambda: others.room
-        self._server.may_move = partial(_may_move, plan, self._server, self._others)
+        if self._others:
+            _use_room_elsewhere(plan, self._server, self._others)
         self._slots = Slots(plan, self._server, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
             plan, self._slots, apply=self._apply_settings, emit=self._server.messages.send_to_one
@@ -308,10 +307,18 @@ def _shared_claims(values: "SharedValues | None") -> "SharedClaims | None":
     return SharedClaims(values.link)
 
 
-def _may_move(plan: ServePlan, server: PoolServer, others: "OtherMachines | None") -> bool:
-    """Return whether the calls should be moved to other machines now."""
-    moves = plan.settings.shutdown.move and server.seats.is_stopping
-    return bool(moves and others and others.room)
+def _use_room_elsewhere(plan: ServePlan, server: PoolServer, others: "OtherMachines") -> None:
+    """Let new calls, and at a shutdown those in progress, go to machines that have room."""
+
+    async def take_room(_: Mapping[str, Any]) -> bool:
+        return others.take_room()
+
+    def may_move() -> bool:
+        return bool(plan.settings.shutdown.move and server.seats.is_stopping and others.room)
+
+    server.seats.room_elsewhere = lambda: others.room
+    server.answers["take_room"] = take_room
+    server.may_move = may_move
 
 
 def _other_machines(

@@ -88,6 +88,10 @@ class Store:
 Moment = Callable[[WorkerPool, Store, int], Awaitable[None]]
 
 
+async def has_room() -> bool:
+    return True
+
+
 async def before_words(there: WorkerPool, _: Store, turn: int) -> None:
     await happened(there, CallerStarted, turn)
 
@@ -381,13 +385,13 @@ async def test_a_call_is_moved_only_when_the_store_has_its_state(tmp_path: Path)
     async with pool(tmp_path, agent=AGENT, people=None, caller=caller) as there:
         await there.greeted()
         (call,) = there.process.switchboard.calls.values()
-        await call.move(at_quiet=False)
+        await call.move(at_quiet=False, take_room=has_room)
         assert not caller.over.is_set()
         await caller.says("Where are you?")
         await there.until(lambda: "Market Street" in " ".join(there.said_texts))
 
         away.away = False
-        await call.move(at_quiet=False)
+        await call.move(at_quiet=False, take_room=has_room)
         assert caller.why == "moved"
         assert "Market Street" in str((await store.state()).messages)
 
@@ -410,13 +414,13 @@ async def test_a_callback_key_that_was_not_pressed_again_keeps_no_call_from_movi
             await there.until(lambda: there.said_texts)
         await asyncio.sleep(1.0)
         (call,) = there.process.switchboard.calls.values()
-        await call.move(at_quiet=True)
+        await call.move(at_quiet=True, take_room=has_room)
         assert not there.caller.over.is_set()
 
         await asyncio.sleep(CONFIRM_S)
         async with asyncio.timeout(60.0):
             while not there.caller.over.is_set():
-                await call.move(at_quiet=True)
+                await call.move(at_quiet=True, take_room=has_room)
                 await asyncio.sleep(0.1)
         assert there.caller.why == "moved"
         assert not (await store.state()).under_way
@@ -499,7 +503,7 @@ async def test_a_call_that_ends_while_the_store_answers_is_not_moved(
         (call,) = there.process.switchboard.calls.values()
         running(there).requests.owed.append(CALLBACK)
         slow.answers = asyncio.Event()
-        moving = asyncio.create_task(call.move(at_quiet=False))
+        moving = asyncio.create_task(call.move(at_quiet=False, take_room=has_room))
         await asyncio.sleep(SOON_S)
         await call.cancel(reason)
         await asyncio.sleep(1.0)
@@ -526,7 +530,7 @@ async def test_a_call_whose_move_fails_or_is_cancelled_ends_as_any_other(
         await there.greeted()
         (call,) = there.process.switchboard.calls.values()
         slow.answers = asyncio.Event()
-        moving = asyncio.create_task(call.move(at_quiet=False))
+        moving = asyncio.create_task(call.move(at_quiet=False, take_room=has_room))
         await asyncio.sleep(SOON_S)
         if fails:
             slow.answers.set()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.call.call import Call
-from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard
+from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard, TakeRoom
 from calls.events import CallEnded, CallMoved, CallRefused, Event
 from runtime.exits import CommandError
 from tests.virtual_time import BEGIN_S
@@ -38,8 +38,8 @@ class Talk:
         if self.says_goodbye:
             self.over.set()
 
-    async def move(self, *, at_quiet: bool) -> None:
-        if not at_quiet or self.is_quiet:
+    async def move(self, *, at_quiet: bool, take_room: TakeRoom) -> None:
+        if (not at_quiet or self.is_quiet) and await take_room():
             self.moved_at_s = passed_s()
             self.over.set()
 
@@ -55,6 +55,10 @@ class Failing(Talk):
 
 LOST = CallEnded(reason="line_lost", length_s=9.0)
 LINE: Leg = Line()  # type: ignore[assignment]
+
+
+async def has_room() -> bool:
+    return True
 
 
 def passed_s() -> float:
@@ -264,7 +268,7 @@ async def test_calls_move_when_they_are_quiet_and_another_machine_has_room(
     running = asyncio.ensure_future(switchboard.answer(LINE, talk))
     await asyncio.sleep(0)
     moving = asyncio.ensure_future(
-        switchboard.move_calls(lambda: passed_s() >= taken_from_s, within_s=20.0)
+        switchboard.move_calls(lambda: passed_s() >= taken_from_s, has_room, within_s=20.0)
     )
 
     await switchboard.close(drain_s=30.0)

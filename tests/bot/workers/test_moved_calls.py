@@ -42,6 +42,7 @@ class Fleet:
     ports: Mapping[str, int]
     checks: Mapping[str, int]
     drain_s: float
+    seats: Mapping[str, int]
     served: dict[str, list[Served]] = field(default_factory=dict[str, list[Served]])
     _stacks: dict[str, AsyncExitStack] = field(default_factory=dict[str, AsyncExitStack])
 
@@ -55,6 +56,7 @@ class Fleet:
             "machine": name,
             "agent_check_port": self.checks[name],
             "workers": 1,
+            "max_calls": self.seats.get(name, 20),
         }
         changes = {
             "server": server,
@@ -102,6 +104,7 @@ async def fleet(
     line: Twilio | TelnyxLine | PlivoLine,
     *,
     drain_s: float = 30.0,
+    seats: Mapping[str, int] | None = None,
 ) -> AsyncIterator[Fleet]:
     front = free_port()
     ports, checks = ({name: free_port() for name in MACHINES} for _ in range(2))
@@ -112,6 +115,7 @@ async def fleet(
         it = Fleet(
             lab=lab, folder=folder, tree=tree, keys=keys,
             url=f"http://127.0.0.1:{front}", ports=ports, checks=checks, drain_s=drain_s,
+            seats=seats or {},
         )  # fmt: skip
         stack.push_async_callback(it.close)
         async with asyncio.TaskGroup() as starting:
@@ -170,6 +174,25 @@ async def test_a_call_that_never_becomes_quiet_is_moved_in_the_middle_of_an_answ
         await becomes(lambda: len(it.told("CallEnded")) == 1)
 
     assert_unnoticed(it.entries())
+
+
+async def test_no_more_calls_are_moved_than_the_others_have_seats(
+    lab: RunningLab, tmp_path: Path
+) -> None:
+    line = Twilio()
+    async with fleet(lab, tmp_path, line, seats={"b": 1}) as it, asyncio.timeout(120):
+        await it.stop("b")
+        async with line.carrier(it.url) as first, line.carrier(it.url) as second:
+            calls = (first, second)
+            for call in calls:
+                await call.listen(within_s=20)
+            await it.start("b")
+            await asyncio.sleep(3)  # each knows the other's seats
+            it.served["a"][-1].process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(5)
+            moved = [call for call in calls if call.lost_at]
+            assert (len(moved), first.announcements, second.announcements) == (1, [], [])
+            await asyncio.gather(*(call.hang_up() for call in calls))
 
 
 def assert_unnoticed(entries: list[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from bot.workers import other_machines
-from bot.workers.other_machines import OtherMachines
+from bot.workers.other_machines import ON_ITS_WAY_S, OtherMachines
 from bot.workers.shared_values import RedisLink, StoreAwayError
 from tests.share_servers import Server, free_port, running_redis
 
@@ -39,6 +39,19 @@ async def test_each_machine_knows_the_room_of_the_others(server: Server) -> None
         await them[1].leave()
         await them[0].look()
         assert (them[0].room, them[0].count) == (0, 1)
+
+
+async def test_a_call_on_its_way_there_takes_up_room_until_its_machine_counts_it() -> None:
+    now = [0.0]
+    link = RedisLink(f"redis://127.0.0.1:{free_port()}/0")
+    here = OtherMachines(link, holder="m0", room=lambda: 0, clock=lambda: now[0])
+    here.room = 2
+
+    assert [here.take_room() for _ in range(3)] == [True, True, False]
+    now[0], here.room = ON_ITS_WAY_S / 2, 3
+    assert [here.take_room() for _ in range(2)] == [True, False]
+    now[0] = ON_ITS_WAY_S
+    assert [here.take_room() for _ in range(3)] == [True, True, False]
 
 
 async def test_a_machine_that_no_longer_reports_has_no_room(
