@@ -24,9 +24,10 @@ RUN_TIME: Final = [
 ADVISORIES: Final[list[Advisory]] = json.loads(FILE.read_text(encoding="utf-8"))
 LOCKED: Final = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 PACKAGES: Final = tuple(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
-PINNED: Final = {  # by another package, exactly
+PINNED: Final = {  # by another package
     "pydantic_core": "pydantic",
     "deepgram": "pipecat-ai",
+    "wait_for2": "pipecat-ai",  # used only where Pipecat needs it
 }
 LOCKS: Final = ("requirements.lock", "requirements-dev.lock")
 
